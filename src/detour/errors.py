@@ -1,0 +1,49 @@
+"""Every error that a person can cause or must act on, grouped by what they can do about it.
+
+UserError                 exit 2   a file, an option or an argument is wrong: correct it and run again
+├── RecipeError                    ... in a YAML file: carries file, line and key of each problem
+StageFailed               exit 3   a stage ended and a retry cannot cure it by itself
+BudgetRefused             exit 4   the plan costs more than the budget holds
+SchedulerUnavailable      exit 5   Slurm did not answer or answered nonsense: nothing is known, nothing was changed
+NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
+Interrupted               exit 85  (in a job) stopped on request after saving; the next segment goes on
+PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
+"""
+
+from __future__ import annotations
+
+
+class DetourError(Exception):
+    """Root of all errors that end a command with one message and a documented exit code, never a traceback."""
+
+    exit_code = 1
+
+
+class UserError(DetourError):
+    """Something a person wrote is wrong; the message names it, what was expected and what to do."""
+
+    exit_code = 2
+
+
+class StageFailed(DetourError):
+    exit_code = 3
+
+
+class BudgetRefused(DetourError):
+    exit_code = 4
+
+
+class SchedulerUnavailable(DetourError):
+    exit_code = 5
+
+
+class Interrupted(DetourError):
+    exit_code = 85
+
+
+class PermanentFailure(DetourError):
+    exit_code = 86
+
+
+class NotReady(DetourError):
+    exit_code = 87

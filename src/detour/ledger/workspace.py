@@ -1,0 +1,61 @@
+"""Where everything lies: one directory on the shared file system, private by default.
+
+<workspace>/
+  ledger/<yyyy-mm>/<writer>.jsonl   append-only journals, one writer a file
+  stages/<kind>-<key>/
+    stage.json                      what it is (detour.plan.Stage), written before anything runs
+    work/                           kept between attempts: checkpoints, per-seed results
+    output.<attempt>/               being written
+    output/                         complete, renamed into place; output/manifest.json is the success marker
+    failed.json                     a failure that a retry cannot cure by itself; removed by `retry`
+    logs/                           one file an attempt
+  chains/<name>/plan.json           the plan as last submitted
+  code/<digest>/                    snapshots of the code that jobs run
+  models/                           links to exported encoders, by chain name
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+VARIABLE = "DETOUR_WORKSPACE"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | None = None) -> Workspace:
+        """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet."""
+        return cls((given or Path(os.environ.get(VARIABLE, "workspace"))).absolute())
+
+    def create(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("ledger", "stages", "chains", "code", "models"):
+            (self.root / name).mkdir(exist_ok=True)
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger"
+
+    def stage(self, stage_id: str) -> Path:
+        return self.root / "stages" / stage_id
+
+    def output(self, stage_id: str) -> Path:
+        return self.stage(stage_id) / "output"
+
+    def manifest(self, stage_id: str) -> Path:
+        return self.output(stage_id) / "manifest.json"
+
+    def failure(self, stage_id: str) -> Path:
+        return self.stage(stage_id) / "failed.json"
+
+    def is_done(self, stage_id: str) -> bool:
+        """The marker's word, which outranks Slurm's and the ledger's."""
+        return self.manifest(stage_id).is_file()
+
+    def chain(self, name: str) -> Path:
+        return self.root / "chains" / name

@@ -1,0 +1,72 @@
+"""Numbers as people write them: `10B` tokens, `20h`, `1h30`, and back again."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+_COUNT = re.compile(r"^\s*(\d[\d_,]*(?:\.\d+)?(?:[eE][+]?\d+)?)\s*([kKMBGT]?)\s*$")
+_SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+_CLOCK = re.compile(r"^(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?$")
+_UNITS = re.compile(
+    r"^(?:(\d+(?:\.\d+)?)\s*d)?\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+)(?:\s*(?:m|min))?)?\s*(?:(\d+)\s*s)?$"
+)
+
+
+def parse_count(value: object) -> object:
+    """`10B` -> 10_000_000_000. A string that is no whole number raises ValueError; other types pass to pydantic."""
+    if isinstance(value, bool):
+        raise ValueError("expected a quantity such as 100M or 10B, not true or false")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    match = _COUNT.match(value)
+    if not match:
+        raise ValueError(f"{value!r} is no quantity: write 3145728, 100M, 0.25B or 10B")
+    try:
+        number = Decimal(match[1].replace("_", "").replace(",", "")) * _SCALE[match[2]]
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is no quantity: write 3145728, 100M, 0.25B or 10B") from error
+    if number != number.to_integral_value():
+        raise ValueError(f"{value!r} is not a whole number of tokens or rows")
+    return int(number)
+
+
+def parse_duration_s(value: object) -> object:
+    """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. A bare number is refused: its unit is unknown."""
+    if isinstance(value, bool) or isinstance(value, int | float):
+        raise ValueError(f"{value!r} has no unit: write 20h, 90m, 1h30 or 02:00:00")
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if clock := _CLOCK.match(text):
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    units = _UNITS.match(text)
+    if not text or text.isdigit() or not units:
+        raise ValueError(f"{value!r} is no duration: write 20h, 90m, 1h30 or 02:00:00")
+    days_, hours_, minutes_, seconds_ = (Decimal(part or 0) for part in units.groups())
+    return int(((days_ * 24 + hours_) * 60 + minutes_) * 60 + seconds_)
+
+
+def format_count(value: int | None) -> str:
+    """1_000_000_000 -> `1B`; at most three significant digits; None -> `unknown`."""
+    if value is None:
+        return "unknown"
+    for suffix, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= scale:
+            return f"{value / scale:.3g}{suffix}"
+    return str(value)
+
+
+def format_duration(seconds: float | None) -> str:
+    """8100 -> `2 h 15`; None -> `unknown`."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d}"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d}"
