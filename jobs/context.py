@@ -1,0 +1,22 @@
+"""What a stage's job is given: its inputs verified, a folder to keep things in and a folder to fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.ledger.attempt import Attempt
+from detour.plan.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    stage: Stage
+    inputs: Mapping[str, Path]
+    """Role -> output folder of the input stage; its manifest has been verified."""
+    work_dir: Path
+    """Kept between attempts: checkpoints and partial results."""
+    output_dir: Path
+    """Fresh; becomes the stage's output, with a manifest, once the job returns."""
+    attempt: Attempt
