@@ -1,1 +1,1 @@
-"""Encoder pretraining with a causal detour, as chains of jobs: planned, priced, submitted once, carried, accounted for."""
+"""Encoder pretraining with a causal detour, as chains of jobs: planned, priced, submitted once, carried."""

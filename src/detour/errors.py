@@ -4,7 +4,7 @@ UserError                 exit 2   a file, an option or an argument is wrong: co
 ├── RecipeError                    ... in a YAML file: carries file, line and key of each problem
 StageFailed               exit 3   a stage ended and a retry cannot cure it by itself
 BudgetRefused             exit 4   the plan costs more than the budget holds
-SchedulerUnavailable      exit 5   Slurm did not answer or answered nonsense: nothing is known, nothing was changed
+SchedulerUnavailable      exit 5   Slurm gave no usable answer: nothing is known, nothing was changed
 NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
 Interrupted               exit 85  (in a job) stopped on request after saving; the next segment goes on
 PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class DetourError(Exception):
-    """Root of all errors that end a command with one message and a documented exit code, never a traceback."""
+    """Root of all errors that end a command with one message and a documented exit code."""
 
     exit_code = 1
 

@@ -54,8 +54,8 @@ def sha256_file(path: Path) -> str:
 def content_fingerprint(path: Path) -> str:
     """Identity of a file's content that stays cheap for terabytes and equal across machines.
 
-    Files up to 3 MiB are hashed whole; larger ones by size and three 1 MiB samples (head, middle, tail), so that a plan
-    does not read a corpus. The `prepare` stage records full digests.
+    Files up to 3 MiB are hashed whole; larger ones by size and three 1 MiB samples (head, middle, tail), so
+    that a plan does not read a corpus. The `prepare` stage records full digests.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

@@ -1,8 +1,8 @@
 """The unit of work: what determines its result, and the key that stands for it.
 
-A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in a canonical JSON form.
-Names, clusters, wall time, GPU counts and microbatches are no part of it, so equal work is recognised across chains, days
-and users. The code's version is provenance: recorded with the result and compared, but not part of the key.
+A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in canonical JSON.
+Names, clusters, wall time, GPU counts and microbatches are no part of it, so equal work is recognised across
+chains, days and users. The code's version is provenance: recorded with the result, not part of the key.
 """
 
 from __future__ import annotations
@@ -17,12 +17,23 @@ StageKind = Literal["prepare", "pretrain", "promote", "export", "evaluate", "sum
 KEY_LENGTH = 16
 
 
-def stage_key(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """First 64 bits, in hex, of the digest over canonical JSON: equal on every machine, whatever the dict order."""
-    canonical = json.dumps(
-        [kind, settings, inputs], sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_LENGTH]
+def canonical(value: Any) -> bytes:
+    """One byte string for equal JSON values, whatever the dict order or the machine.
+
+    Raises ValueError for NaN and infinity, TypeError for what JSON does not know.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode()
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(settings)).hexdigest()
+
+
+def stage_key(kind: str, digest: str, inputs: Mapping[str, str]) -> str:
+    """First 64 bits, in hex; `digest` is the `settings_digest`, `inputs` maps role to stage id."""
+    return hashlib.sha256(canonical([kind, digest, inputs])).hexdigest()[:KEY_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,11 @@ class Stage:
     runtime: Mapping[str, Any] = field(default_factory=dict)
     """JSON values that change speed or place, never the result."""
     key: str = ""
+    """Left empty, it is computed."""
 
     def __post_init__(self) -> None:
         if not self.key:
-            object.__setattr__(self, "key", stage_key(self.kind, self.settings, self.inputs))
+            object.__setattr__(self, "key", stage_key(self.kind, settings_digest(self.settings), self.inputs))
 
     @property
     def id(self) -> str:
@@ -64,6 +76,6 @@ class Stage:
         stage = cls(data["kind"], data["label"], data["settings"], data["inputs"], data["runtime"])
         if stage.key != data["key"]:
             raise ValueError(
-                f"{data['kind']}-{data['key']}: the settings on disk hash to {stage.key}; they were edited"
+                f"{data['kind']}-{data['key']}: its settings hash to {stage.key}: they were edited"
             )
         return stage

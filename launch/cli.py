@@ -1,0 +1,58 @@
+"""The `detour` command: finds the verb, imports only that verb's module, and turns errors into one message.
+
+Verbs are listed here with their one-line help so that `detour --help` imports none of them; a test holds each line
+against the verb's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from detour.errors import DetourError
+
+VERBS = {
+    "plan": "Show what a recipe or a sweep would do and what it would cost.",
+    "run": "Carry a recipe through on this machine.",
+    "status": "Show chains, stages and what they have used so far.",
+    "report": "Write the report of one or several chains.",
+    "schema": "Print the JSON Schema of recipes, for editors.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are modules of `launch`, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"launch.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="detour", prog_name="detour")
+def detour() -> None:
+    """Encoder pretraining with a causal detour, as chains of jobs.
+
+    Exit codes: 0 done, 1 a bug, 2 bad input, 3 a stage failed, 4 over budget, 5 Slurm did not answer,
+    130 interrupted.
+    """
+
+
+def main() -> None:
+    """Entry point; a person's mistake ends in one message and a documented exit code, never a traceback."""
+    try:
+        detour(prog_name="detour")
+    except DetourError as error:
+        click.echo(f"detour: {error}", err=True)
+        sys.exit(error.exit_code)
