@@ -1,0 +1,215 @@
+"""Checkpoints of one training run, on a disk where the writer may be killed at any instant.
+
+<folder>/
+  step-000000000100-1f3a9c0b2d4e/   complete; named for its step and the digest of its manifest
+    state.pt                        the trainer's state
+    manifest.json                   step, tokens, figures, size and SHA-256 of state.pt
+  damaged-step-.../                 set aside by `newest_good`, never deleted here
+  .writing-.../ .removing-.../      left by a kill; cleaned at the next start
+
+State and manifest lie in one directory, so a single rename commits the pair: there is no instant with one
+and without the other. The name vouches for the manifest and the manifest for the state. One process at a
+time writes to a folder. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.files import fsync_directory, sha256_file, write_atomic
+
+STATE = "state.pt"
+MANIFEST = "manifest.json"
+COMPLETE = "step-[0-9]*-*"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint; `path` is the state file itself."""
+
+    path: Path
+    step: int
+    tokens: int
+    """Tokens that the phase has trained on by `step`."""
+    figures: Mapping[str, Any]
+    """Loss, lr and the like at `step`; None where unknown (NaN and infinity are stored as None)."""
+    size_bytes: int
+    sha256: str
+    saved_s: float
+    """Wall-clock time of the save, seconds since the epoch; orders two saves of one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A checkpoint that cannot be resumed from; `path` is where its folder lies now."""
+
+    path: Path
+    step: int
+    reason: str
+
+
+class Damaged(Exception):
+    """A checkpoint folder is not what was written; the message says how."""
+
+
+class CheckpointStore:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._verified: dict[Path, tuple[int, int]] = {}
+
+    def save(
+        self, step: int, tokens: int, write: Callable[[Path], None], figures: Mapping[str, Any]
+    ) -> Checkpoint:
+        """Commit what `write(path)` puts into the file at `path`; after an error nothing is left behind.
+
+        Returns once the checkpoint is on disk, its directory entries included.
+        """
+        aside = self.folder / f".writing-{step}-{os.getpid()}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            write(aside / STATE)
+            manifest = _manifest(aside / STATE, step, tokens, figures)
+            write_atomic(aside / MANIFEST, manifest)
+            final = self.folder / f"step-{step:012d}-{_short_digest(manifest)}"
+            aside.rename(final)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        fsync_directory(self.folder)
+        self._verified[final] = _stamp(final / STATE)
+        return _read(final)
+
+    def newest_good(self, check: Callable[[Path], str | None]) -> tuple[Checkpoint | None, list[Skipped]]:
+        """The checkpoint to resume from (None: start from the beginning), and those that had to be skipped.
+
+        Call it before training starts: leftovers of a killed writer are removed. Sizes and digests are
+        compared first; then `check(state file)` says why a state cannot be used (does not load, holds NaN),
+        or None. Skipped ones are renamed to `damaged-...`. An error of the file system (EIO, ESTALE) is
+        raised, not taken for damage.
+        """
+        self._remove_leftovers()
+        skipped: list[Skipped] = []
+        for folder in self._newest_first():
+            try:
+                checkpoint = self._verify(folder)
+                if (reason := check(checkpoint.path)) is None:
+                    return checkpoint, skipped
+            except Damaged as damage:
+                reason = str(damage)
+            skipped.append(Skipped(self._set_aside(folder), _step(folder), reason))
+        return None, skipped
+
+    def prune(self, keep: int) -> list[Path]:
+        """Remove those older than the `keep` newest good ones (size and digest hold); returns the removed.
+
+        A damaged checkpoint does not count among the kept, so the last good one is never removed.
+        """
+        if keep < 1:
+            raise ValueError(f"at least one checkpoint must be kept, not {keep}")
+        good = 0
+        removed = []
+        for folder in self._newest_first():
+            if good >= keep:
+                _remove(folder)
+                removed.append(folder)
+            elif self._is_good(folder):
+                good += 1
+        return removed
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob(COMPLETE), key=_age_order, reverse=True)
+
+    def _verify(self, folder: Path) -> Checkpoint:
+        """Raises Damaged. A file that has not changed since its digest was computed is not read again."""
+        checkpoint = _read(folder)
+        if not checkpoint.path.is_file():
+            raise Damaged(f"{STATE} is missing")
+        size_bytes, _ = stamp = _stamp(checkpoint.path)
+        if size_bytes != checkpoint.size_bytes:
+            raise Damaged(f"{STATE} has {size_bytes:,} bytes instead of {checkpoint.size_bytes:,}")
+        if self._verified.get(folder) != stamp:
+            if sha256_file(checkpoint.path) != checkpoint.sha256:
+                raise Damaged(f"{STATE} does not have the SHA-256 that was recorded when it was written")
+            self._verified[folder] = stamp
+        return checkpoint
+
+    def _is_good(self, folder: Path) -> bool:
+        try:
+            self._verify(folder)
+        except Damaged:
+            return False
+        return True
+
+    def _set_aside(self, folder: Path) -> Path:
+        target = self.folder / f"damaged-{folder.name}"
+        folder.rename(target)
+        fsync_directory(self.folder)
+        return target
+
+    def _remove_leftovers(self) -> None:
+        for pattern in (".writing-*", ".removing-*"):
+            for leftover in self.folder.glob(pattern):
+                shutil.rmtree(leftover)
+
+
+def _manifest(state: Path, step: int, tokens: int, figures: Mapping[str, Any]) -> bytes:
+    """Sync `state` and describe it."""
+    with state.open("rb") as file:
+        os.fsync(file.fileno())
+    content = {
+        "step": step,
+        "tokens": tokens,
+        "figures": dict(figures),
+        "size_bytes": state.stat().st_size,
+        "sha256": sha256_file(state),
+        "saved_s": time.time(),
+    }
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2)
+
+
+def _read(folder: Path) -> Checkpoint:
+    """The checkpoint as its manifest describes it; raises Damaged when that is absent or was changed."""
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise Damaged(f"{MANIFEST} is missing") from None
+    if _short_digest(manifest) != folder.name.rpartition("-")[2]:
+        raise Damaged(f"{MANIFEST} does not have the digest that the folder is named for")
+    return Checkpoint(path=folder / STATE, **orjson.loads(manifest))
+
+
+def _short_digest(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:12]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.split("-")[1])
+
+
+def _age_order(folder: Path) -> tuple[int, float]:
+    try:
+        return _step(folder), _read(folder).saved_s
+    except Damaged:
+        return _step(folder), 0.0
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _remove(folder: Path) -> None:
+    """Out of sight first: a kill while its files go leaves a leftover, not a damaged checkpoint."""
+    doomed = folder.with_name(f".removing-{folder.name}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)

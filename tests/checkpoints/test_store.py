@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.checkpoints.store import Checkpoint, CheckpointStore, Skipped
+
+WRITER = Path(__file__).with_name("killed_writer.py")
+
+
+def content(step: int, size: int = 5000) -> bytes:
+    return random.Random(step).randbytes(size)
+
+
+def writer(step: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content(step))
+
+    return write
+
+
+def save(store: CheckpointStore, *steps: int) -> list[Checkpoint]:
+    return [store.save(step, step * 1024, writer(step), {"loss": 1.0 / step}) for step in steps]
+
+
+def loads(_: Path) -> None:
+    """A check that finds nothing wrong."""
+
+
+def only_skipped(skipped: list[Skipped]) -> Skipped:
+    assert len(skipped) == 1
+    return skipped[0]
+
+
+def test_what_was_saved_last_comes_back(tmp_path: Path) -> None:
+    save(CheckpointStore(tmp_path), 100, 20, 3000)
+    checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.tokens, checkpoint.figures) == (3000, 3_072_000, {"loss": 1 / 3000})
+    assert checkpoint.path.read_bytes() == content(3000)
+    assert skipped == []
+
+
+def test_an_empty_or_absent_folder_means_a_start_from_the_beginning(tmp_path: Path) -> None:
+    assert CheckpointStore(tmp_path / "absent").newest_good(loads) == (None, [])
+
+
+def test_the_later_of_two_saves_of_one_step_wins(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    save(store, 7)
+    later = store.save(7, 7, writer(8), {})
+    assert store.newest_good(loads) == (later, [])
+    assert later.path.read_bytes() == content(8)
+
+
+def test_a_figure_that_is_not_a_number_is_stored_as_unknown(tmp_path: Path) -> None:
+    checkpoint = CheckpointStore(tmp_path).save(1, 1, writer(1), {"loss": float("nan")})
+    assert checkpoint.figures == {"loss": None}
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "state.pt").unlink(), "state.pt is missing"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda folder: (folder / "state.pt").write_bytes(b""), "has 0 bytes instead of 5,000"),
+        (lambda folder: (folder / "state.pt").write_bytes(content(4)), "does not have the SHA-256"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "does not have the digest"),
+    ],
+)
+def test_a_damaged_newest_is_set_aside_and_the_one_before_is_used(
+    tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    older, newest = save(CheckpointStore(tmp_path), 1, 2)
+    damage(newest.path.parent)
+    checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
+    assert checkpoint == older
+    assert only_skipped(skipped).step == 2
+    assert reason in only_skipped(skipped).reason
+    assert only_skipped(skipped).path == tmp_path / f"damaged-{newest.path.parent.name}"
+    assert only_skipped(skipped).path.is_dir()
+    assert CheckpointStore(tmp_path).newest_good(loads) == (older, [])
+
+
+def test_a_deleted_newest_leaves_the_one_before(tmp_path: Path) -> None:
+    older, newest = save(CheckpointStore(tmp_path), 1, 2)
+    shutil.rmtree(newest.path.parent)
+    assert CheckpointStore(tmp_path).newest_good(loads) == (older, [])
+
+
+def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    older, _ = save(store, 1, 2)
+    checkpoint, skipped = store.newest_good(
+        lambda path: "holds NaN" if path.read_bytes() == content(2) else None
+    )
+    assert checkpoint == older
+    assert only_skipped(skipped).reason == "holds NaN"
+
+
+@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+@settings(max_examples=60, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True))
+def test_truncation_at_any_byte_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, name: str, place: float
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    older, newest = save(CheckpointStore(folder), 1, 2)
+    damaged = newest.path.with_name(name)
+    with damaged.open("r+b") as file:
+        file.truncate(int(place * damaged.stat().st_size))
+    checkpoint, skipped = CheckpointStore(folder).newest_good(loads)
+    assert checkpoint == older
+    assert only_skipped(skipped).step == 2
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+@settings(max_examples=60, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_changed_bit_anywhere_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, name: str, place: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    older, newest = save(CheckpointStore(folder), 1, 2)
+    damaged = newest.path.with_name(name)
+    octets = bytearray(damaged.read_bytes())
+    octets[int(place * len(octets))] ^= 1 << bit
+    damaged.write_bytes(octets)
+    assert CheckpointStore(folder).newest_good(loads)[0] == older
+    shutil.rmtree(folder)
+
+
+def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    (older,) = save(store, 1)
+
+    def fill_the_disk(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        store.save(2, 2, fill_the_disk, {})
+    assert list(tmp_path.iterdir()) == [older.path.parent]
+
+
+def test_prune_keeps_the_newest_good_ones(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    saved = save(store, 1, 2, 3, 4)
+    assert store.prune(2) == [saved[1].path.parent, saved[0].path.parent]
+    assert sorted(tmp_path.iterdir()) == [saved[2].path.parent, saved[3].path.parent]
+
+
+def test_prune_never_removes_the_last_good_one(tmp_path: Path) -> None:
+    older, middle, newest = save(CheckpointStore(tmp_path), 1, 2, 3)
+    middle.path.write_bytes(content(9))
+    (newest.path.parent / "manifest.json").unlink()
+    assert CheckpointStore(tmp_path).prune(1) == []
+    assert CheckpointStore(tmp_path).newest_good(loads)[0] == older
+
+
+def test_prune_notices_a_file_that_changed_after_it_was_verified(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    _, newest = save(store, 1, 2)
+    newest.path.write_bytes(content(9))
+    assert store.prune(1) == []
+
+
+def test_keeping_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        CheckpointStore(tmp_path).prune(0)
+
+
+def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path: Path) -> None:
+    (good,) = save(CheckpointStore(tmp_path), 1)
+    for leftover in (".writing-2-4711", ".removing-step-000000000000-abc"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "state.pt").write_bytes(b"half")
+    CheckpointStore(tmp_path).newest_good(loads)
+    assert list(tmp_path.iterdir()) == [good.path.parent]
+
+
+def test_a_writer_killed_at_random_instants_never_costs_a_committed_checkpoint(tmp_path: Path) -> None:
+    """25 kills; after each, the newest good one is at least the last that the writer reported as saved."""
+    instants = random.Random(0)
+    reached = cut_short = 0
+    for _ in range(25):
+        process = subprocess.Popen([sys.executable, str(WRITER), str(tmp_path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(instants.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        reported = [int(line) for line in process.stdout.read().split()]
+        process.wait()
+        process.stdout.close()
+        reached = max([reached, *reported])
+        cut_short += bool(list(tmp_path.glob(".writing-*")))
+        checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
+        assert skipped == []
+        assert (checkpoint.step if checkpoint else 0) >= reached
+        assert not [entry for entry in tmp_path.iterdir() if not entry.name.startswith("step-")]
+    assert reached > 0
+    assert cut_short > 0
