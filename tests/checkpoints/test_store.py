@@ -101,9 +101,7 @@ def test_a_deleted_newest_leaves_the_one_before(tmp_path: Path) -> None:
 def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     older, _ = save(store, 1, 2)
-    checkpoint, skipped = store.newest_good(
-        lambda path: "holds NaN" if path.read_bytes() == content(2) else None
-    )
+    checkpoint, skipped = store.newest_good(lambda path: "holds NaN" if path.read_bytes() == content(2) else None)
     assert checkpoint == older
     assert only_skipped(skipped).reason == "holds NaN"
 
@@ -111,9 +109,7 @@ def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
 @settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True))
-def test_truncation_at_any_byte_is_noticed(
-    tmp_path_factory: pytest.TempPathFactory, name: str, place: float
-) -> None:
+def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, name: str, place: float) -> None:
     folder = tmp_path_factory.mktemp("store")
     older, newest = save(CheckpointStore(folder), 1, 2)
     damaged = newest.path.with_name(name)

@@ -66,9 +66,7 @@ class CheckpointStore:
         self.folder = folder
         self._verified: dict[Path, tuple[int, int]] = {}
 
-    def save(
-        self, step: int, tokens: int, write: Callable[[Path], None], figures: Mapping[str, Any]
-    ) -> Checkpoint:
+    def save(self, step: int, tokens: int, write: Callable[[Path], None], figures: Mapping[str, Any]) -> Checkpoint:
         """Commit what `write(path)` puts into the file at `path`; after an error nothing is left behind.
 
         Returns once the checkpoint is on disk, its directory entries included.

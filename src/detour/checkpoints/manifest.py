@@ -1,0 +1,99 @@
+"""What a finished output folder holds: the size and SHA-256 of every file, and where it all came from.
+
+The manifest is written last and the folder renamed into place after it, so its presence marks a complete output.
+`sha256` sums up all files: two outputs with the same one are the same, whoever made them and when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.files import fsync_directory, sha256_file, write_atomic
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+
+def write_manifest(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Put all of `folder` on disk (fsync), describe it in its manifest.json, and return what that holds.
+
+    Raises ValueError at a link or a special file: what it points to could change after it was digested.
+    """
+    entries = sorted(path for path in folder.rglob("*") if path != folder / MANIFEST)
+    if odd := [path for path in entries if path.is_symlink() or not (path.is_file() or path.is_dir())]:
+        raise ValueError(f"{odd[0]}: neither a file nor a directory; an output holds nothing else")
+    paths = [path for path in entries if path.is_file()]
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(_sync_and_digest, paths))
+    for directory in (path for path in entries if path.is_dir()):
+        fsync_directory(directory)
+    files = {
+        path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, digests, strict=True)
+    }
+    manifest = {"schema": SCHEMA, "sha256": _summary(files), "files": files, "provenance": dict(provenance)}
+    write_atomic(folder / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Raises ValueError with one sentence when there is none or it is not what was written."""
+    try:
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: {MANIFEST} is missing: the output is not complete") from None
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{folder / MANIFEST}: not readable ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise ValueError(f"{folder / MANIFEST}: not a manifest of schema {SCHEMA}")
+    if manifest["sha256"] != _summary(manifest["files"]):
+        raise ValueError(f"{folder / MANIFEST}: its list of files was changed after it was written")
+    return manifest
+
+
+def verify_manifest(folder: Path, *, digests: bool = True) -> list[str]:
+    """What is wrong with an output, one sentence each; empty when every listed file is as it was written.
+
+    Without `digests` only presence and size are compared, which stays quick for terabytes. Files that the manifest
+    does not list are not looked at.
+    """
+    try:
+        files = read_manifest(folder)["files"]
+    except ValueError as error:
+        return [str(error)]
+    problems = list(filter(None, (_size_problem(folder / name, entry) for name, entry in files.items())))
+    if problems or not digests:
+        return problems
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(sha256_file, (folder / name for name in files))
+        return [
+            f"{folder / name}: its SHA-256 is not the one recorded"
+            for (name, entry), digest in zip(files.items(), found, strict=True)
+            if digest != entry["sha256"]
+        ]
+
+
+def _size_problem(path: Path, entry: Mapping[str, Any]) -> str | None:
+    if not path.is_file():
+        return f"{path}: missing"
+    size_bytes = path.stat().st_size
+    if size_bytes != entry["size_bytes"]:
+        return f"{path}: {size_bytes:,} bytes instead of {entry['size_bytes']:,}"
+    return None
+
+
+def _sync_and_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return sha256_file(path)
+
+
+def _summary(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(files, option=orjson.OPT_SORT_KEYS)).hexdigest()

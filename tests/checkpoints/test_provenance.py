@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import orjson
+import pytest
+
+from detour.checkpoints.provenance import code_version, machine, packages, provenance, uncommitted_changes
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    return subprocess.run(
+        ["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    root.mkdir()
+    git(root, "init", "-q")
+    (root / "code.py").write_text("x = 1\n")
+    git(root, "add", "code.py")
+    git(root, "commit", "-q", "-m", "Start")
+    return root
+
+
+def test_a_clean_tree_is_its_commit(repository: Path) -> None:
+    assert code_version(repository) == {
+        "git_commit": git(repository, "rev-parse", "HEAD"),
+        "diff_sha256": None,
+        "snapshot": None,
+    }
+
+
+def test_changed_and_new_modules_are_in_the_diff(repository: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    changed = code_version(repository)["diff_sha256"]
+    (repository / "new.py").write_text("y = 3\n")
+    assert changed is not None
+    assert code_version(repository)["diff_sha256"] not in (None, changed)
+    patch = uncommitted_changes(repository)
+    assert b"+x = 2" in patch
+    assert b"+y = 3" in patch
+
+
+def test_the_diff_recreates_the_tree(repository: Path, tmp_path: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    (repository / "new.py").write_text("y = 3\n")
+    (tmp_path / "changes.patch").write_bytes(uncommitted_changes(repository))
+    git(tmp_path, "clone", "-q", str(repository), "copy")
+    git(tmp_path / "copy", "apply", str(tmp_path / "changes.patch"))
+    assert (tmp_path / "copy" / "code.py").read_text() == "x = 2\n"
+    assert (tmp_path / "copy" / "new.py").read_text() == "y = 3\n"
+
+
+def test_without_git_the_version_is_unknown(tmp_path: Path) -> None:
+    assert code_version(tmp_path) == {"git_commit": None, "diff_sha256": None, "snapshot": None}
+
+
+def test_a_folder_inside_a_repository_is_not_that_repository(repository: Path) -> None:
+    inside = repository / "site-packages"
+    inside.mkdir()
+    assert code_version(inside)["git_commit"] is None
+
+
+def test_a_snapshot_says_what_it_was_taken_from(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.json").write_text(json.dumps({"digest": "abc"}))
+    assert code_version(tmp_path)["snapshot"] == {"digest": "abc"}
+
+
+def test_packages_name_what_is_installed() -> None:
+    assert packages()["orjson"] == orjson.__version__
+
+
+def test_the_machine_is_described() -> None:
+    described = machine()
+    assert described["cpus_usable"] >= 1
+    assert described["memory_bytes"] > 1 << 20
+
+
+def test_provenance_can_be_written_as_json() -> None:
+    assert set(orjson.loads(orjson.dumps(provenance()))) == {"code", "python", "packages", "machine"}
