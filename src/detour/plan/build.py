@@ -38,7 +38,7 @@ class Content:
 
 
 Inspect = Callable[[File | str], Content | None]
-"""Looks at a file entry of the recipe or at a `pretrained` id; None for a hub id, which names its own content."""
+"""Looks at a file entry of the recipe or at a `pretrained` id; None for a hub id, which needs no look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,7 @@ class Planner:
             cached = self._dumps[id(model)] = (model, model.model_dump(mode="json"))
         return cached[1]
 
-    def digested(
-        self, parts: Sequence[object], make: Callable[[], dict[str, Any]]
-    ) -> tuple[dict[str, Any], str]:
+    def digested(self, parts: Sequence[object], make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
         """The settings made from `parts`, and their digest; made once for the same objects and values."""
         cache_key = tuple(part if isinstance(part, str | int | float) else id(part) for part in parts)
         cached = self._digests.get(cache_key)
@@ -170,9 +168,7 @@ class _Chain:
                 sources.append({**dumped, "files": content.identity() if content else []})
             return {
                 "sources": sources,
-                "tokenizer": self._pretrained(pretrained, revision)
-                if pretrained
-                else self.planner.dump(tokenizer),
+                "tokenizer": self._pretrained(pretrained, revision) if pretrained else self.planner.dump(tokenizer),
                 "validation_tokens": recipe.data.validation_tokens,
                 "sequence_length": recipe.data.sequence_length,
                 "shuffle_seed": recipe.seeds.shuffle,
@@ -180,8 +176,7 @@ class _Chain:
 
         runtime = {
             "source_paths": {
-                name: [str(path) for path in content.paths] if content else []
-                for name, content in contents.items()
+                name: [str(path) for path in content.paths] if content else [] for name, content in contents.items()
             },
             "tokenizer": pretrained,
             "tokenizer_revision": revision,

@@ -1,7 +1,7 @@
 """The unit of work: what determines its result, and the key that stands for it.
 
-A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in canonical JSON.
-Names, clusters, wall time, GPU counts and microbatches are no part of it, so equal work is recognised across
+A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in canonical
+JSON. Names, clusters, wall time, GPU counts and microbatches are no part of it, so equal work is recognised across
 chains, days and users. The code's version is provenance: recorded with the result, not part of the key.
 """
 
@@ -22,9 +22,7 @@ def canonical(value: Any) -> bytes:
 
     Raises ValueError for NaN and infinity, TypeError for what JSON does not know.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -75,7 +73,5 @@ class Stage:
         """Raises ValueError when the recorded key is not the key of the recorded settings."""
         stage = cls(data["kind"], data["label"], data["settings"], data["inputs"], data["runtime"])
         if stage.key != data["key"]:
-            raise ValueError(
-                f"{data['kind']}-{data['key']}: its settings hash to {stage.key}: they were edited"
-            )
+            raise ValueError(f"{data['kind']}-{data['key']}: its settings hash to {stage.key}: they were edited")
         return stage

@@ -1,0 +1,77 @@
+"""Which process of the job this is, whatever started it: Slurm, submitit's local executor, or a shell."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    node_rank: int
+    main_address: str
+    main_port: int
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def export(self, environment: dict[str, str]) -> None:
+        """Set what torch.distributed and Composer read; NODE_RANK is the one that nobody else sets."""
+        environment.update(
+            RANK=str(self.rank),
+            WORLD_SIZE=str(self.world_size),
+            LOCAL_RANK=str(self.local_rank),
+            LOCAL_WORLD_SIZE=str(self.local_world_size),
+            NODE_RANK=str(self.node_rank),
+            MASTER_ADDR=self.main_address,
+            MASTER_PORT=str(self.main_port),
+        )
+
+
+def first_host(node_list: str) -> str:
+    """`jean-zay-iam[03-05,9]` -> `jean-zay-iam03`: the first name of Slurm's compressed list."""
+    head, bracket, rest = node_list.partition("[")
+    if not bracket or "," in head:
+        return head.split(",")[0]
+    return head + rest.split("]")[0].split(",")[0].split("-")[0]
+
+
+def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:
+    """The place of this process; without a launcher's variables it is the only one."""
+    if "SLURM_PROCID" in environment:
+        nodes = int(environment.get("SLURM_NNODES", "1"))
+        world = int(environment.get("SLURM_NTASKS", "1"))
+        return Rank(
+            rank=int(environment["SLURM_PROCID"]),
+            world_size=world,
+            local_rank=int(environment.get("SLURM_LOCALID", "0")),
+            local_world_size=max(1, world // nodes),
+            node_rank=int(environment.get("SLURM_NODEID", "0")),
+            main_address=first_host(environment.get("SLURM_STEP_NODELIST", socket.gethostname())),
+            main_port=_port(environment.get("SLURM_JOB_ID", "0")),
+        )
+    if "SUBMITIT_LOCAL_GLOBALID" in environment:
+        world = int(environment["SUBMITIT_LOCAL_NTASKS"])
+        return Rank(
+            rank=int(environment["SUBMITIT_LOCAL_GLOBALID"]),
+            world_size=world,
+            local_rank=int(environment["SUBMITIT_LOCAL_LOCALID"]),
+            local_world_size=world,
+            node_rank=0,
+            main_address="127.0.0.1",
+            main_port=_port(environment["SUBMITIT_LOCAL_JOB_ID"]),
+        )
+    return Rank(0, 1, 0, 1, 0, "127.0.0.1", _port(str(os.getpid())))
+
+
+def _port(job: str) -> int:
+    """Equal on all ranks of a job, unlikely to meet another job's on a shared node."""
+    return 20000 + int(sha256(job.encode()).hexdigest(), 16) % 20000

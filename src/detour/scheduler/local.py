@@ -1,0 +1,80 @@
+"""Jobs on this machine through submitit's local executor: the same command line as under Slurm, no pickle."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+
+A_YEAR_MIN = 365 * 24 * 60
+
+
+def job_command(workspace: Path, stages: Sequence[str]) -> str:
+    """What a job runs, quoted for a shell."""
+    return shlex.join([sys.executable, "-u", "-m", "jobs", "--workspace", str(workspace), *stages])
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJob:
+    """A running job. Its processes are its own: they outlive the command that started them.
+
+    submitit's controller passes no exit codes on, so the stage's markers and journal say how it ended.
+    """
+
+    id: str
+    log: Path
+    """Standard output and error of rank 0."""
+    process: subprocess.Popen[bytes]
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def ask_to_stop(self) -> None:
+        """TERM, which the controller forwards to its tasks: they save and exit."""
+        self.process.send_signal(signal.SIGTERM)
+
+
+def start(
+    workspace: Path, stages: Sequence[str], log_folder: Path, *, tasks: int = 1, gpus: int = 0, threads: int = 1
+) -> LocalJob:
+    """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once."""
+    from submitit.local.local import LocalExecutor
+
+    log_folder.mkdir(parents=True, exist_ok=True)
+    executor = LocalExecutor(log_folder)
+    executor.update_parameters(tasks_per_node=tasks, gpus_per_node=gpus, timeout_min=A_YEAR_MIN, stderr_to_stdout=True)
+    with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):
+        job = executor._submit_command(job_command(workspace, stages))
+    return LocalJob(str(job.job_id), Path(job.paths.stdout), job._process)
+
+
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """Children inherit it: Ctrl-C then reaches only the waiting command, which asks the jobs to save and stop."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    previous = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if previous is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = previous
