@@ -1,0 +1,105 @@
+"""What an attempt holds: GPUs, cores and memory, from Slurm's variables or from the machine itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_REPEATED = re.compile(r"^(\d+)(?:\(x(\d+)\))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Totals over all nodes; None where nothing tells."""
+
+    gpus: int | None
+    cpus: int | None
+    """Logical CPUs as Slurm counts them."""
+    ram_gb: float | None
+    nodes: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_allocation(environment: Mapping[str, str] = os.environ) -> Allocation:
+    """The allocation of this process; cheap, and it never asks the scheduler."""
+    if "SLURM_JOB_ID" in environment:
+        return _slurm_allocation(environment)
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    visible = visible_gpus(environment.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
+    return Allocation(
+        gpus=None if visible is None else len(visible),
+        cpus=len(os.sched_getaffinity(0)),
+        ram_gb=round(memory_bytes / 1e9, 3),
+    )
+
+
+def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
+    nodes = int(environment.get("SLURM_JOB_NUM_NODES", environment.get("SLURM_NNODES", "1")))
+    per_node_mb = environment.get("SLURM_MEM_PER_NODE")
+    return Allocation(
+        gpus=_slurm_gpus(environment, nodes),
+        cpus=sum_per_node(environment.get("SLURM_JOB_CPUS_PER_NODE")),
+        ram_gb=int(per_node_mb) * nodes * 2**20 / 1e9 if per_node_mb else None,
+        nodes=nodes,
+    )
+
+
+def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
+    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows."""
+    if on_node := environment.get("SLURM_GPUS_ON_NODE"):
+        return int(on_node) * nodes
+    if indices := environment.get("SLURM_JOB_GPUS"):
+        return len(indices.split(",")) * nodes
+    visible = visible_gpus(environment.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
+    return None if visible is None else len(visible) * nodes
+
+
+def sum_per_node(text: str | None) -> int | None:
+    """Slurm's run-length lists: `96(x2),48` is 240; None when absent or unreadable."""
+    matches = [_REPEATED.match(part.strip()) for part in text.split(",")] if text else []
+    if not matches or not all(matches):
+        return None
+    return sum(int(match[1]) * int(match[2] or 1) for match in matches if match)
+
+
+def visible_gpus(cuda_visible_devices: str | None, uuids: Sequence[str]) -> list[int] | None:
+    """NVML indices of the GPUs this process may use; `uuids` are the machine's, in NVML order.
+
+    codecarbon counts 0 W for the UUID form of CUDA_VISIBLE_DEVICES, so UUIDs (or prefixes) become indices here. As in
+    CUDA, the list ends at the first entry that names no device. None for slices of a GPU (MIG), whose power NVML does
+    not tell.
+    """
+    if cuda_visible_devices is None:
+        return list(range(len(uuids)))
+    found: list[int] = []
+    for entry in (part.strip() for part in cuda_visible_devices.split(",")):
+        if entry.startswith("MIG-"):
+            return None
+        if entry.isdigit():
+            matches = [int(entry)] if int(entry) < len(uuids) else []
+        else:
+            matches = [index for index, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
+        if len(matches) != 1 or matches[0] in found:
+            break
+        found += matches
+    return found
+
+
+def nvml_uuids() -> list[str]:
+    """UUIDs of this machine's NVIDIA GPUs, in NVML order; empty where there is no driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        uuids = [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    except pynvml.NVMLError:
+        return []
+    return [uuid.decode() if isinstance(uuid, bytes) else str(uuid) for uuid in uuids]

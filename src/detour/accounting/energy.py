@@ -1,0 +1,200 @@
+"""Energy and CO2 as figures that say how they were obtained; pure arithmetic.
+
+A figure holds **IT energy** only. Facility energy (PUE x IT energy) and CO2 (facility energy x grid factor) are
+derived from it at the very end, so neither can be applied twice: the trap of trackers that store energy already
+multiplied by a PUE. Unknown is None with a reason, never 0, and figures of different methods are never added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import fsum
+
+
+class Method(StrEnum):
+    """How a figure was obtained; the value is what people read beside it."""
+
+    MEASURED = "M1 measured"
+    """Our own differences of hardware energy counters; a later version."""
+    CODECARBON = "codecarbon"
+    """codecarbon around the stage; the figure's `detail` says what was a counter and what a model."""
+    ESTIMATED = "M2 estimated"
+    """Reserved hardware x time x nominal power."""
+    SLURM = "M3 Slurm"
+    """Slurm's ConsumedEnergyRaw of an exclusive allocation; a later version."""
+    CARD = "card convention"
+    """Reserved GPU-hours x board power, as published model cards count; a convention, not a measurement."""
+
+
+PREFERENCE = (Method.MEASURED, Method.CODECARBON, Method.SLURM, Method.ESTIMATED)
+"""Best first. The card's convention is shown beside these, never in their place."""
+LEAST_COVERAGE = 0.9
+"""Share of the allocated time that counters must have seen to be preferred."""
+PLAUSIBLE_KWH_PER_GPU_HOUR = (0.05, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A constant of a site and where it was read."""
+
+    value: float
+    source: str
+    year: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value:g} ({self.source}{f', {self.year}' if self.year else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What turns hours into energy and energy into CO2 at one place; None where nobody has said."""
+
+    name: str
+    pue: Sourced | None = None
+    """Facility energy over IT energy."""
+    grid_g_per_kwh: Sourced | None = None
+    """gCO2eq per kWh of electricity."""
+    gpu_board_w: Sourced | None = None
+    """Power limit of one GPU's board, in watts."""
+    core_w: Sourced | None = None
+    """Power of one busy CPU core, in watts."""
+    ram_w_per_gb: Sourced | None = None
+    """Power of memory in watts a GB; Green Algorithms (Advanced Science, 2021) has 0.3725."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A quantity with the range it may lie in. Errors of one method are systematic, so bands add linearly."""
+
+    low: float
+    expected: float
+    high: float
+
+    @classmethod
+    def around(cls, expected: float, relative: float = 0.0) -> Band:
+        """`around(10, 0.3)` is 7 to 13."""
+        return cls(expected * (1 - relative), expected, expected * (1 + relative))
+
+    def __mul__(self, factor: float) -> Band:
+        return Band(self.low * factor, self.expected * factor, self.high * factor)
+
+    def __add__(self, other: Band) -> Band:
+        return Band(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyFigure:
+    """IT energy of some allocated time, by one method, at one site.
+
+    `covered_s` of `allocated_s` seconds stand behind `it_energy_kwh`; `extended_s` more were not seen but filled in
+    at the mean power of the rest (a tail lost to a kill, a tracker that was still starting). What is left has no
+    figure at all.
+    """
+
+    method: Method
+    site: Site
+    it_energy_kwh: Band | None
+    allocated_s: float
+    covered_s: float
+    extended_s: float = 0.0
+    scope: str = ""
+    """What is counted: `GPU boards`, `machine`, `GPU boards, CPU cores and RAM`."""
+    detail: str = ""
+    """How, where the method alone does not say it: `CPU by load model`."""
+    tool: str = "detour"
+    version: str = ""
+    reason: str | None = None
+    """Why there is no figure, or a warning about the one there is."""
+
+    @property
+    def facility_energy_kwh(self) -> Band | None:
+        """PUE x IT energy; the only place where the PUE is applied."""
+        if self.it_energy_kwh is None or self.site.pue is None:
+            return None
+        return self.it_energy_kwh * self.site.pue.value
+
+    @property
+    def co2_g(self) -> Band | None:
+        """Grams of CO2eq of the electricity used; hardware manufacture (embodied carbon) is not in it."""
+        energy = self.facility_energy_kwh
+        if energy is None or self.site.grid_g_per_kwh is None:
+            return None
+        return energy * self.site.grid_g_per_kwh.value
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the allocated time that was really seen, filled-in time not included; None when nothing ran."""
+        return min(1.0, self.covered_s / self.allocated_s) if self.allocated_s > 0 else None
+
+    @property
+    def uncounted_s(self) -> float:
+        """Allocated seconds for which no energy is in the figure."""
+        return max(0.0, self.allocated_s - self.covered_s - self.extended_s)
+
+    @property
+    def missing(self) -> str | None:
+        """Why there is no CO2 figure, None when there is one."""
+        if self.it_energy_kwh is None:
+            return self.reason or "no energy figure"
+        if self.site.pue is None:
+            return f"no PUE is known for {self.site.name}"
+        if self.site.grid_g_per_kwh is None:
+            return f"no grid factor is known for {self.site.name}"
+        return None
+
+
+def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
+    """Sum of figures of one method at one site; what has no figure lowers the coverage and adds no energy.
+
+    Raises ValueError for an empty sum and for figures that must not be added: other methods, other sites.
+    """
+    listed = list(figures)
+    if not listed:
+        raise ValueError("nothing to add up")
+    first = listed[0]
+    if any(figure.method != first.method or figure.site != first.site for figure in listed):
+        raise ValueError("figures of different methods or sites must not be added")
+    known = [figure for figure in listed if figure.it_energy_kwh is not None]
+    bands = [figure.it_energy_kwh for figure in known if figure.it_energy_kwh is not None]
+    return EnergyFigure(
+        method=first.method,
+        site=first.site,
+        it_energy_kwh=Band(
+            fsum(band.low for band in bands), fsum(band.expected for band in bands), fsum(band.high for band in bands)
+        )
+        if bands
+        else None,
+        allocated_s=fsum(figure.allocated_s for figure in listed),
+        covered_s=fsum(figure.covered_s for figure in known),
+        extended_s=fsum(figure.extended_s for figure in known),
+        scope=_joined(figure.scope for figure in known),
+        detail=_joined(figure.detail for figure in known),
+        tool=_joined(figure.tool for figure in listed),
+        version=_joined(figure.version for figure in known),
+        reason=_joined(figure.reason for figure in listed) or None,
+    )
+
+
+def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:
+    """The figure to quote when only one can be: the best method that saw enough; the card's convention never."""
+    by_method = {figure.method: figure for figure in figures if figure.it_energy_kwh is not None}
+    ranked = [by_method[method] for method in PREFERENCE if method in by_method]
+    sufficient = [figure for figure in ranked if (figure.coverage or 0.0) >= LEAST_COVERAGE]
+    return next(iter(sufficient or ranked), None)
+
+
+def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:
+    """A warning when the energy per GPU-hour is outside what any machine of this kind draws, else None."""
+    if figure.it_energy_kwh is None or not gpu_hours:
+        return None
+    low, high = PLAUSIBLE_KWH_PER_GPU_HOUR
+    per_hour = figure.it_energy_kwh.expected / gpu_hours
+    if low <= per_hour <= high:
+        return None
+    return f"{per_hour:.3g} kWh a GPU-hour is outside {low:g} to {high:g}: check which devices were counted"
+
+
+def _joined(parts: Iterable[str | None]) -> str:
+    return "; ".join(dict.fromkeys(part for part in parts if part))

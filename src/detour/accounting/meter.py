@@ -1,0 +1,209 @@
+"""codecarbon around one attempt, as one labelled source: it measures, the journal keeps, the accounting converts.
+
+Left alone, codecarbon writes nothing when its process is killed, asks `scontrol` and gives up without it, counts 0 W
+for GPUs named by UUID, multiplies by a PUE and talks on stderr. Here it only counts IT energy in memory (PUE 1,
+factor 0, no output of its own), starts beside the work, and whatever befalls it becomes a reason in the journal,
+never an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
+
+from detour.accounting.allocation import nvml_uuids, visible_gpus
+
+if TYPE_CHECKING:
+    from detour.ledger.attempt import Attempt
+
+T = TypeVar("T")
+
+SAMPLE_S = 15.0
+"""Between readings of the counters; codecarbon looks at load and power every second besides."""
+LONGEST_WAIT_S = 10.0
+"""How long the end of an attempt waits for a tracker that is still starting."""
+
+
+class EnergyMeter:
+    """Counts from `__enter__` on and journals cumulative `energy` events at each `flush` and at the end.
+
+    One a node and process group: give it to local rank 0 only, since it sees the whole machine. `flush` may be called
+    from any thread, at any time. Never raises and costs the caller milliseconds: the start (1 to 3 s) runs in a
+    thread.
+    """
+
+    def __init__(self, attempt: Attempt, *, sample_s: float = SAMPLE_S) -> None:
+        self._attempt = attempt
+        self._sample_s = sample_s
+        self._tracker: _Tracker | None = None
+        self._reason: str | None = None
+        self._told: str | None = None
+        self._lock = threading.RLock()
+        self._starting = threading.Thread(target=self._start, name="energy-meter-start", daemon=True)
+
+    def __enter__(self) -> EnergyMeter:
+        self._starting.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._starting.join(LONGEST_WAIT_S)
+        self.flush()
+        with self._lock:
+            if self._tracker is not None:
+                self._guarded(self._tracker.stop)
+                self._tracker = None
+            elif self._reason is None:
+                self._reason = f"codecarbon was not up within {LONGEST_WAIT_S:g} s of the end"
+                self._tell()
+
+    def flush(self) -> None:
+        """Journal what was counted so far; a kill costs only what comes after the last flush."""
+        with self._lock:
+            figures = self._guarded(self._tracker.read) if self._tracker is not None else None
+            if figures is not None:
+                self._attempt.event("energy", **figures)
+            elif self._reason is not None:
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._reason != self._told:
+            self._told = self._reason
+            unknown = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
+            self._attempt.event("energy", **unknown, method="codecarbon", tool="codecarbon", reason=self._reason)
+
+    def _start(self) -> None:
+        tracker = self._guarded(lambda: _Tracker(self._sample_s))
+        with self._lock:
+            self._tracker = tracker
+
+    def _guarded(self, act: Callable[[], T]) -> T | None:
+        try:
+            return act()
+        except Exception as error:  # noqa: BLE001  metering must never end or disturb the work it meters
+            self._reason = f"codecarbon: {error}" if isinstance(error, _NoFigure) else f"codecarbon: {error!r}"
+            return None
+
+
+class _NoFigure(Exception):
+    """codecarbon runs, or claims to, and gives nothing."""
+
+
+class _Muffler(logging.Filter):
+    """Swallows codecarbon's log and keeps its last complaint, often the only sign of why there is no figure."""
+
+    complaint: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.complaint = repr(record.exc_info[1])
+        elif record.levelno >= logging.ERROR:
+            self.complaint = record.getMessage()
+        return False
+
+
+class _Tracker:
+    """A started codecarbon tracker, read through its own output-handler seam. Raises _NoFigure or whatever it
+    raises."""
+
+    def __init__(self, sample_s: float) -> None:
+        muffler = _Muffler()
+        logging.getLogger("codecarbon").addFilter(muffler)
+        import codecarbon.core.util
+        import codecarbon.external.ram
+        from codecarbon import OfflineEmissionsTracker
+        from codecarbon.output_methods.base_output import BaseOutput
+        from codecarbon.output_methods.emissions_data import EmissionsData
+
+        class Latest(BaseOutput):  # type: ignore[misc]
+            totals: EmissionsData | None = None
+
+            def out(self, total: EmissionsData, delta: EmissionsData) -> None:  # noqa: ARG002
+                self.totals = total
+
+            def live_out(self, total: EmissionsData, delta: EmissionsData) -> None:
+                """Nothing: read at our own pace."""
+
+        # With a job id it would run `scontrol`: absent in containers (no hardware then, and silence), a load on the
+        # controller elsewhere, and its counts are the whole job's on each node.
+        codecarbon.core.util.SLURM_JOB_ID = None
+        codecarbon.external.ram.SLURM_JOB_ID = None
+        self._muffler = muffler
+        self._latest = Latest()
+        self._gpus = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
+        self._mode = tracking_mode(len(os.sched_getaffinity(0)), psutil.cpu_count(logical=False))
+        self._tracker = OfflineEmissionsTracker(
+            force_carbon_intensity_g_co2e_kwh=0.0,
+            pue=1.0,
+            output_methods=[],
+            output_handlers=[self._latest],
+            emissions_endpoint=None,
+            api_call_interval=-1,
+            allow_multiple_runs=True,
+            tracking_mode=self._mode,
+            measure_power_secs=sample_s,
+            gpu_ids=self._gpus or [],
+            log_level="critical",
+        )
+        self._tracker.start()
+        self.read()
+
+    def read(self) -> dict[str, Any]:
+        """Cumulative figures since the start, in kWh and seconds, and how they came about."""
+        self._latest.totals = None
+        self._tracker.flush()
+        totals = self._latest.totals
+        if totals is None:
+            raise _NoFigure(self._muffler.complaint or "no figure and no reason given")
+        return {
+            "energy_kwh": totals.energy_consumed if self._gpus is not None else None,
+            "cpu_kwh": totals.cpu_energy,
+            "gpu_kwh": totals.gpu_energy if self._gpus is not None else None,
+            "ram_kwh": totals.ram_energy,
+            "duration_s": totals.duration,
+            "method": "codecarbon",
+            "scope": "this machine" if self._mode == "machine" else "this process and its children",
+            "detail": describe(self._cpu_mode(), self._gpus, self._mode),
+            "cpu_model": totals.cpu_model,
+            "gpus": self._gpus,
+            "gpu_model": totals.gpu_model or None,
+            "tool": "codecarbon",
+            "version": version("codecarbon"),
+            "reason": None if self._gpus is not None else "slices of a GPU (MIG): their energy is not known",
+        }
+
+    def stop(self) -> None:
+        self._tracker.stop()
+
+    def _cpu_mode(self) -> str | None:
+        modes = (getattr(part, "_mode", None) for part in self._tracker._hardware)
+        return next((str(mode) for mode in modes if mode), None)
+
+
+def tracking_mode(allowed_cpus: int, physical_cores: int | None) -> str:
+    """`machine` when this process holds every core, else `process`: neighbours on a shared node are not ours to
+    count.
+
+    Compared with physical cores, because `--hint=nomultithread` leaves half the logical CPUs of a whole node.
+    """
+    return "machine" if physical_cores is None or allowed_cpus >= physical_cores else "process"
+
+
+def describe(cpu_mode: str | None, gpus: list[int] | None, mode: str) -> str:
+    """Which part was a counter and which a model, in words for people."""
+    cpu = {
+        "intel_rapl": "CPU by RAPL counter" + ("" if mode == "machine" else " (whole packages)"),
+        "cpu_load": "CPU by codecarbon's load model",
+        "constant": "CPU by a constant share of its nominal power",
+        None: "CPU not counted",
+    }.get(cpu_mode, f"CPU by codecarbon's {cpu_mode}")
+    gpu = "GPU slices not counted" if gpus is None else f"{len(gpus)} GPU by NVML counter" if gpus else "no GPU"
+    return f"{cpu}, RAM by codecarbon's model, {gpu}"

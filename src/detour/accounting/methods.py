@@ -1,0 +1,142 @@
+"""The methods this version produces: tracked by codecarbon, estimated, and the card's convention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detour.accounting.energy import Band, EnergyFigure, Method, Site
+
+GPU_COUNTER_ERROR = 0.05
+CPU_RAM_ERROR = 0.30
+ESTIMATE_ERROR = 0.35
+
+
+def card_convention(site: Site, reserved_gpu_hours: float | None, allocated_s: float) -> EnergyFigure:
+    """Reserved GPU-hours x board power; with PUE and grid factor this is what the authors' model cards print.
+
+    16 GPU-h x 0.7 kW x 1.2 x 34 g/kWh = 456.96 g. It counts boards only, at their limit, whatever they did; as a
+    convention it has no error band.
+    """
+    reason = None
+    if reserved_gpu_hours is None:
+        reason = "the number of GPUs is unknown"
+    elif reserved_gpu_hours == 0:
+        reason = "no GPU was reserved, and the convention counts GPUs only"
+    elif site.gpu_board_w is None:
+        reason = f"no board power is known for {site.name}"
+    energy = None
+    if reason is None and reserved_gpu_hours is not None and site.gpu_board_w is not None:
+        energy = Band.around(reserved_gpu_hours * site.gpu_board_w.value / 1000)
+    return EnergyFigure(
+        method=Method.CARD,
+        site=site,
+        it_energy_kwh=energy,
+        allocated_s=allocated_s,
+        covered_s=allocated_s if energy else 0.0,
+        scope="GPU boards",
+        detail="reserved hours at the board's power limit",
+        reason=reason,
+    )
+
+
+def estimated(
+    site: Site,
+    allocated_s: float,
+    gpus: int | None,
+    cores: int | None,
+    ram_gb: float | None,
+    utilisation: float = 1.0,
+) -> EnergyFigure:
+    """M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power a GB, +-35 %.
+
+    GPUs and cores must be known (0 is known), with their power where there are any. RAM that nobody recorded is left
+    out and the scope says so. `utilisation` is that of the GPUs; 1 when it was not recorded.
+    """
+    reason = None
+    if gpus is None or cores is None:
+        reason = f"the number of {'GPUs' if gpus is None else 'cores'} is unknown"
+    elif gpus and site.gpu_board_w is None:
+        reason = f"no board power is known for {site.name}"
+    elif cores and site.core_w is None:
+        reason = f"no power per core is known for {site.name}"
+    energy = None
+    if reason is None:
+        power_w = (gpus or 0) * _value(site.gpu_board_w) * utilisation
+        power_w += (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
+        energy = Band.around(power_w * allocated_s / 3.6e6, ESTIMATE_ERROR)
+    ram = ram_gb is not None and site.ram_w_per_gb is not None
+    parts = [name for name, count in (("GPU boards", gpus), ("CPU cores", cores)) if count]
+    return EnergyFigure(
+        method=Method.ESTIMATED,
+        site=site,
+        it_energy_kwh=energy,
+        allocated_s=allocated_s,
+        covered_s=allocated_s if energy else 0.0,
+        scope=" and ".join(parts) + (" and RAM" if ram else ", RAM unknown"),
+        detail="nominal power x reserved time",
+        reason=reason,
+    )
+
+
+def tracked(site: Site, flushes: Sequence[Mapping[str, Any]], allocated_s: float) -> EnergyFigure:
+    """What codecarbon journalled during one attempt (`EnergyMeter`), extended over the time that it did not see.
+
+    The flushes are cumulative, so they are not summed: a counter that falls starts a new epoch, and the highest value
+    of each epoch counts. Time that no flush covers (before the tracker was up, after the last flush of a killed
+    attempt) is added at the mean power of what was seen, with the band of an estimate.
+    """
+    known = [flush for flush in flushes if flush.get("energy_kwh") is not None]
+    if not known:
+        reason = next((str(flush["reason"]) for flush in reversed(flushes) if flush.get("reason")), None)
+        return EnergyFigure(
+            Method.CODECARBON, site, None, allocated_s, 0.0, reason=reason or "codecarbon recorded nothing"
+        )
+    last = known[-1]
+    seen_s = cumulative_total([float(flush["duration_s"]) for flush in known])
+    gpu_kwh = cumulative_total([float(flush.get("gpu_kwh") or 0.0) for flush in known])
+    seen_kwh = cumulative_total([float(flush["energy_kwh"]) for flush in known])
+    seen = Band.around(gpu_kwh, GPU_COUNTER_ERROR) + Band.around(max(seen_kwh - gpu_kwh, 0.0), CPU_RAM_ERROR)
+    missing_s = max(0.0, allocated_s - seen_s) if seen_s > 0 else 0.0
+    filled = Band.around(extension_kwh(seen_kwh, seen_s, missing_s), ESTIMATE_ERROR)
+    return EnergyFigure(
+        method=Method.CODECARBON,
+        site=site,
+        it_energy_kwh=seen + filled,
+        allocated_s=allocated_s,
+        covered_s=min(seen_s, allocated_s),
+        extended_s=missing_s,
+        scope=str(last.get("scope") or ""),
+        detail=str(last.get("detail") or ""),
+        tool=str(last.get("tool") or "codecarbon"),
+        version=str(last.get("version") or ""),
+        reason=next((str(flush["reason"]) for flush in reversed(known) if flush.get("reason")), None),
+    )
+
+
+def extension_kwh(seen_kwh: float, seen_s: float, missing_s: float) -> float:
+    """Energy of `missing_s` unseen seconds at the mean power of the `seen_s` seen ones; 0 when nothing is missing.
+
+    Raises ValueError when time is missing and none was seen: there is no mean power then.
+    """
+    if missing_s <= 0:
+        return 0.0
+    if seen_s <= 0:
+        raise ValueError("no time was seen, so there is no mean power to extend")
+    return seen_kwh / seen_s * missing_s
+
+
+def cumulative_total(readings: Sequence[float]) -> float:
+    """What a cumulative counter counted in all; a fall means that it was started anew.
+
+    [1, 2, 3] is 3, not 6; [1, 3, 0.5, 2] is 3 + 2.
+    """
+    counted, previous = 0.0, 0.0
+    for reading in readings:
+        counted += reading - previous if reading >= previous else reading
+        previous = reading
+    return counted
+
+
+def _value(sourced: Any) -> float:
+    return float(sourced.value) if sourced is not None else 0.0

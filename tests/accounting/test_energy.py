@@ -1,0 +1,220 @@
+"""PUE once, one method a sum, and the authors' published CO2 figures, in arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.accounting.energy import (
+    Band,
+    EnergyFigure,
+    Method,
+    Site,
+    Sourced,
+    implausible,
+    preferred,
+    total,
+)
+from detour.accounting.methods import (
+    card_convention,
+    cumulative_total,
+    estimated,
+    extension_kwh,
+    tracked,
+)
+
+CARD_SITE = Site(
+    "jean-zay",
+    pue=Sourced(1.2, "model card, derived", 2025),
+    grid_g_per_kwh=Sourced(34.0, "model card, derived", 2025),
+    gpu_board_w=Sourced(700.0, "H100 SXM data sheet", 2023),
+    core_w=Sourced(4.0, "test"),
+    ram_w_per_gb=Sourced(0.3725, "Green Algorithms", 2021),
+)
+CODECARBON_FRANCE = Sourced(56.039, "codecarbon 3.3.0, France", 2023)
+amounts = st.floats(0.0, 1e6, allow_nan=False)
+
+
+def flush(energy_kwh: float | None, duration_s: float | None, **more: object) -> dict[str, object]:
+    return {"energy_kwh": energy_kwh, "duration_s": duration_s, "gpu_kwh": 0.0, "tool": "codecarbon", **more}
+
+
+def without(constant: str) -> Site:
+    return replace(CARD_SITE, pue=None) if constant == "pue" else replace(CARD_SITE, grid_g_per_kwh=None)
+
+
+@pytest.mark.parametrize(
+    ("gpu_hours", "grams"),
+    [(16, 456.96), (383, 10_938.48), (564, 16_107.84), (5_537, 158_136.72), (2, 57.12)],
+)
+def test_card_convention_gives_the_published_figures(gpu_hours: float, grams: float) -> None:
+    figure = card_convention(CARD_SITE, gpu_hours, allocated_s=3600.0)
+    assert figure.method is Method.CARD
+    assert figure.co2_g is not None
+    assert figure.co2_g.expected == pytest.approx(grams, rel=1e-12)
+    assert figure.co2_g.low == figure.co2_g.high == figure.co2_g.expected
+
+
+def test_another_grid_factor_gives_another_figure_for_the_same_hours() -> None:
+    site = replace(CARD_SITE, grid_g_per_kwh=CODECARBON_FRANCE)
+    figure = card_convention(site, 16, allocated_s=3600.0)
+    assert figure.co2_g is not None
+    assert figure.co2_g.expected == pytest.approx(753.16, abs=0.01)
+
+
+def test_pue_is_applied_exactly_once_even_after_adding_up() -> None:
+    part = card_convention(CARD_SITE, 8, allocated_s=7200.0)
+    summed = total([part, part])
+    assert summed.it_energy_kwh == Band.around(11.2)
+    assert summed.facility_energy_kwh == Band.around(11.2 * 1.2)
+
+
+@given(amounts, st.floats(1.0, 3.0), st.floats(0.0, 1500.0))
+def test_co2_is_facility_energy_times_factor(it_kwh: float, pue: float, factor: float) -> None:
+    site = Site("somewhere", Sourced(pue, "test"), Sourced(factor, "test"))
+    figure = EnergyFigure(Method.ESTIMATED, site, Band.around(it_kwh, 0.35), 1.0, 1.0)
+    assert figure.co2_g is not None
+    assert figure.co2_g.expected == pytest.approx(it_kwh * pue * factor)
+    assert figure.co2_g.low <= figure.co2_g.expected <= figure.co2_g.high
+
+
+@pytest.mark.parametrize("unknown", ["pue", "grid_g_per_kwh"])
+def test_an_unknown_constant_gives_no_co2_and_says_which(unknown: str) -> None:
+    figure = card_convention(without(unknown), 16, allocated_s=1.0)
+    assert figure.it_energy_kwh == Band.around(11.2)
+    assert figure.co2_g is None
+    assert figure.missing is not None
+    assert {"pue": "PUE", "grid_g_per_kwh": "grid factor"}[unknown] in figure.missing
+
+
+@pytest.mark.parametrize(
+    ("gpu_hours", "site", "reason"),
+    [
+        (None, CARD_SITE, "number of GPUs is unknown"),
+        (0.0, CARD_SITE, "counts GPUs only"),
+        (16.0, Site("laptop"), "no board power"),
+    ],
+)
+def test_the_convention_says_why_it_has_no_figure(gpu_hours: float | None, site: Site, reason: str) -> None:
+    figure = card_convention(site, gpu_hours, allocated_s=10.0)
+    assert figure.it_energy_kwh is None
+    assert figure.missing is not None
+    assert reason in figure.missing
+
+
+def test_four_gpus_of_300_w_for_an_hour_are_1_2_kwh_not_0_3() -> None:
+    site = replace(CARD_SITE, gpu_board_w=Sourced(300.0, "test"))
+    figure = estimated(site, allocated_s=3600.0, gpus=4, cores=0, ram_gb=None)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(1.2)
+
+
+def test_estimate_adds_boards_cores_and_ram_within_35_percent() -> None:
+    figure = estimated(CARD_SITE, allocated_s=7200.0, gpus=4, cores=96, ram_gb=500.0, utilisation=0.9)
+    expected = (4 * 700 * 0.9 + 96 * 4.0 + 500 * 0.3725) * 2 / 1000
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(expected)
+    assert figure.it_energy_kwh.low == pytest.approx(expected * 0.65)
+    assert figure.it_energy_kwh.high == pytest.approx(expected * 1.35)
+    assert figure.scope == "GPU boards and CPU cores and RAM"
+
+
+def test_estimate_needs_counts_and_says_when_ram_is_unknown() -> None:
+    assert estimated(CARD_SITE, 1.0, gpus=None, cores=4, ram_gb=1.0).missing == "the number of GPUs is unknown"
+    assert estimated(CARD_SITE, 1.0, gpus=0, cores=None, ram_gb=1.0).missing == "the number of cores is unknown"
+    assert "RAM unknown" in estimated(CARD_SITE, 1.0, gpus=0, cores=2, ram_gb=None).scope
+    no_power = estimated(Site("laptop"), 1.0, gpus=0, cores=2, ram_gb=1.0)
+    assert no_power.missing == "no power per core is known for laptop"
+
+
+def test_cumulative_flushes_are_not_summed() -> None:
+    figure = tracked(CARD_SITE, [flush(1.0, 10.0), flush(2.0, 20.0), flush(3.0, 30.0)], allocated_s=30.0)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(3.0)
+    assert figure.coverage == 1.0
+    assert figure.extended_s == 0.0
+
+
+def test_a_counter_that_falls_starts_a_new_epoch() -> None:
+    assert cumulative_total([1.0, 3.0, 0.5, 2.0]) == 5.0
+    figure = tracked(CARD_SITE, [flush(3.0, 30.0), flush(1.0, 10.0)], allocated_s=40.0)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(4.0)
+
+
+@given(st.lists(st.floats(0.0, 1e3), max_size=8))
+def test_a_counter_that_never_falls_counts_its_last_reading(steps: list[float]) -> None:
+    readings = [sum(steps[: index + 1]) for index in range(len(steps))]
+    assert cumulative_total(readings) == pytest.approx(readings[-1] if readings else 0.0)
+
+
+def test_a_lost_tail_is_filled_at_the_mean_power_and_marked() -> None:
+    figure = tracked(CARD_SITE, [flush(2.0, 80.0)], allocated_s=100.0)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(2.5)
+    assert figure.it_energy_kwh.high == pytest.approx(2.0 * 1.3 + 0.5 * 1.35)
+    assert figure.extended_s == pytest.approx(20.0)
+    assert figure.coverage == pytest.approx(0.8)
+    assert figure.uncounted_s == 0.0
+
+
+def test_nothing_seen_gives_no_mean_power() -> None:
+    with pytest.raises(ValueError, match="no mean power"):
+        extension_kwh(0.0, 0.0, 5.0)
+    assert extension_kwh(0.0, 0.0, 0.0) == 0.0
+
+
+def test_gpu_share_has_the_narrower_band() -> None:
+    figure = tracked(CARD_SITE, [flush(10.0, 10.0) | {"gpu_kwh": 8.0}], allocated_s=10.0)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.high == pytest.approx(8 * 1.05 + 2 * 1.3)
+
+
+def test_codecarbon_without_a_figure_says_why() -> None:
+    figure = tracked(CARD_SITE, [flush(None, None, reason="codecarbon: no hardware")], allocated_s=10.0)
+    assert (figure.it_energy_kwh, figure.missing) == (None, "codecarbon: no hardware")
+    assert tracked(CARD_SITE, [], allocated_s=10.0).missing == "codecarbon recorded nothing"
+
+
+def test_methods_and_sites_are_never_added() -> None:
+    card = card_convention(CARD_SITE, 1, 10.0)
+    with pytest.raises(ValueError, match="different methods or sites"):
+        total([card, estimated(CARD_SITE, 10.0, 1, 0, None)])
+    with pytest.raises(ValueError, match="different methods or sites"):
+        total([card, card_convention(replace(CARD_SITE, name="elsewhere"), 1, 10.0)])
+    with pytest.raises(ValueError, match="nothing"):
+        total([])
+
+
+def test_an_attempt_without_figure_lowers_the_coverage_of_the_sum() -> None:
+    seen = tracked(CARD_SITE, [flush(1.0, 30.0)], allocated_s=30.0)
+    unseen = tracked(CARD_SITE, [], allocated_s=10.0)
+    summed = total([seen, unseen])
+    assert summed.it_energy_kwh is not None
+    assert summed.it_energy_kwh.expected == 1.0
+    assert summed.coverage == pytest.approx(0.75)
+    assert summed.uncounted_s == pytest.approx(10.0)
+    assert total([unseen, unseen]).it_energy_kwh is None
+
+
+def test_counters_are_quoted_only_when_they_saw_enough() -> None:
+    estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
+    card = card_convention(CARD_SITE, 1, 100.0)
+    enough = tracked(CARD_SITE, [flush(1.0, 95.0)], allocated_s=100.0)
+    too_little = tracked(CARD_SITE, [flush(1.0, 50.0)], allocated_s=100.0)
+    assert preferred([card, estimate, enough]) is enough
+    assert preferred([card, estimate, too_little]) is estimate
+    assert preferred([card, too_little]) is too_little
+    assert preferred([card]) is None
+
+
+def test_energy_per_gpu_hour_out_of_reach_is_called_out() -> None:
+    figure = card_convention(CARD_SITE, 10, 100.0)
+    assert implausible(figure, 10.0) is None
+    assert implausible(figure, None) is None
+    warning = implausible(figure, 1.0)
+    assert warning is not None
+    assert "7 kWh a GPU-hour" in warning

@@ -1,0 +1,102 @@
+"""codecarbon as it really behaves, around real seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from detour.accounting.energy import Method, Site
+from detour.accounting.meter import describe, tracking_mode
+from detour.accounting.methods import tracked
+
+METERED = """
+import json, sys, time
+from detour.accounting.meter import EnergyMeter
+
+class Recorder:
+    def event(self, kind, **data):
+        print(json.dumps([kind, data]), flush=True)
+
+with EnergyMeter(Recorder(), sample_s=1.0) as meter:
+    meter.flush()
+    deadline = time.monotonic() + 30
+    while meter._starting.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    meter.flush()
+    {then}
+"""
+
+
+def run_metered(then: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """A metered process of its own; returns it with the data of its `energy` events."""
+    process = subprocess.run(
+        [sys.executable, "-c", METERED.replace("{then}", then)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    events = [json.loads(line) for line in process.stdout.splitlines()]
+    assert {kind for kind, _ in events} <= {"energy"}
+    return process, [data for _, data in events]
+
+
+def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> None:
+    process, flushes = run_metered("time.sleep(0.5)", SLURM_JOB_ID="4242", PATH="/usr/bin:/bin")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert len(flushes) == 2
+    first, last = flushes
+    assert 0 < first["energy_kwh"] < last["energy_kwh"] < 0.01
+    assert last["energy_kwh"] == pytest.approx(last["cpu_kwh"] + last["gpu_kwh"] + last["ram_kwh"])
+    assert 2.0 <= last["duration_s"] < 60
+    assert (last["tool"], last["version"], last["reason"]) == ("codecarbon", "3.3.2", None)
+    assert "RAM by codecarbon's model" in last["detail"]
+    figure = tracked(Site("here"), flushes, allocated_s=last["duration_s"] + 1.0)
+    assert figure.method is Method.CODECARBON
+    assert figure.extended_s == pytest.approx(1.0)
+
+
+def test_a_kill_costs_only_what_came_after_the_last_flush() -> None:
+    process, flushes = run_metered("import os; os.kill(os.getpid(), 9)")
+    assert process.returncode == -9
+    assert len(flushes) == 1
+    assert flushes[0]["energy_kwh"] > 0
+
+
+def test_slices_of_a_gpu_have_no_figure_and_say_why() -> None:
+    process, flushes = run_metered("pass", CUDA_VISIBLE_DEVICES="MIG-1234")
+    assert process.returncode == 0
+    assert flushes[-1]["energy_kwh"] is None
+    assert "MIG" in flushes[-1]["reason"]
+
+
+def test_a_codecarbon_that_fails_is_a_reason_and_no_error() -> None:
+    broken = "import builtins; sys.modules['codecarbon'] = None"
+    script = METERED.replace("{then}", "pass").replace("import json, sys, time", f"import json, sys, time\n{broken}")
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    (event,) = [json.loads(line) for line in process.stdout.splitlines()]
+    assert event[1]["energy_kwh"] is None
+    assert "codecarbon" in event[1]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cores", "mode"),
+    [(96, 96, "machine"), (192, 96, "machine"), (24, 96, "process"), (4, None, "machine")],
+)
+def test_a_share_of_a_node_counts_its_own_processes_only(allowed: int, cores: int | None, mode: str) -> None:
+    assert tracking_mode(allowed, cores) == mode
+
+
+def test_the_label_tells_counter_from_model() -> None:
+    assert describe("intel_rapl", [0, 1], "machine").startswith("CPU by RAPL counter, ")
+    assert describe("intel_rapl", [], "process").startswith("CPU by RAPL counter (whole packages), ")
+    assert "load model" in describe("cpu_load", [], "machine")
+    assert describe(None, None, "machine") == "CPU not counted, RAM by codecarbon's model, GPU slices not counted"
