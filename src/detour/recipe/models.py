@@ -6,19 +6,38 @@ Which fields determine a result, and so belong to a stage's key, is decided in `
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from detour.recipe.problems import Inconsistent, KeyPath
 from detour.recipe.quantities import parse_count, parse_duration_s
 
-Count = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
+MAX_COUNT = 10**15
+MAX_DURATION_S = 366 * 86_400
+Count = Annotated[int, Field(gt=0, le=MAX_COUNT), BeforeValidator(parse_count)]
 """A positive number of tokens, rows or sequences; `10B`, `100M`, `0.25B`, `3_145_728`."""
-Duration = Annotated[int, BeforeValidator(parse_duration_s), Field(gt=0)]
+Duration = Annotated[int, Field(gt=0, le=MAX_DURATION_S), BeforeValidator(parse_duration_s)]
 """Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Objective = Literal["causal", "masked"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Lower-case name fit for folders, job names and Slurm comments."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression, checked when the recipe is read."""
 
 
 class Written(BaseModel):
@@ -27,8 +46,17 @@ class Written(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:
+    """A problem for each item of the list `key` whose name another one ahead of it has."""
+    return [
+        ((key, index), f"`{name}` is there twice: names are unique")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
+
+
 class File(Written):
-    """A file beside the recipe (`path`, globs allowed, relative to the file it is written in) or inside a Python package."""
+    """A file on disk (`path`, globs allowed, relative to the YAML file that names it) or inside a Python package."""
 
     path: str
     package: str | None = None
@@ -43,7 +71,7 @@ class Source(File):
     column: str = "text"
     """Column or JSON field that holds the document."""
     separator: str = ","
-    exclude: dict[str, str] = {}
+    exclude: dict[str, Pattern] = {}
     """Column -> regular expression; rows that match (at the start) are left out."""
     weight: float = Field(default=1.0, ge=0.0)
     """Share of this source in the mix, relative to the sum of all weights."""
@@ -94,11 +122,12 @@ class Data(Written):
 
     @model_validator(mode="after")
     def _mix_is_possible(self) -> Data:
-        names = [source.name for source in self.sources]
-        if len(set(names)) != len(names):
-            raise ValueError("two sources have the same name")
+        problems = repeated("sources", [source.name for source in self.sources])
         if sum(source.weight for source in self.sources) <= 0:
-            raise ValueError("the weights of all sources sum to 0: give at least one a positive weight")
+            message = "the weights of all sources sum to 0: give at least one a positive weight"
+            problems.append((("sources",), message))
+        if problems:
+            raise Inconsistent(problems)
         return self
 
 
@@ -124,7 +153,7 @@ class WarmupConstant(Written):
     """Linear from 0 to the peak over `warmup` tokens, then constant."""
 
     kind: Literal["warmup_constant"]
-    warmup: Annotated[int, BeforeValidator(parse_count), Field(ge=0)] = 0
+    warmup: Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_count)] = 0
 
 
 class OneMinusSqrt(Written):
@@ -148,7 +177,7 @@ class Freeze(Written):
     @model_validator(mode="after")
     def _ordered(self) -> Freeze:
         if self.last < self.first:
-            raise ValueError(f"`last` ({self.last}) is before `first` ({self.first})")
+            raise Inconsistent([(("last",), f"{self.last} is before `first`, {self.first}")])
         return self
 
 
@@ -156,12 +185,12 @@ class Gate(Written):
     """What a checkpoint must reach to be promoted."""
 
     validation_loss_drop: float = 0.0
-    """Least fall of the validation loss, under this phase's objective, against the weights the phase started from, in nats."""
+    """Least fall of the validation loss under this phase's objective, in nats, from the weights it started with."""
 
 
 class Phase(Written):
     name: Name
-    objective: Literal["causal", "masked"]
+    objective: Objective
     tokens: Count
     masking_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     schedule: Schedule
@@ -172,18 +201,24 @@ class Phase(Written):
 
     @model_validator(mode="after")
     def _masking_fits_objective(self) -> Phase:
+        problems: list[tuple[KeyPath, str]] = []
         if self.objective == "masked" and self.masking_rate is None:
-            raise ValueError("a masked phase needs `masking_rate` (0.15 or 0.30, say)")
+            problems.append((("masking_rate",), "is missing: a masked phase needs one, as 0.15 or 0.30"))
         if self.objective == "causal" and self.masking_rate is not None:
-            raise ValueError("a causal phase predicts every next token: remove `masking_rate`")
+            problems.append((("masking_rate",), "a causal phase predicts every next token: remove it"))
         if isinstance(self.schedule, WarmupConstant) and self.schedule.warmup > self.tokens:
-            raise ValueError("the warm-up is longer than the phase")
+            message = f"{self.schedule.warmup:,} tokens are more than the phase's {self.tokens:,}"
+            problems.append((("schedule", "warmup"), message))
+        if problems:
+            raise Inconsistent(problems)
         return self
 
 
 class Seeds(Written):
-    training: int = Field(default=17, ge=0)
-    shuffle: int = Field(default=42, ge=0)
+    training: Seed = 17
+    """Masks, dropout and the weights of a model that starts from random ones."""
+    shuffle: Seed = 42
+    """Order of the documents and draw of the validation ones."""
 
 
 class Training(Written):
@@ -212,7 +247,11 @@ class TaskData(File):
     """Column of the label, or of the list of labels."""
     label_map: Literal["icd10_chapter"] | None = None
     """Named function that turns the column into the label."""
-    exclude: dict[str, str] = {}
+    exclude: dict[str, Pattern] = {}
+    annotation: Literal["brat"] | None = None
+    """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
+    split_column: str | None = None
+    """Column that says `train`, `validation` or `test`, where the data come with their own split."""
 
 
 class Split(Written):
@@ -221,7 +260,15 @@ class Split(Written):
     train: Count
     validation: Count
     test: Count
-    seed: int = 42
+    unit: Literal["documents", "percent"] = "documents"
+    seed: Seed = 42
+
+    @model_validator(mode="after")
+    def _percents_sum_up(self) -> Split:
+        total = self.train + self.validation + self.test
+        if self.unit == "percent" and total != 100:
+            raise ValueError(f"train, validation and test are {total} percent together, not 100")
+        return self
 
 
 class Task(Written):
@@ -239,7 +286,17 @@ class Task(Written):
     head_lr: float | None = Field(default=None, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: Fraction = 0.1
+    """Share of all steps."""
+    gradient_clip: float | None = Field(default=None, gt=0)
+    validate_every: Count | None = None
+    """Steps between validations, None for once an epoch; the best checkpoint by validation F1 is tested."""
     pooling: Literal["first", "mean"] = "first"
+    top_labels: Count | None = None
+    """Only the most frequent labels, None for all."""
+    positive_weights: bool = False
+    """Multilabel: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Multilabel: probability from which a label is given; the most probable one where none reaches it."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Task:
@@ -251,14 +308,13 @@ class Task(Written):
 class Benchmark(Written):
     name: Name
     tasks: tuple[Task, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
-        if len({task.name for task in self.tasks}) != len(self.tasks):
-            raise ValueError("two tasks have the same name")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("a seed is listed twice")
+        problems = repeated("tasks", [task.name for task in self.tasks]) + repeated("seeds", self.seeds)
+        if problems:
+            raise Inconsistent(problems)
         return self
 
 
@@ -283,24 +339,40 @@ class Recipe(Written):
     benchmark: Benchmark | None = None
     """Inline, or the name of a file in `configs/benchmarks`."""
 
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one optimizer step, over all GPUs."""
+        return self.batch.sequences * self.data.sequence_length
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        names = [phase.name for phase in self.phases]
-        if len(set(names)) != len(names):
-            raise ValueError("two phases have the same name")
-        step_tokens = self.batch.sequences * self.data.sequence_length
-        for phase in self.phases:
-            if phase.tokens < step_tokens:
-                raise ValueError(
-                    f"phase {phase.name}: {phase.tokens:,} tokens are less than one step of {step_tokens:,} "
+        problems = repeated("phases", [phase.name for phase in self.phases])
+        for index, phase in enumerate(self.phases):
+            if phase.tokens < self.step_tokens:
+                message = (
+                    f"{phase.tokens:,} are less than one step of {self.step_tokens:,} "
                     "(batch.sequences x data.sequence_length)"
                 )
-        if (
-            self.model.config is not None
-            and self.tokenizer.pretrained is None
-            and self.tokenizer.train is None
-        ):
-            raise ValueError(
-                "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
-            )
+                problems.append((("phases", index, "tokens"), message))
+        if self.batch.microbatch_sequences > self.batch.sequences:
+            message = f"{self.batch.microbatch_sequences:,} are more than the batch's {self.batch.sequences:,}"
+            problems.append((("batch", "microbatch_sequences"), message))
+        if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
+            message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
+            problems.append((("tokenizer",), message))
+        problems += self._frozen_layers_that_are_not_there()
+        if problems:
+            raise Inconsistent(problems)
         return self
+
+    def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
+        """Checked where the recipe itself says how many layers there are; else the training does."""
+        layers = (self.model.config or {}).get("num_hidden_layers")
+        if not isinstance(layers, int):
+            return []
+        return [
+            (("phases", i, "freeze", j, "last"), f"the model has {layers} layers, 0 to {layers - 1}")
+            for i, phase in enumerate(self.phases)
+            for j, freeze in enumerate(phase.freeze)
+            if freeze.last >= layers
+        ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-_COUNT = re.compile(r"^\s*(\d[\d_,]*(?:\.\d+)?(?:[eE][+]?\d+)?)\s*([kKMBGT]?)\s*$")
+_COUNT = re.compile(r"^\s*(\d[\d_,]{0,30}(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$")
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 _CLOCK = re.compile(r"^(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?$")
 _UNITS = re.compile(
-    r"^(?:(\d+(?:\.\d+)?)\s*d)?\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+)(?:\s*(?:m|min))?)?\s*(?:(\d+)\s*s)?$"
+    r"^(?:(\d{1,9}(?:\.\d{1,9})?)\s*d)?\s*(?:(\d{1,9}(?:\.\d{1,9})?)\s*h)?\s*"
+    r"(?:(\d{1,9})(?:\s*(?:min|m))?)?\s*(?:(\d{1,9})\s*s)?$"
 )
 
 
@@ -35,7 +36,7 @@ def parse_count(value: object) -> object:
 
 def parse_duration_s(value: object) -> object:
     """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. A bare number is refused: its unit is unknown."""
-    if isinstance(value, bool) or isinstance(value, int | float):
+    if isinstance(value, int | float):
         raise ValueError(f"{value!r} has no unit: write 20h, 90m, 1h30 or 02:00:00")
     if not isinstance(value, str):
         return value

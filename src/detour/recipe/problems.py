@@ -1,0 +1,66 @@
+"""What is wrong in a YAML file, and where: one line a problem, all of a file's problems together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.errors import UserError
+
+KeyPath = tuple[str | int, ...]
+"""Keys and list indices from the top of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Line and column count from 1; 0 where a file as a whole is meant."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+COMMAND_LINE = Position("<command line>")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    position: Position
+    key: str
+    """Dotted, list items by their name: `phases.mlm.tokens`; empty where no key is meant."""
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (str(self.position), self.key, self.message) if part)
+
+
+class RecipeError(UserError):
+    """One or more problems in what a person wrote, sorted by file and line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(
+            sorted(set(problems), key=lambda p: (p.position.file, p.position.line, p.position.column, p.key))
+        )
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Inconsistent(ValueError):
+    """Raised by a model's validator: each problem with its path below that model, so that it is shown at its line."""
+
+    def __init__(self, problems: Sequence[tuple[KeyPath, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(message for _, message in problems))
+
+
+def shown(path: Path) -> str:
+    """The path as a person would type it here: relative where it lies below the current folder."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps symbolic links as the person wrote them
+    try:
+        return str(absolute.relative_to(Path.cwd()))
+    except (ValueError, FileNotFoundError):
+        return str(absolute)
