@@ -1,0 +1,128 @@
+"""The folder that `prepare` leaves behind, and the index that says what is in it.
+
+tokenizer/                   what AutoTokenizer loads
+index.json                   `Index`; written last, so a folder without it is not a corpus
+<split>/<source>/
+    tokens.bin               every document with its [CLS] and [SEP], one after the other, in shuffled order
+    documents.npy            int64: where each document starts in tokens.bin, and where the last one ends
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from detour.errors import NotReady
+from detour.files import sha256_file, write_atomic
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, Split] = ("train", "validation")
+INDEX = "index.json"
+TOKENIZER = "tokenizer"
+TOKENS = "tokens.bin"
+DOCUMENTS = "documents.npy"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpecialTokens(_Record):
+    """Token ids."""
+
+    pad: int
+    cls: int
+    sep: int
+    mask: int
+    unk: int | None = None
+
+
+class SourceIndex(_Record):
+    weight: float
+    train_tokens: int
+    train_documents: int
+    validation_tokens: int
+    validation_documents: int
+    blank_documents: int
+    """Rows whose text was empty; they are left out."""
+    excluded_documents: int
+    sha256: dict[str, str]
+    """Digest of every file of this source, by its path in the folder."""
+
+
+class Index(_Record):
+    schema_version: Literal[1] = 1
+    dtype: Literal["uint16", "uint32"]
+    vocabulary: int
+    special_tokens: SpecialTokens
+    sequence_length: int
+    shuffle_seed: int
+    sources: dict[str, SourceIndex]
+    """In the recipe's order, which decides ties in the mix."""
+
+    @property
+    def tokens(self) -> int:
+        return sum(source.train_tokens + source.validation_tokens for source in self.sources.values())
+
+    @property
+    def documents(self) -> int:
+        return sum(source.train_documents + source.validation_documents for source in self.sources.values())
+
+
+def token_dtype(vocabulary: int) -> Literal["uint16", "uint32"]:
+    return "uint16" if vocabulary < 1 << 16 else "uint32"
+
+
+def source_folder(folder: Path, split: Split, source: str) -> Path:
+    return folder / split / source
+
+
+def write_index(folder: Path, index: Index) -> None:
+    write_atomic(folder / INDEX, index.model_dump_json(indent=2) + "\n")
+
+
+def read_index(folder: Path) -> Index:
+    """Raises NotReady when the folder is no complete corpus."""
+    path = folder / INDEX
+    try:
+        return Index.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotReady(f"{path}: missing; this is not the output of a finished prepare stage") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise NotReady(f"{path}: {where}: {problem['msg']}; prepare the corpus again") from error
+
+
+def verify(folder: Path) -> None:
+    """Read every token file and compare it with its digest; raises NotReady at the first that differs."""
+    for source in read_index(folder).sources.values():
+        for name, digest in source.sha256.items():
+            path = folder / name
+            if not path.is_file():
+                raise NotReady(f"{path}: missing; prepare the corpus again")
+            if sha256_file(path) != digest:
+                raise NotReady(f"{path}: its content is not what was written; prepare the corpus again")
+
+
+def open_tokens(folder: Path, index: Index, split: Split, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(tokens, document offsets), both memory-mapped; raises NotReady when their sizes do not agree with the index."""
+    place = source_folder(folder, split, source)
+    entry = index.sources[source]
+    expected = entry.train_tokens if split == "train" else entry.validation_tokens
+    try:
+        tokens = np.memmap(place / TOKENS, dtype=index.dtype, mode="r")
+        offsets = np.load(place / DOCUMENTS, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise NotReady(f"{place}: cannot be mapped ({error}); prepare the corpus again") from error
+    if len(tokens) != expected or offsets[-1] != expected:
+        raise NotReady(
+            f"{place}: {len(tokens):,} tokens, documents end at {int(offsets[-1]):,}, "
+            f"the index says {expected:,}; prepare the corpus again"
+        )
+    # Plain views: slicing numpy's memmap class costs ten times more.
+    return tokens.view(np.ndarray), offsets.view(np.ndarray)
