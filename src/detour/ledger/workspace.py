@@ -12,13 +12,18 @@
   chains/<name>/plan.json           the plan as last submitted
   code/<digest>/                    snapshots of the code that jobs run
   models/                           links to exported encoders, by chain name
+  claims/<name>.json                who is doing now what only one may do
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from detour.files import fsync_directory
 
 VARIABLE = "DETOUR_WORKSPACE"
 
@@ -34,12 +39,16 @@ class Workspace:
 
     def create(self) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("ledger", "stages", "chains", "code", "models"):
+        for name in ("ledger", "stages", "chains", "code", "models", "claims"):
             (self.root / name).mkdir(exist_ok=True)
 
     @property
     def ledger(self) -> Path:
         return self.root / "ledger"
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "claims"
 
     def stage(self, stage_id: str) -> Path:
         return self.root / "stages" / stage_id
@@ -59,3 +68,21 @@ class Workspace:
 
     def chain(self, name: str) -> Path:
         return self.root / "chains" / name
+
+
+def ledger_mode(workspace: Workspace) -> int:
+    """0600, plus what the workspace's own mode grants its group."""
+    return 0o600 | stat.S_IMODE(workspace.root.stat().st_mode) & 0o060
+
+
+def month_folder(workspace: Workspace) -> Path:
+    """`ledger/<yyyy-mm>` of the present month (UTC), made durable when it is new."""
+    folder = workspace.ledger / time.strftime("%Y-%m", time.gmtime())
+    for directory in (workspace.root, workspace.ledger, folder):
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=directory is workspace.root, exist_ok=True)
+            if directory is not workspace.root:
+                group = stat.S_IMODE(workspace.root.stat().st_mode) & 0o2070
+                directory.chmod(0o700 | group)
+                fsync_directory(directory.parent)
+    return folder

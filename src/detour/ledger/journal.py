@@ -1,0 +1,285 @@
+"""The append-only journal of one writer, which never stands in the way of the work it records.
+
+<workspace>/ledger/<yyyy-mm>/<writer>.jsonl is created by its only writer, so there are no locks. Every record carries
+the writer and a sequence number; a reader can tell a repeated record from a new one, and count what is missing.
+
+A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue (progress is
+dropped first) and are written once the disk takes them. For the end of an attempt a reserve of 64 KiB is given back to
+the file system first; if even that does not help, the records are kept on the node (see `spool`) and one line says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain as chained
+from pathlib import Path
+from typing import Any
+
+from detour.errors import UserError
+from detour.ledger.appendfile import AppendFile
+from detour.ledger.process import Process
+from detour.ledger.record import DROPPABLE_KINDS, END_KINDS, LAZY_KINDS, SCHEMA, Record, encode
+from detour.ledger.spool import spool
+from detour.ledger.workspace import Workspace, ledger_mode, month_folder
+
+RESERVE_BYTES = 64 * 1024
+QUEUE_RECORDS = 1000
+QUEUE_BYTES = RESERVE_BYTES // 2
+"""What waits must fit into the reserve, with the end of the attempt behind it."""
+SYNC_EVERY_S = 60.0
+UNSYNCED_BYTES = 1 << 20
+"""Kept in memory until synced, because a failed fsync may lose pages that were written long before."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    record: Record
+    durable: bool
+    line: bytes = b""
+
+
+class Journal:
+    """Thread-safe; may be called from a signal handler, also from one that interrupts a call. A fork begins its own."""
+
+    def __init__(self, workspace: Workspace, label: str) -> None:
+        """`Journal.open` is the public way in."""
+        self.workspace = workspace
+        self._label = label
+        self._lock: threading.RLock
+        self._file: AppendFile | None
+        self._begin()
+
+    @classmethod
+    def open(cls, workspace: Workspace, writer: str) -> Journal:
+        """A new journal, named `writer` plus what makes it unique.
+
+        Raises UserError when this user may not write to the ledger.
+        """
+        return cls(workspace, re.sub(r"[^A-Za-z0-9._-]", "-", writer)[:80])
+
+    @property
+    def writer(self) -> str:
+        """Unique among all writers of the workspace, for ever."""
+        return self._writer
+
+    def append(
+        self,
+        kind: str,
+        /,
+        *,
+        chain: str | None = None,
+        stage: str | None = None,
+        job: str | None = None,
+        attempt: int | None = None,
+        sync: bool | None = None,
+        **data: Any,
+    ) -> None:
+        """Record an event; it is on disk on return when `sync`, by default for every kind but progress and its like."""
+        self.record(kind, data, chain=chain, stage=stage, job=job, attempt=attempt, sync=sync)
+
+    def record(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        *,
+        chain: str | None = None,
+        stage: str | None = None,
+        job: str | None = None,
+        attempt: int | None = None,
+        sync: bool | None = None,
+    ) -> None:
+        """`append` for data whose keys may be anything."""
+        if os.getpid() != self._pid:
+            self._begin()
+        record: Record = {
+            "schema": SCHEMA,
+            "wall_s": time.time(),
+            "mono_s": time.monotonic(),
+            "writer": "",
+            "sequence": -1,
+            "kind": kind,
+            "chain": chain,
+            "stage": stage,
+            "job": job,
+            "attempt": attempt,
+            "data": data,
+        }
+        self._pending.append(_Pending(record, kind not in LAZY_KINDS if sync is None else sync))
+        with self._lock:
+            if not self._draining:  # else a signal handler interrupted `_drain`, which goes on with this record
+                self._drain()
+
+    def flush(self) -> bool:
+        """Write and sync everything; False when something still waits."""
+        with self._lock:
+            if not self._draining:
+                self._drain(sync=True)
+            return not self._pending and not self._unsynced
+
+    def close(self) -> None:
+        """Write what waits, to the node if need be, and give the reserve back.
+
+        Appending afterwards begins a new file.
+        """
+        self.append("journal.closed")
+        with self._lock:
+            if not self.flush():
+                self._last_resort(self._take())
+            self._release_reserve()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            self._pid = 0
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        """Also in a forked child, which must neither write to its parent's file nor wait for its parent's lock."""
+        self._pid = os.getpid()
+        self._writer = f"{self._label}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{secrets.token_hex(4)}"
+        self._lock = threading.RLock()
+        self._pending: deque[_Pending] = deque()
+        self._unsynced: list[_Pending] = []
+        self._unsynced_bytes = 0
+        self._sequence = 0
+        self._draining = self._spooled = False
+        self._synced_at = time.monotonic()
+        self._file = None
+        self._reserve: Path | None = None
+        self._trouble: str | None = None
+        try:
+            self._create()
+        except (PermissionError, NotADirectoryError, FileNotFoundError, FileExistsError) as error:
+            raise UserError(
+                f"{self.workspace.ledger}: the ledger cannot be written ({error.strerror}); "
+                "name a workspace that is yours or your group's"
+            ) from error
+        except OSError as error:
+            self._trouble = error.strerror
+        self.append("journal.opened", **Process.current().to_json())
+
+    def _create(self) -> None:
+        folder = month_folder(self.workspace)
+        self._file = AppendFile(folder / f"{self._writer}.jsonl", ledger_mode(self.workspace))
+        self._reserve = folder / f".{self._writer}.reserve"
+        descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(RESERVE_BYTES))  # what a compressing file system cannot make smaller
+
+    def _drain(self, *, sync: bool = False) -> None:
+        """Write all that waits, and keep it waiting when that fails."""
+        self._draining = True
+        batch: list[_Pending] = []
+        try:
+            while self._pending or (sync and self._unsynced):
+                batch = self._take()
+                waiting = self._commit(batch, sync or any(item.durable for item in batch))
+                batch = []
+                if any(item.record["kind"] in END_KINDS for item in waiting):
+                    waiting = self._last_resort(waiting)
+                if waiting:
+                    self._pending.extendleft(reversed(trimmed(waiting)))
+                    return
+        finally:
+            self._pending.extendleft(reversed(batch))  # only when Ctrl-C struck here: a record twice is one record
+            self._draining = False
+
+    def _take(self) -> list[_Pending]:
+        """What waits now, numbered and encoded; a signal handler may add more meanwhile."""
+        batch = []
+        while self._pending:
+            item = self._pending.popleft()
+            if not item.line:
+                item.record["writer"] = self._writer
+                item.record["sequence"] = self._sequence
+                self._sequence += 1
+                item.line = encode(item.record)
+            batch.append(item)
+        return batch
+
+    def _commit(self, batch: list[_Pending], sync: bool) -> list[_Pending]:
+        """Append `batch` and sync when wanted or due. Returns what must wait, oldest first."""
+        content = b"".join([item.line for item in batch])
+        try:
+            if self._file is None:
+                self._create()
+            assert self._file is not None
+            self._file.append(content)
+        except OSError as error:
+            self._trouble = error.strerror
+            return batch
+        self._unsynced += batch
+        self._unsynced_bytes += len(content)
+        due = self._unsynced_bytes >= UNSYNCED_BYTES or time.monotonic() - self._synced_at >= SYNC_EVERY_S
+        if not (sync or due):
+            return []
+        waiting, self._unsynced, self._unsynced_bytes = self._unsynced, [], 0
+        try:
+            self._file.sync()
+        except OSError as error:
+            self._trouble = error.strerror
+            self._file.rewind(self._file.synced)
+            return waiting
+        self._synced_at = time.monotonic()
+        return []
+
+    def _last_resort(self, waiting: list[_Pending]) -> list[_Pending]:
+        """The end must be told: with the reserve's space, else the end alone, else on this node.
+
+        Returns what waits on.
+        """
+        self._release_reserve()
+        waiting = self._commit(waiting, True)
+        ends = [item for item in waiting if item.record["kind"] in END_KINDS]
+        rest = [item for item in waiting if item.record["kind"] not in END_KINDS]
+        if ends:
+            ends = self._commit(ends, True)
+            if not ends:
+                return rest
+        if ends or rest:
+            self._spool(sorted(ends + rest, key=lambda item: item.record["sequence"]))
+        return []
+
+    def _spool(self, items: list[_Pending]) -> None:
+        try:
+            path = spool(self.workspace, self._writer, [item.line for item in items])
+            what = f"its events wait on this node in {path} until the next command here imports them"
+        except OSError as error:
+            what = f"{len(items)} events are lost, for this node's disk takes none either ({error.strerror})"
+        if not self._spooled:
+            self._spooled = True
+            print(f"detour: the ledger cannot be written ({self._trouble}); {what}", file=sys.stderr, flush=True)
+
+    def _release_reserve(self) -> None:
+        if self._reserve is not None:
+            with suppress(OSError):  # best effort by nature: what follows finds out whether there is space now
+                self._reserve.unlink(missing_ok=True)
+            self._reserve = None
+
+
+def trimmed(items: list[_Pending]) -> list[_Pending]:
+    """Within the queue's bounds: the oldest progress goes first, then the oldest of the rest; an end never goes."""
+    excess = len(items) - QUEUE_RECORDS
+    excess_bytes = sum(len(item.line) for item in items) - QUEUE_BYTES
+    droppable = [item for item in items if item.record["kind"] in DROPPABLE_KINDS]
+    rest = [item for item in items if item.record["kind"] not in DROPPABLE_KINDS | END_KINDS]
+    dropped: set[int] = set()
+    for item in chained(droppable, rest):
+        if excess <= 0 and excess_bytes <= 0:
+            break
+        dropped.add(item.record["sequence"])
+        excess -= 1
+        excess_bytes -= len(item.line)
+    return [item for item in items if item.record["sequence"] not in dropped]

@@ -1,0 +1,77 @@
+"""Where records wait when the shared file system takes none: a private folder on this node, imported later.
+
+<temporary folder>/detour-spool-<uid>/<crc32 of the workspace>/<writer>.jsonl
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from zlib import crc32
+
+from detour.files import fsync_directory
+from detour.ledger.appendfile import AppendFile
+from detour.ledger.workspace import Workspace, ledger_mode, month_folder
+
+
+def spool_folder(workspace: Workspace) -> Path:
+    """This user's, for this workspace, on this node."""
+    name = f"{crc32(str(workspace.root).encode()):08x}"
+    return Path(tempfile.gettempdir()) / f"detour-spool-{os.getuid()}" / name
+
+
+def spool(workspace: Workspace, writer: str, lines: Iterable[bytes]) -> Path:
+    """Keep `lines` on this node; raises OSError when that cannot be done either."""
+    folder = spool_folder(workspace)
+    if not _is_private(folder.parent, create=True):
+        folder = Path(tempfile.mkdtemp(prefix="detour-spool-"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{writer}.jsonl"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
+    """Bring the records kept on this node (or in `folder`) into the ledger; returns the number of files brought in.
+
+    Records keep their writer and sequence, so that a second import, or a crash between writing and deleting, adds
+    nothing. Raises OSError while the ledger still cannot be written.
+    """
+    if folder is None:
+        folder = spool_folder(workspace)
+        if not _is_private(folder.parent, create=False):
+            return 0
+    sources = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    for source in sources:
+        target_folder = month_folder(workspace)
+        target = target_folder / f"{source.stem}.spool-{os.urandom(4).hex()}.jsonl"
+        file = AppendFile(target, ledger_mode(workspace))
+        try:
+            file.append(source.read_bytes())
+            file.sync()
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+        finally:
+            file.close()
+        fsync_directory(target_folder)
+        source.unlink()
+    return len(sources)
+
+
+def _is_private(folder: Path, *, create: bool) -> bool:
+    """Whether the folder is ours alone: the temporary folder is shared with strangers."""
+    if create:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077

@@ -1,0 +1,89 @@
+import time
+
+import pytest
+
+from detour.ledger.attempt import Attempt
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from tests.ledger.lines import all_records
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def progress_of(workspace: Workspace) -> list[dict[str, object]]:
+    return [record["data"] for record in all_records(workspace) if record["kind"] == "progress"]
+
+
+def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
+    with Journal.open(workspace, "job") as journal:
+        attempt = Attempt(journal, stage="pretrain-1", chain="c", job="7", number=3)
+        attempt.event("checkpoint.saved", step=5, stage="any key is data", kind="too")
+    record = all_records(workspace)[1]
+    assert (record["stage"], record["chain"], record["job"], record["attempt"]) == ("pretrain-1", "c", "7", 3)
+    assert record["data"] == {"step": 5, "stage": "any key is data", "kind": "too"}
+
+
+def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Clock) -> None:
+    with Journal.open(workspace, "job") as journal:
+        attempt = Attempt(journal, number=1)
+        for step in range(10 * 3600 * 4):
+            attempt.progress(step, 10**9, "tokens", loss=1.0)
+            clock.now_s += 0.25
+        attempt.event("checkpoint.saved", step=step)
+        attempt.progress(10**9, 10**9, "tokens", loss=0.5)
+    told = progress_of(workspace)
+    assert 1_500 < len(told) < 3_000
+    assert [data["done"] for data in told][:3] == [0, 4, 8]
+    assert [data["done"] for data in told][-2:] == [step, 10**9]
+    assert all_records(workspace)[-3]["kind"] == "checkpoint.saved"
+
+
+def test_a_rare_figure_and_another_unit_are_told_at_once(workspace: Workspace, clock: Clock) -> None:
+    with Journal.open(workspace, "job") as journal:
+        attempt = Attempt(journal, number=1)
+        attempt.progress(1, 9, "documents")
+        attempt.progress(2, 9, "documents")
+        attempt.progress(1, 9, "tokens", loss=3.0)
+        attempt.progress(2, 9, "tokens", loss=2.0)
+        attempt.progress(3, 9, "tokens", loss=2.0, validation_loss=2.5)
+        attempt.progress(4, 9, "tokens", loss=2.0)
+    told = [(data["done"], data["unit"]) for data in progress_of(workspace)]
+    assert told == [(1, "documents"), (2, "documents"), (1, "tokens"), (3, "tokens")]
+    assert clock.now_s == 1000.0
+
+
+def test_the_first_reason_to_stop_stays() -> None:
+    attempt = Attempt()
+    assert attempt.stop_reason is None
+    attempt.request_stop("time limit")
+    attempt.request_stop("preempted")
+    assert attempt.stop_reason == "time limit"
+
+
+def test_a_silent_attempt_writes_nothing(workspace: Workspace) -> None:
+    attempt = Attempt(number=1)
+    attempt.event("attempt.started")
+    attempt.progress(1, 2, "steps", loss=1.0)
+    with attempt.heartbeats(every_s=0.001):
+        pass
+    assert all_records(workspace) == []
+
+
+def test_heartbeats_come_until_the_work_ends(workspace: Workspace) -> None:
+    with Journal.open(workspace, "job") as journal:
+        attempt = Attempt(journal, number=1)
+        with attempt.heartbeats(every_s=0.001):
+            while not any(record["kind"] == "attempt.heartbeat" for record in all_records(workspace)):
+                pass
+        before = len(all_records(workspace))
+        attempt.event("attempt.ended")
+    assert [record["kind"] for record in all_records(workspace)[before:]] == ["attempt.ended", "journal.closed"]

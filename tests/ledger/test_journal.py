@@ -1,0 +1,364 @@
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from detour.errors import UserError
+from detour.ledger.journal import QUEUE_BYTES, QUEUE_RECORDS, RESERVE_BYTES, Journal
+from detour.ledger.spool import import_spool, spool_folder
+from detour.ledger.workspace import Workspace
+from tests.ledger.lines import all_records, journal_files, read_lines
+
+
+class BrokenDisk:
+    """Makes os.write or os.fsync fail on journals while `error` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.write_error: int | None = None
+        self.sync_error: int | None = None
+        self.partial = 0
+        self._write, self._sync = os.write, os.fsync
+        monkeypatch.setattr(os, "write", self.write)
+        monkeypatch.setattr(os, "fsync", self.sync)
+
+    def write(self, descriptor: int, data: Any) -> int:
+        if self.write_error is None:
+            return self._write(descriptor, data)
+        if self.partial:
+            part, self.partial = self.partial, 0
+            return self._write(descriptor, bytes(data)[:part])
+        raise OSError(self.write_error, os.strerror(self.write_error))
+
+    def sync(self, descriptor: int) -> None:
+        if self.sync_error is not None:
+            raise OSError(self.sync_error, os.strerror(self.sync_error))
+        self._sync(descriptor)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> BrokenDisk:
+    return BrokenDisk(monkeypatch)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node's temporary folder."""
+    folder = tmp_path / "node"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def kinds(workspace: Workspace) -> list[str]:
+    return [record["kind"] for record in all_records(workspace)]
+
+
+def test_a_record_carries_all_that_the_contract_says(workspace: Workspace) -> None:
+    with Journal.open(workspace, "host/../α 1") as journal:
+        journal.append(
+            "attempt.started", chain="c", stage="s", job="12_3", attempt=2, kind="pretrain", loss=float("nan")
+        )
+    (path,) = journal_files(workspace)
+    opened, started, closed = read_lines(path)
+    assert path.stem == journal.writer
+    assert "/" not in journal.writer
+    assert [opened["kind"], closed["kind"]] == ["journal.opened", "journal.closed"]
+    assert opened["data"]["pid"] == os.getpid()
+    assert [record["sequence"] for record in (opened, started, closed)] == [0, 1, 2]
+    assert started["mono_s"] <= closed["mono_s"]
+    assert {key: started[key] for key in ("schema", "writer", "chain", "stage", "job", "attempt", "data")} == {
+        "schema": 1,
+        "writer": path.stem,
+        "chain": "c",
+        "stage": "s",
+        "job": "12_3",
+        "attempt": 2,
+        "data": {"kind": "pretrain", "loss": None},
+    }
+
+
+def test_same_name_never_shares_a_file(workspace: Workspace) -> None:
+    with Journal.open(workspace, "run") as one, Journal.open(workspace, "run") as two:
+        assert one.writer != two.writer
+    assert len(journal_files(workspace)) == 2
+
+
+@pytest.mark.parametrize(("root_mode", "file_mode"), [(0o700, 0o600), (0o770, 0o660), (0o2750, 0o640), (0o755, 0o640)])
+def test_private_unless_the_workspace_is_the_groups(workspace: Workspace, root_mode: int, file_mode: int) -> None:
+    workspace.root.chmod(root_mode)
+    previous = os.umask(0o077)
+    try:
+        Journal.open(workspace, "run").close()
+    finally:
+        os.umask(previous)
+    (path,) = journal_files(workspace)
+    assert stat.S_IMODE(path.stat().st_mode) == file_mode
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o007 == 0
+
+
+def test_a_ledger_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "workspace").write_text("a file")
+    with pytest.raises(UserError, match="ledger cannot be written"):
+        Journal.open(Workspace(tmp_path / "workspace"), "run")
+
+
+@pytest.mark.parametrize("value", ["\udc80", 2**70, {1: {2, 3}}, Path("/x"), b"raw", object()])
+def test_whatever_the_data_something_is_recorded(workspace: Workspace, value: object) -> None:
+    with Journal.open(workspace, "run") as journal:
+        journal.append("checkpoint.saved", stage="s\udc80", value=value)
+    record = all_records(workspace)[1]
+    assert record["kind"] == "checkpoint.saved"
+    assert record["stage"].startswith("s")
+    assert record["data"]
+
+
+def test_state_is_synced_at_once_and_progress_is_not(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    journal = Journal.open(workspace, "run")
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for done in range(50):
+        journal.append("progress", done=done)
+        journal.append("energy", energy_kwh=0.1)
+    assert synced == []
+    journal.append("checkpoint.saved")
+    assert len(synced) == 1
+    journal.append("progress", sync=True)
+    assert len(synced) == 2
+    journal.close()
+
+
+def test_threads_and_forks_keep_their_order(workspace: Workspace) -> None:
+    journal = Journal.open(workspace, "run")
+
+    def work(name: int) -> None:
+        for index in range(200):
+            journal.append("progress", name=name, index=index)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    child = os.fork()
+    if child == 0:
+        journal.append("checkpoint.saved", step=7)
+        os._exit(0)
+    os.waitpid(child, 0)
+    journal.close()
+    own, forked = sorted((read_lines(path) for path in journal_files(workspace)), key=len, reverse=True)
+    assert [record["sequence"] for record in own] == list(range(802))
+    for name in range(4):
+        assert [r["data"]["index"] for r in own if r["data"].get("name") == name] == list(range(200))
+    assert [record["kind"] for record in forked] == ["journal.opened", "checkpoint.saved"]
+    assert forked[0]["writer"] != own[0]["writer"]
+
+
+def test_a_signal_handler_may_append(workspace: Workspace) -> None:
+    journal = Journal.open(workspace, "run")
+    handled = 0
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal handled
+        handled += 1
+        journal.append("signal.received", handled=handled)
+
+    previous = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        written = 0
+        while handled < 30:
+            journal.append("progress", done=written)
+            written += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    journal.close()
+    records = all_records(workspace)
+    assert [record["sequence"] for record in records] == list(range(written + handled + 2))
+    told = [record["data"]["handled"] for record in records if record["kind"] == "signal.received"]
+    assert sorted(told) == list(range(1, handled + 1))
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
+def test_a_failing_disk_leaves_whole_lines_and_is_caught_up(workspace: Workspace, disk: BrokenDisk, error: int) -> None:
+    journal = Journal.open(workspace, "run")
+    disk.write_error, disk.partial = error, 10
+    journal.append("checkpoint.saved", step=1)
+    assert kinds(workspace) == ["journal.opened"]
+    disk.write_error = None
+    journal.append("checkpoint.saved", step=2)
+    assert [record["data"].get("step") for record in all_records(workspace)][1:] == [1, 2]
+    journal.close()
+
+
+def test_a_failed_sync_writes_again_what_may_be_lost(workspace: Workspace, disk: BrokenDisk) -> None:
+    journal = Journal.open(workspace, "run")
+    journal.append("progress", done=1)
+    disk.sync_error = errno.EIO
+    journal.append("checkpoint.saved", step=1)
+    assert kinds(workspace) == ["journal.opened"]
+    disk.sync_error = None
+    journal.close()
+    assert kinds(workspace) == ["journal.opened", "progress", "checkpoint.saved", "journal.closed"]
+
+
+def test_a_deleted_journal_begins_again(workspace: Workspace) -> None:
+    journal = Journal.open(workspace, "run")
+    journal_files(workspace)[0].unlink()
+    journal.append("checkpoint.saved", step=1)
+    journal.append("checkpoint.saved", step=2)
+    journal.close()
+    assert [record["data"].get("step") for record in all_records(workspace)][:2] == [1, 2]
+
+
+def test_the_queue_is_bounded_and_progress_goes_first(workspace: Workspace, disk: BrokenDisk) -> None:
+    journal = Journal.open(workspace, "run")
+    disk.write_error = errno.ENOSPC
+    for step in range(20):
+        journal.append("checkpoint.saved", step=step)
+        for done in range(60):
+            journal.append("progress", done=done)
+    disk.write_error = None
+    journal.append("checkpoint.saved", step=20)
+    journal.close()
+    records = all_records(workspace)
+    assert [r["data"]["step"] for r in records if r["kind"] == "checkpoint.saved"] == list(range(21))
+    assert len(records) <= QUEUE_RECORDS + 3
+    assert sum(path.stat().st_size for path in journal_files(workspace)) <= QUEUE_BYTES + 1000
+    assert [r["kind"] for r in records[-3:]] == ["progress", "checkpoint.saved", "journal.closed"]
+
+
+def test_without_any_space_the_end_waits_on_the_node(
+    workspace: Workspace, disk: BrokenDisk, node: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal.open(workspace, "run")
+    disk.write_error = errno.ENOSPC
+    journal.append("checkpoint.saved", step=1)
+    journal.append("attempt.ended", outcome="done")
+    journal.append("stage.done")
+    journal.close()
+    assert capfd.readouterr().err.count("\n") == 1
+    disk.write_error = None
+    (waiting,) = spool_folder(workspace).iterdir()
+    assert waiting.is_relative_to(node)
+    assert stat.S_IMODE(waiting.parent.parent.stat().st_mode) == 0o700
+    assert import_spool(workspace) == 1
+    assert import_spool(workspace) == 0
+    wanted = ["journal.opened", "checkpoint.saved", "attempt.ended", "stage.done", "journal.closed"]
+    assert kinds(workspace) == wanted
+    assert [record["sequence"] for record in all_records(workspace)] == list(range(5))
+
+
+def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
+    stranger = spool_folder(workspace).parent
+    stranger.mkdir()
+    stranger.chmod(0o777)
+    journal = Journal.open(workspace, "run")
+    disk.write_error = errno.ENOSPC
+    journal.append("attempt.ended", outcome="done")
+    disk.write_error = None
+    assert list(stranger.iterdir()) == []
+    assert len(list(node.glob("detour-spool-*/*.jsonl"))) == 1
+    journal.close()
+
+
+def test_a_journal_that_cannot_even_be_created_waits(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, node: Path
+) -> None:
+    real: Callable[..., int] = os.open
+    full = True
+
+    def refuse(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if full and flags & os.O_CREAT and str(path).startswith(str(workspace.ledger)):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    journal = Journal.open(workspace, "run")
+    journal.append("attempt.started")
+    full = False
+    journal.append("checkpoint.saved")
+    journal.close()
+    assert list(node.iterdir()) == []
+    assert kinds(workspace) == ["journal.opened", "attempt.started", "checkpoint.saved", "journal.closed"]
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+workspace = Workspace(Path(sys.argv[1]))
+journal = Journal.open(workspace, "run")
+try:
+    with (workspace.root / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(b"x" * 4096)
+except OSError:
+    pass
+for done in range(500):
+    journal.append("progress", done=done, text="x" * 100)
+    if done % 50 == 0:
+        journal.append("checkpoint.saved", step=done)
+journal.append("attempt.ended", outcome="done", exit_code=0)
+journal.close()
+"""
+
+
+def fill(root: Path, node: Path, limit: int) -> str:
+    """Run the script above, its files limited to `limit` bytes each; returns what it said."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(root)],
+        env={**os.environ, "TMPDIR": str(node)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return str(ran.stderr)
+
+
+def steps_and_end(records: list[dict[str, Any]]) -> tuple[list[int], list[dict[str, Any]]]:
+    steps = [record["data"]["step"] for record in records if record["kind"] == "checkpoint.saved"]
+    return steps, [record["data"] for record in records if record["kind"] == "attempt.ended"]
+
+
+def test_a_file_that_may_not_grow_still_tells_the_end(workspace: Workspace, node: Path) -> None:
+    said = fill(workspace.root, node, limit=RESERVE_BYTES)
+    assert said.count("\n") == 1
+    assert import_spool(workspace) == 1
+    steps, ends = steps_and_end(all_records(workspace))
+    assert sorted(steps) == list(range(0, 500, 50))
+    assert ends == [{"outcome": "done", "exit_code": 0}]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A 1 MiB file system where this user may mount one, else a plain folder."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    yield folder
+    if mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_still_tells_the_end(tiny_disk: Path, node: Path) -> None:
+    said = fill(tiny_disk / "workspace", node, limit=1 << 20)
+    assert said == ""
+    steps, ends = steps_and_end(all_records(Workspace(tiny_disk / "workspace")))
+    assert steps == list(range(0, 500, 50))
+    assert ends == [{"outcome": "done", "exit_code": 0}]
