@@ -1,0 +1,35 @@
+"""What the whole suite shares: the clusters of a test run, and an order that starts the longest waits first."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.slurm.cluster.sharing import close_run, open_run
+
+
+def pytest_configure() -> None:
+    open_run()
+
+
+def pytest_unconfigure() -> None:
+    close_run()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on Slurm mostly wait: first in line, they overlap with those that compute.
+
+    Those on the shared cluster of one version run one after the other (an xdist group), unless they name a group.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "slurm" in fixtures or "own_slurm" in fixtures:
+            item.add_marker(pytest.mark.slurm)
+            if "slurm" in fixtures and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}-{_version(item)}"))
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+
+def _version(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("slurm") if callspec else None
