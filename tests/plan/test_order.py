@@ -1,0 +1,36 @@
+"""What can start, and what waits for a stage."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.plan.order import downstream, startable
+from detour.plan.stage import Stage
+from tests.plan.test_keys import plan
+
+STAGES = plan().stages
+
+
+def test_only_the_roots_can_start_at_first() -> None:
+    assert [stage.label for stage in startable(STAGES, (), ())] == ["prepare"]
+
+
+def test_evaluations_start_together() -> None:
+    done = [stage.id for stage in STAGES if stage.kind not in ("evaluate", "summarize")]
+    assert [stage.kind for stage in startable(STAGES, done, ())] == ["evaluate", "evaluate"]
+
+
+@given(st.data())
+def test_every_order_of_finishing_reaches_the_end(data: st.DataObject) -> None:
+    done: set[str] = set()
+    while len(done) < len(STAGES):
+        ready = startable(STAGES, done, ())
+        chosen = data.draw(st.sampled_from(ready))
+        assert set(chosen.inputs.values()) <= done
+        done.add(chosen.id)
+
+
+def test_all_but_preparation_hangs_on_the_first_phase() -> None:
+    first: Stage = STAGES[1]
+    assert [stage.label for stage in downstream(STAGES, [first.id])] == [stage.label for stage in STAGES[1:]]
