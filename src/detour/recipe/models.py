@@ -241,9 +241,9 @@ class Training(Written):
 class TaskData(File):
     format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
     separator: str = ","
-    text: str
+    text: str = "text"
     """Column of the document."""
-    label: str
+    label: str = "label"
     """Column of the label, or of the list of labels."""
     label_map: Literal["icd10_chapter"] | None = None
     """Named function that turns the column into the label."""
