@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from detour.accounting.allocation import Allocation, read_allocation, sum_per_node, visible_gpus
+from detour.accounting.allocation import Allocation, held_cpus, read_allocation, sum_per_node, visible_gpus
 
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbcc-3"]
 
@@ -43,8 +43,10 @@ def test_slurm_variables_give_the_totals_of_all_nodes() -> None:
         "SLURM_GPUS_ON_NODE": "4",
         "SLURM_JOB_CPUS_PER_NODE": "96(x2)",
         "SLURM_MEM_PER_NODE": "1024",
+        "SLURM_CLUSTER_NAME": "slurm",
+        "DETOUR_CLUSTER": "jean-zay",
     }
-    expected = Allocation(gpus=8, cpus=192, ram_gb=2048 * 2**20 / 1e9, nodes=2)
+    expected = Allocation(gpus=8, cpus=192, ram_gb=2048 * 2**20 / 1e9, nodes=2, cluster="jean-zay")
     assert read_allocation(environment) == expected
     del environment["SLURM_GPUS_ON_NODE"]
     assert read_allocation(environment | {"SLURM_JOB_GPUS": "0,1"}).gpus == 4
@@ -54,6 +56,17 @@ def test_slurm_variables_give_the_totals_of_all_nodes() -> None:
 def test_without_slurm_the_machine_is_held() -> None:
     held = read_allocation({"CUDA_VISIBLE_DEVICES": ""})
     assert held.cpus == len(os.sched_getaffinity(0))
-    assert held.gpus == 0
+    assert (held.gpus, held.cluster) == (0, "local")
     assert held.ram_gb is not None
     assert held.ram_gb > 0.1
+
+
+def test_local_jobs_with_a_thread_limit_hold_their_share() -> None:
+    present = len(os.sched_getaffinity(0))
+    whole = read_allocation({"CUDA_VISIBLE_DEVICES": ""})
+    share = read_allocation({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "SUBMITIT_LOCAL_NTASKS": "1"})
+    assert whole.ram_gb is not None
+    assert share.cpus == 1
+    assert share.ram_gb == pytest.approx(whole.ram_gb / present, abs=1e-3)
+    assert held_cpus({"OMP_NUM_THREADS": "1", "SUBMITIT_LOCAL_NTASKS": "1000"}) == present
+    assert held_cpus({"OMP_NUM_THREADS": "1", "SLURM_JOB_ID": "7"}) == present

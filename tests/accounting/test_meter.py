@@ -70,6 +70,12 @@ def test_a_kill_costs_only_what_came_after_the_last_flush() -> None:
     assert flushes[0]["energy_kwh"] > 0
 
 
+def test_a_job_with_a_share_of_the_cores_counts_itself_only() -> None:
+    _, flushes = run_metered("pass", OMP_NUM_THREADS="1", SUBMITIT_LOCAL_NTASKS="1")
+    shared = (os.cpu_count() or 1) > 1
+    assert flushes[-1]["scope"] == ("this process and its children" if shared else "this machine")
+
+
 def test_slices_of_a_gpu_have_no_figure_and_say_why() -> None:
     process, flushes = run_metered("pass", CUDA_VISIBLE_DEVICES="MIG-1234")
     assert process.returncode == 0
@@ -88,11 +94,11 @@ def test_a_codecarbon_that_fails_is_a_reason_and_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "cores", "mode"),
+    ("held", "cores", "mode"),
     [(96, 96, "machine"), (192, 96, "machine"), (24, 96, "process"), (4, None, "machine")],
 )
-def test_a_share_of_a_node_counts_its_own_processes_only(allowed: int, cores: int | None, mode: str) -> None:
-    assert tracking_mode(allowed, cores) == mode
+def test_a_share_of_a_node_counts_its_own_processes_only(held: int, cores: int | None, mode: str) -> None:
+    assert tracking_mode(held, cores) == mode
 
 
 def test_the_label_tells_counter_from_model() -> None:

@@ -20,6 +20,8 @@ class Allocation:
     """Logical CPUs as Slurm counts them."""
     ram_gb: float | None
     nodes: int = 1
+    cluster: str | None = None
+    """Name of the profile the job was submitted with; `local` on a machine without Slurm."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -29,13 +31,28 @@ def read_allocation(environment: Mapping[str, str] = os.environ) -> Allocation:
     """The allocation of this process; cheap, and it never asks the scheduler."""
     if "SLURM_JOB_ID" in environment:
         return _slurm_allocation(environment)
+    held, present = held_cpus(environment), len(os.sched_getaffinity(0))
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     visible = visible_gpus(environment.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
     return Allocation(
         gpus=None if visible is None else len(visible),
-        cpus=len(os.sched_getaffinity(0)),
-        ram_gb=round(memory_bytes / 1e9, 3),
+        cpus=held,
+        ram_gb=round(memory_bytes / 1e9 * held / present, 3),
+        cluster=environment.get("DETOUR_CLUSTER", "local"),
     )
+
+
+def held_cpus(environment: Mapping[str, str] = os.environ) -> int:
+    """CPUs of this node that are this job's: those it may run on, or fewer where its processes have a thread limit.
+
+    The local executor runs small stages side by side with one thread each; they share the machine, and its memory in
+    proportion.
+    """
+    present = len(os.sched_getaffinity(0))
+    threads, tasks = environment.get("OMP_NUM_THREADS", ""), environment.get("SUBMITIT_LOCAL_NTASKS", "1")
+    if not (threads.isdigit() and tasks.isdigit()) or "SLURM_JOB_ID" in environment:
+        return present
+    return max(1, min(present, int(threads) * int(tasks)))
 
 
 def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
@@ -46,6 +63,7 @@ def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
         cpus=sum_per_node(environment.get("SLURM_JOB_CPUS_PER_NODE")),
         ram_gb=int(per_node_mb) * nodes * 2**20 / 1e9 if per_node_mb else None,
         nodes=nodes,
+        cluster=environment.get("DETOUR_CLUSTER") or environment.get("SLURM_CLUSTER_NAME"),
     )
 
 

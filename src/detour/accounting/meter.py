@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from detour.accounting.allocation import nvml_uuids, visible_gpus
+from detour.accounting.allocation import held_cpus, nvml_uuids, visible_gpus
 
 if TYPE_CHECKING:
     from detour.ledger.attempt import Attempt
@@ -139,7 +139,7 @@ class _Tracker:
         self._muffler = muffler
         self._latest = Latest()
         self._gpus = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
-        self._mode = tracking_mode(len(os.sched_getaffinity(0)), psutil.cpu_count(logical=False))
+        self._mode = tracking_mode(held_cpus(), psutil.cpu_count(logical=False))
         self._tracker = OfflineEmissionsTracker(
             force_carbon_intensity_g_co2e_kwh=0.0,
             pue=1.0,
@@ -188,13 +188,13 @@ class _Tracker:
         return next((str(mode) for mode in modes if mode), None)
 
 
-def tracking_mode(allowed_cpus: int, physical_cores: int | None) -> str:
+def tracking_mode(held: int, physical_cores: int | None) -> str:
     """`machine` when this process holds every core, else `process`: neighbours on a shared node are not ours to
     count.
 
     Compared with physical cores, because `--hint=nomultithread` leaves half the logical CPUs of a whole node.
     """
-    return "machine" if physical_cores is None or allowed_cpus >= physical_cores else "process"
+    return "machine" if physical_cores is None or held >= physical_cores else "process"
 
 
 def describe(cpu_mode: str | None, gpus: list[int] | None, mode: str) -> str:
