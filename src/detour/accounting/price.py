@@ -7,9 +7,8 @@ left out of sums that then say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import fsum
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from detour.accounting.energy import Band

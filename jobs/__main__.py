@@ -1,0 +1,38 @@
+"""`python -m jobs --workspace W STAGE...`: what every job runs, on a compute node or on a laptop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from detour.errors import DetourError
+from detour.ledger.workspace import Workspace
+from jobs.harness import run_stage
+from jobs.rank import read_rank
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the stages one after the other; the first one that does not end well ends the job with its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m jobs", description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--wall-limit-s", type=float, help="ask the stage to stop and save after this many seconds")
+    parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
+    options = parser.parse_args(arguments)
+    rank = read_rank()
+    rank.export(os.environ)  # type: ignore[arg-type]
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+    try:
+        for stage_id in options.stages:
+            code = run_stage(Workspace(options.workspace), stage_id, rank, job=job, wall_limit_s=options.wall_limit_s)
+            if code:
+                return code
+    except DetourError as error:
+        print(f"detour: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""One attempt at one stage, the same under Slurm, under the local executor and by hand.
+
+    already done? -> already failed for good? -> claim -> inputs verified -> run -> manifest -> rename -> journal
+
+Whatever happens inside, the end is journalled and the exit code tells the scheduler what to do next (detour.errors).
+A marker on disk, never the scheduler's word, decides whether a stage is done or its inputs are there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detour.accounting.allocation import read_allocation
+from detour.accounting.meter import EnergyMeter
+from detour.checkpoints.manifest import verify_manifest, write_manifest
+from detour.checkpoints.provenance import provenance
+from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, UserError
+from detour.files import fsync_directory, write_atomic
+from detour.ledger.attempt import Attempt
+from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
+from jobs.context import StageContext
+from jobs.rank import Rank
+
+HEARTBEAT_S = 10.0
+STALE_AFTER_S = 45.0
+"""Without a heartbeat, after which the claim of an attempt on another node counts as left behind by a dead one."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+FRUITLESS_ATTEMPTS = 3
+"""Attempts in a row without a new checkpoint or result, after which a stage is given up."""
+
+StageFunction = Callable[[StageContext], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    exit_code: int
+    name: str
+    """done, interrupted, failed, refused, already-done."""
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+
+
+def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | None, wall_limit_s: float | None) -> int:
+    """Run one attempt and return the job's exit code: 0 done, 85 stopped after saving, 86 failed for good, 87 not
+    ready, 1 anything else.
+
+    `job` is the scheduler's id. `wall_limit_s` asks for a stop that long from now, for schedulers that send no signal.
+    """
+    if workspace.is_done(stage_id):
+        _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
+        return 0
+    stage = load_stage(workspace, stage_id)
+    if workspace.failure(stage_id).exists():
+        reason = json.loads(workspace.failure(stage_id).read_bytes())["reason"]
+        _say(rank, f"{stage_id} failed for good: {reason}; `detour retry` clears it")
+        return PermanentFailure.exit_code
+    if not rank.is_main:
+        return _run_follower(workspace, stage, rank)
+    try:
+        held = _claim(workspace, stage_id, job)
+    except ClaimHeld as error:
+        _say(rank, str(error))
+        return NotReady.exit_code
+    with held:
+        if workspace.is_done(stage_id):
+            return 0
+        return _run_main(workspace, stage, rank, held, job, wall_limit_s)
+
+
+def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
+    """The right to run the stage. Under Slurm it waits out a claim that may have been left by a dead node."""
+    deadline_s = time.monotonic() + (2 * STALE_AFTER_S if "SLURM_JOB_ID" in os.environ else 0.0)
+    while True:
+        try:
+            return claim(workspace, stage_id, _owner(job), stale_after_s=STALE_AFTER_S)
+        except ClaimHeld:
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(1.0)
+
+
+def load_stage(workspace: Workspace, stage_id: str) -> Stage:
+    path = workspace.stage(stage_id) / "stage.json"
+    try:
+        return Stage.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such stage; `detour plan` lists a chain's stages") from None
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _run_main(
+    workspace: Workspace, stage: Stage, rank: Rank, held: Claim, job: str | None, wall_limit_s: float | None
+) -> int:
+    number = _next_attempt(workspace, stage.id, job)
+    journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
+    attempt = Attempt(journal, stage=stage.id, number=number, job=job)
+    meter = EnergyMeter(attempt)
+    started_s = time.monotonic()
+    attempt.event(
+        "attempt.started",
+        node=socket.gethostname(),
+        pid=os.getpid(),
+        world_size=rank.world_size,
+        **read_allocation().to_json(),
+    )
+    with stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
+        outcome = _guarded(lambda: _attempt(workspace, stage, attempt, number))
+    if outcome.name == "failed" and _is_fruitless(workspace, stage.id, number):
+        reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress; the last one: {outcome.reason}"
+        outcome = Outcome(PermanentFailure.exit_code, "refused", reason)
+    if outcome.exit_code == PermanentFailure.exit_code:
+        marker = {"reason": outcome.reason, "attempt": number, "job": job}
+        write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
+        attempt.event("stage.failed", reason=outcome.reason)
+    if outcome.name == "done":
+        attempt.event("stage.done", result=outcome.result)
+    attempt.event(
+        "attempt.ended",
+        outcome=outcome.name,
+        exit_code=outcome.exit_code,
+        reason=outcome.reason,
+        elapsed_s=time.monotonic() - started_s,
+    )
+    journal.close()
+    if outcome.reason:
+        _say(rank, f"{stage.id}: {outcome.name}: {outcome.reason}")
+    return outcome.exit_code
+
+
+def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
+    """A rank other than 0: takes part in the work, writes neither journal nor output."""
+    attempt = Attempt(None, stage=stage.id, number=0, job=None)
+    scratch = workspace.stage(stage.id) / "work"
+    with stop_on_signals(attempt):
+        outcome = _guarded(lambda: _call(workspace, stage, attempt, scratch / f"rank{rank.rank}"))
+    return outcome.exit_code
+
+
+def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) -> dict[str, Any]:
+    folder = workspace.stage(stage.id)
+    for leftover in folder.glob("output.*"):
+        shutil.rmtree(leftover)
+    unfinished = folder / f"output.{number:04d}"
+    unfinished.mkdir()
+    result = _call(workspace, stage, attempt, unfinished)
+    write_manifest(
+        unfinished,
+        {"stage": stage.to_json(), "attempt": number, "result": result, **provenance()},
+    )
+    unfinished.rename(workspace.output(stage.id))
+    fsync_directory(folder)
+    return result
+
+
+def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path) -> dict[str, Any]:
+    inputs = verified_inputs(workspace, stage)
+    work_dir = workspace.stage(stage.id) / "work"
+    work_dir.mkdir(exist_ok=True)
+    run: StageFunction = importlib.import_module(f"jobs.{stage.kind}").run
+    return run(StageContext(stage, inputs, work_dir, output_dir, attempt))
+
+
+def verified_inputs(workspace: Workspace, stage: Stage) -> dict[str, Path]:
+    """The start gate: role -> output folder, once every input's marker is there and its digests hold.
+
+    Raises NotReady, which names the input and what is wrong with it.
+    """
+    folders = {}
+    for role, input_id in stage.inputs.items():
+        folder = workspace.output(input_id)
+        if not workspace.is_done(input_id):
+            raise NotReady(f"input {role} ({input_id}) is not there yet")
+        if problems := verify_manifest(folder):
+            raise NotReady(f"input {role} ({input_id}) is damaged: {'; '.join(problems)}")
+        folders[role] = folder
+    return folders
+
+
+def _guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
+    """Turn whatever an attempt raises into what its exit code must say."""
+    try:
+        return Outcome(0, "done", result=attempt())
+    except Interrupted as error:
+        return Outcome(error.exit_code, "interrupted", str(error))
+    except NotReady as error:
+        return Outcome(error.exit_code, "not-ready", str(error))
+    except (PermanentFailure, UserError) as error:
+        return Outcome(PermanentFailure.exit_code, "failed", str(error))
+    except DetourError as error:
+        return Outcome(error.exit_code, "failed", str(error))
+    except Exception as error:  # noqa: BLE001  the journal must say how any attempt ended
+        traceback.print_exc()
+        return Outcome(1, "failed", f"{type(error).__name__}: {error}")
+
+
+def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
+    """The next free number; creating its file is what takes it, so that two processes never share one."""
+    folder = workspace.stage(stage_id) / "attempts"
+    folder.mkdir(exist_ok=True)
+    number = 1 + max((int(path.stem) for path in folder.glob("*.json")), default=0)
+    while True:
+        try:
+            with (folder / f"{number:04d}.json").open("x") as file:
+                json.dump({"job": job, "node": socket.gethostname(), "pid": os.getpid()}, file)
+        except FileExistsError:
+            number += 1
+        else:
+            return number
+
+
+def _is_fruitless(workspace: Workspace, stage_id: str, number: int) -> bool:
+    """Whether nothing in `work/` changed since the attempt FRUITLESS_ATTEMPTS - 1 before this one began."""
+    first = workspace.stage(stage_id) / "attempts" / f"{number - FRUITLESS_ATTEMPTS + 1:04d}.json"
+    if not first.exists():
+        return False
+    since_s = first.stat().st_mtime
+    kept = (workspace.stage(stage_id) / "work").rglob("*")
+    return not any(path.stat().st_mtime > since_s for path in kept if path.is_file())
+
+
+@contextmanager
+def stop_on_signals(attempt: Attempt) -> Iterator[None]:
+    """Turn TERM, INT, USR1 and USR2 into a request that the work answers at its next safe point."""
+
+    def request(number: int, _frame: object) -> None:
+        attempt.request_stop(f"signal {signal.Signals(number).name}")
+
+    previous = {number: signal.signal(number, request) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _alarm(attempt: Attempt, after_s: float | None) -> Iterator[None]:
+    if after_s is None:
+        yield
+        return
+    timer = threading.Timer(after_s, attempt.request_stop, args=("wall-time limit",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _heartbeats(attempt: Attempt, held: Claim, meter: EnergyMeter) -> Iterator[None]:
+    """Sign of life for those who watch, and for those who would take over the claim."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_S):
+            held.refresh()
+            attempt.event("attempt.heartbeat")
+            meter.flush()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _owner(job: str | None) -> str:
+    return f"job {job}" if job else f"process {os.getpid()}"
+
+
+def _say(rank: Rank, message: str) -> None:
+    if rank.is_main:
+        print(f"detour: {message}", file=sys.stderr, flush=True)
