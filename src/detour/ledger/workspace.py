@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,8 @@ class Workspace:
         return cls((given or Path(os.environ.get(VARIABLE, "workspace"))).absolute())
 
     def create(self) -> None:
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("ledger", "stages", "chains", "code", "models", "claims"):
-            (self.root / name).mkdir(exist_ok=True)
+            make_folder(self, self.root / name)
 
     @property
     def ledger(self) -> Path:
@@ -75,14 +75,23 @@ def ledger_mode(workspace: Workspace) -> int:
     return 0o600 | stat.S_IMODE(workspace.root.stat().st_mode) & 0o060
 
 
+def make_folder(workspace: Workspace, folder: Path) -> None:
+    """Create `folder` inside the workspace, and the workspace, durably; its group may what it may in the workspace."""
+    if folder.is_dir():
+        return
+    if folder == workspace.root:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return
+    make_folder(workspace, folder.parent)
+    group = stat.S_IMODE(workspace.root.stat().st_mode) & 0o2070
+    with suppress(FileExistsError):  # somebody else made it just now, and sets its mode
+        folder.mkdir(mode=0o700 | group)
+        folder.chmod(0o700 | group)
+        fsync_directory(folder.parent)
+
+
 def month_folder(workspace: Workspace) -> Path:
-    """`ledger/<yyyy-mm>` of the present month (UTC), made durable when it is new."""
+    """`ledger/<yyyy-mm>` of the present month (UTC)."""
     folder = workspace.ledger / time.strftime("%Y-%m", time.gmtime())
-    for directory in (workspace.root, workspace.ledger, folder):
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=directory is workspace.root, exist_ok=True)
-            if directory is not workspace.root:
-                group = stat.S_IMODE(workspace.root.stat().st_mode) & 0o2070
-                directory.chmod(0o700 | group)
-                fsync_directory(directory.parent)
+    make_folder(workspace, folder)
     return folder

@@ -1,0 +1,228 @@
+"""Exclusion where it matters: who may submit, or run, a stage now. A file that only one can create, and no lock.
+
+`claims/<name>.json` is created O_EXCL, which holds even where file locks lie, and names its owner. It is stale when the
+owner's process is known to be dead, or cannot be known (another machine) and has given no sign of life for long.
+
+A stale claim is replaced by rename, never removed first, so there is no instant without a claim. Whoever changes or
+removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several who find the same
+stale claim one wins, and a claim that was taken over cannot be released by its late owner. Age is measured by the file
+system's clock alone. Nobody waits: `claim` succeeds or raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.errors import UserError
+from detour.files import write_atomic
+from detour.ledger.process import Process
+from detour.ledger.workspace import Workspace, ledger_mode, make_folder
+
+STALE_AFTER_S = 900.0
+"""Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""
+UNFINISHED_AFTER_S = 30.0
+"""How long a claim may stay empty, and a change of hands unfinished, before its author is taken for dead."""
+TRIES = 5
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a claim, as far as the file tells."""
+
+    owner: str
+    process: Process | None
+    since_s: float | None
+    token: str
+    """Empty while the claim is being written, and for ever if its author died right then."""
+    is_stale: bool
+
+    def __str__(self) -> str:
+        since = f" since {time.strftime('%Y-%m-%d %H:%M', time.localtime(self.since_s))}" if self.since_s else ""
+        return f"{self.owner or 'someone'}, {self.process or 'unknown'}{since}"
+
+
+class ClaimHeld(UserError):
+    """Somebody else is at it; `holder` says who. Not an error for those who can join."""
+
+    def __init__(self, name: str, holder: Holder) -> None:
+        super().__init__(f"{name} is held by {holder}; wait for it to end, or ask that person")
+        self.holder = holder
+
+
+class Claim:
+    """Held until `release`; `refresh` now and then, lest others elsewhere take its owner for dead."""
+
+    def __init__(self, workspace: Workspace, name: str, token: str) -> None:
+        self._workspace, self.name, self._token = workspace, name, token
+
+    def refresh(self) -> bool:
+        """A sign of life; False when the claim is no longer ours. A failing disk proves nothing, and is not raised."""
+        path = _path(self._workspace, self.name)
+        try:
+            if _token(path) != self._token:
+                return False
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def release(self) -> None:
+        """Give it back, unless another has taken it over; a second release does nothing."""
+        path = _path(self._workspace, self.name)
+        with _right_to_change(self._workspace, self.name, self._token) as right, contextlib.suppress(OSError):
+            if right and _token(path) == self._token:
+                path.unlink()
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.release()
+
+
+def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float = STALE_AFTER_S) -> Claim:
+    """Take `name` for `owner` (words for people), this process. Raises ClaimHeld at once when a living one has it."""
+    path = _path(workspace, name)
+    make_folder(workspace, path.parent)
+    token = secrets.token_hex(8)
+    content = orjson.dumps(
+        {
+            "name": name,
+            "owner": owner,
+            "token": token,
+            "since_s": time.time(),
+            **Process.current().to_json(),
+        }
+    )
+    present = None
+    for _ in range(TRIES):
+        if _created(path, content, ledger_mode(workspace)):
+            return Claim(workspace, name, token)
+        present = _present(path, stale_after_s)
+        if present is None:
+            continue
+        if not present.is_stale:
+            raise ClaimHeld(name, present)
+        with _right_to_change(workspace, name, present.token) as right:
+            if right and _token(path) == present.token:
+                write_atomic(path, content)
+                path.chmod(ledger_mode(workspace))
+                return Claim(workspace, name, token)
+    raise ClaimHeld(name, present or Holder("", None, None, "", is_stale=False))
+
+
+def holder(workspace: Workspace, name: str, *, stale_after_s: float = STALE_AFTER_S) -> Holder | None:
+    """Who lives and holds `name`; None when it is free or its claim is stale."""
+    present = _present(_path(workspace, name), stale_after_s)
+    return None if present is None or present.is_stale else present
+
+
+def _path(workspace: Workspace, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a claim")
+    return workspace.claims / f"{name}.json"
+
+
+def _created(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # the umask would take the group's part away
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Empty for a claim that is being written or is damaged. Raises FileNotFoundError when there is none."""
+    try:
+        data = orjson.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _token(path: Path) -> str:
+    try:
+        return str(_read(path).get("token", ""))
+    except FileNotFoundError:
+        return "gone"
+
+
+def _present(path: Path, stale_after_s: float) -> Holder | None:
+    try:
+        data = _read(path)
+        process = Process.from_json(data)
+        alive = process.is_alive() if process else None
+        limit_s = stale_after_s if data else UNFINISHED_AFTER_S
+        stale = _age_s(path) > limit_s if alive is None else not alive
+    except FileNotFoundError:
+        return None
+    since_s = data.get("since_s")
+    return Holder(
+        owner=str(data.get("owner", "")),
+        process=process,
+        since_s=since_s if isinstance(since_s, int | float) else None,
+        token=str(data.get("token", "")),
+        is_stale=stale,
+    )
+
+
+def _age_s(path: Path) -> float:
+    """Since the last sign of life, by the clock that stamps files here: on a network file system, the server's."""
+    probe = path.with_name(f".now-{secrets.token_hex(4)}")
+    try:
+        probe.touch()
+        now_s = probe.stat().st_mtime
+        probe.unlink(missing_ok=True)
+    except PermissionError:  # a reader only: this machine's clock must do
+        now_s = time.time()
+    return now_s - path.stat().st_mtime
+
+
+@contextlib.contextmanager
+def _right_to_change(workspace: Workspace, name: str, token: str) -> Iterator[bool]:
+    """Yields whether this process alone may now change the claim with `token`; the right ends with the context."""
+    folder = workspace.claims
+    marks = sorted(folder.glob(f"{name}.{token}.*"), key=lambda path: int(path.suffix[1:]))
+    number = 0
+    if marks:
+        try:
+            abandoned = _age_s(marks[-1]) > UNFINISHED_AFTER_S
+        except FileNotFoundError:
+            abandoned = False
+        if not abandoned:
+            yield False
+            return
+        number = int(marks[-1].suffix[1:]) + 1
+    mark = folder / f"{name}.{token}.{number}"
+    try:
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        for used in (*marks, mark):
+            used.unlink(missing_ok=True)

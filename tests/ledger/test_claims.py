@@ -1,0 +1,183 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+import pytest
+
+from detour.ledger import claims
+from detour.ledger.claims import STALE_AFTER_S, UNFINISHED_AFTER_S, ClaimHeld, claim, holder
+from detour.ledger.process import Process
+from detour.ledger.workspace import Workspace
+
+NAME = "pretrain-0123456789abcdef"
+
+
+def make_old(path: Path, age_s: float) -> None:
+    past = time.time() - age_s
+    os.utime(path, (past, past))
+
+
+def claim_elsewhere(workspace: Workspace, age_s: float) -> Path:
+    """A claim by a process of another machine, `age_s` old."""
+    claim(workspace, NAME, "alice's submit")
+    path = workspace.claims / f"{NAME}.json"
+    data = orjson.loads(path.read_bytes())
+    path.write_bytes(orjson.dumps({**data, "host": "login7", "boot": "another", "token": "theirs"}))
+    make_old(path, age_s)
+    return path
+
+
+def test_one_holds_it_and_the_other_is_told_who(workspace: Workspace) -> None:
+    assert holder(workspace, NAME) is None
+    with claim(workspace, NAME, "submit base") as held:
+        with pytest.raises(ClaimHeld, match=rf"submit base, \S+ on \S+ \(process {os.getpid()}\) since 20") as refusal:
+            claim(workspace, NAME, "another")
+        assert refusal.value.holder.owner == "submit base"
+        assert holder(workspace, NAME) == refusal.value.holder
+        assert held.refresh()
+    assert holder(workspace, NAME) is None
+    held.release()
+    claim(workspace, NAME, "another").release()
+    assert list(workspace.claims.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 300, "a b"])
+def test_a_name_stays_inside_the_folder(workspace: Workspace, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a claim"):
+        claim(workspace, name, "owner")
+
+
+def test_the_group_may_read_it_where_the_workspace_says_so(workspace: Workspace) -> None:
+    workspace.root.chmod(0o770)
+    claim(workspace, NAME, "owner")
+    assert stat.S_IMODE((workspace.claims / f"{NAME}.json").stat().st_mode) == 0o660
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(workspace: Workspace) -> None:
+    script = (
+        "import sys, pathlib; from detour.ledger.claims import claim; from detour.ledger.workspace import Workspace;"
+        f"claim(Workspace(pathlib.Path(sys.argv[1])), '{NAME}', 'killed'); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(workspace.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ClaimHeld):
+            claim(workspace, NAME, "too early")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert holder(workspace, NAME) is None
+    with claim(workspace, NAME, "next"):
+        assert [path.name for path in workspace.claims.iterdir()] == [f"{NAME}.json"]
+
+
+def test_a_reused_process_number_is_another_process() -> None:
+    present = Process.current()
+    assert present.is_alive() is True
+    earlier = Process(present.host, present.pid, present.user, present.boot, (present.start_ticks or 0) - 1)
+    assert earlier.is_alive() is False
+    elsewhere = Process(present.host, present.pid, present.user, "another boot", present.start_ticks)
+    assert elsewhere.is_alive() is None
+
+
+@pytest.mark.parametrize(("age_s", "free"), [(STALE_AFTER_S - 60, False), (STALE_AFTER_S + 60, True)])
+def test_elsewhere_only_age_tells(workspace: Workspace, age_s: float, free: bool) -> None:
+    claim_elsewhere(workspace, age_s)
+    assert (holder(workspace, NAME) is None) == free
+    if free:
+        claim(workspace, NAME, "next")
+    else:
+        with pytest.raises(ClaimHeld, match="login7"):
+            claim(workspace, NAME, "next")
+
+
+@pytest.mark.parametrize(("age_s", "free"), [(0, False), (UNFINISHED_AFTER_S + 60, True)])
+def test_a_claim_without_content_is_being_written_or_abandoned(workspace: Workspace, age_s: float, free: bool) -> None:
+    path = workspace.claims / f"{NAME}.json"
+    path.touch()
+    make_old(path, age_s)
+    if free:
+        claim(workspace, NAME, "next")
+    else:
+        with pytest.raises(ClaimHeld):
+            claim(workspace, NAME, "next")
+
+
+def test_whoever_was_taken_over_neither_refreshes_nor_releases(workspace: Workspace) -> None:
+    late = claim(workspace, NAME, "slept for an hour")
+    path = workspace.claims / f"{NAME}.json"
+    data = orjson.loads(path.read_bytes())
+    path.write_bytes(orjson.dumps({**data, "host": "elsewhere"}))
+    make_old(path, 2 * STALE_AFTER_S)
+    with claim(workspace, NAME, "next") as held:
+        assert not late.refresh()
+        late.release()
+        assert held.refresh()
+        present = holder(workspace, NAME)
+        assert present is not None
+        assert present.owner == "next"
+
+
+def test_of_many_who_find_it_stale_one_wins(workspace: Workspace) -> None:
+    for _ in range(20):
+        claim_elsewhere(workspace, 2 * STALE_AFTER_S)
+        with ThreadPoolExecutor(8) as pool:
+            won = [taken for taken in pool.map(lambda _: attempt_claim(workspace), range(16)) if taken]
+        assert len(won) == 1
+        won[0].release()
+        assert list(workspace.claims.iterdir()) == []
+
+
+def attempt_claim(workspace: Workspace) -> claims.Claim | None:
+    try:
+        return claim(workspace, NAME, "taker")
+    except ClaimHeld:
+        return None
+
+
+def test_a_taker_that_died_half_way_stops_nobody_for_long(workspace: Workspace) -> None:
+    claim_elsewhere(workspace, 2 * STALE_AFTER_S)
+    mark = workspace.claims / f"{NAME}.theirs.0"
+    mark.touch()
+    with pytest.raises(ClaimHeld):
+        claim(workspace, NAME, "while the change of hands is young")
+    make_old(mark, UNFINISHED_AFTER_S + 60)
+    with claim(workspace, NAME, "next"):
+        assert [path.name for path in workspace.claims.iterdir()] == [f"{NAME}.json"]
+
+
+CONTENDER = f"""
+import os, pathlib, sys
+from detour.ledger.claims import ClaimHeld, claim
+from detour.ledger.workspace import Workspace
+workspace = Workspace(pathlib.Path(sys.argv[1]))
+sys.stdin.readline()
+for turn in range(60):
+    try:
+        with claim(workspace, "{NAME}", "contender"):
+            inside = os.open(workspace.root / "inside", os.O_CREAT | os.O_EXCL)
+            os.close(inside)
+            os.unlink(workspace.root / "inside")
+            print("held", flush=True)
+    except ClaimHeld:
+        pass
+"""
+
+
+def test_never_two_at_once_between_processes(workspace: Workspace) -> None:
+    command = [sys.executable, "-c", CONTENDER, str(workspace.root)]
+    contenders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for contender in contenders:
+        assert contender.stdin is not None
+        contender.stdin.write("go\n")
+        contender.stdin.flush()
+    outputs = [contender.communicate(timeout=60)[0] for contender in contenders]
+    assert [contender.returncode for contender in contenders] == [0] * 4
+    assert sum(output.count("held") for output in outputs) >= 4
+    assert [path.name for path in workspace.claims.iterdir()] == []
