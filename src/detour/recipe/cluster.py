@@ -154,6 +154,8 @@ class Cluster(Written):
     cores_per_node: int | None = Field(default=None, gt=0)
     cores_per_gpu: int | None = Field(default=None, gt=0)
     """Asked for with each GPU (`--cpus-per-task`)."""
+    training_gpus: int | None = Field(default=None, gt=0)
+    """GPUs a training asks for; None: all of one node."""
     cpu_only_cores: int = Field(default=4, gt=0)
     """Asked for by stages without a GPU (prepare, export, summarize)."""
     account: str | None = None
