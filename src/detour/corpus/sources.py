@@ -1,0 +1,196 @@
+"""Rows of the files that people have: jsonl, csv, parquet, plain text; compressed or not; read as a stream.
+
+Whatever is wrong is said once, by file and line or byte; nothing is passed over silently except rows that the recipe
+excludes and, in a corpus, blank texts, and both are counted.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.corpus.files import Format, SourceError, file_format
+from detour.corpus.streams import MAX_LINE_BYTES, TextFile, open_text
+
+PARQUET_BATCH_ROWS = 1024
+TEXT_COLUMN = "text"
+
+Values = Sequence[Any]
+
+
+class Table:
+    """The chosen columns of one file's rows, to be gone through once, with what has been passed so far."""
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        format: str = "auto",
+        separator: str = ",",
+        exclude: Mapping[str, str] | None = None,
+    ) -> None:
+        """`exclude` maps a column to a regular expression: rows where it matches at the start are left out.
+
+        A text file is one row with one column, `text`. Raises SourceError when the format cannot be told.
+        """
+        self.path = path
+        self.format: Format = file_format(path, format)
+        self.separator = separator
+        self.excluded = 0
+        self.position = 0
+        """Bytes of the file gone through, roughly; equal to its size at the end."""
+        self.place = ""
+        """Where the row given last is: `line 12`, `row 3`."""
+        self._wanted = [*columns, *(exclude or {})]
+        self._given = len(columns)
+        self._patterns = [_compiled(path, column, pattern) for column, pattern in (exclude or {}).items()]
+
+    def __iter__(self) -> Iterator[Values]:
+        """Rows that are not excluded; raises SourceError for anything unreadable and for a file without a row."""
+        readers: dict[Format, Callable[[], Iterator[Values]]] = {
+            "jsonl": self._jsonl,
+            "csv": self._csv,
+            "parquet": self._parquet,
+            "text": self._text,
+        }
+        rows = 0
+        for values in readers[self.format]():
+            rows += 1
+            if self._patterns and self._is_excluded(values):
+                self.excluded += 1
+            else:
+                yield values[: self._given]
+        if not rows:
+            raise SourceError(f"{self.path}: holds no row")
+        self.position = self.path.stat().st_size
+
+    def error(self, problem: str) -> SourceError:
+        """A problem with the row given last."""
+        return SourceError(f"{self.path}: {self.place}: {problem}")
+
+    def _is_excluded(self, values: Values) -> bool:
+        return any(
+            pattern.match("" if value is None else str(value))
+            for pattern, value in zip(self._patterns, values[self._given :], strict=True)
+        )
+
+    def _missing(self, column: str, existing: Sequence[object]) -> SourceError:
+        place = f"{self.path}: {self.place}" if self.place else str(self.path)
+        names = ", ".join(map(str, existing)) or "none"
+        return SourceError(f"{place}: no column `{column}`; there are: {names}")
+
+    def _at(self, file: TextFile, line: int) -> None:
+        self.place = f"line {line}"
+        self.position = file.position
+
+    def _jsonl(self) -> Iterator[Values]:
+        with open_text(self.path) as file:
+            for line in file.byte_lines():
+                if line.isspace():
+                    continue
+                self._at(file, file.line)
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    file.decode(line)
+                    raise self.error(f"not JSON: {error.msg} at character {error.pos + 1}") from error
+                if not isinstance(record, dict):
+                    raise self.error(f"a JSON {_json_kind(record)}, expected an object")
+                try:
+                    yield [record[column] for column in self._wanted]
+                except KeyError as error:
+                    raise self._missing(error.args[0], list(record)) from error
+
+    def _csv(self) -> Iterator[Values]:
+        if len(self.separator) != 1:
+            raise SourceError(f"{self.path}: the separator {self.separator!r} must be a single character")
+        csv.field_size_limit(MAX_LINE_BYTES)
+        with open_text(self.path) as file:
+            reader = csv.reader(file.lines(), delimiter=self.separator, strict=True)
+            try:
+                header = next(reader)
+                places = [self._column(header, column) for column in self._wanted]
+                for record in reader:
+                    if not record:
+                        continue
+                    self._at(file, reader.line_num)
+                    if len(record) != len(header):
+                        raise self.error(f"{len(record)} fields, the header has {len(header)}")
+                    yield [record[place] for place in places]
+            except csv.Error as error:
+                raise SourceError(f"{self.path}: line {reader.line_num}: not CSV: {error}") from error
+
+    def _column(self, header: Sequence[str], column: str) -> int:
+        if header.count(column) > 1:
+            raise SourceError(f"{self.path}: line 1: the column `{column}` is there twice")
+        if column not in header:
+            raise self._missing(column, header)
+        return header.index(column)
+
+    def _parquet(self) -> Iterator[Values]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        size = self.path.stat().st_size
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                for column in self._wanted:
+                    if column not in file.schema_arrow.names:
+                        raise self._missing(column, file.schema_arrow.names)
+                row = 0
+                for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(self._wanted))):
+                    lists = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+                    for values in zip(*(lists[column] for column in self._wanted), strict=True):
+                        row += 1
+                        self.place = f"row {row}"
+                        yield values
+                    self.position = size * row // file.metadata.num_rows
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            place = f" after {self.place}" if self.place else ""
+            raise SourceError(f"{self.path}: not readable as parquet{place}: {error}") from error
+
+    def _text(self) -> Iterator[Values]:
+        for column in self._wanted:
+            if column != TEXT_COLUMN:
+                raise self._missing(column, [TEXT_COLUMN])
+        with open_text(self.path) as file:
+            lines, size = [], 0
+            for line in file.lines():
+                size += len(line)
+                if size > MAX_LINE_BYTES:
+                    raise SourceError(
+                        f"{self.path}: a text file is one document, and this one is longer than {MAX_LINE_BYTES:,} "
+                        "characters; split it, or write its documents as jsonl"
+                    )
+                lines.append(line)
+            self._at(file, 1)
+            yield ["".join(lines)] * len(self._wanted)
+
+
+def read_texts(table: Table) -> Iterator[str]:
+    """The single column of a table, as text; blank ones are given as they are. Raises SourceError for other values."""
+    for (value,) in table:
+        if value is None:
+            yield ""
+        elif isinstance(value, str):
+            yield value
+        else:
+            raise table.error(f"the document is a {_json_kind(value)}, expected text")
+
+
+def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise SourceError(f"{path}: exclude.{column}: {pattern!r} is no regular expression: {error}") from error
+
+
+def _json_kind(value: object) -> str:
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    return kinds.get(type(value), "null" if value is None else type(value).__name__)

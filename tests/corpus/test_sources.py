@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pyarrow import parquet
+
+from detour.corpus import sources, streams
+from detour.corpus.files import SourceError
+from detour.corpus.sources import Table, read_texts
+from tests.support.corpora import icd10_csv, icd10_labels
+
+TEXTS = ["Choléra", "Fièvre typhoïde,\nparatyphoïde", 'Infection dite "légère"', "", "Œdème aigu du poumon"]
+Writer = Callable[[Path, list[str]], None]
+
+
+def write_jsonl(path: Path, texts: list[str]) -> None:
+    path.write_text(
+        "".join(json.dumps({"id": i, "text": t}, ensure_ascii=i % 2 == 0) + "\n" for i, t in enumerate(texts))
+    )
+
+
+def write_jsonl_gz(path: Path, texts: list[str]) -> None:
+    """In two members, as `cat a.gz b.gz` makes them."""
+    halves = texts[:2], texts[2:]
+    path.write_bytes(
+        b"".join(gzip.compress("".join(json.dumps({"text": t}) + "\n" for t in h).encode()) for h in halves)
+    )
+
+
+def write_jsonl_zst(path: Path, texts: list[str]) -> None:
+    halves = texts[:2], texts[2:]
+    path.write_bytes(
+        b"".join(zstandard.compress("".join(json.dumps({"text": t}) + "\n" for t in h).encode()) for h in halves)
+    )
+
+
+def write_csv(path: Path, texts: list[str]) -> None:
+    rows = "".join(f'{i},"{t.replace(chr(34), chr(34) * 2)}"\r\n' for i, t in enumerate(texts))
+    path.write_bytes(b"\xef\xbb\xbf" + ("id,text\r\n" + rows).encode())
+
+
+def write_parquet(path: Path, texts: list[str]) -> None:
+    parquet.write_table(pa.table({"id": range(len(texts)), "text": texts}), path, row_group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.jsonl", write_jsonl),
+        ("a.jsonl.gz", write_jsonl_gz),
+        ("a.jsonl.zst", write_jsonl_zst),
+        ("a.csv", write_csv),
+        ("a.parquet", write_parquet),
+    ],
+)
+def test_every_format_gives_the_same_texts(tmp_path: Path, name: str, write: Writer) -> None:
+    path = tmp_path / name
+    write(path, TEXTS)
+    table = Table(path, ["text"])
+    assert list(read_texts(table)) == TEXTS
+    assert table.position == path.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_text_file_is_one_document(tmp_path: Path, name: str) -> None:
+    text = "Première ligne\nSeconde ligne\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    assert list(read_texts(Table(path, ["text"]))) == [text]
+
+
+def test_the_labels_of_icd10_leave_out_what_the_recipe_excludes() -> None:
+    table = Table(icd10_csv(), ["long"], exclude={"code": "[U-Y]"})
+    labels = list(read_texts(table))
+    assert tuple(labels) == icd10_labels()
+    assert len(labels) == 15_680
+    assert table.excluded == 42_886 - 15_680
+
+
+def test_several_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"labels": ["A", "B"], "text": "un"}\n\n{"text": "deux", "labels": []}\n')
+    assert [list(row) for row in Table(path, ["text", "labels"])] == [["un", ["A", "B"]], ["deux", []]]
+
+
+def test_another_separator(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("code\ttext\nA00\tCholéra\n")
+    assert list(read_texts(Table(path, ["text"], separator="\t"))) == ["Choléra"]
+
+
+def test_the_place_reached_grows_with_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(b'{"text": "%d"}\n' % (i * 7919) for i in range(200_000)), 1))
+    table = Table(path, ["text"])
+    positions = [table.position for _ in read_texts(table)]
+    assert positions == sorted(positions)
+    assert 0 < positions[50_000] < positions[150_000] <= path.stat().st_size
+
+
+def damaged(data: bytes, *, keep: float) -> bytes:
+    return data[: int(len(data) * keep)]
+
+
+MANY = "".join(json.dumps({"text": f"{label}"}) + "\n" for label in icd10_labels()[:2000]).encode()
+
+BAD: list[tuple[str, bytes, str]] = [
+    ("empty.jsonl.gz", gzip.compress(b""), "is empty once decompressed"),
+    ("blank.jsonl", b"\n\n", "holds no row"),
+    ("header.csv", b"id,text\n", "holds no row"),
+    ("binary.jsonl", b'{"text": "a"}\n\x89PNG\x00\x1a', "a NUL byte at byte 18 (line 2)"),
+    ("binary.txt", bytes(range(256)), "a NUL byte at byte 0"),
+    ("latin1.jsonl", b'{"text": "ok"}\n{"text": "Chol\xe9ra"}\n', "not UTF-8 at byte 29 (line 2)"),
+    ("latin1.csv", "text\nok\nCholéra\n".encode("latin-1"), "not UTF-8 at byte 12 (line 3)"),
+    ("latin1.txt.gz", gzip.compress("Choléra".encode("latin-1")), "not UTF-8 at byte 4"),
+    ("utf16.txt", "Choléra".encode("utf-16"), "NUL byte at byte 3"),
+    ("cut.jsonl.gz", damaged(gzip.compress(MANY), keep=0.5), "cannot be read near byte"),
+    ("cut.jsonl.zst", damaged(zstandard.compress(MANY), keep=0.5), "cannot be read near byte"),
+    ("wrong.jsonl.gz", b'{"text": "a"}\n', "named .gz, but does not start as gzip does at byte 0"),
+    ("wrong.jsonl.zst", gzip.compress(MANY), "named .zst, but does not start as zstd does"),
+    ("broken.jsonl", b'{"text": "a"}\n{"text": "b"\n', "line 2: not JSON"),
+    ("list.jsonl", b'["a"]\n', "line 1: a JSON list, expected an object"),
+    ("surrogate.jsonl", b'{"text": "\\ud800"}\n', "line 1: not JSON"),
+    ("number.jsonl", b'{"text": "a"}\n{"text": 3}\n', "line 2: the document is a number, expected text"),
+    (
+        "column.jsonl",
+        b'{"text": "a"}\n{"title": "b", "body": "c"}\n',
+        "line 2: no column `text`; there are: title, body",
+    ),
+    ("column.csv", b"code,long\nA,b\n", "no column `text`; there are: code, long"),
+    ("twice.csv", b"text,text\na,b\n", "the column `text` is there twice"),
+    ("ragged.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields, the header has 2"),
+    ("quote.csv", b'id,text\n1,"a\n2,b\n', "not CSV"),
+    ("stub.parquet", b"PAR1", "not readable as parquet"),
+    ("text.parquet", b"text\n" * 100, "not readable as parquet"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD, ids=[name for name, *_ in BAD])
+def test_what_cannot_be_read_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        list(read_texts(Table(path, ["text"])))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_flipped_bit_in_gzip_is_noticed(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(MANY))
+    data[len(data) // 2] ^= 4
+    (tmp_path / "a.jsonl.gz").write_bytes(data)
+    with pytest.raises(SourceError):
+        list(read_texts(Table(tmp_path / "a.jsonl.gz", ["text"])))
+
+
+def test_parquet_columns_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"body": ["un"], "number": [1]}), path)
+    with pytest.raises(SourceError, match="no column `text`; there are: body, number"):
+        list(Table(path, ["text"]))
+    with pytest.raises(SourceError, match="row 1: the document is a number"):
+        list(read_texts(Table(path, ["number"])))
+
+
+def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"text": [f"{i * 7919} {t}" for i, t in enumerate(icd10_labels())]}), path)
+    data = bytearray(path.read_bytes())
+    data[1000:3000] = bytes(2000)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="not readable as parquet"):
+        list(read_texts(Table(path, ["text"])))
+
+
+def test_other_columns_of_text_files_do_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("texte")
+    with pytest.raises(SourceError, match="no column `long`; there are: text"):
+        list(Table(tmp_path / "a.txt", ["long"]))
+
+
+def test_endless_lines_and_documents_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "a" * 200)
+    with pytest.raises(SourceError, match="line 1 is longer than 100 bytes"):
+        list(Table(tmp_path / "a.jsonl", ["text"]))
+    (tmp_path / "a.txt").write_text("ligne\n" * 50)
+    with pytest.raises(SourceError, match="one document"):
+        list(Table(tmp_path / "a.txt", ["text"]))
+
+
+def test_bad_patterns_and_separators_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text\na\n")
+    with pytest.raises(SourceError, match=r"exclude\.text: '\(' is no regular expression"):
+        Table(path, ["text"], exclude={"text": "("})
+    with pytest.raises(SourceError, match="must be a single character"):
+        list(Table(path, ["text"], separator=";;"))
+
+
+def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read: No such file"):
+        list(Table(tmp_path / "gone.jsonl", ["text"]))
