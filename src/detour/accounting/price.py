@@ -7,11 +7,15 @@ left out of sums that then say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from detour.accounting.energy import Band
+from detour.accounting.billing import billed_gpus
+from detour.accounting.energy import Band, EnergyFigure
+from detour.accounting.energy import total as add_figures
+from detour.accounting.methods import card_convention, estimated
+from detour.accounting.site import site_of
 from detour.plan.flops import BASE, LARGE, Shape, training_flops_per_token
 from detour.plan.stage import Stage
 from detour.recipe.cluster import Cluster, Throughput
@@ -91,6 +95,7 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
     hours = wall_s * (1 / 3600) if wall_s else None
     gpu_hours = hours * count if hours else (Band(0, 0, 0) if count == 0 else None)
     cores = count * (cluster.cores_per_gpu or 1) if count else cluster.cpu_only_cores
+    charged = billed_gpus(cluster, count, cores, nodes=max(1, -(-count // max(1, node_gpus))))
     return Price(
         stage.id,
         stage.label,
@@ -99,21 +104,10 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
         cores,
         wall_s,
         gpu_hours,
-        gpu_hours * billed_share(cluster, count, cores) if gpu_hours else None,
+        hours * charged if hours and charged is not None else None,
         checkpoint_bytes(stage),
         source,
     )
-
-
-def billed_share(cluster: Cluster, gpus: int, cores: int) -> float:
-    """Billed GPU-hours per allocated one, by the site's rule; 1 where CPU jobs and free machines bill nothing."""
-    if gpus == 0 or cluster.gpu is None or cluster.billing.rule in ("gpu", "none"):
-        return 1.0
-    per_node = cluster.gpu.per_node
-    if cluster.billing.rule == "whole-node":
-        return -(-gpus // per_node) * per_node / gpus
-    by_cores = cores / cluster.cores_per_node * per_node if cluster.cores_per_node else gpus
-    return max(gpus, by_cores) / gpus
 
 
 def checkpoint_bytes(stage: Stage) -> int | None:
@@ -187,3 +181,59 @@ def _other_time(stage: Stage, history: History) -> tuple[Band | None, str]:
 
 def _shape_name(shape: Shape) -> str:
     return f"{shape.num_hidden_layers}x{shape.hidden_size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Sum of distinct stages; what has no price is named, never counted as free."""
+
+    gpu_hours: Band
+    billed_hours: Band
+    critical_path_s: Band
+    """Wall time when every stage starts as soon as its inputs are there: no queue."""
+    disk_bytes: int
+    figures: tuple[EnergyFigure, ...]
+    """Energy and CO2 of the expected hours, by method."""
+    unpriced: tuple[str, ...]
+    """Labels of stages whose duration nobody knows."""
+
+
+def total(stages: Collection[Stage], prices: Mapping[str, Price], cluster: Cluster) -> Total:
+    """`stages` in the plan's order, each once; `prices` by stage id."""
+    listed = [prices[stage.id] for stage in stages]
+    known = [price for price in listed if price.wall_s is not None]
+    return Total(
+        gpu_hours=_sum(price.gpu_hours for price in known),
+        billed_hours=_sum(price.billed_hours for price in known),
+        critical_path_s=_critical_path(stages, prices),
+        disk_bytes=sum(price.disk_bytes or 0 for price in listed),
+        figures=_energy(known, cluster),
+        unpriced=tuple(price.label for price in listed if price.wall_s is None),
+    )
+
+
+def _energy(prices: Iterable[Price], cluster: Cluster) -> tuple[EnergyFigure, ...]:
+    site = site_of(cluster)
+    timed = [(price, price.wall_s.expected) for price in prices if price.wall_s]
+    by_method = (
+        [card_convention(site, price.gpus * seconds / 3600, seconds) for price, seconds in timed],
+        [estimated(site, seconds, price.gpus, price.cores, None) for price, seconds in timed],
+    )
+    counted = [[figure for figure in figures if figure.it_energy_kwh is not None] for figures in by_method]
+    return tuple(add_figures(figures) for figures in counted if figures)
+
+
+def _critical_path(stages: Collection[Stage], prices: Mapping[str, Price]) -> Band:
+    end: dict[str, Band] = {}
+    for stage in stages:
+        before = [end[input_id] for input_id in stage.inputs.values() if input_id in end]
+        start = max(before, key=lambda band: band.expected, default=Band(0, 0, 0))
+        end[stage.id] = start + (prices[stage.id].wall_s or Band(0, 0, 0))
+    return max(end.values(), key=lambda band: band.expected, default=Band(0, 0, 0))
+
+
+def _sum(bands: Iterable[Band | None]) -> Band:
+    total_band = Band(0, 0, 0)
+    for band in bands:
+        total_band = total_band + (band or Band(0, 0, 0))
+    return total_band
