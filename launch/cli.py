@@ -1,7 +1,7 @@
 """The `detour` command: finds the verb, imports only that verb's module, and turns errors into one message.
 
-Verbs are listed here with their one-line help so that `detour --help` imports none of them; a test holds each line
-against the verb's own.
+Verbs are listed here with their one-line help, so that `detour --help` imports none of them; a test holds each
+line against the verb's own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""`detour run`: carries a recipe through on this machine; the waiting command keeps the dependencies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from detour.errors import StageFailed, UserError
+from detour.evaluation.supported import unsupported_tasks
+from detour.ledger.claims import holder
+from detour.ledger.workspace import Workspace
+from detour.plan.build import Plan
+from detour.plan.order import downstream, startable
+from detour.plan.stage import Stage
+from detour.recipe.models import Recipe
+from detour.scheduler.local import LocalJob, start
+from launch.chain_files import write_chain
+from launch.display import display
+from launch.options import overrides_argument, recipe_argument, workspace_option
+from launch.planning import load_plan
+
+POLL_S = 0.25
+INTERRUPTED_EXIT_CODE = 130
+LOG_TAIL_LINES = 15
+
+
+@click.command(help="Carry a recipe through on this machine.")
+@recipe_argument
+@overrides_argument
+@workspace_option
+@click.option("--jobs", "slots", type=click.IntRange(1), help="CPU cores to use.  [default: all of this machine]")
+@click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all of this machine]")
+@click.option("--retry", is_flag=True, help="Try stages again that failed for good.")
+@click.option("--quiet", is_flag=True, help="No live display; one line a stage.")
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    workspace: Path | None,
+    slots: int | None,
+    gpus: int | None,
+    retry: bool,
+    quiet: bool,
+) -> None:
+    """Run what is missing of a chain; Ctrl-C stops cleanly, and the same command goes on from there."""
+    loaded, plan = load_plan(recipe, overrides)
+    check_runnable(loaded, plan)
+    place = Workspace.find(workspace)
+    if all(place.is_done(stage.id) for stage in plan.stages):
+        click.echo(f"{plan.chain}: nothing to do, all {len(plan.stages)} stages are done in {place.root}")
+        click.echo(f"The report: detour report {plan.chain}")
+        return
+    place.create()
+    write_chain(place, plan)
+    if retry:
+        for stage in plan.stages:
+            place.failure(stage.id).unlink(missing_ok=True)
+    cores = slots or len(os.sched_getaffinity(0))
+    runner = Runner(place, plan, cores, visible_gpus() if gpus is None else gpus)
+    with _stop_on_ctrl_c(runner), display(place, plan, live=not quiet and sys.stdout.isatty()) as refresh:
+        runner.carry(refresh)
+    _conclude(runner)
+
+
+def check_runnable(recipe: Recipe, plan: Plan) -> None:
+    """Raises UserError for what would only fail hours later: files that are not there, tasks nobody can evaluate."""
+    if plan.missing:
+        raise UserError("cannot run, because of files that are not here:\n  " + "\n  ".join(plan.missing))
+    if recipe.benchmark and (unsupported := unsupported_tasks(recipe.benchmark)):
+        raise UserError(f"benchmark {recipe.benchmark.name}: {'; '.join(unsupported)}")
+
+
+def visible_gpus() -> int:
+    """GPUs of this machine as its driver lists them; asked without torch."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+@dataclass(slots=True)
+class Runner:
+    """Starts stages as their inputs get done and cores are free, until nothing more can be started."""
+
+    workspace: Workspace
+    plan: Plan
+    cores: int
+    gpus: int
+    running: dict[str, LocalJob] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Stage id -> why."""
+    logs: dict[str, Path] = field(default_factory=dict)
+    stopping: bool = False
+
+    def carry(self, refresh: Callable[[], None]) -> None:
+        while self.step():
+            refresh()
+            time.sleep(POLL_S)
+        refresh()
+
+    def step(self) -> bool:
+        """Collect what ended, start what can start; False when there is nothing left to wait for."""
+        for stage_id, job in list(self.running.items()):
+            if not job.is_running():
+                del self.running[stage_id]
+                self._collect(stage_id)
+        done = {stage.id for stage in self.plan.stages if self.workspace.is_done(stage.id)}
+        elsewhere = False
+        if not self.stopping:
+            blocked = {*self.running, *self.failed}
+            for stage in startable(self.plan.stages, done, blocked):
+                if holder(self.workspace, stage.id) is not None:
+                    elsewhere = True
+                elif self._free_cores() >= self._cores(stage) or not self.running:
+                    self._start(stage)
+        return bool(self.running) or elsewhere
+
+    def stop(self) -> None:
+        """Ask every job to save and end; `carry` returns once they have."""
+        self.stopping = True
+        for job in self.running.values():
+            job.ask_to_stop()
+
+    def _cores(self, stage: Stage) -> int:
+        """Fine-tunings and summaries take one core each and run side by side; all else takes the machine."""
+        return 1 if stage.kind in ("evaluate", "summarize") else self.cores
+
+    def _free_cores(self) -> int:
+        stages = {stage.id: stage for stage in self.plan.stages}
+        return self.cores - sum(self._cores(stages[stage_id]) for stage_id in self.running)
+
+    def _start(self, stage: Stage) -> None:
+        tasks = max(1, self.gpus) if stage.kind == "pretrain" else 1
+        job = start(
+            self.workspace.root,
+            [stage.id],
+            self.workspace.stage(stage.id) / "logs",
+            tasks=tasks,
+            gpus=self.gpus if stage.kind == "pretrain" else min(1, self.gpus),
+            threads=self._cores(stage),
+        )
+        self.running[stage.id] = job
+        self.logs[stage.id] = job.log
+
+    def _collect(self, stage_id: str) -> None:
+        if self.workspace.is_done(stage_id) or self.stopping:
+            return
+        marker = self.workspace.failure(stage_id)
+        if marker.exists():
+            self.failed[stage_id] = json.loads(marker.read_bytes())["reason"]
+        else:
+            self.failed[stage_id] = "its process ended without a result"
+
+
+@contextmanager
+def _stop_on_ctrl_c(runner: Runner) -> Iterator[None]:
+    """The first Ctrl-C (or TERM) lets the jobs save and end; a second one leaves at once, and they end by themselves."""
+
+    def ask(_number: int, _frame: object) -> None:
+        if runner.stopping:
+            raise KeyboardInterrupt
+        click.echo("\nStopping: the running stages save first. Ctrl-C again leaves them to it.", err=True)
+        runner.stop()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _conclude(runner: Runner) -> None:
+    plan, place = runner.plan, runner.workspace
+    left = [stage for stage in plan.stages if not place.is_done(stage.id)]
+    if runner.stopping and left:
+        click.echo(f"Stopped; {len(left)} of {len(plan.stages)} stages are left. The same command goes on from here.")
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    if left:
+        raise StageFailed(_failures(runner))
+    click.echo(f"{plan.chain}: all {len(plan.stages)} stages are done. The report: detour report {plan.chain}")
+
+
+def _failures(runner: Runner) -> str:
+    labels = {stage.id: stage.label for stage in runner.plan.stages}
+    lines = []
+    for stage_id, reason in runner.failed.items():
+        waiting = len(downstream(runner.plan.stages, [stage_id])) - 1
+        lines.append(f"{labels[stage_id]} failed: {reason} ({waiting} stages wait for it)")
+        log = runner.logs.get(stage_id)
+        if log is not None and log.exists():
+            lines.append(f"the end of {log}:")
+            lines += [f"  {line}" for line in log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
+    lines.append("`detour run` again continues; add --retry where a stage failed for good and its cause is mended.")
+    return "\n".join(lines)
