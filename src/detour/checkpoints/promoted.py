@@ -1,0 +1,68 @@
+"""The output of a promotion: what a following phase, an export or a stranger may build on. No pickle in it.
+
+model/config.json, model/model.safetensors   the trained weights as they are (fp32); `from_pretrained(folder / "model")`
+optimizer.safetensors                        the optimizer's moments by parameter; its groups in the file's metadata
+promotion.json                               figures, gates, phases so far, provenance
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import ModernBertForMaskedLM
+
+MODEL = "model"
+OPTIMIZER = "optimizer.safetensors"
+PROMOTION = "promotion.json"
+SEPARATOR = "//"
+"""Between a parameter's name and the name of its moment; in neither of them."""
+
+
+def write_promoted(folder: Path, model: ModernBertForMaskedLM, optimizer: Mapping[str, Any] | None) -> None:
+    model.save_pretrained(folder / MODEL)
+    if optimizer is not None:
+        _write_optimizer(folder / OPTIMIZER, optimizer)
+
+
+def read_optimizer(folder: Path) -> dict[str, Any] | None:
+    """Optimizer state of a promotion's output, on the CPU; None when the phase left none.
+
+    `state`: parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}; `param_groups`: torch's, with
+    parameters by name. As torch.distributed.checkpoint.state_dict.set_optimizer_state_dict takes it, but for the
+    prefix of a wrapping module.
+    """
+    path = folder / OPTIMIZER
+    if not path.exists():
+        return None
+    state: dict[str, dict[str, Tensor]] = {}
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118  not a mapping
+            parameter, _, moment = name.partition(SEPARATOR)
+            state.setdefault(parameter, {})[moment] = file.get_tensor(name)
+        groups = json.loads(file.metadata()["param_groups"])
+    return {"state": state, "param_groups": [_with_tuples(group) for group in groups]}
+
+
+def read_promotion(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / PROMOTION).read_bytes())
+    return content
+
+
+def _write_optimizer(path: Path, optimizer: Mapping[str, Any]) -> None:
+    tensors = {
+        f"{parameter}{SEPARATOR}{moment}": tensor.contiguous()
+        for parameter, moments in optimizer["state"].items()
+        for moment, tensor in moments.items()
+    }
+    save_file(tensors, path, metadata={"param_groups": json.dumps(optimizer["param_groups"])})
+
+
+def _with_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON turned AdamW's betas into a list."""
+    return {key: tuple(value) if key == "betas" else value for key, value in group.items()}

@@ -1,0 +1,138 @@
+"""When a checkpoint becomes fit to build on.
+
+It loads; it is at the planned token count; its weights and optimizer hold no NaN or infinity; its validation loss
+is finite and below that of the weights its phase started from, by more than the recipe's gate asks. The decision is
+`gates`, a pure function of figures; `promote` obtains them and writes the result.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, ModernBertForMaskedLM
+
+from detour.checkpoints.promoted import PROMOTION, write_promoted
+from detour.checkpoints.trainer_state import TrainerState, UnusableState, first_not_finite, read_trainer_state
+from detour.errors import PermanentFailure
+from detour.files import write_atomic
+
+CHECKPOINT = "checkpoint.pt"
+"""Name of the trainer's state in the output of a pretrain stage; the model's config.json lies beside it."""
+
+ValidationLoss = Callable[[ModernBertForMaskedLM], float]
+"""Mean loss, in nats a predicted token, under the phase's objective on the whole validation split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the plan and the recipe ask of the checkpoint."""
+
+    steps: int
+    tokens: int
+    validation_loss_drop: float
+    """Nats by which the validation loss must at least have fallen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    step: int
+    tokens: int
+    not_finite: str | None
+    """First tensor with a NaN or an infinity."""
+    validation_loss: float | None = None
+    parent_validation_loss: float | None = None
+    """Of the weights that the phase started from; both losses None while not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    name: str
+    passed: bool
+    arithmetic: str
+    """One sentence with the figures that decided."""
+
+
+def gates(found: Found, expected: Expected) -> list[Gate]:
+    """Verdict on each condition; those on the losses are left out while these are not measured."""
+    verdicts = [
+        Gate(
+            "tokens",
+            (found.step, found.tokens) == (expected.steps, expected.tokens),
+            f"trained on {found.tokens:,} tokens in {found.step:,} steps, "
+            f"planned are {expected.tokens:,} in {expected.steps:,}",
+        ),
+        Gate(
+            "finite",
+            found.not_finite is None,
+            f"NaN or infinity in {found.not_finite}"
+            if found.not_finite
+            else "no NaN or infinity in weights and optimizer",
+        ),
+    ]
+    if found.validation_loss is not None and found.parent_validation_loss is not None:
+        loss, parent = found.validation_loss, found.parent_validation_loss
+        drop = parent - loss
+        verdicts.append(
+            Gate(
+                "validation_loss",
+                math.isfinite(loss) and drop > expected.validation_loss_drop,
+                f"validation loss {parent:.4f} - {loss:.4f} = a drop of {drop:.4f} nats, "
+                f"more than {expected.validation_loss_drop:g} is asked",
+            )
+        )
+    return verdicts
+
+
+def promote(
+    pretrained: Path,
+    output: Path,
+    expected: Expected,
+    validation_loss: ValidationLoss,
+    parent: Callable[[], ModernBertForMaskedLM],
+    record: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Judge the checkpoint in the output of a pretrain stage and, when it passes, write the promotion into `output`.
+
+    `parent` makes the weights that the phase started from; `record` goes into promotion.json beside the figures.
+    Returns the figures. Raises PermanentFailure at the first failed gate, before anything is written.
+    """
+    try:
+        state = read_trainer_state(pretrained / CHECKPOINT)
+    except UnusableState as error:
+        raise PermanentFailure(f"not promoted: {pretrained / CHECKPOINT} {error}") from error
+    found = Found(state.step, state.tokens, first_not_finite(state))
+    _require(gates(found, expected))
+    model = _model(pretrained, state)
+    found = Found(found.step, found.tokens, found.not_finite, validation_loss(model), validation_loss(parent()))
+    verdicts = gates(found, expected)
+    _require(verdicts)
+    write_promoted(output, model, state.optimizer)
+    figures = {
+        **asdict(found),
+        "parameters": model.num_parameters(),
+        "gates": [asdict(gate) for gate in verdicts],
+    }
+    write_atomic(output / PROMOTION, json.dumps({**figures, **record}, indent=1, ensure_ascii=False))
+    return figures
+
+
+def _require(verdicts: list[Gate]) -> None:
+    for gate in verdicts:
+        if not gate.passed:
+            raise PermanentFailure(f"not promoted: {gate.arithmetic}")
+
+
+def _model(pretrained: Path, state: TrainerState) -> ModernBertForMaskedLM:
+    model = ModernBertForMaskedLM(AutoConfig.from_pretrained(pretrained))
+    try:
+        model.load_state_dict(state.model)
+    except RuntimeError as error:
+        raise PermanentFailure(
+            f"not promoted: the weights in {pretrained} do not fit its config.json: {error}"
+        ) from error
+    return model.eval()

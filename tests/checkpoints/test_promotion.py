@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import ModernBertForMaskedLM
+
+from detour.checkpoints.promoted import read_optimizer, read_promotion
+from detour.checkpoints.promotion import Expected, Found, gates, promote
+from detour.errors import PermanentFailure
+from tests.checkpoints.tiny import STEPS, TOKENS, composer_state, pretrain_output, tiny_model, trained
+
+EXPECTED = Expected(STEPS, TOKENS, validation_loss_drop=0.1)
+GOOD = Found(STEPS, TOKENS, None, validation_loss=2.0, parent_validation_loss=3.0)
+
+
+def failed(found: Found, expected: Expected = EXPECTED) -> list[str]:
+    return [gate.name for gate in gates(found, expected) if not gate.passed]
+
+
+def test_a_good_checkpoint_passes_all_gates() -> None:
+    assert [gate.name for gate in gates(GOOD, EXPECTED)] == ["tokens", "finite", "validation_loss"]
+    assert failed(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "tokens"), [(STEPS - 1, TOKENS - 128), (STEPS + 1, TOKENS + 128), (STEPS, TOKENS - 1)]
+)
+def test_fewer_or_more_tokens_than_planned_do_not_pass(step: int, tokens: int) -> None:
+    assert failed(Found(step, tokens, None, 2.0, 3.0)) == ["tokens"]
+
+
+def test_a_weight_that_is_not_finite_does_not_pass() -> None:
+    assert failed(Found(STEPS, TOKENS, "head.dense.weight", 2.0, 3.0)) == ["finite"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "parent", "asked", "passes"),
+    [
+        (2.8, 3.0, 0.1, True),
+        (2.95, 3.0, 0.1, False),
+        (3.0, 3.0, 0.0, False),
+        (3.2, 3.0, 0.0, False),
+        (3.05, 3.0, -0.1, True),
+        (math.nan, 3.0, 0.0, False),
+        (-math.inf, 3.0, 0.0, False),
+        (2.0, math.nan, 0.0, False),
+    ],
+)
+def test_the_validation_loss_must_fall_by_more_than_the_recipe_asks(
+    loss: float, parent: float, asked: float, passes: bool
+) -> None:
+    found = Found(STEPS, TOKENS, None, loss, parent)
+    assert (failed(found, Expected(STEPS, TOKENS, asked)) == []) is passes
+
+
+def test_the_arithmetic_is_said_in_one_sentence() -> None:
+    sentence = gates(GOOD, EXPECTED)[2].arithmetic
+    assert sentence == "validation loss 3.0000 - 2.0000 = a drop of 1.0000 nats, more than 0.1 is asked"
+
+
+class Losses:
+    """Stands in for the measurement: what it answers for the trained model and for its parent, and what it was asked."""
+
+    def __init__(self, trained: float, parent: float) -> None:
+        self.answers = [trained, parent]
+        self.asked: list[ModernBertForMaskedLM] = []
+
+    def __call__(self, model: ModernBertForMaskedLM) -> float:
+        self.asked.append(model)
+        return self.answers[len(self.asked) - 1]
+
+
+def run(tmp_path: Path, pretrained: Path, losses: Losses) -> dict[str, Any]:
+    output = tmp_path / "output"
+    output.mkdir()
+    return promote(pretrained, output, EXPECTED, losses, lambda: tiny_model(seed=1), {"phases": ["clm"]})
+
+
+def test_a_promotion_holds_the_trained_weights_and_the_optimizer(tmp_path: Path) -> None:
+    model = tiny_model()
+    optimizer = trained(model)
+    state = composer_state(model, optimizer)
+    losses = Losses(2.0, 3.0)
+    figures = run(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), losses)
+
+    assert (figures["validation_loss"], figures["parent_validation_loss"]) == (2.0, 3.0)
+    assert losses.asked[1].state_dict()["head.dense.weight"].equal(tiny_model(seed=1).state_dict()["head.dense.weight"])
+
+    promoted = ModernBertForMaskedLM.from_pretrained(tmp_path / "output" / "model", dtype=torch.float32)
+    for name, tensor in model.state_dict().items():
+        assert promoted.state_dict()[name].equal(tensor), name
+
+    kept = read_optimizer(tmp_path / "output")
+    assert kept is not None
+    (group,) = kept["param_groups"]
+    assert (group["betas"], group["lr"]) == ((0.9, 0.98), 1e-3)
+    assert group["params"] == [name for name, _ in model.named_parameters()]
+    for name, parameter in model.named_parameters():
+        for moment in ("exp_avg", "exp_avg_sq", "step"):
+            assert kept["state"][name][moment].equal(optimizer.state[parameter][moment]), (name, moment)
+
+    promotion = read_promotion(tmp_path / "output")
+    assert promotion["phases"] == ["clm"]
+    assert [gate["passed"] for gate in promotion["gates"]] == [True, True, True]
+
+
+def test_a_phase_that_left_no_optimizer_is_promoted_without(tmp_path: Path) -> None:
+    model = tiny_model()
+    state = composer_state(model, trained(model))
+    del state["state"]["optimizers"]
+    run(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), Losses(2.0, 3.0))
+    assert read_optimizer(tmp_path / "output") is None
+
+
+def refused(tmp_path: Path, pretrained: Path, losses: Losses) -> str:
+    with pytest.raises(PermanentFailure) as error:
+        run(tmp_path, pretrained, losses)
+    assert list((tmp_path / "output").iterdir()) == []
+    return str(error.value)
+
+
+def test_a_loss_that_did_not_fall_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
+    assert "3.0000 - 2.9500 = a drop of 0.0500" in refused(tmp_path, pretrained, Losses(2.95, 3.0))
+
+
+def test_too_few_tokens_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    model = tiny_model()
+    state = composer_state(model, trained(model))
+    state["state"]["timestamp"]["Timestamp"]["token"] = 384
+    losses = Losses(2.0, 3.0)
+    message = refused(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), losses)
+    assert "trained on 384 tokens in 4 steps, planned are 512 in 4" in message
+    assert losses.asked == []
+
+
+def test_a_nan_is_refused(tmp_path: Path) -> None:
+    model = tiny_model()
+    state = composer_state(model, trained(model))
+    state["state"]["model"]["encoder.head.dense.weight"][0, 0] = math.nan
+    pretrained = pretrain_output(tmp_path / "pretrain", model, state)
+    assert "NaN or infinity in head.dense.weight" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
+    whole = (pretrained / "checkpoint.pt").read_bytes()
+    (pretrained / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    assert "does not load" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
+
+
+def test_weights_of_another_shape_than_the_config_says_are_refused(tmp_path: Path) -> None:
+    pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
+    tiny_model(vocabulary=50).config.save_pretrained(pretrained)
+    assert "do not fit its config.json" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
