@@ -63,7 +63,7 @@ def test_the_arithmetic_is_said_in_one_sentence() -> None:
 
 
 class Losses:
-    """Stands in for the measurement: what it answers for the trained model and for its parent, and what it was asked."""
+    """Stands in for the measurement: answers for the trained model, then for its parent; keeps what it was asked."""
 
     def __init__(self, trained: float, parent: float) -> None:
         self.answers = [trained, parent]

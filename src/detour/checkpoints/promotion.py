@@ -132,7 +132,8 @@ def _model(pretrained: Path, state: TrainerState) -> ModernBertForMaskedLM:
     try:
         model.load_state_dict(state.model)
     except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
         raise PermanentFailure(
-            f"not promoted: the weights in {pretrained} do not fit its config.json: {error}"
+            f"not promoted: the weights in {pretrained} do not fit its config.json: {first}"
         ) from error
     return model.eval()
