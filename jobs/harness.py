@@ -121,7 +121,7 @@ def _run_main(
         world_size=rank.world_size,
         **read_allocation().to_json(),
     )
-    with stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
+    with _stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
         outcome = _guarded(lambda: _attempt(workspace, stage, attempt, number))
     if outcome.name == "failed" and _is_fruitless(workspace, stage.id, number):
         reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress; the last one: {outcome.reason}"
@@ -149,7 +149,7 @@ def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
     """A rank other than 0: takes part in the work, writes neither journal nor output."""
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
     scratch = workspace.stage(stage.id) / "work"
-    with stop_on_signals(attempt):
+    with _stop_on_signals(attempt):
         outcome = _guarded(lambda: _call(workspace, stage, attempt, scratch / f"rank{rank.rank}"))
     return outcome.exit_code
 
@@ -174,8 +174,13 @@ def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path
     inputs = verified_inputs(workspace, stage)
     work_dir = workspace.stage(stage.id) / "work"
     work_dir.mkdir(exist_ok=True)
-    run: StageFunction = importlib.import_module(f"jobs.{stage.kind}").run
-    return run(StageContext(stage, inputs, work_dir, output_dir, attempt))
+    return stage_function(stage.kind)(StageContext(stage, inputs, work_dir, output_dir, attempt))
+
+
+def stage_function(kind: str) -> StageFunction:
+    """Imports the module of one kind only: a summary needs no torch."""
+    function: StageFunction = importlib.import_module(f"jobs.{kind}").run
+    return function
 
 
 def verified_inputs(workspace: Workspace, stage: Stage) -> dict[str, Path]:
@@ -237,7 +242,7 @@ def _is_fruitless(workspace: Workspace, stage_id: str, number: int) -> bool:
 
 
 @contextmanager
-def stop_on_signals(attempt: Attempt) -> Iterator[None]:
+def _stop_on_signals(attempt: Attempt) -> Iterator[None]:
     """Turn TERM, INT, USR1 and USR2 into a request that the work answers at its next safe point."""
 
     def request(number: int, _frame: object) -> None:

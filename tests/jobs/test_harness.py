@@ -1,0 +1,200 @@
+"""One attempt at a stage: what each way of ending leaves on disk, in the journal and as exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.checkpoints.manifest import read_manifest
+from detour.errors import Interrupted, PermanentFailure, UserError
+from detour.ledger.claims import claim
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
+from jobs import harness
+from jobs.context import StageContext
+from jobs.harness import FRUITLESS_ATTEMPTS, run_stage
+from jobs.rank import read_rank
+
+Behaviour = Callable[[StageContext], dict[str, Any]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+def write(workspace: Workspace, stage: Stage) -> Stage:
+    folder = workspace.stage(stage.id)
+    folder.mkdir(parents=True)
+    (folder / "stage.json").write_text(json.dumps(stage.to_json()))
+    return stage
+
+
+@pytest.fixture
+def stage(workspace: Workspace) -> Stage:
+    return write(workspace, Stage("prepare", "prepare", {"what": "a test"}))
+
+
+@pytest.fixture
+def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Callable[[Stage, Behaviour], int]:
+    def run(stage: Stage, behaviour: Behaviour, **options: Any) -> int:
+        monkeypatch.setattr(harness, "stage_function", lambda _kind: behaviour)
+        return run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=options.get("wall_limit_s"))
+
+    return run
+
+
+def events(workspace: Workspace, kind: str) -> list[dict[str, Any]]:
+    lines = [line for path in sorted(workspace.ledger.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    records = [json.loads(line[9:]) for line in lines]
+    return [record["data"] for record in records if record["kind"] == kind]
+
+
+def good(context: StageContext) -> dict[str, Any]:
+    (context.output_dir / "result.txt").write_text("42")
+    return {"answer": 42}
+
+
+def crash(_context: StageContext) -> dict[str, Any]:
+    raise RuntimeError("the node hiccuped")
+
+
+def crash_with_progress(context: StageContext) -> dict[str, Any]:
+    (context.work_dir / f"checkpoint-{time.monotonic_ns()}").write_text("kept")
+    raise RuntimeError("the node hiccuped")
+
+
+def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    assert attempt(stage, good) == 0
+    manifest = read_manifest(workspace.output(stage.id))
+    assert set(manifest["files"]) == {"result.txt"}
+    assert manifest["provenance"]["stage"]["key"] == stage.key
+    assert events(workspace, "stage.done") == [{"result": {"answer": 42}}]
+    assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
+
+
+def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    attempt(stage, good)
+    assert attempt(stage, crash) == 0
+    assert len(events(workspace, "attempt.started")) == 1
+
+
+@pytest.mark.parametrize("error", [PermanentFailure("the data hold no text"), UserError("the data hold no text")])
+def test_what_no_retry_cures_is_marked_and_not_tried_again(
+    workspace: Workspace, stage: Stage, attempt: Any, error: Exception
+) -> None:
+    def fail(_context: StageContext) -> dict[str, Any]:
+        raise error
+
+    assert attempt(stage, fail) == 86
+    assert json.loads(workspace.failure(stage.id).read_text())["reason"] == "the data hold no text"
+    assert attempt(stage, good) == 86
+    assert not workspace.is_done(stage.id)
+    workspace.failure(stage.id).unlink()
+    assert attempt(stage, good) == 0
+
+
+def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
+    workspace: Workspace, stage: Stage, attempt: Any
+) -> None:
+    def half(context: StageContext) -> dict[str, Any]:
+        (context.work_dir / "half").write_text("done")
+        raise Interrupted("signal USR2")
+
+    def rest(context: StageContext) -> dict[str, Any]:
+        assert (context.work_dir / "half").read_text() == "done"
+        return good(context)
+
+    assert attempt(stage, half) == 85
+    assert not workspace.failure(stage.id).exists()
+    assert attempt(stage, rest) == 0
+    assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["interrupted", "done"]
+
+
+def test_a_crash_may_be_retried_but_not_for_ever(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    codes = [attempt(stage, crash) for _ in range(FRUITLESS_ATTEMPTS)]
+    assert codes == [1] * (FRUITLESS_ATTEMPTS - 1) + [86]
+    assert "made no progress" in json.loads(workspace.failure(stage.id).read_text())["reason"]
+
+
+def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, attempt: Any) -> None:
+    assert [attempt(stage, crash_with_progress) for _ in range(FRUITLESS_ATTEMPTS + 2)] == [1] * (
+        FRUITLESS_ATTEMPTS + 2
+    )
+
+
+def test_a_missing_or_damaged_input_stops_the_start_and_marks_nothing(
+    workspace: Workspace, stage: Stage, attempt: Any
+) -> None:
+    follower = write(workspace, Stage("export", "export", {}, {"corpus": stage.id}))
+    assert attempt(follower, good) == 87
+    assert attempt(stage, good) == 0
+    (workspace.output(stage.id) / "result.txt").write_text("43")
+    assert attempt(follower, good) == 87
+    assert not workspace.failure(follower.id).exists()
+    assert any("damaged" in (data["reason"] or "") for data in events(workspace, "attempt.ended"))
+    (workspace.output(stage.id) / "result.txt").write_text("42")
+    assert attempt(follower, good) == 0
+
+
+def test_a_claimed_stage_is_left_to_its_owner(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    with claim(workspace, stage.id, "another terminal"):
+        assert attempt(stage, good) == 87
+    assert attempt(stage, good) == 0
+
+
+def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    path = workspace.stage(stage.id) / "stage.json"
+    path.write_text(path.read_text().replace("a test", "another"))
+    with pytest.raises(UserError, match="edited"):
+        attempt(stage, good)
+
+
+def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Any) -> None:
+    reasons = []
+
+    def until_asked(context: StageContext) -> dict[str, Any]:
+        if not reasons:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        while context.attempt.stop_reason is None:
+            time.sleep(0.01)
+        reasons.append(context.attempt.stop_reason)
+        raise Interrupted(context.attempt.stop_reason)
+
+    before = signal.getsignal(signal.SIGUSR2)
+    assert attempt(stage, until_asked) == 85
+    assert attempt(stage, until_asked, wall_limit_s=0.05) == 85
+    assert reasons == ["signal SIGUSR2", "wall-time limit"]
+    assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    def die_half_way(context: StageContext) -> dict[str, Any]:
+        (context.output_dir / "part").write_text("half")
+        raise RuntimeError("lost")
+
+    assert attempt(stage, die_half_way) == 1
+    assert not workspace.is_done(stage.id)
+    assert attempt(stage, good) == 0
+    assert set(read_manifest(workspace.output(stage.id))["files"]) == {"result.txt"}
+    assert not list(workspace.stage(stage.id).glob("output.*"))
+
+
+def test_the_job_command_says_what_is_wrong_without_a_traceback(workspace: Workspace) -> None:
+    command = [sys.executable, "-m", "jobs", "--workspace", str(workspace.root), "prepare-0000"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "no such stage" in result.stderr
+    assert "Traceback" not in result.stderr
