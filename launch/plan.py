@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from detour.accounting.price import NoHistory
+from detour.accounting.history import LedgerHistory
+from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.stage import Stage
@@ -36,15 +37,16 @@ def command(
 ) -> None:
     """Plan, and price where a cluster is named; nothing is written."""
     loaded, plan = load_plan(recipe, overrides)
+    place = Workspace.find(workspace)
     priced = None
     if cluster:
         profile = load_cluster(cluster)
-        priced = (*price_stages(plan.stages, profile, NoHistory(), gpus), profile)
+        priced = (*price_stages(plan.stages, profile, LedgerHistory(place, load_state(place)[0]), gpus), profile)
     if as_json:
         data = plan.to_json() | ({"price": price_json(*priced[:2])} if priced else {})
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
-    click.echo(render(loaded, plan, Workspace.find(workspace)))
+    click.echo(render(loaded, plan, place))
     if priced:
         click.echo("\n" + render_price(*priced))
 

@@ -22,6 +22,8 @@ def price_stages(
 
 def render_price(prices: Mapping[str, Price], sums: Total, cluster: Cluster) -> str:
     """At most 100 columns; trainings one by one while they are few, then the total and what is not in it."""
+    if len(sums.unpriced) == len(prices):
+        return f"Price on {cluster.name}: unknown until a chain like this one has run here once"
     lines = [f"Price on {cluster.name} (expected, and low to high in brackets)"]
     trainings = [row for row in prices.values() if row.kind == "pretrain" and row.wall_s]
     if len(trainings) <= 12:

@@ -163,7 +163,7 @@ def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt:
 
 
 def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Any) -> None:
-    reasons = []
+    reasons: list[str] = []
 
     def until_asked(context: StageContext) -> dict[str, Any]:
         if not reasons:

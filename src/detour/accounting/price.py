@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from detour.accounting.billing import billed_gpus
 from detour.accounting.energy import Band, EnergyFigure
@@ -114,17 +114,18 @@ def checkpoint_bytes(stage: Stage) -> int | None:
     """Disk that a training's kept checkpoints take; None for a hub model of unknown size, 0 for other stages."""
     if stage.kind != "pretrain":
         return 0
-    shape = model_shape(stage.runtime["model"])
+    shape = model_shape(stage)
     if shape is None:
         return None
     kept = int(stage.runtime["training"]["checkpoints_kept"]) + 1
     return shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * kept
 
 
-def model_shape(model: Mapping[str, Any]) -> Shape | None:
-    """From the recipe's config; for a published model from the size in its name."""
+def model_shape(stage: Stage) -> Shape | None:
+    """Of a training's model: from the recipe's config; for a published model from the size in its name."""
+    model = stage.runtime["model"]
     if model["config"] is not None:
-        return Shape.from_config(model["config"])
+        return Shape.from_config({"vocab_size": stage.runtime["vocabulary"], **model["config"]})
     name = str(model["pretrained"]).lower()
     return next((shape for size, shape in (("base", BASE), ("large", LARGE)) if name.endswith(size)), None)
 
@@ -158,7 +159,7 @@ def _from_table(stage: Stage, cluster: Cluster) -> Throughput | None:
 
 
 def _from_flops(stage: Stage, cluster: Cluster, tokens: int, gpus: int) -> tuple[Band | None, str]:
-    shape = model_shape(stage.runtime["model"])
+    shape = model_shape(stage)
     peak = cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if shape is None or peak is None:
         return None, "unknown: nothing measured, and no peak speed is known"

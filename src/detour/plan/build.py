@@ -209,6 +209,7 @@ class _Chain:
             "microbatch_sequences": recipe.batch.microbatch_sequences,
             "training": {k: v for k, v in self.planner.dump(recipe.training).items() if k != "precision"},
             "model": self.planner.dump(recipe.model),
+            "vocabulary": recipe.tokenizer.train.vocabulary if recipe.tokenizer.train else None,
             "planned": {"tokens": steps.tokens, "steps": steps.steps, "warmup_steps": steps.warmup_steps},
         }
         parts = (
