@@ -1,0 +1,42 @@
+"""Fine-tune the exported encoder on one task with one seed. Output: result.json and predictions.jsonl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detour.errors import UserError
+from detour.evaluation.evaluators import evaluator_for
+from detour.files import content_fingerprint, write_atomic
+from detour.recipe.models import Task
+from jobs.context import StageContext
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    settings = context.stage.settings
+    paths = [Path(path) for path in context.stage.runtime["paths"]]
+    _check_unchanged(settings["files"], paths)
+    task = _task(settings["task"], paths)
+    evaluation = evaluator_for(task)(
+        task, paths, context.inputs["model"], settings["seed"], context.work_dir, context.attempt
+    )
+    predictions = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
+    write_atomic(context.output_dir / "predictions.jsonl", predictions)
+    write_atomic(context.output_dir / "result.json", json.dumps(evaluation.result, indent=2, ensure_ascii=False))
+    return {
+        key: evaluation.result[key] for key in ("task", "seed", "primary_metric", "validation", "test", "best_epoch")
+    }
+
+
+def _task(dumped: dict[str, Any], paths: Sequence[Path]) -> Task:
+    """Where its files lie is no part of a stage's settings: give the task a place again."""
+    data = dumped["data"] and dumped["data"] | {"path": str(paths[0])}
+    return Task.model_validate(dumped | {"data": data})
+
+
+def _check_unchanged(files: Sequence[dict[str, str]], paths: Sequence[Path]) -> None:
+    for file, path in zip(files, paths, strict=True):
+        if content_fingerprint(path) != file["fingerprint"]:
+            raise UserError(f"{path} has changed since the chain was planned; plan again for the new content")

@@ -1,0 +1,59 @@
+"""A task's documents as token ids and truth matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import AutoConfig, AutoTokenizer
+
+from detour.evaluation.metrics import Matrix
+from detour.evaluation.tasks import Document, TaskDocuments
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSplit:
+    token_ids: list[list[int]]
+    """With the tokenizer's special tokens, cut at the task's length."""
+    truth: Matrix
+    """(documents, labels)"""
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(ids) for ids in self.token_ids]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTask:
+    labels: tuple[str, ...]
+    train: EncodedSplit
+    validation: EncodedSplit
+    test: EncodedSplit
+    padding_id: int
+    max_length: int
+    """Tokens; what the task asks for or the encoder's positions, whichever is less."""
+
+
+def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    config = AutoConfig.from_pretrained(model_folder)
+    max_length = min(max_length, config.max_position_embeddings)
+    labels = documents.labels
+
+    def encode(split: Sequence[Document]) -> EncodedSplit:
+        texts = [document.text for document in split]
+        return EncodedSplit(
+            tokenizer(texts, truncation=True, max_length=max_length)["input_ids"],
+            np.array([[label in document.labels for label in labels] for document in split]),
+        )
+
+    return EncodedTask(
+        labels=labels,
+        train=encode(documents.train),
+        validation=encode(documents.validation),
+        test=encode(documents.test),
+        padding_id=tokenizer.pad_token_id,
+        max_length=max_length,
+    )

@@ -1,0 +1,69 @@
+"""What turns a task, an encoder and a seed into scores: one evaluator a task type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detour.evaluation.encoding import encode_task
+from detour.evaluation.finetune import FineTuning
+from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, TaskType
+from detour.evaluation.supported import check_supported
+from detour.evaluation.tasks import load_task
+from detour.ledger.attempt import Attempt
+from detour.recipe.models import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one (task, seed) leaves behind, as JSON values."""
+
+    result: dict[str, Any]
+    predictions: list[dict[str, Any]]
+    """One entry a test document, in the split's order, so that models can be compared pairwise later."""
+
+
+Evaluator = Callable[[Task, Sequence[Path], Path, int, Path, Attempt], Evaluation]
+
+
+def classify(
+    task: Task, paths: Sequence[Path], model_folder: Path, seed: int, work_dir: Path, attempt: Attempt
+) -> Evaluation:
+    """Fine-tune and score a single-label or multilabel task; `paths` are its files in the order the task names them."""
+    documents = load_task(task, paths)
+    data = encode_task(documents, model_folder, task.max_length)
+    outcome = FineTuning(model_folder, task, data, seed, work_dir, attempt).run()
+    result = {
+        "task": task.name,
+        "type": task.type,
+        "seed": seed,
+        "primary_metric": PRIMARY_METRIC[task.type],
+        "best_epoch": outcome.best["epoch"],
+        "validation": outcome.best["validation"],
+        "test": outcome.test,
+        "history": outcome.history,
+        "labels": list(data.labels),
+        "documents": documents.counts,
+        "max_length_tokens": data.max_length,
+        "elapsed_s": outcome.elapsed_s,
+    }
+    predictions = [
+        {"truth": _names(truth, data.labels), "decided": _names(decided, data.labels)}
+        for truth, decided in zip(data.test.truth, outcome.test_decisions, strict=True)
+    ]
+    return Evaluation(result, predictions)
+
+
+def _names(row: Matrix, labels: Sequence[str]) -> list[str]:
+    return [label for label, holds in zip(labels, row, strict=True) if holds]
+
+
+EVALUATORS: Mapping[TaskType, Evaluator] = {"single_label": classify, "multilabel": classify}
+
+
+def evaluator_for(task: Task) -> Evaluator:
+    """Raises UserError, saying what there is, for a task that cannot be evaluated."""
+    check_supported(task)
+    return EVALUATORS[task.type]

@@ -1,0 +1,97 @@
+"""What a benchmark's seeds say together; no torch.
+
+A figure over seeds or tasks is only given when every one of them is there: with a seed missing it is None, the seed is
+listed, and the scores of the others stay readable one by one.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+METRICS = ("macro_f1", "micro_f1", "accuracy")
+Results = Mapping[tuple[str, int], Mapping[str, Any]]
+"""(task, seed) -> an evaluate stage's result.json."""
+
+
+def summarize(tasks: Sequence[str], seeds: Sequence[int], results: Results) -> dict[str, Any]:
+    """JSON of the test scores: a task's and, averaged over the tasks seed by seed, the benchmark's.
+
+    {seeds, tasks: {name: {primary_metric, missing_seeds, metrics: {metric: spread}}},
+     average: {primary | metric: spread}, missing: [{task, seed}]}; see `spread`.
+    """
+    table = {task: {seed: results.get((task, seed)) for seed in seeds} for task in tasks}
+    return {
+        "seeds": list(seeds),
+        "tasks": {task: _task_summary(by_seed) for task, by_seed in table.items()},
+        "average": {
+            metric: spread({seed: _average([_score(table[task][seed], metric) for task in tasks]) for seed in seeds})
+            for metric in ("primary", *METRICS)
+        },
+        "missing": [{"task": task, "seed": seed} for task in tasks for seed in seeds if table[task][seed] is None],
+    }
+
+
+def spread(by_seed: Mapping[int, float | None]) -> dict[str, Any]:
+    """{by_seed, n, mean, standard_deviation, min, max}; `n` counts the seeds that are there.
+
+    The deviation is the sample's (n - 1), None for a single seed.
+    """
+    scores = [score for score in by_seed.values() if score is not None]
+    complete = bool(scores) and len(scores) == len(by_seed)
+    return {
+        "by_seed": {str(seed): score for seed, score in by_seed.items()},
+        "n": len(scores),
+        "mean": statistics.fmean(scores) if complete else None,
+        "standard_deviation": statistics.stdev(scores) if complete and len(scores) > 1 else None,
+        "min": min(scores) if complete else None,
+        "max": max(scores) if complete else None,
+    }
+
+
+def _task_summary(by_seed: Mapping[int, Mapping[str, Any] | None]) -> dict[str, Any]:
+    primary = next((result["primary_metric"] for result in by_seed.values() if result), None)
+    return {
+        "primary_metric": primary,
+        "missing_seeds": [seed for seed, result in by_seed.items() if result is None],
+        "metrics": {
+            metric: spread({seed: _score(result, metric) for seed, result in by_seed.items()}) for metric in METRICS
+        },
+    }
+
+
+def _score(result: Mapping[str, Any] | None, metric: str) -> float | None:
+    if result is None:
+        return None
+    score: float = result["test"][result["primary_metric"] if metric == "primary" else metric]
+    return score
+
+
+def _average(scores: Sequence[float | None]) -> float | None:
+    present = [score for score in scores if score is not None]
+    return statistics.fmean(present) if len(present) == len(scores) else None
+
+
+def as_text(summary: Mapping[str, Any]) -> str:
+    """The summary as a table in plain text, scores in percent, mean ± standard deviation over the seeds."""
+    rows: list[tuple[str, ...]] = [("task", "primary metric", "macro F1", "micro F1", "accuracy", "seeds")]
+    for name, task in summary["tasks"].items():
+        metrics = task["metrics"]
+        cells = [_cell(metrics[metric]) for metric in METRICS]
+        seeds = f"{metrics['macro_f1']['n']} of {len(summary['seeds'])}"
+        rows.append((name, task["primary_metric"] or "unknown", *cells, seeds))
+    average = [_cell(summary["average"][metric]) for metric in METRICS]
+    rows.append(("average", _cell(summary["average"]["primary"]), *average, ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["test scores in %: mean ± standard deviation over seeds", ""]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"missing: {gap['task']}, seed {gap['seed']}" for gap in summary["missing"]]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figures: Mapping[str, Any]) -> str:
+    if figures["mean"] is None:
+        return "unknown"
+    deviation = figures["standard_deviation"]
+    return f"{100 * figures['mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from detour.errors import Interrupted, PermanentFailure
+from detour.evaluation import finetune
+from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
+from detour.evaluation.evaluators import Evaluation, evaluator_for
+from detour.ledger.attempt import Attempt
+from detour.recipe.models import Task
+from tests.evaluation.conftest import make_multilabel_task, make_task
+
+
+class StoppedAt(Attempt):
+    """Asks to stop once `step` updates are done."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
+        super().progress(done, total, unit, **figures)
+        if done == self.step:
+            self.request_stop("wall-time limit")
+
+
+def evaluate(
+    task: Task, files: Path, model: Path, work_dir: Path, seed: int = 42, attempt: Attempt | None = None
+) -> dict[str, Any]:
+    """The result, without the one figure that no two runs share."""
+    work_dir.mkdir(exist_ok=True)
+    evaluation: Evaluation = evaluator_for(task)(task, [files], model, seed, work_dir, attempt or Attempt())
+    return {key: value for key, value in evaluation.result.items() if key != "elapsed_s"} | {
+        "predictions": evaluation.predictions
+    }
+
+
+@pytest.mark.parametrize("make", [make_task, make_multilabel_task])
+def test_a_learnable_task_is_learnt_and_scored_with_the_best_epoch(
+    make: Any, task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    untrained = evaluate(make(epochs=None, steps=1, lr=1e-9), task_file, model_folder, tmp_path / "untrained")
+    result = evaluate(make(epochs=8), task_file, model_folder, tmp_path / "trained")
+    metric = result["primary_metric"]
+    assert result["test"][metric] > untrained["test"][metric] + 0.2
+    assert result["history"][-1]["train_loss"] < 0.7 * result["history"][0]["train_loss"]
+    assert [entry["epoch"] for entry in result["history"]] == [float(epoch) for epoch in range(1, 9)]
+    best = max(result["history"], key=lambda entry: entry["validation"][metric])
+    assert (result["best_epoch"], result["validation"]) == (best["epoch"], best["validation"])
+    assert result["labels"] == ["cardio", "neuro", "pneumo"]
+    right = [row["truth"] == row["decided"] for row in result["predictions"]]
+    assert result["test"]["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+def test_the_same_seed_gives_the_same_to_the_bit_and_another_does_not(
+    task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    task = make_task(epochs=2)
+    first = evaluate(task, task_file, model_folder, tmp_path / "first")
+    assert first == evaluate(task, task_file, model_folder, tmp_path / "second")
+    other = evaluate(task, task_file, model_folder, tmp_path / "other", seed=43)
+    assert other["history"][0]["train_loss"] != first["history"][0]["train_loss"]
+
+
+@pytest.mark.parametrize("step", [1, 10, 14, 19])
+def test_stopped_at_any_step_and_resumed_the_result_is_that_of_an_undisturbed_run(
+    step: int, task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    task = make_multilabel_task(epochs=2, validate_every=7)
+    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    with pytest.raises(Interrupted, match=f"wall-time limit: saved after {step} of 20 steps"):
+        evaluate(task, task_file, model_folder, tmp_path / "stopped", attempt=StoppedAt(step))
+    assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
+
+
+def test_what_a_kill_costs_is_bounded_by_saves_at_validations(
+    task_file: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Attempt):
+        def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
+            super().progress(done, total, unit, **figures)
+            if done == 15:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "SAVE_EVERY_S", 0.0)
+    task = make_task(epochs=2)
+    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(task, task_file, model_folder, tmp_path / "killed", attempt=Killed())
+    state = torch.load(tmp_path / "killed" / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == 10
+    assert evaluate(task, task_file, model_folder, tmp_path / "killed") == undisturbed
+
+
+def test_steps_and_their_validations_may_be_given_instead_of_epochs(
+    task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    task = make_task(epochs=None, steps=13, validate_every=5)
+    result = evaluate(task, task_file, model_folder, tmp_path / "work")
+    assert [(entry["step"], entry["epoch"]) for entry in result["history"]] == [(5, 0.5), (10, 1.0), (13, 1.3)]
+
+
+def test_weights_that_give_no_number_end_the_stage_for_good(
+    task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in model_folder.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = load_file(broken / "model.safetensors")
+    weights["model.final_norm.weight"].fill_(math.nan)
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PermanentFailure, match="task organs, seed 42: the loss is nan at step 0"):
+        evaluate(make_task(), task_file, broken, tmp_path / "work")
+
+
+def test_lr_rises_over_the_warmup_and_falls_to_the_end() -> None:
+    factors = [lr_factor(step, 100, 0.1) for step in range(100)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert factors[10:] == pytest.approx([(100 - step) / 90 for step in range(10, 100)])
+    assert lr_factor(0, 10, 0.0) == 1.0
+    assert all(0 < lr_factor(step, 7, 1.0) <= 1 for step in range(7))
+
+
+def test_the_head_may_learn_at_its_own_rate_and_only_matrices_decay(model_folder: Path) -> None:
+    model = EncoderClassifier(model_folder, 3, "first")
+    optimizer = build_optimizer(model, make_task(lr=1e-4, head_lr=1e-2, weight_decay=0.1))
+    rates = {
+        id(weight): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
+    assert len(rates) == len(list(model.parameters()))
+    assert rates[id(model.head.weight)] == (1e-2, 0.1)
+    assert rates[id(model.head.bias)] == (1e-2, 0.0)
+    assert rates[id(model.encoder.final_norm.weight)] == (1e-4, 0.0)
+    assert rates[id(model.encoder.layers[0].mlp.Wi.weight)] == (1e-4, 0.1)
+
+
+def test_positives_weigh_as_much_as_they_are_rare() -> None:
+    truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    loss = build_loss(make_multilabel_task(), truth)
+    assert isinstance(loss, nn.BCEWithLogitsLoss)
+    assert loss.pos_weight is not None
+    assert loss.pos_weight.tolist() == pytest.approx([1 / 3, 3.0, 4.0])
+    plain = build_loss(make_multilabel_task(positive_weights=False), truth)
+    assert isinstance(plain, nn.BCEWithLogitsLoss)
+    assert plain.pos_weight is None
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_padding_changes_no_logit(pooling: Any, model_folder: Path) -> None:
+    torch.manual_seed(0)
+    model = EncoderClassifier(model_folder, 3, pooling).eval()
+    ids = torch.tensor([[2, 50, 60, 70, 3]])
+    padded, mask = torch.tensor([[2, 50, 60, 70, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 1, 0, 0]])
+    with torch.no_grad():
+        alone, beside_padding = model(ids, torch.ones_like(ids)), model(padded, mask)
+    torch.testing.assert_close(alone, beside_padding)
+
+
+def test_an_export_in_bf16_is_trained_in_fp32(model_folder: Path, tmp_path: Path) -> None:
+    model = EncoderClassifier(model_folder, 3, "mean")
+    model.encoder.to(torch.bfloat16).save_pretrained(tmp_path)
+    again = EncoderClassifier(tmp_path, 3, "mean")
+    assert {weight.dtype for weight in again.parameters()} == {torch.float32}

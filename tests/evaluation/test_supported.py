@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.errors import UserError
+from detour.evaluation.evaluators import EVALUATORS, evaluator_for
+from detour.evaluation.supported import SUPPORTED_TYPES, unsupported_tasks
+from detour.evaluation.tasks import load_task
+from detour.recipe.models import Benchmark
+from tests.evaluation.conftest import make_task
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"type": "ner"}, "task organs: type `ner` cannot be evaluated yet; single_label and multilabel can"),
+        ({"data": None}, "`data` is missing"),
+        ({"split": None}, "give either `split`"),
+        ({"data": {"path": "x", "split_column": "split"}}, "give either `split`"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_with_what_can(changes: dict[str, Any], said: str) -> None:
+    task = make_task(**changes)
+    with pytest.raises(UserError, match=said):
+        evaluator_for(task)
+    with pytest.raises(UserError, match=said):
+        load_task(task, [Path("x")])
+
+
+def test_a_benchmarks_unsupported_tasks_are_listed_with_their_reasons() -> None:
+    tasks = [make_task().model_dump(), make_task(name="entities", type="ner").model_dump()]
+    listed = unsupported_tasks(Benchmark.model_validate({"name": "b", "tasks": tasks, "seeds": [1]}))
+    assert list(listed) == ["entities"]
+
+
+def test_each_type_that_is_announced_has_an_evaluator() -> None:
+    assert set(EVALUATORS) == set(SUPPORTED_TYPES)
