@@ -20,7 +20,6 @@ from detour.accounting.energy import (
 )
 from detour.accounting.methods import (
     card_convention,
-    cumulative_total,
     estimated,
     extension_kwh,
     tracked,
@@ -130,25 +129,15 @@ def test_estimate_needs_counts_and_says_when_ram_is_unknown() -> None:
     assert no_power.missing == "no power per core is known for laptop"
 
 
-def test_cumulative_flushes_are_not_summed() -> None:
-    figure = tracked(CARD_SITE, [flush(1.0, 10.0), flush(2.0, 20.0), flush(3.0, 30.0)], allocated_s=30.0)
-    assert figure.it_energy_kwh is not None
-    assert figure.it_energy_kwh.expected == pytest.approx(3.0)
-    assert figure.coverage == 1.0
-    assert figure.extended_s == 0.0
-
-
-def test_a_counter_that_falls_starts_a_new_epoch() -> None:
-    assert cumulative_total([1.0, 3.0, 0.5, 2.0]) == 5.0
-    figure = tracked(CARD_SITE, [flush(3.0, 30.0), flush(1.0, 10.0)], allocated_s=40.0)
-    assert figure.it_energy_kwh is not None
-    assert figure.it_energy_kwh.expected == pytest.approx(4.0)
-
-
-@given(st.lists(st.floats(0.0, 1e3), max_size=8))
-def test_a_counter_that_never_falls_counts_its_last_reading(steps: list[float]) -> None:
-    readings = [sum(steps[: index + 1]) for index in range(len(steps))]
-    assert cumulative_total(readings) == pytest.approx(readings[-1] if readings else 0.0)
+def test_trackers_of_several_nodes_add_up_and_a_node_without_one_is_filled_in() -> None:
+    both = tracked(CARD_SITE, [flush(1.0, 10.0), flush(2.0, 10.0)], allocated_s=10.0, nodes=2)
+    assert both.it_energy_kwh is not None
+    assert both.it_energy_kwh.expected == pytest.approx(3.0)
+    assert both.coverage == 1.0
+    one_of_two = tracked(CARD_SITE, [flush(1.0, 10.0)], allocated_s=10.0, nodes=2)
+    assert one_of_two.it_energy_kwh is not None
+    assert one_of_two.it_energy_kwh.expected == pytest.approx(2.0)
+    assert one_of_two.coverage == 0.5
 
 
 def test_a_lost_tail_is_filled_at_the_mean_power_and_marked() -> None:

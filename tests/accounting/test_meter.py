@@ -58,7 +58,7 @@ def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> N
     assert 2.0 <= last["duration_s"] < 60
     assert (last["tool"], last["version"], last["reason"]) == ("codecarbon", "3.3.2", None)
     assert "RAM by codecarbon's model" in last["detail"]
-    figure = tracked(Site("here"), flushes, allocated_s=last["duration_s"] + 1.0)
+    figure = tracked(Site("here"), [last], allocated_s=last["duration_s"] + 1.0)
     assert figure.method is Method.CODECARBON
     assert figure.extended_s == pytest.approx(1.0)
 

@@ -45,6 +45,7 @@ class EnergyMeter:
         self._tracker: _Tracker | None = None
         self._reason: str | None = None
         self._told: str | None = None
+        self._last: dict[str, Any] = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
         self._lock = threading.RLock()
         self._starting = threading.Thread(target=self._start, name="energy-meter-start", daemon=True)
 
@@ -70,15 +71,17 @@ class EnergyMeter:
         with self._lock:
             figures = self._guarded(self._tracker.read) if self._tracker is not None else None
             if figures is not None:
+                self._last = figures
                 self._attempt.event("energy", **figures)
             elif self._reason is not None:
                 self._tell()
 
     def _tell(self) -> None:
+        """Say once why there is no newer figure, beside the last one there was."""
         if self._reason != self._told:
             self._told = self._reason
-            unknown = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
-            self._attempt.event("energy", **unknown, method="codecarbon", tool="codecarbon", reason=self._reason)
+            label = {"method": "codecarbon", "tool": "codecarbon", "reason": self._reason}
+            self._attempt.event("energy", **(self._last | label))
 
     def _start(self) -> None:
         tracker = self._guarded(lambda: _Tracker(self._sample_s))
