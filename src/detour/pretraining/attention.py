@@ -1,0 +1,207 @@
+"""One set of ModernBERT weights under a causal mask (the detour) or its own bidirectional one, on packed documents.
+
+transformers' `ModernBertForMaskedLM` stays untouched and serves both phases. What differs is what each layer may
+attend to, and `is_causal=True` alone does not say it: local layers would keep both halves of their window and
+packed documents would see each other. Here every document is a sequence of its own, and in causal mode a local
+layer keeps exactly the left half of its window: the token itself and `config.sliding_window` tokens before it.
+
+Backends, by the name given to `model.set_attn_implementation`:
+  sdpa, eager         rows stay apart, (B, 1, T, T) masks are built; any device
+  varlen              rows are joined into one pack. CUDA: the FlashAttention inside torch. CPU: documents of equal
+                      length are batched together, without a mask wherever the window spans the document
+  flash_attention_2   the flash-attn package, through transformers; CUDA
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import ModernBertForMaskedLM
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+MASK_BACKENDS = ("sdpa", "eager")
+UNBOUNDED = -1
+"""A window's side without limit, as flash kernels write it."""
+
+
+class PackedTokens(TypedDict):
+    """`B` rows of `T` tokens, each row filled with whole documents one after the other."""
+
+    input_ids: Tensor
+    """(B, T) int64."""
+    position_ids: Tensor
+    """(B, T) int64, from 0 again in every document."""
+    cu_seqlens: Tensor
+    """(documents + 1,) int32: where documents start in the B * T joined tokens, and the end."""
+
+
+def choose_backend(setting: str, device: torch.device) -> str:
+    """The backend for `training.attention`; `auto` is the one measured to be fastest on each kind of device."""
+    if setting != "auto":
+        return setting
+    return "varlen" if device.type in ("cuda", "cpu") else "sdpa"
+
+
+def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
+    """Last hidden states of all tokens, (B * T, hidden), in the order of the joined rows."""
+    input_ids, position_ids, cu_seqlens = tokens["input_ids"], tokens["position_ids"], tokens["cu_seqlens"]
+    backend = model.config._attn_implementation
+    if backend in MASK_BACKENDS:
+        masks = attention_masks(
+            position_ids,
+            model.config.sliding_window,
+            causal=causal,
+            additive=model.dtype if backend == "eager" else None,
+        )
+        hidden = model.model(input_ids=input_ids, position_ids=position_ids, attention_mask=masks)
+        return _flat(hidden.last_hidden_state)
+    longest = input_ids.shape[1]
+    input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
+    by_length = backend == "varlen" and input_ids.device.type == "cpu"
+    if by_length:
+        order, cu_seqlens = _order_by_length(cu_seqlens)
+        input_ids, position_ids = input_ids[:, order], position_ids[:, order]
+    hidden = model.model(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        is_causal=causal,
+        cu_seq_lens_q=cu_seqlens,
+        cu_seq_lens_k=cu_seqlens,
+        max_length_q=longest,
+        max_length_k=longest,
+    )
+    flat = _flat(hidden.last_hidden_state)
+    return flat[order.argsort()] if by_length else flat
+
+
+def predict(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
+    """Logits of all tokens, (B * T, vocabulary); training never holds them all, see `cross_entropy`."""
+    logits: Tensor = model.decoder(model.head(encode(model, tokens, causal=causal)))
+    return logits
+
+
+def attention_masks(
+    position_ids: Tensor, half_window: int, *, causal: bool, additive: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Which token sees which, (B, 1, T, T) a kind of layer, keyed as `config.layer_types` names them.
+
+    `half_window` counts the tokens on each side, the token itself not included. True where a query sees a key;
+    or, with `additive`, 0 there and the type's lowest number elsewhere, as eager attention wants it.
+    """
+    document = (position_ids == 0).cumsum(-1)
+    token = torch.arange(position_ids.shape[-1], device=position_ids.device)
+    distance = token[:, None] - token[None, :]
+    full = document[:, None, :, None] == document[:, None, None, :]
+    if causal:
+        full = full & (distance >= 0)
+    masks = {"full_attention": full, "sliding_attention": full & (distance.abs() <= half_window)}
+    if additive is None:
+        return masks
+    lowest = torch.finfo(additive).min
+    return {
+        kind: torch.zeros(mask.shape, dtype=additive, device=mask.device).masked_fill(~mask, lowest)
+        for kind, mask in masks.items()
+    }
+
+
+def varlen_attention(
+    _module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool = False,
+    cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface over packed documents: (B, heads, T, head) in, (B, T, heads, head) out.
+
+    `sliding_window` is transformers' number, one more than the tokens on each side. Raises ValueError on dropout,
+    which no variable-length kernel has, and when the documents' boundaries are not given.
+    """
+    if dropout:
+        raise ValueError("packed attention has no dropout: set `attention_dropout` to 0 in the model's config")
+    if cu_seq_lens_q is None or max_length_q is None:
+        raise ValueError("packed attention needs cu_seq_lens_q and max_length_q: call the model through `encode`")
+    rows, heads, length, head_size = query.shape
+    q, k, v = (x.transpose(1, 2).reshape(rows * length, heads, head_size) for x in (query, key, value))
+    left = UNBOUNDED if sliding_window is None else sliding_window - 1
+    window = (left, 0 if is_causal else left)
+    if q.is_cuda:
+        joined = _varlen_cuda(q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
+    else:
+        joined = varlen_reference(q, k, v, cu_seq_lens_q, scaling, window)
+    return joined.view(rows, length, heads, head_size), None
+
+
+def varlen_reference(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: tuple[int, int]
+) -> Tensor:
+    """Exact attention inside each document, (tokens, heads, head) in and out; neighbours of equal length as a batch.
+
+    `window` is (left, right) in tokens beside the query, UNBOUNDED for no limit; right is 0 in causal mode.
+    """
+    heads, head_size = q.shape[1:]
+    runs = [(length, sum(1 for _ in run)) for length, run in groupby(cu_seqlens.diff().tolist())]
+    sizes = [length * documents for length, documents in runs]
+    outputs = []
+    for (length, documents), *parts in zip(runs, *(torch.split(x, sizes) for x in (q, k, v)), strict=True):
+        query, key, value = (x.view(documents, length, heads, head_size).transpose(1, 2) for x in parts)
+        mask, is_causal = _window_mask(length, window, q.device)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale
+        )
+        outputs.append(attended.transpose(1, 2).reshape(-1, heads, head_size))
+    return torch.cat(outputs)
+
+
+def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> tuple[Tensor | None, bool]:
+    """The mask of one document and torch's causal flag; no mask where the window spans the document."""
+    left, right = window
+    if left == UNBOUNDED or left >= length - 1:
+        return None, right == 0
+    token = torch.arange(length, device=device)
+    distance = token[:, None] - token[None, :]
+    return (distance <= left) & (distance >= -right), False
+
+
+def _varlen_cuda(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: tuple[int, int]
+) -> Tensor:
+    """The kernel computes in half precision only: full-precision input goes through the autocast type and back."""
+    from torch.nn.attention.varlen import varlen_attn  # not importable on every CPU build
+
+    dtype = q.dtype
+    if dtype not in (torch.bfloat16, torch.float16):
+        half = torch.get_autocast_dtype("cuda")
+        q, k, v = q.to(half), k.to(half), v.to(half)
+    joined = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=window)
+    assert isinstance(joined, Tensor)
+    return joined.to(dtype)
+
+
+def _order_by_length(cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+    """A permutation of the joined tokens that puts documents of equal length side by side, and its cu_seqlens."""
+    lengths = cu_seqlens.diff().long()
+    documents = lengths.argsort(stable=True)
+    sorted_lengths = lengths[documents]
+    ends = sorted_lengths.cumsum(0)
+    shift = cu_seqlens[:-1].long()[documents] - (ends - sorted_lengths)
+    order = torch.arange(int(cu_seqlens[-1]), device=cu_seqlens.device) + shift.repeat_interleave(sorted_lengths)
+    return order, functional.pad(ends, (1, 0)).to(torch.int32)
+
+
+def _flat(hidden: Tensor) -> Tensor:
+    return hidden.reshape(-1, hidden.shape[-1])
+
+
+# Without an entry among transformers' mask functions no mask is built for it, which is what packing wants.
+ALL_ATTENTION_FUNCTIONS.register("varlen", varlen_attention)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import ModernBertForMaskedLM
+
+from detour.pretraining.attention import PackedTokens, choose_backend, encode, predict
+from tests.pretraining.backends import BACKENDS, DEVICES, Backend, FlashCalls, play_flash_attention
+from tests.pretraining.tiny import HALF_WINDOW, VOCABULARY, pack, random_documents, tiny_model
+
+LENGTHS = (40, 1, 7, 90, 23)
+"""Documents of one row; the longest is eleven times the half window."""
+ROW = random_documents(LENGTHS)
+TWO_ROWS = [ROW, random_documents((100, 61), seed=2)]
+
+both_masks = pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture(autouse=True)
+def flash_calls(monkeypatch: pytest.MonkeyPatch) -> FlashCalls:
+    return play_flash_attention(monkeypatch)
+
+
+def causal_labels(tokens: PackedTokens) -> Tensor:
+    labels = functional.pad(tokens["input_ids"].flatten()[1:], (0, 1))
+    labels[tokens["cu_seqlens"][1:].long() - 1] = -100
+    return labels
+
+
+@every_backend
+def test_causal_logits_do_not_see_later_tokens(backend: Backend) -> None:
+    model = backend.model()
+    tokens = pack([ROW], backend.device)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        before = predict(model, tokens, causal=True)
+        end = sum(LENGTHS)
+        for last in (0, 5, 38, 39, 40, 41, 48, 60, 100, 137, end - 2):
+            changed = tokens["input_ids"].clone()
+            changed[0, last + 1 :] = torch.randint(3, VOCABULARY, (end - last - 1,), generator=generator)
+            after = predict(model, {**tokens, "input_ids": changed}, causal=True)
+            torch.testing.assert_close(after[: last + 1], before[: last + 1], atol=1e-6, rtol=0)
+            assert (after[last + 1 :] - before[last + 1 :]).abs().max() > 1e-2
+
+
+@every_backend
+def test_bidirectional_logits_are_the_plain_models(backend: Backend) -> None:
+    model, plain = backend.model(), tiny_model("sdpa")
+    with torch.no_grad():
+        for document in ROW:
+            expected = plain(input_ids=document[None]).logits[0]
+            actual = predict(model, pack([[document]], backend.device), causal=False)
+            backend.assert_close(actual, expected)
+
+
+@both_masks
+@every_backend
+def test_packed_documents_are_as_if_alone(backend: Backend, causal: bool) -> None:
+    model = backend.model()
+    with torch.no_grad():
+        packed = predict(model, pack(TWO_ROWS, backend.device), causal=causal)
+        alone = [
+            predict(model, pack([[document]], backend.device), causal=causal) for row in TWO_ROWS for document in row
+        ]
+    backend.assert_close(packed, torch.cat(alone))
+
+
+@both_masks
+@every_backend
+def test_a_local_layer_sees_exactly_its_window(backend: Backend, causal: bool) -> None:
+    model = backend.model(num_hidden_layers=1, layer_types=["sliding_attention"])
+    tokens = pack([random_documents((100,))], backend.device)
+    embedded: list[Tensor] = []
+
+    def keep(_: torch.nn.Module, __: object, output: Tensor) -> Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[0]
+
+    model.model.embeddings.register_forward_hook(keep)
+    logits = predict(model, tokens, causal=causal)
+    for token in (0, 7, 8, 9, 50, 91, 92, 99):
+        (gradient,) = torch.autograd.grad(logits[token].pow(2).sum(), embedded[0], retain_graph=True)
+        seen = gradient[0].abs().sum(-1).nonzero().flatten().tolist()
+        last = token if causal else min(99, token + HALF_WINDOW)
+        assert seen == list(range(max(0, token - HALF_WINDOW), last + 1))
+
+
+@both_masks
+@pytest.mark.parametrize("device", DEVICES)
+def test_backends_agree_on_loss_and_gradients(device: str, causal: bool) -> None:
+    tokens = pack(TWO_ROWS, device)
+    labels = causal_labels(tokens)
+    backends = [parameter.values[0] for parameter in BACKENDS]
+    expected: tuple[Tensor, Tensor] | None = None
+    for backend in (backend for backend in backends if isinstance(backend, Backend)):
+        if backend.device != device:
+            continue
+        model = backend.model().train()
+        loss = functional.cross_entropy(predict(model, tokens, causal=causal), labels)
+        torch.autograd.backward(loss)
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        if expected is None:
+            expected = loss.detach(), gradients
+        backend.assert_close(loss.detach(), expected[0])
+        backend.assert_close(gradients, expected[1], atol=2e-4, rtol=1e-3)
+
+
+@both_masks
+def test_flash_attention_is_given_the_documents_and_the_windows(flash_calls: FlashCalls, causal: bool) -> None:
+    model = Backend("flash_attention_2", "cpu").model()
+    with torch.no_grad():
+        encode(model, pack([ROW]), causal=causal)
+    unbounded, local = (-1, -1), (HALF_WINDOW, HALF_WINDOW)
+    assert [call["window"] for call in flash_calls] == [unbounded, local, local, unbounded]
+    assert {call["causal"] for call in flash_calls} == {causal}
+    assert {call["longest"] for call in flash_calls} == {sum(LENGTHS)}
+    assert all(call["cu"].tolist() == [0, 40, 41, 48, 138, 161] for call in flash_calls)
+
+
+def test_auto_is_the_variable_length_kernel_where_there_is_one() -> None:
+    assert choose_backend("auto", torch.device("cuda")) == "varlen"
+    assert choose_backend("auto", torch.device("cpu")) == "varlen"
+    assert choose_backend("auto", torch.device("mps")) == "sdpa"
+    assert choose_backend("eager", torch.device("cuda")) == "eager"
+
+
+def test_dropout_that_no_packed_kernel_has_is_refused() -> None:
+    model = tiny_model("varlen", attention_dropout=0.1).train()
+    with pytest.raises(ValueError, match="attention_dropout"):
+        encode(model, pack([ROW]), causal=True)
+
+
+# Traps of the stack, shown so that a release that removes one of them is noticed.
+
+
+def leaks(model: ModernBertForMaskedLM, length: int = 100, **arguments: object) -> bool:
+    """Whether logits change when only later tokens do."""
+    ids = torch.randint(3, VOCABULARY, (1, length), generator=torch.Generator().manual_seed(5))
+    changed = ids.clone()
+    changed[0, length * 6 // 10 :] = 7
+    with torch.no_grad():
+        difference = model(input_ids=ids, **arguments).logits - model(input_ids=changed, **arguments).logits
+    return bool(difference[0, : length * 6 // 10].abs().max() > 1e-3)
+
+
+def test_trap_is_causal_alone_leaks() -> None:
+    assert leaks(tiny_model("sdpa"), is_causal=True)  # local layers keep their two-sided mask
+    assert leaks(tiny_model("eager"), is_causal=True)  # ignored altogether
+    in_config = tiny_model("sdpa")
+    in_config.config.is_causal = True
+    assert leaks(in_config)
+    in_layers = tiny_model("sdpa")
+    for layer in in_layers.model.layers:
+        layer.attn.is_causal = True
+    assert leaks(in_layers)
+
+
+def test_trap_a_test_shorter_than_the_window_sees_no_leak() -> None:
+    assert not leaks(tiny_model("sdpa"), length=7, is_causal=True)
+
+
+def test_trap_position_ids_make_no_packing_mask() -> None:
+    first, second = ROW[0], ROW[3]
+    tokens = pack([[first, second]])
+    with torch.no_grad():
+        packed = tiny_model("sdpa")(input_ids=tokens["input_ids"], position_ids=tokens["position_ids"]).logits
+        alone = tiny_model("sdpa")(input_ids=first[None]).logits
+    assert (packed[:, : len(first)] - alone).abs().max() > 1e-2
+
+
+def test_trap_position_ids_alone_send_flash_attention_down_the_wrong_path() -> None:
+    tokens = pack([[ROW[0], ROW[3]]])
+    model = Backend("flash_attention_2", "cpu").model()
+    with pytest.raises(AssertionError, match="one sequence a row"):
+        model(input_ids=tokens["input_ids"], position_ids=tokens["position_ids"])
+
+
+def test_trap_the_decoder_class_has_a_window_one_shorter() -> None:
+    from transformers import ModernBertDecoderConfig, ModernBertDecoderForCausalLM
+
+    encoder = tiny_model("sdpa")
+    known = set(ModernBertDecoderConfig().to_dict()) - {
+        "model_type",
+        "architectures",
+        "local_attention",
+        "sliding_window",
+    }
+    settings = {key: value for key, value in encoder.config.to_dict().items() if key in known}
+    tokens = pack([[ROW[3]]])
+    with torch.no_grad():
+        expected = predict(encoder, tokens, causal=True)
+        for local_attention, same in ((2 * HALF_WINDOW, False), (2 * HALF_WINDOW + 2, True)):
+            config = ModernBertDecoderConfig(local_attention=local_attention, **settings)
+            decoder = ModernBertDecoderForCausalLM._from_config(config, attn_implementation="sdpa").eval()
+            decoder.load_state_dict(_decoder_weights(encoder))
+            actual = decoder(input_ids=tokens["input_ids"]).logits[0]
+            assert bool((actual - expected).abs().max() < 1e-4) == same
+
+
+def _decoder_weights(encoder: ModernBertForMaskedLM) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+    for name, tensor in encoder.state_dict().items():
+        if ".attn.Wqkv." in name:
+            for projection, part in zip("qkv", tensor.chunk(3, 0), strict=True):
+                weights[name.replace("Wqkv", f"{projection}_proj")] = part
+        else:
+            renamed = name.replace("head.", "lm_head.", 1) if name.startswith("head.") else name
+            weights[renamed] = tensor
+    return weights
