@@ -215,9 +215,10 @@ class Cluster(Written):
         return self
 
     def default_qos(self, use: Literal["cpu", "gpu"]) -> Qos | None:
-        """The QOS marked default for this use, else the first one that serves it, else None."""
+        """The QOS marked default for this use, else the first that serves it; None where the site chooses."""
         serving = [qos for qos in self.qos if use in qos.use]
-        return next((qos for qos in serving if qos.default), serving[0] if serving else None)
+        first = serving[0] if serving and self.qos_required else None
+        return next((qos for qos in serving if qos.default), first)
 
     def full_account(self, use: Literal["cpu", "gpu"]) -> str | None:
         """What `--account` gets; None where none is set."""

@@ -6,7 +6,7 @@ Every value keeps the position of the file (or the command line) that wrote it.
   merge by `name`, other lists are replaced, null removes. In an extending file such a list may also be written as a
   mapping from name to changes: `phases: {clm: {tokens: 2B}, decay: null}`.
 - `${VAR}` and `${VAR:-default}` are filled in inside any string; `$${` stands for a plain `${`.
-- `a.b.c=value` overrides; list items are addressed by name or index; null removes.
+- `a.b.c=value` overrides; list items are addressed by name or index; null removes; a mapping for a new name adds one.
 """
 
 from __future__ import annotations
@@ -232,6 +232,9 @@ def _set(node: Node, parts: Sequence[str], depth: int, value: Node) -> Node:
             child = Node(value.position, {})
         return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value)})
     if isinstance(node.value, list):
+        adds = depth + 1 == len(parts) and isinstance(value.value, dict) and not part.isdigit()
+        if adds and part not in (_named(node.value) or {}):
+            return merge(node, replace(value, value={part: value}, whole=False))
         index = _item_index(node.value, part, ".".join(parts[:depth]))
         items = list(node.value)
         items[index] = _set(items[index], parts, depth + 1, value)

@@ -59,14 +59,14 @@ def _told(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Prob
     context = detail.get("ctx", {})
     if isinstance(cause := context.get("error"), Inconsistent):
         return [Problem(*place(root, (*path, *below)), message) for below, message in cause.problems]
+    if detail["type"] == "missing":
+        return [_missing(root, path)]
     position, key = place(root, path)
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
         return []  # pydantic left out the items that are wrong, and they are told by themselves
-    if detail["type"] in ("missing", "extra_forbidden"):
-        last = str(path[-1])
-        if detail["type"] == "missing":
-            return [Problem(position, ".".join(filter(None, (key, last))), "is missing")]
-        return [Problem(position, key, f"unknown key{suggestion(last, sorted(_keys_at(model, path[:-1])))}")]
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_keys_at(model, path[:-1]))
+        return [Problem(position, key, f"unknown key{suggestion(str(path[-1]), known)}")]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = str(context["discriminator"]).strip("'")
         position, key = place(root, (*path, tag))
@@ -75,6 +75,13 @@ def _told(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Prob
             return [Problem(position, f"{key}.{tag}", "is missing: it says which kind this is")]
         return [Problem(position, key, _choice(context["tag"], expected))]
     return [Problem(position, key, _message(detail, context))]
+
+
+def _missing(root: Node, path: KeyPath) -> Problem:
+    """At the key itself where a null is written, else at what should hold it."""
+    position, _ = place(root, path)
+    _, parent = place(root, path[:-1])
+    return Problem(position, f"{parent}.{path[-1]}".lstrip("."), "is missing")
 
 
 _EXPECTED: Mapping[str, str] = {

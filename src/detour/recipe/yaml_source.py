@@ -160,17 +160,22 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
     said = error.problem or "not YAML"
     if "'\\t'" in said:
         return Problem(position, "", "a tab is used where YAML wants spaces: indent with spaces")
-    if "<stream end>" in said and error.context_mark:
+    context = (error.context or "").removeprefix("while ")
+    if error.context_mark and (context.startswith("parsing a flow") or "end of stream" in said):
         opened = Position(name, error.context_mark.line + 1, error.context_mark.column + 1)
-        return Problem(opened, "", f"not valid YAML: what starts here is never closed ({error.context})")
+        message = "the quote that opens here is not closed"
+        if "flow" in context:
+            message = "what starts here with a bracket is not closed, or a comma is missing in it"
+        return Problem(opened, "", f"not valid YAML: {message}")
     if "mapping values are not allowed" in said:
         said = "a `:` where none can be: quote the text, or check the indentation of this line and the one before"
     elif "could not find expected ':'" in said or error.context == "while scanning a simple key":
         said = "a key without `:`"
     elif "but found another document" in said:
-        said = "a second document (`---`): one file holds one"
-    context = f", {error.context}" if error.context and error.context_mark is not mark else ""
-    return Problem(position, "", f"not valid YAML: {said}{context}")
+        said, context = "a second document (`---`): one file holds one", ""
+    elif "expected <block end>" in said:
+        said, context = "this line belongs to nothing above it: check its indentation", ""
+    return Problem(position, "", f"not valid YAML: {said}{f' ({context})' if context else ''}")
 
 
 class _Reader:
@@ -181,12 +186,15 @@ class _Reader:
         self.fixed = fixed
         self.problems: list[Problem] = []
         self.values = 0
+        self.top = Position(name, 1, 1)
 
     def read(self, node: yaml.Node, position: Position, path: KeyPath, depth: int) -> Node:
         self.values += 1
+        if depth == 1:
+            self.top = position
         if self.values > MAX_VALUES:
             message = f"aliases expand to more than {MAX_VALUES:,} values: write them out, or use `extends`"
-            raise RecipeError([*self.problems, Problem(position, dotted(path), message)])
+            raise RecipeError([*self.problems, Problem(self.top, dotted(path[:1]), message)])
         if depth > MAX_DEPTH:
             message = f"is nested more than {MAX_DEPTH} levels deep (or refers to itself)"
             raise RecipeError([*self.problems, Problem(position, dotted(path[:3]), message)])

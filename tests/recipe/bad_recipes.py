@@ -1,0 +1,192 @@
+# ruff: noqa: E501 - one case a line reads best
+"""Recipes with one mistake each, with the line and the words that the message must have.
+
+A case is the good recipe below with one piece of its text replaced, or a whole text of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GOOD = """\
+name: tiny
+model:
+  config: {hidden_size: 32, num_hidden_layers: 4}
+tokenizer:
+  train: {vocabulary: 4096}
+data:
+  sources:
+    - name: labels
+      path: labels.csv
+      weight: 1
+  sequence_length: 512
+  validation_tokens: 10k
+batch:
+  sequences: 8
+optimizer:
+  lr: 1e-3
+phases:
+  - name: clm
+    objective: causal
+    tokens: 300k
+    schedule: {kind: warmup_constant, warmup: 30k}
+  - name: mlm
+    objective: masked
+    masking_rate: 0.15
+    tokens: 60k
+    schedule: {kind: one_minus_sqrt}
+training:
+  checkpoint_every: 10
+benchmark: bench
+"""
+BENCHMARK = """\
+name: bench
+seeds: [1, 2]
+tasks:
+  - name: task
+    type: single_label
+    data: {path: labels.csv}
+    split: {train: 80, validation: 10, test: 10}
+    max_length: 64
+    epochs: 1
+"""
+
+
+@dataclass(frozen=True)
+class Bad:
+    id: str
+    line: int
+    """0: the message is about the file as a whole."""
+    says: str
+    old: str = ""
+    new: str = ""
+    text: str | bytes = ""
+    """Instead of a replacement: the whole file."""
+
+    @property
+    def content(self) -> bytes:
+        if self.text:
+            return self.text if isinstance(self.text, bytes) else self.text.encode()
+        assert GOOD.count(self.old) == 1, f"{self.id}: the piece to replace is there {GOOD.count(self.old)} times"
+        return GOOD.replace(self.old, self.new).encode()
+
+
+def billion_laughs() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    return "\n".join(lines) + "\n"
+
+
+WRONG_TYPE = [
+    Bad("tokens-as-words", 20, '\'ten\' is no quantity: write 3145728', "300k", "ten"),
+    Bad("tokens-as-list", 20, "phases.clm.tokens: expected a whole number, found a list", "300k", "[1]"),
+    Bad("tokens-true", 20, "not true or false", "300k", "true"),
+    Bad("tokens-with-unit", 20, "is no quantity", "300k", "300k tokens"),
+    Bad("lr-as-text", 16, 'optimizer.lr: expected a number, found "fast"', "1e-3", "fast"),
+    Bad("name-as-number", 1, "name: expected text, found 7", "name: tiny", "name: 7"),
+    Bad("name-with-space", 1, '"my run" is no name', "name: tiny", "name: my run"),
+    Bad("name-with-path", 1, "is no name", "name: tiny", "name: ../tiny"),
+    Bad("phases-no-list", 17, "phases: expected a list, found a mapping", GOOD[GOOD.index("phases:") : GOOD.index("training:")], "phases: {tokens: 3}\n"),
+    Bad("model-as-text", 2, 'model: expected a mapping, found "base"', "model:\n  config: {hidden_size: 32, num_hidden_layers: 4}", "model: base"),
+    Bad("batch-as-number", 13, "batch: expected a mapping, found 8", "batch:\n  sequences: 8", "batch: 8"),
+    Bad("compile-as-text", 28, 'training.compile: expected true or false, found "maybe"', "  checkpoint_every: 10", "  compile: maybe"),
+    Bad("betas-too-few", 17, "optimizer.betas", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9]"),
+    Bad("seeds-as-list", 30, "seeds: expected a mapping, found a list", "benchmark: bench", "benchmark: bench\nseeds: [1]"),
+]  # fmt: skip
+UNKNOWN_KEY = [
+    Bad("unknown-top", 27, "trainnig: unknown key; did you mean `training`?", "training:", "trainnig:"),
+    Bad("unknown-in-source", 10, "data.sources.labels.wieght: unknown key; did you mean `weight`?", "weight: 1", "wieght: 1"),
+    Bad("unknown-in-schedule", 26, "phases.mlm.schedule.flor: unknown key; did you mean `floor`?", "one_minus_sqrt}", "one_minus_sqrt, flor: 0.1}"),
+    Bad("unknown-key-nothing-near", 14, "there are: microbatch_sequences, sequences", "  sequences: 8", "  zzz: 1\n  sequences: 8"),
+    Bad("unknown-merge-key", 14, "batch.<<: unknown key", "  sequences: 8", "  <<: {}\n  sequences: 8"),
+    Bad("capital-key", 1, "Name: unknown key; did you mean `name`?", "name: tiny", "Name: tiny\nname: tiny"),
+]  # fmt: skip
+IMPOSSIBLE = [
+    Bad("tokens-zero", 20, "phases.clm.tokens: must be more than 0, not 0", "300k", "0"),
+    Bad("tokens-negative", 20, "phases.clm.tokens: must be more than 0, not -5", "300k", "-5"),
+    Bad("tokens-fraction", 20, "is not a whole number", "300k", "0.0001k"),
+    Bad("tokens-float", 20, "expected a whole number, found 300.5", "300k", "300.5"),
+    Bad("tokens-huge", 20, "too large: at most 1,000,000,000,000,000", "300k", "1e30"),
+    Bad("tokens-endless-exponent", 20, "is no quantity", "300k", "1e999999999B"),
+    Bad("tokens-infinite", 20, "finite number", "300k", ".inf"),
+    Bad("tokens-below-a-step", 25, "phases.mlm.tokens: 4,000 are less than one step of 4,096", "60k", "4000"),
+    Bad("lr-zero", 16, "optimizer.lr: must be more than 0, not 0", "1e-3", "0"),
+    Bad("lr-nan", 16, "optimizer.lr: expected a finite number, found nan", "1e-3", ".nan"),
+    Bad("beta-too-large", 17, "optimizer.betas.1: must be less than 1, not 1.5", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, 1.5]"),
+    Bad("masking-above-one", 24, "phases.mlm.masking_rate: must be less than 1, not 15", "0.15", "15"),
+    Bad("masking-zero", 24, "must be more than 0, not 0", "0.15", "0"),
+    Bad("masking-missing", 22, "phases.mlm: a masked phase needs a `masking_rate`", "    masking_rate: 0.15\n", ""),
+    Bad("masking-in-causal", 20, "phases.clm.masking_rate: a causal phase predicts every next token", "    tokens: 300k", "    masking_rate: 0.3\n    tokens: 300k"),
+    Bad("warmup-longer-than-phase", 21, "phases.clm.schedule.warmup: 400,000 tokens are more", "warmup: 30k", "warmup: 400k"),
+    Bad("floor-above-one", 26, "phases.mlm.schedule.floor: must be at most 1, not 2", "one_minus_sqrt}", "one_minus_sqrt, floor: 2}"),
+    Bad("freeze-reversed", 27, "phases.mlm.freeze.0.last: 1 is before `first`, 2", "one_minus_sqrt}", "one_minus_sqrt}\n    freeze: [{first: 2, last: 1}]"),
+    Bad("freeze-beyond-the-model", 27, "the model has 4 layers, 0 to 3", "one_minus_sqrt}", "one_minus_sqrt}\n    freeze: [{first: 0, last: 7}]"),
+    Bad("weights-sum-to-zero", 7, "data.sources: the weights of all sources sum to 0", "weight: 1", "weight: 0"),
+    Bad("weight-negative", 10, "must be at least 0, not -1", "weight: 1", "weight: -1"),
+    Bad("microbatch-above-batch", 15, "16 are more than the batch's 8", "  sequences: 8", "  sequences: 8\n  microbatch_sequences: 16"),
+    Bad("seed-negative", 30, "seeds.training: must be at least 0", "benchmark: bench", "benchmark: bench\nseeds: {training: -1}"),
+]  # fmt: skip
+CHOICES = [
+    Bad("objective-misspelt", 19, '"casual" is none of causal, masked; did you mean `causal`?', "objective: causal", "objective: casual"),
+    Bad("schedule-misspelt", 26, "did you mean `one_minus_sqrt`?", "one_minus_sqrt", "one_minus_sqr"),
+    Bad("schedule-without-kind", 26, "phases.mlm.schedule.kind: is missing", "{kind: one_minus_sqrt}", "{floor: 0.1}"),
+    Bad("carry-unknown", 24, "phases.mlm.carry", "    masking_rate: 0.15", "    carry: nothing\n    masking_rate: 0.15"),
+    Bad("two-origins", 2, "model: give either `pretrained`", "  config:", "  pretrained: a/b\n  config:"),
+    Bad("no-origin", 2, "model: give either `pretrained`", "  config: {hidden_size: 32, num_hidden_layers: 4}", "  revision: main"),
+    Bad("no-tokenizer", 4, "random weights have no tokenizer", "train: {vocabulary: 4096}", "revision: main"),
+    Bad("bad-pattern", 10, "is no regular expression", "      weight: 1", '      exclude: {code: "[V-"}'),
+]  # fmt: skip
+MISSING = [
+    Bad("no-name", 1, "name: is missing", "name: tiny\n", ""),
+    Bad("no-optimizer", 1, "optimizer: is missing", "optimizer:\n  lr: 1e-3\n", ""),
+    Bad("no-source-path", 8, "data.sources.labels.path: is missing", "      path: labels.csv\n", ""),
+    Bad("no-tokens", 18, "phases.clm.tokens: is missing", "    tokens: 300k\n", ""),
+    Bad("null-batch", 13, "batch: is missing", "batch:\n  sequences: 8", "batch: null"),
+    Bad("no-phase", 17, "phases: needs at least one item", GOOD[GOOD.index("phases:") : GOOD.index("training:")], "phases: []\n"),
+    Bad("no-such-benchmark", 29, 'no benchmark "benhc" in configs/benchmarks; did you mean `bench`?', "benchmark: bench", "benchmark: benhc"),
+]  # fmt: skip
+REPEATED = [
+    Bad("phase-name-twice", 22, "phases.clm: `clm` is there twice", "name: mlm", "name: clm"),
+    Bad("source-name-twice", 11, "data.sources.labels: `labels` is there twice", "      weight: 1", "      weight: 1\n    - {name: labels, path: b.csv}"),
+    Bad("key-twice", 21, "phases.0.tokens: written twice, first in line 20", "    tokens: 300k", "    tokens: 300k\n    tokens: 400k"),
+]  # fmt: skip
+NOT_YAML = [
+    Bad("empty", 0, "is empty", text=b"\n"),
+    Bad("only-comments", 0, "is empty", text="# nothing\n"),
+    Bad("a-list", 1, "expected `key: value` lines, found a list", text="- a\n- b\n"),
+    Bad("a-word", 1, 'found "recipe"', text="recipe\n"),
+    Bad("tab", 14, "a tab is used where YAML wants spaces", "  sequences: 8", "\tsequences: 8"),
+    Bad("unclosed-brace", 26, "is not closed", "{kind: one_minus_sqrt}", "{kind: one_minus_sqrt"),
+    Bad("unclosed-quote", 1, "is not closed", "name: tiny", "name: 'tiny"),
+    Bad("two-colons", 1, "quote the text", "name: tiny", "name: tiny: model"),
+    Bad("bad-indentation", 15, "check its indentation", "  sequences: 8", "  sequences: 8\n microbatch_sequences: 1"),
+    Bad("two-documents", 2, "one file holds one", "name: tiny\n", "name: tiny\n---\n"),
+    Bad("unknown-alias", 16, "undefined alias", "lr: 1e-3", "lr: *rate"),
+    Bad("tag", 16, "has no meaning here", "lr: 1e-3", "lr: !!python/object/apply:os.getcwd []"),
+    Bad("binary", 0, "is binary (a zero byte at byte 4)", text=b"name\0\x01\x02"),
+    Bad("not-utf8", 1, "byte 0xe9 is not UTF-8", text="name: été\n".encode("latin-1")),
+    Bad("control-character", 1, "control character", text="name: a\x07b\n"),
+    Bad("alias-bomb", 5, "aliases expand to more than 20,000 values", text=billion_laughs()),
+    Bad("self-reference", 1, "levels deep (or refers to itself)", text="name: &a [*a]\n"),
+    Bad("deep-nesting", 0, "nested too deeply", text="a: " + "[" * 3000),
+    Bad("too-large", 0, "larger than 1 MiB", text="# " + "x" * (1 << 20) + "\n"),
+    Bad("list-as-key", 1, "a key must be text", text="? [a]\n: 1\n" + GOOD),
+]  # fmt: skip
+VARIABLES = [
+    Bad("variable-not-set", 9, "DETOUR_NOWHERE is not set", "path: labels.csv", "path: ${DETOUR_NOWHERE}/labels.csv"),
+    Bad("variable-malformed", 9, "is no variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR-NOWHERE}/labels.csv"),
+    Bad("variable-unclosed", 9, "is no variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR_NOWHERE"),
+    Bad("variable-of-wrong-type", 20, "'many' is no quantity", "300k", "${DETOUR_NOWHERE:-many}"),
+]  # fmt: skip
+EXTENDS = [
+    Bad("extends-missing", 1, "no such file", text="extends: nowhere.yaml\nname: a\n"),
+    Bad("extends-itself", 1, "goes round in a circle: ", text="extends: bad.yaml\n"),
+    Bad("extends-a-list", 1, "expected the name of one YAML file, found a list", text="extends: [a]\n" + GOOD),
+    Bad("extends-a-folder", 0, "is a folder", text="extends: ../recipes\n"),
+    Bad("extended-then-wrong", 3, "phases.clm.tokens", text="extends: good.yaml\nphases:\n  clm: {tokens: ten}\n"),
+    Bad("extended-then-incomplete", 3, "phases.more.objective: \"x\"", text="extends: good.yaml\nphases:\n  more: {objective: x, tokens: 1M, schedule: {kind: one_minus_sqrt}}\n"),
+    Bad("extended-then-emptied", 2, "phases: needs at least one item", text="extends: good.yaml\nphases: {clm: null, mlm: null}\n"),
+]  # fmt: skip
+CASES = [
+    *WRONG_TYPE, *UNKNOWN_KEY, *IMPOSSIBLE, *CHOICES, *MISSING, *REPEATED, *NOT_YAML, *VARIABLES, *EXTENDS,
+]  # fmt: skip
