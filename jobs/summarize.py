@@ -19,4 +19,4 @@ def run(context: StageContext) -> dict[str, Any]:
     summary = summarize(settings["tasks"], settings["seeds"], results)
     write_atomic(context.output_dir / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False))
     write_atomic(context.output_dir / "summary.txt", as_text(summary))
-    return {"average": summary["average"]["primary"]["mean"], "missing": len(summary["missing"])}
+    return {"average": summary["average"]["primary"]["mean"], "missing": summary["missing"]}

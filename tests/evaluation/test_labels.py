@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
+from detour.corpus.sources import Table
 from detour.errors import UserError
 from detour.evaluation.labels import ICD10_CHAPTERS, icd10_chapter
-from detour.evaluation.rows import read_rows
 from tests.support.corpora import icd10_csv
 
 
@@ -43,7 +43,7 @@ def test_a_code_of_no_chapter_is_an_error_that_names_it(code: str) -> None:
 
 
 def test_every_code_of_the_real_file_has_a_chapter_and_every_chapter_a_code() -> None:
-    chapters = {icd10_chapter(row["code"]) for _, row in read_rows(icd10_csv(), ["code"])}
+    chapters = {icd10_chapter(code) for (code,) in Table(icd10_csv(), ["code"])}
     assert chapters == {chapter for chapter, _, _ in ICD10_CHAPTERS}
     assert len(chapters) == 22
 

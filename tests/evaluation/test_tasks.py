@@ -4,13 +4,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.errors import UserError
-from detour.evaluation.tasks import Document, TaskDocuments, draw, keep_frequent, load_task, merge_repeated, text_key
-from detour.recipe.models import Split, Task
+from detour.evaluation.tasks import (
+    Document,
+    TaskDocuments,
+    draw,
+    keep_frequent,
+    load_task,
+    merge_repeated,
+    read_documents,
+    text_key,
+)
+from detour.recipe.models import Split, Task, TaskData
 from tests.evaluation.conftest import make_task
 from tests.support.corpora import icd10_csv
 
@@ -106,15 +117,15 @@ def test_the_datas_own_split_is_taken_and_shared_texts_are_counted(tmp_path: Pat
     assert documents.counts["shared_texts"] == 1
     with pytest.raises(UserError, match="leaves test without a document"):
         load(tmp_path, rows[:3], data=data, split=None)
-    with pytest.raises(UserError, match="row 1: column 'split' holds 'dev'"):
+    with pytest.raises(UserError, match="line 1: column `split` holds 'dev'"):
         load(tmp_path, [rows[0] | {"split": "dev"}], data=data, split=None)
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (rows_of(("un", "a"), (" ", "a")), "row 2: column 'text' holds no text"),
-        (rows_of(("un", None)), "row 1: column 'label' holds no label"),
+        (rows_of(("un", "a"), (" ", "a")), "line 2: column `text` holds no text"),
+        (rows_of(("un", None)), "line 1: column `label` holds no label"),
         (rows_of(("un", "a"), ("deux", "a")), "asks for 2 / 1 / 1 documents and there are 2"),
     ],
 )
@@ -154,3 +165,13 @@ def icd10_task() -> Task:
         },
         split={"train": 4000, "validation": 1000, "test": 2000},
     )
+
+
+def test_csv_and_lists_in_parquet_are_read_too(tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["un", "deux"], "label": [["b", "a"], []]})
+    pyarrow.parquet.write_table(table, tmp_path / "task.parquet")
+    (tmp_path / "task.csv").write_text("text;label\nun;001\n", encoding="utf-8")
+    data = TaskData.model_validate({"path": "x", "separator": ";"})
+    lists = [document.labels for document in read_documents(tmp_path / "task.parquet", data)]
+    assert lists == [{"a", "b"}, frozenset()]
+    assert list(read_documents(tmp_path / "task.csv", data)) == [Document("un", frozenset({"001"}))]

@@ -9,16 +9,15 @@ texts they share are counted. What was left out or merged is counted too.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detour.corpus.sources import Table
 from detour.errors import UserError
 from detour.evaluation.labels import LABEL_MAPS
-from detour.evaluation.rows import read_rows
 from detour.evaluation.supported import check_supported
 from detour.recipe.models import Split, Task, TaskData
 
@@ -73,27 +72,23 @@ def load_task(task: Task, paths: Iterable[Path]) -> TaskDocuments:
 
 def read_documents(path: Path, data: TaskData) -> Iterator[Document]:
     """One document a row, without the rows that `exclude` matches."""
-    excluded = {column: re.compile(pattern) for column, pattern in data.exclude.items()}
-    wanted = {data.text, data.label, *excluded} | ({data.split_column} if data.split_column else set())
-    for number, row in read_rows(path, sorted(wanted), data.format, data.separator):
-        if any(pattern.match(str(row[column])) for column, pattern in excluded.items()):
-            continue
+    columns = [data.text, data.label] + ([data.split_column] if data.split_column else [])
+    table = Table(path, columns, format=data.format, separator=data.separator, exclude=data.exclude)
+    for text, label, *split in table:
         try:
-            yield _document(row, data)
+            yield _document(data, text, label, *split)
         except UserError as error:
-            raise UserError(f"{path}: row {number}: {error}") from None
+            raise table.error(str(error)) from None
 
 
-def _document(row: dict[str, Any], data: TaskData) -> Document:
-    text, label = row[data.text], row[data.label]
+def _document(data: TaskData, text: Any, label: Any, split: Any = None) -> Document:
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"column {data.text!r} holds no text; leave such rows out with `exclude`")
+        raise UserError(f"column `{data.text}` holds no text; leave such rows out with `exclude`")
     values = label if isinstance(label, list) else [label]
     if any(value is None or value == "" for value in values):
-        raise UserError(f"column {data.label!r} holds no label; leave such rows out with `exclude`")
-    split = row[data.split_column] if data.split_column else None
-    if split is not None and split not in SPLITS:
-        raise UserError(f"column {data.split_column!r} holds {split!r}: expected one of {', '.join(SPLITS)}")
+        raise UserError(f"column `{data.label}` holds no label; leave such rows out with `exclude`")
+    if data.split_column and split not in SPLITS:
+        raise UserError(f"column `{data.split_column}` holds {split!r}: expected one of {', '.join(SPLITS)}")
     to_label = LABEL_MAPS[data.label_map] if data.label_map else str
     return Document(text, frozenset(to_label(str(value)) for value in values), split)
 
