@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCardData
+
+from detour.files import write_atomic
 
 CARD = """\
 ---
@@ -54,6 +58,13 @@ Losses are in nats a predicted token, each under its own phase's objective.
 Exact settings, code version and digests are in the manifests of the run. Energy and CO2 belong to the run and not to
 this folder: its report gives them, each figure with its method.
 """
+
+
+def write_card(folder: Path, name: str, record: Mapping[str, Any], promotion: Mapping[str, Any]) -> None:
+    """`record` is what export.json holds, `promotion` what promotion.json held."""
+    config = json.loads((folder / "config.json").read_bytes())
+    card = model_card(name, record["dtype"], record["parameters"], config, promotion["start"], promotion["phases"])
+    write_atomic(folder / "README.md", card)
 
 
 def model_card(

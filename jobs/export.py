@@ -1,0 +1,57 @@
+"""Turn the promoted weights into a folder that anyone loads with `transformers`, proven to be the same model."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import ModernBertForMaskedLM
+
+from detour.checkpoints.card import write_card
+from detour.checkpoints.export import export
+from detour.checkpoints.promoted import MODEL, read_promotion
+from detour.corpus.layout import TOKENIZER, read_index
+from detour.corpus.packing import PackedRows
+from detour.pretraining.attention import PackedTokens, predict
+from jobs.context import StageContext
+
+ROWS, DOCUMENTS, TOKENS = 16, 4, 512
+"""Compared are the longest documents of the first rows set aside for validation, cut to this many tokens."""
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    promotion, corpus = context.inputs["checkpoint"], context.inputs["corpus"]
+    record = export(
+        promotion / MODEL,
+        corpus / TOKENIZER,
+        context.output_dir,
+        context.stage.settings["dtype"],
+        longest_documents(corpus),
+        trained_logits,
+    )
+    write_card(context.output_dir, context.stage.id, record, read_promotion(promotion))
+    return {
+        key: record[key] for key in ("dtype", "parameters", "tolerances", "conversion", "rounding", "rows", "tokens")
+    }
+
+
+def longest_documents(corpus: Path) -> list[Tensor]:
+    """Real text that the model was not trained on, each (T,) token ids."""
+    index = read_index(corpus)
+    rows = PackedRows(corpus, "validation", index.sequence_length, index.shuffle_seed)
+    first = (rows.row(i) for i in range(min(ROWS, len(rows))))
+    documents = chain.from_iterable(
+        torch.from_numpy(row.input_ids).tensor_split(torch.from_numpy(row.cu_seqlens[1:-1]).long()) for row in first
+    )
+    return [document[:TOKENS] for document in sorted(documents, key=len, reverse=True)[:DOCUMENTS]]
+
+
+def trained_logits(model: ModernBertForMaskedLM, ids: Tensor) -> Tensor:
+    """One document through the forward pass that the masked phase trains with."""
+    boundaries = torch.tensor([0, len(ids)], dtype=torch.int32)
+    positions = torch.arange(len(ids))[None]
+    tokens: PackedTokens = {"input_ids": ids[None], "position_ids": positions, "cu_seqlens": boundaries}
+    return predict(model, tokens, causal=False)
