@@ -1,0 +1,223 @@
+"""The one module that speaks to Slurm: every client program is run here, through one injected runner.
+
+Nothing is decided from an answer that is empty, late or an error: that is `SchedulerUnavailable`, or a `SubmitAnswer`
+that says so. What it means is decided by those who ask.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from detour.errors import SchedulerUnavailable, UserError
+
+TIMEOUT_S = 60.0
+"""A controller that is down is reported by its clients after up to 38 s."""
+READABLE = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+"""Times as seconds since the epoch, and the indices of waiting array tasks in full."""
+SEPARATOR = "\x1f"
+"""Between fields; unlike `|`, nobody types it into a job's name."""
+QUEUE_FIELDS = {
+    "job": "%i",
+    "state": "%T",
+    "submitted": "%V",
+    "started": "%S",
+    "ended": "%e",
+    "elapsed": "%M",
+    "partition": "%P",
+    "nodes": "%N",
+    "reason": "%r",
+    "user": "%u",
+    "name": "%j",
+    "comment": "%k",
+}
+"""The free text last, so that even a separator in it shifts nothing else."""
+ACCOUNTING_FIELDS = {
+    "job": "JobID",
+    "raw_id": "JobIDRaw",
+    "state": "State",
+    "exit": "ExitCode",
+    "submitted": "Submit",
+    "started": "Start",
+    "ended": "End",
+    "elapsed": "ElapsedRaw",
+    "partition": "Partition",
+    "nodes": "NodeList",
+    "allocated": "AllocTRES",
+    "user": "User",
+    "name": "JobName",
+}
+
+_JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
+_SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
+    r"|temporarily (un|in)able|communication (connection|shutdown|failure)|resource temporarily unavailable"
+    r"|transport endpoint|unexpected message|slurm_persist_conn|no route to host|fetch_config|authentication",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    returncode: int | None
+    """None when the program was stopped for taking too long: what it did is unknown."""
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def message(self) -> str:
+        """The last line of what went wrong, for people."""
+        if self.returncode is None:
+            return "no answer in time"
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit code {self.returncode} without a message"
+
+
+class Runner(Protocol):
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        """Run to the end or to the time limit; raises nothing for a program that fails or is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubprocessRunner:
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the process's own."""
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        environment = {**os.environ, **self.environment, **(READABLE if command[0] != "sbatch" else {})}
+        try:
+            done = subprocess.run(
+                list(command),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except FileNotFoundError:
+            return CommandResult(127, "", f"{command[0]} is not on the path: is this a login node of the cluster?")
+        except subprocess.TimeoutExpired:
+            return CommandResult(None)
+        return CommandResult(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
+
+
+class SubmissionRefused(UserError):
+    """Slurm said no, for a reason that asking again does not cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What one `sbatch` said. Exactly one of the three is set, or none: then nothing at all is known."""
+
+    job_id: str | None = None
+    limit: str | None = None
+    """Slurm's words for "no more jobs of yours now"."""
+    refusal: str | None = None
+    unknown: str = ""
+    """Why nothing is known; the job may be in the queue."""
+
+
+def read_submission(result: CommandResult) -> SubmitAnswer:
+    """Exit 0 with an id is a job; an error that Slurm explains is none; everything else proves nothing."""
+    if result.returncode is None:
+        return SubmitAnswer(unknown="sbatch gave no answer in time")
+    if result.returncode == 0:
+        ids = [match for line in result.stdout.splitlines() if (match := _JOB_ID.match(line.strip()))]
+        return SubmitAnswer(ids[-1][1]) if ids else SubmitAnswer(unknown="sbatch printed no job id")
+    said = result.stderr
+    if result.returncode == 127 or _NO_ANSWER.search(said) or "error:" not in said:
+        return SubmitAnswer(unknown=result.message)
+    if limit := _SUBMIT_LIMIT.search(said):
+        return SubmitAnswer(limit=limit[0])
+    return SubmitAnswer(refusal=" ".join(line.strip() for line in said.splitlines() if line.strip()))
+
+
+@dataclass(slots=True)
+class Slurm:
+    """Slurm's clients as functions. `calls` counts them, by verb."""
+
+    run: Runner = field(default_factory=SubprocessRunner)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def ask(self, *command: str, timeout_s: float = TIMEOUT_S) -> CommandResult:
+        self.calls[command[0]] += 1
+        return self.run(command, timeout_s)
+
+    def submit(self, script: Path) -> SubmitAnswer:
+        return read_submission(self.ask("sbatch", "--parsable", str(script)))
+
+    def queue(self, users: Sequence[str]) -> CommandResult:
+        """All live jobs of these users, whatever partition they were moved to; finished ones are not asked for.
+
+        With the header line, which tells an empty queue from an empty answer.
+        """
+        shown = SEPARATOR.join(QUEUE_FIELDS.values())
+        return self.ask("squeue", "--all", f"--user={','.join(users)}", f"--format={shown}")
+
+    def accounting(self, users: Sequence[str], since: str) -> CommandResult:
+        """Every run, requeues apart, of these users' jobs since `since` (a time as sacct takes it); with the header."""
+        return self.ask(
+            "sacct",
+            "--parsable2",
+            f"--delimiter={SEPARATOR}",
+            "--allocations",
+            "--duplicates",
+            f"--user={','.join(users)}",
+            f"--starttime={since}",
+            f"--format={','.join(ACCOUNTING_FIELDS.values())}",
+        )
+
+    def release(self, ids: Sequence[str]) -> CommandResult:
+        return self.ask("scontrol", "release", ",".join(ids))
+
+    def hold(self, ids: Sequence[str]) -> CommandResult:
+        return self.ask("scontrol", "hold", ",".join(ids))
+
+    def change_dependency(self, job_id: str, dependency: str) -> CommandResult:
+        """Only what waits can be changed; an empty `dependency` removes it."""
+        return self.ask("scontrol", "update", f"JobId={job_id}", f"Dependency={dependency}")
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """Jobs that have ended meanwhile are no error. Raises SchedulerUnavailable."""
+        result = self.ask("scancel", "--quiet", *ids)
+        if result.returncode:
+            raise SchedulerUnavailable(f"Slurm did not cancel {', '.join(ids)}: {result.message}; ask again later")
+
+    def configuration(self) -> dict[str, str]:
+        """`scontrol show config`, key by key. Raises SchedulerUnavailable."""
+        pairs = (line.partition("=") for line in self._text("scontrol", "show", "config").splitlines())
+        return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+
+    def partitions(self) -> str:
+        """`scontrol show partition`, a line each. Raises SchedulerUnavailable."""
+        return self._text("scontrol", "--oneliner", "show", "partition")
+
+    def associations(self, user: str) -> str:
+        """`account|qos,qos,...` a line. Raises SchedulerUnavailable, also where there is no accounting."""
+        return self._text(
+            "sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"user={user}", "format=account,qos"
+        )
+
+    def qualities(self) -> str:
+        """`name|MaxWall|MaxSubmitPU|MaxTRESPU` a QOS and line. Raises SchedulerUnavailable."""
+        wanted = "format=name,maxwall,maxsubmitjobsperuser,maxtresperuser"
+        return self._text("sacctmgr", "--noheader", "--parsable2", "show", "qos", wanted)
+
+    def version(self) -> str:
+        """As `22.05.8`. Raises SchedulerUnavailable."""
+        return self._text("sinfo", "--version").split()[-1]
+
+    def _text(self, *command: str) -> str:
+        result = self.ask(*command)
+        if result.returncode != 0 or not result.stdout.strip():
+            raise SchedulerUnavailable(f"`{' '.join(command)}` gave no usable answer: {result.message}")
+        return result.stdout

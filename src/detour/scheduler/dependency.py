@@ -1,0 +1,99 @@
+"""What a job waits for, as an algebra: `After("afterok", a) | After("afterok", b)`, rendered in Slurm's syntax.
+
+Slurm knows `,` for AND and `?` for OR, and one of them an expression; mixing them is refused here, before Slurm
+misreads it. The rules of a chain of segments are the two functions at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+Kind = Literal["afterok", "afternotok", "afterany", "after", "aftercorr"]
+
+
+class MixedDependency(ValueError):
+    """AND and OR in one expression, which Slurm cannot say."""
+
+
+class Dependency:
+    """Base of the expressions; `&` and `|` combine them, `str` renders them."""
+
+    def __and__(self, other: Dependency) -> Dependency:
+        return All(_parts(self, All) + _parts(other, All))
+
+    def __or__(self, other: Dependency) -> Dependency:
+        return AnyOf(_parts(self, AnyOf) + _parts(other, AnyOf))
+
+
+@dataclass(frozen=True, slots=True)
+class After(Dependency):
+    kind: Kind
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class All(Dependency):
+    terms: tuple[After, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.terms))
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(Dependency):
+    terms: tuple[After, ...]
+
+    def __str__(self) -> str:
+        return "?".join(map(str, self.terms))
+
+
+def _parts(term: Dependency, kind: type[All] | type[AnyOf]) -> tuple[After, ...]:
+    """The terms of an expression of this kind, each once. A single one is of either kind."""
+    if isinstance(term, After):
+        return (term,)
+    if isinstance(term, kind):
+        return tuple(dict.fromkeys(term.terms))
+    if isinstance(term, All | AnyOf) and len(term.terms) == 1:
+        return term.terms
+    raise MixedDependency(f"`{term}` cannot be joined to an expression of the other kind")
+
+
+def all_of(terms: Sequence[Dependency]) -> Dependency | None:
+    """None when there is nothing to wait for."""
+    return reduce(lambda left, right: left & right, terms) if terms else None
+
+
+def any_of(terms: Sequence[Dependency]) -> Dependency | None:
+    return reduce(lambda left, right: left | right, terms) if terms else None
+
+
+def after_units(units: Sequence[Sequence[str]]) -> Dependency | None:
+    """Wait until every unit, given by its segments' job ids, has succeeded.
+
+    One unit of several segments: any of them, `afterok:a?afterok:b`. That cannot be joined by AND to another unit, so
+    there each of its segments must have *ended*, well or not: those that are not needed are cancelled by Slurm. The
+    follower may then start after a failure, and its start gate refuses.
+    """
+    if len(units) == 1:
+        return any_of([After("afterok", job) for job in units[0]])
+    return all_of([After("afterok" if len(unit) == 1 else "afterany", job) for unit in units for job in unit])
+
+
+def after_segments(upstream: Dependency | None, earlier: Sequence[str]) -> Dependency | None:
+    """Wait, as the next segment, until every earlier one has not succeeded.
+
+    All of them, for a segment that Slurm cancels because it is not needed counts as "not ok" too. And for the first
+    one's own inputs as well, or a failed input would start the second segment: unless these are an OR, which does not
+    go with the AND. Its start gate then refuses.
+    """
+    if not earlier:
+        return upstream
+    failed = all_of([After("afternotok", job) for job in earlier])
+    assert failed is not None
+    return failed if upstream is None or isinstance(upstream, AnyOf) else upstream & failed

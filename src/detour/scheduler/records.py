@@ -1,0 +1,136 @@
+"""Jobs as squeue and sacct print them, for Slurm 20.02 and later: text, because the JSON of some versions is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
+from detour.scheduler.job_ids import JobIds, parse_job_ids
+from detour.scheduler.states import JobState, parse_state
+from detour.scheduler.tags import Tag, find_tag
+
+HELD_REASONS = frozenset({"JobHeldUser", "JobHeldAdmin"})
+
+
+class Unreadable(ValueError):
+    """An answer without the lines it must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One line of squeue or sacct; several of them for an array, and in sacct one a run of a requeued job."""
+
+    ids: JobIds
+    tag: Tag | None
+    state: JobState
+    name: str
+    user: str
+    partition: str
+    submitted_s: float | None
+    started_s: float | None
+    """While the job waits: when Slurm expects to start it."""
+    ended_s: float | None
+    nodes: str
+    reason: str = ""
+    """Why it waits; from squeue only."""
+    elapsed_s: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    """That ended it; exit code and signal are known from sacct only."""
+    allocated: str = ""
+    """AllocTRES, as `cpu=24,gres/gpu=4`; from sacct only."""
+    raw_id: str = ""
+    """The id of one array task's own, where sacct gives it."""
+
+    @property
+    def is_held(self) -> bool:
+        return self.state is JobState.PENDING and self.reason in HELD_REASONS
+
+
+def read_queue(text: str) -> tuple[tuple[JobRecord, ...], int]:
+    """Records of squeue's answer, and the number of lines that are none. Raises Unreadable."""
+    return _records(text, tuple(QUEUE_FIELDS), _queue_record)
+
+
+def read_accounting(text: str) -> tuple[tuple[JobRecord, ...], int]:
+    """The same of sacct's."""
+    return _records(text, tuple(ACCOUNTING_FIELDS), _accounting_record)
+
+
+def _records(
+    text: str, names: Sequence[str], record: Callable[[Mapping[str, str]], JobRecord]
+) -> tuple[tuple[JobRecord, ...], int]:
+    lines = text.split("\n")
+    if lines[0].count(SEPARATOR) < len(names) - 1:
+        raise Unreadable("its header is missing")
+    if lines[-1]:
+        raise Unreadable("it ends in the middle of a line")
+    found, broken = [], 0
+    for line in lines[1:-1]:
+        try:
+            found.append(record(dict(zip(names, line.split(SEPARATOR, len(names) - 1), strict=True))))
+        except ValueError:
+            broken += 1
+    return tuple(found), broken
+
+
+def _queue_record(field: Mapping[str, str]) -> JobRecord:
+    return JobRecord(
+        ids=parse_job_ids(field["job"]),
+        tag=find_tag(field["comment"], field["name"]),
+        state=parse_state(field["state"]),
+        name=field["name"],
+        user=field["user"],
+        partition=field["partition"],
+        submitted_s=parse_time_s(field["submitted"]),
+        started_s=parse_time_s(field["started"]),
+        ended_s=parse_time_s(field["ended"]),
+        nodes=field["nodes"],
+        reason=field["reason"],
+        elapsed_s=parse_elapsed_s(field["elapsed"]),
+    )
+
+
+def _accounting_record(field: Mapping[str, str]) -> JobRecord:
+    code, _, number = field["exit"].partition(":")
+    return JobRecord(
+        ids=parse_job_ids(field["job"]),
+        tag=find_tag(field["name"]),
+        state=parse_state(field["state"]),
+        name=field["name"],
+        user=field["user"],
+        partition=field["partition"],
+        submitted_s=parse_time_s(field["submitted"]),
+        started_s=parse_time_s(field["started"]),
+        ended_s=parse_time_s(field["ended"]),
+        nodes="" if field["nodes"] == "None assigned" else field["nodes"],
+        elapsed_s=float(field["elapsed"]) if field["elapsed"].isdigit() else None,
+        exit_code=int(code) if code.isdigit() else None,
+        signal=int(number) if number.isdigit() and number != "0" else None,
+        allocated=field["allocated"],
+        raw_id=field["raw_id"],
+    )
+
+
+def parse_time_s(text: str) -> float | None:
+    """Seconds since the epoch, or Slurm's local ISO form where a site's wrapper drops our setting; else unknown."""
+    if text.isdigit():
+        return float(text) or None
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def parse_elapsed_s(text: str) -> float | None:
+    """`1-02:03:04`, `02:03:04`, `3:04`."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in parts) or not (days.isdigit() or not days) or len(parts) < 2:
+        return None
+    seconds = 0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return float(int(days or 0) * 86_400 + seconds)

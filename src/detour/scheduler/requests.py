@@ -1,0 +1,133 @@
+"""What is to be had from Slurm: jobs, before they have an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+
+from detour.scheduler.tags import Slot, unit_of
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one job asks for; None leaves it to the site."""
+
+    nodes: int = 1
+    tasks_per_node: int = 1
+    cpus_per_task: int | None = None
+    gpus_per_node: int = 0
+    gpu_option: str | None = None
+    """The whole option, as `gres=gpu:4`; None where the site hands out whole nodes, or no GPU is wanted."""
+    memory_gb: float | None = None
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    options: tuple[str, ...] = ()
+    """Further sbatch options, one each, as `--hint=nomultithread`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """One unit: a job, its segments if the wall-time limit may cut it, or an array of equal jobs."""
+
+    tasks: tuple[tuple[str, ...], ...]
+    """Stage ids that each array task runs, one after the other; a single task is a plain job."""
+    resources: Resources
+    wall_s: int
+    label: str = ""
+    """For people; part of nothing."""
+    segments: int = 1
+    after: tuple[str, ...] = ()
+    """Units that must have succeeded."""
+    parallelism: int | None = None
+    """How many tasks of an array may run at once."""
+    unit: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.unit:
+            object.__setattr__(self, "unit", unit_of(self.stages))
+        if self.segments > 1 and self.is_array:
+            raise ValueError(f"{self.unit}: an array cannot be cut into segments")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(stage for task in self.tasks for stage in task)
+
+    @property
+    def is_array(self) -> bool:
+        return len(self.tasks) > 1
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs it is to Slurm's submit limits, which count array tasks one by one."""
+        return len(self.tasks) * self.segments
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(Slot(self.unit, segment) for segment in range(1, self.segments + 1))
+
+
+def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> list[JobRequest]:
+    """Cut arrays with more tasks than the site's MaxArraySize takes; who waited for the whole waits for every part."""
+    parts: dict[str, tuple[str, ...]] = {}
+    cut: list[JobRequest] = []
+    for request in requests:
+        if max_array_size is None or len(request.tasks) <= max_array_size:
+            cut.append(request)
+            continue
+        pieces = [
+            replace(request, tasks=request.tasks[first : first + max_array_size], unit="")
+            for first in range(0, len(request.tasks), max_array_size)
+        ]
+        parts[request.unit] = tuple(piece.unit for piece in pieces)
+        cut += pieces
+    return [
+        replace(request, after=tuple(unit for name in request.after for unit in parts.get(name, (name,))))
+        for request in cut
+    ]
+
+
+def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
+    """Every request behind those it waits for; otherwise as given. Raises ValueError on a cycle or a unit given twice.
+
+    Units that are not among the requests are waited for too, but are somebody else's to submit.
+    """
+    by_unit: dict[str, JobRequest] = {}
+    for request in requests:
+        if request.unit in by_unit:
+            raise ValueError(f"{request.unit} is requested twice")
+        by_unit[request.unit] = request
+    sorter = TopologicalSorter({unit: [u for u in r.after if u in by_unit] for unit, r in by_unit.items()})
+    try:
+        return [by_unit[unit] for unit in sorter.static_order()]
+    except CycleError as error:
+        raise ValueError(f"jobs that wait for each other: {' -> '.join(error.args[1])}") from error
+
+
+def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[JobRequest], list[JobRequest]]:
+    """What fits under a limit of `room` further jobs, and the rest, which is for later.
+
+    Units are taken whole and in order, and never before one they wait for: no wave holds a link to a job that is not
+    there. A unit of more segments than there is room at all goes with those that fit; nothing may follow it then.
+    """
+    if room is None:
+        return list(requests), []
+    wave: list[JobRequest] = []
+    later: list[JobRequest] = []
+    for request in requests:
+        postponed = {other.unit for other in later}
+        if postponed.intersection(request.after) or request.jobs > room - sum(other.jobs for other in wave):
+            later.append(request)
+        else:
+            wave.append(request)
+    if not wave and later and later[0].segments > 1 and room > 0:
+        wave = [replace(later[0], segments=min(room, later[0].segments))]
+        return wave, later[1:]
+    return wave, later
+
+
+def slots_of(requests: Iterable[JobRequest]) -> Iterator[Slot]:
+    for request in requests:
+        yield from request.slots

@@ -1,0 +1,125 @@
+"""One reading of the scheduler: at most one squeue and one sacct for everything that anybody wants to know.
+
+What Slurm does not say stays unknown. An answer that is missing, empty or broken never makes a job failed or gone, and
+an id alone proves nothing: a job is the one meant only if it carries the tag (job ids are recycled, and a controller
+that crashes can give the same id out twice).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.records import JobRecord, Unreadable, read_accounting, read_queue
+from detour.scheduler.states import JobState
+from detour.scheduler.tags import Tag
+
+NO_ACCOUNTING = "accounting storage is disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What squeue and sacct said at one time; either is None when it gave no usable answer."""
+
+    taken_s: float
+    queue: tuple[JobRecord, ...] | None
+    accounting: tuple[JobRecord, ...] | None
+    missing: tuple[str, ...] = ()
+    """Sentences for people: what was not to be had, and why."""
+    _index: _Index = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", _Index(self.queue or (), self.accounting or ()))
+
+    def live(self, tag: Tag) -> list[JobRecord]:
+        """This job's lines in the queue; empty also when the queue is unknown."""
+        return self._index.queued.get(tag, [])
+
+    def ran(self, tag: Tag) -> list[JobRecord]:
+        """This job's runs in the accounts, the last one last."""
+        return self._index.accounted.get(tag, [])
+
+    def tagged(self, workspace: str) -> Iterable[JobRecord]:
+        """Everything in the queue that was sent for this workspace, by whomever."""
+        return (record for record in self.queue or () if record.tag and record.tag.workspace == workspace)
+
+    def holders(self, job_id: str) -> list[JobRecord]:
+        """What is in the queue under this id, whatever its tag."""
+        return self._index.by_id.get(job_id, [])
+
+    def state(self, tag: Tag, index: int | None = None) -> JobState:
+        """Of a job, or of one task of an array. UNKNOWN unless one of the two readings tells."""
+        for record in self.live(tag):
+            if record.ids.holds(index):
+                return record.state
+        runs = [record for record in self.ran(tag) if record.ids.holds(index)]
+        if not runs:
+            return JobState.UNKNOWN
+        last = runs[-1].state
+        # alive by the accounts, but not in the queue, which knows better: the accounts lag behind
+        return JobState.UNKNOWN if last.is_live and self.queue is not None else last
+
+
+class _Index:
+    """Records by tag and id, made once a snapshot, when first asked."""
+
+    def __init__(self, queue: Sequence[JobRecord], accounting: Sequence[JobRecord]) -> None:
+        self._queue, self._accounting = queue, accounting
+
+    @cached_property
+    def queued(self) -> Mapping[Tag, list[JobRecord]]:
+        return _by_tag(self._queue)
+
+    @cached_property
+    def accounted(self) -> Mapping[Tag, list[JobRecord]]:
+        return _by_tag(sorted(self._accounting, key=lambda record: record.submitted_s or 0.0))
+
+    @cached_property
+    def by_id(self) -> Mapping[str, list[JobRecord]]:
+        found: dict[str, list[JobRecord]] = {}
+        for record in self._queue:
+            found.setdefault(record.ids.id, []).append(record)
+        return found
+
+
+def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
+    found: dict[Tag, list[JobRecord]] = {}
+    for record in records:
+        if record.tag is not None:
+            found.setdefault(record.tag, []).append(record)
+    return found
+
+
+def take_snapshot(slurm: Slurm, users: Sequence[str], accounts_since_s: float | None = None) -> Snapshot:
+    """Ask squeue, and sacct if a time is given from which on ended jobs matter."""
+    missing: list[str] = []
+    queue = _read("squeue", slurm.queue(users), read_queue, missing)
+    accounting = None
+    if accounts_since_s is not None:
+        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(accounts_since_s))
+        accounting = _read("sacct", slurm.accounting(users, since), read_accounting, missing)
+    return Snapshot(time.time(), queue, accounting, tuple(missing))
+
+
+def _read(
+    name: str, result: CommandResult, read: Callable[[str], tuple[tuple[JobRecord, ...], int]], missing: list[str]
+) -> tuple[JobRecord, ...] | None:
+    consequence = {
+        "squeue": "what is queued or running is not known",
+        "sacct": "how ended jobs ended is told by markers and journals alone, GPU-hours by our own records",
+    }[name]
+    if result.returncode != 0:
+        why = "there is no accounting here" if NO_ACCOUNTING in result.stderr else f"{name} failed ({result.message})"
+        missing.append(f"{why}: {consequence}")
+        return None
+    try:
+        records, broken = read(result.stdout)
+    except Unreadable as error:
+        missing.append(f"{name} gave no usable answer ({error}): {consequence}")
+        return None
+    if broken:
+        missing.append(f"{broken} of {name}'s lines could not be read")
+    return records

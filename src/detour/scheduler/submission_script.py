@@ -1,0 +1,129 @@
+"""The text of a batch script, written by submitit's Slurm executor: the only place that knows it.
+
+The command is our own line, `python -m jobs ...`, in place of submitit's pickle, and what submitit has no parameter for
+(dependencies, hold, exit codes, kill-on-invalid-dep, signals) goes through its additional parameters.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submitit.slurm.slurm import SlurmExecutor
+
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.job_ids import array_option
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.tags import Tag
+
+STAGES = "stages"
+"""Shell array of the stage ids of each array task."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptStyle:
+    """What all jobs of a cluster have in common."""
+
+    workspace: Path
+    python: str
+    """The interpreter on the compute node."""
+    code: Path | None = None
+    """Snapshot of the code, put ahead of everything else that Python finds; None: the installed one."""
+    preamble: tuple[str, ...] = ()
+    environment: Mapping[str, str] | None = None
+    login_shell: bool = False
+    export_srun_cpus_per_task: bool = False
+    requeue: bool = True
+    grace_s: int = 120
+    """How long ahead of the limit the job is told to save."""
+
+
+class _Text(SlurmExecutor):  # type: ignore[misc]
+    """submitit's writer of scripts, also on a machine without Slurm, for `--dry-run`."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+    def text(self, command: str, **parameters: Any) -> str:
+        self.update_parameters(**parameters)
+        return str(self._make_submission_file_text(command, uid=""))
+
+
+def submission_script(
+    request: JobRequest, tag: Tag, dependency: Dependency | None, style: ScriptStyle, logs: Path
+) -> str:
+    """The script of one segment. Every job is submitted held, tagged twice, and cancelled once it can never run."""
+    asked = request.resources
+    body = _Text(logs).text(
+        _command(request, style),
+        job_name=str(tag),
+        time=max(1, -(-request.wall_s // 60)),
+        nodes=asked.nodes,
+        ntasks_per_node=asked.tasks_per_node,
+        cpus_per_task=asked.cpus_per_task,
+        mem=None if asked.memory_gb is None else f"{max(1, round(asked.memory_gb * 1024))}M",
+        comment=str(tag),
+        account=asked.account,
+        partition=asked.partition,
+        qos=asked.qos,
+        constraint=asked.constraint,
+        dependency=None if dependency is None else str(dependency),
+        wckey=None,
+        stderr_to_stdout=True,
+        setup=_setup(request, style),
+        srun_args=["--kill-on-bad-exit=1"],
+        additional_parameters=_additional(request, style),
+    )
+    shell = "#!/bin/bash -l" if style.login_shell else "#!/bin/bash"
+    return f"{shell}\n{body.partition(chr(10))[2]}"
+
+
+def _additional(request: JobRequest, style: ScriptStyle) -> dict[str, str | bool]:
+    """Options that submitit does not know, and those it knows otherwise."""
+    found: dict[str, str | bool] = {
+        "hold": True,
+        "kill-on-invalid-dep": "yes",
+        "signal": f"USR2@{style.grace_s}",
+        "requeue" if style.requeue else "no-requeue": True,
+    }
+    if request.is_array:
+        found["array"] = array_option(range(len(request.tasks)), request.parallelism)
+    gpu = [request.resources.gpu_option] if request.resources.gpu_option else []
+    for option in (*gpu, *request.resources.options):
+        name, separator, value = option.removeprefix("--").partition("=")
+        found[name] = value if separator else True
+    return found
+
+
+def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
+    lines = list(style.preamble)
+    environment = dict(style.environment or {})
+    if style.code is not None:
+        environment["PYTHONPATH"] = str(style.code)
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    if style.export_srun_cpus_per_task:
+        lines.append("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK")
+    if request.is_array:
+        listed = " ".join(shlex.quote(" ".join(task)) for task in request.tasks)
+        lines.append(f"{STAGES}=({listed})")
+    return lines
+
+
+def _command(request: JobRequest, style: ScriptStyle) -> str:
+    """`python -m jobs --workspace W STAGE...`, the stages of an array task looked up by its index."""
+    line: Sequence[str] = [style.python, "-u", "-m", "jobs", "--workspace", str(style.workspace)]
+    if request.is_array:
+        return f"{shlex.join(line)} ${{{STAGES}[SLURM_ARRAY_TASK_ID]}}"
+    return shlex.join([*line, *request.tasks[0]])
+
+
+def gpu_option(selector: str, gpus: int, gpu_type: str | None) -> str | None:
+    """How `gpus` GPUs a node are asked for at this site; `selector` as in a cluster profile."""
+    counted = f"{gpu_type}:{gpus}" if gpu_type else str(gpus)
+    if gpus == 0 or selector == "none":
+        return None
+    return f"gres=gpu:{counted}" if selector == "gres" else f"{selector}={counted}"

@@ -1,0 +1,71 @@
+"""The tag that makes a job ours: in its name and in its comment, so that it is found again without its id.
+
+`detour:1:<workspace>:<unit>:<segment>:<submission>`, without blanks, `|` or anything a shell or a table trips over.
+The unit is what is submitted as one: a stage, or the group of stages that share one array or one job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST_BYTES = 1024
+"""What `--comment` holds."""
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_TAG = re.compile(rf"detour:1:(?P<workspace>{_WORD}):(?P<unit>{_WORD}):(?P<segment>\d+):(?P<submission>{_WORD})")
+
+
+def workspace_id(root: Path) -> str:
+    """Equal for all who see the workspace under this path, so that they see each other's jobs."""
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+
+
+def unit_of(stages: Sequence[str]) -> str:
+    """A stage's own id, or one for the ordered group that is submitted as one job or array."""
+    if len(stages) == 1:
+        return stages[0]
+    kinds = {stage.partition("-")[0] for stage in stages}
+    kind = kinds.pop() if len(kinds) == 1 else "stages"
+    return f"{kind}-x{len(stages)}-{hashlib.sha256(' '.join(stages).encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """A job to be had: one segment of one unit. At most one live job may ever fill it."""
+
+    unit: str
+    segment: int = 1
+
+    def __str__(self) -> str:
+        return self.unit if self.segment == 1 else f"{self.unit} segment {self.segment}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    workspace: str
+    unit: str
+    segment: int
+    submission: str
+    """Differs for every decision to send the job, so that a second try is told from the first."""
+
+    def __post_init__(self) -> None:
+        if not _TAG.fullmatch(str(self)) or len(str(self)) >= LONGEST_BYTES:
+            raise ValueError(f"{self} cannot be the tag of a job")
+
+    def __str__(self) -> str:
+        return f"detour:1:{self.workspace}:{self.unit}:{self.segment}:{self.submission}"
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(self.unit, self.segment)
+
+
+def find_tag(*texts: str) -> Tag | None:
+    """The tag in a job's name or comment, the first one found; sites and wrappers may have put words around it."""
+    for text in texts:
+        if found := _TAG.search(text):
+            return Tag(found["workspace"], found["unit"], int(found["segment"]), found["submission"])
+    return None

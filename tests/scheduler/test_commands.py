@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import CommandResult, Slurm, SubmitAnswer, SubprocessRunner, read_submission
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (CommandResult(0, "17\n"), SubmitAnswer("17")),
+        (CommandResult(0, "17;cluster\n"), SubmitAnswer("17")),
+        (CommandResult(0, "Welcome to the site\n\n17\n"), SubmitAnswer("17")),
+        (CommandResult(0, "\n"), SubmitAnswer(unknown="sbatch printed no job id")),
+        (CommandResult(0, "Submitted\n"), SubmitAnswer(unknown="sbatch printed no job id")),
+        (CommandResult(None), SubmitAnswer(unknown="sbatch gave no answer in time")),
+    ],
+)
+def test_only_an_id_is_a_job(result: CommandResult, expected: SubmitAnswer) -> None:
+    assert read_submission(result) == expected
+
+
+LIMIT = """\
+sbatch: error: QOSMaxSubmitJobPerUserLimit
+sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size)
+"""
+
+
+@pytest.mark.parametrize("said", [LIMIT, "sbatch: error: AssocMaxSubmitJobLimit\n"])
+def test_a_submit_limit_is_not_a_refusal(said: str) -> None:
+    answer = read_submission(CommandResult(1, "", said))
+    assert answer.limit
+    assert not answer.refusal
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+        "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+        "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received",
+        "Killed",
+        "",
+    ],
+)
+def test_a_controller_that_does_not_answer_proves_nothing(said: str) -> None:
+    answer = read_submission(CommandResult(1, "", said))
+    assert answer.unknown
+    assert answer == SubmitAnswer(unknown=answer.unknown)
+
+
+def test_a_refusal_keeps_slurms_own_words() -> None:
+    said = "sbatch: error: Batch job submission failed: Invalid qos specification\n"
+    assert read_submission(CommandResult(1, "", said)).refusal == said.strip()
+
+
+def test_calls_are_counted_and_texts_required() -> None:
+    def run(command: Sequence[str], timeout_s: float) -> CommandResult:
+        assert timeout_s > 0
+        return CommandResult(0, "A = 1\nB=2\n" if command[0] == "scontrol" else "")
+
+    slurm = Slurm(run)
+    assert slurm.configuration() == {"A": "1", "B": "2"}
+    with pytest.raises(SchedulerUnavailable, match="no usable answer"):
+        slurm.version()
+    assert slurm.calls == {"scontrol": 1, "sinfo": 1}
+
+
+def test_the_runner_raises_nothing(tmp_path: Path) -> None:
+    run = SubprocessRunner({"PATH": f"{tmp_path}:/bin:/usr/bin", "WORD": "x"})
+    assert run(["sh", "-c", "echo $WORD; exit 3"], 5) == CommandResult(3, "x\n", "")
+    assert run(["sleep", "5"], 0.05).returncode is None
+    missing = SubprocessRunner()(["no-such-client"], 5)
+    assert missing.returncode == 127
+    assert "is not on the path" in missing.message

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.scheduler.dependency import After, Dependency, MixedDependency, after_segments, after_units, all_of, any_of
+
+IDS = st.integers(1, 10**9).map(str)
+
+
+def test_expressions_are_rendered_as_slurm_reads_them() -> None:
+    a, b, c = After("afterok", "1"), After("afterany", "2"), After("afterok", "3")
+    assert str(a & b & c) == "afterok:1,afterany:2,afterok:3"
+    assert str(a | b | c) == "afterok:1?afterany:2?afterok:3"
+    assert str((a & b) & (a & c)) == "afterok:1,afterany:2,afterok:1,afterok:3"
+
+
+def test_and_with_or_is_refused_before_slurm_misreads_it() -> None:
+    a, b, c = (After("afterok", job) for job in "123")
+    with pytest.raises(MixedDependency, match="afterok:1,afterok:2"):
+        _ = (a & b) | c
+    with pytest.raises(MixedDependency):
+        _ = c & (a | b)
+
+
+@given(st.lists(IDS, min_size=1, max_size=6, unique=True))
+def test_an_expression_is_of_one_kind(ids: list[str]) -> None:
+    terms: list[Dependency] = [After("afterok", job) for job in ids]
+    assert str(all_of(terms)).split(",") == [f"afterok:{job}" for job in ids]
+    assert str(any_of(terms)).split("?") == [f"afterok:{job}" for job in ids]
+
+
+def test_a_segment_waits_for_every_earlier_one_to_fail() -> None:
+    parent = After("afterok", "7")
+    assert after_segments(parent, []) is parent
+    assert str(after_segments(None, ["1", "2"])) == "afternotok:1,afternotok:2"
+    assert str(after_segments(parent, ["1", "2"])) == "afterok:7,afternotok:1,afternotok:2"
+    assert str(after_segments(any_of([parent, After("afterok", "8")]), ["1"])) == "afternotok:1"
+
+
+def test_followers_wait_for_any_segment_of_one_unit_or_for_all_units() -> None:
+    assert after_units([]) is None
+    assert str(after_units([["1", "2", "3"]])) == "afterok:1?afterok:2?afterok:3"
+    assert str(after_units([["1"], ["2"]])) == "afterok:1,afterok:2"
+    assert str(after_units([["1"], ["2", "3"]])) == "afterok:1,afterany:2,afterany:3"

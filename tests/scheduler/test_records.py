@@ -1,0 +1,102 @@
+"""The readers of squeue's and sacct's text, also on text that nobody should have to expect."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
+from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.records import Unreadable, parse_elapsed_s, parse_time_s, read_accounting, read_queue
+from detour.scheduler.states import JobState
+from detour.scheduler.tags import Tag
+
+TAG = Tag("w", "pretrain-1", 2, "s1")
+QUEUE_HEADER = SEPARATOR.join(QUEUE_FIELDS) + "\n"
+ACCOUNTING_HEADER = SEPARATOR.join(ACCOUNTING_FIELDS) + "\n"
+
+
+def queue_line(job: str = "7", state: str = "PENDING", name: str = "n", comment: str = "(null)") -> str:
+    fields = [job, state, "1795378999", "N/A", "N/A", "0:00", "cpu_p1", "", "JobHeldUser", "root", name, comment]
+    return SEPARATOR.join(fields) + "\n"
+
+
+def accounting_line(job: str = "7", state: str = "FAILED", code: str = "3:0", name: str = "n") -> str:
+    fields = [job, job, state, code, "1795378999", "Unknown", "1795379000", "12", "cpu_p1", "cpu1", "cpu=1", "root"]
+    return SEPARATOR.join([*fields, name]) + "\n"
+
+
+def test_a_waiting_job_in_the_queue() -> None:
+    (record,), broken = read_queue(QUEUE_HEADER + queue_line(comment=str(TAG)))
+    assert broken == 0
+    assert (record.ids, record.tag, record.state) == (parse_job_ids("7"), TAG, JobState.PENDING)
+    assert record.is_held
+    assert record.submitted_s == 1795378999
+    assert record.started_s is None
+
+
+def test_an_ended_job_in_the_accounts() -> None:
+    (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(state="CANCELLED by 1234", code="0:15"))
+    assert record.state is JobState.CANCELLED
+    assert (record.exit_code, record.signal, record.elapsed_s, record.nodes) == (0, 15, 12.0, "cpu1")
+    assert record.started_s is None
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40))
+def test_free_text_shifts_nothing(text: str) -> None:
+    (first, second), broken = read_queue(QUEUE_HEADER + queue_line(comment=text) + queue_line("8"))
+    assert (first.ids.id, first.state, second.ids.id, broken) == ("7", JobState.PENDING, "8", 0)
+    (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(name=text))
+    assert record.name == text
+    assert record.exit_code == 3
+
+
+@pytest.mark.parametrize("text", ["", "\n", "slurm_load_jobs error: Unable to contact slurm controller\n"])
+def test_an_answer_without_its_header_is_no_answer(text: str) -> None:
+    with pytest.raises(Unreadable):
+        read_queue(text)
+    with pytest.raises(Unreadable):
+        read_accounting(text)
+
+
+def test_an_answer_cut_short_is_no_answer() -> None:
+    whole = QUEUE_HEADER + queue_line() + queue_line("8")
+    for length in range(len(whole) - 1):
+        try:
+            records, broken = read_queue(whole[:length])
+        except Unreadable:
+            continue
+        assert whole[:length].endswith("\n")
+        assert len(records) + broken == whole[:length].count("\n") - 1
+
+
+def test_an_empty_queue_is_an_answer() -> None:
+    assert read_queue(QUEUE_HEADER) == ((), 0)
+
+
+@given(st.lists(st.text(max_size=60), max_size=5))
+def test_broken_lines_are_counted_and_the_others_read(lines: list[str]) -> None:
+    noise = [line for text in lines for line in text.split("\n")]
+    records, broken = read_queue(QUEUE_HEADER + "".join(f"{line}\n" for line in noise) + queue_line())
+    assert records[-1].ids.id == "7"
+    assert len(records) + broken == len(noise) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0:07", 7.0), ("02:03:04", 7384.0), ("1-02:03:04", 93784.0), ("INVALID", None), ("", None), ("7", None)],
+)
+def test_elapsed_times(text: str, expected: float | None) -> None:
+    assert parse_elapsed_s(text) == expected
+
+
+@pytest.mark.parametrize("text", ["N/A", "Unknown", "None", "", "0"])
+def test_times_that_are_none(text: str) -> None:
+    assert parse_time_s(text) is None
+
+
+def test_a_time_in_slurms_own_form_is_read_too() -> None:
+    second, first = parse_time_s("2026-11-22T20:00:01"), parse_time_s("2026-11-22T20:00:00")
+    assert first is not None
+    assert second == first + 1

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from detour.scheduler.dependency import After
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.submission_script import ScriptStyle, gpu_option, submission_script
+from detour.scheduler.tags import Tag
+
+STYLE = ScriptStyle(Path("/work space"), "/opt/python", code=Path("/code"), preamble=("module purge",))
+ASKED = Resources(
+    cpus_per_task=24,
+    gpus_per_node=4,
+    gpu_option="gres=gpu:4",
+    account="abc@h100",
+    options=("--exclusive",),
+    memory_gb=1.5,
+)
+TAG = Tag("w", "pretrain-1", 2, "s")
+
+
+def options(script: str) -> set[str]:
+    return {line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")}
+
+
+def test_a_segment_is_held_tagged_signalled_and_dies_with_its_dependency() -> None:
+    request = JobRequest((("pretrain-1",),), ASKED, wall_s=3601, segments=3)
+    script = submission_script(request, TAG, After("afternotok", "7"), STYLE, Path("/logs"))
+    assert {
+        "--hold",
+        "--kill-on-invalid-dep=yes",
+        f"--comment={TAG}",
+        f"--job-name={TAG}",
+        "--dependency=afternotok:7",
+        "--signal=USR2@120",
+        "--open-mode=append",
+        "--requeue",
+        "--time=61",
+        "--gres=gpu:4",
+        "--account=abc@h100",
+        "--cpus-per-task=24",
+        "--exclusive",
+        "--mem=1536M",
+    } <= options(script)
+    assert not any(option.startswith(("--array", "--wckey", "--error")) for option in options(script))
+    assert script.rstrip().endswith("/opt/python -u -m jobs --workspace '/work space' pretrain-1")
+
+
+def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
+    tasks = (("evaluate-1", "evaluate-2"), ("evaluate-3",))
+    request = JobRequest(tasks, Resources(), wall_s=60, parallelism=1)
+    style = ScriptStyle(Path("/w"), "echo", login_shell=True, requeue=False)
+    script = submission_script(request, TAG, None, style, tmp_path)
+    assert {"--array=0-1%1", "--no-requeue", "--time=1"} <= options(script)
+    assert not any(option.startswith("--dependency") for option in options(script))
+    assert script.startswith("#!/bin/bash -l\n")
+    runnable = script.replace(f"srun --unbuffered --output {tmp_path}/%j_%t_log.out --kill-on-bad-exit=1 ", "")
+    for index, stages in enumerate(tasks):
+        environment = {"SLURM_ARRAY_TASK_ID": str(index), "PATH": "/bin:/usr/bin"}
+        said = subprocess.run(["bash", "-c", runnable], env=environment, capture_output=True, text=True, check=True)
+        assert said.stdout.split()[-len(stages) :] == list(stages)
+
+
+@pytest.mark.parametrize(
+    ("selector", "kind", "expected"),
+    [
+        ("gres", None, "gres=gpu:4"),
+        ("gres", "h100", "gres=gpu:h100:4"),
+        ("gpus", None, "gpus=4"),
+        ("gpus-per-node", "a100", "gpus-per-node=a100:4"),
+        ("none", "h100", None),
+    ],
+)
+def test_gpus_are_asked_for_as_the_site_wants(selector: str, kind: str | None, expected: str | None) -> None:
+    assert gpu_option(selector, 4, kind) == expected
+
+
+def test_no_gpu_is_asked_for_where_none_is_wanted() -> None:
+    assert gpu_option("gres", 0, None) is None
