@@ -1,0 +1,199 @@
+"""Every good record of the ledger, however damaged its files are, and a count of what was not good.
+
+Only complete lines with a good checksum are taken. A line cut by a kill, overwritten, or glued to its neighbour costs
+itself alone: the next good record is looked for inside it. Reading again reads only what was added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, cast
+from zlib import crc32
+
+import orjson
+
+from detour.ledger.record import Record
+from detour.ledger.workspace import Workspace
+
+COMPACTED = "journal.compacted"
+"""First record of a compacted segment: carries the damage that its sources had."""
+LISTINGS = 5
+LOOK_ALIKES = 8
+"""Beginnings of records that a damaged record's own text may hold; a bound, since anyone in the group writes text."""
+_RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
+
+
+class Parsed(NamedTuple):
+    payloads: list[bytes]
+    """JSON of the good records, in the file's order."""
+    used: int
+    """Bytes up to and including the last newline; what follows is being written, or torn."""
+    bad_lines: int
+    nul_bytes: int
+
+
+@dataclass(slots=True)
+class Damage:
+    """What could not be read. Records missing between good ones are counted by the fold, which knows the sequences."""
+
+    bad_lines: int = 0
+    nul_bytes: int = 0
+    torn_tails: int = 0
+    """Files whose last line has no end: being written, or cut short by a kill."""
+    unreadable: list[str] = field(default_factory=list)
+    """Files that this user may not read, or that cannot be read now."""
+
+
+@dataclass(slots=True)
+class _Tail:
+    inode: int
+    offset: int = 0
+    size: int = 0
+    bad_lines: int = 0
+    nul_bytes: int = 0
+
+
+def parse(content: bytes) -> Parsed:
+    """Split journal bytes, which begin at the start of a line, into good payloads and counted damage."""
+    used = content.rfind(b"\n") + 1
+    payloads: list[bytes] = []
+    bad = nuls = 0
+    lines = content[:used].split(b"\n")
+    lines.pop()
+    for line in lines:
+        payload = line[9:]
+        if line[:9] == b"%08x " % crc32(payload):
+            payloads.append(payload)
+            continue
+        rest = line.strip(b"\0")
+        nuls += len(line) - len(rest)
+        if rest:
+            found = list(_records_within(rest))
+            payloads += found
+            bad += sum(map(len, found)) + 9 * len(found) != len(rest)
+    return Parsed(payloads, used, bad, nuls)
+
+
+def _records_within(line: bytes) -> Iterator[bytes]:
+    """Good records in a damaged line: each ends where the next one starts, or with the line."""
+    starts = [match.start() for match in _RECORD_START.finditer(line)]
+    position = 0
+    for index, start in enumerate(starts):
+        if start < position:
+            continue
+        for end in [*starts[index + 1 : index + 1 + LOOK_ALIKES], len(line)]:
+            payload = line[start + 9 : end].rstrip(b"\0")
+            if int(line[start : start + 8], 16) == crc32(payload):
+                yield payload
+                position = end
+                break
+
+
+def decode(payloads: list[bytes]) -> list[Record]:
+    """Records of payloads with a good checksum: of one file at once, which is quicker than line by line."""
+    try:
+        values = orjson.loads(b"[%b]" % b",".join(payloads))
+    except ValueError:
+        values = [value for payload in payloads if (value := _decoded(payload)) is not None]
+    return cast("list[Record]", values)
+
+
+def _decoded(payload: bytes) -> object:
+    try:
+        return cast("object", orjson.loads(payload))
+    except ValueError:
+        return None
+
+
+class LedgerReader:
+    """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or come back."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._tails: dict[str, _Tail] = {}
+        self._unreadable: list[str] = []
+
+    def read_new(self) -> Iterator[list[Record]]:
+        """The records added since the last call, file by file; some may come twice (see `State`).
+
+        Consume it to the end: what it has yielded it does not yield again.
+        """
+        for _ in range(LISTINGS):
+            present = journal_paths(self._workspace)
+            for path in self._tails.keys() - set(present):
+                del self._tails[path]
+            self._unreadable = []
+            complete = True
+            for path in present:
+                try:
+                    payloads = self._read_file(path)
+                except FileNotFoundError:  # compacted after it was listed: the segment must be listed too
+                    complete = False
+                except OSError as error:
+                    self._unreadable.append(f"{path}: {error.strerror}")
+                else:
+                    if payloads:
+                        yield decode(payloads)
+            if complete:
+                break
+
+    @property
+    def damage(self) -> Damage:
+        tails = self._tails.values()
+        return Damage(
+            bad_lines=sum(tail.bad_lines for tail in tails),
+            nul_bytes=sum(tail.nul_bytes for tail in tails),
+            torn_tails=sum(tail.offset < tail.size for tail in tails),
+            unreadable=list(self._unreadable),
+        )
+
+    def _read_file(self, path: str) -> list[bytes]:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            tail = self._tails.get(path)
+            if tail is None or tail.inode != status.st_ino or status.st_size < tail.offset:
+                tail = self._tails[path] = _Tail(status.st_ino)
+            if tail.offset == status.st_size:
+                tail.size = tail.offset
+                return []
+            file.seek(tail.offset)
+            content = file.readall() or b""
+        parsed = parse(content)
+        tail.size = tail.offset + len(content)
+        tail.offset += parsed.used
+        tail.bad_lines += parsed.bad_lines
+        tail.nul_bytes += parsed.nul_bytes
+        return parsed.payloads
+
+
+def journal_paths(workspace: Workspace) -> list[str]:
+    """All journals and segments, months in order; reserves and unfinished segments begin with a dot and are not."""
+    paths = []
+    for month in _listed(workspace.ledger):
+        folder = workspace.ledger / month
+        if folder.is_dir():
+            paths += [f"{folder}/{name}" for name in _listed(folder) if name.endswith(".jsonl")]
+    return paths
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208  names, fast
+    except FileNotFoundError:
+        return []
+
+
+def records(workspace: Workspace, kinds: Collection[str], stage: str | None = None) -> list[Record]:
+    """The history of some kinds (of one stage): each record once, writer by writer in its order. For curves."""
+    chosen = {
+        (record["writer"], record["sequence"]): record
+        for batch in LedgerReader(workspace).read_new()
+        for record in batch
+        if record["kind"] in kinds and (stage is None or record["stage"] == stage)
+    }
+    return [chosen[key] for key in sorted(chosen)]

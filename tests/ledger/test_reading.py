@@ -1,0 +1,187 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.ledger.journal import Journal
+from detour.ledger.reading import LedgerReader, decode, journal_paths, parse, records
+from detour.ledger.record import Record, encode
+from detour.ledger.state import State, load_state
+from detour.ledger.workspace import Workspace
+from tests.ledger.records import make_record
+
+WRITTEN = [make_record(sequence=number, data={"text": 'é\n"x' * (number % 5), "n": number}) for number in range(12)]
+LINES = [encode(record) for record in WRITTEN]
+CONTENT = b"".join(LINES)
+STARTS = [sum(map(len, LINES[:number])) for number in range(len(LINES))]
+
+
+def write_file(workspace: Workspace, name: str, content: bytes) -> Path:
+    path = workspace.ledger / "2030-01" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def read_all(reader: LedgerReader) -> list[Record]:
+    return [record for batch in reader.read_new() for record in batch]
+
+
+def lost_and_counted(content: bytes) -> tuple[set[int], int]:
+    """Sequence numbers that cannot be read from damaged content, and how much damage is counted."""
+    parsed = parse(content)
+    found = decode(parsed.payloads)
+    assert all(record == WRITTEN[record["sequence"]] for record in found)
+    state = State()
+    state.add(found)
+    torn = parsed.used < len(content)
+    damage = parsed.bad_lines + parsed.nul_bytes + state.missing + torn
+    return set(range(len(WRITTEN))) - {record["sequence"] for record in found}, damage
+
+
+def touched(start: int, end: int) -> set[int]:
+    """Records that own a byte of [start, end)."""
+    return {n for n, line in enumerate(LINES) if STARTS[n] < end and start < STARTS[n] + len(line)}
+
+
+def test_what_was_written_is_read() -> None:
+    assert lost_and_counted(CONTENT) == (set(), 0)
+
+
+@given(st.integers(0, len(CONTENT)))
+def test_a_cut_loses_what_was_cut(size: int) -> None:
+    lost, damage = lost_and_counted(CONTENT[:size])
+    assert lost == touched(size, len(CONTENT))
+    assert damage == (size not in (*STARTS, len(CONTENT)))
+
+
+@given(st.integers(0, len(CONTENT) - 1), st.binary(min_size=1, max_size=400))
+def test_an_overwrite_loses_what_it_touched(start: int, junk: bytes) -> None:
+    end = min(start + len(junk), len(CONTENT))
+    lost, damage = lost_and_counted(CONTENT[:start] + junk[: end - start] + CONTENT[end:])
+    assert lost <= touched(start, end)
+    assert damage >= bool(lost)
+
+
+@given(st.integers(0, len(CONTENT) - 1), st.integers(1, 400))
+def test_a_hole_of_nuls_loses_what_it_touched(start: int, size: int) -> None:
+    end = min(start + size, len(CONTENT))
+    lost, damage = lost_and_counted(CONTENT[:start] + bytes(end - start) + CONTENT[end:])
+    assert lost == touched(start, end)
+    assert damage > 0
+
+
+@given(st.integers(0, len(CONTENT)), st.integers(1, 400))
+def test_missing_bytes_lose_what_they_touched(start: int, size: int) -> None:
+    end = min(start + size, len(CONTENT))
+    lost, damage = lost_and_counted(CONTENT[:start] + CONTENT[end:])
+    assert lost <= touched(start, end)
+    assert damage > 0 or end == len(CONTENT) or not lost
+
+
+@given(st.sampled_from(STARTS), st.binary(min_size=1, max_size=400))
+def test_junk_between_records_loses_none(start: int, junk: bytes) -> None:
+    lost, damage = lost_and_counted(CONTENT[:start] + junk + CONTENT[start:])
+    assert lost == set()
+    assert damage > 0 or not junk.strip(b"\n")
+
+
+def test_a_hostile_line_takes_no_time_to_speak_of() -> None:
+    parsed = parse(b'00000000 {"' * 20_000 + b"\n" + LINES[0])
+    assert (len(parsed.payloads), parsed.bad_lines) == (1, 1)
+
+
+def test_reading_again_reads_what_is_new(workspace: Workspace) -> None:
+    reader = LedgerReader(workspace)
+    assert read_all(reader) == []
+    path = write_file(workspace, "w.jsonl", LINES[0] + LINES[1][:20])
+    assert read_all(reader) == WRITTEN[:1]
+    assert reader.damage.torn_tails == 1
+    path.write_bytes(b"".join(LINES[:3]))
+    assert read_all(reader) == WRITTEN[1:3]
+    assert reader.damage.torn_tails == 0
+    assert read_all(reader) == []
+    path.write_bytes(LINES[0])
+    assert read_all(reader) == WRITTEN[:1]
+    write_file(workspace, "v.jsonl", LINES[3])
+    path.unlink()
+    assert read_all(reader) == WRITTEN[3:4]
+
+
+def test_damage_is_told_and_stays_told(workspace: Workspace) -> None:
+    write_file(workspace, "w.jsonl", LINES[0] + b"rubbish\n" + bytes(7) + LINES[1] + b"torn")
+    state, reader = load_state(workspace)
+    for _ in range(2):
+        damage = reader.damage
+        assert (damage.bad_lines, damage.nul_bytes, damage.torn_tails, damage.unreadable) == (1, 7, 1, [])
+        state.refresh(reader)
+    assert state.missing == 0
+
+
+def test_what_is_no_journal_is_not_read(workspace: Workspace, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(LINES[0])
+    path = write_file(workspace, ".w.reserve", bytes(100))
+    (path.parent / "link.jsonl").symlink_to(secret)
+    os.mkfifo(path.parent / "pipe.jsonl")
+    (workspace.ledger / "note.txt").write_text("not a month")
+    reader = LedgerReader(workspace)
+    assert read_all(reader) == []
+    assert [text.partition(": ")[0] for text in reader.damage.unreadable] == [str(path.parent / "link.jsonl")]
+
+
+def test_a_file_that_vanishes_is_looked_for_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_file(workspace, "w.jsonl", LINES[0])
+    listed = journal_paths(workspace)
+    path.rename(path.with_name("segment-1.jsonl"))
+    listings = [listed, journal_paths(workspace)]
+    monkeypatch.setattr("detour.ledger.reading.journal_paths", lambda _workspace: listings.pop(0))
+    assert read_all(LedgerReader(workspace)) == WRITTEN[:1]
+
+
+def test_the_history_of_a_kind(workspace: Workspace) -> None:
+    with Journal.open(workspace, "w") as journal:
+        for done in range(3):
+            journal.append("progress", stage="pretrain-1", attempt=1, done=done)
+            journal.append("progress", stage="prepare-1", attempt=1, done=done)
+            journal.append("energy", stage="pretrain-1", attempt=1)
+    (path,) = journal_paths(workspace)
+    (Path(path).parent / "segment-1.jsonl").write_bytes(Path(path).read_bytes())
+    assert [r["data"]["done"] for r in records(workspace, {"progress"}, "pretrain-1")] == [0, 1, 2]
+    assert len(records(workspace, {"progress", "energy"})) == 9
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from detour.ledger.attempt import Attempt
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+journal = Journal.open(Workspace(Path(sys.argv[1])), "w" + sys.argv[2])
+for index in range(10**9):
+    journal.append("progress", stage="pretrain-1", attempt=1, index=index, text="x" * (index % 500))
+    if index == 20:
+        print("ready", flush=True)
+"""
+
+
+def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> None:
+    for turn in range(5):
+        commands = [[sys.executable, "-c", WRITER, str(workspace.root), f"{turn}.{index}"] for index in range(4)]
+        writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+        for writer in writers:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+        for writer in writers:
+            writer.communicate()
+    state, reader = load_state(workspace)
+    assert len(state.writers) == 20
+    assert all(writer.next > 20 and not writer.closed for writer in state.writers.values())
+    assert (reader.damage.bad_lines, reader.damage.nul_bytes, state.missing, state.foreign) == (0, 0, 0, 0)
