@@ -1,0 +1,172 @@
+"""From stages with prices to jobs: which stages share one sbatch, what they ask for, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from detour.accounting.price import Price
+from detour.errors import UserError
+from detour.plan.stage import Stage
+from detour.recipe.cluster import Cluster, Partition, Qos
+from detour.scheduler.requests import JobRequest, Resources, split_arrays
+from detour.scheduler.submission_script import gpu_option
+from detour.scheduler.tags import unit_of
+
+MARGIN = 1.25
+"""Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
+LEAST_WALL_S = 600
+UNPRICED_WALL_S = {
+    "prepare": 4 * 3600,
+    "pretrain": 20 * 3600,
+    "promote": 1800,
+    "export": 1800,
+    "evaluate": 4 * 3600,
+    "summarize": 600,
+}
+"""Asked for where nobody knows how long it takes."""
+SPARE_SEGMENTS = 1
+"""Beyond those that the estimate needs; Slurm cancels what is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asks for on the command line; None leaves it to the estimate and the profile."""
+
+    qos: str | None = None
+    account: str | None = None
+    wall_s: int | None = None
+    """Wall-time limit of a training's segment."""
+    segments: int | None = None
+    parallelism: int | None = None
+    """Evaluations at once."""
+
+
+def job_requests(
+    stages: Sequence[Stage],
+    prices: Mapping[str, Price],
+    cluster: Cluster,
+    wishes: Wishes,
+    done: Collection[str],
+    in_flight: Mapping[str, str],
+) -> list[JobRequest]:
+    """The jobs for the stages that are neither done nor in flight (stage id -> unit), in the plan's order.
+
+    All evaluations of one model are one array; every other stage is a job of its own.
+    """
+    units = dict(in_flight)
+    missing = [stage for stage in stages if stage.id not in done and stage.id not in in_flight]
+    requests = []
+    for group in _groups(missing):
+        tasks = _tasks(group, cluster)
+        unit = unit_of([stage.id for task in tasks for stage in task])
+        units |= {stage.id: unit for stage in group}
+        inputs = dict.fromkeys(input_id for stage in group for input_id in stage.inputs.values())
+        after = dict.fromkeys(units[input_id] for input_id in inputs if input_id not in done)
+        requests.append(_request(tasks, tuple(after), prices, cluster, wishes))
+    return split_arrays(requests, cluster.max_array_size)
+
+
+def _groups(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """Evaluations that read the same model together, the rest one by one; where the first of each group stands."""
+    groups: dict[str, list[Stage]] = {}
+    for stage in stages:
+        together = f"evaluate {stage.inputs['model']}" if stage.kind == "evaluate" else stage.id
+        groups.setdefault(together, []).append(stage)
+    return list(groups.values())
+
+
+def _tasks(group: Sequence[Stage], cluster: Cluster) -> list[list[Stage]]:
+    """What each array task runs: as many seeds of one task as the profile says that one job should carry."""
+    by_size: dict[str, list[Stage]] = {}
+    for stage in group:
+        by_size.setdefault(stage.settings["task"]["name"] if stage.kind == "evaluate" else stage.id, []).append(stage)
+    tasks = []
+    for alike in by_size.values():
+        size = _seeds_per_job(alike[0], cluster)
+        tasks += [alike[first : first + size] for first in range(0, len(alike), size)]
+    return tasks
+
+
+def _seeds_per_job(stage: Stage, cluster: Cluster) -> int:
+    if stage.kind != "evaluate":
+        return 1
+    task = stage.settings["task"]
+    fitting = [
+        row.seeds
+        for row in cluster.seeds_per_job
+        if row.max_length >= task["max_length"] and row.batch_sequences >= task["batch_sequences"]
+    ]
+    return max(fitting, default=1)
+
+
+def _request(
+    tasks: Sequence[Sequence[Stage]],
+    after: tuple[str, ...],
+    prices: Mapping[str, Price],
+    cluster: Cluster,
+    wishes: Wishes,
+) -> JobRequest:
+    first = tasks[0][0]
+    gpus = prices[first.id].gpus
+    partition = cluster.gpu_partition if gpus else cluster.cpu_partition
+    qos = _qos(cluster, gpus, wishes.qos)
+    limit_s = min((limit for limit in (qos.wall if qos else None, partition.wall) if limit), default=None)
+    needed_s = max(sum(_needed_s(stage, prices[stage.id]) for stage in task) for task in tasks)
+    wall_s, segments = needed_s, 1
+    if first.kind == "pretrain":
+        wall_s = min(filter(None, (needed_s, limit_s, wishes.wall_s)))
+        segments = wishes.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
+    elif limit_s is not None and needed_s > limit_s:
+        wall_s = limit_s
+    return JobRequest(
+        tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
+        resources=_resources(first, gpus, cluster, partition, qos, wishes),
+        wall_s=wall_s,
+        label=first.label if len(tasks) == 1 else f"{first.kind} x{sum(map(len, tasks))}",
+        segments=segments,
+        after=after,
+        parallelism=wishes.parallelism if len(tasks) > 1 else None,
+    )
+
+
+def _needed_s(stage: Stage, price: Price) -> int:
+    if price.wall_s is None:
+        return UNPRICED_WALL_S[stage.kind]
+    return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))
+
+
+def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
+    if wished is None or not gpus:
+        return cluster.default_qos("gpu" if gpus else "cpu")
+    found = next((qos for qos in cluster.qos if qos.name == wished), None)
+    if found is None:
+        names = ", ".join(qos.name for qos in cluster.qos)
+        raise UserError(f"--qos {wished}: {cluster.name} has no such QOS; it has {names or 'none in its profile'}")
+    return found
+
+
+def _resources(
+    stage: Stage, gpus: int, cluster: Cluster, partition: Partition, qos: Qos | None, wishes: Wishes
+) -> Resources:
+    per_node = cluster.gpu.per_node if cluster.gpu else 1
+    nodes = max(1, -(-gpus // per_node))
+    gpus_per_node = gpus // nodes
+    tasks_per_node = max(1, gpus_per_node) if stage.kind == "pretrain" else 1
+    account = wishes.account if wishes.account and gpus else cluster.full_account("gpu" if gpus else "cpu")
+    return Resources(
+        nodes=nodes,
+        tasks_per_node=tasks_per_node,
+        cpus_per_task=cluster.cores_per_gpu if gpus else cluster.cpu_only_cores,
+        gpus_per_node=gpus_per_node,
+        gpu_option=gpu_option(
+            cluster.gpu.selector, gpus_per_node, cluster.gpu.type if cluster.gpu.type_in_request else None
+        )
+        if cluster.gpu
+        else None,
+        account=account,
+        partition=partition.name,
+        qos=qos.name if qos and (cluster.qos_required or wishes.qos) else None,
+        constraint=partition.constraint,
+        options=(*cluster.header, *(cluster.gpu_header if gpus else ())),
+    )
