@@ -1,0 +1,54 @@
+"""What a phase is determined by, and whom it tells how it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from detour.pretraining.start import Start
+from detour.recipe.models import Optimizer, Phase, Seeds, Training
+
+
+class Attempt(Protocol):
+    """`detour.ledger.attempt.Attempt`, as far as training needs it."""
+
+    def event(self, kind: str, /, **data: Any) -> None: ...
+
+    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None: ...
+
+    @property
+    def stop_reason(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainJob:
+    """Everything a phase is determined by, and where it may write."""
+
+    start: Start
+    phase: Phase
+    optimizer: Optimizer
+    steps: int
+    warmup_steps: int
+    batch_sequences: int
+    sequence_length: int
+    seeds: Seeds
+    precision: Literal["auto", "fp32", "bf16"]
+    first_row: int
+    """Rows that earlier phases have used."""
+    corpus: Path
+    work_dir: Path
+    """Keeps the checkpoints between attempts."""
+    output_dir: Path
+    """Gets `checkpoint.pt` and `config.json`."""
+    training: Training
+    microbatch_sequences: int
+    name: str = "pretrain"
+
+    @property
+    def step_tokens(self) -> int:
+        return self.batch_sequences * self.sequence_length
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.step_tokens

@@ -1,0 +1,96 @@
+"""Decoupled AdamW, what it leaves alone, and its state by parameter name.
+
+State travels by name because the set of trained parameters changes from phase to phase: a layer that was frozen has
+no moments, and starts with fresh ones when it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import ModernBertForMaskedLM
+
+from detour.errors import PermanentFailure
+from detour.recipe.models import Freeze, Optimizer
+
+
+def freeze(model: ModernBertForMaskedLM, ranges: Iterable[Freeze]) -> None:
+    """Hold layers fixed: they get no gradient, no moments and no decay. Embeddings are tied to the output matrix.
+
+    Raises PermanentFailure when the model has no such layer, or when nothing is left to train.
+    """
+    layers = model.model.layers
+    for held in ranges:
+        if held.last >= len(layers):
+            raise PermanentFailure(
+                f"freeze: there is no layer {held.last}, the model has layers 0 to {len(layers) - 1}"
+            )
+        for layer in layers[held.first : held.last + 1]:
+            layer.requires_grad_(False)
+        if held.embeddings:
+            model.model.embeddings.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise PermanentFailure("freeze: every weight is frozen, nothing is left to train")
+
+
+def build_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+    """AdamW over the trained parameters, biases and norms (all one-dimensional) without decay.
+
+    Decoupled as in Composer's DecoupledAdamW: a step at rate lr shrinks a weight by weight_decay * lr / peak lr, while
+    torch multiplies weight_decay by lr. Dividing by the peak once gives the same, with torch's fused kernel.
+    """
+    trained = [parameter for _, parameter in _trained(model)]
+    groups = [
+        {
+            "params": [p for p in trained if p.ndim >= 2],
+            "weight_decay": settings.weight_decay / settings.lr,
+        },
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=settings.betas,
+        eps=settings.eps,
+        fused=True,
+    )
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """`state`: parameter name -> {step, exp_avg, exp_avg_sq}; `param_groups`: torch's, with parameters by name."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in _trained(model)}
+    return {
+        "state": {names[parameter]: dict(moments) for parameter, moments in optimizer.state.items()},
+        "param_groups": [
+            {**group, "params": [names[parameter] for parameter in group["params"]]} for group in optimizer.param_groups
+        ],
+    }
+
+
+def load_optimizer_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Take over the moments of all parameters that are trained here; the others' are dropped, absent ones start fresh.
+
+    Rates, betas and decay stay those of `optimizer`: they belong to the recipe, not to the past. (Composer restores
+    them with the state, and a schedule then multiplies a rate that was already lowered.)
+    """
+    names = {parameter: name for name, parameter in _trained(model)}
+    current = optimizer.state_dict()
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    moments = {
+        index: dict(state[names[parameter]]) for index, parameter in enumerate(parameters) if names[parameter] in state
+    }
+    optimizer.load_state_dict({"state": moments, "param_groups": current["param_groups"]})
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)

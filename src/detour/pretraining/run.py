@@ -1,0 +1,206 @@
+"""What happens around each step: rate, random numbers, clipping, figures, validation, checkpoints, stops."""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import ModernBertForMaskedLM
+
+from detour.checkpoints.store import Checkpoint, CheckpointStore
+from detour.corpus.layout import Index
+from detour.corpus.packing import PackedRows
+from detour.errors import PermanentFailure
+from detour.pretraining.batches import Batch
+from detour.pretraining.composer_seam import Loop
+from detour.pretraining.job import Attempt, PretrainJob
+from detour.pretraining.loss import CrossEntropy, language_model_loss
+from detour.pretraining.objectives import Objective, Vocabulary
+from detour.pretraining.optimizer import set_lr
+from detour.pretraining.ranks import Ranks
+from detour.pretraining.schedules import lr_factor
+from detour.pretraining.state import write_state
+from detour.pretraining.validation import validation_sums
+
+NON_FINITE_IN_A_ROW = 3
+"""A single step without a finite gradient is left out; that many one after the other end the phase."""
+STEP_SEED_STRIDE = 1_000_003
+"""Keeps the random numbers of different seeds apart; any large prime does."""
+
+
+def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
+    """Raises PermanentFailure when bf16 is asked for on a device that has none."""
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if precision == "bf16" and not has_bf16:
+        raise PermanentFailure("training.precision: this device has no bf16: write `auto` or `fp32`")
+    return has_bf16 and precision != "fp32"
+
+
+class LossOf(nn.Module):
+    """Batch -> mean loss, as a module so that DDP can wrap it."""
+
+    def __init__(self, model: ModernBertForMaskedLM, objective: Objective, cross_entropy: CrossEntropy) -> None:
+        super().__init__()
+        self.model = model
+        self.causal, self.cross_entropy = objective.causal, cross_entropy
+
+    def forward(self, batch: Batch) -> Tensor:
+        return language_model_loss(self.model, batch, causal=self.causal, cross_entropy=self.cross_entropy)
+
+
+class Run:
+    """What happens around the steps of one attempt, the same on all ranks: the `Hooks` of Composer's seam."""
+
+    def __init__(
+        self,
+        job: PretrainJob,
+        attempt: Attempt,
+        ranks: Ranks,
+        store: CheckpointStore,
+        index: Index,
+        model: ModernBertForMaskedLM,
+        optimizer: torch.optim.Optimizer,
+        newest: Checkpoint | None,
+    ) -> None:
+        self.job, self.attempt, self.ranks, self.store = job, attempt, ranks, store
+        self.model, self.optimizer = model, optimizer
+        self.bf16 = use_bf16(job.precision, ranks.device)
+        self.validation_rows = PackedRows(job.corpus, "validation", job.sequence_length, job.seeds.shuffle)
+        self.vocabulary = Vocabulary.of(index)
+        figures = dict(newest.figures) if newest else {}
+        self.first_step = self.steps_done = newest.step if newest else 0
+        self.saved: Checkpoint | None = None
+        self.stop_reason: str | None = None
+        self.train_s: float = figures.get("train_s", 0.0)
+        self.validation_start: float | None = figures.get("validation_loss_start")
+        self.validation: float | None = None
+        self.lr, self.gradient_norm = 0.0, 0.0
+        self.non_finite = 0
+        self.clock_s = 0.0
+
+    def loop(self) -> Loop:
+        job = self.job
+        return Loop(
+            first_step=self.first_step,
+            steps=job.steps,
+            rows_per_step=job.batch_sequences,
+            tokens_per_step=job.step_tokens,
+            microbatch_rows=min(job.microbatch_sequences, job.batch_sequences // self.ranks.world_size),
+            bf16=self.bf16,
+            seed=job.seeds.training,
+            loggers=job.training.loggers if self.ranks.is_main else (),
+            log_folder=job.work_dir / "logs",
+            run_name=job.name,
+        )
+
+    def start(self) -> None:
+        if self.validation_start is None:
+            self.validation_start = self.validation = self._validate()
+            self._progress(validation_loss=self.validation)
+        self.clock_s = time.perf_counter()
+
+    # The hooks, in the order in which they are called.
+
+    def before_step(self, step: int) -> None:
+        job = self.job
+        self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
+        set_lr(self.optimizer, self.lr)
+        position = job.seeds.training * STEP_SEED_STRIDE + step
+        torch.manual_seed(position * self.ranks.world_size + self.ranks.rank)
+
+    def after_backward(self) -> None:
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.job.optimizer.gradient_clip))
+        self.gradient_norm = norm
+        if isfinite(norm):
+            self.non_finite = 0
+            return
+        self.non_finite += 1
+        self.attempt.event("gradient.skipped", step=self.steps_done, in_a_row=self.non_finite)
+        if self.non_finite >= NON_FINITE_IN_A_ROW:
+            raise PermanentFailure(
+                f"the gradient was not finite in {self.non_finite} steps in a row, up to step {self.steps_done:,}: "
+                "a lower `optimizer.lr` or cleaner data are needed"
+            )
+        for parameter in parameters:
+            parameter.grad = None  # the optimizer leaves such a parameter and its moments as they are
+
+    def after_step(self, steps_done: int, loss: float) -> dict[str, float]:
+        now_s = time.perf_counter()
+        step_s, self.steps_done = now_s - self.clock_s, steps_done
+        self.train_s += step_s
+        figures = {
+            "loss": loss,
+            "lr": self.lr,
+            "gradient_norm": self.gradient_norm,
+            "tokens_per_s": self.job.step_tokens / step_s,
+        }
+        self._progress(**figures)
+        reason = self.attempt.stop_reason
+        if self.ranks.any(reason is not None):
+            self.stop_reason = self.ranks.from_main(reason) or "stop asked for on another rank"
+        figures |= self._validate_and_save(loss)
+        self.clock_s = time.perf_counter()
+        return figures
+
+    @property
+    def stopping(self) -> bool:
+        return self.stop_reason is not None
+
+    def _validate_and_save(self, loss: float) -> dict[str, float]:
+        """Validation first: the last checkpoint holds the last figures, so that a finished phase needs nothing more."""
+        training, steps_done = self.job.training, self.steps_done
+        done = steps_done == self.job.steps
+        if done:
+            self.stop_reason = None
+        due = training.validate_every is not None and steps_done % training.validate_every == 0
+        measured: dict[str, float] = {}
+        if done or (due and not self.stopping):
+            self.validation = self._validate()
+            measured = {"validation_loss": self.validation}
+            self._progress(loss=loss, **measured)
+        if done or self.stopping or steps_done % training.checkpoint_every == 0:
+            self._save(loss)
+        return measured
+
+    def _validate(self) -> float:
+        rows = self.validation_rows
+        total, tokens = validation_sums(
+            self.model,
+            rows,
+            Objective.of(self.job.phase),
+            self.vocabulary,
+            range(self.ranks.rank, len(rows), self.ranks.world_size),
+            autocast=torch.bfloat16 if self.bf16 else None,
+        )
+        total, tokens_of_all = self.ranks.sum([total, float(tokens)])
+        return total / tokens_of_all
+
+    def _save(self, loss: float) -> None:
+        """Rank 0 writes; the others wait, so that none of them stands in a reduction that times out."""
+        if self.ranks.is_main:
+            tokens = self.steps_done * self.job.step_tokens
+            figures = {
+                "loss": loss,
+                "lr": self.lr,
+                "validation_loss": self.validation,
+                "validation_loss_start": self.validation_start,
+                "train_s": self.train_s,
+                "threads": torch.get_num_threads(),
+                "world_size": self.ranks.world_size,
+            }
+            self.saved = self.store.save(
+                self.steps_done,
+                tokens,
+                lambda path: write_state(path, self.model, self.optimizer, self.steps_done, tokens),
+                figures,
+            )
+            self.store.prune(self.job.training.checkpoints_kept)
+            self.attempt.event("checkpoint.saved", step=self.steps_done, tokens=tokens)
+        self.saved = self.ranks.from_main(self.saved)
+
+    def _progress(self, **figures: float | None) -> None:
+        self.attempt.progress(self.steps_done * self.job.step_tokens, self.job.tokens, "tokens", **figures)

@@ -1,0 +1,94 @@
+"""The weights that a phase starts from: published ones, random ones, or those that the phase before left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, ModernBertConfig, ModernBertForMaskedLM
+
+from detour.checkpoints.promoted import MODEL, read_optimizer
+from detour.corpus.layout import Index
+from detour.errors import PermanentFailure
+from detour.recipe.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a phase begins. `parent` is the output of a promotion and replaces `model`."""
+
+    model: Model | None
+    parent: Path | None = None
+    with_optimizer: bool = False
+
+    def optimizer_state(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Moments by parameter name, empty where a phase starts with fresh ones.
+
+        Raises PermanentFailure when the recipe carries an optimizer over and the parent has none.
+        """
+        if self.parent is None or not self.with_optimizer:
+            return {}
+        saved = read_optimizer(self.parent)
+        if saved is None:
+            raise PermanentFailure(
+                f"{self.parent}: holds no optimizer state; set `carry: weights`, or promote its parent phase again"
+            )
+        state: Mapping[str, Mapping[str, Tensor]] = saved["state"]
+        return state
+
+
+def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
+    """In full precision, on the CPU. Raises PermanentFailure, saying what to do, when it cannot be had or does not fit.
+
+    The global random state is left as it was found.
+    """
+    if start.parent is not None:
+        model = ModernBertForMaskedLM.from_pretrained(start.parent / MODEL, dtype=torch.float32)
+    elif start.model is None:
+        raise PermanentFailure("a phase without a parent needs a model to start from")
+    elif start.model.config is not None:
+        model = _random_model(start.model.config, corpus, seed)
+    else:
+        model = _published_model(start.model)
+    if model.config.vocab_size < corpus.vocabulary:
+        raise PermanentFailure(
+            f"the model knows {model.config.vocab_size:,} tokens, the corpus was made with {corpus.vocabulary:,}: "
+            "use the model's own tokenizer, or set `model.config.vocab_size`"
+        )
+    return model
+
+
+def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> ModernBertForMaskedLM:
+    """Vocabulary and special tokens are the corpus's unless the recipe sets them."""
+    special = corpus.special_tokens
+    derived = {
+        "vocab_size": corpus.vocabulary,
+        "max_position_embeddings": corpus.sequence_length,
+        "pad_token_id": special.pad,
+        "cls_token_id": special.cls,
+        "bos_token_id": special.cls,
+        "sep_token_id": special.sep,
+        "eos_token_id": special.sep,
+    }
+    config = ModernBertConfig(**(derived | dict(settings)))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ModernBertForMaskedLM._from_config(config, dtype=torch.float32)
+
+
+def _published_model(source: Model) -> ModernBertForMaskedLM:
+    name = str(source.pretrained)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=source.revision)
+        if config.model_type != "modernbert":
+            raise PermanentFailure(f"model {name}: is a {config.model_type}, only ModernBERT models can be trained")
+        return ModernBertForMaskedLM.from_pretrained(name, revision=source.revision, dtype=torch.float32)
+    except OSError as error:
+        raise PermanentFailure(
+            f"model {name}: cannot be loaded ({str(error).splitlines()[0]}); compute nodes are often offline: "
+            f"download it first where there is a network (`hf download {name}`), or give a local folder"
+        ) from error

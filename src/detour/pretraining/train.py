@@ -1,0 +1,136 @@
+"""One phase of pretraining, from its start or from wherever it was interrupted, to its last planned step.
+
+`train` composes: rows, objective, model, optimizer and checkpoints come from their modules, Composer drives the steps
+behind its seam, and `Run` says what happens around each of them. An interrupted run ends with the same weights as an
+undisturbed one, bit for bit on the CPU with the same number of threads, which is restored with the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import torch
+from transformers import ModernBertForMaskedLM
+
+from detour.checkpoints.promotion import CHECKPOINT
+from detour.checkpoints.store import Checkpoint, CheckpointStore
+from detour.checkpoints.trainer_state import problem
+from detour.corpus.layout import Index, read_index
+from detour.corpus.packing import PackedRows
+from detour.errors import Interrupted, PermanentFailure
+from detour.pretraining.attention import choose_backend
+from detour.pretraining.batches import Sharing, StepExamples
+from detour.pretraining.composer_seam import run_steps
+from detour.pretraining.job import Attempt, PretrainJob
+from detour.pretraining.objectives import Objective, Vocabulary
+from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
+from detour.pretraining.ranks import Ranks, open_ranks
+from detour.pretraining.run import LossOf, Run
+from detour.pretraining.start import load_model
+from detour.pretraining.state import restore_state
+
+CONFIG = "config.json"
+
+
+def train(job: PretrainJob, attempt: Attempt) -> dict[str, Any]:
+    """Run the phase, or what is left of it, and return its figures; a phase that is complete returns at once.
+
+    Called on every rank; all return or raise the same. Raises Interrupted, once all is saved, when a stop was asked
+    for; PermanentFailure when going on cannot help.
+    """
+    with open_ranks() as ranks:
+        _check(job, ranks)
+        store = CheckpointStore(job.work_dir / "checkpoints")
+        newest = ranks.from_main(_newest(store, attempt) if ranks.is_main else None)
+        if newest is None or newest.step < job.steps:
+            newest = _train_on(job, attempt, ranks, store, newest)
+        if ranks.is_main:
+            _write_output(job, newest)
+        ranks.wait()
+        return _result(job, newest)
+
+
+def _check(job: PretrainJob, ranks: Ranks) -> None:
+    if job.batch_sequences % ranks.world_size:
+        raise PermanentFailure(
+            f"batch.sequences: {job.batch_sequences} rows cannot be shared equally by {ranks.world_size} processes"
+        )
+
+
+def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
+    newest, skipped = store.newest_good(problem)
+    for damaged in skipped:
+        attempt.event("checkpoint.skipped", path=str(damaged.path), step=damaged.step, reason=damaged.reason)
+    if newest is not None:
+        attempt.event("checkpoint.resumed", step=newest.step, tokens=newest.tokens)
+    return newest
+
+
+def _train_on(
+    job: PretrainJob, attempt: Attempt, ranks: Ranks, store: CheckpointStore, newest: Checkpoint | None
+) -> Checkpoint:
+    if newest is not None and ranks.device.type == "cpu":
+        torch.set_num_threads(newest.figures["threads"])
+    index = read_index(job.corpus)
+    model, optimizer = _model_and_optimizer(job, ranks, index, newest)
+    if ranks.is_main:
+        model.config.save_pretrained(job.work_dir)
+    run = Run(job, attempt, ranks, store, index, model, optimizer, newest)
+    run.start()
+    objective, vocabulary = Objective.of(job.phase), Vocabulary.of(index)
+    examples = StepExamples(
+        PackedRows(job.corpus, "train", job.sequence_length, job.seeds.shuffle),
+        objective,
+        vocabulary,
+        job.seeds.training,
+        Sharing(job.first_row, job.batch_sequences, ranks.rank, ranks.world_size),
+        range(run.first_step, job.steps),
+    )
+    run_steps(LossOf(model, objective, job.training.cross_entropy), optimizer, examples, run.loop(), run)
+    if run.stop_reason is not None:
+        raise Interrupted(f"{run.stop_reason}: saved at step {run.steps_done:,} of {job.steps:,}")
+    assert run.saved is not None
+    return run.saved
+
+
+def _model_and_optimizer(
+    job: PretrainJob, ranks: Ranks, index: Index, newest: Checkpoint | None
+) -> tuple[ModernBertForMaskedLM, torch.optim.AdamW]:
+    """On the device, as they were at the checkpoint, or as the phase begins."""
+    model = load_model(job.start, index, job.seeds.training)
+    model.set_attn_implementation(choose_backend(job.training.attention, ranks.device))
+    freeze(model, job.phase.freeze)
+    model.to(ranks.device).train()
+    optimizer = build_optimizer(model, job.optimizer)
+    if newest is not None:
+        restore_state(newest.path, model, optimizer)
+    else:
+        load_optimizer_state(model, optimizer, job.start.optimizer_state())
+    if job.training.compile:
+        model.model.compile()
+    return model, optimizer
+
+
+def _write_output(job: PretrainJob, final: Checkpoint) -> None:
+    """The final state, without copying where the file system can link, and the model's config."""
+    target = job.output_dir / CHECKPOINT
+    target.unlink(missing_ok=True)
+    try:
+        os.link(final.path, target)
+    except OSError:
+        shutil.copyfile(final.path, target)
+    shutil.copyfile(job.work_dir / CONFIG, job.output_dir / CONFIG)
+
+
+def _result(job: PretrainJob, final: Checkpoint) -> dict[str, Any]:
+    figures = final.figures
+    return {
+        "steps": final.step,
+        "tokens": final.tokens,
+        "final_loss": figures["loss"],
+        "validation_loss": figures["validation_loss"],
+        "validation_loss_start": figures["validation_loss_start"],
+        "tokens_per_s": job.tokens / figures["train_s"],
+    }

@@ -1,0 +1,82 @@
+"""The validation loss: of one set of weights under one objective always the same number, up to rounding.
+
+Training and promotion share it. What is masked depends on the row alone, never on the recipe's seeds, so that losses
+of different runs on the same corpus can be compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import ModernBertForMaskedLM
+
+from detour.corpus.layout import read_index
+from detour.corpus.packing import PackedRows
+from detour.pretraining.attention import choose_backend
+from detour.pretraining.batches import FiniteRows, collate
+from detour.pretraining.loss import language_model_loss
+from detour.pretraining.objectives import Objective, Vocabulary, make_example
+
+MASKING_SEED = 20_000
+"""Keeps the masks of validation rows apart from those of training rows with the same number."""
+
+
+def validation_loss(
+    model: ModernBertForMaskedLM,
+    rows: FiniteRows,
+    objective: Objective,
+    vocabulary: Vocabulary,
+    *,
+    rows_at_once: int = 1,
+    autocast: torch.dtype | None = None,
+) -> float:
+    """Mean over all predicted tokens of `rows`, in nats; NaN when they hold none."""
+    total, tokens = validation_sums(
+        model, rows, objective, vocabulary, range(len(rows)), rows_at_once=rows_at_once, autocast=autocast
+    )
+    return total / tokens if tokens else float("nan")
+
+
+def validation_sums(
+    model: ModernBertForMaskedLM,
+    rows: FiniteRows,
+    objective: Objective,
+    vocabulary: Vocabulary,
+    chosen: range,
+    *,
+    rows_at_once: int = 1,
+    autocast: torch.dtype | None = None,
+) -> tuple[float, int]:
+    """(sum of the losses, predicted tokens) over the rows `chosen`: a rank's share, to be added up over ranks."""
+    total, tokens = 0.0, 0
+    was_training, device = model.training, model.device
+    model.eval()
+    try:
+        for start in range(0, len(chosen), rows_at_once):
+            numbers = chosen[start : start + rows_at_once]
+            examples = [make_example(rows.row(i), objective, vocabulary, (MASKING_SEED, i)) for i in numbers]
+            batch = collate(examples)
+            count = len(batch["labels"])
+            for key, tensor in batch.items():
+                batch[key] = tensor.to(device)  # type: ignore[literal-required, attr-defined]
+            with torch.no_grad(), torch.autocast(device.type, autocast, enabled=autocast is not None):
+                loss = language_model_loss(model, batch, causal=objective.causal, cross_entropy="full")
+            total, tokens = total + float(loss) * count, tokens + count
+    finally:
+        model.train(was_training)
+    return total, tokens
+
+
+def corpus_validation_loss(
+    model: ModernBertForMaskedLM, corpus: Path, sequence_length: int, objective: Objective, **options: Any
+) -> float:
+    """On the validation split of a prepared corpus, on the model's device, with the backend that suits it."""
+    rows = PackedRows(corpus, "validation", sequence_length, shuffle_seed=0)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(choose_backend("auto", model.device))
+    try:
+        return validation_loss(model, rows, objective, Vocabulary.of(read_index(corpus)), **options)
+    finally:
+        model.set_attn_implementation(before)

@@ -1,0 +1,144 @@
+"""A corpus of random documents with something to learn in it, and phases of milliseconds on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detour.corpus.layout import (
+    DOCUMENTS,
+    SPLITS,
+    TOKENS,
+    Index,
+    SourceIndex,
+    SpecialTokens,
+    source_folder,
+    write_index,
+)
+from detour.pretraining.job import PretrainJob
+from detour.pretraining.start import Start
+from detour.recipe.models import Freeze, Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
+
+VOCABULARY = 64
+CLS, SEP = 1, 2
+ROW_TOKENS = 64
+BATCH_ROWS = 16
+CONFIG = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "local_attention": 16,
+    "global_attn_every_n_layers": 3,
+}
+
+
+def write_corpus(folder: Path, documents: int = 400, seed: int = 0) -> Path:
+    """Every document counts upwards from a random token by a random stride."""
+    generator = np.random.default_rng(seed)
+    counts = {}
+    for split in SPLITS:
+        texts = [_document(generator) for _ in range(documents if split == "train" else 40)]
+        place = source_folder(folder, split, "counting")
+        place.mkdir(parents=True)
+        np.concatenate(texts).astype(np.uint16).tofile(place / TOKENS)
+        np.save(place / DOCUMENTS, np.cumsum([0, *map(len, texts)]))
+        counts[split] = (sum(map(len, texts)), len(texts))
+    source = SourceIndex(
+        weight=1.0,
+        train_tokens=counts["train"][0],
+        train_documents=counts["train"][1],
+        validation_tokens=counts["validation"][0],
+        validation_documents=counts["validation"][1],
+        blank_documents=0,
+        excluded_documents=0,
+        sha256={},
+    )
+    special = SpecialTokens(pad=0, cls=CLS, sep=SEP, mask=3)
+    index = Index(
+        dtype="uint16",
+        vocabulary=VOCABULARY,
+        special_tokens=special,
+        sequence_length=ROW_TOKENS,
+        shuffle_seed=42,
+        sources={"counting": source},
+    )
+    write_index(folder, index)
+    return folder
+
+
+def _document(generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
+    length, first, stride = generator.integers(3, 50), generator.integers(60), generator.integers(1, 4)
+    return np.concatenate([[CLS], 4 + (first + stride * np.arange(length)) % 60, [SEP]])
+
+
+CLM = Phase(
+    name="clm", objective="causal", tokens=1, schedule=WarmupConstant(kind="warmup_constant"), carry="weights+optimizer"
+)
+MLM = Phase(
+    name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt")
+)
+
+
+def job(folder: Path, corpus: Path, phase: Phase = CLM, **changes: Any) -> PretrainJob:
+    """A phase of 12 steps whose folders lie in `folder`; `config` changes the model's, `training` its runtime."""
+    config = CONFIG | changes.pop("config", {})
+    training = {"checkpoint_every": 3, "attention": "auto"} | changes.pop("training", {})
+    settings: dict[str, Any] = {
+        "start": Start(Model(config=config)),
+        "phase": phase,
+        "optimizer": Optimizer(lr=3e-3, weight_decay=1e-5),
+        "steps": 12,
+        "warmup_steps": 4 if phase.objective == "causal" else 0,
+        "batch_sequences": BATCH_ROWS,
+        "sequence_length": ROW_TOKENS,
+        "seeds": Seeds(),
+        "precision": "auto",
+        "first_row": 0,
+        "corpus": corpus,
+        "work_dir": folder / "work",
+        "output_dir": folder / "output",
+        "training": Training(**training),
+        "microbatch_sequences": BATCH_ROWS,
+        "name": phase.name,
+    }
+    made = PretrainJob(**(settings | changes))
+    made.work_dir.mkdir(parents=True, exist_ok=True)
+    made.output_dir.mkdir(exist_ok=True)
+    return made
+
+
+def frozen(phase: Phase, *ranges: tuple[int, int], embeddings: bool = False) -> Phase:
+    held = tuple(Freeze(first=first, last=last, embeddings=embeddings) for first, last in ranges)
+    return phase.model_copy(update={"freeze": held})
+
+
+@dataclass
+class Recorder:
+    """An attempt that keeps what it is told, and asks for a stop once the phase has come to `stop_at` tokens."""
+
+    stop_at: int | None = None
+    events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    figures: list[dict[str, float | None]] = field(default_factory=list)
+    stop_reason: str | None = None
+
+    def event(self, kind: str, /, **data: Any) -> None:
+        self.events.append((kind, data))
+
+    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
+        assert unit == "tokens"
+        assert 0 <= done <= total
+        self.figures.append({"tokens": done, **figures})
+        if self.stop_at is not None and done >= self.stop_at:
+            self.stop_reason = "signal SIGTERM"
+
+    def steps(self, key: str) -> list[float]:
+        """The figure at every step that was made."""
+        return [value for entry in self.figures if "lr" in entry and (value := entry[key]) is not None]
+
+    def told(self, kind: str) -> list[Mapping[str, Any]]:
+        return [data for name, data in self.events if name == kind]
