@@ -47,8 +47,8 @@ def test_what_starts_every_command_imports_nothing_heavy(module: str) -> None:
 
 
 def test_one_module_speaks_to_slurm() -> None:
-    """Each client's name is a string of its own nowhere else, and so no other module can be running it."""
-    literal = re.compile(rf"""["']({"|".join(CLIENTS)})["' ]""")
+    """A client's name begins a command, be it a list or our `ask(...)`, nowhere else."""
+    command = re.compile(rf"""(\[|\bask\(|\b_text\()\s*["']({"|".join(CLIENTS)})["']""")
     sources = [path for name in ("src", "jobs", "launch") for path in (REPOSITORY / name).rglob("*.py")]
-    speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources if literal.search(path.read_text())}
+    speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources if command.search(path.read_text())}
     assert speakers == {"src/detour/scheduler/commands.py"}
