@@ -6,15 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from detour.checkpoints.promoted import write_promoted
+from detour.checkpoints.manifest import write_manifest
+from detour.checkpoints.promoted import read_optimizer, read_promotion, write_promoted
+from detour.corpus.layout import read_index
+from detour.corpus.packing import PackedRows
+from detour.errors import PermanentFailure
 from detour.ledger.attempt import Attempt
 from detour.plan.stage import Stage
+from detour.pretraining.batches import collate
+from detour.pretraining.loss import language_model_loss
+from detour.pretraining.objectives import Objective, Vocabulary, make_example
+from detour.pretraining.start import Start, load_model
+from detour.recipe.models import Model
 from jobs.context import StageContext
 from jobs.export import longest_documents
 from jobs.export import run as run_export
-from tests.checkpoints.tiny import tiny_model
+from jobs.promote import run as run_promote
+from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, tiny_model, trainer_state
 from tests.support.corpora import make_corpus
 
 VOCABULARY = 1024
@@ -22,13 +33,90 @@ VOCABULARY = 1024
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus"), vocabulary=VOCABULARY)
+    folder = make_corpus(tmp_path_factory.mktemp("corpus"), vocabulary=VOCABULARY)
+    write_manifest(folder, {})
+    return folder
+
+
+MODEL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "local_attention": 16,
+}
+OBJECTIVES = {"causal": Objective("causal"), "masked": Objective("masked", 0.3)}
 
 
 def context(stage: Stage, inputs: dict[str, Path], tmp_path: Path) -> StageContext:
     for name in ("work", "output"):
         (tmp_path / name).mkdir(parents=True)
     return StageContext(stage, inputs, tmp_path / "work", tmp_path / "output", Attempt(stage=stage.id))
+
+
+def pretrained(folder: Path, corpus: Path, objective: Objective, start: Start) -> Path:
+    """What a pretrain stage of 4 steps of 512 tokens leaves, at a rate high enough to learn something."""
+    index = read_index(corpus)
+    rows, vocabulary = PackedRows(corpus, "train", 128, 42), Vocabulary.of(index)
+    model = load_model(start, index, seed=17)
+    model.set_attn_implementation("sdpa")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(STEPS):
+        examples = [make_example(rows.row(i), objective, vocabulary, (17, i)) for i in range(4 * step, 4 * step + 4)]
+        loss = language_model_loss(model, collate(examples), causal=objective.causal)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    pretrain_output(folder, model, trainer_state(model, optimizer))
+    write_manifest(folder, {})
+    return folder
+
+
+def promote_stage(objective: Objective, parent: bool, drop: float = 0.0) -> Stage:
+    settings = {
+        "gate": {"validation_loss_drop": drop},
+        "phase": {"objective": objective.kind, "masking_rate": objective.masking_rate, "tokens": 500},
+        "steps": STEPS,
+        "tokens": TOKENS,
+        "sequence_length": 128,
+        "seeds": {"training": 17, "shuffle": 42},
+    }
+    inputs = {"checkpoint": "pretrain-1", "corpus": "prepare-1"} | ({"parent": "promote-1"} if parent else {})
+    return Stage("promote", "promote", settings, inputs, {"model": {"config": MODEL}})
+
+
+def promoted(
+    corpus: Path, folder: Path, objective: Objective, parent: Path | None = None, drop: float = 0.0
+) -> StageContext:
+    start = Start(None if parent else Model(config=MODEL), parent)
+    inputs = {"checkpoint": pretrained(folder / "pretrain", corpus, objective, start), "corpus": corpus}
+    stage = promote_stage(objective, parent is not None, drop)
+    prepared = context(stage, inputs | ({"parent": parent} if parent else {}), folder)
+    run_promote(prepared)
+    write_manifest(prepared.output_dir, {})
+    return prepared
+
+
+def test_two_phases_are_promoted_one_upon_the_other(corpus: Path, tmp_path: Path) -> None:
+    first = promoted(corpus, tmp_path / "clm", OBJECTIVES["causal"])
+    second = promoted(corpus, tmp_path / "mlm", OBJECTIVES["masked"], parent=first.output_dir)
+
+    promotion = read_promotion(second.output_dir)
+    assert [phase["objective"] for phase in promotion["phases"]] == ["causal", "masked"]
+    assert all(phase["validation_loss"] < phase["parent_validation_loss"] for phase in promotion["phases"])
+    assert promotion["start"] == {"config": MODEL}
+    assert promotion["inputs"]["parent"] == {
+        "stage": "promote-1",
+        "sha256": json.loads((first.output_dir / "manifest.json").read_text())["sha256"],
+    }
+    assert promotion["stage"]["key"] == second.stage.key
+    assert {"code", "packages", "machine", "python"} <= set(promotion)
+    assert read_optimizer(second.output_dir) is not None
+
+
+def test_a_gate_that_is_not_reached_says_by_how_much(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PermanentFailure, match=r"not promoted: validation loss .* more than 5 is asked"):
+        promoted(corpus, tmp_path, OBJECTIVES["causal"], drop=5.0)
 
 
 def test_real_documents_are_compared(corpus: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from detour.checkpoints.trainer_state import UnusableState, problem, read_trainer_state
-from tests.checkpoints.tiny import STEPS, TOKENS, composer_state, tiny_model, trained
+from tests.checkpoints.tiny import STEPS, TOKENS, tiny_model, trained, trainer_state
 
 
 @pytest.fixture
 def state() -> dict[str, Any]:
     model = tiny_model()
-    return composer_state(model, trained(model))
+    return trainer_state(model, trained(model))
 
 
 def saved(tmp_path: Path, content: Any) -> Path:
@@ -39,12 +39,12 @@ def test_a_good_state_has_no_problem(tmp_path: Path, state: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, state: dict[str, Any], value: float) -> None:
-    state["state"]["model"]["encoder.model.layers.2.mlp.Wo.weight"][3, 5] = value
+    state["state"]["model"]["model.layers.2.mlp.Wo.weight"][3, 5] = value
     assert problem(saved(tmp_path, state)) == "NaN or infinity in model.layers.2.mlp.Wo.weight"
 
 
 def test_a_moment_that_is_not_finite_is_named(tmp_path: Path, state: dict[str, Any]) -> None:
-    moments = state["state"]["optimizers"]["DecoupledAdamW"]["state"]["encoder.head.dense.weight"]
+    moments = state["state"]["optimizers"]["AdamW"]["state"]["head.dense.weight"]
     moments["exp_avg_sq"][0, 0] = float("nan")
     assert problem(saved(tmp_path, state)) == "NaN or infinity in optimizer exp_avg_sq of head.dense.weight"
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.torch_version import TorchVersion
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 STEPS, TOKENS = 4, 512
-PREFIX = "encoder."
 
 
 def tiny_model(seed: int = 0, vocabulary: int = 97) -> ModernBertForMaskedLM:
@@ -45,34 +41,30 @@ def trained(model: ModernBertForMaskedLM, steps: int = STEPS) -> torch.optim.Opt
     return optimizer
 
 
-def composer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Laid out as Composer 0.32.1 does, with every kind of value that its checkpoints hold."""
-    names = {id(parameter): PREFIX + name for name, parameter in model.named_parameters()}
+def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What training writes into a checkpoint, parameters by name."""
+    names = [name for name, _ in model.named_parameters()]
     saved = optimizer.state_dict()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    groups = [
-        {**group, "params": [names[id(parameters[index])] for index in group["params"]]}
-        for group in saved["param_groups"]
-    ]
     return {
         "state": {
-            "model": {PREFIX + name: tensor for name, tensor in model.state_dict().items()},
+            "model": model.state_dict(),
             "optimizers": {
-                "DecoupledAdamW": {
-                    "state": {names[id(parameters[index])]: moments for index, moments in saved["state"].items()},
-                    "param_groups": groups,
+                "AdamW": {
+                    "state": {names[index]: moments for index, moments in saved["state"].items()},
+                    "param_groups": [
+                        {**group, "params": [names[index] for index in group["params"]]}
+                        for group in saved["param_groups"]
+                    ],
                 }
             },
-            "timestamp": {"Timestamp": {"batch": STEPS, "token": TOKENS, "total_wct": datetime.timedelta(seconds=1.5)}},
-            "metadata": {"torch_version": TorchVersion(torch.__version__)},
-        },
-        "rng": [{"numpy": np.random.RandomState(0).get_state(), "torch": torch.get_rng_state()}],
+            "timestamp": {"Timestamp": {"batch": STEPS, "token": TOKENS}},
+        }
     }
 
 
 def pretrain_output(folder: Path, model: ModernBertForMaskedLM, state: dict[str, Any] | None = None) -> Path:
     """What a pretrain stage leaves: checkpoint.pt and config.json."""
     folder.mkdir(parents=True)
-    torch.save(state or composer_state(model, trained(model)), folder / "checkpoint.pt")
+    torch.save(state or trainer_state(model, trained(model)), folder / "checkpoint.pt")
     model.config.save_pretrained(folder)
     return folder

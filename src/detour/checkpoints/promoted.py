@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
+from detour.files import write_atomic
+
 MODEL = "model"
 OPTIMIZER = "optimizer.safetensors"
 PROMOTION = "promotion.json"
@@ -47,6 +49,10 @@ def read_optimizer(folder: Path) -> dict[str, Any] | None:
             state.setdefault(parameter, {})[moment] = file.get_tensor(name)
         groups = json.loads(file.metadata()["param_groups"])
     return {"state": state, "param_groups": [_with_tuples(group) for group in groups]}
+
+
+def write_promotion(folder: Path, record: Mapping[str, Any]) -> None:
+    write_atomic(folder / PROMOTION, json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def read_promotion(folder: Path) -> dict[str, Any]:

@@ -7,19 +7,17 @@ is finite and below that of the weights its phase started from, by more than the
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, ModernBertForMaskedLM
 
-from detour.checkpoints.promoted import PROMOTION, write_promoted
+from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.trainer_state import TrainerState, UnusableState, first_not_finite, read_trainer_state
 from detour.errors import PermanentFailure
-from detour.files import write_atomic
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the trainer's state in the output of a pretrain stage; the model's config.json lies beside it."""
@@ -94,12 +92,11 @@ def promote(
     expected: Expected,
     validation_loss: ValidationLoss,
     parent: Callable[[], ModernBertForMaskedLM],
-    record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Judge the checkpoint in the output of a pretrain stage and, when it passes, write the promotion into `output`.
+    """Judge the checkpoint in the output of a pretrain stage and, when it passes, write what it leaves into `output`.
 
-    `parent` makes the weights that the phase started from; `record` goes into promotion.json beside the figures.
-    Returns the figures. Raises PermanentFailure at the first failed gate, before anything is written.
+    `parent` makes the weights that the phase started from. Returns the figures, for promotion.json. Raises
+    PermanentFailure at the first failed gate, before anything is written.
     """
     try:
         state = read_trainer_state(pretrained / CHECKPOINT)
@@ -112,13 +109,7 @@ def promote(
     verdicts = gates(found, expected)
     _require(verdicts)
     write_promoted(output, model, state.optimizer)
-    figures = {
-        **asdict(found),
-        "parameters": model.num_parameters(),
-        "gates": [asdict(gate) for gate in verdicts],
-    }
-    write_atomic(output / PROMOTION, json.dumps({**figures, **record}, indent=1, ensure_ascii=False))
-    return figures
+    return {**asdict(found), "parameters": model.num_parameters(), "gates": [asdict(gate) for gate in verdicts]}
 
 
 def _require(verdicts: list[Gate]) -> None:

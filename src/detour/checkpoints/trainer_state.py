@@ -1,34 +1,20 @@
-"""The trainer's own checkpoint file, read without running anything that is in it.
+"""The state of a training between two steps as one file, read without running anything that is in it.
 
-Composer pickles plain containers and tensors, and a few harmless types beside; exactly those are allowed here.
+Tensors and plain containers only, laid out as Composer lays out its own checkpoints.
 """
 
 from __future__ import annotations
 
-import datetime
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.torch_version import TorchVersion
 
 from detour.checkpoints.trust import require_private
-
-EMBEDDING = "model.embeddings.tok_embeddings.weight"
-"""A weight that every ModernBertForMaskedLM has; what stands before it is the trainer's prefix."""
-HARMLESS: tuple[Any, ...] = (
-    datetime.timedelta,
-    TorchVersion,
-    np.ndarray,
-    np.dtype,
-    np.dtypes.UInt32DType,
-    np.empty(0).__reduce__()[0],
-)
 
 
 class UnusableState(Exception):
@@ -53,16 +39,11 @@ def read_trainer_state(path: Path) -> TrainerState:
     content = _load(path)
     try:
         state = content["state"]
-        prefix = _prefix(state["model"])
+        (optimizer,) = state.get("optimizers", {}).values() or (None,)
         timestamp = state["timestamp"]["Timestamp"]
-        return TrainerState(
-            model={name.removeprefix(prefix): tensor for name, tensor in state["model"].items()},
-            optimizer=_optimizer(state.get("optimizers"), prefix),
-            step=timestamp["batch"],
-            tokens=timestamp["token"],
-        )
-    except (KeyError, TypeError) as error:
-        raise UnusableState(f"is not a training state (no {error})") from error
+        return TrainerState(state["model"], optimizer, timestamp["batch"], timestamp["token"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnusableState(f"is not a training state ({error})") from error
 
 
 def problem(path: Path) -> str | None:
@@ -82,8 +63,7 @@ def first_not_finite(state: TrainerState) -> str | None:
 
 def _load(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([*HARMLESS]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
         pickle.UnpicklingError,
@@ -93,7 +73,7 @@ def _load(path: Path) -> Any:
         TypeError,
         AttributeError,
     ) as error:
-        # A type that is missing from HARMLESS is our mistake: called damage, it would discard every checkpoint.
+        # A type that may not be in the file is its writer's mistake: called damage, it would discard every checkpoint.
         if "Unsupported global" in str(error):
             raise
         raise UnusableState(f"does not load ({type(error).__name__}: {str(error).partition('.')[0]})") from error
@@ -105,24 +85,3 @@ def _tensors(state: TrainerState) -> Iterator[tuple[str, Tensor]]:
         for key, value in values.items():
             if isinstance(value, Tensor):
                 yield f"optimizer {key} of {parameter}", value
-
-
-def _prefix(model: Mapping[str, Tensor]) -> str:
-    for name in model:
-        if name.endswith(EMBEDDING):
-            return name.removesuffix(EMBEDDING)
-    raise KeyError(EMBEDDING)
-
-
-def _optimizer(optimizers: Mapping[str, Any] | None, prefix: str) -> dict[str, Any] | None:
-    """Composer keeps one entry a class of optimizer; there is one optimizer."""
-    if not optimizers:
-        return None
-    (saved,) = optimizers.values()
-    return {
-        "state": {name.removeprefix(prefix): values for name, values in saved["state"].items()},
-        "param_groups": [
-            {**group, "params": [name.removeprefix(prefix) for name in group["params"]]}
-            for group in saved["param_groups"]
-        ],
-    }

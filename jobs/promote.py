@@ -1,0 +1,84 @@
+"""Judge what a phase left and, when it is fit to build on, hand it over: weights, optimizer, figures, provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import ModernBertForMaskedLM
+
+from detour.checkpoints.manifest import read_manifest
+from detour.checkpoints.promoted import read_promotion, write_promotion
+from detour.checkpoints.promotion import Expected, promote
+from detour.checkpoints.provenance import provenance, uncommitted_changes
+from detour.corpus.layout import read_index
+from detour.files import write_atomic
+from detour.pretraining.objectives import Objective
+from detour.pretraining.start import Start, load_model
+from detour.pretraining.validation import corpus_validation_loss
+from detour.recipe.models import Model
+from jobs.context import StageContext
+
+DIFF = "code.diff"
+"""What the code that ran had beyond its commit; absent when there was nothing."""
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    settings, corpus = context.stage.settings, context.inputs["corpus"]
+    phase = settings["phase"]
+    objective = Objective(phase["objective"], phase["masking_rate"])
+    start = _start(context)
+    figures = promote(
+        context.inputs["checkpoint"],
+        context.output_dir,
+        Expected(settings["steps"], settings["tokens"], settings["gate"]["validation_loss_drop"]),
+        lambda model: _validation_loss(model, context, objective),
+        lambda: load_model(start, read_index(corpus), settings["seeds"]["training"]),
+    )
+    write_promotion(context.output_dir, _record(context, figures))
+    if changes := uncommitted_changes():
+        write_atomic(context.output_dir / DIFF, changes)
+    return {key: figures[key] for key in ("step", "tokens", "validation_loss", "parent_validation_loss", "parameters")}
+
+
+def _start(context: StageContext) -> Start:
+    """Where the phase began: with the weights of its parent, or with the recipe's model."""
+    if (parent := context.inputs.get("parent")) is not None:
+        return Start(None, parent)
+    return Start(Model.model_validate(context.stage.runtime["model"]))
+
+
+def _validation_loss(model: ModernBertForMaskedLM, context: StageContext, objective: Objective) -> float:
+    """On the GPU where there is one, and with the model back on the CPU afterwards."""
+    on_gpu = torch.cuda.is_available()
+    model.to("cuda" if on_gpu else "cpu")
+    try:
+        return corpus_validation_loss(
+            model,
+            context.inputs["corpus"],
+            context.stage.settings["sequence_length"],
+            objective,
+            autocast=torch.bfloat16 if on_gpu else None,
+        )
+    finally:
+        model.to("cpu")
+
+
+def _record(context: StageContext, figures: dict[str, Any]) -> dict[str, Any]:
+    """promotion.json: this phase's figures, all phases since the start, and where everything came from."""
+    stage = context.stage
+    parent = context.inputs.get("parent")
+    before = read_promotion(parent) if parent else {"start": stage.runtime["model"], "phases": []}
+    losses = {name: figures[name] for name in ("validation_loss", "parent_validation_loss")}
+    phase = {**stage.settings["phase"], "tokens": figures["tokens"], "steps": figures["step"], **losses}
+    return {
+        **figures,
+        "start": before["start"],
+        "phases": [*before["phases"], phase],
+        "stage": stage.to_json(),
+        "inputs": {
+            role: {"stage": stage.inputs[role], "sha256": read_manifest(folder)["sha256"]}
+            for role, folder in context.inputs.items()
+        },
+        **provenance(),
+    }
