@@ -222,22 +222,38 @@ def set_value(root: Node, key: str, value: Node, problems: list[Problem]) -> Nod
         return root
 
 
-def _set(node: Node, parts: Sequence[str], depth: int, value: Node) -> Node:
+def merge_value(root: Node, key: str, value: Node, problems: list[Problem]) -> Node:
+    """As `set_value`, but a mapping or a list of named items is merged into what is there."""
+    try:
+        return _set(root, key.split("."), 0, value, merge)
+    except ValueError as error:
+        problems.append(Problem(value.position, key, str(error)))
+        return root
+
+
+def _replaced(below: Node, above: Node) -> Node:
+    del below
+    return above
+
+
+def _set(
+    node: Node, parts: Sequence[str], depth: int, value: Node, join: Callable[[Node, Node], Node] = _replaced
+) -> Node:
     if depth == len(parts):
-        return value
+        return join(node, value)
     part = parts[depth]
     if isinstance(node.value, dict):
         child = node.value.get(part)
         if child is None or child.value is None:
             child = Node(value.position, {})
-        return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value)})
+        return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value, join)})
     if isinstance(node.value, list):
         adds = depth + 1 == len(parts) and isinstance(value.value, dict) and not part.isdigit()
         if adds and part not in (_named(node.value) or {}):
             return merge(node, replace(value, value={part: value}, whole=False))
         index = _item_index(node.value, part, ".".join(parts[:depth]))
         items = list(node.value)
-        items[index] = _set(items[index], parts, depth + 1, value)
+        items[index] = _set(items[index], parts, depth + 1, value, join)
         return replace(node, value=[item for item in items if item.value is not None])
     raise ValueError(f"`{'.'.join(parts[:depth])}` is {describe(node.value)}: it has nothing below it")
 

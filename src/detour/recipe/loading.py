@@ -67,6 +67,11 @@ def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[P
     return absolute_paths(tree), problems
 
 
+def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
+    """A tree that `file` has changed, with benchmarks named and paths written there resolved."""
+    return absolute_paths(_benchmark_by_name(tree, file, problems))
+
+
 def load_benchmark(path: Path) -> Benchmark:
     tree, problems = read_layers(path, keep, os.environ)
     return validate(Benchmark, change_at(tree, ("tasks", "*", "data"), _absolute_file), problems)

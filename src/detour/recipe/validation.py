@@ -100,6 +100,9 @@ _EXPECTED: Mapping[str, str] = {
     "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+    "date_from_datetime_parsing": "a day such as 2026-11-22",
+    "date_parsing": "a day such as 2026-11-22",
+    "date_type": "a day such as 2026-11-22",
 }
 _LIMITS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("gt", "more than"),
