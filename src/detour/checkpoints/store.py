@@ -25,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from detour.checkpoints.trust import deny_others_writing
 from detour.files import fsync_directory, sha256_file, write_atomic
 
 STATE = "state.pt"
@@ -76,6 +77,7 @@ class CheckpointStore:
         aside.mkdir(parents=True)
         try:
             write(aside / STATE)
+            deny_others_writing(aside / STATE)
             manifest = _manifest(aside / STATE, step, tokens, figures)
             write_atomic(aside / MANIFEST, manifest)
             final = self.folder / f"step-{step:012d}-{_short_digest(manifest)}"

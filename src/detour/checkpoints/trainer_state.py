@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detour.checkpoints.trust import require_private
+from detour.checkpoints.trust import open_private
 
 
 class UnusableState(Exception):
@@ -35,7 +35,6 @@ class TrainerState:
 
 def read_trainer_state(path: Path) -> TrainerState:
     """Raises UnusableState when the file is damaged or incomplete, UserError when others may have written it."""
-    require_private(path)
     content = _load(path)
     try:
         state = content["state"]
@@ -63,7 +62,8 @@ def first_not_finite(state: TrainerState) -> str | None:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open_private(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
         pickle.UnpicklingError,

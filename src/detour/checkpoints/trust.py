@@ -1,50 +1,36 @@
-"""Whether a file may be unpickled: only when nobody but its owner could have written it, and we are that owner.
-
-A pickle runs code. The state of one's own training in one's own workspace is trusted; a file that a stranger or a
-group may have replaced is not, however well its digest holds.
-"""
+"""Training states are pickles, and a pickle is read only where nobody but its reader can have written it."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 from detour.errors import UserError
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-OPEN_TO_OTHERS = stat.S_IXGRP | stat.S_IXOTH
 
 
-def require_private(path: Path) -> None:
-    """Raises UserError when someone other than this user (or root) may have written `path`."""
-    path = path.resolve()
-    owner = path.stat().st_uid
-    if owner not in (os.geteuid(), 0):
-        raise UserError(
-            f"{path}: belongs to user {owner}, not to you; a training state is only read by the user who wrote it"
-        )
-    if (place := _changeable_by_others(path)) is not None:
-        raise UserError(
-            f"{path}: others may write to {place}, so the training state in it is not read; run `chmod go-w {place}`"
-        )
+def open_private(path: Path) -> IO[bytes]:
+    """Open a file that this user or root owns and nobody else may write to; raises UserError at any other.
 
-
-def _changeable_by_others(path: Path) -> Path | None:
-    """The nearest of `path` and its directories that others may write to and can reach.
-
-    Looks up as far as the directories are our own or root's file lies in them: above that the site decides. A
-    directory that is closed to others protects all that is below it; the sticky bit protects what is ours.
+    Asked of the open file, so that what is checked is what is read. The directory need not be looked at: whoever may
+    write there can put a file of his own in place of ours, but not one that belongs to us.
     """
-    found = None
-    for place in (path, *path.parents):
-        status = place.stat()
-        is_directory = stat.S_ISDIR(status.st_mode)
-        if is_directory and status.st_uid != os.geteuid():
-            break
-        if is_directory and not status.st_mode & OPEN_TO_OTHERS:
-            return None
-        sticky = is_directory and status.st_mode & stat.S_ISVTX
-        if found is None and status.st_mode & WRITABLE_BY_OTHERS and not sticky:
-            found = place
-    return found
+    file = path.open("rb")
+    status = os.fstat(file.fileno())
+    reason = None
+    if status.st_uid not in (os.geteuid(), 0):
+        reason = f"it belongs to user {status.st_uid}: only who trained may go on from it or promote it"
+    elif status.st_mode & WRITABLE_BY_OTHERS:
+        reason = f"others may write to it: make sure that it is yours, then `chmod go-w {path}`"
+    if reason:
+        file.close()
+        raise UserError(f"{path}: this training state is not read, because {reason}")
+    return file
+
+
+def deny_others_writing(path: Path) -> None:
+    """Take from group and others the right to write that a generous umask gave them."""
+    path.chmod(path.stat().st_mode & ~WRITABLE_BY_OTHERS)
