@@ -12,7 +12,9 @@ from torch import nn
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation import finetune
 from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
+from detour.evaluation.encoding import encode_task
 from detour.evaluation.evaluators import Evaluation, evaluator_for
+from detour.evaluation.tasks import load_task
 from detour.ledger.attempt import Attempt
 from detour.recipe.models import Task
 from tests.evaluation.conftest import make_multilabel_task, make_task
@@ -78,6 +80,7 @@ def test_stopped_at_any_step_and_resumed_the_result_is_that_of_an_undisturbed_ru
     with pytest.raises(Interrupted, match=f"wall-time limit: saved after {step} of 20 steps"):
         evaluate(task, task_file, model_folder, tmp_path / "stopped", attempt=StoppedAt(step))
     assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
+    assert list((tmp_path / "stopped").iterdir()) == []
 
 
 def test_what_a_kill_costs_is_bounded_by_saves_at_validations(
@@ -171,3 +174,11 @@ def test_an_export_in_bf16_is_trained_in_fp32(model_folder: Path, tmp_path: Path
     model.encoder.to(torch.bfloat16).save_pretrained(tmp_path)
     again = EncoderClassifier(tmp_path, 3, "mean")
     assert {weight.dtype for weight in again.parameters()} == {torch.float32}
+
+
+def test_documents_are_cut_at_what_the_encoder_takes(task_file: Path, model_folder: Path) -> None:
+    documents = load_task(make_task(), [task_file])
+    assert encode_task(documents, model_folder, 4096).max_length == 64
+    cut = encode_task(documents, model_folder, 6)
+    assert max(cut.train.lengths) == 6
+    assert {(ids[0], ids[-1]) for ids in cut.train.token_ids} == {(2, 3)}  # [CLS] and [SEP] stay

@@ -33,13 +33,13 @@ class EncodedTask:
     test: EncodedSplit
     padding_id: int
     max_length: int
-    """Tokens; what the task asks for or the encoder's positions, whichever is less."""
+    """Tokens; the least of what the task asks for and what the encoder and its tokenizer take."""
 
 
 def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    config = AutoConfig.from_pretrained(model_folder)
-    max_length = min(max_length, config.max_position_embeddings)
+    positions = AutoConfig.from_pretrained(model_folder).max_position_embeddings
+    max_length = min(max_length, positions, tokenizer.model_max_length)
     labels = documents.labels
 
     def encode(split: Sequence[Document]) -> EncodedSplit:

@@ -89,6 +89,7 @@ class FineTuning:
                 self._validate()
         self.model.load_state_dict(self.best_weights)
         decisions = self._decide(self.data.test)
+        self.state_path.unlink(missing_ok=True)
         return Outcome(
             best=self._best(),
             test=scores(self.data.test.truth, decisions, self.task.type),
