@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,7 @@ def test_a_promotion_holds_the_trained_weights_and_the_optimizer(tmp_path: Path)
 
 def test_a_phase_that_left_no_optimizer_is_promoted_without(tmp_path: Path) -> None:
     model = tiny_model()
-    state = trainer_state(model, trained(model))
-    del state["state"]["optimizers"]
+    state = replace(trainer_state(model, trained(model)), optimizer=None)
     run(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), Losses(2.0, 3.0))
     assert read_optimizer(tmp_path / "output") is None
 
@@ -128,8 +128,7 @@ def test_a_loss_that_did_not_fall_is_refused_and_nothing_is_written(tmp_path: Pa
 
 def test_too_few_tokens_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
     model = tiny_model()
-    state = trainer_state(model, trained(model))
-    state["state"]["timestamp"]["Timestamp"]["token"] = 384
+    state = replace(trainer_state(model, trained(model)), tokens=384)
     losses = Losses(2.0, 3.0)
     message = refused(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), losses)
     assert "trained on 384 tokens in 4 steps, planned are 512 in 4" in message
@@ -139,7 +138,7 @@ def test_too_few_tokens_are_refused_before_anything_is_measured(tmp_path: Path) 
 def test_a_nan_is_refused(tmp_path: Path) -> None:
     model = tiny_model()
     state = trainer_state(model, trained(model))
-    state["state"]["model"]["head.dense.weight"][0, 0] = math.nan
+    state.model["head.dense.weight"][0, 0] = math.nan
     pretrained = pretrain_output(tmp_path / "pretrain", model, state)
     assert "NaN or infinity in head.dense.weight" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
 
 STEPS, TOKENS = 4, 512
 
@@ -41,30 +42,17 @@ def trained(model: ModernBertForMaskedLM, steps: int = STEPS) -> torch.optim.Opt
     return optimizer
 
 
-def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What training writes into a checkpoint, parameters by name."""
+def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainerState:
     names = [name for name, _ in model.named_parameters()]
     saved = optimizer.state_dict()
-    return {
-        "state": {
-            "model": model.state_dict(),
-            "optimizers": {
-                "AdamW": {
-                    "state": {names[index]: moments for index, moments in saved["state"].items()},
-                    "param_groups": [
-                        {**group, "params": [names[index] for index in group["params"]]}
-                        for group in saved["param_groups"]
-                    ],
-                }
-            },
-            "timestamp": {"Timestamp": {"batch": STEPS, "token": TOKENS}},
-        }
-    }
+    moments = {names[index]: values for index, values in saved["state"].items()}
+    groups = [{**group, "params": [names[index] for index in group["params"]]} for group in saved["param_groups"]]
+    return TrainerState(model.state_dict(), {"state": moments, "param_groups": groups}, STEPS, TOKENS)
 
 
-def pretrain_output(folder: Path, model: ModernBertForMaskedLM, state: dict[str, Any] | None = None) -> Path:
+def pretrain_output(folder: Path, model: ModernBertForMaskedLM, state: TrainerState | None = None) -> Path:
     """What a pretrain stage leaves: checkpoint.pt and config.json."""
     folder.mkdir(parents=True)
-    torch.save(state or trainer_state(model, trained(model)), folder / "checkpoint.pt")
+    write_trainer_state(folder / "checkpoint.pt", state or trainer_state(model, trained(model)))
     model.config.save_pretrained(folder)
     return folder

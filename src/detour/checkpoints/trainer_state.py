@@ -1,13 +1,13 @@
-"""The state of a training between two steps as one file, read without running anything that is in it.
+"""The state of a training between two steps as one file of tensors and plain containers.
 
-Tensors and plain containers only, laid out as Composer lays out its own checkpoints.
+It is read without running anything that is in it.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class UnusableState(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TrainerState:
-    """What a following phase starts from, on the CPU, under the names of ModernBertForMaskedLM."""
+    """Everything is under the names that ModernBertForMaskedLM gives its parameters; read back, it is on the CPU."""
 
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Any] | None
@@ -33,15 +33,15 @@ class TrainerState:
     """Tokens that the phase has trained on."""
 
 
+def write_trainer_state(path: Path, state: TrainerState) -> None:
+    torch.save({field.name: getattr(state, field.name) for field in fields(state)}, path)
+
+
 def read_trainer_state(path: Path) -> TrainerState:
     """Raises UnusableState when the file is damaged or incomplete, UserError when others may have written it."""
-    content = _load(path)
     try:
-        state = content["state"]
-        (optimizer,) = state.get("optimizers", {}).values() or (None,)
-        timestamp = state["timestamp"]["Timestamp"]
-        return TrainerState(state["model"], optimizer, timestamp["batch"], timestamp["token"])
-    except (KeyError, TypeError, AttributeError) as error:
+        return TrainerState(**_load(path))
+    except TypeError as error:
         raise UnusableState(f"is not a training state ({error})") from error
 
 
