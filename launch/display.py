@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import click
 
 from detour.ledger.workspace import Workspace
-from detour.monitoring.status import StageRow, StatusReader
 from detour.plan.build import Plan
 from detour.recipe.quantities import format_duration
+
+Refresh = Callable[[Collection[str]], None]
+"""Called often, with the ids of the stages that run."""
+
+
+@contextmanager
+def display(workspace: Workspace, plan: Plan, *, live: bool) -> Iterator[Refresh]:
+    if not live:
+        yield Lines(workspace, plan).refresh
+        return
+    from detour.monitoring.live import LiveView
+
+    with LiveView(workspace, plan.chain) as view:
+        yield lambda _running: view.refresh()
+
+
+class Lines:
+    """One line when a stage starts and one when it ends: for logs, pipes and CI."""
+
+    def __init__(self, workspace: Workspace, plan: Plan) -> None:
+        self._workspace = workspace
+        self._labels = {stage.id: stage.label for stage in plan.stages}
+        self._started_s: dict[str, float] = {}
+
+    def refresh(self, running: Collection[str]) -> None:
+        now_s = time.monotonic()
+        for stage_id in [stage_id for stage_id in self._started_s if stage_id not in running]:
+            took = format_duration(now_s - self._started_s.pop(stage_id))
+            ending = "done" if self._workspace.is_done(stage_id) else "stopped"
+            click.echo(f"{self._labels[stage_id]:<36} {ending} after {took}")
+        for stage_id in running:
+            if stage_id not in self._started_s:
+                self._started_s[stage_id] = now_s
+                click.echo(f"{self._labels[stage_id]:<36} started")

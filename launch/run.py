@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from detour.plan.stage import Stage
 from detour.recipe.models import Recipe
 from detour.scheduler.local import LocalJob, start
 from launch.chain_files import write_chain
-from launch.display import display
+from launch.display import Refresh, display
 from launch.options import overrides_argument, recipe_argument, workspace_option
 from launch.planning import load_plan
 
@@ -97,11 +97,11 @@ class Runner:
     logs: dict[str, Path] = field(default_factory=dict)
     stopping: bool = False
 
-    def carry(self, refresh: Callable[[], None]) -> None:
+    def carry(self, refresh: Refresh) -> None:
         while self.step():
-            refresh()
+            refresh(self.running)
             time.sleep(POLL_S)
-        refresh()
+        refresh(self.running)
 
     def step(self) -> bool:
         """Collect what ended, start what can start; False when there is nothing left to wait for."""
@@ -159,7 +159,7 @@ class Runner:
 
 @contextmanager
 def _stop_on_ctrl_c(runner: Runner) -> Iterator[None]:
-    """The first Ctrl-C (or TERM) lets the jobs save and end; a second one leaves at once, and they end by themselves."""
+    """The first Ctrl-C (or TERM) lets the jobs save and end; a second one leaves at once, and they end alone."""
 
     def ask(_number: int, _frame: object) -> None:
         if runner.stopping:
