@@ -7,9 +7,9 @@ the number of buckets, and memory holds one bucket at a time.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from detour.corpus.order import scattered
 BUCKET_BYTES = 32 << 20
 """Tokens aimed at in one bucket."""
 MAX_BUCKET_BITS = 10
-BUFFER_BYTES = 64 << 20
+PENDING_BYTES = 32 << 20
 """Tokens held back before they are written, over all buckets."""
 RUN_DOCUMENTS = 4096
 
-_ENTRY = np.dtype([("hash", "<u8"), ("tokens", "<i8")])
+_ENTRY = np.dtype([("hash", "<u8"), ("length", "<i8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,6 @@ class Documents:
     lengths: NDArray[np.int64]
 
 
-@dataclass(slots=True)
-class _Pending:
-    entries: list[NDArray[Any]] = field(default_factory=list)
-    tokens: list[NDArray[Any]] = field(default_factory=list)
-
-
 class Buckets:
     """`add` every document, in any grouping, then go through `shuffled` once."""
 
@@ -50,55 +44,67 @@ class Buckets:
         self.folder = folder
         self.key = key
         self.dtype = np.dtype(dtype)
-        buckets = expected_tokens * self.dtype.itemsize // BUCKET_BYTES
-        self.bits = min(buckets.bit_length(), MAX_BUCKET_BITS)
-        self._pending: dict[int, _Pending] = defaultdict(_Pending)
-        self._pending_bytes = 0
+        self.bits = min((expected_tokens * self.dtype.itemsize // BUCKET_BYTES).bit_length(), MAX_BUCKET_BITS)
         self._added = 0
+        self._pending: list[Documents] = []
+        self._pending_bytes = 0
 
     def add(self, documents: Documents) -> None:
         """Documents take the next indices."""
-        count = len(documents.lengths)
-        hashes = scattered(np.arange(self._added, self._added + count, dtype=np.uint64), self.key)
-        self._added += count
-        entries = np.empty(count, dtype=_ENTRY)
-        entries["hash"], entries["tokens"] = hashes, documents.lengths
-        places = (hashes >> np.uint64(64 - self.bits)) if self.bits else np.zeros(count, dtype=np.uint64)
-        tokens = np.split(documents.tokens.astype(self.dtype), np.cumsum(documents.lengths)[:-1])
-        for position, place in enumerate(places.tolist()):
-            pending = self._pending[place]
-            pending.entries.append(entries[position : position + 1])
-            pending.tokens.append(tokens[position])
-        self._pending_bytes += documents.tokens.size * self.dtype.itemsize + entries.nbytes
-        if self._pending_bytes >= BUFFER_BYTES:
+        self._pending.append(documents)
+        self._pending_bytes += documents.tokens.nbytes + documents.lengths.nbytes
+        if self._pending_bytes >= PENDING_BYTES:
             self._write()
 
     def shuffled(self) -> Iterator[Documents]:
         """All documents in the order of their hashes, in runs of a few thousand; buckets are removed once read."""
         self._write()
-        for place in range(1 << self.bits):
-            names = self._names(place)
+        for bucket in range(1 << self.bits):
+            names = self._names(bucket)
             if not names[0].exists():
                 continue
             entries = np.fromfile(names[0], dtype=_ENTRY)
             tokens = np.fromfile(names[1], dtype=self.dtype)
             for name in names:
                 name.unlink()
-            ends = np.cumsum(entries["tokens"])
-            begins = ends - entries["tokens"]
+            ends = np.cumsum(entries["length"])
             order = np.argsort(entries["hash"])
             for start in range(0, len(order), RUN_DOCUMENTS):
                 run = order[start : start + RUN_DOCUMENTS]
-                pieces = [tokens[a:b] for a, b in zip(begins[run].tolist(), ends[run].tolist(), strict=True)]
-                yield Documents(np.concatenate(pieces), entries["tokens"][run])
+                lengths = entries["length"][run]
+                yield Documents(_gathered(tokens, ends[run] - lengths, ends[run]), lengths)
 
-    def _names(self, place: int) -> tuple[Path, Path]:
-        return self.folder / f"{place}.entries", self.folder / f"{place}.tokens"
+    def _names(self, bucket: int) -> tuple[Path, Path]:
+        return self.folder / f"{bucket}.entries", self.folder / f"{bucket}.tokens"
 
     def _write(self) -> None:
-        for place, pending in self._pending.items():
-            for name, parts in zip(self._names(place), (pending.entries, pending.tokens), strict=True):
+        if not self._pending:
+            return
+        lengths = np.concatenate([documents.lengths for documents in self._pending])
+        tokens = np.concatenate([documents.tokens for documents in self._pending], dtype=self.dtype, casting="unsafe")
+        self._pending, self._pending_bytes = [], 0
+        hashes = scattered(np.arange(self._added, self._added + len(lengths), dtype=np.uint64), self.key)
+        self._added += len(lengths)
+        order = np.argsort(hashes)
+        ends = np.cumsum(lengths)
+        entries = np.empty(len(lengths), dtype=_ENTRY)
+        entries["hash"], entries["length"] = hashes[order], lengths[order]
+        tokens = _gathered(tokens, (ends - lengths)[order], ends[order])
+        self._append(entries, tokens)
+
+    def _append(self, entries: NDArray[Any], tokens: NDArray[Any]) -> None:
+        """Documents in the order of their hashes, so that each bucket's are neighbours."""
+        token_ends = np.concatenate([[0], np.cumsum(entries["length"])])
+        firsts = [bucket << (64 - self.bits) for bucket in range(1 << self.bits)]
+        cuts = [*np.searchsorted(entries["hash"], np.array(firsts, dtype=np.uint64)).tolist(), len(entries)]
+        for bucket, (start, stop) in enumerate(pairwise(cuts)):
+            if start == stop:
+                continue
+            parts = entries[start:stop], tokens[token_ends[start] : token_ends[stop]]
+            for name, part in zip(self._names(bucket), parts, strict=True):
                 with name.open("ab") as file:
-                    file.write(np.concatenate(parts).data)
-        self._pending.clear()
-        self._pending_bytes = 0
+                    part.tofile(file)
+
+
+def _gathered(tokens: NDArray[Any], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[Any]:
+    return np.concatenate([tokens[a:b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)])

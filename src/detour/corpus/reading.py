@@ -1,0 +1,125 @@
+"""The text of a corpus: its sources, their documents in batches, and a sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detour.corpus.encoding import BATCH_CHARACTERS, Batch
+from detour.corpus.order import order_key, scattered
+from detour.corpus.sources import Table, read_texts
+
+COMPRESSION = 6
+"""Text in a compressed file against its size; roughly, for sizing buckets and the pool."""
+COMPRESSED = {".gz", ".zst", ".parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """One source of a recipe, with its files found."""
+
+    name: str
+    paths: Sequence[Path]
+    weight: float = 1.0
+    format: str = "auto"
+    column: str = "text"
+    separator: str = ","
+    exclude: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(path.stat().st_size for path in self.paths)
+
+    @property
+    def text_bytes(self) -> int:
+        """An estimate."""
+        return sum(path.stat().st_size * (COMPRESSION if path.suffix in COMPRESSED else 1) for path in self.paths)
+
+    def tables(self) -> Iterator[Table]:
+        for path in self.paths:
+            yield Table(path, [self.column], format=self.format, separator=self.separator, exclude=self.exclude)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSpec:
+    """What a corpus is made of, beside its tokenizer."""
+
+    sources: Sequence[TextSource]
+    """Those of weight 0 are left out."""
+    validation_tokens: int
+    sequence_length: int
+    shuffle_seed: int
+
+    @property
+    def used(self) -> list[TextSource]:
+        return [source for source in self.sources if source.weight > 0]
+
+    def share(self, source: TextSource) -> float:
+        return source.weight / sum(other.weight for other in self.used)
+
+
+class SourceReader:
+    """The documents of one source, to be gone through once, and what was passed over."""
+
+    def __init__(self, source: TextSource) -> None:
+        self.source = source
+        self.blank = 0
+        self.excluded = 0
+        self.position = 0
+        """Bytes of the source's files gone through."""
+
+    def texts(self) -> Iterator[str]:
+        done_bytes = 0
+        for table in self.source.tables():
+            for text in read_texts(table):
+                if text and not text.isspace():
+                    self.position = done_bytes + table.position
+                    yield text
+                else:
+                    self.blank += 1
+            self.excluded += table.excluded
+            done_bytes += table.position
+        self.position = done_bytes
+
+    def batches(self) -> Iterator[Batch]:
+        texts: list[str] = []
+        characters = 0
+        for text in self.texts():
+            texts.append(text)
+            characters += len(text)
+            if characters >= BATCH_CHARACTERS:
+                yield Batch(texts, self.position)
+                texts, characters = [], 0
+        if texts:
+            yield Batch(texts, self.position)
+
+
+def sampled_texts(spec: CorpusSpec, documents: int | None) -> Iterator[str]:
+    """About `documents` documents drawn evenly from each source by its weight, in the files' order; None for all.
+
+    The draw is by the hash of a document's number, as the shuffle is. It takes one more reading of the files, to count.
+    """
+    for source in spec.used:
+        if documents is None:
+            yield from SourceReader(source).texts()
+            continue
+        count = sum(1 for _ in SourceReader(source).texts())
+        chosen = _chosen(
+            count, round(documents * spec.share(source)), order_key(spec.shuffle_seed, source.name, "sample")
+        )
+        for text, is_chosen in zip(SourceReader(source).texts(), chosen, strict=True):
+            if is_chosen:
+                yield text
+
+
+def _chosen(count: int, wanted: int, key: int) -> NDArray[np.bool_]:
+    """(count,): true for the `wanted` numbers with the smallest hashes."""
+    if wanted >= count:
+        return np.ones(count, dtype=np.bool_)
+    hashes = scattered(np.arange(count, dtype=np.uint64), key)
+    smallest: NDArray[np.bool_] = hashes < np.partition(hashes, wanted)[wanted]
+    return smallest

@@ -1,0 +1,156 @@
+"""From text files to a corpus on disk: each source is read, tokenised, shuffled, divided and indexed in turn.
+
+    files -> texts -> tokens -> buckets -> validation and training documents in shuffled order -> index
+
+The result depends on the texts, the tokenizer and the shuffle seed, not on the number of workers. A source that is done
+stays in the work folder, so that an interrupted preparation goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detour.corpus.buckets import Buckets, Documents
+from detour.corpus.encoding import Encode, encoding_pool
+from detour.corpus.files import SourceError
+from detour.corpus.layout import SPLITS, Index, SourceIndex, SpecialTokens, token_dtype, write_index
+from detour.corpus.order import order_key
+from detour.corpus.reading import CorpusSpec, SourceReader, TextSource
+from detour.corpus.writing import validation_share, write_splits
+from detour.errors import Interrupted
+from detour.files import fsync_directory, write_atomic
+from detour.ledger.attempt import Attempt
+
+BYTES_PER_TOKEN = 3
+POOL_FROM_BYTES = 8 << 20
+"""Less text than this is tokenised faster than workers start."""
+ENTRY = "entry.json"
+
+
+@dataclass(slots=True)
+class _Meter:
+    """What this attempt has done, told as it goes."""
+
+    attempt: Attempt
+    total_bytes: int
+    done_bytes: int = 0
+    tokens: int = 0
+    documents: int = 0
+    started_s: float = field(default_factory=time.perf_counter)
+
+    def count(self, documents: Documents, position: int) -> None:
+        self.tokens += documents.tokens.size
+        self.documents += documents.lengths.size
+        self.attempt.progress(
+            self.done_bytes + position,
+            self.total_bytes,
+            "bytes",
+            documents=self.documents,
+            tokens=self.tokens,
+            tokens_per_s=self.tokens_per_s,
+        )
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Reading, tokenising and writing together; None when this attempt tokenised nothing."""
+        return self.tokens / (time.perf_counter() - self.started_s) if self.tokens else None
+
+    def check_stop(self) -> None:
+        if reason := self.attempt.stop_reason:
+            raise Interrupted(f"stopped ({reason}); sources that are done are kept")
+
+
+def prepare_corpus(
+    spec: CorpusSpec,
+    special: SpecialTokens,
+    vocabulary: int,
+    tokenizer_folder: Path,
+    work_dir: Path,
+    output_dir: Path,
+    workers: int,
+    attempt: Attempt,
+) -> tuple[Index, float | None]:
+    """Fill `output_dir` with every source and the index; (index, tokens per second of this attempt).
+
+    `tokenizer_folder` may lie inside `output_dir`. Raises SourceError for text that cannot be used, Interrupted when
+    the attempt is asked to stop.
+    """
+    dtype = token_dtype(vocabulary)
+    meter = _Meter(attempt, sum(source.size for source in spec.used))
+    if sum(source.text_bytes for source in spec.used) < POOL_FROM_BYTES:
+        workers = 1
+    entries: dict[str, SourceIndex] = {}
+    with encoding_pool(tokenizer_folder, special, dtype, workers) as encode:
+        for source in spec.used:
+            folder = work_dir / source.name
+            entries[source.name] = _finished(folder) or _prepare_source(spec, source, folder, dtype, encode, meter)
+            meter.done_bytes += source.size
+    for name in entries:
+        for split in SPLITS:
+            (output_dir / split).mkdir(parents=True, exist_ok=True)
+            (work_dir / name / split).rename(output_dir / split / name)
+    index = Index(
+        dtype=dtype,
+        vocabulary=vocabulary,
+        special_tokens=special,
+        sequence_length=spec.sequence_length,
+        shuffle_seed=spec.shuffle_seed,
+        sources=entries,
+    )
+    write_index(output_dir, index)
+    return index, meter.tokens_per_s
+
+
+def _finished(folder: Path) -> SourceIndex | None:
+    """A source that an earlier attempt completed; one whose files have been moved on since does not count."""
+    entry = folder / ENTRY
+    if not entry.is_file() or not all((folder / split).is_dir() for split in SPLITS):
+        return None
+    return SourceIndex.model_validate_json(entry.read_bytes())
+
+
+def _prepare_source(
+    spec: CorpusSpec, source: TextSource, folder: Path, dtype: str, encode: Encode, meter: _Meter
+) -> SourceIndex:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    read = SourceReader(source)
+    key = order_key(spec.shuffle_seed, source.name)
+    buckets = Buckets(folder / "buckets", key, dtype, source.text_bytes // BYTES_PER_TOKEN)
+    for batch in encode(read.batches()):
+        meter.check_stop()
+        buckets.add(batch.documents)
+        meter.count(batch.documents, batch.position)
+    aside = validation_share(spec.validation_tokens, spec.share(source), spec.sequence_length)
+    written = write_splits(folder, _stoppable(buckets.shuffled(), meter), aside)
+    train, validation = written["train"], written["validation"]
+    if train.tokens < spec.sequence_length:
+        raise SourceError(
+            f"source {source.name}: too little text: {train.tokens + validation.tokens:,} tokens in "
+            f"{train.documents + validation.documents:,} documents, of which validation takes {aside:,} and a training "
+            f"row {spec.sequence_length:,}; {read.blank:,} documents were blank, {read.excluded:,} excluded"
+        )
+    (folder / "buckets").rmdir()
+    entry = SourceIndex(
+        weight=source.weight,
+        train_tokens=train.tokens,
+        train_documents=train.documents,
+        validation_tokens=validation.tokens,
+        validation_documents=validation.documents,
+        blank_documents=read.blank,
+        excluded_documents=read.excluded,
+        sha256={f"{s}/{source.name}/{name}": digest for s, w in written.items() for name, digest in w.sha256.items()},
+    )
+    fsync_directory(folder)
+    write_atomic(folder / ENTRY, entry.model_dump_json())
+    return entry
+
+
+def _stoppable(documents: Iterable[Documents], meter: _Meter) -> Iterator[Documents]:
+    for run in documents:
+        meter.check_stop()
+        yield run

@@ -1,0 +1,137 @@
+"""The tokenizer of a corpus: learnt from its own text, or published; saved where `AutoTokenizer` loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from detour.corpus.layout import SpecialTokens
+from detour.errors import UserError
+
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "<mask>",
+}
+"""Ids 0 to 4, in this order. The mask is written as the French models' users write it."""
+SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class TokenizerError(UserError):
+    """A tokenizer cannot be had or does not fit its purpose."""
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> Any:
+    """A byte-level BPE of at most `vocabulary` tokens, special ones included, as a fast transformers tokenizer.
+
+    The same texts in the same order give the same tokenizer. No text is unknown to it: all 256 bytes are tokens.
+    """
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise TokenizerError(
+            f"tokenizer.train.vocabulary: {vocabulary} is too small: bytes and special tokens are {SMALLEST_VOCABULARY}"
+        )
+    from transformers import PreTrainedTokenizerFast
+
+    # As in RoBERTa, the mask takes the space before it, so that what it stands for is a whole word with its space.
+    mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, normalized=False, special=True)
+    named = SPECIAL_TOKENS | {"mask_token": mask}
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(named.values()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    backend.post_processor = _around(backend, SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=max_tokens,
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **named,
+    )
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """A published tokenizer by hub id, or from a folder; raises TokenizerError when it cannot be had or lacks a token.
+
+    Code that a repository ships is never run.
+    """
+    import transformers
+
+    if name.startswith(("/", "./", "../")) and not Path(name).is_dir():
+        raise TokenizerError(f"tokenizer {name}: no such folder")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except Exception as error:  # a dozen libraries raise their own; whichever it is, there is no tokenizer
+        at = f" (revision {revision})" if revision else ""
+        raise TokenizerError(
+            f"tokenizer {name}{at}: cannot be loaded: {_first_sentence(error)} Give a folder that holds it, "
+            "or fetch it once where the hub can be reached."
+        ) from error
+    if not tokenizer.is_fast:
+        raise TokenizerError(f"tokenizer {name}: has no fast version (no {TOKENIZER_FILE}); convert it first")
+    special_tokens(tokenizer)
+    return tokenizer
+
+
+def special_tokens(tokenizer: Any) -> SpecialTokens:
+    """Ids of the tokens that pretraining needs; raises TokenizerError naming those that are absent.
+
+    Where there is no [CLS] or [SEP], the tokens for the beginning and end of a sequence do.
+    """
+    ids = {
+        "pad": tokenizer.pad_token_id,
+        "cls": _first(tokenizer.cls_token_id, tokenizer.bos_token_id),
+        "sep": _first(tokenizer.sep_token_id, tokenizer.eos_token_id),
+        "mask": tokenizer.mask_token_id,
+    }
+    if absent := [role for role, token_id in ids.items() if token_id is None]:
+        raise TokenizerError(f"tokenizer {tokenizer.name_or_path}: has no {', '.join(absent)} token")
+    return SpecialTokens(**ids, unk=tokenizer.unk_token_id)
+
+
+def document_tokenizer(folder: Path, special: SpecialTokens) -> Tokenizer:
+    """The saved tokenizer as it is applied to a corpus: every document between [CLS] and [SEP], whole, as plain text.
+
+    A document in which someone wrote `[SEP]` or `<mask>` holds these characters, not these tokens.
+    """
+    backend = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    backend.post_processor = _around(backend, _token(backend, special.cls), _token(backend, special.sep))
+    return backend
+
+
+def _around(backend: Tokenizer, cls: str, sep: str) -> processors.TemplateProcessing:
+    return processors.TemplateProcessing(
+        single=[cls, "$A", sep],
+        pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
+        special_tokens=[(token, backend.token_to_id(token)) for token in dict.fromkeys((cls, sep))],
+    )
+
+
+def _token(backend: Tokenizer, token_id: int) -> str:
+    token = backend.id_to_token(token_id)
+    if token is None:
+        raise TokenizerError(f"the tokenizer has no token with the id {token_id}")
+    return token
+
+
+def _first(*candidates: int | None) -> int | None:
+    return next((candidate for candidate in candidates if candidate is not None), None)
+
+
+def _first_sentence(error: Exception) -> str:
+    first = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
+    return f"{first}."

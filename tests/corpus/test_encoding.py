@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detour.corpus import encoding
+from detour.corpus.encoding import Batch, DocumentEncoder, EncodedBatch, _pieces, encoding_pool
+from detour.corpus.layout import SpecialTokens
+from detour.errors import DetourError
+from tests.support.corpora import icd10_labels, make_corpus
+
+SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), documents=100) / "tokenizer"
+
+
+def batches(read: list[int]) -> Iterator[Batch]:
+    """Of unequal lengths, so that workers finish out of order."""
+    labels = list(icd10_labels()[:600])
+    for number in range(60):
+        read.append(number)
+        yield Batch(labels[number * 10 : number * 10 + 10] * (1 + 40 * (number % 3 == 0)), number)
+
+
+def encoded(tokenizer: Path, workers: int) -> list[EncodedBatch]:
+    with encoding_pool(tokenizer, SPECIAL, "uint16", workers) as encode:
+        return list(encode(batches([])))
+
+
+def test_workers_change_nothing(tokenizer: Path) -> None:
+    alone, shared = encoded(tokenizer, 1), encoded(tokenizer, 3)
+    assert [batch.position for batch in shared] == list(range(60))
+    for one, other in zip(alone, shared, strict=True):
+        assert one.documents.tokens.dtype == np.uint16
+        assert np.array_equal(one.documents.tokens, other.documents.tokens)
+        assert np.array_equal(one.documents.lengths, other.documents.lengths)
+
+
+def test_the_reader_is_never_far_ahead(tokenizer: Path) -> None:
+    read: list[int] = []
+    with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
+        for number, _ in enumerate(encode(batches(read))):
+            assert len(read) <= number + 2 * encoding.BATCHES_UNDER_WAY
+
+
+def test_workers_ignore_what_is_for_the_parent(tokenizer: Path) -> None:
+    with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
+        results = encode(batches([]))
+        next(results)
+        for child in multiprocessing.active_children():
+            assert child.pid
+            os.kill(child.pid, signal.SIGTERM)
+            os.kill(child.pid, signal.SIGINT)
+        assert len(list(results)) == 59
+
+
+def test_a_worker_that_dies_is_said(tokenizer: Path) -> None:
+    with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
+        results = encode(batches([]))
+        next(results)
+        victim = multiprocessing.active_children()[0]
+        assert victim.pid
+        os.kill(victim.pid, signal.SIGKILL)
+        with pytest.raises(DetourError, match="tokenising process died"):
+            list(results)
+
+
+def test_long_documents_are_cut_for_the_tokenizer_only(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(icd10_labels()[:200])
+    encoder = DocumentEncoder(tokenizer, SPECIAL, "uint16")
+    whole = encoder(["avant", text, "après"])
+    monkeypatch.setattr(encoding, "PIECE_CHARACTERS", 1000)
+    pieces = encoder(["avant", text, "après"])
+    assert np.array_equal(whole.tokens, pieces.tokens)
+    assert np.array_equal(whole.lengths, pieces.lengths)
+
+
+def test_pieces_join_to_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "PIECE_CHARACTERS", 8)
+    for text in ("", "a", "a" * 30, "un deux trois quatre", " " * 20, "abcdefgh ijklmnop", "anticonstitutionnel le"):
+        pieces = list(_pieces(text))
+        assert "".join(pieces) == text
+        assert all(0 < len(piece) <= 8 for piece in pieces) or text == ""

@@ -1,0 +1,65 @@
+"""Peaks of memory, each in a process of its own: the corpus grows sixfold, the peak stays."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.corpora import icd10_labels
+
+STORE = """
+import sys
+import numpy as np
+from pathlib import Path
+from detour.corpus import buckets
+from detour.corpus.buckets import Buckets, Documents
+from detour.corpus.writing import write_splits
+
+buckets.BUCKET_BYTES = buckets.PENDING_BYTES = 2 << 20
+folder, tokens = Path(sys.argv[1]), int(sys.argv[2])
+store = Buckets(folder / "buckets", 1, "uint16", tokens)
+lengths = np.full(1000, 64)
+for start in range(0, tokens, 64_000):
+    store.add(Documents(np.arange(start, start + 64_000, dtype=np.uint32).astype(np.uint16), lengths))
+written = write_splits(folder, store.shuffled(), 100_000)
+assert sum(split.tokens for split in written.values()) == -(-tokens // 64_000) * 64_000
+"""
+
+READ = """
+import sys
+from pathlib import Path
+from detour.corpus.reading import SourceReader, TextSource
+
+reader = SourceReader(TextSource("labels", [Path(sys.argv[1])]))
+assert sum(len(batch.texts) for batch in reader.batches()) == 15_680 * int(sys.argv[2])
+"""
+
+# Not ru_maxrss: a child starts with its parent's.
+PEAK = """
+print([line for line in open("/proc/self/status") if line.startswith("VmHWM")][0].split()[1])
+"""
+
+
+def peak_bytes(script: str, *arguments: object) -> int:
+    command = [sys.executable, "-c", script + PEAK, *map(str, arguments)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024
+
+
+def test_shuffling_and_writing_hold_a_bucket_at_a_time(tmp_path: Path) -> None:
+    tokens = (10_000_000, 60_000_000)
+    small, large = (peak_bytes(STORE, tmp_path / str(count), count) for count in tokens)
+    assert large - small < (tokens[1] - tokens[0]) * 2 / 10
+
+
+def test_reading_holds_a_batch_at_a_time(tmp_path: Path) -> None:
+    lines = gzip.compress("".join(json.dumps({"text": label}) + "\n" for label in icd10_labels()).encode())
+    peaks = []
+    for copies in (3, 18):
+        path = tmp_path / f"{copies}.jsonl.gz"
+        path.write_bytes(lines * copies)
+        peaks.append(peak_bytes(READ, path, copies))
+    text_bytes = sum(map(len, icd10_labels()))
+    assert peaks[1] - peaks[0] < text_bytes * 15 / 3

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from detour.corpus import buckets, shards
+from detour.corpus.files import SourceError
+from detour.corpus.layout import Index, SpecialTokens, open_tokens, read_index, verify
+from detour.corpus.packing import PackedRows
+from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
+from detour.corpus.shards import prepare_corpus
+from detour.errors import Interrupted
+from detour.files import sha256_file
+from detour.ledger.attempt import Attempt
+from tests.support.corpora import icd10_csv, icd10_labels, make_corpus
+
+SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
+NOTES = [text for number in range(2) for text in icd10_labels()[5000 + number :: 40]]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), documents=100) / "tokenizer"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> CorpusSpec:
+    """The labels of two chapters from the package's file, and those of another in two jsonl files with blank lines."""
+    for number in range(2):
+        lines = [*icd10_labels()[5000 + number :: 40], "", "  "]
+        path = tmp_path / f"part{number}.jsonl"
+        path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    sources = [
+        TextSource("labels", [icd10_csv()], 0.7, column="long", exclude={"code": "[^AB]"}),
+        TextSource("notes", [tmp_path / "part0.jsonl", tmp_path / "part1.jsonl"], 0.3),
+        TextSource("unused", [tmp_path / "never-read.jsonl"], 0.0),
+    ]
+    return CorpusSpec(sources, validation_tokens=4000, sequence_length=128, shuffle_seed=42)
+
+
+def prepare(
+    spec: CorpusSpec, tokenizer: Path, folder: Path, *, workers: int = 1, attempt: Attempt | None = None
+) -> tuple[Index, float | None]:
+    return prepare_corpus(
+        spec, SPECIAL, 1024, tokenizer, folder / "work", folder / "output", workers, attempt or Attempt()
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def stored_texts(folder: Path, tokenizer: Path, source: str) -> list[str]:
+    backend = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    texts = []
+    for split in ("train", "validation"):
+        tokens, offsets = open_tokens(folder, read_index(folder), split, source)
+        for document in np.split(tokens, offsets[1:-1]):
+            assert (document[0], document[-1]) == (SPECIAL.cls, SPECIAL.sep)
+            texts.append(backend.decode(document[1:-1].tolist()))
+    return texts
+
+
+def test_every_document_is_stored_once(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    index, tokens_per_s = prepare(spec, tokenizer, tmp_path)
+    output = tmp_path / "output"
+    assert read_index(output) == index
+    assert list(index.sources) == ["labels", "notes"]
+    verify(output)
+    assert sorted(stored_texts(output, tokenizer, "notes")) == sorted(NOTES)
+    labels = stored_texts(output, tokenizer, "labels")
+    assert len(labels) == index.sources["labels"].train_documents + index.sources["labels"].validation_documents
+    assert set(labels) <= set(icd10_labels())
+    assert index.sources["notes"].blank_documents == 4
+    assert index.sources["labels"].excluded_documents == 42_886 - len(labels)
+    assert tokens_per_s is not None
+    assert tokens_per_s > 0
+
+
+def test_validation_follows_the_weights_and_is_no_part_of_training(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path
+) -> None:
+    index, _ = prepare(spec, tokenizer, tmp_path)
+    assert 2816 <= index.sources["labels"].validation_tokens < 2816 + 200
+    assert 1152 <= index.sources["notes"].validation_tokens < 1152 + 200
+    rows = PackedRows(tmp_path / "output", "validation", 128, 42)
+    assert len(rows) == 22 + 9
+    assert PackedRows(tmp_path / "output", "train", 128, 42).row(0).input_ids.shape == (128,)
+
+
+def test_the_corpus_is_the_same_whatever_the_workers_and_buckets(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(spec, tokenizer, tmp_path / "a")
+    monkeypatch.setattr(shards, "POOL_FROM_BYTES", 0)
+    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1 << 16)
+    monkeypatch.setattr(buckets, "PENDING_BYTES", 1 << 14)
+    prepare(spec, tokenizer, tmp_path / "b", workers=2)
+    assert digests(tmp_path / "a" / "output") == digests(tmp_path / "b" / "output")
+
+
+def test_another_seed_sets_other_documents_aside(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    one, _ = prepare(spec, tokenizer, tmp_path / "a")
+    other, _ = prepare(replace(spec, shuffle_seed=43), tokenizer, tmp_path / "b")
+    names = [f"validation/{name}/tokens.bin" for name in one.sources]
+    for name, source in zip(names, one.sources, strict=True):
+        assert one.sources[source].sha256[name] != other.sources[source].sha256[name]
+
+
+class StopsAfter(Attempt):
+    """Asked to stop once it has been told of progress so many times."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+        self.told: list[tuple[int, int, str, dict[str, Any]]] = []
+
+    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
+        self.told.append((done, total, unit, figures))
+        if len(self.told) == self.calls:
+            self.request_stop("signal SIGTERM")
+
+
+def test_a_stop_keeps_the_sources_that_are_done(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
+    probe = StopsAfter(0)
+    prepare(spec, tokenizer, tmp_path / "probe", attempt=probe)
+    halves = [len(probe.told) // 4, len(probe.told) - 2]
+    for stop_at in halves:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            prepare(spec, tokenizer, tmp_path / "stopped", attempt=StopsAfter(stop_at))
+    assert (tmp_path / "stopped/work/labels/entry.json").exists()
+    last = StopsAfter(0)
+    index, _ = prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
+    assert last.told[0][0] > icd10_csv().stat().st_size
+    assert last.told[-1][3]["documents"] == len(NOTES)
+    assert list(index.sources) == ["labels", "notes"]
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+
+
+def test_a_source_whose_files_went_with_a_lost_output_is_made_again(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path
+) -> None:
+    prepare(spec, tokenizer, tmp_path)
+    first = digests(tmp_path / "output")
+    (tmp_path / "output").rename(tmp_path / "lost")
+    prepare(spec, tokenizer, tmp_path)
+    assert digests(tmp_path / "output") == first
+
+
+def test_progress_is_told_in_bytes_of_the_files(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
+    attempt = StopsAfter(0)
+    index, _ = prepare(spec, tokenizer, tmp_path, attempt=attempt)
+    total = sum(source.size for source in spec.used)
+    done = [told[0] for told in attempt.told]
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert {(told[1], told[2]) for told in attempt.told} == {(total, "bytes")}
+    assert attempt.told[-1][3]["tokens"] == index.tokens
+    assert attempt.told[-1][3]["documents"] == index.documents
+
+
+def test_too_little_text_is_said_with_the_figures(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"source labels: too little text: .* validation takes 700,032"):
+        prepare(replace(spec, validation_tokens=1_000_000), tokenizer, tmp_path)
+
+
+def test_a_source_without_any_text_is_said(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
+    spec = CorpusSpec([TextSource("blank", [tmp_path / "a.jsonl"])], 128, 128, 42)
+    with pytest.raises(SourceError, match=r"0 tokens in 0 documents.* 2 documents were blank, 0 excluded"):
+        prepare(spec, tokenizer, tmp_path)
+
+
+def test_a_bad_line_stops_a_pool_of_workers(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "POOL_FROM_BYTES", 0)
+    with (tmp_path / "part1.jsonl").open("a") as file:
+        file.write("{\n")
+    with pytest.raises(SourceError, match=r"part1.jsonl: line 270: not JSON"):
+        prepare(spec, tokenizer, tmp_path, workers=2)
+
+
+def test_a_sample_is_drawn_by_weight_and_from_all_over(spec: CorpusSpec) -> None:
+    everything = list(sampled_texts(spec, None))
+    sample = list(sampled_texts(spec, 200))
+    assert len(sample) == 200
+    places = [everything.index(text) for text in sample[:140]]
+    assert places == sorted(places)
+    assert {place * 10 // (len(everything) - len(NOTES)) for place in places} == set(range(10))
+    assert set(sample[140:]) <= set(NOTES)
+    assert list(sampled_texts(spec, 200)) == sample
+    assert list(sampled_texts(spec, 10**6)) == everything

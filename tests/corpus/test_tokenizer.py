@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from detour.corpus.layout import SpecialTokens
+from detour.corpus.tokenizer import (
+    TokenizerError,
+    document_tokenizer,
+    load_tokenizer,
+    special_tokens,
+    train_tokenizer,
+)
+from detour.errors import Interrupted
+from tests.support.corpora import icd10_labels
+
+ROOT = Path(__file__).parents[2]
+SNIPPET = "Le patient présente une <mask> aiguë du myocarde."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(icd10_labels()[:3000], 1000, 512).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: Any) -> None:
+    ids = tokenizer(SNIPPET, return_tensors="pt")["input_ids"][0].tolist()
+    assert ids.count(tokenizer.mask_token_id) == 1
+    assert ids[0] == tokenizer.cls_token_id
+    assert ids[-1] == tokenizer.sep_token_id
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    assert tokens[tokens.index("<mask>") + 1].startswith("Ġ")
+    assert tokens[tokens.index("<mask>") - 1] != "Ġ"
+
+
+def test_it_gives_no_token_types_and_knows_its_length(tokenizer: Any) -> None:
+    assert set(tokenizer("texte")) == {"input_ids", "attention_mask"}
+    assert tokenizer.model_max_length == 512
+    assert len(tokenizer) == 1000
+
+
+@pytest.mark.parametrize("text", ["Œdème aigu du poumon", "γ-GT ≥ 3N 🏥\t\n  fin ", "中文 \x07"])
+def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids) == text
+
+
+def test_pairs_and_padding_work(tokenizer: Any) -> None:
+    batch = tokenizer(["a", "une phrase plus longue"], ["b", "c"], padding=True, return_tensors="pt")
+    assert batch["input_ids"][0].tolist().count(tokenizer.sep_token_id) == 2
+    assert batch["attention_mask"][0, -1] == 0
+
+
+def test_special_tokens_are_the_first_ids(tokenizer: Any) -> None:
+    assert special_tokens(tokenizer) == SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
+
+
+def test_training_is_the_same_in_another_process(folder: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from detour.corpus.tokenizer import train_tokenizer;"
+        "from tests.support.corpora import icd10_labels;"
+        "train_tokenizer(icd10_labels()[:3000], 1000, 512).save_pretrained(sys.argv[1])"
+    )
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
+    with pytest.raises(TokenizerError, match="200 is too small: bytes and special tokens are 261"):
+        train_tokenizer(["texte"], 200, 512)
+
+
+def test_a_stop_while_reading_ends_the_training() -> None:
+    def texts() -> Any:
+        yield "texte"
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        train_tokenizer(texts(), 1000, 512)
+
+
+def test_documents_are_enclosed_whole_and_hold_no_special_token(folder: Path) -> None:
+    encode = document_tokenizer(folder, SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)).encode
+    ids = encode("un [SEP] deux <mask> trois [PAD] " * 300).ids
+    assert (ids[0], ids[-1]) == (2, 3)
+    assert not {0, 1, 2, 3, 4} & set(ids[1:-1])
+    assert len(ids) > 512
+
+
+def test_a_folder_is_loaded(folder: Path) -> None:
+    loaded = load_tokenizer(str(folder))
+    assert loaded(SNIPPET)["input_ids"] == AutoTokenizer.from_pretrained(folder)(SNIPPET)["input_ids"]
+
+
+def test_a_tokenizer_with_bos_and_eos_will_do(folder: Path, tmp_path: Path) -> None:
+    names = {"bos_token": "[CLS]", "eos_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "<mask>"}
+    PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names).save_pretrained(tmp_path)
+    assert special_tokens(load_tokenizer(str(tmp_path))) == SpecialTokens(pad=0, cls=2, sep=3, mask=4)
+
+
+def test_missing_special_tokens_are_named(folder: Path, tmp_path: Path) -> None:
+    names = {"cls_token": "[CLS]", "eos_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names).save_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match="has no pad, mask token"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_what_is_not_there_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match="no such folder"):
+        load_tokenizer(str(tmp_path / "absent"))
+    with pytest.raises(TokenizerError, match="cannot be loaded"):
+        load_tokenizer(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(TokenizerError, match="cannot be loaded"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_a_hub_that_is_out_of_reach_is_one_clear_error(tmp_path: Path) -> None:
+    script = (
+        "from detour.corpus.tokenizer import load_tokenizer\nfrom detour.errors import UserError\n"
+        "try: load_tokenizer('nobody/no-such-tokenizer', 'v1')\nexcept UserError as error: print(error)"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("tokenizer nobody/no-such-tokenizer (revision v1): cannot be loaded: ")
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
