@@ -1,0 +1,229 @@
+"""Puts a report together: plans and outputs of the workspace, what the ledger tells, constants of the profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from detour.accounting.attempts import figures_of, is_running, usage_of
+from detour.accounting.energy import Site
+from detour.accounting.hours import fates_s
+from detour.accounting.methods import number
+from detour.errors import UserError
+from detour.ledger.reading import records
+from detour.ledger.record import Record
+from detour.ledger.state import AttemptState, StageState, load_state
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage as PlannedStage
+from detour.reporting import data
+from detour.reporting.costs import Counted, cost_of, energy_warnings
+from detour.reporting.curves import curves_of, median_of
+from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
+
+SiteOf = Callable[[str | None], Site]
+"""Name of a cluster profile (None: nobody recorded one) -> its constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the ledger and the workspace say about one stage."""
+
+    stage: data.Stage
+    attempts: list[Counted]
+    manifest: Mapping[str, Any]
+
+
+def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, now_s: float) -> data.Report:
+    """The report of some chains, of all when none is named. Raises UserError for a chain that is not there."""
+    chosen = list(dict.fromkeys(names)) or chain_names(workspace)
+    if not chosen:
+        raise UserError(
+            f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
+        )
+    plans = {name: read_plan(workspace, name) for name in chosen}
+    state, reader = load_state(workspace)
+    users: dict[str, list[str]] = {}
+    planned: dict[str, PlannedStage] = {}
+    for name, (_, stages) in plans.items():
+        for stage in stages:
+            users.setdefault(stage.id, []).append(name)
+            planned[stage.id] = stage
+    told = {
+        stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, now_s)
+        for stage_id, stage in planned.items()
+    }
+    progress = _by_stage(records(workspace, ("progress",)))
+    everything = [attempt for one in told.values() for attempt in one.attempts]
+    damage = reader.damage
+    warnings = energy_warnings(everything)
+    if lost := damage.bad_lines + state.missing:
+        warnings.append(f"{lost} records of the ledger cannot be read or are missing; the figures are without them")
+    warnings += [f"not readable: {path}" for path in damage.unreadable]
+    return data.Report(
+        workspace=str(workspace.root),
+        generated_s=now_s,
+        version=version("detour"),
+        chains=[_chain(workspace, name, plan, stages, told, progress) for name, (plan, stages) in plans.items()],
+        stages={stage_id: one.stage for stage_id, one in told.items()},
+        total=cost_of(everything),
+        versions=versions_of([one.manifest for one in told.values() if one.manifest]),
+        warnings=warnings,
+    )
+
+
+def _tell(
+    workspace: Workspace,
+    planned: PlannedStage,
+    users: list[str],
+    known: StageState | None,
+    site_of: SiteOf,
+    now_s: float,
+) -> _Told:
+    attempts, counted = [], []
+    for attempt in known.attempts if known else []:
+        usage = usage_of(planned.id, attempt, now_s)
+        if usage is None or attempt.started is None:
+            continue
+        held = attempt.started.data
+        node, cluster = _text(held.get("node")), _text(held.get("cluster"))
+        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node))
+        attempts.append(
+            data.Attempt(
+                number=attempt.number or 0,
+                job=attempt.job,
+                node=node,
+                cluster=cluster,
+                started_s=usage.start_s,
+                elapsed_s=usage.allocated_s,
+                outcome=attempt.outcome or ("running" if usage.running else "lost"),
+                reason=attempt.reason,
+                gpus=usage.gpus,
+                cpus=usage.cpus,
+                fates_s=fates_s(usage),
+            )
+        )
+    manifest = read_json(workspace.manifest(planned.id))
+    failure = read_json(workspace.failure(planned.id))
+    stage = data.Stage(
+        id=planned.id,
+        kind=planned.kind,
+        label=planned.label,
+        status=_status(workspace, planned.id, known, now_s),
+        reason=_text(failure.get("reason")) or (known.reason if known else None),
+        chains=users,
+        attempts=attempts,
+        cost=cost_of(counted),
+        output_sha256=_text(manifest.get("sha256")),
+    )
+    return _Told(stage, counted, manifest)
+
+
+def _status(workspace: Workspace, stage_id: str, known: StageState | None, now_s: float) -> data.StageStatus:
+    """Markers on disk outrank the ledger."""
+    if workspace.is_done(stage_id):
+        return "done"
+    if workspace.failure(stage_id).exists():
+        return "failed"
+    attempts: list[AttemptState] = known.attempts if known else []
+    if not attempts:
+        return "waiting"
+    if is_running(attempts[-1], now_s):
+        return "running"
+    return "failed" if attempts[-1].outcome == "failed" else "interrupted"
+
+
+def _chain(
+    workspace: Workspace,
+    name: str,
+    plan: Mapping[str, Any],
+    stages: Sequence[PlannedStage],
+    told: Mapping[str, _Told],
+    progress: Mapping[str, list[Record]],
+) -> data.Chain:
+    mine = [told[stage.id] for stage in stages]
+    usages = [attempt.usage for one in mine for attempt in one.attempts]
+    by_kind = {stage.kind: stage for stage in stages}
+    promotion, export = by_kind.get("promote"), by_kind.get("export")
+    corpus = read_json(workspace.output(by_kind["prepare"].id) / "index.json") if "prepare" in by_kind else {}
+    exported = export is not None and workspace.is_done(export.id)
+    return data.Chain(
+        name=name,
+        status=_chain_status([one.stage.status for one in mine]),
+        stages=[stage.id for stage in stages],
+        phases=[_phase(workspace, stage, stages, plan, progress) for stage in stages if stage.kind == "pretrain"],
+        scores=scores_of(workspace, stages),
+        cost=cost_of([attempt for one in mine for attempt in one.attempts]),
+        parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
+        corpus_tokens=_corpus_tokens(corpus),
+        started_s=min((usage.start_s for usage in usages), default=None),
+        ended_s=None
+        if any(usage.running for usage in usages)
+        else max((usage.end_s for usage in usages), default=None),
+        model=str(workspace.output(export.id)) if export is not None and exported else None,
+        model_sha256=told[export.id].stage.output_sha256 if export is not None and exported else None,
+    )
+
+
+def _chain_status(statuses: Sequence[data.StageStatus]) -> data.StageStatus:
+    for status in ("failed", "running", "interrupted"):
+        if status in statuses:
+            return status
+    return "done" if all(status == "done" for status in statuses) else "waiting"
+
+
+def _phase(
+    workspace: Workspace,
+    stage: PlannedStage,
+    stages: Sequence[PlannedStage],
+    plan: Mapping[str, Any],
+    progress: Mapping[str, list[Record]],
+) -> data.Phase:
+    name = stage.label.removeprefix("pretrain ")
+    phase, steps = stage.settings["phase"], (plan.get("phases") or {}).get(name) or {}
+    promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
+    promotion = _promotion(workspace, promoted[0]) if promoted else {}
+    curves = curves_of(progress.get(stage.id, []))
+    return data.Phase(
+        name=name,
+        stage=stage.id,
+        objective=phase.get("objective"),
+        tokens=_whole(steps.get("tokens")),
+        steps=_whole(steps.get("steps")),
+        warmup_steps=_whole(steps.get("warmup_steps")),
+        masking_rate=number(phase.get("masking_rate")),
+        schedule=_text((phase.get("schedule") or {}).get("kind")),
+        peak_lr=number((stage.settings.get("optimizer") or {}).get("lr")),
+        frozen=", ".join(f"layers {part['first']}-{part['last']}" for part in phase.get("freeze") or []) or None,
+        curves=curves,
+        tokens_per_s=median_of(curves.get("tokens_per_s")),
+        validation_loss=number(promotion.get("validation_loss")),
+        parent_validation_loss=number(promotion.get("parent_validation_loss")),
+    )
+
+
+def _promotion(workspace: Workspace, stage: PlannedStage) -> dict[str, Any]:
+    return read_json(workspace.output(stage.id) / "promotion.json")
+
+
+def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
+    sources = index.get("sources")
+    counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _by_stage(listed: Sequence[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in listed:
+        found.setdefault(record["stage"] or "", []).append(record)
+    return found
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int else None

@@ -1,0 +1,77 @@
+"""Hours, fates and energy of any set of attempts; sums are always taken over attempts, never over sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from detour.accounting.energy import EnergyFigure, implausible, total
+from detour.accounting.hours import HOUR_S, AttemptUsage, Fates, Known, cpu_hours, fates_s, gpu_hours
+from detour.reporting.data import Cost, EnergyRow
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One attempt with its figures, one a method."""
+
+    usage: AttemptUsage
+    figures: Sequence[EnergyFigure]
+    node: str | None = None
+
+
+def cost_of(attempts: Sequence[Counted]) -> Cost:
+    usages = [attempt.usage for attempt in attempts]
+    fates = [fates_s(usage) for usage in usages]
+    gpus = Known.sum(gpu_hours(usage) for usage in usages)
+    return Cost(
+        attempts=len(usages),
+        allocated_s=fsum(usage.allocated_s for usage in usages),
+        cpu_hours=Known.sum(cpu_hours(usage) for usage in usages),
+        gpu_hours=gpus,
+        fates_s=Fates.sum(fates),
+        fates_cpu_hours=Fates.sum(
+            fate * (usage.cpus / HOUR_S) for fate, usage in zip(fates, usages, strict=True) if usage.cpus is not None
+        ),
+        fates_gpu_hours=Fates.sum(
+            fate * (usage.gpus / HOUR_S) for fate, usage in zip(fates, usages, strict=True) if usage.gpus is not None
+        ),
+        energy=energy_rows(attempts),
+    )
+
+
+def energy_rows(attempts: Sequence[Counted]) -> list[EnergyRow]:
+    """One row a method and site, in the methods' order: what must not be added is not."""
+    groups: dict[tuple[str, str], list[EnergyFigure]] = {}
+    for attempt in attempts:
+        for figure in attempt.figures:
+            groups.setdefault((figure.method.value, figure.site.name), []).append(figure)
+    return [EnergyRow.of(total(figures)) for figures in groups.values()]
+
+
+def energy_warnings(attempts: Sequence[Counted]) -> list[str]:
+    """Figures that no machine can have drawn, and machines that two trackers counted whole at the same time."""
+    found = [
+        f"{attempt.usage.stage}: {figure.method.value}: {problem}"
+        for attempt in attempts
+        for figure in attempt.figures
+        if (problem := implausible(figure, gpu_hours(attempt.usage)))
+    ]
+    whole: dict[str, list[AttemptUsage]] = {}
+    for attempt in attempts:
+        if attempt.node and any(figure.scope == "this machine" for figure in attempt.figures):
+            whole.setdefault(attempt.node, []).append(attempt.usage)
+    for node, usages in whole.items():
+        shared_s = overlap_s([(usage.start_s, usage.end_s) for usage in usages])
+        if shared_s > 1.0:
+            found.append(f"{node}: several attempts counted the whole machine at once, for {shared_s:.0f} s in all")
+    return found
+
+
+def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
+    """Seconds by which the intervals together are longer than their union: what was counted more than once."""
+    union, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        union += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return max(0.0, fsum(end - start for start, end in intervals) - union)

@@ -1,0 +1,207 @@
+"""What a report holds, as plain data: the page is drawn from it, and `--json` is it.
+
+Every stage is there once, under its id; chains name the ids they are made of, so work that several chains share is
+counted once in the total and can be shown as shared. Unknown is null. Times are seconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import orjson
+
+from detour.accounting.energy import Band, EnergyFigure, Sourced
+from detour.accounting.hours import Fates, Known
+
+SCHEMA = 1
+StageStatus = Literal["done", "running", "failed", "interrupted", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyRow:
+    """One figure of one method at one site, with all that is needed to judge it or to compute it anew."""
+
+    method: str
+    site: str
+    it_energy_kwh: Band | None
+    facility_energy_kwh: Band | None
+    co2_g: Band | None
+    coverage: float | None
+    """Share of the allocated time that was seen."""
+    extended_s: float
+    uncounted_s: float
+    scope: str
+    detail: str
+    tool: str
+    version: str
+    pue: Sourced | None
+    grid_g_per_kwh: Sourced | None
+    missing: str | None
+    """Why there is no CO2 figure."""
+    note: str | None
+    """What to bear in mind about the figure there is."""
+
+    @classmethod
+    def of(cls, figure: EnergyFigure) -> EnergyRow:
+        return cls(
+            method=figure.method.value,
+            site=figure.site.name,
+            it_energy_kwh=figure.it_energy_kwh,
+            facility_energy_kwh=figure.facility_energy_kwh,
+            co2_g=figure.co2_g,
+            coverage=figure.coverage,
+            extended_s=figure.extended_s,
+            uncounted_s=figure.uncounted_s,
+            scope=figure.scope,
+            detail=figure.detail,
+            tool=figure.tool,
+            version=figure.version,
+            pue=figure.site.pue,
+            grid_g_per_kwh=figure.site.grid_g_per_kwh,
+            missing=figure.missing,
+            note=figure.reason if figure.it_energy_kwh is not None else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What some attempts used. `unknown` counts the attempts for which nobody recorded the figure."""
+
+    attempts: int
+    allocated_s: float
+    """Sum of the attempts' durations, side by side or one after the other."""
+    cpu_hours: Known
+    gpu_hours: Known
+    fates_s: Fates
+    fates_cpu_hours: Fates
+    """Of the attempts whose cores are known; the parts sum to `cpu_hours.value`."""
+    fates_gpu_hours: Fates
+    energy: list[EnergyRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    number: int
+    job: str | None
+    node: str | None
+    cluster: str | None
+    started_s: float
+    elapsed_s: float
+    outcome: str
+    """done, interrupted, failed, running, or `lost` when no end was ever told."""
+    reason: str | None
+    gpus: int | None
+    cpus: int | None
+    fates_s: Fates
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    id: str
+    kind: str
+    label: str
+    status: StageStatus
+    reason: str | None
+    chains: list[str]
+    """Chains of this report that it is part of; more than one: it was done once for all of them."""
+    attempts: list[Attempt]
+    cost: Cost
+    output_sha256: str | None
+    """Digest over all files of the output, from its manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A figure along the training; `x` counts tokens, or whatever `unit` says."""
+
+    figure: str
+    unit: str
+    x: list[float]
+    y: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    name: str
+    stage: str
+    objective: str | None
+    tokens: int | None
+    steps: int | None
+    warmup_steps: int | None
+    masking_rate: float | None
+    schedule: str | None
+    peak_lr: float | None
+    frozen: str | None
+    curves: dict[str, Curve]
+    """By figure: loss, lr, validation_loss, gradient_norm, tokens_per_s."""
+    tokens_per_s: float | None
+    """Median over the attempts' progress."""
+    validation_loss: float | None
+    """Of the promoted checkpoint, over the whole validation split, in nats a predicted token."""
+    parent_validation_loss: float | None
+    """Of the weights that the phase started from, under the same objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """Test scores of one task; mean and deviation only when every planned seed is there."""
+
+    task: str
+    metric: str | None
+    by_seed: dict[str, float | None]
+    mean: float | None
+    standard_deviation: float | None
+    """Sample standard deviation (n - 1); None for a single seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    name: str
+    status: StageStatus
+    stages: list[str]
+    phases: list[Phase]
+    scores: list[TaskScores]
+    cost: Cost
+    """All its stages, shared ones included."""
+    parameters: int | None
+    corpus_tokens: int | None
+    """Training tokens of the prepared corpus."""
+    started_s: float | None
+    ended_s: float | None
+    """Last end of an attempt; None while one runs."""
+    model: str | None
+    """Folder of the exported encoder."""
+    model_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Everything that differed among the stages is listed: more than one entry means that versions were mixed."""
+
+    code: list[str]
+    python: list[str]
+    packages: dict[str, list[str]]
+    machines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    workspace: str
+    generated_s: float
+    version: str
+    chains: list[Chain]
+    stages: dict[str, Stage]
+    total: Cost
+    """Every stage of every chain, once."""
+    versions: Versions
+    warnings: list[str] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    @property
+    def shared(self) -> list[Stage]:
+        return [stage for stage in self.stages.values() if len(stage.chains) > 1]
+
+    def to_json(self) -> bytes:
+        """Indented, keys in the order of the classes above."""
+        return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,127 @@
+"""What finished stages left on disk, read leniently: a missing or damaged file is a gap in the report, not its end."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.accounting.methods import number
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
+from detour.reporting.data import TaskScores, Versions
+
+PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
+"""Named in the report; the manifests hold them all."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is none."""
+    try:
+        content = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def chain_names(workspace: Workspace) -> list[str]:
+    """Chains that were planned in this workspace, the first one first."""
+    plans = (workspace.root / "chains").glob("*/plan.json")
+    return [path.parent.name for path in sorted(plans, key=lambda path: (path.stat().st_mtime, path))]
+
+
+def read_plan(workspace: Workspace, name: str) -> tuple[dict[str, Any], list[Stage]]:
+    """A chain's plan.json and its stages in order.
+
+    Raises UserError when there is no such chain (and says which there are) or its plan was changed by hand.
+    """
+    path = workspace.chain(name) / "plan.json"
+    known = chain_names(workspace)
+    if name not in known:
+        there = f"there are: {', '.join(known)}" if known else "there is none yet: `detour run RECIPE` makes one"
+        raise UserError(f"no chain named {name!r} in {workspace.root}; {there}")
+    plan = read_json(path)
+    try:
+        return plan, [Stage.from_json(stage) for stage in plan["stages"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: not a plan as detour writes it ({error}); plan the recipe again") from error
+
+
+def scores_of(workspace: Workspace, stages: Sequence[Stage]) -> list[TaskScores]:
+    """Test scores by task, from the evaluations themselves, so that seeds show as they come."""
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for stage in stages:
+        if stage.kind == "evaluate":
+            result = read_json(workspace.output(stage.id) / "result.json")
+            table.setdefault(stage.settings["task"]["name"], {})[str(stage.settings["seed"])] = result
+    return [task_scores(task, by_seed) for task, by_seed in table.items()]
+
+
+def task_scores(task: str, results: Mapping[str, Mapping[str, Any]]) -> TaskScores:
+    metric = next((str(result["primary_metric"]) for result in results.values() if "primary_metric" in result), None)
+    by_seed = {seed: _score(result, metric) for seed, result in results.items()}
+    scores = [score for score in by_seed.values() if score is not None]
+    complete = len(scores) == len(by_seed) and bool(scores)
+    return TaskScores(
+        task=task,
+        metric=metric,
+        by_seed=by_seed,
+        mean=statistics.fmean(scores) if complete else None,
+        standard_deviation=statistics.stdev(scores) if complete and len(scores) > 1 else None,
+    )
+
+
+def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
+    """What ran, over all stages; only what differs is listed more than once."""
+    sources = [manifest.get("provenance") or {} for manifest in manifests]
+    packages: dict[str, list[str]] = {}
+    for name in PACKAGES:
+        if found := _distinct(_at(source, "packages", name) for source in sources):
+            packages[name] = found
+    return Versions(
+        code=_distinct(_code(_at(source, "code") or {}) for source in sources),
+        python=_distinct(str(_at(source, "python") or "").split(" ")[0] for source in sources),
+        packages=packages,
+        machines=_distinct(_machine(_at(source, "machine") or {}) for source in sources),
+    )
+
+
+def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
+    test = result.get("test")
+    return number(test.get(metric)) if isinstance(test, dict) and metric else None
+
+
+def _code(code: Mapping[str, Any]) -> str:
+    snapshot = code.get("snapshot") if isinstance(code.get("snapshot"), dict) else None
+    source = snapshot or code
+    if not source.get("git_commit"):
+        return ""
+    return str(source["git_commit"])[:12] + (" with local changes" if source.get("diff_sha256") else "")
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    parts = [
+        str(machine["cpu"]) if machine.get("cpu") else "",
+        f"{machine['cpus_usable']} cores" if machine.get("cpus_usable") else "",
+        f"{memory / 1e9:.0f} GB" if (memory := number(machine.get("memory_bytes"))) else "",
+        *_counted([str(gpu) for gpu in machine.get("nvidia_gpus") or []]),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _counted(names: Sequence[str]) -> list[str]:
+    return [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
+
+
+def _at(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _distinct(values: Any) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in values if value))

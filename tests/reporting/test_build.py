@@ -1,0 +1,213 @@
+"""A report of two chains that share a stage, built from a workspace that the real journal wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.accounting.energy import Site, Sourced
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.reporting.build import build_report
+from detour.reporting.costs import cost_of, overlap_s
+from detour.reporting.data import Curve, Report
+from tests.reporting.fabricate import EPOCH_S, HELD, Made, carry, make_twins, stages_of, write_plan
+
+SITE = Site(
+    "local",
+    pue=Sourced(1.1, "test", 2026),
+    grid_g_per_kwh=Sourced(50.0, "test", 2026),
+    core_w=Sourced(12.0, "test"),
+    ram_w_per_gb=Sourced(0.3725, "test"),
+)
+
+
+def site_of(name: str | None) -> Site:
+    return SITE if name == "local" else Site(name or "unknown place")
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_twins(Workspace(tmp_path_factory.mktemp("twins")))
+
+
+@pytest.fixture(scope="module")
+def report(twins: Made) -> Report:
+    return build_report(twins.workspace, [], site_of, twins.clock.now_s)
+
+
+def test_chains_come_in_the_order_they_were_planned_and_share_their_corpus(report: Report) -> None:
+    assert [chain.name for chain in report.chains] == ["quickstart", "quickstart-mlm"]
+    assert [chain.status for chain in report.chains] == ["done", "done"]
+    (shared,) = report.shared
+    assert (shared.kind, shared.chains) == ("prepare", ["quickstart", "quickstart-mlm"])
+
+
+def test_what_is_shared_is_counted_once_in_the_total(report: Report) -> None:
+    (shared,) = report.shared
+    by_chain = sum(chain.cost.allocated_s for chain in report.chains)
+    assert report.total.allocated_s == pytest.approx(by_chain - shared.cost.allocated_s)
+    assert report.total.attempts == sum(chain.cost.attempts for chain in report.chains) - 1
+    assert report.total.cpu_hours.value == pytest.approx(
+        sum(stage.cost.cpu_hours.value or 0.0 for stage in report.stages.values())
+    )
+
+
+def test_fates_sum_to_the_hours_allocated(report: Report) -> None:
+    for cost in (report.total, *(chain.cost for chain in report.chains)):
+        assert cost.fates_s.allocated == pytest.approx(cost.allocated_s)
+        assert cost.fates_cpu_hours.allocated == pytest.approx(cost.cpu_hours.value or 0.0)
+
+
+def test_the_killed_attempt_is_there_with_what_it_lost(report: Report) -> None:
+    clm = next(stage for stage in report.stages.values() if stage.label == "pretrain causal")
+    assert [attempt.outcome for attempt in clm.attempts] == ["lost", "done"]
+    # killed at 200,704 tokens, last checkpoint at 163,840: 9 steps of 1.2 s
+    assert clm.attempts[0].fates_s.redone == pytest.approx(10.8, abs=0.01)
+    assert report.total.fates_s.redone == pytest.approx(10.8, abs=0.01)
+
+
+def test_a_resumed_curve_goes_on_where_the_checkpoint_was(report: Report) -> None:
+    loss = report.chains[0].phases[0].curves["loss"]
+    assert loss.unit == "tokens"
+    assert loss.x == sorted(loss.x)
+    assert loss.x[-1] >= 300_000
+    assert {"lr", "validation_loss", "tokens_per_s"} <= report.chains[0].phases[0].curves.keys()
+
+
+def test_phases_have_their_plan_and_their_promotion(report: Report) -> None:
+    first, second = report.chains[1].phases
+    assert (first.objective, first.masking_rate, first.tokens, first.steps) == ("masked", 0.3, 300_000, 73)
+    assert (second.validation_loss, second.parent_validation_loss) == (4.61, 5.2)
+    assert report.chains[1].parameters == 2_107_392
+    assert report.chains[1].corpus_tokens == 181_000
+
+
+def test_scores_have_a_mean_when_every_seed_is_there(report: Report) -> None:
+    (scores,) = report.chains[0].scores
+    assert scores.metric == "macro_f1"
+    assert len(scores.by_seed) == 3
+    assert scores.mean == pytest.approx(sum(score or 0 for score in scores.by_seed.values()) / 3)
+    assert scores.standard_deviation is not None
+
+
+def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
+    rows = {row.method: row for row in report.total.energy}
+    assert list(rows) == ["codecarbon", "M2 estimated", "card convention"]
+    tracked = rows["codecarbon"]
+    assert tracked.it_energy_kwh is not None
+    assert tracked.facility_energy_kwh is not None
+    assert tracked.co2_g is not None
+    assert tracked.facility_energy_kwh.expected == pytest.approx(tracked.it_energy_kwh.expected * 1.1)
+    assert tracked.co2_g.expected == pytest.approx(tracked.it_energy_kwh.expected * 1.1 * 50)
+    assert tracked.extended_s > 10
+    assert (rows["card convention"].co2_g, rows["card convention"].missing) == (
+        None,
+        "no GPU was reserved, and the convention counts GPUs only",
+    )
+
+
+def test_json_holds_the_whole_report(report: Report) -> None:
+    content = json.loads(report.to_json())
+    assert content["schema"] == 1
+    assert len(content["stages"]) == 19
+    stage = content["stages"][report.chains[0].stages[0]]
+    assert stage["cost"]["energy"][0]["pue"] == {"value": 1.1, "source": "test", "year": 2026}
+    assert content["versions"]["packages"]["torch"] == ["2.13.0"]
+    assert content["versions"]["code"] == ["0123456789ab"]
+
+
+def test_one_chain_can_be_asked_for(twins: Made) -> None:
+    alone = build_report(twins.workspace, ["quickstart-mlm"], site_of, twins.clock.now_s)
+    assert [chain.name for chain in alone.chains] == ["quickstart-mlm"]
+    assert not alone.shared
+
+
+def test_an_unknown_chain_is_answered_with_those_there_are(twins: Made, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no chain named 'quick' .* there are: quickstart, quickstart-mlm"):
+        build_report(twins.workspace, ["quick"], site_of, 0.0)
+    with pytest.raises(UserError, match=r"no chain in .* yet"):
+        build_report(Workspace(tmp_path), [], site_of, 0.0)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"stages": 3}', '{"stages": [{"kind": "prepare"}]}'])
+def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.chain("broken").mkdir(parents=True)
+    (workspace.chain("broken") / "plan.json").write_text(content)
+    with pytest.raises(UserError, match="plan the recipe again"):
+        build_report(workspace, ["broken"], site_of, 0.0)
+
+
+def test_a_chain_under_way_shows_what_there_is(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")
+    carry(made, "half", stages[:3], 0.7)
+    write_plan(made.workspace, "half", stages)
+    with made.attempt(stages[3], 1, HELD) as attempt:
+        made.clock.now_s += 3.0
+        attempt.event("attempt.heartbeat")
+    report = build_report(made.workspace, [], site_of, made.clock.now_s + 5.0)
+    (chain,) = report.chains
+    assert chain.status == "running"
+    assert chain.ended_s is None
+    assert [report.stages[stage].status for stage in chain.stages[:5]] == ["done", "done", "done", "running", "waiting"]
+    later = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
+    assert later.chains[0].status == "interrupted"
+    made.workspace.failure(stages[3].id).parent.mkdir(parents=True)
+    made.workspace.failure(stages[3].id).write_text('{"reason": "loss is NaN"}')
+    failed = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
+    assert failed.stages[stages[3].id].reason == "loss is NaN"
+    (scores,) = chain.scores
+    assert (scores.mean, scores.metric, set(scores.by_seed.values())) == (None, None, {None})
+
+
+def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")[:1]
+    carry(made, "moved", stages, 0.7)
+    with made.attempt(stages[0], 2, {**HELD, "cluster": "elsewhere"}) as attempt:
+        made.clock.now_s += 10.0
+        attempt.event("energy", energy_kwh=1e-6, duration_s=10.0)
+    report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
+    rows = [row for row in report.total.energy if row.method == "codecarbon"]
+    assert [(row.site, row.co2_g is None) for row in rows] == [("local", False), ("elsewhere", True)]
+    assert rows[1].missing == "no PUE is known for elsewhere"
+
+
+def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")[:1]
+    write_plan(made.workspace, "twice", stages)
+    for number in (1, 2):
+        made.clock.now_s = EPOCH_S + 5.0 * number
+        with made.attempt(stages[0], number, HELD) as attempt:
+            made.clock.now_s += 10.0
+            attempt.event("energy", energy_kwh=1e-6, duration_s=10.0, scope="this machine")
+    report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
+    assert report.warnings == ["laptop: several attempts counted the whole machine at once, for 5 s in all"]
+
+
+def test_overlaps_are_what_exceeds_the_union() -> None:
+    assert overlap_s([(0.0, 10.0), (5.0, 12.0), (20.0, 30.0)]) == 5.0
+    assert overlap_s([(0.0, 1.0), (1.0, 2.0)]) == 0.0
+    assert overlap_s([]) == 0.0
+
+
+def test_a_cost_of_nothing_is_nothing() -> None:
+    cost = cost_of([])
+    assert (cost.attempts, cost.allocated_s, cost.energy, cost.cpu_hours.value) == (0, 0.0, [], 0.0)
+
+
+def test_curves_are_plain_data(report: Report) -> None:
+    curve = report.chains[0].phases[0].curves["loss"]
+    assert replace(curve, x=[], y=[]) == Curve("loss", "tokens", [], [])
+    content: dict[str, Any] = json.loads(report.to_json())
+    assert content["chains"][0]["phases"][0]["curves"]["loss"]["x"] == curve.x

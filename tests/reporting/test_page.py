@@ -1,0 +1,202 @@
+"""The page: self-contained, escaped, and right about what it draws."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from math import isclose
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.accounting.energy import Band
+from detour.accounting.hours import Fates, Known
+from detour.ledger.workspace import Workspace
+from detour.reporting import words
+from detour.reporting.build import build_report
+from detour.reporting.charts import fate_bar, score_chart, thinned, ticks, training_chart
+from detour.reporting.data import Curve, TaskScores
+from detour.reporting.html import render_html
+from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_plan
+from tests.reporting.test_build import site_of
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and whether the tags are balanced."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    made = make_twins(Workspace(tmp_path_factory.mktemp("twins")))
+    return render_html(build_report(made.workspace, [], site_of, made.clock.now_s))
+
+
+def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.open == []
+    assert not {"script", "link", "img", "iframe", "object", "form", "image", "use"} & set(parsed.tags)
+    assert not [name for name, _ in parsed.attributes if name.startswith("on") or name in {"src", "href", "srcset"}]
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in parsed.attributes
+
+
+def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(page: str) -> None:
+    lede = re.search(r'<p class="lede">(.*?)</p>', page, re.DOTALL)
+    assert lede
+    text = re.sub(r"<[^>]+>|\s+", " ", lede[1])
+    assert "an encoder of 2.11M parameters on 300k tokens causal, then 60k tokens masked at 15 %" in text
+    assert re.search(r"It took 0\.\d+ CPU-hours, [\d.]+ Wh and [\d.]+ mg CO2eq \((codecarbon|M2 estimated)\)", text)
+    assert re.search(r"Macro F1 7\d\.\d ± \d\.\d on icd10-chapters over 3 seeds", text)
+
+
+def test_both_chains_are_quoted_by_the_same_method(page: str) -> None:
+    methods = re.findall(r'<p class="lede">.*?CO2eq \((.*?)\)', page, re.DOTALL)
+    assert len(methods) == 2
+    assert len(set(methods)) == 1
+
+
+def test_plots_are_wellformed_and_name_themselves(page: str) -> None:
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(plots) == 2 + 1 + 3  # training by chain, scores, fates of the total and of each chain
+    for plot in plots:
+        root = ElementTree.fromstring(plot)
+        assert root.get("aria-label")
+        for line in root.iter("polyline"):
+            points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
+            assert all(0 <= x <= 720 and 0 <= y <= 340 for x, y in points)
+
+
+def test_hostile_names_reasons_and_versions_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = {"cpu": HOSTILE, "nvidia_gpus": [HOSTILE]}
+    hostile = {**PROVENANCE, "python": HOSTILE, "packages": {"torch": HOSTILE}, "machine": machine}
+    monkeypatch.setattr("tests.reporting.fabricate.PROVENANCE", hostile)
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    name = "<script>alert(2)<" + "\u2215script>"  # a folder's name holds no slash
+    stages = stages_of("causal")
+    carry(made, name, stages, 0.7)
+    with made.attempt(stages[-1], 2, {**HELD, "node": HOSTILE, "cluster": HOSTILE}) as attempt:
+        attempt.event("attempt.ended", outcome="failed", exit_code=1, reason=HOSTILE)
+    (made.workspace.output(stages[-1].id) / "manifest.json").unlink()
+    made.workspace.failure(stages[-1].id).write_text('{"reason": "<img src=x onerror=alert(3)>"}')
+    content = render_html(build_report(made.workspace, [], site_of, made.clock.now_s))
+    parsed = Page(content)
+    assert not {"script", "img"} & set(parsed.tags)
+    assert parsed.open == []
+    assert "&lt;script&gt;alert(2)&lt;" in content
+    assert "&lt;img src=x onerror=alert(3)&gt;" in content
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in content
+
+
+def test_a_report_of_an_untouched_chain_can_be_drawn(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write_plan(workspace, "planned", stages_of("causal"))
+    content = render_html(build_report(workspace, [], site_of, 0.0))
+    assert "0 of 10 stages done" in content
+    assert "No training progress is recorded" in content
+    assert "Nothing ran." in content
+
+
+@given(st.floats(-100, 100), st.floats(1e-6, 1e6), st.integers(2, 8))
+def test_ticks_are_round_and_inside(low_in_spans: float, span: float, wanted: int) -> None:
+    low = low_in_spans * span
+    found = ticks(low, low + span, wanted)
+    slack = span * 1e-6
+    assert all(low - slack <= tick <= low + span + slack for tick in found)
+    assert len(found) <= wanted + 1
+    steps = {round((second - first) / span, 6) for first, second in pairwise(found)}
+    assert len(steps) <= 1
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=3000))
+def test_thinning_keeps_the_ends_and_the_mean(values: list[float]) -> None:
+    curve = Curve("loss", "tokens", [float(index) for index in range(len(values))], values)
+    points = thinned(curve, 50)
+    assert len(points) <= max(50, min(len(values), 50))
+    assert points[-1] == (curve.x[-1], curve.y[-1])
+    assert min(values) - 1e-9 <= min(y for _, y in points)
+    assert max(y for _, y in points) <= max(values) + 1e-9
+
+
+def test_empty_charts_are_empty() -> None:
+    nothing = TaskScores("task", None, {"42": None}, None, None)
+    assert score_chart("task", [("chain", 0, nothing)]) == ""
+    assert fate_bar(Fates()) == ""
+
+
+def test_one_seed_and_equal_scores_can_be_drawn() -> None:
+    one = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
+    same = TaskScores("task", "macro_f1", {"42": 1.0, "43": 1.0}, 1.0, 0.0)
+    for scores in (one, same):
+        ElementTree.fromstring(score_chart("task", [("chain", 7, scores)]))
+
+
+def test_fates_fill_their_bar() -> None:
+    bar = ElementTree.fromstring(fate_bar(Fates(useful=3.0, redone=1.0)))
+    widths = {rect.get("class"): float(rect.get("width") or 0) for rect in bar.iter("rect")}
+    assert isclose(sum(widths.values()), 720.0, abs_tol=0.1)
+    assert isclose(widths["fate-redone"], 180.0, abs_tol=0.1)
+
+
+def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")
+    carry(made, "flat", stages[:1], 0.5)
+    write_plan(made.workspace, "flat", stages)
+    with made.attempt(stages[1], 1, HELD) as attempt:
+        attempt.progress(0, 300_000, "tokens", loss=0.0)
+    report = build_report(made.workspace, [], site_of, made.clock.now_s)
+    ElementTree.fromstring(training_chart(report.chains[0], 0))
+
+
+@pytest.mark.parametrize(
+    ("kwh", "text"), [(0.00184, "1.84 Wh"), (13.44, "13.4 kWh"), (1234.0, "1.23 MWh"), (0.0, "0 Wh"), (None, "unknown")]
+)
+def test_energy_in_words(kwh: float | None, text: str) -> None:
+    assert words.energy(kwh) == text
+
+
+@pytest.mark.parametrize(
+    ("grams", "text"), [(456.96, "457 g"), (10_938.5, "10.9 kg"), (0.0071, "7.1 mg"), (None, "unknown")]
+)
+def test_co2_in_words(grams: float | None, text: str) -> None:
+    assert words.co2(grams) == text
+
+
+def test_bands_and_unknowns_in_words() -> None:
+    assert words.co2_spread(Band(0.8, 1.2, 1.6)) == "0.8 to 1.6 g"
+    assert words.co2_spread(Band(457.0, 457.0, 457.0)) == ""
+    assert words.hours(Known(None, 2)) == "unknown"
+    assert words.hours(Known(1.5, 2)) == "1.5 (+ 2 unknown)"
+    assert words.significant(0.000012) == "0.000012"
+    assert words.instant(None) == "unknown"

@@ -1,0 +1,87 @@
+"""`detour report` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import DetourError
+from detour.ledger.workspace import Workspace
+from launch.report import command, profile_sites
+from tests.reporting.fabricate import make_twins
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
+
+
+def call(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
+        raise result.exception
+    return result
+
+
+def test_the_page_is_written_and_its_first_lines_said(workspace: Path, tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "page.html"
+    result = call("-w", workspace, "--out", page)
+    assert result.exit_code == 0
+    assert result.output.startswith("quickstart: an encoder of 2.11M parameters on 300k tokens causal")
+    assert result.output.splitlines()[-1] == f"The page: {page}"
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_json_goes_to_standard_output_and_no_page_is_written(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = json.loads(call("quickstart", "-w", workspace, "--json").stdout)
+    assert [chain["name"] for chain in content["chains"]] == ["quickstart"]
+    assert list(tmp_path.iterdir()) == []
+    tracked = content["total"]["energy"][0]
+    assert (tracked["method"], tracked["site"], tracked["pue"]["value"]) == ("codecarbon", "local", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nothing"], "no chain named 'nothing'"), (["--cluster", "nowhere"], "no such cluster profile")],
+)
+def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message: str) -> None:
+    error = call("-w", workspace, *arguments).exception
+    assert isinstance(error, DetourError)
+    assert error.exit_code == 2
+    assert message in str(error)
+
+
+def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    error = call("-w", workspace, "--out", tmp_path / "file" / "page.html").exception
+    assert isinstance(error, DetourError)
+    assert "--out names another place" in str(error)
+
+
+def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> None:
+    content = json.loads(call("quickstart", "-w", workspace, "--json", "--cluster", "jean-zay").stdout)
+    assert content["total"]["energy"][0]["grid_g_per_kwh"]["value"] == 34
+
+
+def test_a_recorded_name_is_never_opened_as_a_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    for name in (str(tmp_path / "mine.yaml"), "../local", "", None):
+        site = profile_sites(None)(name)
+        assert (site.pue, site.grid_g_per_kwh) == (None, None)
+
+
+def test_the_report_needs_no_torch(workspace: Path) -> None:
+    code = (
+        "import sys; from launch.report import command; "
+        "command(['-w', sys.argv[1], '--json'], standalone_mode=False); "
+        "assert not {'torch', 'numpy', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(workspace)], check=True, stdout=subprocess.DEVNULL)
