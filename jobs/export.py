@@ -15,7 +15,7 @@ from detour.checkpoints.export import export
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
-from detour.pretraining.attention import PackedTokens, predict
+from detour.pretraining.attention import PackedTokens, choose_backend, predict
 from jobs.context import StageContext
 
 ROWS, DOCUMENTS, TOKENS = 16, 4, 512
@@ -51,6 +51,7 @@ def longest_documents(corpus: Path) -> list[Tensor]:
 
 def trained_logits(model: ModernBertForMaskedLM, ids: Tensor) -> Tensor:
     """One document through the forward pass that the masked phase trains with."""
+    model.set_attn_implementation(choose_backend("auto", model.device))
     boundaries = torch.tensor([0, len(ids)], dtype=torch.int32)
     positions = torch.arange(len(ids))[None]
     tokens: PackedTokens = {"input_ids": ids[None], "position_ids": positions, "cu_seqlens": boundaries}

@@ -148,6 +148,7 @@ def test_export_leaves_a_proven_model_and_its_card(corpus: Path, tmp_path: Path)
 
     assert result["dtype"] == "bfloat16"
     assert result["conversion"] <= 1e-4
+    assert "attn_implementation" not in (prepared.output_dir / "config.json").read_text()
     assert "masked tokens (30%)" in (prepared.output_dir / "README.md").read_text()
     tokenizer = AutoTokenizer.from_pretrained(prepared.output_dir)
     inputs = tokenizer("Tumeur maligne du <mask>", return_tensors="pt")

@@ -107,7 +107,7 @@ def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True))
 def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, name: str, place: float) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -122,7 +122,7 @@ def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_changed_bit_anywhere_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, name: str, place: float, bit: int

@@ -30,7 +30,7 @@ from detour.files import write_atomic
 WEIGHTS = "model.safetensors"
 EXPORT = "export.json"
 CONVERSION_TOLERANCE = 1e-4
-"""Two orders of the same fp32 sums; a lost or misplaced weight is orders of magnitude above."""
+"""The same fp32 sums in another order; a lost or misplaced weight lies orders of magnitude above."""
 ROUNDING_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """bf16 keeps 8 bits of each weight: 0.4 % was seen over 22 layers of hidden size 768."""
 
@@ -60,18 +60,19 @@ def export(
     `model` is the promoted fp32 model, `rows` real documents, each (T,) int64. Raises PermanentFailure when the
     tokenizer does not fit the model, when any logit is not finite, or when the folder is not the trained model.
     """
-    trained = ModernBertForMaskedLM.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa").eval()
+    trained = ModernBertForMaskedLM.from_pretrained(model, dtype=torch.float32).eval()
     text = AutoTokenizer.from_pretrained(tokenizer)
     _fit(trained, text)
     reference = [_finite(_logits(trained_logits, trained, row), "trained") for row in rows]
-    _round(trained, getattr(torch, dtype))
+    kept: torch.dtype = getattr(torch, dtype)
+    _round(trained, kept)
     rounded = [_logits(trained_logits, trained, row) for row in rows]
-    trained.to(getattr(torch, dtype)).save_pretrained(output)
+    trained.to(kept).save_pretrained(output)
     text.save_pretrained(output)
-    equality = _compare(model, output, dtype, rows, reference, rounded)
+    equality = _compare(model, output, kept, rows, reference, rounded)
     AutoModel.from_pretrained(output)
     AutoTokenizer.from_pretrained(output)
-    _require(equality, dtype)
+    _require(equality, ROUNDING_TOLERANCE[dtype])
     record = {
         "dtype": dtype,
         "parameters": trained.num_parameters(),
@@ -104,16 +105,16 @@ def _round(model: ModernBertForMaskedLM, dtype: torch.dtype) -> None:
 
 
 def _compare(
-    model: Path, output: Path, dtype: str, rows: Sequence[Tensor], reference: list[Tensor], rounded: list[Tensor]
+    model: Path,
+    output: Path,
+    dtype: torch.dtype,
+    rows: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    rounded: Sequence[Tensor],
 ) -> Equality:
     stored, promoted = load_file(output / WEIGHTS), load_file(model / WEIGHTS)
-    unequal = {
-        name
-        for name in stored.keys() | promoted.keys()
-        if name not in stored
-        or name not in promoted
-        or not _equal(stored[name], promoted[name].to(getattr(torch, dtype)))
-    }
+    expected = {name: tensor.to(dtype) for name, tensor in promoted.items()}
+    unequal = {name for name in stored.keys() | expected.keys() if not _equal(stored.get(name), expected.get(name))}
     logits = _plain_logits(output, torch.float32, rows)
     return Equality(
         tensors=len(promoted),
@@ -122,11 +123,11 @@ def _compare(
         tokens=sum(len(row) for row in rows),
         conversion=_difference(logits, rounded),
         rounding=_difference(logits, reference),
-        rounding_in_dtype=_difference(_plain_logits(output, getattr(torch, dtype), rows), reference),
+        rounding_in_dtype=_difference(_plain_logits(output, dtype, rows), reference),
     )
 
 
-def _require(equality: Equality, dtype: str) -> None:
+def _require(equality: Equality, rounding_tolerance: float) -> None:
     if equality.unequal_tensors:
         raise PermanentFailure(
             f"not exported: {len(equality.unequal_tensors)} of {equality.tensors} stored tensors are not the trained "
@@ -134,7 +135,7 @@ def _require(equality: Equality, dtype: str) -> None:
         )
     for name, found, tolerance in (
         ("conversion", equality.conversion, CONVERSION_TOLERANCE),
-        ("rounding", equality.rounding, ROUNDING_TOLERANCE[dtype]),
+        ("rounding", equality.rounding, rounding_tolerance),
     ):
         if not found <= tolerance:
             raise PermanentFailure(
@@ -162,9 +163,9 @@ def _finite(logits: Tensor, whose: str) -> Tensor:
 
 
 def _difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    difference = torch.cat(list(found)) - torch.cat(list(expected))
-    return float(difference.norm() / torch.cat(list(expected)).norm())
+    whole = torch.cat(list(expected))
+    return float((torch.cat(list(found)) - whole).norm() / whole.norm())
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a, b)
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is not None and b is not None and a.dtype == b.dtype and torch.equal(a, b)

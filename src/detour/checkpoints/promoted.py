@@ -36,8 +36,7 @@ def read_optimizer(folder: Path) -> dict[str, Any] | None:
     """Optimizer state of a promotion's output, on the CPU; None when the phase left none.
 
     `state`: parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}; `param_groups`: torch's, with
-    parameters by name. As torch.distributed.checkpoint.state_dict.set_optimizer_state_dict takes it, but for the
-    prefix of a wrapping module.
+    parameters by name.
     """
     path = folder / OPTIMIZER
     if not path.exists():

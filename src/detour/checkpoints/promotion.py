@@ -33,7 +33,7 @@ class Expected:
     steps: int
     tokens: int
     validation_loss_drop: float
-    """Nats by which the validation loss must at least have fallen."""
+    """Nats; the validation loss must have fallen by more."""
 
 
 @dataclass(frozen=True, slots=True)

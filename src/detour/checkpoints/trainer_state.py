@@ -16,6 +16,9 @@ from torch import Tensor
 
 from detour.checkpoints.trust import open_private
 
+LOAD_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+"""What torch raises at a file that is cut, changed or of another kind."""
+
 
 class UnusableState(Exception):
     """A file that does not hold a training state; the message says what it lacks."""
@@ -64,15 +67,7 @@ def _load(path: Path) -> Any:
     try:
         with open_private(path) as file:
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except LOAD_ERRORS as error:
         # A type that may not be in the file is its writer's mistake: called damage, it would discard every checkpoint.
         if "Unsupported global" in str(error):
             raise
