@@ -22,7 +22,7 @@ class Recorder:
     def event(self, kind, **data):
         print(json.dumps([kind, data]), flush=True)
 
-with EnergyMeter(Recorder(), sample_s=1.0) as meter:
+with EnergyMeter(Recorder(), sample_s=1.0, flush_s={flush_s}) as meter:
     meter.flush()
     deadline = time.monotonic() + 30
     while meter._starting.is_alive() and time.monotonic() < deadline:
@@ -33,10 +33,12 @@ with EnergyMeter(Recorder(), sample_s=1.0) as meter:
 """
 
 
-def run_metered(then: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+def run_metered(
+    then: str, flush_s: float = 0.0, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
     """A metered process of its own; returns it with the data of its `energy` events."""
     process = subprocess.run(
-        [sys.executable, "-c", METERED.replace("{then}", then)],
+        [sys.executable, "-c", METERED.replace("{then}", then).replace("{flush_s}", str(flush_s))],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -63,6 +65,12 @@ def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> N
     assert figure.extended_s == pytest.approx(1.0)
 
 
+def test_frequent_flushes_are_thinned_but_the_end_is_told() -> None:
+    _, flushes = run_metered("for _ in range(50): meter.flush()", flush_s=60.0)
+    assert len(flushes) == 2
+    assert flushes[0]["duration_s"] < flushes[1]["duration_s"]
+
+
 def test_a_kill_costs_only_what_came_after_the_last_flush() -> None:
     process, flushes = run_metered("import os; os.kill(os.getpid(), 9)")
     assert process.returncode == -9
@@ -85,7 +93,11 @@ def test_slices_of_a_gpu_have_no_figure_and_say_why() -> None:
 
 def test_a_codecarbon_that_fails_is_a_reason_and_no_error() -> None:
     broken = "import builtins; sys.modules['codecarbon'] = None"
-    script = METERED.replace("{then}", "pass").replace("import json, sys, time", f"import json, sys, time\n{broken}")
+    script = (
+        METERED.replace("{then}", "pass")
+        .replace("{flush_s}", "0")
+        .replace("import json, sys, time", f"import json, sys, time\n{broken}")
+    )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert (process.returncode, process.stderr) == (0, "")
     (event,) = [json.loads(line) for line in process.stdout.splitlines()]

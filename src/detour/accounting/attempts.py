@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from detour.ledger.state import AttemptState, Mark
 
 DEAD_AFTER_S = 120.0
-"""Without a sign of life for longer (heartbeats come every 30 s), an attempt is taken for ended."""
+"""Without a sign of life for longer (heartbeats come at least every 30 s), an attempt is taken for ended."""
 LOST_TO_ERROR = "failed"
 
 

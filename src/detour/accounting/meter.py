@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from types import TracebackType
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 SAMPLE_S = 15.0
 """Between readings of the counters; codecarbon looks at load and power every second besides."""
+FLUSH_S = 30.0
+"""Least time between two journalled figures; the end is always told."""
 LONGEST_WAIT_S = 10.0
 """How long the end of an attempt waits for a tracker that is still starting."""
 
@@ -39,9 +42,10 @@ class EnergyMeter:
     thread.
     """
 
-    def __init__(self, attempt: Attempt, *, sample_s: float = SAMPLE_S) -> None:
+    def __init__(self, attempt: Attempt, *, sample_s: float = SAMPLE_S, flush_s: float = FLUSH_S) -> None:
         self._attempt = attempt
-        self._sample_s = sample_s
+        self._sample_s, self._flush_s = sample_s, flush_s
+        self._flushed_s = float("-inf")
         self._tracker: _Tracker | None = None
         self._reason: str | None = None
         self._told: str | None = None
@@ -57,8 +61,9 @@ class EnergyMeter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._starting.join(LONGEST_WAIT_S)
-        self.flush()
         with self._lock:
+            self._flush_s = 0.0
+            self.flush()
             if self._tracker is not None:
                 self._guarded(self._tracker.stop)
                 self._tracker = None
@@ -69,9 +74,11 @@ class EnergyMeter:
     def flush(self) -> None:
         """Journal what was counted so far; a kill costs only what comes after the last flush."""
         with self._lock:
+            if time.monotonic() - self._flushed_s < self._flush_s:
+                return
             figures = self._guarded(self._tracker.read) if self._tracker is not None else None
             if figures is not None:
-                self._last = figures
+                self._last, self._flushed_s = figures, time.monotonic()
                 self._attempt.event("energy", **figures)
             elif self._reason is not None:
                 self._tell()
