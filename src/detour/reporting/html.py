@@ -42,7 +42,6 @@ def render_html(report: Report) -> str:
         co2=words.co2,
         co2_spread=words.co2_spread,
         hours=words.hours,
-        loss=words.loss,
         instant=words.instant,
         metric=words.metric,
         percent=words.percent,

@@ -76,8 +76,12 @@ def instant(epoch_s: float | None) -> str:
     return UNKNOWN if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def loss(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3f}"
+def loss_fall(phase: Phase) -> str:
+    """`8.350 → 4.321`, validation loss of the starting weights and of the promoted checkpoint."""
+    losses = (phase.parent_validation_loss, phase.validation_loss)
+    if losses == (None, None):
+        return UNKNOWN
+    return " → ".join(UNKNOWN if loss is None else f"{loss:.3f}" for loss in losses)
 
 
 def capital(text: str) -> str:
@@ -150,7 +154,9 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
             for task in chain.scores
         )
     done = sum(stage.status == "done" for stage in stages)
-    return f"{done} of {len(stages)} stages done" if done < len(stages) else "no benchmark was asked for"
+    if done == len(stages):
+        return "all stages are done; no benchmark was asked for"
+    return f"{chain.status}: {done} of {len(stages)} stages are done"
 
 
 def wasted(cost: Cost) -> str:
