@@ -3,6 +3,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,3 +93,38 @@ def test_pieces_join_to_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
         pieces = list(_pieces(text))
         assert "".join(pieces) == text
         assert all(0 < len(piece) <= 8 for piece in pieces) or text == ""
+
+
+ORPHANS = """
+import multiprocessing, sys, time
+from pathlib import Path
+from detour.corpus.encoding import Batch, encoding_pool
+from detour.corpus.layout import SpecialTokens
+
+with encoding_pool(Path(sys.argv[1]), SpecialTokens(pad=0, cls=2, sep=3, mask=4), "uint16", 2) as encode:
+    for _ in encode(Batch(["texte"] * 100, 0) for _ in range(40)):
+        pass
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_do_not_outlive_a_killed_parent(tokenizer: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHANS, str(tokenizer)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [Path("/proc") / pid for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(worker.exists() for worker in workers)
+        parent.kill()
+    deadline_s = time.monotonic() + 20
+    while any(map(is_alive, workers)) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not any(map(is_alive, workers))
+
+
+def is_alive(process: Path) -> bool:
+    """A zombie that nobody has reaped yet is dead."""
+    try:
+        return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

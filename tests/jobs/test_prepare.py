@@ -1,0 +1,128 @@
+"""The prepare stage as it is planned from a recipe and run: the quickstart's, for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.corpus.files import SourceError
+from detour.corpus.layout import read_index
+from detour.corpus.packing import PackedRows
+from detour.corpus.tokenizer import TokenizerError, load_tokenizer
+from detour.errors import Interrupted
+from detour.files import sha256_file
+from detour.ledger.attempt import Attempt
+from detour.plan.build import Planner
+from detour.plan.stage import Stage
+from jobs.context import StageContext
+from jobs.prepare import run
+from launch.planning import inspect_entry, load_plan
+from tests.support.corpora import icd10_labels
+from tests.support.recipes import make_recipe
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "recipes" / "quickstart.yaml"
+
+
+def context(stage: Stage, folder: Path, attempt: Attempt | None = None) -> StageContext:
+    for name in ("work", "output"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return StageContext(stage, {}, folder / "work", folder / "output", attempt or Attempt())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> Stage:
+    _, plan = load_plan(QUICKSTART, [])
+    return plan.stages[0]
+
+
+@pytest.fixture(scope="module")
+def done(quickstart: Stage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    folder = tmp_path_factory.mktemp("prepare")
+    return folder / "output", run(context(quickstart, folder))
+
+
+def test_the_quickstart_has_its_corpus(done: tuple[Path, Mapping[str, Any]]) -> None:
+    output, result = done
+    index = read_index(output)
+    assert result["documents"] == len(icd10_labels()) == index.documents
+    assert result["tokens"] == index.tokens
+    assert 180_000 < result["tokens"] < 240_000
+    assert result["vocabulary"] == 4096
+    assert result["tokens_per_s"] > 0
+    assert result["sources"]["icd10-labels"]["excluded_documents"] == 42_886 - len(icd10_labels())
+    assert len(PackedRows(output, "validation", 512, 42, check_digests=True)) == 20
+
+
+def test_its_rows_read_as_french_labels(done: tuple[Path, Mapping[str, Any]]) -> None:
+    output, _ = done
+    tokenizer = load_tokenizer(str(output / "tokenizer"))
+    row = PackedRows(output, "train", 512, 42).row(3)
+    start, stop = row.cu_seqlens[1:3].tolist()
+    ids = row.input_ids[start:stop].tolist()
+    assert (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    assert tokenizer.decode(ids[1:-1]) in icd10_labels()
+
+
+def test_again_elsewhere_it_is_the_same_to_the_byte(
+    quickstart: Stage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    run(context(quickstart, tmp_path))
+    assert digests(tmp_path / "output") == digests(done[0])
+
+
+def test_a_stop_while_learning_the_tokenizer_and_going_on(
+    quickstart: Stage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    stopped = Attempt()
+    stopped.request_stop("wall-time limit")
+    with pytest.raises(Interrupted, match="wall-time limit"):
+        run(context(quickstart, tmp_path, stopped))
+    run(context(quickstart, tmp_path))
+    assert digests(tmp_path / "output") == digests(done[0])
+
+
+def stage_of(tmp_path: Path, text: str, **changes: Any) -> Stage:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    source = {"name": "labels", "path": str(path), "column": "text"}
+    data = {"sources": [source], "sequence_length": 64, "validation_tokens": 64}
+    return Planner(inspect_entry).plan(make_recipe({"data": data, **changes})).stages[0]
+
+
+CSV = "text\n" + "".join(f'"{label}"\n' for label in icd10_labels()[:300])
+
+
+def test_a_published_tokenizer_is_taken_from_its_folder(done: tuple[Path, Mapping[str, Any]], tmp_path: Path) -> None:
+    published = done[0] / "tokenizer"
+    stage = stage_of(tmp_path, CSV, tokenizer={"pretrained": str(published)})
+    result = run(context(stage, tmp_path))
+    assert result["vocabulary"] == 4096
+    assert digests(tmp_path / "output/tokenizer") == digests(published)
+
+
+def test_files_that_changed_after_the_plan_are_refused(tmp_path: Path) -> None:
+    stage = stage_of(tmp_path, CSV)
+    (tmp_path / "labels.csv").write_text(CSV + '"autre"\n')
+    with pytest.raises(SourceError, match=r"labels\.csv: its content changed after the chain was planned"):
+        run(context(stage, tmp_path))
+
+
+def test_files_that_were_never_found_are_refused(tmp_path: Path) -> None:
+    stage = stage_of(tmp_path, CSV)
+    runtime = {**stage.runtime, "source_paths": {"labels": []}}
+    with pytest.raises(SourceError, match="source labels: no file was found"):
+        run(context(Stage("prepare", "prepare", stage.settings, {}, runtime), tmp_path))
+
+
+def test_a_folder_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    stage = stage_of(tmp_path, CSV, tokenizer={"pretrained": str(tmp_path / "empty")})
+    with pytest.raises(TokenizerError, match="cannot be loaded"):
+        run(context(stage, tmp_path))
