@@ -79,9 +79,7 @@ def _document(generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int
 CLM = Phase(
     name="clm", objective="causal", tokens=1, schedule=WarmupConstant(kind="warmup_constant"), carry="weights+optimizer"
 )
-MLM = Phase(
-    name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt")
-)
+MLM = Phase(name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt"))
 
 
 def job(folder: Path, corpus: Path, phase: Phase = CLM, **changes: Any) -> PretrainJob:

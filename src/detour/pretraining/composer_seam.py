@@ -101,7 +101,7 @@ def _trainer(
             loader,
             split_batch=microbatches,
             get_num_samples_in_batch=count_rows,
-            get_num_tokens_in_batch=_count,
+            get_num_tokens_in_batch=_token_counts,
         ),
         optimizers=optimizer,
         max_duration=f"{loop.steps}ba",
@@ -118,8 +118,9 @@ def _trainer(
     )
 
 
-def _count(batch: Any, token_type: str = "total") -> int:
-    return count_labels(batch) if token_type == "loss_generating" else count_tokens(batch)
+def _token_counts(batch: Any) -> dict[str, int]:
+    """Composer weights microbatches by `loss_generating`; given a plain number, it weights them by that instead."""
+    return {"total": count_tokens(batch), "loss_generating": count_labels(batch)}
 
 
 def _as_it_is(examples: Any) -> Any:

@@ -80,14 +80,17 @@ def load_optimizer_state(
 ) -> None:
     """Take over the moments of all parameters that are trained here; the others' are dropped, absent ones start fresh.
 
-    Rates, betas and decay stay those of `optimizer`: they belong to the recipe, not to the past. (Composer restores
-    them with the state, and a schedule then multiplies a rate that was already lowered.)
+    Moments are copied: what was read may be a mapping of a file that is about to be removed. Rates, betas and decay
+    stay those of `optimizer`: they belong to the recipe, not to the past. (Composer restores them with the state, and a
+    schedule then multiplies a rate that was already lowered.)
     """
     names = {parameter: name for name, parameter in _trained(model)}
     current = optimizer.state_dict()
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
     moments = {
-        index: dict(state[names[parameter]]) for index, parameter in enumerate(parameters) if names[parameter] in state
+        index: {key: moment.clone() for key, moment in state[names[parameter]].items()}
+        for index, parameter in enumerate(parameters)
+        if names[parameter] in state
     }
     optimizer.load_state_dict({"state": moments, "param_groups": current["param_groups"]})
 

@@ -1,0 +1,84 @@
+"""Training in processes of its own, to be killed, stopped or run side by side; forked with everything imported."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import types
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from detour.errors import Interrupted
+from detour.pretraining import composer_seam
+from detour.pretraining.job import PretrainJob
+from detour.pretraining.train import train
+from tests.pretraining.jobs import Recorder
+
+composer_seam._import_composer()
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+
+def start(
+    job: PretrainJob, *, die_in_write: int | None = None, ranks: tuple[int, int, int] | None = None
+) -> BaseProcess:
+    """`die_in_write`: SIGKILL itself half way through writing that checkpoint, counted from 1. `ranks`: (rank, world
+    size, port)."""
+    process = _CONTEXT.Process(target=_train, args=(job, die_in_write, ranks))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess, timeout_s: float = 120) -> int:
+    """Its exit code; negative is the signal that ended it."""
+    process.join(timeout_s)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+        raise TimeoutError(f"training did not end within {timeout_s} s")
+    return code
+
+
+def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, int] | None) -> None:
+    torch.set_num_threads(1)
+    recorder = Recorder()
+
+    def request_stop(number: int, _frame: types.FrameType | None) -> None:
+        recorder.stop_reason = f"signal {signal.Signals(number).name}"
+
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, request_stop)
+    if ranks is not None:
+        rank, world_size, port = ranks
+        os.environ.update(
+            RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world_size),
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )  # fmt: skip
+    if die_in_write is not None:
+        _die_in_write(die_in_write)
+    try:
+        train(job, recorder)
+    except Interrupted as error:
+        sys.exit(error.exit_code)
+
+
+def _die_in_write(number: int) -> None:
+    write, writes = torch.save, iter(range(1, number + 1))
+
+    def save(state: Any, path: Path) -> None:
+        if next(writes) < number:
+            write(state, path)
+            return
+        buffer = io.BytesIO()
+        write(state, buffer)
+        path.write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(torch, "save", save)  # noqa: B010  mypy knows the real signature

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detour.corpus.packing import PackedRow
+from detour.pretraining.objectives import (
+    IGNORED,
+    Objective,
+    Vocabulary,
+    causal_labels,
+    make_example,
+    mask_tokens,
+    position_ids,
+)
+
+VOCABULARY = Vocabulary(size=1000, mask_id=4, special_ids=(0, 1, 2, 3, 4))
+BOUNDARIES = np.array([0, 3, 4, 9], dtype=np.int32)
+IDS = np.array([1, 10, 2, 7, 1, 20, 21, 22, 2])
+CAUSAL, MASKED = Objective("causal"), Objective("masked", 0.3)
+
+
+def test_causal_labels_are_the_next_tokens_of_the_same_document() -> None:
+    expected = [10, 2, IGNORED, IGNORED, 20, 21, 22, 2, IGNORED]
+    assert causal_labels(IDS, BOUNDARIES).tolist() == expected
+
+
+def test_positions_start_again_in_every_document() -> None:
+    assert position_ids(BOUNDARIES).tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.3])
+def test_masking_keeps_its_rates(rate: float) -> None:
+    generator = np.random.default_rng(0)
+    ids = generator.integers(5, 1000, size=200_000)
+    read, labels = mask_tokens(ids, rate, VOCABULARY, generator)
+    chosen = labels != IGNORED
+    assert chosen.mean() == pytest.approx(rate, abs=0.005)
+    assert (labels[chosen] == ids[chosen]).all()
+    assert (read[~chosen] == ids[~chosen]).all()
+    masked = read[chosen] == VOCABULARY.mask_id
+    kept = read[chosen] == ids[chosen]
+    assert masked.mean() == pytest.approx(0.8, abs=0.01)
+    assert kept.mean() == pytest.approx(0.1, abs=0.01)
+    random_ids = read[chosen][~masked & ~kept]
+    assert random_ids.min() >= 0
+    assert random_ids.max() < VOCABULARY.size
+    assert len(set(random_ids.tolist())) > 900
+
+
+def test_special_tokens_are_never_predicted() -> None:
+    ids = np.tile(np.array(VOCABULARY.special_ids), 1000)
+    read, labels = mask_tokens(ids, 0.99, VOCABULARY, np.random.default_rng(0))
+    assert (labels == IGNORED).all()
+    assert (read == ids).all()
+
+
+def test_masks_are_a_function_of_seed_and_row() -> None:
+    row = PackedRow(np.arange(5, 105), np.array([0, 100], dtype=np.int32), "source")
+    first = make_example(row, MASKED, VOCABULARY, (17, 3))
+    again = make_example(row, MASKED, VOCABULARY, (17, 3))
+    assert (first.input_ids == again.input_ids).all()
+    assert (first.labels == again.labels).all()
+    for other in ((17, 4), (18, 3)):
+        assert (make_example(row, MASKED, VOCABULARY, other).labels != first.labels).any()
+
+
+def test_a_causal_example_reads_the_row_as_it_is() -> None:
+    example = make_example(PackedRow(IDS, BOUNDARIES, "source"), CAUSAL, VOCABULARY, (17, 0))
+    assert (example.input_ids == IDS).all()

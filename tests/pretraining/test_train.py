@@ -1,0 +1,344 @@
+"""Whole phases, through Composer's Trainer, on a corpus with something to learn."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from detour.checkpoints.promoted import write_promoted
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.errors import Interrupted, PermanentFailure
+from detour.pretraining import run as run_module
+from detour.pretraining.job import PretrainJob
+from detour.pretraining.schedules import lr_factor
+from detour.pretraining.start import Start, load_model
+from detour.pretraining.state import write_state
+from detour.pretraining.train import train
+from detour.recipe.models import Model, Phase
+from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job
+
+both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
+
+
+def final(made: PretrainJob) -> TrainerState:
+    return read_trainer_state(made.output_dir / "checkpoint.pt")
+
+
+def assert_same(actual: TrainerState, expected: TrainerState, tolerance: float = 0.0) -> None:
+    """Weights and moments, to the bit unless a tolerance is given."""
+    assert (actual.step, actual.tokens) == (expected.step, expected.tokens)
+    assert actual.optimizer is not None
+    assert expected.optimizer is not None
+    pairs = [
+        (actual.model, expected.model),
+        *((moments, expected.optimizer["state"][name]) for name, moments in actual.optimizer["state"].items()),
+    ]
+    for one, other in pairs:
+        assert set(one) == set(other)
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], atol=tolerance, rtol=0)
+
+
+@pytest.fixture
+def used_rates() -> Iterator[list[float]]:
+    """The rate of every step, read from the optimizer right after it was used."""
+    rates: list[float] = []
+
+    def keep(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        rates.append(rate)
+
+    handle = register_optimizer_step_post_hook(keep)
+    yield rates
+    handle.remove()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
+    """The end of both phases, never interrupted."""
+    torch.set_num_threads(1)
+    ends = {}
+    for phase in (CLM, MLM):
+        made = job(tmp_path_factory.mktemp(phase.name), corpus, phase)
+        train(made, Recorder())
+        ends[phase.name] = final(made)
+    return ends
+
+
+@both_phases
+def test_a_phase_learns_and_tells_how(tmp_path: Path, corpus: Path, phase: Phase, used_rates: list[float]) -> None:
+    made, recorder = job(tmp_path, corpus, phase, steps=20), Recorder()
+    result = train(made, recorder)
+    expected = [
+        made.optimizer.lr * lr_factor(phase.schedule, step, made.steps, made.warmup_steps) for step in range(made.steps)
+    ]
+    assert used_rates == recorder.steps("lr") == expected
+    assert recorder.steps("tokens") == [made.step_tokens * (step + 1) for step in range(made.steps)]
+    assert (result["steps"], result["tokens"]) == (made.steps, made.tokens)
+    assert result["final_loss"] == recorder.steps("loss")[-1]
+    assert result["validation_loss"] < result["validation_loss_start"]
+    assert min(recorder.steps("gradient_norm")) > 0
+    assert min(recorder.steps("tokens_per_s")) > 0
+    assert (made.output_dir / "config.json").is_file()
+    assert final(made).tokens == made.tokens
+
+
+def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
+    made = job(tmp_path, corpus, steps=3)
+    result = train(made, Recorder())
+    (made.output_dir / "checkpoint.pt").unlink()
+    again = Recorder()
+    assert train(made, again) == result
+    assert not again.figures
+    assert final(made).step == 3
+
+
+@both_phases
+def test_microbatches_do_not_change_what_is_learnt(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+    ends = []
+    for rows in (16, 4, 1):
+        made = job(tmp_path / str(rows), corpus, phase, steps=4, microbatch_sequences=rows)
+        train(made, Recorder())
+        ends.append(final(made).model)
+    for other in ends[1:]:
+        for name, tensor in other.items():
+            torch.testing.assert_close(tensor, ends[0][name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_backends_learn_the_same(
+    tmp_path: Path, corpus: Path, backend: str, undisturbed: dict[str, TrainerState]
+) -> None:
+    made = job(tmp_path, corpus, training={"attention": backend, "cross_entropy": "full"})
+    train(made, Recorder())
+    for name, tensor in final(made).model.items():
+        torch.testing.assert_close(tensor, undisturbed["clm"].model[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("phase", [frozen(CLM, (0, 1)), frozen(MLM, (2, 2), embeddings=True)], ids=["clm", "mlm"])
+def test_frozen_layers_stay_to_the_bit_and_others_move(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+    made = job(tmp_path, corpus, phase, steps=4, training={"compile": False})
+    train(made, Recorder())
+    start = load_model(made.start, _index(corpus), made.seeds.training).state_dict()
+    held = phase.freeze[0]
+    for name, tensor in final(made).model.items():
+        parts = name.split(".")
+        is_held = parts[1] == "layers" and held.first <= int(parts[2]) <= held.last
+        is_held |= held.embeddings and ("embeddings" in name or name == "decoder.weight")
+        assert torch.equal(tensor, start[name]) == is_held, name
+
+
+def test_dropout_is_a_function_of_the_step(tmp_path: Path, corpus: Path) -> None:
+    config = {"mlp_dropout": 0.2}
+    whole = job(tmp_path / "whole", corpus, steps=6, config=config)
+    train(whole, Recorder())
+    stopped = job(tmp_path / "stopped", corpus, steps=6, config=config)
+    with pytest.raises(Interrupted):
+        train(stopped, Recorder(stop_at=4 * stopped.step_tokens))
+    train(stopped, Recorder())
+    assert_same(final(stopped), final(whole))
+
+
+@both_phases
+@pytest.mark.parametrize("stop_step", [1, 7])
+def test_a_stop_saves_and_the_next_attempt_ends_as_if_undisturbed(
+    tmp_path: Path, corpus: Path, phase: Phase, stop_step: int, undisturbed: dict[str, TrainerState],
+    used_rates: list[float],
+) -> None:  # fmt: skip
+    made = job(tmp_path, corpus, phase)
+    first = Recorder(stop_at=stop_step * made.step_tokens)
+    with pytest.raises(Interrupted, match=f"signal SIGTERM: saved at step {stop_step} of 12"):
+        train(made, first)
+    assert first.told("checkpoint.saved")[-1]["step"] == stop_step
+    second = Recorder()
+    train(made, second)
+    assert second.told("checkpoint.resumed") == [{"step": stop_step, "tokens": stop_step * made.step_tokens}]
+    expected = [
+        made.optimizer.lr * lr_factor(phase.schedule, step, made.steps, made.warmup_steps) for step in range(made.steps)
+    ]
+    assert used_rates == expected
+    assert_same(final(made), undisturbed[phase.name])
+
+
+def test_a_stop_in_the_last_step_is_the_end(tmp_path: Path, corpus: Path) -> None:
+    made = job(tmp_path, corpus, steps=2)
+    assert train(made, Recorder(stop_at=made.tokens))["steps"] == 2
+
+
+def test_handlers_of_signals_survive_composer(tmp_path: Path, corpus: Path) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _: seen.append(number))
+    try:
+        made = job(tmp_path, corpus, steps=1)
+        train(made, Recorder())
+        signal.raise_signal(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert seen == [signal.SIGUSR2]
+
+
+DAMAGE = {
+    "truncated": lambda state: state.write_bytes(state.read_bytes()[:-100]),
+    "half-written": lambda state: state.write_bytes(state.read_bytes()[: state.stat().st_size // 2]),
+    "deleted": lambda state: state.unlink(),
+    "flipped": lambda state: state.write_bytes(b"\0" + state.read_bytes()[1:]),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_newest_checkpoint_is_skipped_and_said(
+    tmp_path: Path, corpus: Path, kind: str, undisturbed: dict[str, TrainerState]
+) -> None:
+    made = job(tmp_path, corpus)
+    with pytest.raises(Interrupted):
+        train(made, Recorder(stop_at=9 * made.step_tokens))
+    DAMAGE[kind](_newest_state(made))
+    recorder = Recorder()
+    train(made, recorder)
+    (skipped,) = recorder.told("checkpoint.skipped")
+    assert skipped["step"] == 9
+    assert skipped["reason"]
+    assert recorder.told("checkpoint.resumed")[0]["step"] == 6
+    assert_same(final(made), undisturbed["clm"])
+
+
+def test_a_checkpoint_with_nan_is_skipped_and_said(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+) -> None:
+    made = job(tmp_path, corpus)
+
+    def poison(path: Path, model: Any, optimizer: Any, step: int, tokens: int) -> None:
+        if step == 9:
+            model.decoder.bias.data[0] = float("nan")
+        write_state(path, model, optimizer, step, tokens)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "write_state", poison)
+        with pytest.raises(Interrupted):
+            train(made, Recorder(stop_at=9 * made.step_tokens))
+    recorder = Recorder()
+    train(made, recorder)
+    assert "NaN" in recorder.told("checkpoint.skipped")[0]["reason"]
+    assert_same(final(made), undisturbed["clm"])
+
+
+class Poisoned(run_module.LossOf):
+    """A loss that is NaN in the given forward passes."""
+
+    calls = 0
+    bad: frozenset[int] = frozenset()
+
+    def forward(self, batch: Any) -> Tensor:
+        Poisoned.calls += 1
+        return super().forward(batch) * (float("nan") if Poisoned.calls in Poisoned.bad else 1.0)
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> type[Poisoned]:
+    Poisoned.calls = 0
+    monkeypatch.setattr("detour.pretraining.train.LossOf", Poisoned)
+    return Poisoned
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, corpus: Path, poisoned: type[Poisoned]) -> None:
+    poisoned.bad = frozenset({2, 3, 5})
+    made, recorder = job(tmp_path, corpus, steps=6), Recorder()
+    assert train(made, recorder)["tokens"] == made.tokens
+    assert [event["step"] for event in recorder.told("gradient.skipped")] == [1, 2, 4]
+    state = final(made)
+    assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
+    assert state.optimizer is not None
+    assert {float(moments["step"]) for moments in state.optimizer["state"].values()} == {3.0}
+
+
+def test_three_in_a_row_end_the_phase_for_good(tmp_path: Path, corpus: Path, poisoned: type[Poisoned]) -> None:
+    poisoned.bad = frozenset({5, 6, 7})
+    made, recorder = job(tmp_path, corpus), Recorder()
+    with pytest.raises(PermanentFailure, match="not finite in 3 steps in a row, up to step 6"):
+        train(made, recorder)
+    assert [saved["step"] for saved in recorder.told("checkpoint.saved")] == [3, 6]
+
+
+def test_the_second_phase_takes_weights_and_moments_and_its_own_schedule(
+    tmp_path: Path, corpus: Path, used_rates: list[float], undisturbed: dict[str, TrainerState]
+) -> None:
+    parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"])
+    carried = job(tmp_path / "carried", corpus, MLM, start=Start(None, parent, with_optimizer=True), first_row=192)
+    fresh = job(tmp_path / "fresh", corpus, MLM, start=Start(None, parent), first_row=192)
+    first = Recorder(stop_at=4 * carried.step_tokens)
+    with pytest.raises(Interrupted):
+        train(carried, first)
+    train(carried, Recorder())
+    factors = [lr_factor(MLM.schedule, step, 12, 0) for step in range(12)]
+    assert used_rates == [carried.optimizer.lr * factor for factor in factors]
+    train(fresh, Recorder())
+    ends = final(carried), final(fresh)
+    steps = [
+        {float(moments["step"]) for moments in end.optimizer["state"].values()}
+        for end in ends
+        if end.optimizer is not None
+    ]
+    assert steps == [{24.0}, {12.0}]
+    assert any(not torch.equal(ends[0].model[name], ends[1].model[name]) for name in ends[0].model)
+
+
+def test_a_parent_without_optimizer_cannot_give_one(
+    tmp_path: Path, corpus: Path, undisturbed: dict[str, TrainerState]
+) -> None:
+    parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"], with_optimizer=False)
+    made = job(tmp_path, corpus, MLM, start=Start(None, parent, with_optimizer=True))
+    with pytest.raises(PermanentFailure, match="no optimizer state"):
+        train(made, Recorder())
+
+
+def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path) -> None:
+    made = job(tmp_path, corpus, steps=7, training={"validate_every": 2, "checkpoint_every": 3, "checkpoints_kept": 1})
+    recorder = Recorder()
+    train(made, recorder)
+    measured = [entry["tokens"] for entry in recorder.figures if "validation_loss" in entry]
+    assert measured == [step * made.step_tokens for step in (0, 2, 4, 6, 7)]
+    assert [saved["step"] for saved in recorder.told("checkpoint.saved")] == [3, 6, 7]
+    assert len(list((made.work_dir / "checkpoints").glob("step-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": "bf16"}, "no bf16"),
+        ({"start": Start(Model(pretrained="nobody/no-such-model"))}, "nobody/no-such-model: cannot be loaded"),
+        ({"start": Start(Model(config=CONFIG | {"vocab_size": 10}))}, "the model knows 10 tokens"),
+        ({"phase": frozen(CLM, (3, 9))}, "no layer 9"),
+        ({"training": {"loggers": ("wandb",)}}, "pip install wandb"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(
+    tmp_path: Path, corpus: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(PermanentFailure, match=message):
+        train(job(tmp_path, corpus, **changes), Recorder())
+
+
+def promoted(folder: Path, corpus: Path, state: TrainerState, with_optimizer: bool = True) -> Path:
+    model = load_model(Start(Model(config=CONFIG)), _index(corpus), seed=0)
+    model.load_state_dict(state.model)
+    folder.mkdir()
+    write_promoted(folder, model, state.optimizer if with_optimizer else None)
+    return folder
+
+
+def _index(corpus: Path) -> Any:
+    from detour.corpus.layout import read_index
+
+    return read_index(corpus)
+
+
+def _newest_state(made: PretrainJob) -> Path:
+    return max((made.work_dir / "checkpoints").glob("step-*")) / "state.pt"
