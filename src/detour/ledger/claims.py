@@ -25,8 +25,9 @@ import orjson
 
 from detour.errors import UserError
 from detour.files import write_atomic
+from detour.ledger.folders import ledger_mode, make_folder
 from detour.ledger.process import Process
-from detour.ledger.workspace import Workspace, ledger_mode, make_folder
+from detour.ledger.workspace import Workspace
 
 STALE_AFTER_S = 900.0
 """Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""
@@ -96,7 +97,7 @@ class Claim:
 def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float = STALE_AFTER_S) -> Claim:
     """Take `name` for `owner` (words for people), this process. Raises ClaimHeld at once when a living one has it."""
     path = _path(workspace, name)
-    make_folder(workspace, path.parent)
+    make_folder(workspace.root, path.parent)
     token = secrets.token_hex(8)
     content = orjson.dumps(
         {
@@ -109,7 +110,7 @@ def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float =
     )
     present = None
     for _ in range(TRIES):
-        if _created(path, content, ledger_mode(workspace)):
+        if _created(path, content, ledger_mode(workspace.root)):
             return Claim(workspace, name, token)
         present = _present(path, stale_after_s)
         if present is None:
@@ -119,7 +120,7 @@ def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float =
         with _right_to_change(workspace, name, present.token) as right:
             if right and _token(path) == present.token:
                 write_atomic(path, content)
-                path.chmod(ledger_mode(workspace))
+                path.chmod(ledger_mode(workspace.root))
                 return Claim(workspace, name, token)
     raise ClaimHeld(name, present or Holder("", None, None, "", is_stale=False))
 

@@ -25,10 +25,11 @@ from typing import Any
 
 from detour.errors import UserError
 from detour.ledger.appendfile import AppendFile
+from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.process import Process
 from detour.ledger.record import DROPPABLE_KINDS, END_KINDS, LAZY_KINDS, SCHEMA, Record, encode
 from detour.ledger.spool import spool
-from detour.ledger.workspace import Workspace, ledger_mode, month_folder
+from detour.ledger.workspace import Workspace
 
 RESERVE_BYTES = 64 * 1024
 QUEUE_RECORDS = 1000
@@ -171,8 +172,8 @@ class Journal:
         self.append("journal.opened", **Process.current().to_json())
 
     def _create(self) -> None:
-        folder = month_folder(self.workspace)
-        self._file = AppendFile(folder / f"{self._writer}.jsonl", ledger_mode(self.workspace))
+        folder = month_folder(self.workspace.root, self.workspace.ledger)
+        self._file = AppendFile(folder / f"{self._writer}.jsonl", ledger_mode(self.workspace.root))
         self._reserve = folder / f".{self._writer}.reserve"
         descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import pwd
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process that cannot be confused with a later one of the same number, nor with one on another machine."""
 
     host: str
@@ -26,7 +22,7 @@ class Process:
     @classmethod
     def current(cls) -> Process:
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, _user_name(), _boot_identity(), _start_ticks(pid))
+        return cls(os.uname().nodename, pid, _user_name(), _boot_identity(), _start_ticks(pid))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Process | None:
@@ -38,17 +34,11 @@ class Process:
         return cls(host, pid, user, boot if isinstance(boot, str) else None, ticks if isinstance(ticks, int) else None)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "host": self.host,
-            "pid": self.pid,
-            "user": self.user,
-            "boot": self.boot,
-            "start_ticks": self.start_ticks,
-        }
+        return self._asdict()
 
     def is_alive(self) -> bool | None:
         """None when it ran on another machine, under another boot or in another PID namespace: unknown from here."""
-        if self.pid <= 0 or self.host != socket.gethostname() or self.boot != _boot_identity():
+        if self.pid <= 0 or self.host != os.uname().nodename or self.boot != _boot_identity():
             return None
         try:
             os.kill(self.pid, 0)
@@ -65,6 +55,8 @@ class Process:
 
 
 def _user_name() -> str:
+    import pwd  # what only asks whether a process lives does without
+
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -14,7 +14,8 @@ from zlib import crc32
 
 from detour.files import fsync_directory
 from detour.ledger.appendfile import AppendFile
-from detour.ledger.workspace import Workspace, ledger_mode, month_folder
+from detour.ledger.folders import ledger_mode, month_folder
+from detour.ledger.workspace import Workspace
 
 
 def spool_folder(workspace: Workspace) -> Path:
@@ -50,9 +51,9 @@ def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
             return 0
     sources = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     for source in sources:
-        target_folder = month_folder(workspace)
+        target_folder = month_folder(workspace.root, workspace.ledger)
         target = target_folder / f"{source.stem}.spool-{os.urandom(4).hex()}.jsonl"
-        file = AppendFile(target, ledger_mode(workspace))
+        file = AppendFile(target, ledger_mode(workspace.root))
         try:
             file.append(source.read_bytes())
             file.sync()

@@ -18,13 +18,8 @@
 from __future__ import annotations
 
 import os
-import stat
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from detour.files import fsync_directory
 
 VARIABLE = "DETOUR_WORKSPACE"
 
@@ -39,8 +34,10 @@ class Workspace:
         return cls((given or Path(os.environ.get(VARIABLE, "workspace"))).absolute())
 
     def create(self) -> None:
+        from detour.ledger.folders import make_folder  # what only reads, as `detour status`, starts without it
+
         for name in ("ledger", "stages", "chains", "code", "models", "claims"):
-            make_folder(self, self.root / name)
+            make_folder(self.root, self.root / name)
 
     @property
     def ledger(self) -> Path:
@@ -68,30 +65,3 @@ class Workspace:
 
     def chain(self, name: str) -> Path:
         return self.root / "chains" / name
-
-
-def ledger_mode(workspace: Workspace) -> int:
-    """0600, plus what the workspace's own mode grants its group."""
-    return 0o600 | stat.S_IMODE(workspace.root.stat().st_mode) & 0o060
-
-
-def make_folder(workspace: Workspace, folder: Path) -> None:
-    """Create `folder` inside the workspace, and the workspace, durably; its group may what it may in the workspace."""
-    if folder.is_dir():
-        return
-    if folder == workspace.root:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return
-    make_folder(workspace, folder.parent)
-    group = stat.S_IMODE(workspace.root.stat().st_mode) & 0o2070
-    with suppress(FileExistsError):  # somebody else made it just now, and sets its mode
-        folder.mkdir(mode=0o700 | group)
-        folder.chmod(0o700 | group)
-        fsync_directory(folder.parent)
-
-
-def month_folder(workspace: Workspace) -> Path:
-    """`ledger/<yyyy-mm>` of the present month (UTC)."""
-    folder = workspace.ledger / time.strftime("%Y-%m", time.gmtime())
-    make_folder(workspace, folder)
-    return folder

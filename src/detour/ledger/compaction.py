@@ -1,0 +1,118 @@
+"""Few files: the journals of a past month become one segment, without an instant in which a record cannot be read.
+
+Segment written aside and synced, renamed, directory synced, then the sources deleted. A crash in between leaves records
+twice or an unfinished file that nobody reads; both are harmless, and the next compaction clears them away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from detour.files import atomic_writer, fsync_directory
+from detour.ledger.claims import ClaimHeld, claim
+from detour.ledger.folders import ledger_mode
+from detour.ledger.reading import COMPACTED, Parsed, decode, parse
+from detour.ledger.record import SCHEMA, Record, encode
+from detour.ledger.workspace import Workspace
+
+IDLE_S = 3 * 86400.0
+"""A journal that is not closed and was not written for so long has lost its writer: those give a sign every 30 s."""
+_MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    month: str
+    journals: int
+    kept: int
+    """Journals left alone, because their writers may still live."""
+    records: int
+    bad_lines: int
+
+
+def compact(workspace: Workspace, *, idle_s: float = IDLE_S, now_s: float | None = None) -> list[Compacted]:
+    """Compact every month before the present one; months that another process compacts just now are left to it."""
+    now_s = time.time() if now_s is None else now_s
+    present = time.strftime("%Y-%m", time.gmtime(now_s))
+    done = []
+    for folder in sorted(workspace.ledger.iterdir()):
+        if _MONTH.fullmatch(folder.name) and folder.name < present and folder.is_dir():
+            with suppress(ClaimHeld), claim(workspace, f"compact-{folder.name}", "compaction"):
+                compacted = _compact_month(workspace, folder, now_s - idle_s)
+                if compacted:
+                    done.append(compacted)
+    return done
+
+
+def _compact_month(workspace: Workspace, folder: Path, idle_since_s: float) -> Compacted | None:
+    _clear_leftovers(folder, idle_since_s)
+    sources, kept = [], 0
+    for path in sorted(folder.glob("*.jsonl")):
+        if _is_finished(path, idle_since_s):
+            sources.append(path)
+        else:
+            kept += 1
+    if len(sources) < 2:
+        return None
+    # Sources are parsed one at a time and appended, so that a month larger than memory can be compacted.
+    writer = f"segment-{secrets.token_hex(6)}"
+    segment = folder / f"{writer}.jsonl"
+    count = bad_lines = 0
+    with atomic_writer(segment) as file:
+        for path in sources:
+            parsed = parse(path.read_bytes() + b"\n")
+            file.writelines(b"%08x %b\n" % (crc32(payload), payload) for payload in parsed.payloads)
+            count += len(parsed.payloads)
+            bad_lines += parsed.bad_lines
+        file.write(_header(writer, sources, bad_lines))
+        os.fchmod(file.fileno(), ledger_mode(workspace.root))
+    for path in sources:
+        path.unlink()
+    fsync_directory(folder)
+    return Compacted(folder.name, len(sources), kept, count, bad_lines)
+
+
+def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
+    """What the sources can no longer tell. Bad lines of segments among them are told by their own headers."""
+    record: Record = {
+        "schema": SCHEMA,
+        "wall_s": time.time(),
+        "mono_s": time.monotonic(),
+        "writer": writer,
+        "sequence": 0,
+        "kind": COMPACTED,
+        "chain": None,
+        "stage": None,
+        "job": None,
+        "attempt": None,
+        "data": {"bad_lines": bad_lines, "journals": [path.name for path in sources]},
+    }
+    return encode(record)
+
+
+def _is_finished(path: Path, idle_since_s: float) -> bool:
+    """Whether nobody will append: segments, closed journals, and those that their writer left long ago."""
+    if path.stem.startswith("segment-") or path.stat().st_mtime < idle_since_s:
+        return True
+    last = _last_record(parse(path.read_bytes()))
+    return last is not None and last["kind"] == "journal.closed"
+
+
+def _last_record(parsed: Parsed) -> Record | None:
+    return next(iter(decode(parsed.payloads[-1:])), None)
+
+
+def _clear_leftovers(folder: Path, idle_since_s: float) -> None:
+    """Reserves of killed writers and segments that were never finished."""
+    for path in (*folder.glob(".*.reserve"), *folder.glob(".*.tmp")):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < idle_since_s:
+                path.unlink()

@@ -1,0 +1,74 @@
+"""What a stage is doing now, decided from what is known of it; a pure function of the evidence.
+
+Markers on disk outrank all else. Where a process can be asked it is; else the scheduler's word counts, if there is one;
+else a recent sign of life. What none of them tells is `unknown`: silence never makes a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from detour.accounting.attempts import is_running
+from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
+from detour.scheduler.states import Standing, parse_state
+
+Marker = Literal["done", "failed"]
+
+
+class Evidence(NamedTuple):
+    """What is known beside a stage's own events."""
+
+    now_s: float
+    writers: Mapping[str, WriterState] = MappingProxyType({})
+    jobs: Mapping[str, str] = MappingProxyType({})
+    """Job id -> state, in Slurm's words; a job that is not there is unknown, not ended."""
+
+    def standing(self, job: str | None) -> Standing:
+        return parse_state(self.jobs.get(job or "", "")).standing
+
+
+def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
+    """One word for a stage."""
+    if marker is not None:
+        return marker
+    if known is None:
+        return "planned"
+    status = known.status
+    if status == "running":
+        status = _of_open_attempt(known.attempts[-1], evidence)
+    elif status == "done":  # its output was removed since
+        status = "planned"
+    elif (
+        status == "failed" and known.failed and _last_number(known) <= max(known.failed)
+    ):  # `retry` took the marker away
+        status = "interrupted"
+    if status == "running":
+        return status
+    queued = {evidence.standing(job) for job in known.jobs}
+    if Standing.RUNNING in queued:
+        return "running"
+    return "submitted" if Standing.WAITING in queued else status
+
+
+def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) -> bool | None:
+    """None where it cannot be known from here."""
+    writer = writers.get(attempt.started.writer) if attempt.started else None
+    return writer.process.is_alive() if writer and writer.process else None
+
+
+def _of_open_attempt(attempt: AttemptState, evidence: Evidence) -> StageStatus:
+    alive = process_is_alive(attempt, evidence.writers)
+    if alive is not None:
+        return "running" if alive else "interrupted"
+    standing = evidence.standing(attempt.job)
+    if standing is Standing.RUNNING or is_running(attempt, evidence.now_s):
+        return "running"
+    if standing is Standing.UNKNOWN:
+        return "unknown"
+    return "submitted" if standing is Standing.WAITING else "interrupted"
+
+
+def _last_number(known: StageState) -> int:
+    return known.attempts[-1].number or 0 if known.attempts else 0

@@ -1,0 +1,172 @@
+"""Looks at a workspace: plans, markers, the ledger, and what the scheduler says where somebody asked it.
+
+Needs neither torch nor pydantic, and decides nothing: see `liveness` for what a stage's status is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.energy import EnergyFigure
+from detour.errors import UserError
+from detour.ledger.reading import LedgerReader
+from detour.ledger.state import StageState, State
+from detour.ledger.workspace import Workspace
+from detour.monitoring.costs import quoted, totals
+from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.rows import stage_row
+from detour.monitoring.sites import SiteOf, no_site, recorded_site
+from detour.monitoring.status import ChainStatus, StageRow, Status
+
+
+class _Planned(NamedTuple):
+    name: str
+    stages: Sequence[Mapping[str, Any]]
+    site: Mapping[str, Any]
+
+
+class Monitor:
+    """Keeps the folded ledger, so that looking again costs what is new."""
+
+    def __init__(self, workspace: Workspace, site_of: SiteOf = no_site) -> None:
+        """`site_of` is asked about attempts whose event and plan hold no `site` of their own."""
+        self.workspace, self.site_of = workspace, site_of
+        self.state = State()
+        self._reader = LedgerReader(workspace)
+
+    def look(
+        self,
+        chains: Collection[str] = (),
+        *,
+        jobs: Mapping[str, str] | None = None,
+        now_s: float | None = None,
+    ) -> Status:
+        """The status of some chains, of all when none is named.
+
+        `jobs` is what the scheduler says (job id -> state); what it does not mention is unknown. Raises UserError for
+        a chain that is not there.
+        """
+        self.state.refresh(self._reader)
+        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, jobs or {})
+        warnings = list(_ledger_warnings(self._reader, self.state))
+        rows: dict[str, tuple[StageRow, list[EnergyFigure]]] = {}
+        shown = []
+        for planned in _plans(self.workspace, chains, warnings):
+            for stage in planned.stages:
+                if stage["id"] not in rows:
+                    rows[stage["id"]] = self._stage(stage, planned.site, evidence)
+            shown.append(_chain(planned, [rows[stage["id"]] for stage in planned.stages]))
+        return Status(str(self.workspace.root), evidence.now_s, tuple(shown), tuple(warnings))
+
+    def _stage(
+        self, planned: Mapping[str, Any], site: Mapping[str, Any], evidence: Evidence
+    ) -> tuple[StageRow, list[EnergyFigure]]:
+        stage_id = planned["id"]
+        known = self.state.stages.get(stage_id)
+        marker = _marker(self.workspace, stage_id)
+        failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
+        figures = self._figures(stage_id, known, site, evidence.now_s)
+        row = stage_row(
+            planned,
+            known,
+            stage_status(known, marker, evidence),
+            failure if isinstance(failure, str) else None,
+            quoted(figures),
+            evidence.now_s,
+        )
+        return row, figures
+
+    def _figures(
+        self, stage_id: str, known: StageState | None, planned_site: Mapping[str, Any], now_s: float
+    ) -> list[EnergyFigure]:
+        figures: list[EnergyFigure] = []
+        for attempt in known.attempts if known else []:
+            usage = usage_of(stage_id, attempt, now_s)
+            if usage is not None and attempt.started is not None:
+                held = attempt.started.data
+                cluster = held.get("cluster")
+                site = recorded_site(held) or recorded_site(planned_site)
+                site = site or self.site_of(cluster if isinstance(cluster, str) else None)
+                figures += figures_of(attempt, usage, site)
+        return figures
+
+
+def read_status(
+    workspace: Workspace,
+    chains: Collection[str] = (),
+    *,
+    jobs: Mapping[str, str] | None = None,
+    site_of: SiteOf = no_site,
+    now_s: float | None = None,
+) -> Status:
+    """One look; see `Monitor.look`."""
+    return Monitor(workspace, site_of).look(chains, jobs=jobs, now_s=now_s)
+
+
+def _chain(planned: _Planned, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:
+    figures = [figure for _, of_stage in rows for figure in of_stage]
+    elapsed = [row.elapsed_s for row, _ in rows if row.elapsed_s is not None]
+    return ChainStatus(
+        name=planned.name,
+        stages=tuple(row for row, _ in rows),
+        elapsed_s=sum(elapsed) if elapsed else None,
+        energy=tuple(totals(figures)),
+        quoted=quoted(figures),
+    )
+
+
+def _plans(workspace: Workspace, chains: Collection[str], warnings: list[str]) -> Iterator[_Planned]:
+    """The chains' plans, by name; one that cannot be read becomes a warning."""
+    folder = workspace.root / "chains"
+    present = sorted(path.parent.name for path in folder.glob("*/plan.json"))
+    if absent := sorted(set(chains) - set(present)):
+        there = f"there are: {', '.join(present)}" if present else "there is none yet: `detour run RECIPE` makes one"
+        raise UserError(f"no chain named {absent[0]!r} in {workspace.root}; {there}")
+    for name in present:
+        if chains and name not in chains:
+            continue
+        path = workspace.chain(name) / "plan.json"
+        try:
+            plan = orjson.loads(path.read_bytes())
+            stages = [{**stage, "id": f"{stage['kind']}-{stage['key']}"} for stage in plan["stages"]]
+            yield _Planned(name, [_checked(stage) for stage in stages], plan)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            warnings.append(f"{path}: not a plan as detour writes it ({error}); plan the recipe again")
+
+
+def _checked(stage: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(stage["label"], str) or not isinstance(stage["inputs"], dict):
+        raise TypeError(f"stage {stage['id']} has no label or inputs")
+    return stage
+
+
+def _ledger_warnings(reader: LedgerReader, state: State) -> Iterator[str]:
+    damage = reader.damage
+    if bad := damage.bad_lines + state.damaged_sources:
+        yield f"{bad} damaged lines in the ledger were left out"
+    if state.missing:
+        yield f"{state.missing} events are missing from the ledger"
+    if state.foreign:
+        yield f"{state.foreign} events were written by another version of detour and left out"
+    yield from (f"not readable: {path}" for path in damage.unreadable)
+
+
+def _marker(workspace: Workspace, stage_id: str) -> Marker | None:
+    if workspace.is_done(stage_id):
+        return "done"
+    return "failed" if workspace.failure(stage_id).exists() else None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is none or it is no object."""
+    try:
+        content = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

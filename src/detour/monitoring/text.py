@@ -1,0 +1,145 @@
+"""A status as plain text: one line a stage, aligned, for a terminal of 100 columns or a log.
+
+Labels, reasons and units come from files that others may write, so whatever could steer a terminal is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from detour.ledger.state import StageStatus
+from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.recipe.quantities import format_count, format_duration
+
+SIGNS: dict[StageStatus, str] = {
+    "planned": "·",
+    "submitted": "○",
+    "running": "▶",
+    "interrupted": "‖",
+    "done": "✓",
+    "failed": "✗",
+    "unknown": "?",
+}
+ANSI: dict[StageStatus, str] = {
+    "planned": "2",
+    "submitted": "36",
+    "running": "1;34",
+    "interrupted": "33",
+    "done": "32",
+    "failed": "1;31",
+    "unknown": "35",
+}
+ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
+MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
+_HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
+_WIDTHS = (0, 11, 16, 8, 9, 9, 9)
+"""Columns; the first takes what is left."""
+Paint = Callable[[str, str], str]
+
+
+def render_text(status: Status, width: int = 100, *, colour: bool = False) -> str:
+    """All chains, then what could not be read; no line is longer than `width`, if that is 80 or more."""
+    paint: Paint = (lambda text, code: f"\x1b[{code}m{text}\x1b[0m") if colour else (lambda text, _code: text)
+    lines: list[str] = []
+    for chain in status.chains:
+        lines += [*_chain_lines(chain, width, paint), ""]
+    if not status.chains:
+        lines.append(f"No chain in {plain(status.workspace)} yet: `detour run RECIPE` makes one.")
+    lines += [f"note: {plain(warning)}" for warning in status.warnings]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def summary(chain: ChainStatus) -> str:
+    """`4 of 9 stages done, 1 running; 2 min 10 of work`."""
+    counts = chain.counts
+    others = [f"{count} {status}" for status in SIGNS if status != "done" and (count := counts.get(status))]
+    parts = ", ".join([f"{counts.get('done', 0)} of {len(chain.stages)} stages done", *others])
+    return parts if chain.elapsed_s is None else f"{parts}; {format_duration(chain.elapsed_s)} of work"
+
+
+def energy_in_words(energy: EnergyTotal) -> str:
+    """`codecarbon: 1.2 Wh, 0.07 g CO2eq`, or why it is not known."""
+    if energy.co2_g is None:
+        known = "" if energy.it_energy_kwh is None else f"{scaled(energy.it_energy_kwh, ENERGY_UNITS)} before PUE; "
+        return f"{energy.method}: {known}unknown ({plain(energy.missing or 'no figure')})"
+    mass, seen = scaled(energy.co2_g, MASS_UNITS), energy.coverage
+    partly = f" ({seen:.0%} of the time was seen)" if seen is not None and seen < 0.995 else ""
+    return f"{energy.method}: {scaled(energy.energy_kwh, ENERGY_UNITS)}, {mass} CO2eq{partly}"
+
+
+def details(row: StageRow) -> str:
+    """What has no column: why it stopped, or how it goes."""
+    if row.reason and row.status != "done":
+        return plain(row.reason)
+    if row.status != "running":
+        return ""
+    parts = [] if row.eta_s is None else [f"{format_duration(row.eta_s)} left"]
+    parts += [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in row.figures.items()
+        if value is not None and name in ("loss", "validation_loss", "f1")
+    ]
+    parts += [f"attempt {row.attempts}"] if row.attempts > 1 else []
+    return ", ".join(parts)
+
+
+def progress(row: StageRow) -> str:
+    """`450k/1M tokens`; the whole alone when it is done."""
+    if row.done is None:
+        return ""
+    unit = plain(row.unit or "")
+    whole = row.total is not None and row.status != "done"
+    amount = f"{format_count(row.done)}/{format_count(row.total)}" if whole else format_count(row.done)
+    return f"{amount} {unit}".strip()
+
+
+def rate(row: StageRow) -> str:
+    return "" if row.rate_per_s is None or row.unit is None else f"{format_count(round(row.rate_per_s))}/s"
+
+
+def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
+    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`."""
+    if value is None:
+        return "unknown"
+    scale, unit = next((one for one in units if value >= one[0]), units[-1])
+    amount = value / scale
+    return f"{amount:,.0f} {unit}" if amount >= 100 else f"{amount:.3g} {unit}"
+
+
+def plain(text: str) -> str:
+    """One line without control characters: what others wrote must not steer this terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
+    yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
+    yield paint(_line(_HEADINGS, width).rstrip(), "2")
+    for row in chain.stages:
+        cells = (
+            f"{SIGNS[row.status]} {plain(row.label)}",
+            row.status,
+            progress(row),
+            rate(row),
+            "" if row.elapsed_s is None else format_duration(row.elapsed_s),
+            "" if row.elapsed_s is None else scaled(row.energy_kwh, ENERGY_UNITS),
+            "" if row.elapsed_s is None else scaled(row.co2_g, MASS_UNITS),
+        )
+        yield paint(_line(cells, width).rstrip(), ANSI[row.status])
+        if more := details(row):
+            yield paint(cut(f"    {more}", width), ANSI[row.status])
+    if chain.quoted is not None:
+        yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in all, method by method:", width)
+    for energy in chain.energy:
+        yield cut(f"    {energy_in_words(energy)}", width)
+
+
+def _line(cells: Sequence[str], width: int) -> str:
+    first = width - sum(_WIDTHS) - len(_WIDTHS) + 1
+    left = [cut(cells[0], first).ljust(first), cut(cells[1], _WIDTHS[1]).ljust(_WIDTHS[1])]
+    right = [cut(cell, size).rjust(size) for cell, size in zip(cells[2:], _WIDTHS[2:], strict=True)]
+    return " ".join([*left, *right])

@@ -1,0 +1,185 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from detour.accounting.energy import Site, Sourced
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.monitor import Monitor, read_status
+from detour.monitoring.status import StageRow
+from tests.monitoring.workspaces import (
+    CHAIN,
+    PREPARE,
+    PROMOTE,
+    SITE,
+    TRAIN,
+    end,
+    make_workspace,
+    mark_done,
+    mark_failed,
+    start,
+)
+
+
+def rows(workspace: Workspace) -> dict[str, StageRow]:
+    (chain,) = read_status(workspace).chains
+    return {row.id: row for row in chain.stages}
+
+
+def test_a_plan_alone_is_planned_and_unknown(tmp_path: Path) -> None:
+    (chain,) = read_status(make_workspace(tmp_path)).chains
+    assert [row.label for row in chain.stages] == ["prepare", "pretrain clm", "promote clm"]
+    assert chain.stages[1].inputs == (PREPARE.id,)
+    assert chain.counts == {"planned": 3}
+    assert (chain.elapsed_s, chain.energy, chain.quoted, chain.is_done) == (None, (), None, False)
+    unknown = chain.stages[0]
+    for figure in ("done", "total", "rate_per_s", "eta_s", "elapsed_s", "energy_kwh", "co2_g", "fraction", "loss"):
+        assert getattr(unknown, figure) is None
+
+
+def test_a_running_stage_says_how_it_goes(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    end(start(workspace, TRAIN, 1), "interrupted", reason="time limit")
+    attempt = start(workspace, TRAIN, 2, job="77")
+    attempt.progress(0, 1000, "tokens", loss=9.0)
+    attempt.progress(250, 1000, "tokens", loss=2.5, tokens_per_s=50.0, validation_loss=None)
+    row = rows(workspace)[TRAIN.id]
+    assert (row.status, row.done, row.total, row.unit, row.fraction) == ("running", 250, 1000, "tokens", 0.25)
+    assert (row.tokens_per_s, row.eta_s, row.loss, row.attempts, row.jobs) == (50.0, 15.0, 2.5, 2, ("77",))
+    assert row.figures["validation_loss"] is None
+    assert row.reason is None
+    end(attempt)
+
+
+def test_without_a_reported_rate_it_is_the_mean_of_the_attempt(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, PREPARE)
+    attempt.progress(100, 500, "documents")
+    time.sleep(0.05)
+    attempt.progress(300, 500, "documents", bytes_per_s=1.0)
+    row = rows(workspace)[PREPARE.id]
+    assert row.rate_per_s is not None
+    assert 0 < row.rate_per_s <= 200 / 0.05
+    assert row.eta_s == pytest.approx(200 / row.rate_per_s)
+    assert row.tokens_per_s is None
+    end(attempt)
+
+
+def test_markers_have_the_last_word(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    end(start(workspace, PREPARE), "interrupted", reason="stopped")
+    mark_done(workspace, PREPARE)
+    end(start(workspace, TRAIN), "failed", reason="in the ledger")
+    mark_failed(workspace, TRAIN, "in the marker")
+    mark_failed(workspace, PROMOTE, "a gate")
+    shown = rows(workspace)
+    assert [shown[stage.id].status for stage in CHAIN] == ["done", "failed", "failed"]
+    assert [shown[stage.id].reason for stage in CHAIN] == [None, "in the marker", "a gate"]
+    assert shown[PREPARE.id].fraction == 1.0
+
+
+def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, TRAIN, node="n1")
+    time.sleep(0.02)
+    attempt.event("energy", energy_kwh=0.5, gpu_kwh=0.4, duration_s=3600.0, scope="this machine")
+    end(attempt)
+    (chain,) = read_status(workspace).chains
+    codecarbon, estimated, card = chain.energy
+    assert codecarbon.method == "codecarbon"
+    assert codecarbon.it_energy_kwh == pytest.approx(0.5)
+    assert codecarbon.energy_kwh == pytest.approx(0.6)
+    assert codecarbon.co2_g == pytest.approx(30.0)
+    assert (estimated.method, card.method) == ("M2 estimated", "card convention")
+    assert chain.quoted == codecarbon
+    row = chain.stages[1]
+    assert row.elapsed_s is not None
+    assert card.energy_kwh == pytest.approx(2 * row.elapsed_s / 3600 * 0.7 * 1.2, rel=1e-3)
+    assert (row.energy_kwh, row.energy_method) == (codecarbon.energy_kwh, "codecarbon")
+    assert row.co2_g == pytest.approx(30.0)
+
+
+def test_an_attempts_own_site_outranks_the_plans_and_the_callers(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, site=None)
+    figures: dict[str, Any] = {"energy_kwh": 1.0, "gpu_kwh": 1.0, "duration_s": 60.0}
+    own: dict[str, Any] = {"site": {**SITE, "pue": {"value": 2.0, "source": "own"}}}
+    for stage, data in ((PREPARE, own), (TRAIN, {})):
+        attempt = start(workspace, stage, cluster="far", **data)
+        time.sleep(0.01)
+        attempt.event("energy", **figures)
+        end(attempt)
+    asked = []
+
+    def site_of(name: str | None) -> Site:
+        asked.append(name)
+        return Site("far", pue=Sourced(1.5, "profile"))
+
+    (chain,) = read_status(workspace, site_of=site_of).chains
+    assert asked == ["far"]
+    prepare, train, _ = chain.stages
+    assert [prepare.energy_kwh, prepare.co2_g] == pytest.approx([2.0, 100.0])
+    assert [train.energy_kwh, train.co2_g] == pytest.approx([1.5, None])
+    assert chain.quoted is not None
+    assert [chain.quoted.energy_kwh, chain.quoted.co2_g] == pytest.approx([3.5, None])
+    assert chain.quoted.missing == "no grid factor is known for far"
+
+
+def test_a_shared_stage_is_the_same_in_both_chains_and_looking_again_is_cheap(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    twin = workspace.chain("twin") / "plan.json"
+    twin.parent.mkdir()
+    twin.write_text(json.dumps({"chain": "twin", "stages": [PREPARE.to_json()]}))
+    monitor = Monitor(workspace)
+    assert [chain.name for chain in monitor.look().chains] == ["base", "twin"]
+    attempt = start(workspace, PREPARE)
+    first, second = monitor.look().chains
+    assert first.stages[0] == second.stages[0]
+    assert first.stages[0].status == "running"
+    end(attempt)
+    mark_done(workspace, PREPARE)
+    (twin_only,) = monitor.look({"twin"}).chains
+    assert twin_only.is_done
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    end(start(workspace, PREPARE))
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    journal.write_bytes(journal.read_bytes().replace(b'"gpus":2', b'"gpus":3'))
+    (workspace.chain("broken")).mkdir()
+    (workspace.chain("broken") / "plan.json").write_text('{"stages": [{"kind": "prepare"}]}')
+    status = read_status(workspace)
+    assert [chain.name for chain in status.chains] == ["base"]
+    assert "1 damaged lines in the ledger were left out" in status.warnings
+    assert "1 events are missing from the ledger" in status.warnings
+    assert any("broken" in warning and "plan the recipe again" in warning for warning in status.warnings)
+    with pytest.raises(UserError, match=r"no chain named 'absent'.*there are: base"):
+        read_status(workspace, {"absent"})
+
+
+def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, TRAIN)
+    attempt.progress(1, 4, "tokens", loss=2.0)
+    attempt.event("energy", energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0)
+    end(attempt)
+    read_back = orjson.loads(orjson.dumps(read_status(workspace).to_json()))
+    (chain,) = read_back["chains"]
+    stage = chain["stages"][1]
+    assert (stage["fraction"], stage["loss"], stage["energy_method"]) == (0.25, 2.0, "codecarbon")
+    assert set(chain["quoted"]) == set(EnergyTotal._fields)
+    assert chain["counts"] == {"planned": 3}
+    assert read_back["schema"] == 1
+
+
+def test_it_imports_nothing_heavy() -> None:
+    code = "import sys, detour.monitoring.monitor, detour.monitoring.text; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pydantic", "numpy", "yaml", "click", "hashlib", "tempfile", "socket"} & set(loaded)

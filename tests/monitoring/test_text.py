@@ -1,0 +1,105 @@
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.live import draw, live_view
+from detour.monitoring.monitor import read_status
+from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.monitoring.text import ENERGY_UNITS, cut, energy_in_words, plain, render_text, scaled
+from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Status:
+    """Done, running and failed stages, and figures of energy."""
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, PREPARE, gpus=0)
+    attempt.progress(1_200_000, 1_200_000, "tokens")
+    end(attempt)
+    mark_done(workspace, PREPARE)
+    attempt = start(workspace, TRAIN)
+    attempt.progress(120_000, 300_000, "tokens", loss=3.21, tokens_per_s=12_345.0)
+    mark_failed(workspace, PROMOTE, "worse than its parent\x1b[2J\nby 0.3")
+    return read_status(workspace)
+
+
+def test_the_text_reads_on_100_columns(status: Status) -> None:
+    lines = render_text(status).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith("base: 1 of 3 stages done, 1 running, 1 failed; ")
+    prepare, train, left, promote, reason = lines[2:7]
+    assert prepare.startswith("✓ prepare")
+    assert "1.2M tokens" in prepare
+    assert all(word in train for word in ("▶ pretrain clm", "running", "120k/300k tokens", "12.3k/s"))
+    assert left.strip() == "15 s left, loss 3.21"
+    assert promote.startswith("✗ promote clm")
+    assert reason.strip() == "worse than its parent [2J by 0.3"
+    assert any("codecarbon: unknown (codecarbon recorded nothing)" in line for line in lines)
+    assert any("M2 estimated:" in line and "CO2eq" in line for line in lines)
+
+
+def test_colour_changes_no_letter(status: Status) -> None:
+    coloured = Console(file=io.StringIO(), width=200)
+    coloured.print(render_text(status, colour=True), end="")
+    assert "\x1b[" in render_text(status, colour=True)
+    assert "\x1b[" not in render_text(status)
+
+
+def test_an_empty_workspace_says_what_to_do() -> None:
+    assert "`detour run RECIPE`" in render_text(Status("/w", 0.0, ()))
+    assert render_text(Status("/w", 0.0, (), ("1 damaged\x1bline",))).splitlines()[-1] == "note: 1 damaged line"
+
+
+@given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
+def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
+    row = StageRow(
+        *("x", label, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), 9.0, 1e-9, None, None)
+    )
+    status = Status("/w", 0.0, (ChainStatus(label, (row,), 9.0, (), None),))
+    lines = render_text(status, width).splitlines()
+    assert all(line.isprintable() and len(line) <= width for line in lines)
+    assert len(lines) <= 4
+
+
+def test_plain_keeps_words() -> None:
+    assert plain("a\tb\r\nc\x9b31m é") == "a b c 31m é"
+    assert cut("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    ("kwh", "text"),
+    [(None, "unknown"), (0.0, "0 mWh"), (1.5, "1.5 kWh"), (0.0123, "12.3 Wh"), (1234.5, "1.23 MWh"), (0.45, "450 Wh")],
+)
+def test_units_fit(kwh: float | None, text: str) -> None:
+    assert scaled(kwh, ENERGY_UNITS) == text
+
+
+def test_energy_names_its_method_or_its_gap() -> None:
+    assert energy_in_words(EnergyTotal("codecarbon", 0.5, 0.6, 30.0, 0.8, None)) == (
+        "codecarbon: 600 Wh, 30 g CO2eq (80% of the time was seen)"
+    )
+    assert energy_in_words(EnergyTotal("codecarbon", 0.5, None, None, 1.0, "no PUE is known")) == (
+        "codecarbon: 500 Wh before PUE; unknown (no PUE is known)"
+    )
+
+
+def test_the_live_view_shows_the_same(status: Status) -> None:
+    output = io.StringIO()
+    with live_view(Console(file=output, width=120)) as show:
+        show(status)
+    shown = output.getvalue()
+    for words in ("✓ prepare", "▶ pretrain clm", "15 s left, loss 3.21", "worse than its parent [2J by 0.3"):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_the_live_view_fits_a_small_screen(status: Status) -> None:
+    output = io.StringIO()
+    Console(file=output, width=120).print(draw(status, height=4))
+    assert "prepare" not in output.getvalue()
+    assert "pretrain clm" in output.getvalue()
