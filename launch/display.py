@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import Monitor
 from detour.plan.build import Plan
 from detour.recipe.quantities import format_duration
 
@@ -21,10 +22,13 @@ def display(workspace: Workspace, plan: Plan, *, live: bool) -> Iterator[Refresh
     if not live:
         yield Lines(workspace, plan).refresh
         return
-    from detour.monitoring.live import LiveView
+    from rich.console import Console
 
-    with LiveView(workspace, plan.chain) as view:
-        yield lambda _running: view.refresh()
+    from detour.monitoring.live import live_view
+
+    monitor = Monitor(workspace)
+    with live_view(Console()) as show:
+        yield lambda _running: show(monitor.look([plan.chain]))
 
 
 class Lines:

@@ -21,6 +21,7 @@ from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.order import downstream, startable
 from detour.plan.stage import Stage
+from detour.recipe.loading import load_cluster
 from detour.recipe.models import Recipe
 from detour.scheduler.local import LocalJob, start
 from launch.chain_files import write_chain
@@ -40,6 +41,7 @@ LOG_TAIL_LINES = 15
 @click.option("--jobs", "slots", type=click.IntRange(1), help="CPU cores to use.  [default: all of this machine]")
 @click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all of this machine]")
 @click.option("--retry", is_flag=True, help="Try stages again that failed for good.")
+@click.option("--cluster", default="local", show_default=True, help="Profile with this machine's PUE and grid factor.")
 @click.option("--quiet", is_flag=True, help="No live display; one line a stage.")
 def command(
     recipe: Path,
@@ -48,6 +50,7 @@ def command(
     slots: int | None,
     gpus: int | None,
     retry: bool,
+    cluster: str,
     quiet: bool,
 ) -> None:
     """Run what is missing of a chain; Ctrl-C stops cleanly, and the same command goes on from there."""
@@ -59,7 +62,7 @@ def command(
         click.echo(f"The report: detour report {plan.chain}")
         return
     place.create()
-    write_chain(place, plan)
+    write_chain(place, plan, load_cluster(cluster))
     if retry:
         for stage in plan.stages:
             place.failure(stage.id).unlink(missing_ok=True)
