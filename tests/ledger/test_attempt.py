@@ -73,17 +73,4 @@ def test_a_silent_attempt_writes_nothing(workspace: Workspace) -> None:
     attempt = Attempt(number=1)
     attempt.event("attempt.started")
     attempt.progress(1, 2, "steps", loss=1.0)
-    with attempt.heartbeats(every_s=0.001):
-        pass
     assert all_records(workspace) == []
-
-
-def test_heartbeats_come_until_the_work_ends(workspace: Workspace) -> None:
-    with Journal.open(workspace, "job") as journal:
-        attempt = Attempt(journal, number=1)
-        with attempt.heartbeats(every_s=0.001):
-            while not any(record["kind"] == "attempt.heartbeat" for record in all_records(workspace)):
-                pass
-        before = len(all_records(workspace))
-        attempt.event("attempt.ended")
-    assert [record["kind"] for record in all_records(workspace)[before:]] == ["attempt.ended", "journal.closed"]

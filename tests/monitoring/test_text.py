@@ -98,8 +98,18 @@ def test_the_live_view_shows_the_same(status: Status) -> None:
     assert "\x1b" not in shown
 
 
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_live_view_keeps_to_the_width(status: Status, width: int) -> None:
+    output = io.StringIO()
+    Console(file=output, width=1000).print(draw(status, width, 50))
+    lines = output.getvalue().splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert len(lines) == 6
+    assert all("120k/300k tokens" in line for line in lines if "pretrain" in line)
+
+
 def test_the_live_view_fits_a_small_screen(status: Status) -> None:
     output = io.StringIO()
-    Console(file=output, width=120).print(draw(status, height=4))
+    Console(file=output, width=120).print(draw(status, width=120, height=4))
     assert "prepare" not in output.getvalue()
     assert "pretrain clm" in output.getvalue()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from detour.ledger.journal import Journal
@@ -70,23 +67,6 @@ class Attempt:
         """The first reason stays. May be called from a signal handler, which returns at once."""
         if self._stop_reason is None:
             self._stop_reason = reason
-
-    @contextmanager
-    def heartbeats(self, every_s: float = 30.0) -> Iterator[None]:
-        """A sign of life from a thread, so that a reader elsewhere can tell a long step from a dead node."""
-        stopped = threading.Event()
-
-        def beat() -> None:
-            while self.journal is not None and not stopped.wait(every_s):
-                self._append("attempt.heartbeat", {}, None)
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
 
     def _tell_held(self) -> None:
         held, self._held = self._held, None

@@ -132,8 +132,8 @@ class Journal:
         """
         self.append("journal.closed")
         with self._lock:
-            if not self.flush():
-                self._last_resort(self._take())
+            if not self.flush() and (waiting := self._last_resort(self._take())):
+                self._spool(waiting)
             self._release_reserve()
             if self._file is not None:
                 self._file.close()

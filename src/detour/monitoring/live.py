@@ -5,13 +5,11 @@ Drawn with rich from the same `Status` as everything else. Markup in labels is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from detour.monitoring.status import ChainStatus, StageRow, Status
@@ -19,6 +17,7 @@ from detour.monitoring.text import (
     ENERGY_UNITS,
     MASS_UNITS,
     SIGNS,
+    cut,
     details,
     plain,
     progress,
@@ -37,7 +36,8 @@ STYLES = {
     "failed": "bold red",
     "unknown": "magenta",
 }
-BAR_WIDTH = 16
+WIDTHS = (12, 16, 8, 9, 11)
+"""Columns of the bar, progress, rate, time and status; the label takes what is left, up to what it needs."""
 Show = Callable[[Status], None]
 
 
@@ -48,51 +48,58 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def show(status: Status) -> None:
-            live.update(draw(status, console.size.height), refresh=True)
+            live.update(draw(status, *console.size), refresh=True)
 
         yield show
 
 
-def draw(status: Status, height: int = 1000) -> Group:
+def draw(status: Status, width: int, height: int) -> Group:
     """All chains; when they do not fit the screen, stages that are done or only planned are counted, not listed."""
-    stages = sum(len(chain.stages) + 3 for chain in status.chains)
-    parts = [_chain(chain, brief=stages > height) for chain in status.chains]
-    notes = [Text(f"note: {plain(warning)}", style="yellow") for warning in status.warnings]
-    return Group(*parts, *notes)
+    notes = [Text(cut(f"note: {plain(warning)}", width), style="yellow") for warning in status.warnings]
+    lines = [line for chain in status.chains for line in _chain(chain, chain.stages, width)]
+    if len(lines) + len(notes) > height:
+        lines = [line for chain in status.chains for line in _chain(chain, _busy(chain), width)]
+    return Group(*lines, *notes)
 
 
-def _chain(chain: ChainStatus, *, brief: bool) -> Group:
-    table = Table.grid(padding=(0, 1), pad_edge=False)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=44)
-    table.add_column(width=BAR_WIDTH)
-    for _ in range(3):
-        table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    shown = [row for row in chain.stages if not brief or row.status not in ("done", "planned")]
-    for index, row in enumerate(shown):
-        table.add_row(*_cells(row, last=index == len(shown) - 1))
-    heading = Text(plain(chain.name), style="bold")
-    heading.append(f"  {summary(chain)}", style="dim")
+def _busy(chain: ChainStatus) -> list[StageRow]:
+    return [row for row in chain.stages if row.status not in ("done", "planned")]
+
+
+def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator[Text]:
+    heading = Text(plain(chain.name), style="bold").append(f"  {summary(chain)}", style="not bold dim")
     if chain.quoted is not None and chain.quoted.co2_g is not None:
         energy, mass = scaled(chain.quoted.energy_kwh, ENERGY_UNITS), scaled(chain.quoted.co2_g, MASS_UNITS)
-        heading.append(f"; {energy}, {mass} CO2eq ({chain.quoted.method})", style="dim")
-    return Group(heading, table)
+        heading.append(f"; {energy}, {mass} CO2eq ({chain.quoted.method})", style="not bold dim")
+    heading.truncate(width, overflow="ellipsis")
+    yield heading
+    needed = max((len(plain(row.label)) + 2 for row in rows), default=0)
+    label_width = min(needed, width - len("├─ ") - sum(WIDTHS) - len(WIDTHS))
+    for index, row in enumerate(rows):
+        last = index == len(rows) - 1
+        yield _line(row, "└─ " if last else "├─ ", label_width)
+        if more := details(row):
+            prefix = "     " if last else "│    "
+            yield Text(prefix, style="dim").append(
+                cut(more, width - len(prefix)), style=f"not dim {STYLES[row.status]}"
+            )
 
 
-def _cells(row: StageRow, *, last: bool) -> tuple[Text | ProgressBar, ...]:
-    style = STYLES[row.status]
-    branch = "└─ " if last else "├─ "
-    name = Text(branch, style="dim").append(f"{SIGNS[row.status]} {plain(row.label)}", style=style)
+def _line(row: StageRow, branch: str, label_width: int) -> Text:
+    bar_width, *widths = WIDTHS
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
-    more = details(row) or ("" if row.status in ("done", "running") else row.status)
-    return (name, _bar(row), Text(progress(row)), Text(rate(row)), Text(elapsed), Text(more, style=style))
+    label = cut(f"{SIGNS[row.status]} {plain(row.label)}", label_width).ljust(label_width)
+    line = Text(branch, style="dim").append(label, style=f"not dim {STYLES[row.status]}")
+    line.append(" ").append_text(_bar(row, bar_width))
+    for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):
+        line.append(f" {cut(text, size).rjust(size)}", style="not dim")
+    return line.append(f" {row.status}", style=f"not dim {STYLES[row.status]}")
 
 
-def _bar(row: StageRow) -> Text | ProgressBar:
-    """Only where something is under way; a stage that runs and tells no progress pulses."""
-    if row.status not in ("running", "interrupted", "unknown"):
-        return Text("")
-    fraction = row.fraction
-    if fraction is None:
-        return ProgressBar(total=None, pulse=row.status == "running", width=BAR_WIDTH)
-    return ProgressBar(total=1.0, completed=fraction, width=BAR_WIDTH)
+def _bar(row: StageRow, width: int) -> Text:
+    """Only where something is under way."""
+    if row.status not in ("running", "interrupted", "unknown") or row.fraction is None:
+        return Text(" " * width)
+    full = round(row.fraction * width)
+    bar = Text("━" * full, style=f"not dim {STYLES[row.status]}")
+    return bar.append("─" * (width - full), style="dim")
