@@ -18,7 +18,7 @@ from detour.corpus import buckets
 from detour.corpus.buckets import Buckets, Documents
 from detour.corpus.writing import write_splits
 
-buckets.BUCKET_BYTES = buckets.PENDING_BYTES = 2 << 20
+buckets.BUCKET_BYTES = buckets.PENDING_BYTES = 1 << 20
 folder, tokens = Path(sys.argv[1]), int(sys.argv[2])
 store = Buckets(folder / "buckets", 1, "uint16", tokens)
 lengths = np.full(1000, 64)
@@ -49,7 +49,7 @@ def peak_bytes(script: str, *arguments: object) -> int:
 
 
 def test_shuffling_and_writing_hold_a_bucket_at_a_time(tmp_path: Path) -> None:
-    tokens = (10_000_000, 60_000_000)
+    tokens = (5_000_000, 30_000_000)
     small, large = (peak_bytes(STORE, tmp_path / str(count), count) for count in tokens)
     assert large - small < (tokens[1] - tokens[0]) * 2 / 10
 

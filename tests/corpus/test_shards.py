@@ -195,12 +195,15 @@ def test_a_bad_line_stops_a_pool_of_workers(
 
 
 def test_a_sample_is_drawn_by_weight_and_from_all_over(spec: CorpusSpec) -> None:
+    first, second = spec.sources[1].paths
+    spec = replace(spec, sources=[TextSource("first", [first], 0.7), TextSource("second", [second], 0.3)])
     everything = list(sampled_texts(spec, None))
+    half = len(everything) // 2
     sample = list(sampled_texts(spec, 200))
     assert len(sample) == 200
     places = [everything.index(text) for text in sample[:140]]
     assert places == sorted(places)
-    assert {place * 10 // (len(everything) - len(NOTES)) for place in places} == set(range(10))
-    assert set(sample[140:]) <= set(NOTES)
+    assert {place * 10 // half for place in places} == set(range(10))
+    assert set(sample[140:]) <= set(everything[half:])
     assert list(sampled_texts(spec, 200)) == sample
     assert list(sampled_texts(spec, 10**6)) == everything

@@ -70,14 +70,7 @@ def test_its_rows_read_as_french_labels(done: tuple[Path, Mapping[str, Any]]) ->
     assert tokenizer.decode(ids[1:-1]) in icd10_labels()
 
 
-def test_again_elsewhere_it_is_the_same_to_the_byte(
-    quickstart: Stage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
-) -> None:
-    run(context(quickstart, tmp_path))
-    assert digests(tmp_path / "output") == digests(done[0])
-
-
-def test_a_stop_while_learning_the_tokenizer_and_going_on(
+def test_stopped_and_run_again_elsewhere_it_is_the_same_to_the_byte(
     quickstart: Stage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
 ) -> None:
     stopped = Attempt()
