@@ -27,7 +27,12 @@ def inspect_entry(entry: File | str) -> Content | None:
         paths = tuple(resolve_files(entry))
     except UserError as error:
         return Content((), (), missing=str(error))
-    return Content(paths, tuple(content_fingerprint(path) for path in paths))
+    return _content(paths)
+
+
+def _content(paths: tuple[Path, ...]) -> Content:
+    fingerprints = tuple(content_fingerprint(path) for path in paths)
+    return Content(paths, fingerprints, sum(path.stat().st_size for path in paths))
 
 
 def _folder(folder: Path) -> Content | None:
@@ -36,5 +41,4 @@ def _folder(folder: Path) -> Content | None:
         if folder.is_absolute():
             return Content((), (), missing=f"{folder}: no such folder")
         return None
-    paths = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
-    return Content(paths, tuple(content_fingerprint(path) for path in paths))
+    return _content(tuple(sorted(path for path in folder.rglob("*") if path.is_file())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.plan.build import Content, Plan, Planner
-from detour.plan.stage import Stage, settings_digest
+from detour.plan.stage import KEY_LENGTH, Stage, canonical, settings_digest, stage_key
 from detour.recipe.models import File
 from tests.support.recipes import make_recipe
 
+ASCII = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -132,6 +134,12 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(settings: dict[str, Any],
         return [shuffled(inner) for inner in value] if isinstance(value, list) else value
 
     assert settings_digest(settings) == settings_digest(shuffled(settings))
+
+
+@given(st.text(ASCII), st.text(ASCII), st.dictionaries(st.text(ASCII), st.text(ASCII)))
+def test_a_key_is_the_hash_of_the_canonical_form(kind: str, digest: str, inputs: dict[str, str]) -> None:
+    expected = hashlib.sha256(canonical([kind, digest, inputs])).hexdigest()
+    assert stage_key(kind, digest, inputs) == expected[:KEY_LENGTH]
 
 
 def test_keys_are_the_same_in_another_python_with_another_hash_seed() -> None:
