@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
+from detour.ledger.cache import load_cached
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader, journal_paths
 from detour.ledger.state import State
@@ -87,6 +88,11 @@ def fold(workspace: Workspace) -> None:
     assert len(state.stages) == STAGES
 
 
+def fold_cached(workspace: Workspace) -> None:
+    state, _ = load_cached(workspace)
+    assert len(state.stages) == STAGES
+
+
 def refresh_s(workspace: Workspace, events: int) -> float:
     state, reader = State(), LedgerReader(workspace)
     state.refresh(reader)
@@ -115,6 +121,7 @@ def main() -> None:
         rows += [
             ("read and fold", best(lambda _: fold(workspace)), events),
             ("read and fold, bare json", best(lambda _: fold_bare(workspace)), events),
+            ("state out of the cache", best(lambda _: fold_cached(workspace)), events),
             ("refresh of 1,000 new", refresh_s(workspace, 1_000), 1_000),
         ]
     for name, elapsed_s, count in rows:

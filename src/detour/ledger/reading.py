@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -50,11 +50,16 @@ class Damage:
 
 @dataclass(slots=True)
 class _Tail:
+    device: int
     inode: int
     offset: int = 0
     size: int = 0
     bad_lines: int = 0
     nul_bytes: int = 0
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether it is still the file that was read, grown or not."""
+        return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
 
 
 def parse(content: bytes) -> Parsed:
@@ -80,12 +85,12 @@ def parse(content: bytes) -> Parsed:
 
 def _records_within(line: bytes) -> Iterator[bytes]:
     """Good records in a damaged line: each ends where the next one starts, or with the line."""
-    starts = [match.start() for match in _RECORD_START.finditer(line)]
+    edges = [*(match.start() for match in _RECORD_START.finditer(line)), len(line)]
     position = 0
-    for index, start in enumerate(starts):
+    for index, start in enumerate(edges[:-1]):
         if start < position:
             continue
-        for end in [*starts[index + 1 : index + 1 + LOOK_ALIKES], len(line)]:
+        for end in edges[index + 1 : index + 2 + LOOK_ALIKES]:
             payload = line[start + 9 : end].rstrip(b"\0")
             if int(line[start : start + 8], 16) == crc32(payload):
                 yield payload
@@ -141,6 +146,26 @@ class LedgerReader:
             if complete:
                 break
 
+    def positions(self) -> dict[str, list[int]] | None:
+        """Where each file stands, for `restore`; None while some file cannot be read."""
+        if self._unreadable:
+            return None
+        return {
+            path: [tail.device, tail.inode, tail.offset, tail.size, tail.bad_lines, tail.nul_bytes]
+            for path, tail in self._tails.items()
+        }
+
+    def restore(self, positions: Mapping[str, Sequence[int]]) -> bool:
+        """Go on from there; False, and from the start, when some file is no longer the one that it was."""
+        tails = {path: _Tail(*values) for path, values in positions.items()}
+        try:
+            unchanged = all(tail.is_of(os.stat(path, follow_symlinks=False)) for path, tail in tails.items())  # noqa: PTH116
+        except OSError:
+            return False
+        if unchanged:
+            self._tails = tails
+        return unchanged
+
     @property
     def damage(self) -> Damage:
         tails = self._tails.values()
@@ -156,8 +181,8 @@ class LedgerReader:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             tail = self._tails.get(path)
-            if tail is None or tail.inode != status.st_ino or status.st_size < tail.offset:
-                tail = self._tails[path] = _Tail(status.st_ino)
+            if tail is None or not tail.is_of(status):
+                tail = self._tails[path] = _Tail(status.st_dev, status.st_ino)
             if tail.offset == status.st_size:
                 tail.size = tail.offset
                 return []

@@ -81,7 +81,7 @@ class WriterState:
 
 @dataclass(slots=True)
 class AttemptState:
-    number: int | None
+    number: int
     job: str | None
     started: Mark | None = None
     ended: Mark | None = None
@@ -181,7 +181,7 @@ class StageState:
         attempts = self.attempts
         if self.done or any(attempt.outcome == "done" for attempt in attempts):
             return "done"
-        if self.failed and max(self.failed) >= (attempts[-1].number or 0 if attempts else 0):
+        if self.failed and max(self.failed) >= (attempts[-1].number if attempts else 0):
             return "failed"
         if attempts:
             return attempts[-1].outcome or "running"
@@ -205,6 +205,8 @@ class State:
     chains: dict[str, ChainState] = field(default_factory=dict)
     stages: dict[str, StageState] = field(default_factory=dict)
     writers: dict[str, WriterState] = field(default_factory=dict)
+    records: int = 0
+    """Distinct records that were folded."""
     foreign: int = 0
     """Records with a good checksum that this version does not understand."""
     damaged_sources: int = 0
@@ -235,6 +237,7 @@ class State:
             if writer is None:
                 writer = self.writers[name] = WriterState()
             if writer.is_new(sequence):
+                self.records += 1
                 mark = Mark(sequence, name, wall_s, mono_s, data)
                 if stage is not None:
                     self._add_to_stage(stage, kind, job, number, mark)

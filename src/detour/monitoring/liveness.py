@@ -71,4 +71,4 @@ def _of_open_attempt(attempt: AttemptState, evidence: Evidence) -> StageStatus:
 
 
 def _last_number(known: StageState) -> int:
-    return known.attempts[-1].number or 0 if known.attempts else 0
+    return known.attempts[-1].number if known.attempts else 0

@@ -15,6 +15,7 @@ import orjson
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.errors import UserError
+from detour.ledger.cache import load_cached
 from detour.ledger.reading import LedgerReader
 from detour.ledger.state import StageState, State
 from detour.ledger.workspace import Workspace
@@ -38,7 +39,7 @@ class Monitor:
         """`site_of` is asked about attempts whose event and plan hold no `site` of their own."""
         self.workspace, self.site_of = workspace, site_of
         self.state = State()
-        self._reader = LedgerReader(workspace)
+        self._reader: LedgerReader | None = None
 
     def look(
         self,
@@ -52,7 +53,10 @@ class Monitor:
         `jobs` is what the scheduler says (job id -> state); what it does not mention is unknown. Raises UserError for
         a chain that is not there.
         """
-        self.state.refresh(self._reader)
+        if self._reader is None:
+            self.state, self._reader = load_cached(self.workspace)
+        else:
+            self.state.refresh(self._reader)
         evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, jobs or {})
         warnings = list(_ledger_warnings(self._reader, self.state))
         rows: dict[str, tuple[StageRow, list[EnergyFigure]]] = {}

@@ -1,0 +1,147 @@
+"""The folded state kept between commands, so that `detour status` of a large ledger answers at once.
+
+Only a cache: on this node, private, tied to the very files it was folded from, and dropped at the least doubt (a file
+gone, replaced or shortened, another version). It is never the truth and may be deleted at any time.
+
+<temporary folder>/detour-cache-<uid>/<crc32 of the workspace>.json
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import orjson
+
+from detour.ledger.process import Process
+from detour.ledger.reading import LedgerReader
+from detour.ledger.state import AttemptState, ChainState, Mark, StageState, State, WriterState
+from detour.ledger.workspace import Workspace
+
+FORMAT = 1
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
+WORTH_KEEPING = 2_000
+"""New records since the last save, beyond which folding them again would be felt."""
+
+
+def load_cached(workspace: Workspace) -> tuple[State, LedgerReader]:
+    """The present state and its reader, from the cache as far as it holds; saved again when much was new."""
+    state, reader = _restored(workspace) or (State(), LedgerReader(workspace))
+    known = state.records
+    state.refresh(reader)
+    if state.records - known >= WORTH_KEEPING:
+        _save(workspace, state, reader)
+    return state, reader
+
+
+def _path(workspace: Workspace) -> Path:
+    folder = f"{os.environ.get('TMPDIR') or '/tmp'}/detour-cache-{os.getuid()}"
+    return Path(folder) / f"{crc32(str(workspace.root).encode()):08x}.json"
+
+
+def _restored(workspace: Workspace) -> tuple[State, LedgerReader] | None:
+    path = _path(workspace)
+    try:
+        if not _is_private(path.parent):
+            return None
+        data = orjson.loads(path.read_bytes())
+        if data["format"] != FORMAT or data["workspace"] != str(workspace.root):
+            return None
+        reader = LedgerReader(workspace)
+        return (_state(data["state"]), reader) if reader.restore(data["files"]) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _save(workspace: Workspace, state: State, reader: LedgerReader) -> None:
+    path = _path(workspace)
+    files = reader.positions()
+    if files is None:
+        return
+    content = {"format": FORMAT, "workspace": str(workspace.root), "files": files, "state": state}
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    with suppress(OSError):  # a node without space for a cache does without
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if _is_private(path.parent):
+            unfinished.write_bytes(orjson.dumps(content, default=_plain, option=_OPTIONS))
+            unfinished.replace(path)
+
+
+def _is_private(folder: Path) -> bool:
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, set):
+        return list(value)
+    if isinstance(value, Mark | Process):
+        return tuple(value)
+    if isinstance(value, StageState):
+        return {**_fields(value), "attempts_by_key": list(value.attempts_by_key.values())}
+    return _fields(value)
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+
+
+def _mark(data: Any) -> Mark | None:
+    return None if data is None else Mark(*data)
+
+
+def _marks(data: Mapping[str, Any]) -> dict[str, Mark]:
+    return {name: Mark(*mark) for name, mark in data.items()}
+
+
+def _state(data: Mapping[str, Any]) -> State:
+    return State(
+        chains={name: _chain(chain) for name, chain in data["chains"].items()},
+        stages={name: _stage(stage) for name, stage in data["stages"].items()},
+        writers={name: _writer(writer) for name, writer in data["writers"].items()},
+        records=data["records"],
+        foreign=data["foreign"],
+        damaged_sources=data["damaged_sources"],
+    )
+
+
+def _writer(data: Mapping[str, Any]) -> WriterState:
+    process = data["process"]
+    return WriterState(process and Process(*process), data["closed"], data["next"], set(data["ahead"]))
+
+
+def _chain(data: Mapping[str, Any]) -> ChainState:
+    return ChainState(data["name"], {kind: _marks(marks) for kind, marks in data["told"].items()})
+
+
+def _stage(data: Mapping[str, Any]) -> StageState:
+    attempts = [_attempt(attempt) for attempt in data["attempts_by_key"]]
+    return StageState(
+        id=data["id"],
+        planned_by=_marks(data["planned_by"]),
+        attempts_by_key={(attempt.number, attempt.job or ""): attempt for attempt in attempts},
+        done={int(number): Mark(*mark) for number, mark in data["done"].items()},
+        failed={int(number): Mark(*mark) for number, mark in data["failed"].items()},
+        submitted_jobs=set(data["submitted_jobs"]),
+        cancelled_jobs=set(data["cancelled_jobs"]),
+    )
+
+
+def _attempt(data: Mapping[str, Any]) -> AttemptState:
+    return AttemptState(
+        number=data["number"],
+        job=data["job"],
+        started=_mark(data["started"]),
+        ended=_mark(data["ended"]),
+        first_progress=_mark(data["first_progress"]),
+        progress=_mark(data["progress"]),
+        checkpoint=_mark(data["checkpoint"]),
+        energy=_marks(data["energy"]),
+        seen={writer: (mono_s, wall_s) for writer, (mono_s, wall_s) in data["seen"].items()},
+    )
