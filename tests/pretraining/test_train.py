@@ -21,7 +21,7 @@ from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.state import write_state
 from detour.pretraining.train import train
-from detour.recipe.models import Model, Phase
+from detour.recipe.models import Model, Optimizer, Phase
 from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job
 
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
@@ -102,9 +102,12 @@ def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
 
 @both_phases
 def test_microbatches_do_not_change_what_is_learnt(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+    """At the published rate: AdamW turns the rounding of a vanishing gradient into a difference in proportion to it."""
     ends = []
     for rows in (16, 4, 1):
-        made = job(tmp_path / str(rows), corpus, phase, steps=4, microbatch_sequences=rows)
+        made = job(
+            tmp_path / str(rows), corpus, phase, steps=3, microbatch_sequences=rows, optimizer=Optimizer(lr=2e-4)
+        )
         train(made, Recorder())
         ends.append(final(made).model)
     for other in ends[1:]:

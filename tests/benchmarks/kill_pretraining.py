@@ -1,0 +1,104 @@
+"""SIGKILL training processes at random instants, in both phases, also while a checkpoint is written, and count.
+
+    python -m tests.benchmarks.kill_pretraining [--kills 20]
+
+Each trial is a phase that is killed once and then run again to its end. It counts when the final weights and moments
+are those of an undisturbed run, bit for bit, and the tokens are those planned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.pretraining.job import PretrainJob
+from detour.recipe.models import Phase
+from tests.pretraining.jobs import CLM, MLM, job, write_corpus
+from tests.pretraining.process import finish, start
+
+TIMEOUT_S = 300.0
+CHECKPOINTS = 4
+IN_WRITE_EVERY = 5
+"""Every fifth trial is killed half way through writing a checkpoint, the others at an instant drawn by chance."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    generator, counts = random.Random(options.seed), Counter[str]()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpus = write_corpus(folder / "corpus")
+        undisturbed = {phase.name: _undisturbed(folder, corpus, phase) for phase in (CLM, MLM)}
+        for trial in range(options.kills):
+            phase = (CLM, MLM)[trial % 2]
+            expected, took_s = undisturbed[phase.name]
+            made = job(folder / f"trial{trial}", corpus, phase)
+            where = _kill(made, trial, took_s, generator)
+            finish(start(made), TIMEOUT_S)
+            same = _same(read_trainer_state(made.output_dir / "checkpoint.pt"), expected)
+            counts["bit-identical" if same else "DIFFERENT"] += 1
+            counts[f"killed {where}"] += 1
+            print(
+                f"trial {trial + 1:3d} {phase.name} killed {where}: {'bit-identical' if same else 'DIFFERENT'}",
+                flush=True,
+            )
+    for label, count in sorted(counts.items()):
+        print(f"{label:45s} {count:4d} of {options.kills}")
+    return 0 if counts["bit-identical"] == options.kills else 1
+
+
+def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState, float]:
+    """Its end, and how long it took from the start of the process."""
+    made, began_s = job(folder / f"undisturbed-{phase.name}", corpus, phase), time.monotonic()
+    if finish(start(made), TIMEOUT_S):
+        raise SystemExit("the undisturbed run failed")
+    return read_trainer_state(made.output_dir / "checkpoint.pt"), time.monotonic() - began_s
+
+
+def _kill(made: PretrainJob, trial: int, took_s: float, generator: random.Random) -> str:
+    """Where the process was when it died, as what it left behind shows."""
+    if trial % IN_WRITE_EVERY == IN_WRITE_EVERY - 1:
+        finish(start(made, die_in_write=generator.randint(1, CHECKPOINTS)), TIMEOUT_S)
+        return "in a checkpoint write"
+    process = start(made)
+    time.sleep(generator.uniform(0, took_s))
+    os.kill(process.pid or 0, signal.SIGKILL)
+    if finish(process, TIMEOUT_S) == 0:
+        return "after its end"
+    checkpoints = made.work_dir / "checkpoints"
+    if list(checkpoints.glob(".writing-*")):
+        return "in a checkpoint write"
+    saved = len(list(checkpoints.glob("step-*")))
+    return "after a checkpoint" if saved else "before its first checkpoint"
+
+
+def _same(actual: TrainerState, expected: TrainerState) -> bool:
+    if actual.optimizer is None or expected.optimizer is None:
+        return False
+    moments = actual.optimizer["state"]
+    return (
+        (actual.step, actual.tokens) == (expected.step, expected.tokens)
+        and all(torch.equal(tensor, expected.model[name]) for name, tensor in actual.model.items())
+        and all(
+            torch.equal(tensor, expected.optimizer["state"][name][key])
+            for name in moments
+            for key, tensor in moments[name].items()
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

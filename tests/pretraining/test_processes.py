@@ -1,0 +1,115 @@
+"""Training as processes: killed at any instant, stopped by signals, and several at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import time
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.pretraining.job import PretrainJob
+from detour.recipe.models import Optimizer, Phase
+from tests.pretraining.jobs import CLM, MLM, job
+from tests.pretraining.process import finish, start
+
+TIMEOUT_S = 240.0
+both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
+
+
+def final(made: PretrainJob) -> TrainerState:
+    return read_trainer_state(made.output_dir / "checkpoint.pt")
+
+
+def wait_for_checkpoint(made: PretrainJob, process: BaseProcess) -> None:
+    give_up_s = time.monotonic() + TIMEOUT_S
+    while not list((made.work_dir / "checkpoints").glob("step-*")):
+        assert process.is_alive()
+        assert time.monotonic() < give_up_s
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
+    ends = {}
+    for phase in (CLM, MLM):
+        made = job(tmp_path_factory.mktemp(phase.name), corpus, phase)
+        assert finish(start(made), TIMEOUT_S) == 0
+        ends[phase.name] = final(made)
+    return ends
+
+
+def assert_bit_identical(actual: TrainerState, expected: TrainerState) -> None:
+    assert (actual.step, actual.tokens) == (expected.step, expected.tokens)
+    assert all(torch.equal(tensor, expected.model[name]) for name, tensor in actual.model.items())
+    assert actual.optimizer is not None
+    assert expected.optimizer is not None
+    for name, moments in actual.optimizer["state"].items():
+        assert all(torch.equal(moment, expected.optimizer["state"][name][key]) for key, moment in moments.items())
+
+
+@both_phases
+def test_killed_again_and_again_it_ends_as_if_undisturbed(
+    tmp_path: Path, corpus: Path, phase: Phase, undisturbed: dict[str, TrainerState]
+) -> None:
+    """Half way through writing the second checkpoint, then at an instant drawn by chance, then left alone."""
+    made = job(tmp_path, corpus, phase)
+    assert finish(start(made, die_in_write=2), TIMEOUT_S) == -signal.SIGKILL
+    assert list((made.work_dir / "checkpoints").glob(".writing-*"))
+    process = start(made)
+    time.sleep(random.uniform(0.2, 1.5))
+    os.kill(process.pid or 0, signal.SIGKILL)
+    assert finish(process, TIMEOUT_S) in (-signal.SIGKILL, 0)
+    assert finish(start(made), TIMEOUT_S) == 0
+    assert_bit_identical(final(made), undisturbed[phase.name])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2], ids=lambda number: number.name)
+def test_a_signal_saves_and_ends_with_the_code_for_it(
+    tmp_path: Path, corpus: Path, number: signal.Signals, undisturbed: dict[str, TrainerState]
+) -> None:
+    made = job(tmp_path, corpus, training={"checkpoint_every": 1})
+    process = start(made)
+    wait_for_checkpoint(made, process)
+    os.kill(process.pid or 0, number)
+    assert finish(process, TIMEOUT_S) == 85
+    assert not (made.output_dir / "checkpoint.pt").exists()
+    assert finish(start(made), TIMEOUT_S) == 0
+    assert_bit_identical(final(made), undisturbed["clm"])
+
+
+@both_phases
+def test_two_ranks_learn_what_one_does(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+    alone, together = (
+        job(tmp_path / name, corpus, phase, steps=4, optimizer=Optimizer(lr=2e-4)) for name in ("alone", "together")
+    )
+    processes = [start(alone), *start_ranks(together)]
+    assert [finish(process, TIMEOUT_S) for process in processes] == [0, 0, 0]
+    expected = final(alone)
+    for name, tensor in final(together).model.items():
+        torch.testing.assert_close(tensor, expected.model[name], atol=1e-6, rtol=0)
+    assert final(together).tokens == expected.tokens
+
+
+def test_a_stop_on_one_rank_stops_all_after_the_same_step(tmp_path: Path, corpus: Path) -> None:
+    made = job(tmp_path, corpus, steps=200, training={"checkpoint_every": 1})
+    first, second = start_ranks(made)
+    wait_for_checkpoint(made, first)
+    os.kill(second.pid or 0, signal.SIGTERM)
+    assert [finish(process, TIMEOUT_S) for process in (first, second)] == [85, 85]
+
+
+def start_ranks(made: PretrainJob) -> list[BaseProcess]:
+    """Two of them; each has an output folder, as under the harness."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    other = replace(made, output_dir=made.work_dir / "rank1")
+    return [start(made, ranks=(0, 2, port)), start(other, ranks=(1, 2, port))]
