@@ -14,7 +14,14 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, ModernBertForMaskedLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+)
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from detour.checkpoints.card import model_card
@@ -96,6 +103,21 @@ def test_the_config_says_what_the_folder_is(promoted: Path, tokenizer: Path, tmp
     assert config["dtype"] == "bfloat16"
     assert [config[f"{name}_token_id"] for name in ("pad", "bos", "cls", "eos", "sep")] == [0, 1, 1, 2, 2]
     assert AutoTokenizer.from_pretrained(tmp_path / "output").model_max_length == config["max_position_embeddings"]
+
+
+def test_older_releases_find_what_they_look_for(tokenizer: Path, tmp_path: Path) -> None:
+    config = tiny_model(vocabulary=VOCABULARY).config.to_dict() | {"layer_types": None, "rope_parameters": None}
+    config |= {"global_attn_every_n_layers": 2, "global_rope_theta": 50000.0, "local_rope_theta": 20000.0}
+    ModernBertForMaskedLM(ModernBertConfig(**config)).save_pretrained(tmp_path / "promoted")
+    run(tmp_path / "promoted", tokenizer, tmp_path / "output")
+    written = json.loads((tmp_path / "output" / "config.json").read_text())
+    assert written["layer_types"] == ["full_attention", "sliding_attention"] * 2
+    assert written["global_attn_every_n_layers"] == 2
+    assert (written["global_rope_theta"], written["local_rope_theta"]) == (50000.0, 20000.0)
+    assert AutoConfig.from_pretrained(tmp_path / "output").rope_parameters == written["rope_parameters"]
+    tokenizer_config = json.loads((tmp_path / "output" / "tokenizer_config.json").read_text())
+    assert tokenizer_config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer_config["model_input_names"] == ["input_ids", "attention_mask"]
 
 
 def test_a_masked_word_is_filled_as_the_model_card_shows(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:

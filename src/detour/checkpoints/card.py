@@ -31,6 +31,8 @@ An encoder made by `detour`: {start}, then {phases} of pretraining.
 
 ## Usage
 
+With transformers 4.48 or later:
+
 ```python
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 

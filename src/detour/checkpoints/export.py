@@ -29,6 +29,8 @@ from detour.files import write_atomic
 
 WEIGHTS = "model.safetensors"
 EXPORT = "export.json"
+INPUTS = ["input_ids", "attention_mask"]
+"""What ModernBERT takes from a tokenizer; it has no token types."""
 CONVERSION_TOLERANCE = 1e-4
 """The same fp32 sums in another order; a lost or misplaced weight lies orders of magnitude above."""
 ROUNDING_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
@@ -69,6 +71,7 @@ def export(
     rounded = [_logits(trained_logits, trained, row) for row in rows]
     trained.to(kept).save_pretrained(output)
     text.save_pretrained(output)
+    _add_older_names(output)
     equality = _compare(model, output, kept, rows, reference, rounded)
     AutoModel.from_pretrained(output)
     AutoTokenizer.from_pretrained(output)
@@ -95,13 +98,36 @@ def _fit(model: ModernBertForMaskedLM, tokenizer: PreTrainedTokenizerBase) -> No
         if (token_id := getattr(tokenizer, f"{name}_token_id")) is not None:
             setattr(model.config, f"{name}_token_id", token_id)
     tokenizer.model_max_length = model.config.max_position_embeddings
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.model_input_names = INPUTS
 
 
 def _round(model: ModernBertForMaskedLM, dtype: torch.dtype) -> None:
     """Round the weights and only these: `model.to(dtype)` would round the rotary frequencies as well."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
+
+
+def _add_older_names(output: Path) -> None:
+    """Say the same in the words of transformers 4.48, the first release with ModernBERT, beside those of today.
+
+    A 4.x release does not know the tokenizer class that 5.x writes, and takes its own defaults for rotary frequencies
+    and the places of global layers, which it reads under other names.
+    """
+    path = output / "config.json"
+    config = json.loads(path.read_bytes())
+    kinds, rope = config["layer_types"], config["rope_parameters"]
+    every = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), len(kinds))
+    if kinds == ["sliding_attention" if i % every else "full_attention" for i in range(len(kinds))]:
+        config["global_attn_every_n_layers"] = every
+    config["global_rope_theta"] = rope["full_attention"]["rope_theta"]
+    config["local_rope_theta"] = rope["sliding_attention"]["rope_theta"]
+    write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
+    path = output / "tokenizer_config.json"
+    tokenizer = json.loads(path.read_bytes())
+    if tokenizer["tokenizer_class"] == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    tokenizer["model_input_names"] = INPUTS
+    write_atomic(path, json.dumps(tokenizer, indent=2, ensure_ascii=False))
 
 
 def _compare(
