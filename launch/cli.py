@@ -16,6 +16,7 @@ from detour.errors import DetourError
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
     "run": "Carry a recipe through on this machine.",
+    "submit": "Submit what is missing of a recipe to Slurm, exactly once.",
     "status": "Show chains, stages and what they have used so far.",
     "report": "Write the report of one or several chains.",
     "schema": "Print the JSON Schema of recipes, for editors.",

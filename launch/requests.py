@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from detour.accounting.price import Price
 from detour.errors import UserError
+from detour.plan.order import nearest_inputs
 from detour.plan.stage import Stage
 from detour.recipe.cluster import Cluster, Partition, Qos
 from detour.scheduler.requests import JobRequest, Resources, split_arrays
 from detour.scheduler.submission_script import gpu_option
-from detour.scheduler.tags import unit_of
 
 MARGIN = 1.25
 """Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
@@ -48,22 +48,18 @@ def job_requests(
     cluster: Cluster,
     wishes: Wishes,
     done: Collection[str],
-    in_flight: Mapping[str, str],
 ) -> list[JobRequest]:
-    """The jobs for the stages that are neither done nor in flight (stage id -> unit), in the plan's order.
+    """The jobs for the stages that are not done, in the plan's order; what is in flight is left to the submission.
 
     All evaluations of one model are one array; every other stage is a job of its own.
     """
-    units = dict(in_flight)
-    missing = [stage for stage in stages if stage.id not in done and stage.id not in in_flight]
+    missing = [stage for stage in stages if stage.id not in done]
+    nearest = nearest_inputs(missing)
     requests = []
     for group in _groups(missing):
-        tasks = _tasks(group, cluster)
-        unit = unit_of([stage.id for task in tasks for stage in task])
-        units |= {stage.id: unit for stage in group}
-        inputs = dict.fromkeys(input_id for stage in group for input_id in stage.inputs.values())
-        after = dict.fromkeys(units[input_id] for input_id in inputs if input_id not in done)
-        requests.append(_request(tasks, tuple(after), prices, cluster, wishes))
+        inputs = dict.fromkeys(input_id for stage in group for input_id in nearest[stage.id])
+        after = tuple(input_id for input_id in inputs if input_id not in done)
+        requests.append(_request(_tasks(group, cluster), after, prices, cluster, wishes))
     return split_arrays(requests, cluster.max_array_size)
 
 

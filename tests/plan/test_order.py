@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.plan.order import downstream, startable
+from detour.plan.order import downstream, nearest_inputs, startable
 from detour.plan.stage import Stage
 from tests.plan.test_keys import plan
 
@@ -34,3 +34,12 @@ def test_every_order_of_finishing_reaches_the_end(data: st.DataObject) -> None:
 def test_all_but_preparation_hangs_on_the_first_phase() -> None:
     first: Stage = STAGES[1]
     assert [stage.label for stage in downstream(STAGES, [first.id])] == [stage.label for stage in STAGES[1:]]
+
+
+def test_only_the_nearest_inputs_are_waited_for() -> None:
+    labels = {stage.id: stage.label for stage in STAGES}
+    nearest = {labels[stage_id]: [labels[i] for i in inputs] for stage_id, inputs in nearest_inputs(STAGES).items()}
+    assert nearest["promote clm"] == ["pretrain clm"]
+    assert nearest["pretrain mlm"] == ["promote clm"]
+    assert nearest["export"] == ["promote mlm"]
+    assert len(nearest["summarize"]) == 2

@@ -85,6 +85,9 @@ def test_durations_in_units_and_on_the_clock_agree(days: int, hours: int, minute
         ("02:00", 7200),
         ("1.5h", 5400),
         ("2d", 172_800),
+        ("60s", 60),
+        ("5s", 5),
+        ("1h30m10s", 5410),
     ],
 )
 def test_durations_as_people_write_them(written: str, seconds: int) -> None:

@@ -23,3 +23,18 @@ def downstream(stages: Sequence[Stage], roots: Collection[str]) -> list[Stage]:
         if reached.intersection(stage.inputs.values()):
             reached.add(stage.id)
     return [stage for stage in stages if stage.id in reached]
+
+
+def nearest_inputs(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """Stage id -> those of its inputs that no other input needs too, which is all it must wait for.
+
+    A promotion reads the corpus and the checkpoint; the checkpoint's training has waited for the corpus already.
+    """
+    ancestors: dict[str, frozenset[str]] = {}
+    nearest: dict[str, tuple[str, ...]] = {}
+    for stage in stages:
+        inputs = tuple(dict.fromkeys(stage.inputs.values()))
+        behind = frozenset[str]().union(*(ancestors.get(input_id, frozenset()) for input_id in inputs))
+        nearest[stage.id] = tuple(input_id for input_id in inputs if input_id not in behind)
+        ancestors[stage.id] = behind.union(inputs)
+    return nearest

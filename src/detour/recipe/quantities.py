@@ -10,8 +10,9 @@ _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T"
 _CLOCK = re.compile(r"^(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?$")
 _UNITS = re.compile(
     r"^(?:(\d{1,9}(?:\.\d{1,9})?)\s*d)?\s*(?:(\d{1,9}(?:\.\d{1,9})?)\s*h)?\s*"
-    r"(?:(\d{1,9})(?:\s*(?:min|m))?)?\s*(?:(\d{1,9})\s*s)?$"
+    r"(?:(\d{1,9})\s*(?:min|m))?\s*(?:(\d{1,9})\s*s)?$"
 )
+_HOURS_AND_MINUTES = re.compile(r"^(\d{1,9})\s*h\s*(\d{1,2})$")
 
 
 def parse_count(value: object) -> object:
@@ -44,8 +45,10 @@ def parse_duration_s(value: object) -> object:
     if clock := _CLOCK.match(text):
         days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if hours_and_minutes := _HOURS_AND_MINUTES.match(text):
+        return (int(hours_and_minutes[1]) * 60 + int(hours_and_minutes[2])) * 60
     units = _UNITS.match(text)
-    if not text or text.isdigit() or not units:
+    if not text or not units:
         raise ValueError(f"{value!r} is no duration: write 20h, 90m, 1h30 or 02:00:00")
     days_, hours_, minutes_, seconds_ = (Decimal(part or 0) for part in units.groups())
     return int(((days_ * 24 + hours_) * 60 + minutes_) * 60 + seconds_)

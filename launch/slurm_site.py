@@ -1,0 +1,133 @@
+"""What the Slurm verbs share: the ledger as submission sees it, who submits, and where scripts and logs lie."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from detour.errors import SchedulerUnavailable, UserError
+from detour.files import write_atomic
+from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.journal import Journal
+from detour.ledger.reading import LedgerReader
+from detour.ledger.workspace import Workspace
+from detour.recipe.cluster import Cluster
+from detour.scheduler.commands import Slurm
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.submission import Submitter
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Tag, workspace_id
+from launch.code_snapshot import python_path
+
+SUBMISSION_CLAIM = "submission"
+CLAIM_PATIENCE_S = 120.0
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+class WorkspaceLedger:
+    """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
+
+    def __init__(self, workspace: Workspace, journal: Journal) -> None:
+        self._workspace, self._journal = workspace, journal
+
+    def append(self, kind: str, **data: Any) -> None:
+        """Raises UserError when the event is not on disk: without a record of it nothing may be sent."""
+        self._journal.append(kind, **data)
+        if not self._journal.flush():
+            raise UserError(f"{self._workspace.ledger}: the ledger takes no events (disk full?): nothing more was sent")
+
+    def events(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for batch in LedgerReader(self._workspace).read_new():
+            for record in batch:
+                if record["kind"].startswith("submit."):
+                    yield record["kind"], record["data"]
+
+
+@contextmanager
+def submitting(workspace: Workspace) -> Iterator[Claim]:
+    """The right to change what this workspace has in Slurm; waits a while for whoever has it now."""
+    deadline_s = time.monotonic() + CLAIM_PATIENCE_S
+    told = False
+    while True:
+        try:
+            held = claim(workspace, SUBMISSION_CLAIM, " ".join(["detour", *sys.argv[1:2]]))
+            break
+        except ClaimHeld as error:
+            if time.monotonic() > deadline_s:
+                raise
+            if not told:
+                click.echo(f"waiting: {error.holder} is submitting to this workspace", err=True)
+                told = True
+            time.sleep(0.2)
+    with held:
+        yield held
+
+
+def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: ScriptStyle, room: int | None) -> Submitter:
+    return Submitter(
+        slurm=slurm,
+        ledger=WorkspaceLedger(workspace, journal),
+        workspace=workspace_id(workspace.root),
+        users=[getpass.getuser()],
+        write_script=script_writer(workspace, style),
+        room=room,
+        is_done=workspace.is_done,
+    )
+
+
+def script_style(workspace: Workspace, cluster: Cluster, code: Path | None) -> ScriptStyle:
+    environment = {"DETOUR_CLUSTER": cluster.name, **(OFFLINE if cluster.offline else {}), **cluster.environment}
+    if code is not None:
+        environment["PYTHONPATH"] = python_path(code)
+    return ScriptStyle(
+        workspace=workspace.root,
+        python=sys.executable,
+        preamble=tuple(cluster.preamble),
+        environment=environment,
+        login_shell=cluster.login_shell,
+        export_srun_cpus_per_task=cluster.export_srun_cpus_per_task,
+        requeue=cluster.requeue,
+        grace_s=cluster.grace,
+    )
+
+
+def submission_folder(workspace: Workspace, unit: str) -> Path:
+    """Scripts and logs of one unit's jobs."""
+    return workspace.root / "submissions" / unit
+
+
+def script_writer(workspace: Workspace, style: ScriptStyle) -> Callable[[JobRequest, Tag, Dependency | None], Path]:
+    def write(request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+        folder = submission_folder(workspace, tag.unit)
+        path = folder / f"{tag.segment}-{tag.submission}.sh"
+        write_atomic(path, submission_script(request, tag, dependency, style, folder))
+        return path
+
+    return write
+
+
+def room_left(cluster: Cluster, qos_name: str | None, slurm: Slurm) -> int | None:
+    """Jobs that may still be submitted under the QOS's limit; None where the profile knows no limit.
+
+    Raises SchedulerUnavailable when the queue cannot be asked.
+    """
+    limit = next((qos.submitted_jobs for qos in cluster.qos if qos.name == qos_name), None)
+    if limit is None:
+        return None
+    answer = slurm.queue([getpass.getuser()])
+    if answer.returncode != 0:
+        raise SchedulerUnavailable(f"squeue gave no usable answer: {answer.message}; run it again later")
+    return max(0, limit - max(0, len(answer.stdout.splitlines()) - 1))
+
+
+def command_journal(workspace: Workspace) -> Journal:
+    return Journal.open(workspace, f"command-{os.getpid()}")
