@@ -40,7 +40,7 @@ class JobRequest:
     """For people; part of nothing."""
     segments: int = 1
     after: tuple[str, ...] = ()
-    """Units that must have succeeded."""
+    """Stage ids that must have succeeded; those that nobody is at any more are taken for done."""
     parallelism: int | None = None
     """How many tasks of an array may run at once."""
     unit: str = field(default="")
@@ -70,38 +70,32 @@ class JobRequest:
 
 
 def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> list[JobRequest]:
-    """Cut arrays with more tasks than the site's MaxArraySize takes; who waited for the whole waits for every part."""
-    parts: dict[str, tuple[str, ...]] = {}
-    cut: list[JobRequest] = []
-    for request in requests:
-        if max_array_size is None or len(request.tasks) <= max_array_size:
-            cut.append(request)
-            continue
-        pieces = [
-            replace(request, tasks=request.tasks[first : first + max_array_size], unit="")
-            for first in range(0, len(request.tasks), max_array_size)
-        ]
-        parts[request.unit] = tuple(piece.unit for piece in pieces)
-        cut += pieces
+    """Cut arrays that have more tasks than the site's MaxArraySize takes."""
+    size = max_array_size or max((len(request.tasks) for request in requests), default=1)
     return [
-        replace(request, after=tuple(unit for name in request.after for unit in parts.get(name, (name,))))
-        for request in cut
+        request if len(request.tasks) <= size else replace(request, tasks=request.tasks[first : first + size], unit="")
+        for request in requests
+        for first in range(0, len(request.tasks), size)
     ]
 
 
 def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
-    """Every request behind those it waits for; otherwise as given. Raises ValueError on a cycle or a unit given twice.
+    """Every request behind those it waits for; otherwise as given.
 
-    Units that are not among the requests are waited for too, but are somebody else's to submit.
+    Raises ValueError on a cycle, or a stage requested twice. Stages that are waited for but not requested are somebody
+    else's to submit.
     """
     by_unit: dict[str, JobRequest] = {}
+    owner: dict[str, str] = {}
     for request in requests:
-        if request.unit in by_unit:
-            raise ValueError(f"{request.unit} is requested twice")
         by_unit[request.unit] = request
-    sorter = TopologicalSorter({unit: [u for u in r.after if u in by_unit] for unit, r in by_unit.items()})
+        for stage in request.stages:
+            if stage in owner:
+                raise ValueError(f"{stage} is requested twice")
+            owner[stage] = request.unit
+    waits = {unit: [owner[stage] for stage in r.after if stage in owner] for unit, r in by_unit.items()}
     try:
-        return [by_unit[unit] for unit in sorter.static_order()]
+        return [by_unit[unit] for unit in TopologicalSorter(waits).static_order()]
     except CycleError as error:
         raise ValueError(f"jobs that wait for each other: {' -> '.join(error.args[1])}") from error
 
@@ -116,15 +110,15 @@ def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[J
         return list(requests), []
     wave: list[JobRequest] = []
     later: list[JobRequest] = []
+    postponed: set[str] = set()
     for request in requests:
-        postponed = {other.unit for other in later}
         if postponed.intersection(request.after) or request.jobs > room - sum(other.jobs for other in wave):
             later.append(request)
+            postponed.update(request.stages)
         else:
             wave.append(request)
     if not wave and later and later[0].segments > 1 and room > 0:
-        wave = [replace(later[0], segments=min(room, later[0].segments))]
-        return wave, later[1:]
+        return [replace(later[0], segments=min(room, later[0].segments))], later[1:]
     return wave, later
 
 

@@ -22,7 +22,7 @@ NO_ACCOUNTING = "accounting storage is disabled"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What squeue and sacct said at one time; either is None when it gave no usable answer."""
+    """What squeue and sacct said at one time; either is None when it was not asked or gave no usable answer."""
 
     taken_s: float
     queue: tuple[JobRecord, ...] | None
@@ -93,14 +93,17 @@ def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
     return found
 
 
-def take_snapshot(slurm: Slurm, users: Sequence[str], accounts_since_s: float | None = None) -> Snapshot:
-    """Ask squeue, and sacct if a time is given from which on ended jobs matter."""
+def take_snapshot(slurm: Slurm, users: Sequence[str], ended: Sequence[str] = (), since_s: float = 0.0) -> Snapshot:
+    """Ask squeue about everything of these users, and sacct about the jobs `ended`, if there are any.
+
+    `ended` are ids of jobs that may have ended; `since_s` is a time before the first of them was submitted.
+    """
     missing: list[str] = []
     queue = _read("squeue", slurm.queue(users), read_queue, missing)
     accounting = None
-    if accounts_since_s is not None:
-        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(accounts_since_s))
-        accounting = _read("sacct", slurm.accounting(users, since), read_accounting, missing)
+    if ended:
+        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
+        accounting = _read("sacct", slurm.accounting(since, users, ended), read_accounting, missing)
     return Snapshot(time.time(), queue, accounting, tuple(missing))
 
 

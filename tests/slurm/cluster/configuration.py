@@ -103,11 +103,11 @@ def _nodes(settings: ClusterSettings, port: int, own_hosts: bool) -> str:
 
 def _partitions(settings: ClusterSettings) -> str:
     gpu, cpu = f"gpu[1-{settings.gpu_nodes}]", f"cpu[1-{settings.cpu_nodes}]"
-    allowed = f"AllowQos={','.join(GPU_QOS)}" if settings.accounting else ""
+    allowed = f"AllowQos={','.join(GPU_QOS)} TRESBillingWeights=GRES/gpu=1.0" if settings.accounting else ""
     common = "DefaultTime=00:10:00 State=UP"
     return f"""\
 PartitionName=gpu_p6 Nodes={gpu} Default=YES MaxTime=100:00:00 DefMemPerCPU=5000 {allowed} \
-TRESBillingWeights=GRES/gpu=1.0 {common}
+{common}
 PartitionName=cpu_p1 Nodes={cpu} MaxTime=100:00:00 DefMemPerCPU=4000 {common}
 PartitionName=prepost Nodes={cpu} MaxTime=20:00:00 DefMemPerCPU=4000 {common}"""
 

@@ -1,0 +1,119 @@
+"""Stopping, holding and taking over what is in Slurm already: found by tag, whatever the ledger remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler import sent as events
+from detour.scheduler.commands import Slurm
+from detour.scheduler.records import JobRecord
+from detour.scheduler.sent import Sent, SubmissionLedger, fold
+from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.tags import Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What an order reached."""
+
+    ids: tuple[str, ...]
+    """Job ids, or array tasks as `7_3`."""
+    stages: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Control:
+    """One use, under the claim that submission takes too."""
+
+    slurm: Slurm
+    ledger: SubmissionLedger
+    workspace: str
+    """As `tags.workspace_id`."""
+    users: Sequence[str]
+
+    def cancel(self, stages: Collection[str], why: str) -> Affected:
+        """Cancel every live job of these stages, last first, so that Slurm starts none of them meanwhile.
+
+        Raises SchedulerUnavailable when the queue cannot be asked; nothing is cancelled or recorded then.
+        """
+        snapshot = self._snapshot()
+        live = self._live(snapshot, stages)
+        ids = _ids(live, stages)
+        if ids:
+            self.slurm.cancel(ids[::-1])
+        whole = [str(sent.tag) for sent in live if set(sent.stages) <= set(stages)]
+        if whole:
+            self.ledger.append(events.DROPPED, tags=whole, why=why)
+        return Affected(tuple(ids), _stages(live, stages))
+
+    def hold(self, stages: Collection[str]) -> Affected:
+        """Keep what has not started from starting."""
+        return self._order(stages, self.slurm.hold, held=False)
+
+    def release(self, stages: Collection[str]) -> Affected:
+        """Let go what was held."""
+        return self._order(stages, self.slurm.release, held=True)
+
+    def adopt(self, known_stages: Collection[str]) -> Affected:
+        """Record the jobs that carry this workspace's tag and that the ledger does not know, as submitted.
+
+        Only jobs of a single stage of `known_stages`: what a lost ledger knew of the tasks of an array is in no tag,
+        so an array is adopted by submitting its recipe again, which finds it.
+        """
+        snapshot = self._snapshot()
+        known = fold(self.ledger.events(), self.workspace)
+        orphans = {
+            record.tag: record
+            for record in snapshot.tagged(self.workspace)
+            if record.tag not in known and record.tag is not None and record.tag.unit in known_stages
+        }
+        for tag, record in orphans.items():
+            self.ledger.append(events.INTENT, tags=[str(tag)], tasks=[[tag.unit]], dependency="")
+            self.ledger.append(events.ACCEPTED, tags=[str(tag)], job_id=record.ids.id)
+        if orphans:
+            self.ledger.append(events.COMMITTED, tags=[str(tag) for tag in orphans])
+        ids = tuple(record.ids.id for record in orphans.values())
+        return Affected(ids, tuple(dict.fromkeys(tag.unit for tag in orphans)))
+
+    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult], *, held: bool) -> Affected:
+        snapshot = self._snapshot()
+        live = [
+            sent
+            for sent in self._live(snapshot, stages)
+            if any(record.is_held == held and not record.state.has_started for record in snapshot.live(sent.tag))
+        ]
+        ids = _ids(live, stages)
+        if ids:
+            result = give(ids)
+            if result.returncode != 0:
+                raise SchedulerUnavailable(f"Slurm did not do it for {', '.join(ids)}: {result.message}")
+        return Affected(tuple(ids), _stages(live, stages))
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = take_snapshot(self.slurm, self.users)
+        if snapshot.queue is None:
+            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; nothing was changed, ask again later")
+        return snapshot
+
+    def _live(self, snapshot: Snapshot, stages: Collection[str]) -> list[Sent]:
+        """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id."""
+        known = fold(self.ledger.events(), self.workspace)
+        wanted = set(stages)
+        found: dict[Tag, Sent] = {}
+        for record in snapshot.tagged(self.workspace):
+            if record.tag is None or not record.state.is_live:
+                continue
+            sent = known.get(record.tag) or Sent(record.tag, tasks=((record.tag.unit,),))
+            if wanted.intersection(sent.stages):
+                found[record.tag] = replace(sent, job_id=record.ids.id)
+        return sorted(found.values(), key=lambda sent: int(sent.job_id or 0))
+
+
+def _ids(live: Iterable[Sent], stages: Collection[str]) -> list[str]:
+    return [job_id for sent in live for job_id in sent.ids_for(stages)]
+
+
+def _stages(live: Iterable[Sent], stages: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(stage for sent in live for stage in sent.stages if stage in stages))

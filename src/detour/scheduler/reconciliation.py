@@ -1,0 +1,206 @@
+"""What is to be done so that every wanted job is in the queue exactly once: decided from three things, nothing else.
+
+What is wanted (requests), what we know to have sent (the ledger), and what Slurm holds (a snapshot that knows the
+queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere goes on by deciding
+anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from detour.scheduler.dependency import Dependency, after_segments, after_units
+from detour.scheduler.records import JobRecord
+from detour.scheduler.requests import JobRequest, in_order
+from detour.scheduler.sent import Places, Sent
+from detour.scheduler.snapshot import Snapshot
+from detour.scheduler.tags import Slot, Tag
+
+NEVER_ARRIVED = "never reached the queue"
+LOST = "left the queue while it was held: lost by the controller, or cancelled"
+DOUBLE = "another job fills its place"
+REPLACED = "its stages are submitted otherwise now"
+OBSOLETE = "its stages are done"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Facts to record, then orders to give. `send` comes last: it is decided anew once the others are done."""
+
+    adopt: Mapping[Tag, str] = field(default_factory=dict)
+    """Jobs found by their tag, with their ids."""
+    drop: Mapping[Tag, str] = field(default_factory=dict)
+    """Decisions that came to nothing, and why."""
+    cancel: tuple[str, ...] = ()
+    """Held jobs that nobody wants."""
+    release: tuple[str, ...] = ()
+    """Jobs that are committed and yet held: the release was lost."""
+    in_flight: tuple[str, ...] = ()
+    """Stages that are wanted here and are already on their way."""
+    wanted: tuple[JobRequest, ...] = ()
+    """The requests without these, in the order in which they can refer to each other."""
+    send: tuple[tuple[JobRequest, Slot], ...] = ()
+    """Their slots that nobody fills."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Every wanted job is there, and nothing else."""
+        return not (self.adopt or self.drop or self.cancel or self.send)
+
+
+def decide(
+    requests: Sequence[JobRequest],
+    known: Mapping[Tag, Sent],
+    snapshot: Snapshot,
+    workspace: str,
+    is_done: Callable[[str], bool] = lambda stage: False,  # noqa: ARG005
+) -> Decision:
+    """`is_done` asks for a stage's marker, later than the snapshot: what is neither there nor done is not under way.
+
+    Raises ValueError when the snapshot does not know the queue: nothing can be decided from ignorance.
+    """
+    if snapshot.queue is None:
+        raise ValueError("the queue is not known")
+    ordered = in_order(left for request in requests if (left := _less(request, is_done)) is not None)
+    seen = _by_tag(snapshot.tagged(workspace))
+    known = _with_orphans(known, seen, ordered)
+    adopt, drop, spare = _compare(known, seen)
+    filled, doubles = _fill(_current(known, seen, adopt, drop), seen, {r.unit: r for r in ordered})
+    under_way = {stage for sent in filled if sent.committed for stage in sent.stages}
+    wanted = [
+        left
+        for request in ordered
+        if not filled.is_under_way(request.unit) and (left := _less(request, under_way.__contains__)) is not None
+    ]
+    unwanted = [*((sent, DOUBLE) for sent in doubles), *_unwanted(wanted, filled, is_done)]
+    return Decision(
+        adopt=adopt,
+        drop=drop | {sent.tag: why for sent, why in unwanted},
+        cancel=tuple(sorted({*spare, *(sent.job_id for sent, _ in unwanted if sent.job_id)}, key=int)),
+        release=tuple(
+            sent.job_id
+            for sent in filled
+            if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
+        ),
+        in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
+        wanted=tuple(wanted),
+        send=tuple((request, slot) for request in wanted for slot in request.slots if slot not in filled),
+    )
+
+
+def places(known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str) -> Places:
+    """Who fills which slot now, of all that is known to have been sent and is in the queue."""
+    seen = _by_tag(snapshot.tagged(workspace))
+    return _fill(_current(known, seen, {}, {}), seen, {})[0]
+
+
+def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
+    """What this segment waits for: jobs of stages ahead of it that somebody is still at, and its own forerunners."""
+    upstream: list[list[str]] = []
+    for unit in filled.units_of(request.after):
+        by_segment = [sent.ids_for(request.after) for sent in filled.unit(unit)]
+        upstream += [list(segments) for segments in zip(*by_segment, strict=True)]
+    earlier = [sent.job_id for sent in filled.unit(request.unit) if sent.job_id and sent.tag.segment < segment]
+    return after_segments(after_units(upstream), earlier)
+
+
+def _by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
+    found: dict[Tag, list[JobRecord]] = {}
+    for record in records:
+        if record.tag is not None and record.state.is_live:
+            found.setdefault(record.tag, []).append(record)
+    return found
+
+
+def _ids(records: Sequence[JobRecord]) -> list[str]:
+    return sorted({record.ids.id for record in records}, key=int)
+
+
+def _with_orphans(
+    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], requests: Sequence[JobRequest]
+) -> dict[Tag, Sent]:
+    """Add jobs that the ledger does not know, though they carry our tag and fill a wanted place: it lost its memory."""
+    tasks = {request.unit: request.tasks for request in requests}
+    orphans = {
+        tag: Sent(tag, tasks[tag.unit], committed=not any(record.is_held for record in records))
+        for tag, records in seen.items()
+        if tag not in known and tag.unit in tasks
+    }
+    return {**known, **orphans}
+
+
+def _compare(
+    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]]
+) -> tuple[dict[Tag, str], dict[Tag, str], list[str]]:
+    """Each thing sent against the queue: to adopt, to drop, and ids of jobs that must not be there."""
+    adopt: dict[Tag, str] = {}
+    drop: dict[Tag, str] = {}
+    spare: list[str] = []
+    for tag, sent in known.items():
+        ids = _ids(seen.get(tag, ()))
+        if sent.dropped:
+            spare += ids
+        elif ids:
+            keep = sent.job_id if sent.job_id in ids else ids[0]
+            spare += [job for job in ids if job != keep]
+            if keep != sent.job_id:
+                adopt[tag] = keep
+        elif not sent.committed:
+            drop[tag] = NEVER_ARRIVED if sent.job_id is None else LOST
+    return adopt, drop, spare
+
+
+def _current(
+    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], adopt: Mapping[Tag, str], drop: Mapping[Tag, str]
+) -> list[Sent]:
+    """What was sent and is in the queue, with the ids it has there."""
+    return [
+        replace(sent, job_id=adopt.get(tag, sent.job_id))
+        for tag, sent in known.items()
+        if tag in seen and tag not in drop and not sent.dropped and (sent.job_id or tag in adopt)
+    ]
+
+
+def _fill(
+    current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], requests: Mapping[str, JobRequest]
+) -> tuple[Places, list[Sent]]:
+    """One job a slot, and those that are too many: what runs or is committed goes first, then the oldest."""
+
+    def rank(sent: Sent) -> tuple[bool, bool, int]:
+        return not sent.committed, any(record.is_held for record in seen[sent.tag]), int(sent.job_id or 0)
+
+    jobs: dict[Slot, Sent] = {}
+    doubles: list[Sent] = []
+    for sent in sorted(current, key=rank):
+        if jobs.setdefault(sent.slot, sent) is not sent:
+            doubles.append(sent)
+    surplus = [
+        sent
+        for slot, sent in jobs.items()
+        if slot.unit in requests and not sent.committed and slot.segment > requests[slot.unit].segments
+    ]
+    return Places(sent for sent in jobs.values() if sent not in surplus), doubles + surplus
+
+
+def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest | None:
+    """The request without the tasks all of whose stages are settled; None when nothing is left of it."""
+    tasks = tuple(task for task in request.tasks if not all(map(is_settled, task)))
+    if tasks == request.tasks:
+        return request
+    return replace(request, tasks=tasks, unit="") if tasks else None
+
+
+def _unwanted(
+    wanted: Sequence[JobRequest], filled: Places, is_done: Callable[[str], bool]
+) -> Iterator[tuple[Sent, str]]:
+    """Held jobs of unfinished submissions that hold wanted stages in another grouping, or stages that are done."""
+    units = {request.unit for request in wanted}
+    stages = {stage for request in wanted for stage in request.stages}
+    for sent in filled:
+        if sent.committed or sent.tag.unit in units:
+            continue
+        if stages.intersection(sent.stages):
+            yield sent, REPLACED
+        elif all(map(is_done, sent.stages)):
+            yield sent, OBSOLETE

@@ -1,0 +1,269 @@
+"""Submission as a transaction: intent recorded, every job sent held, every id recorded, then all released at once.
+
+Each round looks at the queue, decides (`reconciliation`) and acts, until nothing is left to do; so the last look is the
+proof that every job is there, and a run after a kill is just another first round. The commit is one event in the
+ledger, written before the release: what is committed belongs to Slurm, what is not has never been able to run.
+
+Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, both would still settle on the
+same job for every slot, the one that is committed or the older one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler import sent as events
+from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.reconciliation import Decision, decide, dependency_of, places
+from detour.scheduler.requests import JobRequest, first_wave, in_order
+from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
+from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.tags import Slot, Tag
+
+ROUNDS = 8
+SENDS_A_SLOT = 2
+"""A job that got lost is sent again, once; after that somebody has to look."""
+LATE_S = 2.0
+"""How long a job whose sbatch said nothing is given to appear in the queue."""
+
+ScriptWriter = Callable[[JobRequest, Tag, Dependency | None], Path]
+"""Writes the batch script of one job where it can be found again, and returns its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a submission came to."""
+
+    jobs: dict[Slot, str]
+    """Every wanted slot that is in the queue now, with its job id."""
+    in_flight: tuple[str, ...]
+    """Wanted stages that were on their way already."""
+    deferred: tuple[JobRequest, ...]
+    """Past the submit limit: for the next wave."""
+    remarks: tuple[str, ...]
+    """What did not go straight, for people."""
+
+
+@dataclass(slots=True)
+class Submitter:
+    """One use: make it, `submit` or `withdraw`, drop it."""
+
+    slurm: Slurm
+    ledger: SubmissionLedger
+    workspace: str
+    """As `tags.workspace_id`."""
+    users: Sequence[str]
+    """Whose jobs may be ours: everybody who submits for this workspace."""
+    write_script: ScriptWriter
+    room: int | None = None
+    """How many more jobs the site takes, array tasks counted one by one; None: no limit known."""
+    is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
+    """The stage's own marker, asked after the queue was seen."""
+    new_id: Callable[[], str] = lambda: secrets.token_hex(5)
+    wait: Callable[[float], None] = time.sleep
+    _known: dict[Tag, Sent] = field(default_factory=dict)
+    _filled: Places = field(default_factory=Places)
+    _remarks: list[str] = field(default_factory=list)
+    _sends: Counter[Slot] = field(default_factory=Counter)
+    _full: str = ""
+    """Why no more jobs can be sent now."""
+
+    def submit(self, requests: Sequence[JobRequest]) -> Submission:
+        """Bring every request into the queue, once, and set it free.
+
+        Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
+        (what is not yet set free is withdrawn), ValueError for requests that contradict each other.
+        """
+        self._known = fold(self.ledger.events(), self.workspace)
+        ordered = in_order(requests)
+        decision = self._look(ordered)
+        in_flight, wave, deferred = decision.in_flight, list(decision.wanted), list[JobRequest]()
+        for _ in range(ROUNDS):
+            if decision.is_settled:
+                self._set_free(wave, decision)
+                jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
+                wanted = {request.unit for request in (*ordered, *wave)}
+                jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
+                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks))
+            try:
+                sent_now = self._send(decision)
+            except SubmissionRefused:
+                self._withdraw({request.unit for request in wave})
+                raise
+            if self._full:
+                wave, put_off = self._cut(wave)
+                deferred += put_off
+            self._relink([*ordered, *wave], sent_now)
+            decision = self._look(wave)
+        raise SchedulerUnavailable(
+            "jobs keep vanishing from Slurm's queue; nothing was set free. Look, and run it again"
+        )
+
+    def withdraw(self, units: Iterable[str]) -> list[str]:
+        """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
+        self._known = fold(self.ledger.events(), self.workspace)
+        self._filled = places(self._known, self._snapshot(), self.workspace)
+        return self._withdraw(set(units))
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = take_snapshot(self.slurm, self.users)
+        if snapshot.queue is None:
+            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}. What was sent is held: run it again later")
+        return snapshot
+
+    def _look(self, requests: Sequence[JobRequest]) -> Decision:
+        """One look at the queue; record what it shows, and cancel what nobody wants."""
+        snapshot = self._snapshot()
+        decision = decide(requests, self._known, snapshot, self.workspace, self.is_done)
+        for tag, job_id in decision.adopt.items():
+            self._remarks.append(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
+            if tag not in self._known:
+                tasks = next(request.tasks for request in requests if request.unit == tag.unit)
+                self._record(events.INTENT, [tag], tasks=tasks, dependency="")
+            self._record(events.ACCEPTED, [tag], job_id=job_id)
+        for tag, why in decision.drop.items():
+            self._remarks.append(f"{tag.slot}: {why}")
+            self._record(events.DROPPED, [tag], why=why)
+        if decision.cancel:
+            self._remarks.append(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
+            self.slurm.cancel(decision.cancel)
+        self._filled = places(self._known, snapshot, self.workspace)
+        return decision
+
+    def _record(self, kind: str, tags: Sequence[Tag], **data: Any) -> None:
+        """To the ledger first; then it is known."""
+        data["tags"] = [str(tag) for tag in tags]
+        self.ledger.append(kind, **data)
+        learn(self._known, kind, data, self.workspace)
+
+    def _send(self, decision: Decision) -> set[str]:
+        """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
+        missing = {slot for _, slot in decision.send}
+        units = list({request.unit: request for request, _ in decision.send}.values())
+        fitting, later = first_wave(units, self.room)
+        if later:
+            self._full = "the site takes no more jobs now"
+        sent: set[str] = set()
+        for request in fitting:
+            for slot in request.slots:
+                if slot not in missing:
+                    continue
+                if not self._send_one(request, slot):
+                    return sent
+                sent.add(slot.unit)
+        return sent
+
+    def _send_one(self, request: JobRequest, slot: Slot) -> bool:
+        """Whether the slot is filled now. If not, nothing that refers to it may be sent: look again first."""
+        if self._sends[slot] >= SENDS_A_SLOT:
+            raise SchedulerUnavailable(f"Slurm lost {slot} again. What was sent is held: look, and run it again")
+        self._sends[slot] += 1
+        dependency = dependency_of(request, slot.segment, self._filled)
+        tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
+        self._record(events.INTENT, [tag], tasks=request.tasks, dependency=str(dependency or ""))
+        answer = self.slurm.submit(self.write_script(request, tag, dependency))
+        job_id = answer.job_id or (self._find(tag) if answer.unknown else None)
+        if job_id is None:
+            self._record(events.DROPPED, [tag], why=answer.unknown or answer.limit or answer.refusal)
+            self._judge(slot, answer)
+            return False
+        if answer.unknown:
+            self._remarks.append(f"{answer.unknown} for {slot}; it is in the queue as job {job_id}")
+        self._record(events.ACCEPTED, [tag], job_id=job_id)
+        self._filled.add(self._known[tag])
+        if self.room is not None:
+            self.room -= len(request.tasks)
+        return True
+
+    def _find(self, tag: Tag) -> str | None:
+        """A job whose sbatch said nothing, by its tag; given a moment to appear."""
+        for pause_s in (0.0, LATE_S):
+            self.wait(pause_s)
+            if live := self._snapshot().live(tag):
+                return live[0].ids.id
+        return None
+
+    def _judge(self, slot: Slot, answer: SubmitAnswer) -> None:
+        """What a job that did not get through means for the rest."""
+        if answer.limit:
+            self._full = f"the site takes no more jobs now ({answer.limit})"
+        elif answer.refusal and "dependency" not in answer.refusal.lower():
+            raise SubmissionRefused(f"Slurm refuses {slot}: {answer.refusal}. Nothing was submitted")
+        elif self._sends[slot] >= SENDS_A_SLOT:
+            self._full = f"{slot} did not get through: {answer.unknown or answer.refusal}"
+        else:
+            self._remarks.append(f"{answer.unknown or answer.refusal} for {slot}: tried again")
+
+    def _cut(self, wave: Sequence[JobRequest]) -> tuple[list[JobRequest], list[JobRequest]]:
+        """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it."""
+        kept: list[JobRequest] = []
+        later: list[JobRequest] = []
+        put_off: set[str] = set()
+        for request in wave:
+            present = 0
+            while present < request.segments and Slot(request.unit, present + 1) in self._filled:
+                present += 1
+            if present and not put_off.intersection(request.after):
+                kept.append(replace(request, segments=present))
+            else:
+                later.append(request)
+                put_off.update(request.stages)
+            if present < request.segments:  # who follows must be able to wait for its last segment
+                put_off.update(request.stages)
+        self._withdraw({request.unit for request in later})
+        if not kept:
+            raise SchedulerUnavailable(f"nothing was submitted: {self._full}")
+        return kept, later
+
+    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str]) -> None:
+        """Make jobs that were there before wait for those that were sent just now, in place of lost ones."""
+        for request in {request.unit: request for request in requests}.values():
+            if not sent_now.intersection(self._filled.units_of(request.after)) and request.unit not in sent_now:
+                continue
+            for sent in self._filled.unit(request.unit):
+                dependency = str(dependency_of(request, sent.tag.segment, self._filled) or "")
+                if dependency == sent.dependency or sent.job_id is None:
+                    continue
+                result = self.slurm.change_dependency(sent.job_id, dependency)
+                if result.returncode == 0:
+                    self._record(events.RELINKED, [sent.tag], dependency=dependency)
+                    self._filled.add(self._known[sent.tag])
+                elif not sent.committed:
+                    raise SchedulerUnavailable(f"job {sent.job_id} cannot be made to wait: {result.message}")
+
+    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> None:
+        """Commit, then release: those that wait for others first, so that nothing starts before all are free."""
+        ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
+        if ready:
+            self._record(events.COMMITTED, [sent.tag for sent in ready])
+        ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id)][::-1]
+        for first in range(0, len(ids), IDS_A_CALL):
+            result = self.slurm.release(ids[first : first + IDS_A_CALL])
+            if result.returncode != 0:
+                self._check_released(set(ids), result.message)
+
+    def _check_released(self, ids: set[str], message: str) -> None:
+        """A job that has ended or started meanwhile is no reason to complain; one that is still held is."""
+        held = sorted({r.ids.id for r in self._snapshot().queue or () if r.is_held and r.ids.id in ids}, key=int)
+        if held:
+            raise SchedulerUnavailable(f"still held: {', '.join(held)} ({message}). Run it again to set them free")
+
+    def _withdraw(self, units: set[str]) -> list[str]:
+        doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
+        ids = [sent.job_id for sent in doomed if sent.job_id][::-1]
+        if ids:
+            self.slurm.cancel(ids)
+        open_tags = [
+            tag for tag, sent in self._known.items() if tag.unit in units and not (sent.committed or sent.dropped)
+        ]
+        if open_tags:
+            self._record(events.DROPPED, open_tags, why="withdrawn")
+        return ids

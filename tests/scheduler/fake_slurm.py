@@ -1,0 +1,214 @@
+"""A Slurm in one object that does what the real one does on its worst days.
+
+It loses replies, answers late, prints empty ids, refuses past a limit, forgets ended jobs, loses what it accepted last
+and gives the id out again, and goes down. It is a `Runner`, so that all above the command line is the real thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult
+from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.tags import Tag, find_tag
+
+FAULTS = ("lost reply", "no reply", "late", "empty", "empty, accepted", "limit", "down")
+ENDED = frozenset({"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED by 0"})
+DOWN = CommandResult(1, "", "error: Unable to contact slurm controller (connect failure)\n")
+
+
+@dataclass(slots=True)
+class FakeJob:
+    id: int
+    name: str
+    held: bool
+    dependency: str
+    stages: tuple[str, ...]
+    state: str = "PENDING"
+    visible: bool = True
+    """False: accepted, but not yet where anybody can see it."""
+    released: bool = False
+
+    @property
+    def tag(self) -> Tag | None:
+        return find_tag(self.name)
+
+    @property
+    def is_live(self) -> bool:
+        return self.state not in ENDED
+
+
+@dataclass(slots=True)
+class FakeSlurm:
+    jobs: dict[int, FakeJob] = field(default_factory=dict)
+    next_id: int = 1
+    down: bool = False
+    faults: list[str] = field(default_factory=list)
+    """For the next calls of sbatch, one each; "" is none."""
+    limit: int | None = None
+    """Live jobs beyond which nothing is accepted."""
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
+        verb, *arguments = command
+        if verb == "sbatch":
+            return self._sbatch(Path(arguments[-1]).read_text())
+        if self.down:
+            return DOWN
+        return {"squeue": self._squeue, "sacct": self._sacct, "scancel": self._scancel, "scontrol": self._scontrol}[
+            verb
+        ](arguments)
+
+    def live(self) -> list[FakeJob]:
+        return [job for job in self.jobs.values() if job.is_live]
+
+    def _sbatch(self, script: str) -> CommandResult:
+        fault = "down" if self.down else self.faults.pop(0) if self.faults else ""
+        if fault == "down":
+            return DOWN
+        if fault == "empty":
+            return CommandResult(0, "\n")
+        if fault == "limit" or (self.limit is not None and len(self.live()) >= self.limit):
+            return CommandResult(1, "", "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: failed\n")
+        if fault == "no reply":
+            return CommandResult(None)
+        options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script, re.MULTILINE))
+        stages = tuple(dict.fromkeys(re.findall(r"[a-z]+-\d+[a-z]*", script.partition("# command")[2])))
+        job = self.add(options["job-name"], "hold" in options, options.get("dependency", "").strip("'"), stages)
+        job.visible = fault != "late"
+        if fault in ("lost reply", "late"):
+            return CommandResult(None)
+        return CommandResult(0, "\n" if fault == "empty, accepted" else f"{job.id}\n")
+
+    def add(self, name: str, held: bool, dependency: str, stages: tuple[str, ...]) -> FakeJob:
+        job = FakeJob(self.next_id, name, held, dependency, stages)
+        self.jobs[job.id] = job
+        self.next_id += 1
+        return job
+
+    def _squeue(self, _arguments: Sequence[str]) -> CommandResult:
+        lines = [
+            {
+                "job": str(job.id),
+                "state": job.state,
+                "reason": "JobHeldUser" if job.held else "Dependency" if job.dependency else "None",
+                "name": job.name,
+                "comment": job.name,
+                "user": "me",
+            }
+            for job in self.jobs.values()
+            if job.is_live and job.visible
+        ]
+        return CommandResult(0, table(QUEUE_FIELDS, lines))
+
+    def _sacct(self, _arguments: Sequence[str]) -> CommandResult:
+        lines = [
+            {"job": str(job.id), "state": job.state, "exit": "0:0", "name": job.name, "submitted": str(job.id)}
+            for job in self.jobs.values()
+            if job.visible
+        ]
+        return CommandResult(0, table(ACCOUNTING_FIELDS, lines))
+
+    def _scancel(self, arguments: Sequence[str]) -> CommandResult:
+        for word in arguments:
+            job = self.jobs.get(int(word)) if word.isdigit() else None
+            if job and job.is_live:
+                job.state = "CANCELLED by 0"
+        return CommandResult(0)
+
+    def _scontrol(self, arguments: Sequence[str]) -> CommandResult:
+        if arguments[0] == "release":
+            jobs = [self.jobs.get(int(word)) for word in arguments[1].split(",")]
+            for job in jobs:
+                if job is not None and job.is_live:
+                    job.held, job.released = False, True
+            return CommandResult(0 if all(job and job.is_live for job in jobs) else 1, "", "Invalid job id\n")
+        words = dict(word.split("=", 1) for word in arguments[1:])
+        job = self.jobs.get(int(words["JobId"]))
+        if job is None or job.state != "PENDING":
+            return CommandResult(1, "", "Job is no longer pending execution\n")
+        job.dependency = words["Dependency"]
+        return CommandResult(0)
+
+    def schedule(self) -> list[FakeJob]:
+        """One pass: cancel what can never run, start what can; returns what was started."""
+        self._cancel_impossible()
+        waiting = [job for job in self.live() if job.state == "PENDING" and job.visible and not job.held]
+        started = [job for job in waiting if self._may_start(job.dependency)]
+        for job in started:
+            job.state = "RUNNING"
+        return started
+
+    def _cancel_impossible(self) -> None:
+        """What can never run goes at once, and takes with it what waits for it."""
+        doomed: list[FakeJob] | None = None
+        while doomed != []:
+            waiting = [job for job in self.live() if job.state == "PENDING"]
+            doomed = [job for job in waiting if self._may_start(job.dependency) is False]
+            for job in doomed:
+                job.state = "CANCELLED by 0"
+
+    def _may_start(self, dependency: str) -> bool | None:
+        """True, False for never, None for not yet. What it no longer knows is lifted, as on 22.05."""
+        if not dependency:
+            return True
+        verdicts = [self._term(term) for term in re.split("[,?]", dependency)]
+        if "?" in dependency:
+            return True if True in verdicts else None if None in verdicts else False
+        return False if False in verdicts else None if None in verdicts else True
+
+    def _term(self, term: str) -> bool | None:
+        kind, _, text = term.partition(":")
+        job = self.jobs.get(int(parse_job_ids(text).id))
+        if job is None:
+            return True
+        if job.is_live:
+            return None
+        return {"afterok": job.state == "COMPLETED", "afternotok": job.state != "COMPLETED", "afterany": True}[kind]
+
+    def lose_last(self, count: int) -> Iterator[FakeJob]:
+        """A controller killed right after accepting these: it does not know them, and gives their ids out again."""
+        for job in sorted(self.live(), key=lambda job: -job.id)[:count]:
+            if job.id == self.next_id - 1 and job.state == "PENDING":
+                del self.jobs[job.id]
+                self.next_id = job.id
+                yield job
+
+    def purge(self) -> None:
+        """Forget what has ended, as after MinJobAge; its dependants have seen the end by then."""
+        self._cancel_impossible()
+        self.jobs = {number: job for number, job in self.jobs.items() if job.is_live}
+
+
+def table(fields: dict[str, str], lines: Sequence[dict[str, str]]) -> str:
+    rows = [list(fields), *([line.get(name, "") for name in fields] for line in lines)]
+    return "".join(f"{SEPARATOR.join(row)}\n" for row in rows)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Killed(BaseException):
+    """The submitting process is gone, between two instructions."""
+
+
+@dataclass(slots=True)
+class Fuse:
+    """Kills at the n-th time that something leaves the process, before it does or right after."""
+
+    left: int | None = None
+    after: bool = False
+
+    def guard(self, act: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0 and not self.after:
+                raise Killed
+        result = act(*arguments, **options)
+        if self.left is not None and self.left < 0:
+            raise Killed
+        return result

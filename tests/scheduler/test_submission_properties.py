@@ -1,0 +1,274 @@
+"""Submission against a Slurm that fails in every way known, killed at any instant: what must hold, always holds.
+
+Two chains that share their first stage are submitted again and again while a rule-based machine breaks things. After
+every step: at most one live job a slot, no stage runs twice, no orphan can run, nothing unknown is called failed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.sent import fold
+from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.states import Standing
+from detour.scheduler.submission import Submission, Submitter
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Slot, Tag
+from tests.scheduler.fake_slurm import FAULTS, FakeJob, FakeSlurm, Fuse, Killed
+
+WORKSPACE = "w"
+CHAINS = ("a", "b")
+SEGMENTS = 3
+
+
+def chain(name: str) -> list[tuple[list[tuple[str, ...]], list[str], int]]:
+    """Tasks, what they wait for, segments; the corpus is shared by all chains."""
+    evaluations: list[tuple[str, ...]] = [(f"evaluate-{number}{name}",) for number in range(3)]
+    return [
+        ([("prepare-0",)], [], 1),
+        ([(f"pretrain-1{name}",)], ["prepare-0"], SEGMENTS),
+        ([(f"promote-1{name}",)], ["prepare-0", f"pretrain-1{name}"], 1),
+        (evaluations, [f"promote-1{name}"], 1),
+        ([(f"summarize-1{name}",)], [stage for task in evaluations for stage in task], 1),
+    ]
+
+
+class MemoryLedger:
+    """Events that survive the kill of their writer."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        self.fuse = fuse
+        self.written: list[tuple[str, Mapping[str, Any]]] = []
+
+    def append(self, kind: str, **data: Any) -> None:
+        self.fuse.guard(self.written.append, (kind, data))
+
+    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return list(self.written)
+
+
+class Submissions(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.slurm = FakeSlurm()
+        self.fuse = Fuse()
+        self.ledger = MemoryLedger(self.fuse)
+        self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self.numbers = 0
+        self.wasted: list[str] = []
+        self.folder = tempfile.TemporaryDirectory(prefix="detour-scripts-")
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.everything_ends_well_once_nothing_breaks()
+            self.folder.cleanup()
+
+    def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        return self.fuse.guard(self.slurm, command, timeout_s)
+
+    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+        path = Path(self.folder.name) / f"{tag.submission}.sh"
+        text = submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs"))
+        listed = " ".join(request.stages)  # of an array too, whose stages are elsewhere in the real script
+        path.write_text(f"{text}\n{listed}\n")
+        return path
+
+    def _new_id(self) -> str:
+        self.numbers += 1
+        return f"s{self.numbers}"
+
+    def _wait(self, _seconds: float) -> None:
+        """Time passes: what was late arrives, sometimes."""
+        if self.numbers % 2:
+            self.late_jobs_arrive()
+
+    def _requests(self, name: str) -> list[JobRequest]:
+        """What a planner asks for: everything neither done, nor failed, nor behind a failure."""
+        found: list[JobRequest] = []
+        lost = set(self.failed)
+        for tasks, after, segments in chain(name):
+            left = tuple(task for task in tasks if not self.done.issuperset(task) and not lost.intersection(task))
+            if lost.intersection(after):
+                lost.update(stage for task in tasks for stage in task)
+            elif left:
+                waits = tuple(stage for stage in after if stage not in self.done)
+                found.append(JobRequest(left, Resources(), wall_s=60, segments=segments, after=waits))
+        return found
+
+    def _submit(self, name: str, room: int | None = None) -> Submission:
+        submitter = Submitter(
+            Slurm(self._run),
+            self.ledger,
+            WORKSPACE,
+            ["me"],
+            self._write,
+            room,
+            is_done=self.done.__contains__,
+            new_id=self._new_id,
+            wait=self._wait,
+        )
+        return submitter.submit(self._requests(name))
+
+    def _ours(self) -> list[FakeJob]:
+        return [job for job in self.slurm.live() if job.tag]
+
+    @rule(
+        name=st.sampled_from(CHAINS),
+        faults=st.lists(st.sampled_from(("", "", "", *FAULTS)), max_size=8),
+        room=st.one_of(st.none(), st.integers(0, 8)),
+    )
+    def submit(self, name: str, faults: list[str], room: int | None) -> None:
+        self.slurm.faults = faults
+        try:
+            submission = self._submit(name, room)
+        except SchedulerUnavailable:
+            return
+        finally:
+            self.slurm.faults = []
+        self._check(submission)
+
+    @rule(name=st.sampled_from(CHAINS), instant=st.integers(0, 60), after=st.booleans())
+    def submit_and_be_killed(self, name: str, instant: int, after: bool) -> None:
+        self.fuse.left, self.fuse.after = instant, after
+        try:
+            self._submit(name)
+        except (Killed, SchedulerUnavailable):
+            return
+        finally:
+            self.fuse.left = None
+
+    def _check(self, submission: Submission) -> None:
+        """Of a submission that says it is through, every job is in the queue, free, and under the id it says."""
+        by_slot = {job.tag.slot: job for job in self._ours() if job.tag and job.visible}
+        for slot, job_id in submission.jobs.items():
+            assert str(by_slot[slot].id) == job_id
+            assert not by_slot[slot].held
+        known = fold(self.ledger.events(), WORKSPACE)
+        for job in self._ours():
+            assert job.tag is not None
+            if job.visible and not job.held:
+                assert known[job.tag].job_id == str(job.id)
+
+    @rule()
+    def late_jobs_arrive(self) -> None:
+        for job in self.slurm.jobs.values():
+            job.visible = True
+
+    @rule()
+    def outage(self) -> None:
+        self.slurm.down = not self.slurm.down
+
+    @rule(count=st.integers(1, 4), strangers=st.integers(0, 3))
+    def the_controller_is_killed_and_gives_ids_out_again(self, count: int, strangers: int) -> None:
+        list(self.slurm.lose_last(count))
+        for _ in range(strangers):
+            self.slurm.add("somebody-else", False, "", ())
+
+    @rule()
+    def records_are_purged(self) -> None:
+        self.slurm.purge()
+
+    @rule(limit=st.one_of(st.none(), st.integers(2, 12)))
+    def the_site_sets_a_limit(self, limit: int | None) -> None:
+        self.slurm.limit = limit
+
+    @rule(choice=st.integers(0, 50), outcome=st.sampled_from(["COMPLETED", "COMPLETED", "TIMEOUT", "FAILED"]))
+    def time_passes(self, choice: int, outcome: str) -> None:
+        self._schedule()
+        running = [job for job in self.slurm.live() if job.state == "RUNNING"]
+        if running:
+            self._end(running[choice % len(running)], outcome)
+
+    def _schedule(self) -> None:
+        """Start jobs as Slurm would; each one's start gate then looks at markers, not at Slurm."""
+        for job in self.slurm.schedule():
+            needed = [stage for name in CHAINS for tasks, after, _ in chain(name) if (job.stages,) for stage in after
+                      if {s for task in tasks for s in task}.intersection(job.stages)]  # fmt: skip
+            if self.done.issuperset(job.stages) and job.stages:
+                self.wasted.append(job.name)
+                job.state = "COMPLETED"
+            elif not self.done.issuperset(needed):
+                job.state = "FAILED"
+
+    def _end(self, job: FakeJob, outcome: str) -> None:
+        job.state = outcome
+        if outcome == "COMPLETED":
+            self.done.update(job.stages)
+        elif outcome == "FAILED":
+            self.failed.update(job.stages)
+
+    @precondition(lambda self: self.failed)
+    @rule()
+    def retry(self) -> None:
+        self.failed.clear()
+
+    @invariant()
+    def at_most_one_live_job_a_slot_can_run(self) -> None:
+        if not hasattr(self, "slurm"):
+            return
+        free: dict[Slot, int] = {}
+        for job in self._ours():
+            assert job.tag is not None
+            if not job.held:
+                assert free.setdefault(job.tag.slot, job.id) == job.id
+
+    @invariant()
+    def no_stage_runs_in_two_jobs_at_once(self) -> None:
+        if not hasattr(self, "slurm"):
+            return
+        stages = [stage for job in self._ours() if job.state == "RUNNING" for stage in job.stages]
+        assert len(stages) == len(set(stages))
+
+    @invariant()
+    def no_finished_stage_is_started_again(self) -> None:
+        assert not getattr(self, "wasted", [])
+
+    @invariant()
+    def nothing_unknown_is_called_failed(self) -> None:
+        if not hasattr(self, "slurm"):
+            return
+        snapshot = take_snapshot(Slurm(self.slurm), ["me"], ended=["all"])
+        truth = {job.tag: job.state for job in self.slurm.jobs.values()}
+        for tag in fold(self.ledger.events(), WORKSPACE):
+            if snapshot.state(tag).standing is Standing.FAILED:
+                assert truth[tag] == "FAILED"
+            if snapshot.queue is None:
+                assert snapshot.state(tag).standing is Standing.UNKNOWN
+
+    def everything_ends_well_once_nothing_breaks(self) -> None:
+        self.slurm.down, self.slurm.limit, self.slurm.faults = False, None, []
+        self.failed.clear()
+        for _ in range(60):
+            self.late_jobs_arrive()
+            for name in CHAINS:
+                self.failed.clear()
+                self._check(self._submit(name))
+            self._schedule()
+            for job in self.slurm.live():
+                if job.state == "RUNNING":
+                    self._end(job, "COMPLETED")
+            if len(self.done) == 1 + len(CHAINS) * 6:
+                break
+        for name in CHAINS:
+            self._submit(name)
+        self.slurm.schedule()
+        assert len(self.done) == 1 + len(CHAINS) * 6
+        assert not self._ours(), "orphans"
+
+
+TestSubmissions = Submissions.TestCase
+TestSubmissions.settings = settings(
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
