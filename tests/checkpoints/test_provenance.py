@@ -69,7 +69,9 @@ def test_a_folder_inside_a_repository_is_not_that_repository(repository: Path) -
 
 def test_a_snapshot_says_what_it_was_taken_from(tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_text(json.dumps({"digest": "abc"}))
+    (tmp_path / "changes.patch").write_bytes(b"+x = 2\n")
     assert code_version(tmp_path)["snapshot"] == {"digest": "abc"}
+    assert uncommitted_changes(tmp_path) == b"+x = 2\n"
 
 
 def test_packages_name_what_is_installed() -> None:

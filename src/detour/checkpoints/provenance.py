@@ -17,6 +17,8 @@ from typing import Any
 
 SNAPSHOT = "snapshot.json"
 """File at the root of a code snapshot that says what it was taken from; recorded as it is."""
+PATCH = "changes.patch"
+"""Beside it: what the snapshot had beyond its commit."""
 CODE_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -41,7 +43,12 @@ def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
 
 
 def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
-    """A patch from the commit checked out to the code as it is, new modules included; empty when there is none."""
+    """A patch from the commit to the code as it is, new modules included; empty when there is none.
+
+    Taken from git, or from the snapshot that the code under `root` is.
+    """
+    if (root / PATCH).is_file():
+        return (root / PATCH).read_bytes()
     if not _is_repository(root):
         return b""
     diff = ("diff", "--binary", "--no-color", "--no-ext-diff")
