@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from detour.errors import DetourError
+from detour.errors import DetourError, PermanentFailure
 from detour.ledger.workspace import Workspace
+from detour.scheduler.commands import Slurm
 from jobs.harness import run_stage
 from jobs.rank import read_rank
+from jobs.segments import cancel_later_segments
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,16 +25,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rank = read_rank()
     rank.export(os.environ)  # type: ignore[arg-type]
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+    job = job_id(os.environ)
     try:
         for stage_id in options.stages:
             code = run_stage(Workspace(options.workspace), stage_id, rank, job=job, wall_limit_s=options.wall_limit_s)
+            if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ:
+                cancel_later_segments(os.environ, Slurm())
             if code:
                 return code
     except DetourError as error:
         print(f"detour: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def job_id(environment: Mapping[str, str]) -> str | None:
+    """As people and sacct write it, `7` or `7_3`; None without a scheduler."""
+    if "SLURM_ARRAY_JOB_ID" in environment:
+        return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+    return environment.get("SLURM_JOB_ID") or environment.get("SUBMITIT_LOCAL_JOB_ID")
 
 
 if __name__ == "__main__":

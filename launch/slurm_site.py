@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 import time
@@ -21,6 +22,7 @@ from detour.ledger.reading import LedgerReader
 from detour.ledger.workspace import Workspace
 from detour.recipe.cluster import Cluster
 from detour.scheduler.commands import Slurm
+from detour.scheduler.control import Affected, Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submitter
@@ -48,7 +50,7 @@ class WorkspaceLedger:
     def events(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for batch in LedgerReader(self._workspace).read_new():
             for record in batch:
-                if record["kind"].startswith("submit."):
+                if record["kind"].startswith("submit.") and "tags" in record["data"]:
                     yield record["kind"], record["data"]
 
 
@@ -131,3 +133,18 @@ def room_left(cluster: Cluster, qos_name: str | None, slurm: Slurm) -> int | Non
 
 def command_journal(workspace: Workspace) -> Journal:
     return Journal.open(workspace, f"command-{os.getpid()}")
+
+
+def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
+    return Control(slurm, WorkspaceLedger(workspace, journal), workspace_id(workspace.root), [getpass.getuser()])
+
+
+def tell_affected(done: str, affected: Affected, labels: Mapping[str, str], as_json: bool) -> None:
+    """Say what an order reached, for people or for programs."""
+    if as_json:
+        click.echo(json.dumps({done: {"jobs": list(affected.ids), "stages": list(affected.stages)}}, indent=1))
+    elif not affected.ids:
+        click.echo(f"nothing {done}: Slurm has no such job of this workspace")
+    else:
+        click.echo(f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}")
+        click.echo(f"jobs: {', '.join(affected.ids)}")

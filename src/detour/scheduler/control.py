@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
-from detour.scheduler.commands import Slurm
-from detour.scheduler.records import JobRecord
+from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
 from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 
 
@@ -50,11 +50,11 @@ class Control:
 
     def hold(self, stages: Collection[str]) -> Affected:
         """Keep what has not started from starting."""
-        return self._order(stages, self.slurm.hold, held=False)
+        return self._order(stages, self.slurm.hold)
 
     def release(self, stages: Collection[str]) -> Affected:
         """Let go what was held."""
-        return self._order(stages, self.slurm.release, held=True)
+        return self._order(stages, self.slurm.release)
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
         """Record the jobs that carry this workspace's tag and that the ledger does not know, as submitted.
@@ -77,12 +77,13 @@ class Control:
         ids = tuple(record.ids.id for record in orphans.values())
         return Affected(ids, tuple(dict.fromkeys(tag.unit for tag in orphans)))
 
-    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult], *, held: bool) -> Affected:
+    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult]) -> Affected:
+        """To all that waits: Slurm shows only one reason for waiting, so who is held already is not to be known."""
         snapshot = self._snapshot()
         live = [
             sent
             for sent in self._live(snapshot, stages)
-            if any(record.is_held == held and not record.state.has_started for record in snapshot.live(sent.tag))
+            if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
         ]
         ids = _ids(live, stages)
         if ids:

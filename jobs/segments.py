@@ -1,0 +1,35 @@
+"""A failure that no retry cures ends the chain at once: the segments that wait for this one are not needed."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Mapping
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import Slurm
+from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.tags import find_tag
+
+
+def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[str]:
+    """Cancel the segments behind this job's; returns their ids.
+
+    Where Slurm gives no answer they start, find the failure's marker and end in seconds.
+    """
+    tag = find_tag(environment.get("SLURM_JOB_NAME", ""))
+    if tag is None:
+        return []
+    snapshot = take_snapshot(slurm, [getpass.getuser()])
+    later = [
+        record.ids.id
+        for record in snapshot.tagged(tag.workspace)
+        if record.tag is not None and record.tag.unit == tag.unit and record.tag.segment > tag.segment
+    ]
+    if later:
+        try:
+            slurm.cancel(later)
+        except SchedulerUnavailable as error:
+            print(f"detour: {error}", file=sys.stderr)
+            return []
+    return later

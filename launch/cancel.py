@@ -1,0 +1,32 @@
+"""`detour cancel`: a chain, or one stage and all that hangs on it, out of Slurm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.ledger.workspace import Workspace
+from detour.scheduler.commands import Slurm
+from launch.chains import chosen_stages, only_here
+from launch.options import json_option, stage_option, workspace_option
+from launch.slurm_site import command_journal, control, submitting, tell_affected
+
+
+@click.command(help="Take a chain, or a stage with its dependants, out of Slurm.")
+@click.argument("chain")
+@stage_option
+@click.option("--shared", is_flag=True, help="Also stages that other chains need.")
+@workspace_option
+@json_option
+def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
+    """What is done stays; a stage that another chain waits for stays too, unless --shared."""
+    place = Workspace.find(workspace)
+    stages = chosen_stages(place, chain, stage) if stage or shared else only_here(place, chain)
+    labels = {row.id: row.label for row in stages}
+    with submitting(place), command_journal(place) as journal:
+        affected = control(place, journal, Slurm()).cancel(list(labels), "cancelled by its user")
+        for stage_id in affected.stages:
+            journal.append("cancel.stage", stage=stage_id, sync=False)
+        journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
+    tell_affected("cancelled", affected, labels, as_json)

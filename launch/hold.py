@@ -1,0 +1,27 @@
+"""`detour hold`: what has not started waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.ledger.workspace import Workspace
+from detour.scheduler.commands import Slurm
+from launch.chains import chosen_stages
+from launch.options import json_option, stage_option, workspace_option
+from launch.slurm_site import command_journal, control, submitting, tell_affected
+
+
+@click.command(help="Keep what has not started of a chain from starting.")
+@click.argument("chain")
+@stage_option
+@workspace_option
+@json_option
+def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
+    place = Workspace.find(workspace)
+    labels = {row.id: row.label for row in chosen_stages(place, chain, stage)}
+    with submitting(place), command_journal(place) as journal:
+        affected = control(place, journal, Slurm()).hold(list(labels))
+        journal.append("hold.chain", chain=chain, jobs=list(affected.ids))
+    tell_affected("held", affected, labels, as_json)
