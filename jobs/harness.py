@@ -167,7 +167,17 @@ def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) 
     )
     unfinished.rename(workspace.output(stage.id))
     fsync_directory(folder)
+    _discard_work(folder / "work")
     return result
+
+
+def _discard_work(work_dir: Path) -> None:
+    """Checkpoints are of no use once the output is in place; what users' loggers wrote stays."""
+    for path in work_dir.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name != "logs":
+            shutil.rmtree(path)
 
 
 def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path) -> dict[str, Any]:
