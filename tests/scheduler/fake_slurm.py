@@ -7,10 +7,10 @@ and gives the id out again, and goes down. It is a `Runner`, so that all above t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult
 from detour.scheduler.job_ids import parse_job_ids
@@ -212,3 +212,17 @@ class Fuse:
         if self.left is not None and self.left < 0:
             raise Killed
         return result
+
+
+@dataclass(slots=True)
+class MemoryLedger:
+    """Events that survive the kill of their writer."""
+
+    fuse: Fuse = field(default_factory=Fuse)
+    written: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def append(self, kind: str, **data: Any) -> None:
+        self.fuse.guard(self.written.append, (kind, data))
+
+    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return list(self.written)

@@ -7,9 +7,8 @@ every step: at most one live job a slot, no stage runs twice, no orphan can run,
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -25,7 +24,7 @@ from detour.scheduler.states import Standing
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import ScriptStyle, submission_script
 from detour.scheduler.tags import Slot, Tag
-from tests.scheduler.fake_slurm import FAULTS, FakeJob, FakeSlurm, Fuse, Killed
+from tests.scheduler.fake_slurm import FAULTS, FakeJob, FakeSlurm, Fuse, Killed, MemoryLedger
 
 WORKSPACE = "w"
 CHAINS = ("a", "b")
@@ -42,20 +41,6 @@ def chain(name: str) -> list[tuple[list[tuple[str, ...]], list[str], int]]:
         (evaluations, [f"promote-1{name}"], 1),
         ([(f"summarize-1{name}",)], [stage for task in evaluations for stage in task], 1),
     ]
-
-
-class MemoryLedger:
-    """Events that survive the kill of their writer."""
-
-    def __init__(self, fuse: Fuse) -> None:
-        self.fuse = fuse
-        self.written: list[tuple[str, Mapping[str, Any]]] = []
-
-    def append(self, kind: str, **data: Any) -> None:
-        self.fuse.guard(self.written.append, (kind, data))
-
-    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return list(self.written)
 
 
 class Submissions(RuleBasedStateMachine):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.dependency import Dependency
@@ -62,17 +61,6 @@ def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_
         wait_until(reached, "jobs to end", timeout_s, every_s=0.3)
     except RuntimeError as error:
         raise AssertionError(f"expected {dict(expected)}, accounts say {last}") from error
-
-
-@dataclass
-class MemoryLedger:
-    written: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
-
-    def append(self, kind: str, **data: Any) -> None:
-        self.written.append((kind, data))
-
-    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return list(self.written)
 
 
 @dataclass

@@ -55,7 +55,7 @@ class SlurmCluster:
         self, *command: str | Path, check: bool = True, user: str | None = None, timeout_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a client (`squeue`, ...) or a shell line's words against this cluster, perhaps as another unix user."""
-        words = [*_as_user(user or current_user()), *map(str, command)]
+        words = [*as_user(user or current_user()), *map(str, command)]
         result = subprocess.run(
             words,
             env=os.environ | self.environment,
@@ -186,7 +186,7 @@ class SlurmCluster:
 
     def _command(self, name: str) -> tuple[list[str], dict[str, str]]:
         """Command line and extra environment of a daemon."""
-        home, user = self.home, _as_user(self.settings.user)
+        home, user = self.home, as_user(self.settings.user)
         kind, _, node = name.partition(".")
         unshare = program("unshare")
         local = (
@@ -242,7 +242,8 @@ class SlurmCluster:
     def _create_database(self) -> None:
         install = ["mariadb-install-db", "--no-defaults", f"--datadir={self.home}/db"]
         install += ["--skip-test-db", "--auth-root-authentication-method=normal", f"--user={self.settings.user}"]
-        self.run("env", f"LD_PRELOAD={_without_fsync()}", *install, user=self.settings.user)
+        environment = [f"LD_PRELOAD={_without_fsync()}", f"TMPDIR={self.home}/tmp"]
+        self.run("env", *environment, *install, user=self.settings.user)
         self.start_daemon("mariadbd")
         grant = "grant all on slurm_acct_db.* to slurm@localhost identified by 'slurm'"
         self.run(*self._sql(), f"create database slurm_acct_db; {grant}")
@@ -263,7 +264,7 @@ def _ids(user: str) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _as_user(user: str) -> list[str]:
+def as_user(user: str) -> list[str]:
     """Prefix that runs a command as another unix user; empty for ourselves."""
     if user == current_user():
         return []
