@@ -21,7 +21,8 @@ import orjson
 
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader
-from detour.ledger.state import AttemptState, ChainState, Mark, StageState, State, WriterState
+from detour.ledger.stages import AttemptState, ChainState, Mark, StageState, WriterState
+from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
 FORMAT = 1
