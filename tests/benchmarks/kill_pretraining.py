@@ -9,9 +9,7 @@ are those of an undisturbed run, bit for bit, and the tokens are those planned.
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -75,7 +73,7 @@ def _kill(made: PretrainJob, trial: int, took_s: float, generator: random.Random
         return "in a checkpoint write"
     process = start(made)
     time.sleep(generator.uniform(0, took_s))
-    os.kill(process.pid or 0, signal.SIGKILL)
+    process.kill()
     if finish(process, TIMEOUT_S) == 0:
         return "after its end"
     checkpoints = made.work_dir / "checkpoints"

@@ -46,6 +46,11 @@ def finish(process: BaseProcess, timeout_s: float = 120) -> int:
     return code
 
 
+def send(process: BaseProcess, number: signal.Signals) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, number)
+
+
 def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, int] | None) -> None:
     torch.set_num_threads(1)
     recorder = Recorder()

@@ -56,6 +56,18 @@ def test_autocast_reaches_the_vocabulary_matrix() -> None:
     assert cosine > 0.99
 
 
+def test_the_value_alone_is_exact_under_autocast_too() -> None:
+    batch, model = labelled(1), tiny_model("varlen")
+    losses = []
+    for enabled in (True, False):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(language_model_loss(model, batch, causal=True))
+    assert losses[0].dtype == torch.float32
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=2e-3)
+    expected, _ = loss_and_gradients(batch, "full")
+    torch.testing.assert_close(losses[1], expected, atol=1e-6, rtol=1e-6)
+
+
 def test_a_batch_without_labels_costs_nothing_and_is_no_nan() -> None:
     batch = labelled(1)
     nothing = torch.empty(0, dtype=torch.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import socket
@@ -18,7 +17,7 @@ from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
 from detour.pretraining.job import PretrainJob
 from detour.recipe.models import Optimizer, Phase
 from tests.pretraining.jobs import CLM, MLM, job
-from tests.pretraining.process import finish, start
+from tests.pretraining.process import finish, send, start
 
 TIMEOUT_S = 240.0
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
@@ -65,7 +64,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(
     assert list((made.work_dir / "checkpoints").glob(".writing-*"))
     process = start(made)
     time.sleep(random.uniform(0.2, 1.5))
-    os.kill(process.pid or 0, signal.SIGKILL)
+    process.kill()
     assert finish(process, TIMEOUT_S) in (-signal.SIGKILL, 0)
     assert finish(start(made), TIMEOUT_S) == 0
     assert_bit_identical(final(made), undisturbed[phase.name])
@@ -78,7 +77,7 @@ def test_a_signal_saves_and_ends_with_the_code_for_it(
     made = job(tmp_path, corpus, training={"checkpoint_every": 1})
     process = start(made)
     wait_for_checkpoint(made, process)
-    os.kill(process.pid or 0, number)
+    send(process, number)
     assert finish(process, TIMEOUT_S) == 85
     assert not (made.output_dir / "checkpoint.pt").exists()
     assert finish(start(made), TIMEOUT_S) == 0
@@ -102,7 +101,7 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(tmp_path: Path, corpus
     made = job(tmp_path, corpus, steps=200, training={"checkpoint_every": 1})
     first, second = start_ranks(made)
     wait_for_checkpoint(made, first)
-    os.kill(second.pid or 0, signal.SIGTERM)
+    send(second, signal.SIGTERM)
     assert [finish(process, TIMEOUT_S) for process in (first, second)] == [85, 85]
 
 

@@ -15,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
 from detour.errors import Interrupted, PermanentFailure
+from detour.pretraining import composer_seam
 from detour.pretraining import run as run_module
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.schedules import lr_factor
@@ -319,6 +320,7 @@ def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path
         ({"start": Start(Model(config=CONFIG | {"vocab_size": 10}))}, "the model knows 10 tokens"),
         ({"phase": frozen(CLM, (3, 9))}, "no layer 9"),
         ({"training": {"loggers": ("wandb",)}}, "pip install wandb"),
+        ({"training": {"attention": "flash_attention_2"}}, "training.attention: flash_attention_2 cannot be used here"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_sentence(
@@ -327,6 +329,19 @@ def test_what_cannot_work_is_said_in_one_sentence(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PermanentFailure, match=message):
         train(job(tmp_path, corpus, **changes), Recorder())
+
+
+def test_users_loggers_are_told_the_figures(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composer_seam._import_composer()
+    from composer.loggers import InMemoryLogger
+
+    logger = InMemoryLogger()
+    monkeypatch.setattr(composer_seam, "_loggers", lambda _: [logger])
+    recorder = Recorder()
+    train(job(tmp_path, corpus, steps=3, training={"validate_every": 2}), recorder)
+    for name in ("loss", "lr", "gradient_norm", "tokens_per_s"):
+        assert [value for _, value in logger.data[name]] == recorder.steps(name)
+    assert len(logger.data["validation_loss"]) == 2
 
 
 def promoted(folder: Path, corpus: Path, state: TrainerState, with_optimizer: bool = True) -> Path:

@@ -100,7 +100,7 @@ def _model_and_optimizer(
 ) -> tuple[ModernBertForMaskedLM, torch.optim.AdamW]:
     """On the device, as they were at the checkpoint, or as the phase begins."""
     model = load_model(job.start, index, job.seeds.training)
-    model.set_attn_implementation(choose_backend(job.training.attention, ranks.device))
+    _set_attention(model, job.training.attention, ranks.device)
     freeze(model, job.phase.freeze)
     model.to(ranks.device).train()
     optimizer = build_optimizer(model, job.optimizer)
@@ -111,6 +111,15 @@ def _model_and_optimizer(
     if job.training.compile:
         model.model.compile()
     return model, optimizer
+
+
+def _set_attention(model: ModernBertForMaskedLM, setting: str, device: torch.device) -> None:
+    backend = choose_backend(setting, device)
+    try:
+        model.set_attn_implementation(backend)
+    except (ImportError, ValueError) as error:
+        reason = str(error).partition(".")[0]
+        raise PermanentFailure(f"training.attention: {backend} cannot be used here ({reason}): write `auto`") from error
 
 
 def _write_output(job: PretrainJob, final: Checkpoint) -> None:

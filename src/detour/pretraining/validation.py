@@ -62,7 +62,7 @@ def validation_sums(
             for key, tensor in batch.items():
                 batch[key] = tensor.to(device)  # type: ignore[literal-required, attr-defined]
             with torch.no_grad(), torch.autocast(device.type, autocast, enabled=autocast is not None):
-                loss = language_model_loss(model, batch, causal=objective.causal, cross_entropy="full")
+                loss = language_model_loss(model, batch, causal=objective.causal)
             total, tokens = total + float(loss) * count, tokens + count
     finally:
         model.train(was_training)
