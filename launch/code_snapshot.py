@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -33,7 +33,8 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
     if (folder / SNAPSHOT).exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{digest}."))
+    unfinished = folder.with_name(f".{digest}.{secrets.token_hex(8)}")
+    unfinished.mkdir()
     try:
         for file in files:
             target = unfinished / file

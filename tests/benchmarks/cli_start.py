@@ -1,0 +1,74 @@
+"""How long the command takes to answer, against a bare interpreter, in the same run.
+
+    python tests/benchmarks/cli_start.py [RUNS]
+
+Prints the median of each command and its ratio to `python -c pass`. `status` reads a workspace made here through the
+real ledger: 3 chains of 79 stages, half of them with an attempt of 200 records.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from detour.ledger.attempt import Attempt
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
+
+DETOUR = str(Path(sys.executable).parent / "detour")
+CHAINS, STAGES, RECORDS = 3, 79, 200
+
+
+def make_workspace(root: Path) -> Workspace:
+    workspace = Workspace(root)
+    workspace.create()
+    for chain in range(CHAINS):
+        stages = [
+            Stage("evaluate", f"evaluate task seed {seed}", {"chain": chain, "seed": seed}) for seed in range(STAGES)
+        ]
+        workspace.chain(f"chain-{chain}").mkdir(parents=True)
+        plan = {"chain": f"chain-{chain}", "stages": [stage.to_json() for stage in stages]}
+        (workspace.chain(f"chain-{chain}") / "plan.json").write_text(json.dumps(plan))
+        for stage in stages[::2]:
+            with Journal.open(workspace, stage.id) as journal:
+                attempt = Attempt(journal, stage=stage.id, number=1)
+                attempt.event("attempt.started", gpus=0, cpus=2, sync=False)
+                for done in range(RECORDS):
+                    journal.append("progress", stage=stage.id, attempt=1, done=done, total=RECORDS, unit="steps")
+                attempt.event("attempt.ended", outcome="done", exit_code=0, sync=False)
+    return workspace
+
+
+def median_ms(commands: dict[str, list[str]], runs: int) -> dict[str, float]:
+    """Taken in turn, so that a slow moment of the machine touches all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(runs + 1):
+        for name, command in commands.items():
+            start = time.perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            taken[name].append((time.perf_counter() - start) * 1000)
+    return {name: statistics.median(times[1:]) for name, times in taken.items()}
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = make_workspace(Path(folder, "workspace"))
+        commands = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "detour --help": [DETOUR, "--help"],
+            "detour status": [DETOUR, "status", "-w", str(workspace.root)],
+        }
+        medians = median_ms(commands, runs)
+    for name, took in medians.items():
+        print(f"{name:<16} {took:6.0f} ms  x{took / medians['python -c pass']:.1f}")
+
+
+if __name__ == "__main__":
+    main()

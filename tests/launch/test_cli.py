@@ -1,0 +1,67 @@
+"""The command's frame: its list of verbs is true, its errors are one message, and it starts without the heavy parts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from launch.cli import VERBS, detour
+
+DETOUR = Path(sys.executable).parent / "detour"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_says_of_itself_what_the_list_says(verb: str) -> None:
+    command = import_module(f"launch.{verb}").command
+    assert command.help is not None
+    assert command.help.splitlines()[0] == VERBS[verb]
+
+
+def test_help_lists_every_verb_on_a_hundred_columns() -> None:
+    shown = CliRunner().invoke(detour, ["--help"], terminal_width=100).output
+    assert [line.split()[0] for line in shown.partition("Verbs:")[2].splitlines() if line.strip()] == list(VERBS)
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "nowhere"]])
+def test_what_people_type_most_imports_neither_torch_nor_pydantic(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv[1:] = {arguments!r}; import atexit; from launch.cli import main\n"
+    code += (
+        "atexit.register(lambda: print(sorted({'torch', 'pydantic', 'numpy', 'submitit'} & set(sys.modules))))\nmain()"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["status", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
+        (["plan", "configs/recipes/quickstart.yaml", "phases.clm.tokens=ten"], "phases.clm.tokens"),
+        (["plan", "configs/recipes/quickstart.yaml", "--cluster", "jean-zai"], "jean-zai"),
+        (["submit", "configs/recipes/quickstart.yaml", "--cluster", "local"], "detour run"),
+        (["submit", "configs/recipes/quickstart.yaml", "--cluster", "slurm-local", "--time", "20"], "20h"),
+        (["run", "configs/recipes/moderncamembert-bio-base.yaml"], "mc-bio"),
+        (["cancel", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [DETOUR, *[str(tmp_path) if word == "nowhere" else word for word in arguments]],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "DETOUR_WORKSPACE": str(tmp_path / "workspace")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*"))
