@@ -36,6 +36,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
 from jobs.context import StageContext
+from jobs.environment import require_environment
 from jobs.rank import Rank
 
 HEARTBEAT_S = 10.0
@@ -181,6 +182,7 @@ def _discard_work(work_dir: Path) -> None:
 
 
 def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path) -> dict[str, Any]:
+    require_environment(stage.kind)
     inputs = verified_inputs(workspace, stage)
     work_dir = workspace.stage(stage.id) / "work"
     work_dir.mkdir(exist_ok=True)

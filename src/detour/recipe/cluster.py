@@ -46,6 +46,8 @@ class Gpu(Written):
     """`--gres=gpu:N`, `--gpus=N`, `--gpus-per-node=N`, or none where whole nodes are handed out."""
     type_in_request: bool = False
     """`--gres=gpu:h100:4` instead of `--gres=gpu:4`."""
+    simulated: bool = False
+    """Its GPUs are names only, as in the tests' Slurm: jobs that hold them run on CPUs."""
     gcd_per_gpu: int = Field(default=1, ge=1)
     """Dies a billed GPU: 2 where 1 GPU-hour is 2 GCD-hours."""
 

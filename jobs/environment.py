@@ -1,0 +1,62 @@
+"""Is this the environment that the chain was submitted from, and are its GPUs here? Asked at the start of a stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from detour.environment import VARIABLE, differences, expected_environment
+from detour.errors import DetourError, PermanentFailure
+
+GPU_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
+"""Stages that import torch anyway."""
+
+
+def check_environment(expected: Mapping[str, Any]) -> list[str]:
+    """What keeps this environment from giving the result that was planned, a phrase each; empty when nothing does."""
+    return differences(expected, expected_environment(cuda=False))[0]
+
+
+def require_environment(kind: str, environment: Mapping[str, str] = os.environ) -> None:
+    """For a stage of this kind. Where nothing was recorded at submission, as under `detour run`, anything will do.
+
+    Raises PermanentFailure for another Python, torch, transformers or Composer, or a torch without GPU support: no
+    retry cures that. A node whose GPUs are gone is a DetourError, because the next attempt may get another node.
+    """
+    if VARIABLE not in environment:
+        return
+    expected = json.loads(environment[VARIABLE])
+    decisive, others = differences(expected, expected_environment(cuda=False))
+    if others:
+        print(f"detour: since the submission: {', '.join(others)}", file=sys.stderr, flush=True)
+    if decisive:
+        raise PermanentFailure(
+            f"the environment is not the one of the submission: {', '.join(decisive)} in {sys.prefix}; "
+            "put it back, or clear the failure with `detour retry` and submit again"
+        )
+    held = gpus_held(environment)
+    if expected.get("cuda") and held and kind in GPU_KINDS:
+        _require_gpus(held)
+
+
+def gpus_held(environment: Mapping[str, str]) -> int:
+    """GPUs that this process should see: of the node's, those that Slurm made visible to the task."""
+    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
+    on_node = environment.get("SLURM_GPUS_ON_NODE", "")
+    return int(on_node) if on_node.isdigit() else 0
+
+
+def _require_gpus(held: int) -> None:
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise PermanentFailure(
+            f"the job holds {held} GPU(s), but torch {torch.__version__} was built without GPU support: "
+            "install a build for CUDA, clear the failure with `detour retry` and submit again"
+        )
+    if (seen := torch.cuda.device_count()) < held:
+        raise DetourError(f"the job holds {held} GPU(s) of which torch sees {seen}: this node is broken")

@@ -1,0 +1,136 @@
+"""A stage starts only in the environment that its chain was submitted from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.environment import VARIABLE, differences, expected_environment
+from detour.errors import DetourError, PermanentFailure
+from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
+from jobs.environment import check_environment, gpus_held, require_environment
+from jobs.harness import run_stage
+from jobs.rank import read_rank
+
+HERE = expected_environment(cuda=False)
+
+
+def planned(cuda: bool = False, python: str | None = None, **packages: str | None) -> dict[str, Any]:
+    """This environment as a submission records it, with some of it otherwise."""
+    return {"python": python or HERE["python"], "packages": HERE["packages"] | packages, "cuda": cuda}
+
+
+def test_this_environment_is_its_own() -> None:
+    assert check_environment(planned()) == []
+    assert differences(planned(), planned()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("expected", "says"),
+    [
+        (planned(python="3.12.1"), [f"Python {HERE['python']} instead of 3.12.1"]),
+        (planned(torch="2.4.0"), [f"torch {HERE['packages']['torch']} instead of 2.4.0"]),
+        (
+            planned(transformers="1.0", mosaicml="2.0", numpy="3.0"),
+            [
+                f"transformers {HERE['packages']['transformers']} instead of 1.0",
+                f"mosaicml {HERE['packages']['mosaicml']} instead of 2.0",
+            ],
+        ),
+    ],
+)
+def test_what_decides_the_result_must_be_the_same(expected: dict[str, Any], says: list[str]) -> None:
+    assert check_environment(expected) == says
+
+
+def test_builds_and_patch_releases_may_differ() -> None:
+    torch = str(HERE["packages"]["torch"]).partition("+")[0]
+    python = ".".join([*HERE["python"].split(".")[:2], "99"])
+    assert check_environment(planned(python=python, torch=f"{torch}+cu130")) == []
+
+
+def test_what_was_not_there_at_submission_is_not_asked_for() -> None:
+    assert check_environment(planned(torch=None)) == []
+
+
+def test_lesser_packages_are_only_named(capsys: pytest.CaptureFixture[str]) -> None:
+    require_environment("prepare", {VARIABLE: json.dumps(planned(submitit="0.1"))})
+    assert "submitit 1.5.4 instead of 0.1" in capsys.readouterr().err
+
+
+def test_a_package_that_is_gone_is_missing() -> None:
+    found = planned(torch=None)
+    assert differences(planned(torch="2.13.0"), found) == (["torch missing instead of 2.13.0"], [])
+
+
+def test_nothing_is_asked_where_nothing_was_recorded() -> None:
+    require_environment("pretrain", {"SLURM_GPUS_ON_NODE": "4"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "held"),
+    [
+        ({}, 0),
+        ({"SLURM_GPUS_ON_NODE": "4"}, 4),
+        ({"SLURM_GPUS_ON_NODE": "4", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, 4),
+        ({"SLURM_GPUS_ON_NODE": "4", "CUDA_VISIBLE_DEVICES": "2"}, 1),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2"}, 2),
+        ({"SLURM_GPUS_ON_NODE": "0", "CUDA_VISIBLE_DEVICES": ""}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 0),
+    ],
+)
+def test_the_gpus_that_a_process_should_see(environment: dict[str, str], held: int) -> None:
+    assert gpus_held(environment) == held
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "evaluate"])
+def test_gpus_must_be_usable_by_torch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    holding = {VARIABLE: json.dumps(planned(cuda=True)), "SLURM_GPUS_ON_NODE": "1024"}
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(PermanentFailure, match=r"1024 GPU\(s\), but torch .* was built without GPU support"):
+        require_environment(kind, holding)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(DetourError, match=r"1024 GPU\(s\) of which torch sees \d+: this node is broken") as caught:
+        require_environment(kind, holding)
+    assert caught.value.exit_code == 1
+    require_environment("prepare", holding)
+    require_environment(kind, holding | {VARIABLE: json.dumps(planned(cuda=False))})
+
+
+def test_a_job_in_another_environment_fails_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    stage = Stage("prepare", "prepare", {"what": "a test"})
+    place.stage(stage.id).mkdir(parents=True)
+    (place.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+    monkeypatch.setenv(VARIABLE, json.dumps(planned(python="3.10.2", torch="2.4.0")))
+    assert run_stage(place, stage.id, read_rank({}), job=None, wall_limit_s=None) == PermanentFailure.exit_code
+    reason = json.loads(place.failure(stage.id).read_bytes())["reason"]
+    assert reason in capsys.readouterr().err
+    assert "Python 3.11" in reason
+    assert "instead of 3.10.2, torch 2.13.0" in reason
+    assert "`detour retry`" in reason
+    assert "\n" not in reason
+
+
+def test_asking_imports_no_torch() -> None:
+    code = f"""
+import sys
+from jobs.environment import require_environment
+from detour.environment import expected_environment
+import json
+require_environment("pretrain", {{"{VARIABLE}": json.dumps(expected_environment(cuda=True))}})
+print("torch" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"
