@@ -1,23 +1,39 @@
-"""`detour plan`: what a recipe would do, before anything runs."""
+"""`detour plan`: what a recipe or a sweep would do and what it would cost, before anything runs."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import orjson
 
-from detour.accounting.history import LedgerHistory
-from detour.ledger.state import load_state
+from detour.accounting.energy import Band
+from detour.accounting.history import LedgerHistory, finished_stages
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
-from detour.recipe.models import Phase, Recipe
-from detour.recipe.quantities import format_count
+from launch.ledger_view import LedgerView
 from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
-from launch.planning import load_plan
-from launch.pricing import price_json, price_stages, render_price
+from launch.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_words, render_tree
+from launch.planning import Planned, load_plans
+from launch.pricing import (
+    PlanPrice,
+    apart_gpu_hours,
+    band_json,
+    hours_in_words,
+    price_json,
+    price_plan,
+    render_price,
+    wrapped,
+)
+from launch.standing import STANDINGS, Standing, count, standings
+
+ID_WIDTH = 26
+"""`summarize-` and a key of 16 digits."""
+MISSING_SHOWN = 6
 
 
 @click.command(help="Show what a recipe or a sweep would do and what it would cost.")
@@ -36,72 +52,64 @@ def command(
     as_json: bool,
 ) -> None:
     """Plan, and price where a cluster is named; nothing is written."""
-    loaded, plan = load_plan(recipe, overrides)
+    profile = load_cluster(cluster) if cluster else None
+    planned = load_plans(recipe, overrides)
     place = Workspace.find(workspace)
-    priced = None
-    if cluster:
-        profile = load_cluster(cluster)
-        priced = (*price_stages(plan.stages, profile, LedgerHistory(place, load_state(place)[0]), gpus), profile)
+    view = LedgerView(place)
+    stages = planned.shared.stages.values()
+    known = standings(view, stages)
+    price = None
+    if profile:
+        history = LedgerHistory(finished_stages(place, view.state), profile.name)
+        price = price_plan(stages, profile, history, gpus)
     if as_json:
-        data = plan.to_json() | ({"price": price_json(*priced[:2])} if priced else {})
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        click.echo(orjson.dumps(_to_json(planned, known, price), option=orjson.OPT_INDENT_2))
         return
-    click.echo(render(loaded, plan, place))
-    if priced:
-        click.echo("\n" + render_price(*priced))
+    click.echo(render(planned, known))
+    if price:
+        click.echo("\n" + render_price(price))
+        for line in _shares(planned, known, price):
+            click.echo(line)
 
 
-def render(recipe: Recipe, plan: Plan, workspace: Workspace) -> str:
-    """The chain as a tree that fits 100 columns; evaluations of one task share a line."""
-    lines = [f"{plan.chain}" + (f"  {recipe.description}" if recipe.description else "")]
-    rows = list(_rows(recipe, plan, workspace))
-    width, detail_width = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for index, (label, detail, stage_id, state) in enumerate(rows):
-        branch = "└─" if index == len(rows) - 1 else "├─"
-        lines.append(f"{branch} {label:<{width}}  {detail:<{detail_width}}  {stage_id:<25} {state}".rstrip())
-    done = sum(workspace.is_done(stage.id) for stage in plan.stages)
-    lines.append(f"{len(plan.stages)} stages: {done} done, {len(plan.stages) - done} to run.")
-    lines += [f"not found here: {missing}" for missing in plan.missing]
-    if plan.missing:
-        lines.append("The keys above are provisional until these files are there.")
-    return "\n".join(lines)
+def render(planned: Planned, known: Mapping[str, Standing]) -> str:
+    """The chains as a tree that fits 100 columns, and what it comes to."""
+    lines = wrapped(f"{planned.name}: {planned.description}" if planned.description else planned.name, "")
+    tree = render_chain(planned.plans[0], known) if planned.sweep is None else render_tree(planned.plans, known)
+    return "\n".join([*lines, *tree, *_counts(planned, known), *_missing(planned)])
 
 
-def _rows(recipe: Recipe, plan: Plan, workspace: Workspace) -> list[tuple[str, str, str, str]]:
-    rows: list[tuple[str, str, str, str]] = []
-    phases = {f"pretrain {phase.name}": phase for phase in recipe.phases}
-    evaluations: dict[str, list[Stage]] = {}
+def render_chain(plan: Plan, known: Mapping[str, Standing]) -> list[str]:
+    """One line a stage; evaluations of one task share one."""
+    groups: dict[str, list[Stage]] = {}
     for stage in plan.stages:
-        if stage.kind == "evaluate":
-            task = stage.settings["task"]["name"]
-            if task in evaluations:
-                evaluations[task].append(stage)
-                continue
-            evaluations[task] = [stage]
-        rows.append((stage.label, _detail(stage, plan, phases), stage.id, _state(workspace, [stage])))
-    return [_with_seeds(row, evaluations, workspace) for row in rows]
+        groups.setdefault(_without_seed(stage), []).append(stage)
+    states = [in_words(count(group, known)) for group in groups.values()]
+    label_width, state_width = (max(map(len, texts)) for texts in (groups, states))
+    room = WIDTH - label_width - ID_WIDTH - state_width - 9
+    lines = []
+    for index, ((label, group), state) in enumerate(zip(groups.items(), states, strict=True)):
+        branch = "└─" if index == len(groups) - 1 else "├─"
+        ids = group[0].id if len(group) == 1 else f"{len(group)} stages"
+        detail = cut(_detail(group), room)
+        lines.append(f"{branch} {label:<{label_width}}  {detail:<{room}}  {ids:<{ID_WIDTH}}  {state}".rstrip())
+    return lines
 
 
-def _with_seeds(
-    row: tuple[str, str, str, str], evaluations: dict[str, list[Stage]], workspace: Workspace
-) -> tuple[str, str, str, str]:
-    for task, stages in evaluations.items():
-        if row[2] == stages[0].id:
-            settings = stages[0].settings["task"]
-            length = f"{settings['epochs']} epochs" if settings["epochs"] else f"{settings['steps']:,} steps"
-            detail = f"{settings['type'].replace('_', ' ')}, {len(stages)} seeds, {length}"
-            ids = stages[0].id if len(stages) == 1 else f"{len(stages)} stages"
-            return f"evaluate {task}", detail, ids, _state(workspace, stages)
-    return row
+def _without_seed(stage: Stage) -> str:
+    return f"evaluate {stage.settings['task']['name']}" if stage.kind == "evaluate" else stage.label
 
 
-def _detail(stage: Stage, plan: Plan, phases: dict[str, Phase]) -> str:
+def _detail(group: Sequence[Stage]) -> str:
+    stage = group[0]
     if stage.kind == "prepare":
-        return f"{len(stage.settings['sources'])} source(s), rows of {stage.settings['sequence_length']:,} tokens"
-    if stage.label in phases:
-        phase, steps = phases[stage.label], plan.phases[phases[stage.label].name]
-        warmup = f", {steps.warmup_steps:,} warm-up" if steps.warmup_steps else ""
-        return f"{phase.objective}, {format_count(phase.tokens)} tokens = {steps.steps:,} steps{warmup}"
+        return corpus_in_words(stage)
+    if stage.kind == "pretrain":
+        return phase_in_words(stage)
+    if stage.kind == "evaluate":
+        task = stage.settings["task"]
+        length = f"{task['epochs']} epochs" if task["epochs"] else f"{task['steps']:,} steps"
+        return f"{task['type'].replace('_', ' ')}, {len(group)} seeds, {length}"
     return {
         "promote": "verified checkpoint",
         "export": f"transformers folder, {stage.settings.get('dtype')}",
@@ -109,8 +117,73 @@ def _detail(stage: Stage, plan: Plan, phases: dict[str, Phase]) -> str:
     }.get(stage.kind, "")
 
 
-def _state(workspace: Workspace, stages: list[Stage]) -> str:
-    done = sum(workspace.is_done(stage.id) for stage in stages)
-    if done == len(stages):
-        return "done"
-    return "" if done == 0 else f"{done} of {len(stages)} done"
+def _counts(planned: Planned, known: Mapping[str, Standing]) -> Iterator[str]:
+    shared = planned.shared
+    counted = count(shared.stages.values(), known)
+    told = ", ".join(f"{counted[word]:,} {word}" for word in STANDINGS if counted[word])
+    if planned.sweep is None:
+        yield f"{len(shared.stages)} stages: {told}."
+        return
+    yield f"{len(planned.plans):,} chains need {shared.needed:,} stages; {shared.saved:,} are spared by sharing."
+    yield f"{len(shared.stages):,} stages: {told}."
+    kinds: dict[str, list[int]] = {}
+    for stage_id, stage in shared.stages.items():
+        both = kinds.setdefault(stage.kind, [0, 0])
+        both[0] += 1
+        both[1] += shared.uses[stage_id]
+    yield from wrapped("; ".join(f"{kind} {once:,} for {needed:,}" for kind, (once, needed) in kinds.items()) + ".", "")
+
+
+def _missing(planned: Planned) -> Iterator[str]:
+    missing = planned.shared.missing
+    for entry in missing[:MISSING_SHOWN]:
+        yield from wrapped(f"not found here: {entry}", "")
+    if len(missing) > MISSING_SHOWN:
+        yield f"... and {len(missing) - MISSING_SHOWN} more; --json names them all"
+    if missing:
+        yield "The keys above are provisional until these files are there; priced it can be, run it cannot."
+
+
+def _shares(planned: Planned, known: Mapping[str, Standing], price: PlanPrice) -> Iterator[str]:
+    """What sharing spares, and what is left to pay where something is done already."""
+    if planned.sweep is not None:
+        apart, together = apart_gpu_hours(price, planned.shared.uses), price.whole.gpu_hours
+        yield f"GPU-h with sharing     {hours_in_words(together)}"
+        yield f"GPU-h without sharing  {hours_in_words(apart)}"
+        yield f"GPU-h that it spares   {hours_in_words(_minus(apart, together))}"
+    left = [stage for stage in price.stages if known[stage.id] in ("new", "failed")]
+    if len(left) < len(price.stages):
+        hours = Band(0, 0, 0)
+        for stage in left:
+            hours = hours + (price.prices[stage.id].gpu_hours or Band(0, 0, 0))
+        yield f"GPU-h still to run     {hours_in_words(hours)}, for {len(left):,} stages not done or in flight"
+
+
+def _minus(whole: Band, part: Band) -> Band:
+    return Band(whole.low - part.low, whole.expected - part.expected, whole.high - part.high)
+
+
+def _to_json(planned: Planned, known: Mapping[str, Standing], price: PlanPrice | None) -> dict[str, Any]:
+    """A recipe's plan as it is; a sweep's chains by the ids of their stages, and every distinct stage once."""
+    shared = planned.shared
+    standing = {stage_id: word for stage_id, word in known.items() if word != "new"}
+    more: dict[str, Any] = {"standing": standing}
+    if price:
+        more["price"] = price_json(price)
+    if planned.sweep is None:
+        return planned.plans[0].to_json() | more
+    if price:
+        more["price"]["gpu_hours_without_sharing"] = band_json(apart_gpu_hours(price, shared.uses))
+    return {
+        "sweep": planned.sweep,
+        "description": planned.description,
+        "needed": shared.needed,
+        "saved": shared.saved,
+        "missing": list(shared.missing),
+        "chains": [
+            {**plan.to_json(stages=False), "stages": [stage.id for stage in plan.stages]} for plan in planned.plans
+        ],
+        "stages": {stage_id: stage.to_json() for stage_id, stage in shared.stages.items()},
+        "uses": {stage_id: uses for stage_id, uses in shared.uses.items() if uses > 1},
+        **more,
+    }

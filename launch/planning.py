@@ -1,26 +1,81 @@
-"""From what a person typed to a plan: loads the recipe, looks at the files it names, and plans."""
+"""From what a person typed to a plan: loads the recipe or the sweep, looks at the files it names, and plans."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detour.corpus.files import resolve_files
 from detour.errors import UserError
 from detour.files import content_fingerprint
 from detour.plan.build import Content, Plan, Planner
+from detour.plan.sharing import SharedPlan
+from detour.recipe.expansion import expand
 from detour.recipe.loading import load_recipe
 from detour.recipe.models import File, Recipe
+from detour.recipe.sweep import is_sweep, load_sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a file asks for: one chain of a recipe, or the chains of a sweep."""
+
+    name: str
+    description: str
+    sweep: str | None
+    """The sweep's name; None for a recipe."""
+    recipes: tuple[Recipe, ...]
+    shared: SharedPlan
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        """In the order of the recipes."""
+        return self.shared.plans
+
+
+def load_plans(path: Path, overrides: Sequence[str] = ()) -> Planned:
+    """Raises RecipeError for a bad file; files that are not on this machine are noted in the plans.
+
+    Every file that the chains name is looked at once, however many chains name it.
+    """
+    if is_sweep(path):
+        sweep = load_sweep(path, overrides)
+        recipes = tuple(expand(sweep))
+        name, description, of_sweep = sweep.name, sweep.file.description, sweep.name
+    else:
+        recipe = load_recipe(path, overrides)
+        recipes, name, description, of_sweep = (recipe,), recipe.name, recipe.description, None
+    planner = Planner(EntryReader())
+    return Planned(name, description, of_sweep, recipes, SharedPlan.of(planner.plan(recipe) for recipe in recipes))
 
 
 def load_plan(recipe_path: Path, overrides: Sequence[str]) -> tuple[Recipe, Plan]:
-    """Raises RecipeError for a bad recipe; files that are not on this machine are noted in the plan."""
+    """Of a recipe. Raises RecipeError for a bad one, UserError for a sweep."""
+    if is_sweep(recipe_path):
+        raise UserError(f"{recipe_path} is a sweep, and one recipe is wanted here; `detour plan` shows its chains")
     recipe = load_recipe(recipe_path, overrides)
-    return recipe, Planner(inspect_entry).plan(recipe)
+    return recipe, Planner(EntryReader()).plan(recipe)
+
+
+class EntryReader:
+    """Looks behind recipes' file entries and `pretrained` ids, as `detour.plan.build.Inspect` asks; at each file once.
+
+    Entries of different chains are different objects, also where they name the same files.
+    """
+
+    def __init__(self) -> None:
+        self._by_place: dict[tuple[str | None, str], Content | None] = {}
+
+    def __call__(self, entry: File | str) -> Content | None:
+        place = (None, entry) if isinstance(entry, str) else (entry.package or "", entry.path)
+        if place not in self._by_place:
+            self._by_place[place] = inspect_entry(entry)
+        return self._by_place[place]
 
 
 def inspect_entry(entry: File | str) -> Content | None:
-    """What is behind a recipe's file entry or `pretrained` id, as `detour.plan.build.Inspect` asks."""
+    """What is behind one entry; None for a hub id."""
     if isinstance(entry, str):
         return _folder(Path(entry))
     try:

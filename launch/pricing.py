@@ -2,102 +2,217 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from detour.accounting.energy import Band, EnergyFigure
-from detour.accounting.price import History, Price, Total, price, total
+from detour.accounting.energy import Band, EnergyFigure, Method, Site
+from detour.accounting.price import History, Price, prices_of
+from detour.accounting.totals import REST, Total, critical_path_s, total, totals_by_part
 from detour.plan.stage import Stage
 from detour.recipe.cluster import Cluster
 from detour.recipe.quantities import format_duration
 
-
-def price_stages(
-    stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None
-) -> tuple[dict[str, Price], Total]:
-    """Prices by stage id, and their sum; every stage once, however many chains need it."""
-    prices = {stage.id: price(stage, cluster, history, gpus) for stage in stages}
-    return prices, total(stages, prices, cluster)
+WIDTH = 100
+LABELS_SHOWN = 3
+_SEED = re.compile(r" seed \d+$")
+_COLUMNS = (12, 7, 26, 9)
+"""Part, stages, GPU-h with band, billed hours; what follows is kWh and kg CO2eq of each method."""
 
 
-def render_price(prices: Mapping[str, Price], sums: Total, cluster: Cluster) -> str:
-    """At most 100 columns; trainings one by one while they are few, then the total and what is not in it."""
-    if len(sums.unpriced) == len(prices):
-        return f"Price on {cluster.name}: unknown until a chain like this one has run here once"
-    lines = [f"Price on {cluster.name} (expected, and low to high in brackets)"]
-    trainings = [row for row in prices.values() if row.kind == "pretrain" and row.wall_s]
-    if len(trainings) <= 12:
-        for row in trainings:
-            assert row.wall_s is not None
-            took = f"{row.gpus} GPUs x {format_duration(row.wall_s.expected)}" if row.gpus else "no GPU"
-            lines.append(f"  {row.label:<22} {_hours(row.gpu_hours):<30} {took}")
-            lines.append(f"  {'':<22} {row.source}")
-    lines.append(f"  {'total':<22} {_hours(sums.gpu_hours):<30} billed {_number(sums.billed_hours.expected)} h")
-    lines += [f"  {figure.method.value:<22} {_energy(figure)}" for figure in sums.figures]
-    lines.append(f"  {'critical path':<22} {format_duration(sums.critical_path_s.expected)} without queueing")
-    lines.append(f"  {'checkpoints':<22} {sums.disk_bytes / 1e9:,.1f} GB on disk")
-    if sums.unpriced:
-        shown = ", ".join(sums.unpriced[:3]) + (", ..." if len(sums.unpriced) > 3 else "")
-        lines.append(f"  not in the total: {len(sums.unpriced)} stages that nobody has timed here yet ({shown})")
+@dataclass(frozen=True, slots=True)
+class PlanPrice:
+    """Some stages, each counted once."""
+
+    cluster: Cluster
+    stages: tuple[Stage, ...]
+    prices: Mapping[str, Price]
+    """By stage id."""
+    parts: Mapping[str, Total]
+    whole: Total
+    critical_path_s: Band
+
+
+def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
+    """`stages` in the plan's order; `gpus` is what a training asks for."""
+    prices = prices_of(stages, cluster, history, gpus)
+    return PlanPrice(
+        cluster=cluster,
+        stages=tuple(stages),
+        prices=prices,
+        parts=totals_by_part(stages, prices, cluster),
+        whole=total(stages, prices, cluster),
+        critical_path_s=critical_path_s(stages, prices),
+    )
+
+
+def apart_gpu_hours(price: PlanPrice, uses: Mapping[str, int]) -> Band:
+    """If nothing were shared: every stage as often as chains need it (`SharedPlan.uses`)."""
+    hours = Band(0, 0, 0)
+    for stage_id, one in price.prices.items():
+        if one.gpu_hours is not None:
+            hours = hours + one.gpu_hours * uses[stage_id]
+    return hours
+
+
+def render_price(price: PlanPrice) -> str:
+    """At most 100 columns: a row a part, the total, then times, disk and sources."""
+    whole = price.whole
+    if len(whole.unpriced) == whole.stages:
+        return f"Price on {price.cluster.name}: unknown until a chain like this one has run here once"
+    methods = [figure.method for figure in whole.figures]
+    headings = [f"{method.value.split()[0]} {unit}" for method in methods for unit in ("kWh", "kg")]
+    lines = [
+        f"Price on {price.cluster.name}: expected (low to high)",
+        _row(("", "stages", "GPU-h", "billed h"), headings),
+    ]
+    lines += [_row(_figures(name, part), _energies(part, methods)) for name, part in price.parts.items()]
+    lines.append(_row(_figures("total", whole), _energies(whole, methods)))
+    lines += _notes(price)
     return "\n".join(lines)
 
 
-def price_json(prices: Mapping[str, Price], sums: Total) -> dict[str, Any]:
+def price_json(price: PlanPrice) -> dict[str, Any]:
     return {
-        "stages": {stage_id: _price_json(row) for stage_id, row in prices.items()},
-        "total": {
-            "gpu_hours": _band_json(sums.gpu_hours),
-            "billed_hours": _band_json(sums.billed_hours),
-            "critical_path_s": _band_json(sums.critical_path_s),
-            "disk_bytes": sums.disk_bytes,
-            "energy": [
-                {
-                    "method": figure.method.value,
-                    "facility_energy_kwh": _band_json(figure.facility_energy_kwh),
-                    "co2_g": _band_json(figure.co2_g),
-                    "pue": str(figure.site.pue),
-                    "grid_g_per_kwh": str(figure.site.grid_g_per_kwh),
-                }
-                for figure in sums.figures
-            ],
-            "unpriced": list(sums.unpriced),
+        "cluster": price.cluster.name,
+        "stages": {
+            stage.id: {"label": stage.label, **stage_price_json(price.prices[stage.id])} for stage in price.stages
         },
+        "parts": {name: _total_json(part) for name, part in price.parts.items()},
+        "total": _total_json(price.whole) | {"critical_path_s": band_json(price.critical_path_s)},
     }
 
 
-def _price_json(row: Price) -> dict[str, Any]:
+def stage_price_json(row: Price) -> dict[str, Any]:
     return {
-        "label": row.label,
+        "kind": row.kind,
         "gpus": row.gpus,
-        "wall_s": _band_json(row.wall_s),
-        "gpu_hours": _band_json(row.gpu_hours),
-        "billed_hours": _band_json(row.billed_hours),
+        "cores": row.cores,
+        "wall_s": band_json(row.wall_s),
+        "gpu_hours": band_json(row.gpu_hours),
+        "billed_hours": band_json(row.billed_hours),
         "disk_bytes": row.disk_bytes,
         "source": row.source,
     }
 
 
-def _band_json(band: Band | None) -> dict[str, float] | None:
+def band_json(band: Band | None) -> dict[str, float] | None:
     return None if band is None else {"low": band.low, "expected": band.expected, "high": band.high}
 
 
-def _hours(band: Band | None) -> str:
-    if band is None:
-        return "unknown"
-    return f"{_number(band.expected)} GPU-h ({_number(band.low)} to {_number(band.high)})"
+def hours_in_words(band: Band) -> str:
+    if band.low == band.high:
+        return amount(band.expected)
+    return f"{amount(band.expected)} ({amount(band.low)} to {amount(band.high)})"
 
 
-def _energy(figure: EnergyFigure) -> str:
-    energy, co2 = figure.facility_energy_kwh, figure.co2_g
-    if energy is None or co2 is None:
-        return figure.missing or "unknown"
-    spread = f" ({co2.low / 1000:,.2f} to {co2.high / 1000:,.2f})" if co2.low < co2.high else ""
-    site = figure.site
-    assert site.pue is not None
-    assert site.grid_g_per_kwh is not None
-    constants = f"PUE {site.pue.value:g}, {site.grid_g_per_kwh.value:g} g/kWh"
-    return f"{_number(energy.expected)} kWh, {co2.expected / 1000:,.2f} kg CO2eq{spread}; {constants}"
+def amount(value: float) -> str:
+    """Three significant digits or whole numbers: `1,234`, `16.0`, `0.46`."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Lines of at most 100 columns, all but the first indented further."""
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)
+
+
+def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
+    part, stages, hours, billed = cells
+    left = f"  {part:<{_COLUMNS[0]}}{stages:>{_COLUMNS[1]}}  {hours:<{_COLUMNS[2]}}{billed:>{_COLUMNS[3]}}"
+    return (left + "".join(f"{energy:>10}" for energy in energies)).rstrip()
+
+
+def _figures(name: str, part: Total) -> tuple[str, str, str, str]:
+    needs_gpus = name != REST
+    if needs_gpus and len(part.unpriced) == part.stages:
+        return name, f"{part.stages:,}", "unknown", "unknown"
+    hours = hours_in_words(part.gpu_hours) + (" *" if part.unpriced and needs_gpus else "")
+    return name, f"{part.stages:,}", hours, amount(part.billed_hours.expected)
+
+
+def _energies(part: Total, methods: Sequence[Method]) -> list[str]:
+    """kWh and kg of each method, in pairs."""
+    by_method = {figure.method: figure for figure in part.figures}
+    cells: list[str] = []
+    for method in methods:
+        figure = by_method.get(method)
+        energy, co2 = (figure.facility_energy_kwh, figure.co2_g) if figure else (None, None)
+        cells += [amount(energy.expected) if energy else "", _kg(co2.expected) if co2 else ""]
+    return cells
+
+
+def _kg(grams: float) -> str:
+    return f"{grams / 1000:,.2f}" if grams >= 10 else f"{grams / 1000:.2g}"
+
+
+def _notes(price: PlanPrice) -> Iterator[str]:
+    whole = price.whole
+    if whole.unpriced:
+        yield f"  * {len(whole.unpriced):,} stages of unknown duration are not in it; see the sources below"
+    yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
+    if whole.figures:
+        yield from wrapped(_site_in_words(whole.figures[0].site))
+    yield f"  longest path {_durations(price.critical_path_s)}, without queueing"
+    left_out = f"; {_names(whole.unsized)} not counted" if whole.unsized else ""
+    yield from wrapped(f"checkpoints and models {amount(whole.disk_bytes / 1e9)} GB on disk{left_out}")
+    yield "Where the durations come from:"
+    by_source: dict[str, list[str]] = {}
+    for stage in price.stages:
+        by_source.setdefault(price.prices[stage.id].source, []).append(stage.label)
+    for source, labels in by_source.items():
+        yield from wrapped(f"{_names(labels)}: {source}")
+
+
+def _method_in_words(figure: EnergyFigure) -> str:
+    """`M2 estimated: nominal power x reserved time, GPU boards and CPU cores; 0.57 kg CO2eq (0.37 to 0.77)`."""
+    scope = max(figure.scope.split("; "), key=len)
+    told, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.co2_g
+    if co2 is None or co2.low == co2.high:
+        return told
+    return f"{told}; {_kg(co2.expected)} kg CO2eq ({_kg(co2.low)} to {_kg(co2.high)})"
+
+
+def _site_in_words(site: Site) -> str:
+    if site.pue is None or site.grid_g_per_kwh is None:
+        return f"no CO2: {'the PUE' if site.pue is None else 'the grid factor'} of {site.name} is unknown"
+    sources = dict.fromkeys((site.pue.source, site.grid_g_per_kwh.source))
+    return f"kWh with PUE {site.pue.value:g}, {site.grid_g_per_kwh.value:g} gCO2eq/kWh: {'; '.join(sources)}"
+
+
+def _names(labels: Sequence[str]) -> str:
+    """`evaluate emea, evaluate medline (18 stages)`: seeds folded, a few named."""
+    names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
+    shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
+    return shown if len(labels) == 1 else f"{shown} ({len(labels):,} stages)"
+
+
+def _durations(band: Band) -> str:
+    if band.low == band.high:
+        return format_duration(band.expected)
+    return f"{format_duration(band.expected)} ({format_duration(band.low)} to {format_duration(band.high)})"
+
+
+def _total_json(sums: Total) -> dict[str, Any]:
+    return {
+        "stages": sums.stages,
+        "gpu_hours": band_json(sums.gpu_hours),
+        "billed_hours": band_json(sums.billed_hours),
+        "disk_bytes": sums.disk_bytes,
+        "energy": [
+            {
+                "method": figure.method.value,
+                "scope": figure.scope,
+                "facility_energy_kwh": band_json(figure.facility_energy_kwh),
+                "co2_g": band_json(figure.co2_g),
+                "pue": str(figure.site.pue),
+                "grid_g_per_kwh": str(figure.site.grid_g_per_kwh),
+            }
+            for figure in sums.figures
+        ],
+        "unpriced": list(sums.unpriced),
+        "unsized": list(sums.unsized),
+    }

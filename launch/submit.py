@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from detour.accounting.history import LedgerHistory
+from detour.accounting.history import LedgerHistory, finished_stages
 from detour.errors import UserError
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
@@ -29,7 +29,7 @@ from launch.chain_files import write_chain
 from launch.code_snapshot import take_code_snapshot
 from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
 from launch.planning import load_plan
-from launch.pricing import price_stages, render_price
+from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
 from launch.run import check_runnable
 from launch.slurm_site import command_journal, room_left, script_style, submission_folder, submitter, submitting
@@ -116,9 +116,10 @@ class Order:
 def _order(place: Workspace, plan: Plan, profile: Cluster, wishes: Wishes, gpus: int | None) -> Order:
     done = {stage.id for stage in plan.stages if place.is_done(stage.id)}
     missing = [stage for stage in plan.stages if stage.id not in done]
-    prices, sums = price_stages(missing, profile, LedgerHistory(place, load_state(place)[0]), gpus)
-    requests = job_requests(missing, prices, profile, wishes, done)
-    return Order(requests, render_price(prices, sums, profile) if missing else "")
+    history = LedgerHistory(finished_stages(place, load_state(place)[0]), profile.name)
+    price = price_plan(missing, profile, history, gpus)
+    requests = job_requests(missing, price.prices, profile, wishes, done)
+    return Order(requests, render_price(price) if missing else "")
 
 
 def _submit(make: Callable[[], Submitter], requests: list[JobRequest]) -> Submission:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from detour.accounting.energy import Method
-from detour.accounting.price import Measured, NoHistory, Total, price, total, training_signature
+from detour.accounting.energy import Band, Method
+from detour.accounting.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_signature
+from detour.accounting.totals import critical_path_s, total, totals_by_part
 from detour.plan.build import Content, Plan, Planner
 from detour.plan.flops import BASE, LARGE, training_flops_per_token
 from detour.plan.stage import Stage
+from detour.recipe.cluster import Cluster
 from detour.recipe.loading import load_cluster, load_recipe
 from detour.recipe.models import File, Recipe
 from tests.support.recipes import make_recipe
@@ -19,69 +22,202 @@ from tests.support.recipes import make_recipe
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe, size_bytes: int | None = 1000) -> Plan:
     def inspect(entry: File | str) -> Content | None:
-        return None if isinstance(entry, str) else Content((), (), missing=entry.path)
+        return None if isinstance(entry, str) else Content((), (), size_bytes)
 
     return Planner(inspect).plan(recipe)
 
 
-def priced(name: str, cluster: str) -> Total:
-    profile, stages = load_cluster(cluster), plan(load_recipe(RECIPES / f"{name}.yaml")).stages
-    return total(stages, {stage.id: price(stage, profile, NoHistory()) for stage in stages}, profile)
+def shipped(name: str) -> Sequence[Stage]:
+    return plan(load_recipe(RECIPES / f"{name}.yaml")).stages
+
+
+def of_kind(stages: Sequence[Stage], kind: str) -> Stage:
+    return next(stage for stage in stages if stage.kind == kind)
+
+
+def without_table(cluster: str) -> Cluster:
+    return load_cluster(cluster).model_copy(update={"throughput": ()})
+
+
+class Known(NoHistory):
+    def __init__(self, measured: Mapping[str, Measured]) -> None:
+        self._measured = measured
+
+    def measured(self, signature: str) -> Measured | None:
+        return self._measured.get(signature)
 
 
 @pytest.mark.parametrize(("size", "gpu_hours", "kg"), [("base", 16, 0.46), ("large", 32, 0.91)])
-def test_the_published_chains_cost_what_the_authors_printed(size: str, gpu_hours: float, kg: float) -> None:
-    sums = priced(f"moderncamembert-bio-{size}", "jean-zay")
-    assert round(sums.gpu_hours.expected) == gpu_hours
-    card = next(figure for figure in sums.figures if figure.method is Method.CARD)
+def test_the_published_trainings_cost_what_the_authors_printed(size: str, gpu_hours: float, kg: float) -> None:
+    profile, stages = load_cluster("jean-zay"), shipped(f"moderncamembert-bio-{size}")
+    parts = totals_by_part(stages, prices_of(stages, profile, NoHistory()), profile)
+    training = parts["pretraining"]
+    assert training.stages == 2
+    assert round(training.gpu_hours.expected) == gpu_hours
+    card = next(figure for figure in training.figures if figure.method is Method.CARD)
     assert card.co2_g is not None
     assert round(card.co2_g.expected / 1000, 2) == kg
 
 
-def test_what_nobody_has_timed_is_named_and_adds_nothing() -> None:
-    sums = priced("moderncamembert-bio-base", "jean-zay")
-    assert len(sums.unpriced) == 79 - 2
-    assert "summarize" in sums.unpriced
+def test_parts_sum_to_the_whole() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    prices = prices_of(stages, profile, NoHistory())
+    parts, whole = totals_by_part(stages, prices, profile), total(stages, prices, profile)
+    assert list(parts) == ["pretraining", "promotion", "evaluation", "no GPU"]
+    assert sum(part.stages for part in parts.values()) == whole.stages == 79
+    for name in ("low", "expected", "high"):
+        assert sum(getattr(part.gpu_hours, name) for part in parts.values()) == pytest.approx(
+            getattr(whole.gpu_hours, name)
+        )
+    assert sum(part.disk_bytes for part in parts.values()) == whole.disk_bytes
+
+
+def test_what_nobody_can_tell_is_named_and_adds_nothing() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    prices = prices_of(stages, profile, NoHistory())
+    whole = total(stages, prices, profile)
+    unsaid = [stage for stage in stages if (stage.settings.get("task") or {}).get("epochs")]
+    assert set(whole.unpriced) == {"prepare"} | {stage.label for stage in unsaid}
+    assert len(unsaid) == 6 * 9, "splits in percent do not tell how many documents there are"
+    assert "does not say how many documents" in prices[unsaid[0].id].source
+    assert whole.unsized == ("prepare",)
+
+
+def test_equal_shapes_share_one_price_and_count_each() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    alone = {stage.id: price(stage, profile, NoHistory()) for stage in stages}
+    shared = prices_of(stages, profile, NoHistory())
+    assert shared == alone
+    assert total(stages, shared, profile) == total(stages, alone, profile)
 
 
 def test_without_a_table_the_flops_give_a_wide_band() -> None:
-    profile = load_cluster("jean-zay").model_copy(update={"throughput": ()})
-    stage = plan(load_recipe(RECIPES / "moderncamembert-bio-base.yaml")).stages[1]
-    row = price(stage, profile, NoHistory())
+    row = price(shipped("moderncamembert-bio-base")[1], without_table("jean-zay"), NoHistory())
     assert row.gpu_hours is not None
     assert row.gpu_hours.low < 13.7 < row.gpu_hours.high, "the authors' measured CLM phase"
     assert "FLOPs at 30%" in row.source
 
 
-def test_history_outranks_the_table() -> None:
-    @dataclass
-    class Known(NoHistory):
-        def training(self, signature: str) -> Measured | None:
-            return Measured(100.0, 60.0, 3) if signature == training_signature(clm) else None
-
-    clm: Stage = plan(make_recipe()).stages[1]
-    row = price(clm, load_cluster("local"), Known())
+def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_steps() -> None:
+    profile = load_cluster("jean-zay")
+    steps_only = profile.model_copy(update={"throughput": tuple(r for r in profile.throughput if r.objective)})
+    stage = shipped("moderncamembert-bio-base")[1]
+    row = price(stage, steps_only, NoHistory())
+    steps_s = stage.runtime["planned"]["tokens"] / (4 * 203_000)
+    checkpoints_s = -(-3179 // 150) * BASE.parameters * 12 / 1e9
+    validation_s = 2 * 2_000_000 / 203_000 / 3
     assert row.wall_s is not None
-    assert row.wall_s.expected == pytest.approx(60 + 8192 / 100)
-    assert row.source == "measured here, 3 stage(s)"
+    assert row.wall_s.expected == pytest.approx(steps_s + 60 + checkpoints_s + validation_s, rel=0.01)
 
 
-def test_the_critical_path_is_no_longer_than_the_sum_and_no_shorter_than_any_stage() -> None:
-    class Constant(NoHistory):
-        def training(self, signature: str) -> Measured | None:  # noqa: ARG002
-            return Measured(1000.0, 0.0, 1)
+def test_a_price_over_whole_chains_adds_nothing_twice() -> None:
+    stage = shipped("moderncamembert-bio-base")[1]
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    assert row.wall_s is not None
+    assert row.wall_s.expected == pytest.approx(stage.runtime["planned"]["tokens"] / (4 * 191_000))
 
-        def elapsed_s(self, stage: Stage) -> float | None:  # noqa: ARG002
-            return 10.0
 
-    profile, stages = load_cluster("local"), plan(make_recipe()).stages
-    prices = {stage.id: price(stage, profile, Constant()) for stage in stages}
-    sums = total(stages, prices, profile)
-    chain = 10 + 8.192 + 10 + 2.048 + 10 + 10 + 10 + 10  # the two evaluations run side by side
-    assert sums.critical_path_s.expected == pytest.approx(chain)
-    assert sums.unpriced == ()
+def test_an_evaluation_of_known_size_has_an_upper_estimate_and_says_so() -> None:
+    stage = next(stage for stage in shipped("moderncamembert-bio-base") if "emea" in stage.label)
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    tokens = 4000 * 16 * 1024
+    flops = training_flops_per_token(BASE, 1024, "masked", 0.0)
+    assert row.wall_s is not None
+    assert row.wall_s.high == pytest.approx(tokens * flops / 989.4e12 / 0.05 + 180)
+    assert row.wall_s.high > 20 * row.wall_s.low - 180
+    assert row.source.startswith("upper estimate, 4,000 steps of 16 documents, validation left out")
+
+
+def test_documents_of_a_split_are_counted_with_validations_and_test() -> None:
+    changes: dict[str, Any] = {"benchmark.tasks.chapter.epochs": 3}
+    stage = of_kind(plan(make_recipe(changes)).stages, "evaluate")
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    assert row.wall_s is not None
+    assert "3 epochs of 10 documents" in row.source
+
+
+def test_no_gpu_and_no_history_is_no_price_for_what_computes() -> None:
+    stages = plan(make_recipe()).stages
+    prices = prices_of(stages, load_cluster("local"), NoHistory())
+    unknown = {stage.kind for stage in stages if prices[stage.id].wall_s is None}
+    assert unknown == {"prepare", "pretrain", "promote", "evaluate"}
+    assert all(row.gpu_hours == Band(0, 0, 0) for row in prices.values()), "no GPU is no GPU, however long"
+
+
+def test_history_outranks_the_table() -> None:
+    clm = plan(make_recipe()).stages[1]
+    history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 3, 0.07)})
+    row = price(clm, load_cluster("local"), history)
+    assert row.wall_s == Band.around(60 + 0.01 * 8192, 0.07)
+    assert row.source == "measured here, 3 stages"
+
+
+def test_far_from_what_was_measured_the_band_widens() -> None:
+    clm = plan(make_recipe({"phases.clm.tokens": 81920})).stages[1]
+    history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 1, 0.05)})
+    row = price(clm, load_cluster("local"), history)
+    assert row.wall_s == Band.around(60 + 0.01 * 81920, 0.3)
+    assert row.source == "measured here, 1 stage; this one is 10 times as long"
+
+
+def test_a_corpus_is_priced_by_its_bytes() -> None:
+    history = Known({"prepare": Measured(0.0, 1e-3, 2000, 1, 0.05)})
+    known, unknown = (plan(make_recipe(), size).stages[0] for size in (3000, None))
+    assert price(known, load_cluster("local"), history).wall_s == Band.around(3.0, 0.05)
+    assert price(unknown, load_cluster("local"), history).wall_s is None
+
+
+SIGNATURES = [
+    ("pretrain", "phases.clm.tokens", 16384, False),
+    ("pretrain", "seeds.training", 3, False),
+    ("pretrain", "phases.clm.schedule.warmup", 1024, False),
+    ("pretrain", "data.sequence_length", 128, True),
+    ("pretrain", "model.config.hidden_size", 64, True),
+    ("pretrain", "training.precision", "bf16", True),
+    ("pretrain", "phases.clm.freeze", [{"first": 0, "last": 0}], True),
+    ("evaluate", "benchmark.seeds", [7], False),
+    ("evaluate", "optimizer.lr", 1e-4, False),
+    ("evaluate", "benchmark.tasks.chapter.epochs", 2, True),
+    ("evaluate", "model.config.hidden_size", 64, True),
+    ("promote", "phases.clm.tokens", 16384, False),
+    ("export", "export.dtype", "float32", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "value", "differs"), SIGNATURES)
+def test_like_stages_are_those_whose_work_is_alike(kind: str, key: str, value: object, differs: bool) -> None:
+    before, after = (of_kind(plan(make_recipe(changes)).stages, kind) for changes in ({}, {key: value}))
+    assert (work_signature(before) != work_signature(after)) is differs
+
+
+def test_the_critical_path_is_that_of_one_chain_of_inputs() -> None:
+    stages = plan(make_recipe()).stages
+
+    def took(stage: Stage) -> float:
+        return 7.0 if stage.label.endswith("seed 1") else 1.0
+
+    prices = {stage.id: Price(stage.kind, 0, 1, Band(0.5, took(stage), 20.0), None, None, 0, "") for stage in stages}
+    path = critical_path_s(stages, prices)
+    assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "of the two evaluations the longer one"
+
+
+def test_disk_is_what_checkpoints_promotions_and_exports_leave() -> None:
+    stages = shipped("moderncamembert-bio-base")
+    weights = BASE.parameters
+    by_label = {stage.label: disk_bytes(stage) for stage in stages}
+    assert by_label["pretrain clm"] == 3 * 12 * weights, "two kept, and one being written"
+    assert by_label["promote clm"] == 12 * weights
+    assert by_label["export"] == 2 * weights
+    assert by_label["prepare"] is None
+
+
+def test_the_profile_may_say_how_many_gpus_a_training_asks_for() -> None:
+    stage = shipped("moderncamembert-bio-base")[1]
+    profile = load_cluster("jean-zay").model_copy(update={"training_gpus": 2})
+    assert price(stage, profile, NoHistory()).gpus == 2
+    assert price(stage, profile, NoHistory(), gpus=8).gpus == 8
 
 
 def test_parameter_counts_of_the_published_sizes() -> None:

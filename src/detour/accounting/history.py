@@ -2,86 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from detour.accounting.price import Measured, training_signature
+from detour.accounting.attempts import usage_of
+from detour.accounting.hours import HOUR_S
+from detour.accounting.price import Measured, work_signature, work_units
 from detour.ledger.state import StageState, State
 from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
 
+LATEST = 5
+"""Stages of one kind that count: machines and versions change, so the newest tell most."""
+LEAST_ERROR = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A stage that ended well in one attempt; several attempts mix in waiting and redone work, and price nothing."""
+    """A stage that is done, and what all its attempts took together."""
 
     stage: Stage
+    signature: str
+    """`work_signature`."""
+    units: float | None
+    """`work_units` of the GPUs it had."""
+    cluster: str | None
+    """Profile that the last attempt ran under."""
+    attempts: int
     elapsed_s: float
-    gpus: int
+    """Allocated time of all attempts."""
+    gpus: int | None
+    gpu_hours: float | None
+    start_up_s: float
+    """Of the last attempt, up to its first progress; 0 where it told of none."""
+    ended_s: float
+    """Seconds since the epoch."""
     result: Mapping[str, Any]
 
 
+class _Sample(NamedTuple):
+    fixed_s: float
+    unit_s: float
+    units: float
+
+
 class LedgerHistory:
-    """Answers `detour.accounting.price.History` from the ledger; reads stage files only of finished stages."""
+    """Answers `detour.accounting.price.History` for one cluster, from stages that ended well in one attempt.
 
-    def __init__(self, workspace: Workspace, state: State) -> None:
-        self._training: dict[str, list[Measured]] = {}
-        self._elapsed_s: dict[str, list[float]] = {}
-        for finished in finished_stages(workspace, state):
-            if finished.stage.kind == "pretrain":
-                if measured := measured_training(finished):
-                    self._training.setdefault(training_signature(finished.stage), []).append(measured)
-            else:
-                self._elapsed_s.setdefault(work_signature(finished.stage), []).append(finished.elapsed_s)
+    Several attempts mix in redone work and waiting, and price nothing.
+    """
 
-    def training(self, signature: str) -> Measured | None:
-        rows = self._training.get(signature)
-        if not rows:
+    def __init__(self, finished: Iterable[Finished], cluster: str) -> None:
+        self._samples: dict[str, list[_Sample]] = {}
+        for one in sorted(finished, key=lambda one: one.ended_s):
+            sample = _sample(one) if one.cluster == cluster and one.attempts == 1 else None
+            if sample is not None:
+                self._samples.setdefault(one.signature, []).append(sample)
+
+    def measured(self, signature: str) -> Measured | None:
+        samples = self._samples.get(signature, [])[-LATEST:]
+        if not samples:
             return None
-        return Measured(
-            fmean(row.tokens_per_s_per_gpu for row in rows), fmean(row.overhead_s for row in rows), len(rows)
-        )
-
-    def elapsed_s(self, stage: Stage) -> float | None:
-        rows = self._elapsed_s.get(work_signature(stage))
-        return fmean(rows) if rows else None
+        unit_s = fmean(sample.unit_s for sample in samples)
+        spread = max(abs(sample.unit_s - unit_s) for sample in samples) / unit_s if unit_s > 0 else 0.0
+        fixed_s, units = (fmean(column) for column in ([s.fixed_s for s in samples], [s.units for s in samples]))
+        return Measured(fixed_s, unit_s, units, len(samples), max(LEAST_ERROR, spread))
 
 
 def finished_stages(workspace: Workspace, state: State) -> Iterator[Finished]:
+    """Those whose marker is there too; reads their stage files, and leaves out what it cannot read."""
     for stage_state in state.stages.values():
-        finished = _finished(workspace, stage_state)
-        if finished is not None:
-            yield finished
+        if stage_state.status == "done" and workspace.is_done(stage_state.id):
+            finished = _finished(workspace, stage_state)
+            if finished is not None:
+                yield finished
 
 
-def measured_training(finished: Finished) -> Measured | None:
-    """Steady speed and everything beside it; None when the stage told no speed."""
-    tokens, speed = finished.result.get("tokens"), finished.result.get("tokens_per_s")
-    if not tokens or not speed:
+def _sample(finished: Finished) -> _Sample | None:
+    """A training's time grows with its tokens from the first step on: checkpoints and validations come with them."""
+    if not finished.units:
         return None
-    return Measured(speed / max(1, finished.gpus), max(0.0, finished.elapsed_s - tokens / speed), 1)
-
-
-def work_signature(stage: Stage) -> str:
-    """Equal for stages, other than trainings, that should take equally long: same kind and task, any seed."""
-    task = stage.settings.get("task")
-    return f"{stage.kind} {task['name']}" if task else stage.kind
+    fixed_s = finished.start_up_s if finished.stage.kind == "pretrain" else 0.0
+    return _Sample(fixed_s, (finished.elapsed_s - fixed_s) / finished.units, finished.units)
 
 
 def _finished(workspace: Workspace, state: StageState) -> Finished | None:
-    if state.status != "done" or len(state.attempts) != 1:
+    usages = [usage for attempt in state.attempts if (usage := usage_of(state.id, attempt, float("inf")))]
+    if not usages:
         return None
-    attempt = state.attempts[0]
-    if attempt.elapsed_s is None or attempt.started is None:
-        return None
+    last, started = usages[-1], state.attempts[-1].started
     try:
         stage = Stage.from_json(orjson.loads((workspace.stage(state.id) / "stage.json").read_bytes()))
-    except (OSError, ValueError, KeyError):
+        signature, units = work_signature(stage), work_units(stage, last.gpus or 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    gpus = attempt.started.data.get("gpus")
-    result = state.result if isinstance(state.result, dict) else {}
-    return Finished(stage, attempt.elapsed_s, gpus if isinstance(gpus, int) else 0, result)
+    cluster = started.data.get("cluster") if started else None
+    known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
+    return Finished(
+        stage=stage,
+        signature=signature,
+        units=units,
+        cluster=cluster if isinstance(cluster, str) else None,
+        attempts=len(usages),
+        elapsed_s=sum(usage.allocated_s for usage in usages),
+        gpus=last.gpus,
+        gpu_hours=sum(known) if len(known) == len(usages) else None,
+        start_up_s=0.0 if last.ready_s is None else last.ready_s - last.start_s,
+        ended_s=last.end_s,
+        result=state.result if isinstance(state.result, dict) else {},
+    )

@@ -53,8 +53,8 @@ class Plan:
     missing: tuple[str, ...] = ()
     """What was not found here; a plan with missing files can be read and priced, not run."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {
+    def to_json(self, *, stages: bool = True) -> dict[str, Any]:
+        told: dict[str, Any] = {
             "chain": self.chain,
             "phases": {
                 name: {
@@ -67,8 +67,8 @@ class Plan:
                 for name, phase in self.phases.items()
             },
             "missing": list(self.missing),
-            "stages": [stage.to_json() for stage in self.stages],
         }
+        return told | ({"stages": [stage.to_json() for stage in self.stages]} if stages else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
 def stage_key(kind: str, digest: str, inputs: Mapping[str, str]) -> str:
     """First 64 bits, in hex; `digest` is the `settings_digest`, `inputs` maps role to stage id.
 
-    Hashes `canonical([kind, digest, inputs])`; of ASCII strings, which all of them are, orjson makes the same bytes, and
-    sooner.
+    Hashes `canonical([kind, digest, inputs])`; of ASCII strings, which all of them are, orjson makes the same bytes,
+    and sooner.
     """
     return hashlib.sha256(orjson.dumps((kind, digest, inputs), option=orjson.OPT_SORT_KEYS)).hexdigest()[:KEY_LENGTH]
 

@@ -1,0 +1,151 @@
+"""`detour plan`, for a recipe and for sweeps of any size: what it says, and that it fits the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from detour.ledger.claims import claim
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.scheduler.tags import Tag, unit_of, workspace_id
+from launch import plan as plan_verb
+from launch.plan_tree import MOST_LINES
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+QUICKSTART = CONFIGS / "recipes" / "quickstart.yaml"
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(plan_verb.command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def as_json(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+def write_sweep(path: Path, axes: str, seeds: int = 0) -> Path:
+    more = f"seeds: [{', '.join(map(str, range(seeds)))}]\n" if seeds else ""
+    path.write_text(f"name: s\nrecipe: {QUICKSTART}\naxes:\n{axes}{more}")
+    return path
+
+
+DECAYS = "  decay: {key: phases.mlm.tokens, values: [30k, 60k, 90k]}\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(workspace: Workspace) -> None:
+    text = run(CONFIGS / "recipes" / "moderncamembert-bio-base.yaml", "-w", workspace.root, "--cluster", "jean-zay")
+    assert "10B tokens = 3,179 steps, 32 warm-up" in text
+    assert "1B tokens = 318 steps" in text
+    row = next(line.split() for line in text.splitlines() if line.strip().startswith("pretraining"))
+    assert row[:3] == ["pretraining", "2", "16.0"]
+    assert "0.46" in row
+    assert "cannot" in text, "its corpora are not here"
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_paper_tells_what_sharing_spares(workspace: Workspace) -> None:
+    text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
+    assert "22 chains need 1,446 stages; 270 are spared by sharing." in text
+    assert "pretrain 29 for 44" in text
+    assert "GPU-h with sharing" in text
+    assert "GPU-h without sharing" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_json_of_a_sweep_holds_every_stage_once_and_every_chain(workspace: Workspace) -> None:
+    data = as_json(CONFIGS / "sweeps" / "decay-lengths.yaml", "-w", workspace.root, "--cluster", "jean-zay")
+    assert len(data["chains"]) == 10
+    assert {stage for chain in data["chains"] for stage in chain["stages"]} == set(data["stages"])
+    assert data["needed"] - data["saved"] == len(data["stages"]) == len(data["price"]["stages"])
+    apart = data["price"]["gpu_hours_without_sharing"]["expected"]
+    assert apart > 2 * data["price"]["total"]["gpu_hours"]["expected"]
+    assert data["price"]["parts"]["pretraining"]["stages"] == 12
+
+
+def test_six_chains_read_as_a_tree(workspace: Workspace, tmp_path: Path) -> None:
+    arms = "  arm: {cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}\n"
+    text = run(write_sweep(tmp_path / "s.yaml", arms + DECAYS), "-w", workspace.root)
+    tree = [line for line in text.splitlines() if "─" in line]
+    assert len(tree) == 1 + 2 * (1 + 3)
+    assert tree[0].startswith("└─ prepare  icd10-labels: rows of 512 tokens")
+    assert tree[0].endswith("(6 chains)")
+    assert tree[1].endswith("(3 chains)")
+    assert tree[2].endswith("s-clm-30k")
+
+
+@pytest.mark.parametrize("seeds", [20, 330])
+def test_many_chains_are_folded_by_what_they_differ_in(workspace: Workspace, tmp_path: Path, seeds: int) -> None:
+    text = run(write_sweep(tmp_path / "s.yaml", DECAYS, seeds), "-w", workspace.root)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    tree = [line for line in lines if "─" in line]
+    assert len(tree) <= MOST_LINES
+    if seeds > 100:
+        assert any(f"x{seeds}, differing in seeds.training" in line for line in tree)
+    else:
+        assert sum("seeds.training" in line for line in tree) == seeds
+
+
+def test_what_cannot_be_folded_is_cut_and_said(workspace: Workspace, tmp_path: Path) -> None:
+    values = ", ".join(f"{number}k" for number in range(30, 230))
+    axis = f"  decay: {{key: phases.mlm.tokens, values: [{values}]}}\n"
+    text = run(write_sweep(tmp_path / "s.yaml", axis), "-w", workspace.root)
+    assert "... and 112 more lines; --json has them all" in text
+
+
+def test_done_failed_and_in_flight_are_told(workspace: Workspace) -> None:
+    stages = as_json(QUICKSTART, "-w", workspace.root)["stages"]
+    ids = [f"{stage['kind']}-{stage['key']}" for stage in stages]
+    for stage_id in ids[:2]:
+        workspace.output(stage_id).mkdir(parents=True)
+        workspace.manifest(stage_id).write_text("{}")
+    workspace.stage(ids[2]).mkdir(parents=True)
+    workspace.failure(ids[2]).write_text('{"reason": "gate"}')
+    for stage_id in ids[3:]:
+        workspace.stage(stage_id).mkdir(parents=True)
+    sent = [stage_id for stage_id in ids if stage_id.startswith("evaluate")]
+    tag = str(Tag(workspace_id(workspace.root), unit_of(sent), 1, "s1"))
+    withdrawn = str(Tag(workspace_id(workspace.root), ids[4], 1, "s2"))
+    with Journal.open(workspace, "test") as journal, claim(workspace, ids[3], "a test"):
+        journal.append("submit.intent", tags=[tag], tasks=[[stage_id] for stage_id in sent], dependency="")
+        journal.append("submit.committed", tags=[tag])
+        journal.append("submit.intent", tags=[withdrawn], tasks=[[ids[4]]], dependency="")
+        journal.append("submit.dropped", tags=[withdrawn], why="withdrawn")
+        text = run(QUICKSTART, "-w", workspace.root)
+        standing = as_json(QUICKSTART, "-w", workspace.root)["standing"]
+    assert f"{len(ids)} stages: 2 done, 4 in flight, 1 failed, 3 new." in text
+    assert standing == {ids[0]: "done", ids[1]: "done", ids[2]: "failed", ids[3]: "in flight"} | dict.fromkeys(
+        sent, "in flight"
+    )
+
+
+def test_what_is_left_to_pay_is_told_where_something_is_done(workspace: Workspace) -> None:
+    recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
+    data = as_json(recipe, "-w", workspace.root)
+    training = f"pretrain-{data['stages'][1]['key']}"
+    workspace.output(training).mkdir(parents=True)
+    workspace.manifest(training).write_text("{}")
+    text = run(recipe, "-w", workspace.root, "--cluster", "jean-zay")
+    left = next(line for line in text.splitlines() if line.startswith("GPU-h still to run"))
+    assert left.endswith("for 78 stages not done or in flight")
+    assert float(left.split()[4]) < 3, "of 17.2"
+
+
+def test_an_unknown_place_is_no_price_but_a_plan(workspace: Workspace) -> None:
+    text = run(QUICKSTART, "-w", workspace.root, "--cluster", "local")
+    assert "unknown" in text
+    assert max(map(len, text.splitlines())) <= 100
