@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -116,7 +117,8 @@ def main() -> None:
         ("append, each synced", best(lambda folder: append_durable(folder, 2_000)), 2_000),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder))
+        os.environ["TMPDIR"] = folder  # where the cache goes
+        workspace = Workspace(Path(folder) / "workspace")
         write_ledger(workspace, events)
         rows += [
             ("read and fold", best(lambda _: fold(workspace)), events),

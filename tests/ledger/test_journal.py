@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from detour.errors import UserError
 from detour.ledger.journal import QUEUE_BYTES, QUEUE_RECORDS, RESERVE_BYTES, Journal
-from detour.ledger.spool import import_spool, spool_folder
+from detour.ledger.spool import import_spool, spool, spool_folder
 from detour.ledger.workspace import Workspace
 from tests.ledger.lines import all_records, journal_files, read_lines
 
@@ -256,8 +257,37 @@ def test_without_any_space_the_end_waits_on_the_node(
     assert import_spool(workspace) == 1
     assert import_spool(workspace) == 0
     wanted = ["journal.opened", "checkpoint.saved", "attempt.ended", "stage.done", "journal.closed"]
-    assert kinds(workspace) == wanted
-    assert [record["sequence"] for record in all_records(workspace)] == list(range(5))
+    records = sorted(all_records(workspace), key=lambda record: int(record["sequence"]))
+    assert [record["sequence"] for record in records] == list(range(5))
+    assert [record["kind"] for record in records] == wanted
+
+
+def test_the_next_journal_on_the_node_brings_in_what_waits(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
+    journal = Journal.open(workspace, "run")
+    disk.write_error = errno.ENOSPC
+    journal.append("attempt.ended", outcome="done")
+    Journal.open(workspace, "too early").close()
+    assert kinds(workspace) == ["journal.opened"]
+    disk.write_error = None
+    Journal.open(workspace, "next").close()
+    assert sorted(kinds(workspace)) == ["attempt.ended", *["journal.closed"] * 2, *["journal.opened"] * 3]
+    journal.append("stage.done")
+    journal.close()
+    assert kinds(workspace).count("stage.done") == 1
+    assert not [path for path in node.rglob("*") if path.is_file()]
+
+
+def test_spooling_beside_an_import_loses_nothing(workspace: Workspace, node: Path) -> None:
+    lines = [b"%d\n" % number for number in range(400)]
+    with ThreadPoolExecutor(1) as pool:
+        spooling = pool.submit(lambda: [spool(workspace, "w", [line]) for line in lines])
+        while not spooling.done():
+            import_spool(workspace)
+        spooling.result()
+    import_spool(workspace)
+    assert not [path for path in node.rglob("*") if path.is_file()]
+    found = [line for path in journal_files(workspace) for line in path.read_bytes().splitlines(keepends=True)]
+    assert sorted(found, key=int) == lines
 
 
 def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:

@@ -28,7 +28,7 @@ from detour.ledger.appendfile import AppendFile
 from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.process import Process
 from detour.ledger.record import DROPPABLE_KINDS, END_KINDS, LAZY_KINDS, SCHEMA, Record, encode
-from detour.ledger.spool import spool
+from detour.ledger.spool import import_spool, spool
 from detour.ledger.workspace import Workspace
 
 RESERVE_BYTES = 64 * 1024
@@ -60,10 +60,12 @@ class Journal:
 
     @classmethod
     def open(cls, workspace: Workspace, writer: str) -> Journal:
-        """A new journal, named `writer` plus what makes it unique.
+        """A new journal, named `writer` plus what makes it unique; what waits on this node is brought in with it.
 
         Raises UserError when this user may not write to the ledger.
         """
+        with suppress(OSError):  # what still cannot be written waits on
+            import_spool(workspace)
         return cls(workspace, re.sub(r"[^A-Za-z0-9._-]", "-", writer)[:80])
 
     @property
@@ -256,7 +258,7 @@ class Journal:
     def _spool(self, items: list[_Pending]) -> None:
         try:
             path = spool(self.workspace, self._writer, [item.line for item in items])
-            what = f"its events wait on this node in {path} until the next command here imports them"
+            what = f"its events wait on this node in {path} until the next command or job here imports them"
         except OSError as error:
             what = f"{len(items)} events are lost, for this node's disk takes none either ({error.strerror})"
         if not self._spooled:

@@ -1,15 +1,19 @@
 """Where records wait when the shared file system takes none: a private folder on this node, imported later.
 
-<temporary folder>/detour-spool-<uid>/<crc32 of the workspace>/<writer>.jsonl
+<temporary folder>/detour-spool-<uid>/<crc32 of the workspace>/<writer>.<n>.jsonl
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import IO
 from zlib import crc32
 
 from detour.files import fsync_directory
@@ -30,12 +34,13 @@ def spool(workspace: Workspace, writer: str, lines: Iterable[bytes]) -> Path:
     if not _is_private(folder.parent, create=True):
         folder = Path(tempfile.mkdtemp(prefix="detour-spool-"))
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{writer}.jsonl"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
+    for number in count():
+        path = folder / f"{writer}.{number}.jsonl"
+        with suppress(BlockingIOError), _locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            break
     return path
 
 
@@ -51,20 +56,40 @@ def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
             return 0
     sources = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     for source in sources:
-        target_folder = month_folder(workspace.root, workspace.ledger)
-        target = target_folder / f"{source.stem}.spool-{os.urandom(4).hex()}.jsonl"
-        file = AppendFile(target, ledger_mode(workspace.root))
-        try:
-            file.append(source.read_bytes())
-            file.sync()
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
-        finally:
-            file.close()
-        fsync_directory(target_folder)
-        source.unlink()
+        with suppress(FileNotFoundError, BlockingIOError), _locked(source, os.O_RDWR) as file:
+            _bring_in(workspace, source.stem, file.read())
+            source.unlink()
     return len(sources)
+
+
+def _bring_in(workspace: Workspace, writer: str, content: bytes) -> None:
+    folder = month_folder(workspace.root, workspace.ledger)
+    target = folder / f"{writer}.spool-{os.urandom(4).hex()}.jsonl"
+    file = AppendFile(target, ledger_mode(workspace.root))
+    try:
+        file.append(content)
+        file.sync()
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        file.close()
+    fsync_directory(folder)
+
+
+@contextmanager
+def _locked(path: Path, flags: int) -> Iterator[IO[bytes]]:
+    """The file under `path`, to this process alone: a lock between processes of one node, on its own disk, holds.
+
+    Raises BlockingIOError while another has it, for nobody may wait for one who waits for the shared file system.
+    """
+    while True:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:  # else another imported it while this one waited
+                yield file
+                return
 
 
 def _is_private(folder: Path, *, create: bool) -> bool:
