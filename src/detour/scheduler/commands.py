@@ -57,6 +57,7 @@ ACCOUNTING_FIELDS = {
 
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
+_CLOCK = re.compile(r"^Configuration data as of (\S+)", re.MULTILINE)
 _NO_ANSWER = re.compile(
     r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
     r"|temporarily (un|in)able|communication (connection|shutdown|failure)|resource temporarily unavailable"
@@ -104,6 +105,8 @@ class SubprocessRunner:
             )
         except FileNotFoundError:
             return CommandResult(127, "", f"{command[0]} is not on the path: is this a login node of the cluster?")
+        except PermissionError:
+            return CommandResult(126, "", f"permission denied: {command[0]} may not be run here")
         except subprocess.TimeoutExpired:
             return CommandResult(None)
         return CommandResult(
@@ -186,6 +189,10 @@ class Slurm:
             f"--format={','.join(ACCOUNTING_FIELDS.values())}",
         )
 
+    def accounting_service(self, user: str) -> CommandResult:
+        """The shortest question to sacct, to see whether it serves this user; with the header."""
+        return self.ask("sacct", "--parsable2", "--allocations", f"--user={user}", "--starttime=now", "--format=jobid")
+
     def release(self, ids: Sequence[str]) -> CommandResult:
         return self.ask("scontrol", "release", ",".join(ids))
 
@@ -203,19 +210,24 @@ class Slurm:
             raise SchedulerUnavailable(f"Slurm did not cancel {', '.join(ids)}: {result.message}; ask again later")
 
     def configuration(self) -> dict[str, str]:
-        """`scontrol show config`, key by key. Raises SchedulerUnavailable."""
-        pairs = (line.partition("=") for line in self._text("scontrol", "show", "config").splitlines())
-        return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+        """`scontrol show config`, key by key; `AsOf` is the controller's clock. Raises SchedulerUnavailable."""
+        text = self._text("scontrol", "show", "config")
+        pairs = (line.partition("=") for line in text.splitlines())
+        found = {key.strip(): value.strip() for key, separator, value in pairs if separator}
+        return found | ({"AsOf": clock[1]} if (clock := _CLOCK.search(text)) else {})
 
     def partitions(self) -> str:
         """`scontrol show partition`, a line each. Raises SchedulerUnavailable."""
         return self._text("scontrol", "--oneliner", "show", "partition")
 
-    def associations(self, user: str) -> str:
+    def nodes(self) -> str:
+        """`partition|nodes|CPUs a node|gres|features`, a line for each kind of node. Raises SchedulerUnavailable."""
+        return self._text("sinfo", "--noheader", "--all", "--format=%R|%D|%c|%G|%f")
+
+    def associations(self, user: str, cluster: str) -> str:
         """`account|qos,qos,...` a line. Raises SchedulerUnavailable, also where there is no accounting."""
-        return self._text(
-            "sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"user={user}", "format=account,qos"
-        )
+        wanted = (f"user={user}", f"cluster={cluster}", "format=account,qos")
+        return self._text("sacctmgr", "--noheader", "--parsable2", "show", "assoc", *wanted)
 
     def qualities(self) -> str:
         """`name|MaxWall|MaxSubmitPU|MaxTRESPU` a QOS and line. Raises SchedulerUnavailable."""

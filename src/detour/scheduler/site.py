@@ -1,0 +1,199 @@
+"""What a live Slurm says of itself: partitions, nodes, QOS, accounts and settings, read from its clients' text.
+
+Asked once, by `detour doctor`; what did not answer stays None, with the reason beside it. None as a limit means that
+there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.records import parse_elapsed_s, parse_time_s
+
+Accounting = Literal["on", "off", "forbidden"]
+T = TypeVar("T")
+
+_GPUS = re.compile(r"(?:^|,)gpu(?::([^:,()]+))?:(\d+)")
+_TRES_GPUS = re.compile(r"(?:^|,)gres/gpu(?::[^=,]+)?=(\d+)")
+_FORBIDDEN = re.compile(r"denied|not permitted|not allowed|not authori[sz]ed", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LivePartition:
+    name: str
+    state: str = "UP"
+    wall_s: int | None = None
+    default_wall_s: int | None = None
+    qos: frozenset[str] | None = None
+    """Those allowed; None: all."""
+    accounts: frozenset[str] | None = None
+    own_qos: str | None = None
+    """Whose limits hold for every job of the partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind:
+    """Nodes of one partition that are alike."""
+
+    partition: str
+    nodes: int
+    cpus: int
+    """Logical CPUs a node: hardware threads where the site counts them."""
+    gpus: int
+    gpu_type: str | None
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveQos:
+    name: str
+    wall_s: int | None = None
+    submitted_jobs: int | None = None
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSite:
+    version: str | None = None
+    settings: Mapping[str, str] | None = None
+    """`scontrol show config`."""
+    partitions: Mapping[str, LivePartition] | None = None
+    nodes: tuple[NodeKind, ...] | None = None
+    qos: Mapping[str, LiveQos] | None = None
+    accounts: Mapping[str, frozenset[str]] | None = None
+    """The user's accounts, with the QOS that each may use."""
+    accounting: Accounting | None = None
+    clock_offset_s: float | None = None
+    """How far the controller's clock is ahead of this machine's."""
+    silences: tuple[str, ...] = ()
+    """What did not answer, and why."""
+
+
+def ask_site(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveSite:
+    """Seven questions at most, each once: a controller that is down takes its clients half a minute, and is not asked
+    again."""
+    silences: list[str] = []
+
+    def heard(question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except SchedulerUnavailable as error:
+            silences.append(str(error))
+            return None
+
+    version = heard(slurm.version)
+    settings = heard(slurm.configuration)
+    answered_s = now_s()
+    partitions = heard(slurm.partitions) if settings else None
+    nodes = heard(slurm.nodes) if settings else None
+    accounting = _accounting(slurm, user, settings, silences)
+    qos = heard(slurm.qualities) if accounting != "off" else None
+    cluster = (settings or {}).get("ClusterName")
+    accounts = heard(lambda: slurm.associations(user, cluster)) if qos and cluster else None
+    controller_s = parse_time_s((settings or {}).get("AsOf", ""))
+    return LiveSite(
+        version=version,
+        settings=settings,
+        partitions=None if partitions is None else read_partitions(partitions),
+        nodes=None if nodes is None else read_nodes(nodes),
+        qos=None if qos is None else read_qos(qos),
+        accounts=None if accounts is None else read_accounts(accounts),
+        accounting=accounting,
+        clock_offset_s=None if controller_s is None else controller_s - int(answered_s),
+        silences=tuple(silences),
+    )
+
+
+def _accounting(slurm: Slurm, user: str, settings: Mapping[str, str] | None, silences: list[str]) -> Accounting | None:
+    storage = (settings or {}).get("AccountingStorageType")
+    if storage in ("accounting_storage/none", "(null)"):
+        return "off"
+    answer = slurm.accounting_service(user)
+    found = read_accounting_answer(answer)
+    if found is None:
+        silences.append(f"`sacct` gave no usable answer: {answer.message}")
+    return found
+
+
+def read_accounting_answer(answer: CommandResult) -> Accounting | None:
+    """Whether sacct serves this user; None where its silence may pass."""
+    if answer.returncode == 0 and answer.stdout.strip():
+        return "on"
+    if "accounting storage is disabled" in answer.stderr:
+        return "off"
+    return "forbidden" if _FORBIDDEN.search(answer.stderr) else None
+
+
+def read_partitions(text: str) -> dict[str, LivePartition]:
+    """By name, from `scontrol --oneliner show partition`."""
+    found = {}
+    for line in text.splitlines():
+        field = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if name := field.get("PartitionName"):
+            found[name] = LivePartition(
+                name,
+                state=field.get("State", "UP"),
+                wall_s=read_limit_s(field.get("MaxTime", "")),
+                default_wall_s=read_limit_s(field.get("DefaultTime", "")),
+                qos=_names(field.get("AllowQos", "ALL")),
+                accounts=_names(field.get("AllowAccounts", "ALL")),
+                own_qos=None if (own := field.get("QoS", "N/A")) == "N/A" else own,
+            )
+    return found
+
+
+def read_nodes(text: str) -> tuple[NodeKind, ...]:
+    found = []
+    for line in text.splitlines():
+        partition, nodes, cpus, gres, features = (*line.split("|"), "", "", "", "")[:5]
+        gpus = _GPUS.findall(gres)
+        if not (nodes.isdigit() and cpus.rstrip("+").isdigit()):
+            continue
+        types = {kind for kind, _ in gpus if kind}
+        found.append(
+            NodeKind(
+                partition,
+                int(nodes),
+                int(cpus.rstrip("+")),
+                gpus=sum(int(count) for _, count in gpus),
+                gpu_type=types.pop() if len(types) == 1 else None,
+                features=frozenset(features.split(",")) - {"", "(null)"},
+            )
+        )
+    return tuple(found)
+
+
+def read_qos(text: str) -> dict[str, LiveQos]:
+    """By name, from `sacctmgr show qos`: name|MaxWall|MaxSubmitPU|MaxTRESPU."""
+    found = {}
+    for line in text.splitlines():
+        name, wall, submitted, resources = (*line.split("|"), "", "", "")[:4]
+        gpus = [int(count) for count in _TRES_GPUS.findall(resources)]
+        jobs = int(submitted) if submitted.isdigit() else None
+        found[name] = LiveQos(name, read_limit_s(wall), jobs, min(gpus, default=None))
+    return found
+
+
+def read_accounts(text: str) -> dict[str, frozenset[str]]:
+    """From `sacctmgr show assoc`: account|qos,qos; rows of one account (a partition each) are united."""
+    found: dict[str, frozenset[str]] = {}
+    for line in text.splitlines():
+        account, _, qos = line.partition("|")
+        if account:
+            found[account] = found.get(account, frozenset()) | frozenset(qos.split(",")) - {""}
+    return found
+
+
+def read_limit_s(text: str) -> int | None:
+    """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and nothing."""
+    seconds = parse_elapsed_s(text)
+    return None if seconds is None else int(seconds)
+
+
+def _names(text: str) -> frozenset[str] | None:
+    return None if text in ("ALL", "(null)", "N/A", "") else frozenset(text.split(","))
