@@ -40,47 +40,62 @@ def main() -> int:
         folder = Path(name)
         corpus = write_corpus(folder / "corpus")
         undisturbed = {phase.name: _undisturbed(folder, corpus, phase) for phase in (CLM, MLM)}
-        for trial in range(options.kills):
+        trial = 0
+        while counts["killed"] < options.kills:
+            trial += 1
             phase = (CLM, MLM)[trial % 2]
             expected, took_s = undisturbed[phase.name]
             made = job(folder / f"trial{trial}", corpus, phase)
-            where = _kill(made, trial, took_s, generator)
-            finish(start(made), TIMEOUT_S)
+            where = _kill(made, took_s, generator, in_write=trial % IN_WRITE_EVERY == 0)
+            if where is None:
+                continue
+            if finish(start(made), TIMEOUT_S):
+                raise SystemExit(f"trial {trial}: the run after the kill failed")
             same = _same(read_trainer_state(made.output_dir / "checkpoint.pt"), expected)
-            counts["bit-identical" if same else "DIFFERENT"] += 1
-            counts[f"killed {where}"] += 1
-            print(
-                f"trial {trial + 1:3d} {phase.name} killed {where}: {'bit-identical' if same else 'DIFFERENT'}",
-                flush=True,
-            )
+            verdict = "bit-identical" if same else "DIFFERENT"
+            counts.update(["killed", verdict, f"killed {where}", f"killed in {phase.name}"])
+            print(f"{counts['killed']:3d} {phase.name} killed {where}: {verdict}", flush=True)
     for label, count in sorted(counts.items()):
         print(f"{label:45s} {count:4d} of {options.kills}")
     return 0 if counts["bit-identical"] == options.kills else 1
 
 
 def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState, float]:
-    """Its end, and how long it took from the start of the process."""
-    made, began_s = job(folder / f"undisturbed-{phase.name}", corpus, phase), time.monotonic()
-    if finish(start(made), TIMEOUT_S):
+    """Its end, and the seconds from its first sign to the end."""
+    made = job(folder / f"undisturbed-{phase.name}", corpus, phase)
+    process = start(made)
+    _wait_for_first_sign(made)
+    began_s = time.monotonic()
+    if finish(process, TIMEOUT_S):
         raise SystemExit("the undisturbed run failed")
     return read_trainer_state(made.output_dir / "checkpoint.pt"), time.monotonic() - began_s
 
 
-def _kill(made: PretrainJob, trial: int, took_s: float, generator: random.Random) -> str:
-    """Where the process was when it died, as what it left behind shows."""
-    if trial % IN_WRITE_EVERY == IN_WRITE_EVERY - 1:
+def _kill(made: PretrainJob, took_s: float, generator: random.Random, *, in_write: bool) -> str | None:
+    """Where the process was when it died, as what it left behind shows; None when it had come to its end before."""
+    if in_write:
         finish(start(made, die_in_write=generator.randint(1, CHECKPOINTS)), TIMEOUT_S)
         return "in a checkpoint write"
     process = start(made)
+    _wait_for_first_sign(made)
     time.sleep(generator.uniform(0, took_s))
     process.kill()
     if finish(process, TIMEOUT_S) == 0:
-        return "after its end"
+        return None
     checkpoints = made.work_dir / "checkpoints"
     if list(checkpoints.glob(".writing-*")):
         return "in a checkpoint write"
-    saved = len(list(checkpoints.glob("step-*")))
-    return "after a checkpoint" if saved else "before its first checkpoint"
+    saved = [int(path.name.split("-")[1]) for path in checkpoints.glob("step-*")]
+    return f"after the checkpoint of step {max(saved)}" if saved else "before its first checkpoint"
+
+
+def _wait_for_first_sign(made: PretrainJob) -> None:
+    """The model is made, the steps are about to begin."""
+    give_up_s = time.monotonic() + TIMEOUT_S
+    while not (made.work_dir / "config.json").exists():
+        if time.monotonic() > give_up_s:
+            raise SystemExit("training does not begin")
+        time.sleep(0.005)
 
 
 def _same(actual: TrainerState, expected: TrainerState) -> bool:

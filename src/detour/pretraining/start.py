@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoConfig, ModernBertConfig, ModernBertForMaskedLM
+from transformers.utils import logging as transformers_logging
 
 from detour.checkpoints.promoted import MODEL, read_optimizer
 from detour.corpus.layout import Index
@@ -46,6 +47,7 @@ def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
 
     The global random state is left as it was found.
     """
+    transformers_logging.disable_progress_bar()
     if start.parent is not None:
         model = ModernBertForMaskedLM.from_pretrained(start.parent / MODEL, dtype=torch.float32)
     elif start.model is None:
