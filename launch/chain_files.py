@@ -1,9 +1,10 @@
-"""Writes a plan into the workspace, so that jobs and readers need nothing but their stage's folder."""
+"""Writes plans into the workspace, so that jobs and readers need nothing but their stage's folder."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from detour.accounting.site import site_of
@@ -14,20 +15,26 @@ from detour.plan.build import Plan
 from detour.recipe.cluster import Cluster
 
 
-def write_chain(workspace: Workspace, plan: Plan, cluster: Cluster) -> None:
-    """Stage files first, then the chain that names them, then the event: a kill leaves nothing that misleads.
+def write_chains(workspace: Workspace, plans: Sequence[Plan], cluster: Cluster) -> None:
+    """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
-    The chain's file also holds the place's PUE, grid factor and powers, so that `status` needs no profile.
-
-    A stage that another chain brought in already keeps its file unless its way of running changed.
+    A chain's file also holds the place's PUE, grid factor and powers, so that `status` needs no profile. A stage that
+    another chain brought in already keeps its file unless its way of running changed.
     """
-    for stage in plan.stages:
+    for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         path = workspace.stage(stage.id) / "stage.json"
-        content = json.dumps(stage.to_json(), indent=1, ensure_ascii=False).encode()
+        content = _json(stage.to_json())
         if not workspace.is_done(stage.id) and not (path.exists() and path.read_bytes() == content):
-            write_atomic(path, content)
-    chain = {**plan.to_json(), "cluster": cluster.name, "site": asdict(site_of(cluster))}
-    write_atomic(workspace.chain(plan.chain) / "plan.json", json.dumps(chain, indent=1, ensure_ascii=False))
+            write_atomic(path, content, sync=False)
+    place = {"cluster": cluster.name, "site": asdict(site_of(cluster))}
+    for plan in plans:
+        write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
+    os.sync()
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
-        stages = [stage.id for stage in plan.stages]
-        journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages)
+        for plan in plans:
+            stages = [stage.id for stage in plan.stages]
+            journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages, sync=False)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()

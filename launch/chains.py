@@ -22,6 +22,11 @@ def chain_stages(workspace: Workspace, chain: str) -> list[Stage]:
         raise UserError(f"{path}: not a plan as detour writes it ({error}); plan the recipe again") from error
 
 
+def chain_cluster(workspace: Workspace, chain: str) -> str:
+    """Name of the profile that the chain was last planned with."""
+    return str(json.loads((workspace.chain(chain) / "plan.json").read_bytes())["cluster"])
+
+
 def chain_names(workspace: Workspace) -> list[str]:
     return sorted(path.parent.name for path in (workspace.root / "chains").glob("*/plan.json"))
 

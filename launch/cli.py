@@ -16,14 +16,16 @@ from detour.errors import DetourError
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
     "run": "Carry a recipe through on this machine.",
-    "submit": "Submit what is missing of a recipe to Slurm, exactly once.",
+    "submit": "Submit what is missing of a recipe or a sweep to Slurm, exactly once.",
     "cancel": "Take a chain, or a stage with its dependants, out of Slurm.",
-    "retry": "Clear the failures of a chain, so that it can be submitted or run again.",
+    "retry": "Submit what failed of a chain, and what hangs on it, once more.",
     "hold": "Keep what has not started of a chain from starting.",
     "release": "Let what was held of a chain go on.",
     "adopt": "Take over jobs of this workspace that a lost ledger left behind.",
     "status": "Show chains, stages and what they have used so far.",
     "report": "Write the report of one or several chains.",
+    "clusters": "List the cluster profiles, or show one with its sources.",
+    "doctor": "Check a cluster profile against the live site, and this environment.",
     "schema": "Print the JSON Schema of recipes, for editors.",
 }
 

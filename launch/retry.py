@@ -8,32 +8,40 @@ from pathlib import Path
 import click
 
 from detour.ledger.workspace import Workspace
-from launch.chains import chain_stages
+from detour.plan.build import Plan
+from detour.recipe.loading import load_cluster
+from launch.chains import chain_cluster, chain_stages
 from launch.options import json_option, workspace_option
+from launch.requests import Wishes
 from launch.slurm_site import command_journal
+from launch.submit import make_order, send
 
 
-@click.command(help="Clear the failures of a chain, so that it can be submitted or run again.")
+@click.command(help="Submit what failed of a chain, and what hangs on it, once more.")
 @click.argument("chain")
 @workspace_option
+@click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
 @json_option
-def command(chain: str, workspace: Path | None, as_json: bool) -> None:
-    """Checkpoints stay: the next attempt goes on from the last good one."""
+def command(chain: str, workspace: Path | None, gpus: int | None, as_json: bool) -> None:
+    """Checkpoints stay: the next attempt goes on from the last good one. Local chains are cleared for `detour run`."""
     place = Workspace.find(workspace)
+    stages = chain_stages(place, chain)
     cleared = {}
-    for stage in chain_stages(place, chain):
+    for stage in stages:
         marker = place.failure(stage.id)
         if marker.exists():
             cleared[stage.label] = json.loads(marker.read_bytes())["reason"]
             marker.unlink()
-    if cleared:
-        with command_journal(place) as journal:
-            journal.append("chain.retried", chain=chain, stages=cleared)
-    if as_json:
-        click.echo(json.dumps({"chain": chain, "cleared": cleared}, indent=1))
-    elif not cleared:
-        click.echo(f"{chain}: no stage has failed for good")
+    with command_journal(place) as journal:
+        journal.append("chain.retried", chain=chain, cleared=cleared)
+    for label, reason in cleared.items():
+        click.echo(f"{label}: may run again; it had failed because: {reason}", err=as_json)
+    cluster = load_cluster(chain_cluster(place, chain))
+    if cluster.scheduler != "slurm":
+        click.echo(f"{chain}: `detour run` with the same recipe goes on from here", err=as_json)
+        return
+    order = make_order(place, chain, [Plan(chain, tuple(stages), {})], cluster, Wishes(), gpus)
+    if order.requests:
+        send(place, order, as_json)
     else:
-        for label, reason in cleared.items():
-            click.echo(f"{label}: may run again; it had failed because: {reason}")
-        click.echo("Now `detour submit` or `detour run` with the same recipe goes on from the last good checkpoint.")
+        click.echo(f"{chain}: nothing to submit, all {len(stages)} stages are done", err=as_json)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
 from detour.recipe.models import Recipe
 from detour.scheduler.local import LocalJob, start
-from launch.chain_files import write_chain
+from launch.chain_files import write_chains
 from launch.display import Refresh, display
 from launch.options import overrides_argument, recipe_argument, workspace_option
 from launch.planning import load_plan
@@ -55,14 +55,14 @@ def command(
 ) -> None:
     """Run what is missing of a chain; Ctrl-C stops cleanly, and the same command goes on from there."""
     loaded, plan = load_plan(recipe, overrides)
-    check_runnable(loaded, plan)
+    check_runnable([loaded], plan.missing)
     place = Workspace.find(workspace)
     if all(place.is_done(stage.id) for stage in plan.stages):
         click.echo(f"{plan.chain}: nothing to do, all {len(plan.stages)} stages are done in {place.root}")
         click.echo(f"The report: detour report {plan.chain}")
         return
     place.create()
-    write_chain(place, plan, load_cluster(cluster))
+    write_chains(place, [plan], load_cluster(cluster))
     if retry:
         for stage in plan.stages:
             place.failure(stage.id).unlink(missing_ok=True)
@@ -73,12 +73,14 @@ def command(
     _conclude(runner)
 
 
-def check_runnable(recipe: Recipe, plan: Plan) -> None:
+def check_runnable(recipes: Sequence[Recipe], missing: Sequence[str]) -> None:
     """Raises UserError for what would only fail hours later: files that are not there, tasks nobody can evaluate."""
-    if plan.missing:
-        raise UserError("cannot run, because of files that are not here:\n  " + "\n  ".join(plan.missing))
-    if recipe.benchmark and (unsupported := unsupported_tasks(recipe.benchmark)):
-        raise UserError(f"benchmark {recipe.benchmark.name}: {'; '.join(unsupported)}")
+    if missing:
+        raise UserError("cannot run, because of files that are not here:\n  " + "\n  ".join(missing))
+    for benchmark in {id(recipe.benchmark): recipe.benchmark for recipe in recipes}.values():
+        if benchmark and (unsupported := unsupported_tasks(benchmark)):
+            reasons = "; ".join(f"{task}: {reason}" for task, reason in unsupported.items())
+            raise UserError(f"benchmark {benchmark.name} cannot be evaluated: {reasons}")
 
 
 def visible_gpus() -> int:

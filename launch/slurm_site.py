@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected, Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
+from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.submission import Submitter
 from detour.scheduler.submission_script import ScriptStyle, submission_script
 from detour.scheduler.tags import Tag, workspace_id
@@ -117,18 +118,19 @@ def script_writer(workspace: Workspace, style: ScriptStyle) -> Callable[[JobRequ
     return write
 
 
-def room_left(cluster: Cluster, qos_name: str | None, slurm: Slurm) -> int | None:
-    """Jobs that may still be submitted under the QOS's limit; None where the profile knows no limit.
+def room_left(cluster: Cluster, qos_names: Collection[str | None], slurm: Slurm) -> int | None:
+    """Jobs that may still be submitted under the tightest limit of these QOS; None where the profile knows none.
 
-    Raises SchedulerUnavailable when the queue cannot be asked.
+    Counts all of this user's jobs, of whatever QOS: too few at once is mended by the next wave. Raises
+    SchedulerUnavailable when the queue cannot be asked.
     """
-    limit = next((qos.submitted_jobs for qos in cluster.qos if qos.name == qos_name), None)
-    if limit is None:
+    limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
+    if not limits:
         return None
-    answer = slurm.queue([getpass.getuser()])
-    if answer.returncode != 0:
-        raise SchedulerUnavailable(f"squeue gave no usable answer: {answer.message}; run it again later")
-    return max(0, limit - max(0, len(answer.stdout.splitlines()) - 1))
+    snapshot = take_snapshot(slurm, [getpass.getuser()])
+    if snapshot.queue is None:
+        raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; nothing was submitted, run it again later")
+    return max(0, min(limits) - sum(len(record.ids) for record in snapshot.queue))
 
 
 def command_journal(workspace: Workspace) -> Journal:

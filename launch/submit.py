@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import submission_script
 from detour.scheduler.tags import Tag, workspace_id
-from launch.chain_files import write_chain
+from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
 from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
-from launch.planning import load_plan
+from launch.planning import load_plans
 from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
 from launch.run import check_runnable
@@ -51,7 +51,7 @@ class Seconds(click.ParamType[int]):
         return parsed
 
 
-@click.command(help="Submit what is missing of a recipe to Slurm, exactly once.")
+@click.command(help="Submit what is missing of a recipe or a sweep to Slurm, exactly once.")
 @recipe_argument
 @overrides_argument
 @workspace_option
@@ -79,47 +79,59 @@ def command(
     as_json: bool,
 ) -> None:
     """Run again after any kill or refusal, it completes what is missing and sends nothing twice."""
-    loaded, plan = load_plan(recipe, overrides)
-    check_runnable(loaded, plan)
+    planned = load_plans(recipe, overrides)
+    check_runnable(planned.recipes, planned.shared.missing)
     profile = load_cluster(cluster)
     if profile.scheduler != "slurm":
         raise UserError(f"cluster {profile.name} has no Slurm: use `detour run`")
     place = Workspace.find(workspace)
-    wishes = Wishes(qos, account, wall_s, segments, parallel)
-    order = _order(place, plan, profile, wishes, gpus)
+    order = make_order(
+        place, planned.name, planned.plans, profile, Wishes(qos, account, wall_s, segments, parallel), gpus
+    )
     if dry_run:
-        _print_scripts(place, profile, order)
-        return
-    if not order.requests:
-        click.echo(f"{plan.chain}: nothing to submit, all {len(plan.stages)} stages are done in {place.root}")
-        return
-    place.create()
-    write_chain(place, plan, profile)
-    code = take_code_snapshot(place)
-    slurm = Slurm()
-    with submitting(place), command_journal(place) as journal:
-        room = room_left(profile, order.requests[0].resources.qos if qos is None else qos, slurm)
-        make = lambda: submitter(place, journal, slurm, script_style(place, profile, code), room)  # noqa: E731
-        submission = _submit(make, order.requests)
-        _record(journal, plan, order.requests, submission, code)
-    _tell(plan, order, submission, slurm, as_json)
+        _print_scripts(place, order)
+    elif order.requests:
+        place.create()
+        write_chains(place, planned.plans, profile)
+        send(place, order, as_json)
+    else:
+        click.echo(f"{order.name}: nothing to submit, all {len(planned.shared.stages)} stages are done in {place.root}")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be submitted, and what it will cost."""
+    """What is to be submitted for one chain, or for the chains of a sweep, and what it will cost."""
 
+    name: str
+    chains: tuple[str, ...]
+    cluster: Cluster
     requests: list[JobRequest]
     price: str
 
 
-def _order(place: Workspace, plan: Plan, profile: Cluster, wishes: Wishes, gpus: int | None) -> Order:
-    done = {stage.id for stage in plan.stages if place.is_done(stage.id)}
-    missing = [stage for stage in plan.stages if stage.id not in done]
-    history = LedgerHistory(finished_stages(place, load_state(place)[0]), profile.name)
-    price = price_plan(missing, profile, history, gpus)
-    requests = job_requests(missing, price.prices, profile, wishes, done)
-    return Order(requests, render_price(price) if missing else "")
+def make_order(
+    place: Workspace, name: str, plans: Sequence[Plan], cluster: Cluster, wishes: Wishes, gpus: int | None
+) -> Order:
+    """The jobs for what is not done yet, each stage once, whichever chains need it."""
+    stages = {stage.id: stage for plan in plans for stage in plan.stages}
+    done = {stage_id for stage_id in stages if place.is_done(stage_id)}
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in done]
+    history = LedgerHistory(finished_stages(place, load_state(place)[0]), cluster.name)
+    price = price_plan(missing, cluster, history, gpus)
+    requests = job_requests(missing, price.prices, cluster, wishes, done)
+    chains = tuple(plan.chain for plan in plans)
+    return Order(name, chains, cluster, requests, render_price(price) if missing else "")
+
+
+def send(place: Workspace, order: Order, as_json: bool) -> None:
+    """Into the queue, exactly once, under the workspace's claim."""
+    slurm = Slurm()
+    style = script_style(place, order.cluster, take_code_snapshot(place))
+    with submitting(place), command_journal(place) as journal:
+        room = room_left(order.cluster, {request.resources.qos for request in order.requests}, slurm)
+        submission = _submit(lambda: submitter(place, journal, slurm, style, room), order.requests)
+        _record(journal, order, submission)
+    _tell(order, submission, slurm, as_json)
 
 
 def _submit(make: Callable[[], Submitter], requests: list[JobRequest]) -> Submission:
@@ -137,22 +149,23 @@ def _submit(make: Callable[[], Submitter], requests: list[JobRequest]) -> Submis
     sys.exit(INTERRUPTED_EXIT_CODE)
 
 
-def _record(journal: Journal, plan: Plan, requests: list[JobRequest], submission: Submission, code: Path) -> None:
+def _record(journal: Journal, order: Order, submission: Submission) -> None:
     """Which job each stage is in, for those who read the ledger; the submission itself does not need it."""
     jobs: dict[str, list[str]] = {}
     for slot, job_id in submission.jobs.items():
         jobs.setdefault(slot.unit, []).append(job_id)
-    for request in requests:
+    for request in order.requests:
         for index, task in enumerate(request.tasks):
             for job_id in jobs.get(request.unit, ()):
                 job = f"{job_id}_{index}" if request.is_array else job_id
                 for stage in task:
                     journal.append("submit.stage", stage=stage, job=job, sync=False)
-    journal.append("chain.submitted", chain=plan.chain, code=code.name, jobs=sorted(submission.jobs.values()))
+    for chain in order.chains:
+        journal.append("chain.submitted", chain=chain, cluster=order.cluster.name, sync=False)
 
 
-def _print_scripts(place: Workspace, profile: Cluster, order: Order) -> None:
-    style = script_style(place, profile, None)
+def _print_scripts(place: Workspace, order: Order) -> None:
+    style = script_style(place, order.cluster, None)
     for request in order.requests:
         tag = Tag(workspace_id(place.root), request.unit, 1, "dry-run")
         waits = " ".join(f"<{stage}>" for stage in request.after)
@@ -163,10 +176,11 @@ def _print_scripts(place: Workspace, profile: Cluster, order: Order) -> None:
     click.echo(order.price or "nothing to submit: every stage is done")
 
 
-def _tell(plan: Plan, order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> None:
+def _tell(order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> None:
     if as_json:
         data = {
-            "chain": plan.chain,
+            "name": order.name,
+            "chains": list(order.chains),
             "jobs": {str(slot): job_id for slot, job_id in submission.jobs.items()},
             "in_flight": list(submission.in_flight),
             "deferred": [request.label for request in submission.deferred],
@@ -190,4 +204,5 @@ def _tell(plan: Plan, order: Order, submission: Submission, slurm: Slurm, as_jso
     if submission.deferred:
         click.echo(f"{len(submission.deferred)} jobs are past the submit limit: the same command sends them later.")
     click.echo(order.price)
-    click.echo(f"{plan.chain} is Slurm's now; look with `detour status {plan.chain}`.")
+    look = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
+    click.echo(f"{order.name} is Slurm's now; look with `{look}`.")

@@ -23,8 +23,11 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` complete and synced, or not at all."""
+def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that appears under `path` complete and synced, or not at all.
+
+    Without `sync` a power cut may still take it: for thousands of files that one `os.sync` follows.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     # Not mkstemp, whose mode is 0600 whatever the umask: a group may share its workspace.
@@ -33,17 +36,19 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_directory(path.parent)
+    if sync:
+        fsync_directory(path.parent)
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None:
     """Replace `path` with `content` so that a reader sees the old file or the new one, never a part."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, sync=sync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
