@@ -11,6 +11,7 @@ import orjson
 
 from detour.accounting.energy import Band
 from detour.accounting.history import LedgerHistory, finished_stages
+from detour.accounting.totals import gpu_hours_of
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.stage import Stage
@@ -21,7 +22,6 @@ from launch.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_wor
 from launch.planning import Planned, load_plans
 from launch.pricing import (
     PlanPrice,
-    apart_gpu_hours,
     band_json,
     hours_in_words,
     price_json,
@@ -147,15 +147,13 @@ def _missing(planned: Planned) -> Iterator[str]:
 def _shares(planned: Planned, known: Mapping[str, Standing], price: PlanPrice) -> Iterator[str]:
     """What sharing spares, and what is left to pay where something is done already."""
     if planned.sweep is not None:
-        apart, together = apart_gpu_hours(price, planned.shared.uses), price.whole.gpu_hours
+        apart, together = gpu_hours_of(planned.shared.uses, price.prices), price.whole.gpu_hours
         yield f"GPU-h with sharing     {hours_in_words(together)}"
         yield f"GPU-h without sharing  {hours_in_words(apart)}"
         yield f"GPU-h that it spares   {hours_in_words(_minus(apart, together))}"
     left = [stage for stage in price.stages if known[stage.id] in ("new", "failed")]
     if len(left) < len(price.stages):
-        hours = Band(0, 0, 0)
-        for stage in left:
-            hours = hours + (price.prices[stage.id].gpu_hours or Band(0, 0, 0))
+        hours = gpu_hours_of({stage.id: 1 for stage in left}, price.prices)
         yield f"GPU-h still to run     {hours_in_words(hours)}, for {len(left):,} stages not done or in flight"
 
 
@@ -173,7 +171,7 @@ def _to_json(planned: Planned, known: Mapping[str, Standing], price: PlanPrice |
     if planned.sweep is None:
         return planned.plans[0].to_json() | more
     if price:
-        more["price"]["gpu_hours_without_sharing"] = band_json(apart_gpu_hours(price, shared.uses))
+        more["price"]["gpu_hours_without_sharing"] = band_json(gpu_hours_of(shared.uses, price.prices))
     return {
         "sweep": planned.sweep,
         "description": planned.description,

@@ -48,15 +48,6 @@ def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gp
     )
 
 
-def apart_gpu_hours(price: PlanPrice, uses: Mapping[str, int]) -> Band:
-    """If nothing were shared: every stage as often as chains need it (`SharedPlan.uses`)."""
-    hours = Band(0, 0, 0)
-    for stage_id, one in price.prices.items():
-        if one.gpu_hours is not None:
-            hours = hours + one.gpu_hours * uses[stage_id]
-    return hours
-
-
 def render_price(price: PlanPrice) -> str:
     """At most 100 columns: a row a part, the total, then times, disk and sources."""
     whole = price.whole

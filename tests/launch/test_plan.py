@@ -12,9 +12,13 @@ from click.testing import CliRunner
 from detour.ledger.claims import claim
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from detour.plan.build import Content
+from detour.recipe.models import File
 from detour.scheduler.tags import Tag, unit_of, workspace_id
 from launch import plan as plan_verb
+from launch import planning
 from launch.plan_tree import MOST_LINES
+from launch.planning import inspect_entry
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICKSTART = CONFIGS / "recipes" / "quickstart.yaml"
@@ -143,6 +147,21 @@ def test_what_is_left_to_pay_is_told_where_something_is_done(workspace: Workspac
     left = next(line for line in text.splitlines() if line.startswith("GPU-h still to run"))
     assert left.endswith("for 78 stages not done or in flight")
     assert float(left.split()[4]) < 3, "of 17.2"
+
+
+def test_every_file_is_looked_at_once_however_many_chains_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(entry: File | str) -> Content | None:
+        looked.append(entry if isinstance(entry, str) else entry.path)
+        return inspect_entry(entry)
+
+    monkeypatch.setattr(planning, "inspect_entry", look)
+    planned = planning.load_plans(write_sweep(tmp_path / "s.yaml", DECAYS, 50))
+    assert len(planned.plans) == 150
+    assert looked == ["resources/cim10.csv.gz"]
 
 
 def test_an_unknown_place_is_no_price_but_a_plan(workspace: Workspace) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from detour.accounting.energy import Band, EnergyFigure
 from detour.accounting.energy import total as add_figures
@@ -36,29 +36,36 @@ class Total:
     """Labels of stages of which nobody knows how much disk they take."""
 
 
-def total(stages: Collection[Stage], prices: Mapping[str, Price], cluster: Cluster) -> Total:
+class _Group(NamedTuple):
+    """Stages of one price."""
+
+    price: Price
+    stages: list[Stage]
+
+
+def total(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster) -> Total:
     """`stages` each once; `prices` by stage id. Linear, and quick where stages share prices."""
-    counted = Counter(id(prices[stage.id]) for stage in stages)
-    distinct = {id(one): one for one in (prices[stage.id] for stage in stages)}
-    shapes = [(distinct[key], count) for key, count in counted.items()]
-    return Total(
-        stages=len(stages),
-        gpu_hours=_sum((one.gpu_hours, count) for one, count in shapes),
-        billed_hours=_sum((one.billed_hours, count) for one, count in shapes),
-        disk_bytes=sum((one.disk_bytes or 0) * count for one, count in shapes),
-        figures=_energy(shapes, cluster),
-        unpriced=tuple(stage.label for stage in stages if prices[stage.id].wall_s is None),
-        unsized=tuple(stage.label for stage in stages if prices[stage.id].disk_bytes is None),
-    )
+    return _total(_groups(stages, prices), cluster)
 
 
 def totals_by_part(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster) -> dict[str, Total]:
     """Pretraining beside evaluation and the rest; a part without stages is left out."""
     part_of = {kind: part for part, kinds in PARTS.items() for kind in kinds}
-    grouped: dict[str, list[Stage]] = {part: [] for part in (*PARTS, REST)}
-    for stage in stages:
-        grouped[part_of.get(stage.kind, REST)].append(stage)
-    return {part: total(group, prices, cluster) for part, group in grouped.items() if group}
+    parts: dict[str, list[_Group]] = {part: [] for part in (*PARTS, REST)}
+    for group in _groups(stages, prices):
+        parts[part_of.get(group.price.kind, REST)].append(group)
+    return {part: _total(groups, cluster) for part, groups in parts.items() if groups}
+
+
+def gpu_hours_of(uses: Mapping[str, int], prices: Mapping[str, Price]) -> Band:
+    """Every stage (by id) as often as `uses` says."""
+    counted: dict[int, int] = {}
+    distinct: dict[int, Price] = {}
+    for stage_id, times in uses.items():
+        price = prices[stage_id]
+        distinct[id(price)] = price
+        counted[id(price)] = counted.get(id(price), 0) + times
+    return _sum((distinct[key].gpu_hours, times) for key, times in counted.items())
 
 
 def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Band:
@@ -66,14 +73,18 @@ def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Ban
 
     The path is the one of the expected durations; its low and high are those of its stages together.
     """
-    end_s: dict[str, float] = {}
+    ends_s: dict[str, float] = {}
     before: dict[str, str | None] = {}
     for stage in stages:
-        last = max((one for one in stage.inputs.values() if one in end_s), key=end_s.__getitem__, default=None)
+        start_s, last = 0.0, None
+        for input_id in stage.inputs.values():
+            end_s = ends_s.get(input_id, -1.0)
+            if end_s >= start_s:
+                start_s, last = end_s, input_id
         wall_s = prices[stage.id].wall_s
-        end_s[stage.id] = (end_s[last] if last else 0.0) + (wall_s.expected if wall_s else 0.0)
+        ends_s[stage.id] = start_s + (wall_s.expected if wall_s else 0.0)
         before[stage.id] = last
-    band, step = Band(0, 0, 0), max(end_s, key=end_s.__getitem__, default=None)
+    band, step = Band(0, 0, 0), max(ends_s, key=ends_s.__getitem__, default=None)
     while step is not None:
         band = band + (prices[step].wall_s or Band(0, 0, 0))
         step = before[step]
@@ -86,21 +97,50 @@ def energy_of(cluster: Cluster, gpus: int, cores: int, wall_s: float) -> tuple[E
     return card_convention(site, gpus * wall_s / HOUR_S, wall_s), estimated(site, wall_s, gpus, cores, None)
 
 
-def _energy(shapes: Iterable[tuple[Price, int]], cluster: Cluster) -> tuple[EnergyFigure, ...]:
+def _groups(stages: Iterable[Stage], prices: Mapping[str, Price]) -> list[_Group]:
+    groups: dict[int, _Group] = {}
+    for stage in stages:
+        price = prices[stage.id]
+        group = groups.get(id(price))
+        if group is None:
+            groups[id(price)] = _Group(price, [stage])
+        else:
+            group.stages.append(stage)
+    return list(groups.values())
+
+
+def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
+    return Total(
+        stages=sum(len(group.stages) for group in groups),
+        gpu_hours=_sum((price.gpu_hours, len(stages)) for price, stages in groups),
+        billed_hours=_sum((price.billed_hours, len(stages)) for price, stages in groups),
+        disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
+        figures=_energy(groups, cluster),
+        unpriced=_labels(group for group in groups if group.price.wall_s is None),
+        unsized=_labels(group for group in groups if group.price.disk_bytes is None),
+    )
+
+
+def _labels(groups: Iterable[_Group]) -> tuple[str, ...]:
+    return tuple(stage.label for group in groups for stage in group.stages)
+
+
+def _energy(groups: Iterable[_Group], cluster: Cluster) -> tuple[EnergyFigure, ...]:
     seconds: dict[tuple[int, int], float] = {}
-    for one, count in shapes:
-        if one.wall_s is not None:
-            held = (one.gpus, one.cores)
-            seconds[held] = seconds.get(held, 0.0) + one.wall_s.expected * count
+    for price, stages in groups:
+        if price.wall_s is not None:
+            held = (price.gpus, price.cores)
+            seconds[held] = seconds.get(held, 0.0) + price.wall_s.expected * len(stages)
     pairs = [energy_of(cluster, gpus, cores, wall_s) for (gpus, cores), wall_s in seconds.items()]
-    by_method = zip(*pairs, strict=True)
-    counted = [[figure for figure in figures if figure.it_energy_kwh is not None] for figures in by_method]
+    counted = [
+        [figure for figure in figures if figure.it_energy_kwh is not None] for figures in zip(*pairs, strict=True)
+    ]
     return tuple(add_figures(figures) for figures in counted if figures)
 
 
 def _sum(bands: Iterable[tuple[Band | None, int]]) -> Band:
     added = Band(0, 0, 0)
-    for band, count in bands:
+    for band, times in bands:
         if band is not None:
-            added = added + band * count
+            added = added + band * times
     return added
