@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--wall-limit-s", type=float, help="ask the stage to stop and save after this many seconds")
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
     options = parser.parse_args(arguments)
-    # Before torch is loaded: threads that spin while they wait make training four times slower on cores that are shared.
+    # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = read_rank()
     rank.export(os.environ)  # type: ignore[arg-type]

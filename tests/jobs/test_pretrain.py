@@ -1,0 +1,98 @@
+"""Both phases of a planned chain, through the jobs that train and promote them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.checkpoints.manifest import write_manifest
+from detour.ledger.attempt import Attempt
+from detour.plan.build import Content, Plan, Planner
+from detour.plan.stage import Stage
+from detour.recipe.models import File, Recipe
+from jobs import pretrain, promote
+from jobs.context import StageContext
+from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
+
+STEPS = {"clm": 8, "mlm": 4}
+
+
+def look(_: File | str) -> Content:
+    return Content((Path("text.txt"),), ("fingerprint",))
+
+
+def planned() -> Plan:
+    step_tokens = BATCH_ROWS * ROW_TOKENS
+    recipe: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"config": CONFIG},
+        "tokenizer": {"train": {"vocabulary": 64}},
+        "data": {
+            "sources": [{"name": "counting", "path": "text.txt"}],
+            "sequence_length": 64,
+            "validation_tokens": 100,
+        },
+        "batch": {"sequences": BATCH_ROWS, "microbatch_sequences": 4},
+        "optimizer": {"lr": 3e-3},
+        "phases": [
+            {
+                "name": "clm",
+                "objective": "causal",
+                "tokens": STEPS["clm"] * step_tokens - 1,
+                "schedule": {"kind": "warmup_constant", "warmup": 2 * step_tokens},
+            },
+            {
+                "name": "mlm",
+                "objective": "masked",
+                "masking_rate": 0.3,
+                "tokens": STEPS["mlm"] * step_tokens,
+                "schedule": {"kind": "one_minus_sqrt"},
+                "gate": {"validation_loss_drop": -1.0},
+            },
+        ],
+    }
+    return Planner(look).plan(Recipe.model_validate(recipe))
+
+
+def context(folder: Path, stage: Stage, inputs: dict[str, Path]) -> StageContext:
+    work, output = folder / stage.id / "work", folder / stage.id / "output"
+    work.mkdir(parents=True)
+    output.mkdir()
+    return StageContext(stage, inputs, work, output, Attempt())
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planned()
+
+
+def test_settings_become_a_job(tmp_path: Path, plan: Plan) -> None:
+    first, second = (stage for stage in plan.stages if stage.kind == "pretrain")
+    clm = pretrain.pretrain_job(context(tmp_path, first, {"corpus": tmp_path}))
+    assert (clm.steps, clm.warmup_steps, clm.first_row) == (STEPS["clm"], 2, 0)
+    assert clm.start.model is not None
+    assert clm.start.model.config == CONFIG
+    assert (clm.batch_sequences, clm.microbatch_sequences, clm.sequence_length) == (BATCH_ROWS, 4, ROW_TOKENS)
+    mlm = pretrain.pretrain_job(context(tmp_path, second, {"corpus": tmp_path, "parent": tmp_path / "promoted"}))
+    assert (mlm.steps, mlm.warmup_steps, mlm.first_row) == (STEPS["mlm"], 0, STEPS["clm"] * BATCH_ROWS)
+    assert (mlm.start.parent, mlm.start.with_optimizer) == (tmp_path / "promoted", True)
+    assert mlm.phase.masking_rate == 0.3
+
+
+def test_a_chain_trains_promotes_and_trains_on(tmp_path: Path, plan: Plan) -> None:
+    outputs = {plan.stages[0].id: write_corpus(tmp_path / "corpus")}
+    write_manifest(outputs[plan.stages[0].id], {})
+    results = []
+    for stage in plan.stages[1:5]:
+        inputs = {role: outputs[stage_id] for role, stage_id in stage.inputs.items()}
+        made = context(tmp_path, stage, inputs)
+        results.append({"pretrain": pretrain, "promote": promote}[stage.kind].run(made))
+        write_manifest(made.output_dir, {})
+        outputs[stage.id] = made.output_dir
+    trained, promoted = results[::2], results[1::2]
+    assert [result["steps"] for result in trained] == list(STEPS.values())
+    for result, verdict in zip(trained, promoted, strict=True):
+        assert verdict["validation_loss"] == pytest.approx(result["validation_loss"], rel=1e-4)
+        assert verdict["parent_validation_loss"] == pytest.approx(result["validation_loss_start"], rel=1e-4)
