@@ -13,9 +13,9 @@ import yaml
 from detour.recipe.cluster import Cluster
 from detour.recipe.layers import config_roots
 from detour.recipe.loading import load_cluster
-from detour.recipe.quantities import parse_duration_s
-from detour.scheduler.commands import CommandResult, Slurm
-from detour.scheduler.findings import Finding, listed, merged_changes, written
+from detour.recipe.quantities import parse_duration_s, write_duration
+from detour.scheduler.commands import CommandResult, Slurm, SubprocessRunner
+from detour.scheduler.findings import Finding, listed, merged_changes
 from detour.scheduler.site import (
     LivePartition,
     LiveQos,
@@ -338,7 +338,7 @@ def test_a_partitions_own_qos_limits_it_too(profile: Cluster, extended: Callable
     gpu = replace(site.partitions["gpu_p6"], own_qos="qos_gpu_h100-be")
     limited = replace(site, partitions={**site.partitions, "gpu_p6": gpu})
     finding = only(bad(profile, limited))
-    assert (finding.profile, finding.site) == ("100 h 00", "20 h 00")
+    assert (finding.profile, finding.site) == ("100h", "20h")
     assert finding.change == {"gpu_partition": {"wall": "20h"}}
     assert bad(extended(finding.change), limited) == []
 
@@ -430,7 +430,7 @@ def test_changes_are_one_document_and_the_first_holds() -> None:
 
 @pytest.mark.parametrize("seconds", [1, 45, 60, 90, 5400, 7200, 360_000])
 def test_durations_are_written_as_profiles_take_them(seconds: int) -> None:
-    assert parse_duration_s(written(seconds)) == seconds
+    assert parse_duration_s(write_duration(seconds)) == seconds
 
 
 def test_many_names_are_cut_to_the_likely_ones() -> None:
@@ -439,3 +439,9 @@ def test_many_names_are_cut_to_the_likely_ones() -> None:
     said = listed([f"partition{number}" for number in range(30)], "partition17")
     assert said.startswith("partition17, ")
     assert said.endswith("and 22 more")
+
+
+def test_a_client_that_may_not_be_run_is_forbidden(tmp_path: Path) -> None:
+    (tmp_path / "sacct").touch(0o644)
+    answer = SubprocessRunner({"PATH": str(tmp_path)})(["sacct"], 5)
+    assert read_accounting_answer(answer) == "forbidden"

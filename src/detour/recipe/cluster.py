@@ -47,7 +47,7 @@ class Gpu(Written):
     type_in_request: bool = False
     """`--gres=gpu:h100:4` instead of `--gres=gpu:4`."""
     simulated: bool = False
-    """Its GPUs are names only, as in the tests' Slurm: jobs that hold them run on CPUs."""
+    """The nodes are this very machine and their GPUs names only, as in the tests' Slurm: jobs run on CPUs."""
     gcd_per_gpu: int = Field(default=1, ge=1)
     """Dies a billed GPU: 2 where 1 GPU-hour is 2 GCD-hours."""
 

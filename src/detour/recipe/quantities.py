@@ -74,3 +74,9 @@ def format_duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d}"
     return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+
+
+def write_duration(seconds: int) -> str:
+    """72000 -> `20h`, 5400 -> `90m`, 45 -> `45s`: what `parse_duration_s` reads back exactly."""
+    scale, unit = next(one for one in ((3600, "h"), (60, "m"), (1, "s")) if seconds % one[0] == 0)
+    return f"{seconds // scale}{unit}"

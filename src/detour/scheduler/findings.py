@@ -70,12 +70,6 @@ def _lay_below(document: dict[str, Any], change: Mapping[str, Any]) -> None:
             _lay_below(below, value)
 
 
-def written(seconds: int) -> str:
-    """A duration as a profile takes it: `20h`, `90m`, `45s`."""
-    scale, unit = next(one for one in ((3600, "h"), (60, "m"), (1, "s")) if seconds % one[0] == 0)
-    return f"{seconds // scale}{unit}"
-
-
 def listed(there: Iterable[str], like: str = "") -> str:
     """Names in a sentence; of many, those most like the one looked for."""
     names = sorted(there)

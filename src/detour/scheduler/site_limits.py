@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from detour.recipe.cluster import Cluster, Partition, Qos
-from detour.recipe.quantities import format_duration
-from detour.scheduler.findings import Finding, Verdict, limit_finding, listed, longest, shorter, written
+from detour.recipe.quantities import write_duration
+from detour.scheduler.findings import Finding, Verdict, limit_finding, listed, longest, shorter
 from detour.scheduler.site import LivePartition, LiveSite, NodeKind
 
 Use = Literal["cpu", "gpu"]
@@ -68,16 +68,16 @@ def _longest_run(
     asked = longest([*(shorter(qos.wall, ours.wall) for qos in serving), *without_qos])
     own_qos = (live.qos or {}).get(theirs.own_qos or "")
     given = shorter(theirs.wall_s, own_qos.wall_s if own_qos else None)
-    return limit_finding(subject, asked, given, format_duration, lambda wall: {key: {"wall": written(wall)}})
+    return limit_finding(subject, asked, given, write_duration, lambda wall: {key: {"wall": write_duration(wall)}})
 
 
 def _time_by_default(subject: str, key: str, ours: Partition, theirs: LivePartition) -> Iterator[Finding]:
     there = theirs.default_wall_s
     if ours.default_wall is None or ours.default_wall == there:
         return
-    told, change = ("none", None) if there is None else (format_duration(there), written(there))
+    told, change = ("none", None) if there is None else (write_duration(there), write_duration(there))
     advice = "nothing depends on it: every job names its time"
-    yield Finding(subject, "warning", format_duration(ours.default_wall), told, advice, {key: {"default_wall": change}})
+    yield Finding(subject, "warning", write_duration(ours.default_wall), told, advice, {key: {"default_wall": change}})
 
 
 def _admission(
@@ -156,7 +156,7 @@ def qos_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
             continue
         wall = shorter(ours.wall, longest(_partition(cluster, use).wall for use in ours.use))
         yield limit_finding(
-            f"{subject}, longest run", wall, theirs.wall_s, format_duration, _in_qos(ours, "wall", written)
+            f"{subject}, longest run", wall, theirs.wall_s, write_duration, _in_qos(ours, "wall", write_duration)
         )
         yield limit_finding(f"{subject}, GPUs at once", ours.gpus, theirs.gpus, str, _in_qos(ours, "gpus", int))
         yield limit_finding(

@@ -1,0 +1,100 @@
+"""`detour clusters` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import DetourError
+from detour.recipe.layers import config_roots
+from detour.recipe.loading import available_clusters, load_cluster
+from launch.cluster_page import page
+from launch.clusters import command
+
+SHIPPED = config_roots()[-1] / "clusters"
+
+
+def call(*arguments: str) -> Result:
+    result = CliRunner().invoke(command, arguments)
+    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's folder with profiles of their own, one of them broken."""
+    folder = tmp_path / "configs" / "clusters"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        f'extends: {SHIPPED / "jean-zay.yaml"}\nname: mine\naccount: own\ndescription: "mine \\u001b[31m"\n'
+    )
+    (folder / "broken.yaml").write_text("schduler: slurm\n")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_all_shipped_profiles_fit_100_columns() -> None:
+    lines = call().stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    listed = {line.split()[0] for line in lines if line.startswith("  ")} - {"name"}
+    assert listed == set(available_clusters())
+    jean_zay = next(line for line in lines if line.split()[:1] == ["jean-zay"])
+    assert jean_zay.split()[1:6] == ["4", "x", "h100", "100h", "xyz@h100"]
+
+
+def test_ones_own_are_listed_with_their_folder_and_a_broken_one_harms_no_other(own: Path) -> None:
+    text = call().stdout
+    assert text.index("configs/clusters:") < text.index("mine ") < text.index(f"{SHIPPED}:") < text.index("jean-zay ")
+    assert "broken" in text[: text.index(f"{SHIPPED}:")]
+    assert "not readable: configs/clusters/broken.yaml:1:1: " in text
+    assert "\x1b" not in text
+    rows = {row["name"]: row for row in json.loads(call("--json").stdout)}
+    assert rows["mine"]["file"] == str(own / "mine.yaml")
+    assert rows["mine"]["account"] == "own"
+    assert rows["broken"]["problem"].startswith("configs/clusters/broken.yaml:1:1: ")
+
+
+@pytest.mark.parametrize("name", available_clusters())
+def test_a_profile_is_shown_whole_with_its_sources(name: str) -> None:
+    cluster = load_cluster(name)
+    text = call(name).stdout
+    assert max(map(len, text.splitlines())) <= 100
+    words = " ".join(text.split())
+    sources = [
+        *cluster.sources,
+        cluster.billing.source,
+        *(qos.source for qos in cluster.qos if qos.source),
+        *(row.tokens_per_s_per_gpu.source for row in cluster.throughput),
+        *(figure.source for figure in (cluster.site.pue, cluster.site.grid_gco2_per_kwh) if figure),
+        *([cluster.gpu.board_power_w.source] if cluster.gpu else []),
+    ]
+    assert [source for source in sources if source not in words] == []
+    assert [qos.name for qos in cluster.qos if qos.name not in words] == []
+
+
+def test_unknown_is_said() -> None:
+    assert "PUE                   unknown" in call("leonardo").stdout
+
+
+def test_a_narrower_page_is_as_whole() -> None:
+    wide, narrow = (page(load_cluster("jean-zay"), "x", width) for width in (200, 60))
+    assert wide.split() == narrow.split()
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+def test_a_file_may_be_named_and_json_holds_everything(own: Path) -> None:
+    data = json.loads(call(str(own / "mine.yaml"), "--json").stdout)
+    assert data.pop("file") == str(own / "mine.yaml")
+    assert data == load_cluster("mine").model_dump(mode="json")
+    assert call("mine").stdout.startswith("mine: mine [31m\n  file                  configs/clusters/mine.yaml\n")
+
+
+def test_no_such_profile_is_one_message() -> None:
+    error = call("jean-zey").exception
+    assert isinstance(error, DetourError)
+    assert error.exit_code == 2
+    assert "did you mean `jean-zay`" in str(error)
