@@ -34,7 +34,7 @@ def test_no_module_reaches_itself_through_its_imports(graph: grimp.ImportGraph) 
 
 
 def test_the_import_contracts_hold() -> None:
-    command = [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 

@@ -110,7 +110,7 @@ class Submitter:
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
         self._known = fold(self.ledger.events(), self.workspace)
-        self._filled = places(self._known, self._snapshot(), self.workspace)
+        self._look([])  # takes in jobs whose ids were not recorded
         return self._withdraw(set(units))
 
     def _snapshot(self) -> Snapshot:

@@ -1,0 +1,199 @@
+"""Submission by example, on the fake Slurm: what a person would tell about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.submission import Submitter
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Slot, Tag
+from tests.scheduler.fake_slurm import FakeJob, FakeSlurm, Fuse, Killed, MemoryLedger
+
+REQUESTS = [
+    JobRequest((("prepare-0",),), Resources(), 60),
+    JobRequest((("pretrain-1",),), Resources(), 60, segments=2, after=("prepare-0",)),
+    JobRequest((("promote-2",),), Resources(), 60, after=("pretrain-1",)),
+]
+
+
+class Desk:
+    """A submitter on a fake Slurm, made anew for every call, as every command does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fake = FakeSlurm()
+        self.fuse = Fuse()
+        self.ledger = MemoryLedger(self.fuse)
+        self.slurm = Slurm(self._run)
+
+    def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        return self.fuse.guard(self.fake, command, timeout_s)
+
+    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+        path = self.folder / f"{tag.submission}.sh"
+        path.write_text(submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs")))
+        return path
+
+    def submitter(self, room: int | None = None) -> Submitter:
+        return Submitter(self.slurm, self.ledger, "w", ["me"], self._write, room, wait=lambda seconds: None)  # noqa: ARG005
+
+    def kill_at(self, instant: int, requests: Sequence[JobRequest] = REQUESTS) -> None:
+        self.fuse.left = instant
+        with pytest.raises(Killed):
+            self.submitter().submit(requests)
+        self.fuse.left = None
+
+    def job(self, unit: str, segment: int = 1) -> FakeJob:
+        (found,) = [job for job in self.fake.live() if job.tag and job.tag.slot == Slot(unit, segment)]
+        return found
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_everything_is_linked_held_and_then_free(desk: Desk) -> None:
+    submission = desk.submitter().submit(REQUESTS)
+    assert submission.jobs == {
+        Slot("prepare-0"): "1",
+        Slot("pretrain-1", 1): "2",
+        Slot("pretrain-1", 2): "3",
+        Slot("promote-2"): "4",
+    }
+    assert [job.dependency for job in desk.fake.live()] == [
+        "",
+        "afterok:1",
+        "afterok:1,afternotok:2",
+        "afterok:2?afterok:3",
+    ]
+    assert not any(job.held for job in desk.fake.live())
+    assert desk.slurm.calls == {"squeue": 2, "sbatch": 4, "scontrol": 1}
+
+
+def test_submitting_again_sends_nothing(desk: Desk) -> None:
+    first = desk.submitter().submit(REQUESTS)
+    again = desk.submitter().submit(REQUESTS)
+    assert again.jobs == first.jobs
+    assert again.in_flight == ("prepare-0", "pretrain-1", "promote-2")
+    assert desk.slurm.calls["sbatch"] == 4
+
+
+def test_what_waited_for_a_lost_job_waits_for_its_successor(desk: Desk) -> None:
+    desk.kill_at(10)
+    assert [job.id for job in desk.fake.live()] == [1, 2, 3]
+    del desk.fake.jobs[1]
+    submission = desk.submitter().submit(REQUESTS)
+    assert desk.job("pretrain-1", 1).dependency == f"afterok:{submission.jobs[Slot('prepare-0')]}"
+    assert any("lost by the controller" in remark for remark in submission.remarks)
+
+
+def test_an_id_given_to_somebody_else_is_not_taken_for_ours(desk: Desk) -> None:
+    desk.kill_at(4)
+    (lost,) = desk.fake.lose_last(1)
+    stranger = desk.fake.add("somebody-else", False, "", ())
+    assert stranger.id == lost.id
+    submission = desk.submitter().submit(REQUESTS)
+    assert submission.jobs[Slot("prepare-0")] != str(stranger.id)
+    assert stranger.is_live
+
+
+def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
+    def forget(command: Sequence[str], timeout_s: float) -> CommandResult:
+        result = desk.fake(command, timeout_s)
+        if command[0] == "sbatch":
+            desk.fake.jobs.clear()
+        return result
+
+    desk.slurm = Slurm(forget)
+    with pytest.raises(SchedulerUnavailable, match="lost prepare-0 again"):
+        desk.submitter().submit(REQUESTS[:1])
+
+
+@pytest.mark.parametrize("fault", ["empty, accepted", "lost reply"])
+def test_a_job_whose_id_was_not_told_is_found_by_its_tag_and_said(desk: Desk, fault: str) -> None:
+    desk.fake.faults = [fault]
+    submission = desk.submitter().submit(REQUESTS)
+    assert submission.jobs[Slot("prepare-0")] == "1"
+    assert "it is in the queue as job 1" in submission.remarks[0]
+
+
+def test_an_sbatch_that_goes_on_saying_nothing_ends_the_wave_there(desk: Desk) -> None:
+    desk.fake.faults = ["", "empty", "empty"]
+    submission = desk.submitter().submit(REQUESTS)
+    assert set(submission.jobs) == {Slot("prepare-0")}
+    assert [request.unit for request in submission.deferred] == ["pretrain-1", "promote-2"]
+    assert not desk.job("prepare-0").held
+
+
+def test_past_the_limit_the_rest_is_put_off_and_nobody_follows_half_a_unit(desk: Desk) -> None:
+    desk.fake.limit = 2
+    submission = desk.submitter().submit(REQUESTS)
+    assert set(submission.jobs) == {Slot("prepare-0"), Slot("pretrain-1", 1)}
+    assert [request.unit for request in submission.deferred] == ["promote-2"]
+
+
+def test_nothing_at_all_through_is_an_error(desk: Desk) -> None:
+    desk.fake.limit = 0
+    with pytest.raises(SchedulerUnavailable, match="nothing was submitted"):
+        desk.submitter().submit(REQUESTS)
+
+
+def test_a_refusal_withdraws_what_was_sent(desk: Desk) -> None:
+    def refuse_the_third(command: Sequence[str], timeout_s: float) -> CommandResult:
+        if command[0] == "sbatch" and desk.slurm.calls["sbatch"] == 3:
+            return CommandResult(1, "", "sbatch: error: Invalid account\n")
+        return desk.fake(command, timeout_s)
+
+    desk.slurm = Slurm(refuse_the_third)
+    with pytest.raises(SubmissionRefused, match="Invalid account"):
+        desk.submitter().submit(REQUESTS)
+    assert desk.fake.live() == []
+    desk.slurm = Slurm(desk.fake)
+    assert len(desk.submitter().submit(REQUESTS).jobs) == 4
+
+
+def test_an_unfinished_submission_can_be_withdrawn(desk: Desk) -> None:
+    desk.kill_at(9)
+    assert desk.submitter().withdraw(["prepare-0", "pretrain-1"]) == ["3", "2", "1"]
+    assert desk.fake.live() == []
+
+
+def test_what_is_set_free_is_not_withdrawn(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    assert desk.submitter().withdraw(["prepare-0", "pretrain-1", "promote-2"]) == []
+    assert len(desk.fake.live()) == 4
+
+
+def test_jobs_that_a_lost_ledger_left_behind_are_adopted(desk: Desk) -> None:
+    first = desk.submitter().submit(REQUESTS)
+    desk.ledger.written.clear()
+    again = desk.submitter().submit(REQUESTS)
+    assert again.jobs == first.jobs
+    assert len(again.remarks) == 4
+    assert desk.slurm.calls["sbatch"] == 4
+
+
+def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    for job in desk.fake.live():
+        job.held = True
+    desk.submitter().submit(REQUESTS)
+    assert not any(job.held for job in desk.fake.live())
+
+
+def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -> None:
+    tasks = tuple((f"evaluate-{number}",) for number in range(3))
+    array = JobRequest(tasks, Resources(), 60)
+    one = JobRequest((("summarize-1",),), Resources(), 60, after=("evaluate-1",))
+    every = JobRequest((("summarize-2",),), Resources(), 60, after=tuple(stage for (stage,) in tasks))
+    desk.submitter().submit([array, one, every])
+    assert desk.job("summarize-1").dependency == "afterok:1_1"
+    assert desk.job("summarize-2").dependency == "afterok:1"
