@@ -1,0 +1,91 @@
+"""The small quickstart on a real Slurm: submitted, left alone, and ended as the ledger and the accounts agree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import read_status
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.processes import wait_until
+from tests.support.chains import detour, small
+
+WHERE = ("--cluster", "slurm-local", "--gpus", "1")
+
+
+def environment(cluster: SlurmCluster) -> dict[str, str]:
+    return {**os.environ, **cluster.environment}
+
+
+def stages(workspace: Path) -> dict[str, dict[str, Any]]:
+    (chain,) = read_status(Workspace(workspace)).to_json()["chains"]
+    return {stage["label"]: stage for stage in chain["stages"]}
+
+
+def accounts(cluster: SlurmCluster, jobs: Mapping[str, str]) -> dict[str, str]:
+    """State of each job by sacct, by the slot that it was submitted for."""
+    listed = cluster.run("sacct", "-nXP", "-j", ",".join(jobs.values()), "-o", "JobID,State").stdout
+    states = dict(line.split("|") for line in listed.splitlines())
+    return {slot: state.split()[0] for slot, job in jobs.items() for job_id, state in states.items() if job_id == job}
+
+
+def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCluster, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    arguments = ["submit", *small(), "-w", str(workspace), *WHERE]
+    submitted = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
+    assert submitted["deferred"] == []
+    assert submitted["calls"] == {"sbatch": 10, "squeue": 2, "scontrol": 1}
+    joined = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
+    assert "sbatch" not in joined["calls"], "what is in flight is joined, not sent again"
+    wait_until(lambda: {row["status"] for row in stages(workspace).values()} == {"done"}, "the chain's end", 540, 1)
+    rows = stages(workspace)
+    assert {row["attempts"] for row in rows.values()} == {1}
+    states = accounts(slurm, submitted["jobs"])
+    trained = {slot: state for slot, state in states.items() if slot.startswith("pretrain")}
+    assert sorted(trained.values()) == ["CANCELLED", "CANCELLED", "COMPLETED", "COMPLETED"], "unused segments are gone"
+    assert {state for slot, state in states.items() if not slot.startswith("pretrain")} == {"COMPLETED"}
+    assert "nothing to submit" in detour(*arguments, environment=environment(slurm)).stdout
+
+
+def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes_on(
+    slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    missing = ["benchmark=null", "training.attention=flash_attention_2"]
+    detour("submit", *small(more=missing), "-w", workspace, *WHERE, environment=environment(slurm))
+    wait_until(lambda: stages(workspace)["pretrain clm"]["status"] == "failed", "the training's end", 300, 1)
+
+    def queued() -> str:
+        return slurm.run("squeue", "-h", "-o", "%k").stdout
+
+    ids = [row["id"] for row in stages(workspace).values()]
+    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the dependants to be gone", 60)
+    again = detour("retry", "quickstart", "-w", workspace, "--json", environment=environment(slurm))
+    assert "may run again" in again.stderr
+    assert json.loads(again.stdout)["jobs"]
+    cancelled = json.loads(
+        detour("cancel", "quickstart", "-w", workspace, "--json", environment=environment(slurm)).stdout
+    )
+    assert cancelled["cancelled"]["jobs"]
+    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the chain to be gone", 60)
+    nothing = detour("cancel", "quickstart", "-w", workspace, environment=environment(slurm)).stdout
+    assert "nothing cancelled" in nothing
+
+
+def test_hold_keeps_and_release_lets_go(slurm: SlurmCluster, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    late = ["name=held", "seeds.shuffle=7", "benchmark=null"]
+    detour("submit", *small(more=late), "-w", workspace, *WHERE, environment=environment(slurm))
+    held = json.loads(
+        detour(
+            "hold", "held", "--stage", "promote clm", "-w", workspace, "--json", environment=environment(slurm)
+        ).stdout
+    )
+    assert held["held"]["stages"]
+    released = json.loads(detour("release", "held", "-w", workspace, "--json", environment=environment(slurm)).stdout)
+    assert set(held["held"]["jobs"]) <= set(released["released"]["jobs"])
+    detour("cancel", "held", "-w", workspace, environment=environment(slurm))
