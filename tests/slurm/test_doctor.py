@@ -1,0 +1,150 @@
+"""`detour doctor` on the real Slurm: the tests' profile is right, and what is planted is found and cured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from detour.recipe.layers import config_roots
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
+
+Starter = Callable[[ClusterSettings], SlurmCluster]
+SHIPPED = config_roots()[-1] / "clusters" / "slurm-local.yaml"
+
+
+def doctor(
+    cluster: SlurmCluster, profile: Path | str, folder: Path, *options: str, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command as a person calls it; `path` lies ahead of the cluster's clients."""
+    environment = os.environ | cluster.environment
+    if path is not None:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
+    command = [Path(sys.executable).parent / "detour", "doctor", "--cluster", profile, "-w", folder, *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def examined(cluster: SlurmCluster, profile: Path | str, folder: Path, **options: Any) -> tuple[int, dict[str, Any]]:
+    result = doctor(cluster, profile, folder, "--json", **options)
+    assert not result.stderr
+    return result.returncode, json.loads(result.stdout)
+
+
+def bad(told: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(one["subject"], one["verdict"]) for one in told["findings"] if one["verdict"] != "ok"}
+
+
+def write(path: Path, below: Path, changes: Mapping[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump({"extends": str(below), **changes}))
+    return path
+
+
+def test_the_shipped_profile_of_the_tests_cluster_is_right(slurm: SlurmCluster, tmp_path: Path) -> None:
+    code, told = examined(slurm, "slurm-local", tmp_path)
+    assert (code, bad(told), told["change"], told["silences"]) == (0, set(), {}, [])
+    site = {one["subject"]: one["site"] for one in told["findings"]}
+    assert site["Slurm"].startswith(slurm.settings.version)
+    assert site["GPUs a node"] == "4"
+    assert site["QOS qos_gpu_h100-dev, GPUs at once"] == "32"
+    assert site["QOS qos_gpu_h100-dev, jobs submitted"] == "10"
+    assert site["account of CPU jobs"] == "yours"
+    assert site["accounting"] == "sacct answers"
+
+
+def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, tmp_path: Path) -> None:
+    planted = {
+        "gpu_partition": {"name": "gpu_p13"},
+        "network_partition": {"wall": "30h"},
+        "account": "nobody",
+        "max_array_size": 50_000,
+        "cores_per_node": 128,
+        "export_srun_cpus_per_task": False,
+        "qos": {
+            "qos_gpu_h100-dev": {"wall": "3h", "gpus": 64, "submitted_jobs": 100},
+            "qos_gpu_h100-t5": {"wall": "100h", "use": ["gpu"]},
+        },
+    }
+    own = write(tmp_path / "own.yaml", SHIPPED, planted)
+    code, told = examined(slurm, own, tmp_path)
+    assert code == 2
+    assert bad(told) == {
+        ("partition gpu_p13", "problem"),
+        ("partition prepost, longest run", "problem"),
+        ("account of GPU jobs", "problem"),
+        ("MaxArraySize", "problem"),
+        ("cores of a task", "warning"),
+        ("QOS qos_gpu_h100-dev, longest run", "problem"),
+        ("QOS qos_gpu_h100-dev, GPUs at once", "problem"),
+        ("QOS qos_gpu_h100-dev, jobs submitted", "problem"),
+        ("QOS qos_gpu_h100-t5", "problem"),
+    }
+    text = doctor(slurm, own, tmp_path)
+    assert text.returncode == 2
+    start = text.stdout.index("  extends: ")
+    printed = yaml.safe_load(text.stdout[start : text.stdout.index("\n\n", start)])
+    assert printed == {"extends": str(own), "name": "my-slurm-local", **told["change"]}
+    # with its nodes known by now, the last of what was planted shows: there are 96 cores, not 128
+    once = write(tmp_path / "once.yaml", own, told["change"])
+    _, left = examined(slurm, once, tmp_path)
+    assert bad(left) == {("cores a node", "problem")}
+    twice = write(tmp_path / "twice.yaml", once, left["change"])
+    assert examined(slurm, twice, tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+    """Without accounting, with fewer GPUs and a short memory; then with nobody there at all."""
+    cluster = own_slurm(
+        ClusterSettings(
+            version,
+            gpu_nodes=1,
+            gpus_per_node=2,
+            accounting=False,
+            min_job_age_s=2,
+            max_array_size=500,
+            extra_configuration="DependencyParameters=kill_invalid_depend",
+        )
+    )
+    code, told = examined(cluster, "slurm-local", tmp_path)
+    assert code == 2
+    assert bad(told) == {
+        ("accounting", "warning"),
+        ("GPUs a node", "problem"),
+        ("MinJobAge", "warning"),
+        ("MaxArraySize", "problem"),
+    }
+    assert told["change"] == {"gpu": {"per_node": 2}, "max_array_size": 500}
+    dependency = next(one for one in told["findings"] if one["subject"] == "DependencyParameters")
+    assert dependency["site"] == "kill_invalid_depend"
+    cluster.stop_daemon("slurmctld")
+    code, told = examined(cluster, "slurm-local", tmp_path)
+    assert code == 0
+    told_by_the_clients_alone = {("accounting", "warning")}
+    assert bad(told) - told_by_the_clients_alone == {
+        ("partitions", "unknown"),
+        ("nodes", "unknown"),
+        ("settings", "unknown"),
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_database_that_is_down_or_closed_to_the_user(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "sacct").write_text("#!/bin/sh\necho 'sacct: error: Access/permission denied' >&2\nexit 1\n")
+    (programs / "sacct").chmod(0o755)
+    code, told = examined(cluster, "slurm-local", tmp_path, path=str(programs))
+    assert (code, bad(told)) == (0, {("accounting", "warning")})
+    cluster.stop_daemon("slurmdbd")
+    code, told = examined(cluster, "slurm-local", tmp_path)
+    assert code == 0
+    assert bad(told) == {("accounting", "unknown"), ("QOS", "unknown"), ("accounts", "unknown")}
