@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from detour.environment import VARIABLE as EXPECTED
+from detour.environment import expected_environment
 from detour.errors import SchedulerUnavailable, UserError
 from detour.files import write_atomic
 from detour.ledger.claims import Claim, ClaimHeld, claim
@@ -88,7 +90,13 @@ def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: Scrip
 
 
 def script_style(workspace: Workspace, cluster: Cluster, code: Path | None) -> ScriptStyle:
-    environment = {"DETOUR_CLUSTER": cluster.name, **(OFFLINE if cluster.offline else {}), **cluster.environment}
+    cuda = cluster.gpu is not None and not cluster.gpu.simulated
+    environment = {
+        "DETOUR_CLUSTER": cluster.name,
+        EXPECTED: json.dumps(expected_environment(cuda=cuda)),
+        **(OFFLINE if cluster.offline else {}),
+        **cluster.environment,
+    }
     if code is not None:
         environment["PYTHONPATH"] = python_path(code)
     return ScriptStyle(

@@ -14,9 +14,11 @@ from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
 from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
+from detour.recipe.loading import load_cluster
 from jobs.environment import check_environment, gpus_held, require_environment
 from jobs.harness import run_stage
 from jobs.rank import read_rank
+from launch.slurm_site import script_style
 
 HERE = expected_environment(cuda=False)
 
@@ -121,6 +123,14 @@ def test_a_job_in_another_environment_fails_for_good(
     assert "instead of 3.10.2, torch 2.13.0" in reason
     assert "`detour retry`" in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(("cluster", "cuda"), [("slurm-local", False), ("jean-zay", True), ("local", False)])
+def test_a_submission_says_what_it_was_made_with(cluster: str, cuda: bool, tmp_path: Path) -> None:
+    environment = script_style(Workspace(tmp_path), load_cluster(cluster), None).environment
+    assert environment is not None
+    assert json.loads(environment[VARIABLE]) == planned(cuda=cuda)
+    require_environment("prepare", environment)
 
 
 def test_asking_imports_no_torch() -> None:
