@@ -21,6 +21,7 @@ class LedgerView:
     state: State = field(default_factory=State)
     _reader: LedgerReader = field(init=False)
     _told: dict[tuple[str, int], Record] = field(default_factory=dict)
+    _last_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._reader = LedgerReader(self.workspace)
@@ -31,12 +32,23 @@ class LedgerView:
             self.state.add(batch)
             for record in batch:
                 if _is_told(record):
-                    self._told[record["writer"], record["sequence"]] = record
+                    writer, wall_s = record["writer"], record["wall_s"]
+                    self._told[writer, record["sequence"]] = record
+                    self._last_s[writer] = max(wall_s, self._last_s.get(writer, wall_s))
 
     def records(self, kinds: Collection[str]) -> list[Record]:
         """Records of these kinds, each once, in the order of their clocks."""
         found = [record for record in self._told.values() if record["kind"] in kinds]
         return sorted(found, key=lambda record: (record["wall_s"], record["writer"], record["sequence"]))
+
+    def last_told_s(self, writer: str) -> float | None:
+        """When a command's journal was last written to, as far as these records tell."""
+        return self._last_s.get(writer)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Journals that this user may not read."""
+        return self._reader.damage.unreadable
 
 
 def _is_told(record: object) -> bool:

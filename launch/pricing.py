@@ -148,14 +148,14 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     if whole.figures:
         yield from wrapped(_site_in_words(whole.figures[0].site))
     yield f"  longest path {_durations(price.critical_path_s)}, without queueing"
-    left_out = f"; {_names(whole.unsized)} not counted" if whole.unsized else ""
+    left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
     yield from wrapped(f"checkpoints and models {amount(whole.disk_bytes / 1e9)} GB on disk{left_out}")
     yield "Where the durations come from:"
     by_source: dict[str, list[str]] = {}
     for stage in price.stages:
         by_source.setdefault(price.prices[stage.id].source, []).append(stage.label)
     for source, labels in by_source.items():
-        yield from wrapped(f"{_names(labels)}: {source}")
+        yield from wrapped(f"{label_names(labels)}: {source}")
 
 
 def _method_in_words(figure: EnergyFigure) -> str:
@@ -174,7 +174,7 @@ def _site_in_words(site: Site) -> str:
     return f"kWh with PUE {site.pue.value:g}, {site.grid_g_per_kwh.value:g} gCO2eq/kWh: {'; '.join(sources)}"
 
 
-def _names(labels: Sequence[str]) -> str:
+def label_names(labels: Sequence[str]) -> str:
     """`evaluate emea, evaluate medline (18 stages)`: seeds folded, a few named."""
     names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
     shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")

@@ -108,7 +108,7 @@ def _request(
     partition = cluster.gpu_partition if gpus else cluster.cpu_partition
     qos = _qos(cluster, gpus, wishes.qos)
     limit_s = min((limit for limit in (qos.wall if qos else None, partition.wall) if limit), default=None)
-    needed_s = max(sum(_needed_s(stage, prices[stage.id]) for stage in task) for task in tasks)
+    needed_s = max(sum(stage_limit_s(stage, prices[stage.id]) for stage in task) for task in tasks)
     wall_s, segments = needed_s, 1
     if first.kind == "pretrain":
         wall_s = min(filter(None, (needed_s, limit_s, wishes.wall_s)))
@@ -126,7 +126,8 @@ def _request(
     )
 
 
-def _needed_s(stage: Stage, price: Price) -> int:
+def stage_limit_s(stage: Stage, price: Price) -> int:
+    """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
     if price.wall_s is None:
         return UNPRICED_WALL_S[stage.kind]
     return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))

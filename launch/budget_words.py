@@ -1,0 +1,53 @@
+"""A budget's arithmetic in words: why a submission is refused, and what of it would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from detour.accounting.budget import UNITS, Line, fitting
+from detour.accounting.reservations import Amounts
+from detour.plan.stage import Stage
+from launch.pricing import label_names, wrapped
+
+
+def refusal(lines: Sequence[Line], stages: Sequence[Stage], asked: Mapping[str, Amounts]) -> str:
+    """Every cap that does not hold the submission, line by line, then what would fit into all of them."""
+    told = []
+    for line in lines:
+        if line.is_refused:
+            told += _arithmetic(line)
+    labels = {stage.id: stage.label for stage in stages}
+    inputs = {stage.id: tuple(stage.inputs.values()) for stage in stages}
+    fits = fitting(lines, asked, inputs)
+    if fits:
+        what = label_names([labels[stage] for stage in fits])
+        told += wrapped(f"{len(fits)} of {len(asked)} stages would fit: {what}", "")
+    else:
+        told.append("No stage of it would fit.")
+    told.append('Ask for less, wait for others to end, or say why: --over-budget "why" submits it, and is recorded.')
+    return "\n".join(told)
+
+
+def warning(line: Line) -> str:
+    """For a submission that goes ahead past a soft cap, or knowingly past a hard one."""
+    unit = UNITS[line.measure]
+    cap = line.hard if line.is_refused else line.soft
+    which = "hard" if line.is_refused else "soft"
+    if cap is None:
+        return f"budget {line.budget}: the {unit} of {line.unknown} stages are unknown"
+    if line.is_refused and line.unknown:
+        return f"budget {line.budget}: the {unit} of {line.unknown} stages are unknown; the {which} cap is {cap:,.1f}"
+    return f"budget {line.budget}: {line.after:,.1f} {unit} are past the {which} cap of {cap:,.1f}"
+
+
+def _arithmetic(line: Line) -> list[str]:
+    assert line.hard is not None
+    unit = UNITS[line.measure]
+    rows = [("spent", line.spent), ("reserved", line.reserved), ("asked", line.asked), ("together", line.after)]
+    told = [f"over budget {line.budget}, in {unit}:"]
+    told += [f"  {name:<9} {value:>14,.2f}" for name, value in rows]
+    over = line.after - line.hard
+    told.append(f"  {'cap':<9} {line.hard:>14,.2f}" + (f"   {over:,.2f} too much" if over > 0 else ""))
+    if line.unknown:
+        told.append(f"  of {line.unknown} stages nobody knows the {unit}, so they cannot be held to the cap")
+    return told

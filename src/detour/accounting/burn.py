@@ -1,0 +1,153 @@
+"""How fast a budget is used: against a linear pace, and where it leads. Pure arithmetic on one measure.
+
+The forecast goes on at the rate of the last four weeks. Its band is what the slowest and the fastest of the last week,
+the last four weeks and the whole period would give: a range that a person can check by hand, not a confidence interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import NamedTuple
+
+from detour.accounting.energy import Band
+
+DAY_S = 86_400.0
+RECENT_DAYS = (28.0, 7.0)
+"""The first one gives the expected rate."""
+ROWS = 12
+
+
+class Piece(NamedTuple):
+    """An amount used evenly between two instants, in seconds since the epoch."""
+
+    start_s: float
+    end_s: float
+    amount: float
+
+
+class Row(NamedTuple):
+    """An instant of the burn-down."""
+
+    at_s: float
+    spent: float
+    pace: float | None
+    """What a linear use of the cap would have come to; None without a cap or an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """One measure of a budget, in one period, at one instant. None is unknown, or has no sense without a bound."""
+
+    now_s: float
+    start_s: float
+    end_s: float | None
+    cap: float | None
+    spent: float
+    reserved: float
+    pace: float | None
+    """What should be used by now to use up the cap evenly."""
+    rate_per_day: Band | None
+    rows: tuple[Row, ...]
+
+    @property
+    def forecast(self) -> Band | None:
+        """Used at the end of the period, and never less than what is spent and reserved already."""
+        if self.rate_per_day is None or self.end_s is None:
+            return None
+        days = max(0.0, self.end_s - self.now_s) / DAY_S
+        least = self.spent + self.reserved
+        rate = self.rate_per_day
+        return Band(*(max(least, self.spent + each * days) for each in (rate.low, rate.expected, rate.high)))
+
+    @property
+    def lapses(self) -> Band | None:
+        """What will not have been used when the period ends: most likely, and between which amounts."""
+        if self.cap is None or self.forecast is None or self.forecast.expected >= self.cap:
+            return None
+        used = self.forecast
+        return Band(*(max(0.0, self.cap - each) for each in (used.high, used.expected, used.low)))
+
+    def exhausted_s(self) -> tuple[float | None, float | None, float | None]:
+        """When the cap is reached: at the highest, expected and lowest rate; None where not before the period ends."""
+        if self.cap is None or self.rate_per_day is None:
+            return None, None, None
+        left, rate = max(0.0, self.cap - self.spent), self.rate_per_day
+        at = [self.now_s + left / each * DAY_S if each > 0 else None for each in (rate.high, rate.expected, rate.low)]
+        early, expected, late = (
+            instant if instant is not None and (self.end_s is None or instant <= self.end_s) else None for instant in at
+        )
+        return early, expected, late
+
+
+def burn(
+    pieces: Sequence[Piece],
+    reserved: float,
+    cap: float | None,
+    now_s: float,
+    window_s: tuple[float | None, float | None],
+) -> Burn:
+    """`pieces` within the window or across its ends; of a window without a start, it is the first use."""
+    start_s = window_s[0]
+    if start_s is None:
+        start_s = min((piece.start_s for piece in pieces), default=now_s)
+    end_s = window_s[1]
+    spent = used(pieces, start_s, now_s)
+    pace = None if cap is None or end_s is None else cap * _share(now_s, start_s, end_s)
+    return Burn(
+        now_s=now_s,
+        start_s=start_s,
+        end_s=end_s,
+        cap=cap,
+        spent=spent,
+        reserved=reserved,
+        pace=pace,
+        rate_per_day=_rate(pieces, start_s, now_s),
+        rows=tuple(
+            Row(
+                at_s, used(pieces, start_s, at_s), None if pace is None else (cap or 0.0) * _share(at_s, start_s, end_s)
+            )
+            for at_s in _instants(start_s, now_s)
+        ),
+    )
+
+
+def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
+    """What the pieces used between two instants."""
+    return fsum(piece.amount * _overlap(piece, first_s, last_s) for piece in pieces)
+
+
+def _overlap(piece: Piece, first_s: float, last_s: float) -> float:
+    length_s = piece.end_s - piece.start_s
+    if length_s <= 0:
+        return float(first_s <= piece.start_s < last_s)
+    return max(0.0, min(piece.end_s, last_s) - max(piece.start_s, first_s)) / length_s
+
+
+def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:
+    """None before a day has passed."""
+    past_days = (now_s - start_s) / DAY_S
+    if past_days < 1:
+        return None
+    spans = [days for days in RECENT_DAYS if days < past_days]
+    rates = [used(pieces, now_s - days * DAY_S, now_s) / days for days in spans]
+    rates.append(used(pieces, start_s, now_s) / past_days)
+    expected = rates[0] if len(spans) == len(RECENT_DAYS) else rates[-1]
+    return Band(min(rates), expected, max(rates))
+
+
+def _instants(start_s: float, now_s: float) -> list[float]:
+    """Evenly from the start to now, in whole days, weeks or four weeks."""
+    for step_days in (1, 7, 28, 91, 364):
+        step_s = step_days * DAY_S
+        if (now_s - start_s) / step_s < ROWS:
+            break
+    count = int(max(0.0, now_s - start_s) // step_s)
+    return [start_s + step_s * index for index in range(1, count + 1)] + [now_s]
+
+
+def _share(at_s: float, start_s: float, end_s: float | None) -> float:
+    if end_s is None or end_s <= start_s:
+        return 1.0
+    return min(1.0, max(0.0, (at_s - start_s) / (end_s - start_s)))
