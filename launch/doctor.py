@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import sys
 import time
 from collections import Counter
@@ -39,7 +40,7 @@ PROBLEM = 2
 def command(name: str, workspace: Path | None, as_json: bool) -> None:
     """Exit code 2 when something must be changed before jobs can run; what is unknown is no fault."""
     cluster, path = load_cluster(name), profile_path(name)
-    site = ask_site(Slurm(), getpass.getuser(), time.time) if cluster.scheduler == "slurm" else LiveSite()
+    site = ask_site(Slurm(), user_name(), time.time) if cluster.scheduler == "slurm" else LiveSite()
     findings = compare(cluster, site) if cluster.scheduler == "slurm" else []
     findings += environment_findings(cluster, Workspace.find(workspace).root)
     if as_json:
@@ -48,6 +49,11 @@ def command(name: str, workspace: Path | None, as_json: bool) -> None:
         click.echo(render(cluster, path, site, findings))
     if any(finding.verdict == "problem" for finding in findings):
         sys.exit(PROBLEM)
+
+
+def user_name() -> str:
+    """Whom Slurm takes us for: the process's user, whatever the environment says."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def to_json(cluster: Cluster, path: Path, site: LiveSite, findings: Sequence[Finding]) -> dict[str, object]:

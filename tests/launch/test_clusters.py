@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from detour.errors import DetourError
+from detour.recipe.cluster import Cluster
 from detour.recipe.layers import config_roots
 from detour.recipe.loading import available_clusters, load_cluster
 from launch.cluster_page import page
@@ -98,3 +99,19 @@ def test_no_such_profile_is_one_message() -> None:
     assert isinstance(error, DetourError)
     assert error.exit_code == 2
     assert "did you mean `jean-zay`" in str(error)
+
+
+def test_the_example_of_the_docs_is_a_profile(tmp_path: Path) -> None:
+    text = (SHIPPED.parents[1] / "docs" / "clusters.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "mine.yaml").write_text(example.replace("/path/to/detour/configs/clusters", str(SHIPPED)))
+    cluster = load_cluster(tmp_path / "mine.yaml")
+    assert (cluster.full_account("gpu"), cluster.training_gpus, len(cluster.preamble)) == ("abc@h100", 8, 2)
+    assert {qos.name: qos.wall for qos in cluster.qos}["qos_gpu_h100-dev"] == 5400
+    assert "qos_gpu_h100-t4" not in {qos.name for qos in cluster.qos}
+
+
+def test_the_docs_name_every_key_of_a_profile() -> None:
+    text = (SHIPPED.parents[1] / "docs" / "clusters.md").read_text()
+    told = {"name", "description", "sources"}
+    assert [key for key in Cluster.model_fields if key not in told and f"`{key}`" not in text] == []
