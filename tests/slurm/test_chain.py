@@ -44,6 +44,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     wait_until(lambda: {row["status"] for row in stages(workspace).values()} == {"done"}, "the chain's end", 540, 1)
     rows = stages(workspace)
     assert {row["attempts"] for row in rows.values()} == {1}
+    wait_until(lambda: "RUNNING" not in accounts(slurm, submitted["jobs"]).values(), "sacct to catch up", 30, 0.5)
     states = accounts(slurm, submitted["jobs"])
     trained = {slot: state for slot, state in states.items() if slot.startswith("pretrain")}
     assert sorted(trained.values()) == ["CANCELLED", "CANCELLED", "COMPLETED", "COMPLETED"], "unused segments are gone"
