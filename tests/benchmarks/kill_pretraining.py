@@ -25,7 +25,8 @@ from tests.pretraining.jobs import CLM, MLM, job, write_corpus
 from tests.pretraining.process import finish, start
 
 TIMEOUT_S = 300.0
-CHECKPOINTS = 4
+STEPS = 24
+"""With a checkpoint after each."""
 IN_WRITE_EVERY = 5
 """Every fifth trial is killed half way through writing a checkpoint, the others at an instant drawn by chance."""
 
@@ -45,7 +46,7 @@ def main() -> int:
             trial += 1
             phase = (CLM, MLM)[trial % 2]
             expected, took_s = undisturbed[phase.name]
-            made = job(folder / f"trial{trial}", corpus, phase)
+            made = _job(folder / f"trial{trial}", corpus, phase)
             where = _kill(made, took_s, generator, in_write=trial % IN_WRITE_EVERY == 0)
             if where is None:
                 continue
@@ -53,16 +54,20 @@ def main() -> int:
                 raise SystemExit(f"trial {trial}: the run after the kill failed")
             same = _same(read_trainer_state(made.output_dir / "checkpoint.pt"), expected)
             verdict = "bit-identical" if same else "DIFFERENT"
-            counts.update(["killed", verdict, f"killed {where}", f"killed in {phase.name}"])
+            counts.update(["killed", verdict, f"killed {where.partition(' of step')[0]}", f"killed in {phase.name}"])
             print(f"{counts['killed']:3d} {phase.name} killed {where}: {verdict}", flush=True)
     for label, count in sorted(counts.items()):
         print(f"{label:45s} {count:4d} of {options.kills}")
     return 0 if counts["bit-identical"] == options.kills else 1
 
 
+def _job(folder: Path, corpus: Path, phase: Phase) -> PretrainJob:
+    return job(folder, corpus, phase, steps=STEPS, training={"checkpoint_every": 1})
+
+
 def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState, float]:
     """Its end, and the seconds from its first sign to the end."""
-    made = job(folder / f"undisturbed-{phase.name}", corpus, phase)
+    made = _job(folder / f"undisturbed-{phase.name}", corpus, phase)
     process = start(made)
     _wait_for_first_sign(made)
     began_s = time.monotonic()
@@ -74,7 +79,7 @@ def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState
 def _kill(made: PretrainJob, took_s: float, generator: random.Random, *, in_write: bool) -> str | None:
     """Where the process was when it died, as what it left behind shows; None when it had come to its end before."""
     if in_write:
-        finish(start(made, die_in_write=generator.randint(1, CHECKPOINTS)), TIMEOUT_S)
+        finish(start(made, die_in_write=generator.randint(1, STEPS)), TIMEOUT_S)
         return "in a checkpoint write"
     process = start(made)
     _wait_for_first_sign(made)

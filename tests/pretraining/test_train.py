@@ -326,7 +326,7 @@ def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path
 def test_what_cannot_work_is_said_in_one_sentence(
     tmp_path: Path, corpus: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(PermanentFailure, match=message):
         train(job(tmp_path, corpus, **changes), Recorder())
 

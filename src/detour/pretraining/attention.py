@@ -14,6 +14,7 @@ Backends, by the name given to `model.set_attn_implementation`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, TypedDict
 
@@ -138,7 +139,7 @@ def varlen_attention(
     if q.is_cuda:
         joined = _varlen_cuda(q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
     else:
-        joined = varlen_reference(q, k, v, cu_seq_lens_q, scaling, window)
+        joined = _uncompiled_reference(q, k, v, cu_seq_lens_q, scaling, window)
     return joined.view(rows, length, heads, head_size), None
 
 
@@ -161,6 +162,10 @@ def varlen_reference(
         )
         outputs.append(attended.transpose(1, 2).reshape(-1, heads, head_size))
     return torch.cat(outputs)
+
+
+# Its loop follows the documents' lengths: compiled, it would be compiled again for every batch.
+_uncompiled_reference: Callable[..., Tensor] = torch.compiler.disable(varlen_reference)
 
 
 def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> tuple[Tensor | None, bool]:
