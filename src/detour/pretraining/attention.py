@@ -165,7 +165,7 @@ def varlen_reference(
 
 
 # Its loop follows the documents' lengths: compiled, it would be compiled again for every batch.
-_uncompiled_reference: Callable[..., Tensor] = torch.compiler.disable(varlen_reference)
+_uncompiled_reference: Callable[..., Tensor] = torch.compiler.disable(varlen_reference)  # type: ignore[no-untyped-call]
 
 
 def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> tuple[Tensor | None, bool]:
