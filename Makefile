@@ -40,4 +40,5 @@ test: $(ENVIRONMENT) slurm check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(ENVIRONMENT)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for name in $(notdir $(basename $(wildcard tests/benchmarks/*.py))); do \
+		echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name || exit 1; done

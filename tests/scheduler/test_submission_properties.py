@@ -255,5 +255,5 @@ class Submissions(RuleBasedStateMachine):
 
 TestSubmissions = Submissions.TestCase
 TestSubmissions.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
