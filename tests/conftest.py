@@ -8,7 +8,6 @@ from hypothesis import settings
 
 from tests.slurm.cluster.sharing import close_run, open_run
 
-
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
 
