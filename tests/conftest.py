@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import hypothesis
 import pytest
-from hypothesis import settings
 
 from tests.slurm.cluster.sharing import close_run, open_run
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
-
-# How long an example takes says more about the machine than about the code: speed is measured in benchmarks.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
 
 
 def pytest_configure() -> None:
