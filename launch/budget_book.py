@@ -13,7 +13,16 @@ from detour.accounting.billing import billed_gpu_hours
 from detour.accounting.budget import Line, Spending, Standing, check, standing, window_s
 from detour.accounting.energy import EnergyFigure, Site, preferred
 from detour.accounting.hours import AttemptUsage, gpu_hours
-from detour.accounting.reservations import KINDS, Amounts, Evidence, Facts, Reservation, Told, reservations
+from detour.accounting.reservations import (
+    KINDS,
+    Amounts,
+    Evidence,
+    Facts,
+    Reservation,
+    Told,
+    is_held,
+    reservations,
+)
 from detour.accounting.site import site_of
 from detour.ledger.claims import holder
 from detour.ledger.state import AttemptState
@@ -65,6 +74,17 @@ class Book:
         matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
         present = [self.standing(budget) for budget in matching]
         return [line for one in present if one is not None for line in check(one, asked.amounts)]
+
+    def without_what_is_on_its_way(self, asked: Asked) -> Asked:
+        """What others have reserved and handed over already is theirs to pay; this submission joins it."""
+        joined = {
+            stage
+            for made in self.reservations
+            for stage in made.amounts.keys() & self.evidence.in_flight
+            if is_held(made, stage, self.evidence)
+        }
+        left = [stage for stage in asked.stages if stage.id not in joined]
+        return Asked(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left})
 
     def _evidence(self) -> Evidence:
         waiting = {

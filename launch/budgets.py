@@ -117,6 +117,7 @@ def reserve(
     """
     with _exclusively(workspace):
         book = Book(workspace)
+        asked = book.without_what_is_on_its_way(asked)
         lines = book.check(budgets, asked)
         refused = [line for line in lines if line.is_refused]
         if lines and book.view.unreadable:

@@ -8,6 +8,7 @@ import click
 
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
+from launch.budgets import release_stages
 from launch.chains import chosen_stages, only_here
 from launch.options import json_option, stage_option, workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
@@ -28,5 +29,6 @@ def command(chain: str, stage: str | None, shared: bool, workspace: Path | None,
         affected = control(place, journal, Slurm()).cancel(list(labels), "cancelled by its user")
         for stage_id in affected.stages:
             journal.append("cancel.stage", stage=stage_id, sync=False)
+        release_stages(place, journal, affected.stages, "cancelled")
         journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
     tell_affected("cancelled", affected, labels, as_json)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from detour.accounting.comparison import PRICED, priced_data
+from detour.accounting.price import Price
 from detour.accounting.site import site_of
 from detour.files import write_atomic
 from detour.ledger.journal import Journal
@@ -15,11 +17,14 @@ from detour.plan.build import Plan
 from detour.recipe.cluster import Cluster
 
 
-def write_chains(workspace: Workspace, plans: Sequence[Plan], cluster: Cluster) -> None:
+def write_chains(
+    workspace: Workspace, plans: Sequence[Plan], cluster: Cluster, prices: Mapping[str, Price] | None = None
+) -> None:
     """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
     A chain's file also holds the place's PUE, grid factor and powers, so that `status` needs no profile. A stage that
-    another chain brought in already keeps its file unless its way of running changed.
+    another chain brought in already keeps its file unless its way of running changed. `prices`, by id of the stages
+    that are still to run, are kept for `detour prices`.
     """
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         path = workspace.stage(stage.id) / "stage.json"
@@ -34,6 +39,8 @@ def write_chains(workspace: Workspace, plans: Sequence[Plan], cluster: Cluster) 
         for plan in plans:
             stages = [stage.id for stage in plan.stages]
             journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages, sync=False)
+        if prices:
+            journal.append(PRICED, **priced_data(", ".join(plan.chain for plan in plans[:3]), cluster.name, prices))
 
 
 def _json(value: object) -> bytes:

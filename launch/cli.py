@@ -24,6 +24,7 @@ VERBS = {
     "adopt": "Take over jobs of this workspace that a lost ledger left behind.",
     "status": "Show chains, stages and what they have used so far.",
     "budget": "Show what budgets hold, and how fast they are used.",
+    "prices": "Set finished stages against their prices.",
     "report": "Write the report of one or several chains.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",

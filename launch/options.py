@@ -15,4 +15,7 @@ workspace_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+over_budget_option = click.option(
+    "--over-budget", "why_over", metavar="WHY", help="Go past a budget's hard cap; the reason is recorded."
+)
 stage_option = click.option("--stage", help="One stage, by id or label, with all that needs it.")

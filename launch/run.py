@@ -14,20 +14,26 @@ from pathlib import Path
 
 import click
 
+from detour.accounting.history import LedgerHistory, finished_stages
 from detour.errors import StageFailed, UserError
 from detour.evaluation.supported import unsupported_tasks
 from detour.ledger.claims import holder
+from detour.ledger.journal import Journal
+from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.order import downstream, startable
 from detour.plan.stage import Stage
+from detour.recipe.budget import load_budgets
 from detour.recipe.loading import load_cluster
 from detour.recipe.models import Recipe
 from detour.scheduler.local import LocalJob, start
+from launch.budgets import asked_for, facts_of, reserving
 from launch.chain_files import write_chains
 from launch.display import Refresh, display
-from launch.options import overrides_argument, recipe_argument, workspace_option
+from launch.options import over_budget_option, overrides_argument, recipe_argument, workspace_option
 from launch.planning import load_plan
+from launch.pricing import price_plan
 
 POLL_S = 0.25
 INTERRUPTED_EXIT_CODE = 130
@@ -42,6 +48,7 @@ LOG_TAIL_LINES = 15
 @click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all of this machine]")
 @click.option("--retry", is_flag=True, help="Try stages again that failed for good.")
 @click.option("--cluster", default="local", show_default=True, help="Profile with this machine's PUE and grid factor.")
+@over_budget_option
 @click.option("--quiet", is_flag=True, help="No live display; one line a stage.")
 def command(
     recipe: Path,
@@ -51,6 +58,7 @@ def command(
     gpus: int | None,
     retry: bool,
     cluster: str,
+    why_over: str | None,
     quiet: bool,
 ) -> None:
     """Run what is missing of a chain; Ctrl-C stops cleanly, and the same command goes on from there."""
@@ -62,14 +70,24 @@ def command(
         click.echo(f"The report: detour report {plan.chain}")
         return
     place.create()
-    write_chains(place, [plan], load_cluster(cluster))
-    if retry:
-        for stage in plan.stages:
-            place.failure(stage.id).unlink(missing_ok=True)
-    cores = slots or len(os.sched_getaffinity(0))
-    runner = Runner(place, plan, cores, visible_gpus() if gpus is None else gpus)
-    with _stop_on_ctrl_c(runner), display(place, plan, live=not quiet and sys.stdout.isatty()) as refresh:
-        runner.carry(refresh)
+    profile, gpus = load_cluster(cluster), visible_gpus() if gpus is None else gpus
+    left = [stage for stage in plan.stages if not place.is_done(stage.id)]
+    history = LedgerHistory(finished_stages(place, load_state(place)[0]), profile.name)
+    prices = price_plan(left, profile, history, gpus).prices
+    asked = asked_for(left, prices, profile, facts_of(profile, None, plan.chain))
+    runner = Runner(place, plan, slots or len(os.sched_getaffinity(0)), gpus)
+    with (
+        Journal.open(place, f"command-{os.getpid()}") as journal,
+        reserving(place, journal, load_budgets(), asked, why_over) as held,
+    ):
+        for remark in held.remarks:
+            click.echo(f"note: {remark}")
+        write_chains(place, [plan], profile, prices)
+        if retry:
+            for stage in plan.stages:
+                place.failure(stage.id).unlink(missing_ok=True)
+        with _stop_on_ctrl_c(runner), display(place, plan, live=not quiet and sys.stdout.isatty()) as refresh:
+            runner.carry(refresh)
     _conclude(runner)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from detour.accounting.history import LedgerHistory, finished_stages
+from detour.accounting.price import Price
 from detour.errors import UserError
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
+from detour.recipe.budget import load_budgets
 from detour.recipe.cluster import Cluster
 from detour.recipe.loading import load_cluster
 from detour.recipe.quantities import format_duration, parse_duration_s
@@ -25,9 +27,11 @@ from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import submission_script
 from detour.scheduler.tags import Tag, workspace_id
+from launch.budget_book import Asked
+from launch.budgets import asked_for, facts_of, reserving
 from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
-from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
+from launch.options import json_option, over_budget_option, overrides_argument, recipe_argument, workspace_option
 from launch.planning import load_plans
 from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
@@ -62,6 +66,7 @@ class Seconds(click.ParamType[int]):
 @click.option("--time", "wall_s", type=Seconds(), help="Longest segment of a training, as 20h.")
 @click.option("--segments", type=click.IntRange(1), help="Segments a training.  [default: by its price]")
 @click.option("--parallel", type=click.IntRange(1), help="Evaluations at once.")
+@over_budget_option
 @click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
 @json_option
 def command(
@@ -75,6 +80,7 @@ def command(
     wall_s: int | None,
     segments: int | None,
     parallel: int | None,
+    why_over: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -85,15 +91,14 @@ def command(
     if profile.scheduler != "slurm":
         raise UserError(f"cluster {profile.name} has no Slurm: use `detour run`")
     place = Workspace.find(workspace)
-    order = make_order(
-        place, planned.name, planned.plans, profile, Wishes(qos, account, wall_s, segments, parallel), gpus
-    )
+    wishes = Wishes(qos, account, wall_s, segments, parallel)
+    order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep)
     if dry_run:
         _print_scripts(place, order)
     elif order.requests:
         place.create()
-        write_chains(place, planned.plans, profile)
-        send(place, order, as_json)
+        write_chains(place, planned.plans, profile, order.prices)
+        send(place, order, as_json, why_over)
     else:
         click.echo(f"{order.name}: nothing to submit, all {len(planned.shared.stages)} stages are done in {place.root}")
 
@@ -106,11 +111,20 @@ class Order:
     chains: tuple[str, ...]
     cluster: Cluster
     requests: list[JobRequest]
+    asked: Asked
+    """What it wants of the budgets."""
+    prices: Mapping[str, Price]
     price: str
 
 
 def make_order(
-    place: Workspace, name: str, plans: Sequence[Plan], cluster: Cluster, wishes: Wishes, gpus: int | None
+    place: Workspace,
+    name: str,
+    plans: Sequence[Plan],
+    cluster: Cluster,
+    wishes: Wishes,
+    gpus: int | None,
+    sweep: str | None = None,
 ) -> Order:
     """The jobs for what is not done yet, each stage once, whichever chains need it."""
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
@@ -120,16 +134,21 @@ def make_order(
     price = price_plan(missing, cluster, history, gpus)
     requests = job_requests(missing, price.prices, cluster, wishes, done)
     chains = tuple(plan.chain for plan in plans)
-    return Order(name, chains, cluster, requests, render_price(price) if missing else "")
+    facts = facts_of(cluster, wishes.account, chains[0] if len(chains) == 1 else None, sweep)
+    asked = asked_for(missing, price.prices, cluster, facts)
+    return Order(name, chains, cluster, requests, asked, price.prices, render_price(price) if missing else "")
 
 
-def send(place: Workspace, order: Order, as_json: bool) -> None:
-    """Into the queue, exactly once, under the workspace's claim."""
+def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = None) -> None:
+    """Into the queue, exactly once, under the workspace's claim, if the budgets hold it. Raises BudgetRefused."""
     slurm = Slurm()
     style = script_style(place, order.cluster, take_code_snapshot(place))
     with submitting(place), command_journal(place) as journal:
         room = room_left(order.cluster, {request.resources.qos for request in order.requests}, slurm)
-        submission = _submit(lambda: submitter(place, journal, slurm, style, room), order.requests)
+        with reserving(place, journal, load_budgets(), order.asked, why_over) as held:
+            submission = _submit(lambda: submitter(place, journal, slurm, style, room), order.requests)
+            held.commit()
+        submission = replace(submission, remarks=(*held.remarks, *submission.remarks))
         _record(journal, order, submission)
     _tell(order, submission, slurm, as_json)
 

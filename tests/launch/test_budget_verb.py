@@ -6,58 +6,27 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from detour.accounting.reservations import reserved_data
-from detour.ledger.record import SCHEMA, encode
 from detour.ledger.workspace import Workspace
 from launch import budget
 from launch.budget import BAR_WIDTH, bar
+from tests.support.past import Past
 
 DAY_S = 86_400.0
 FACTS = {"account": "abc@h100", "user": "ada\x1b[31m", "chain": "base"}
 HOURS = 6.0
-"""A training of 4 GPUs each day: 24 GPU-h."""
 
 
-class Fabricated:
-    """A journal with a past, which no clock in a test could wait for."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._lines = workspace, list[bytes]()
-
-    def add(self, kind: str, wall_s: float, data: dict[str, Any], stage: str | None = None) -> None:
-        record: Any = {
-            "schema": SCHEMA,
-            "wall_s": wall_s,
-            "mono_s": wall_s,
-            "writer": "past",
-            "sequence": len(self._lines),
-            "kind": kind,
-            "chain": None,
-            "stage": stage,
-            "job": "7" if stage else None,
-            "attempt": 1 if stage else None,
-            "data": data,
-        }
-        self._lines.append(encode(record))
-
-    def train(self, stage: str, start_s: float, *, ended: bool = True, why: str | None = None) -> None:
-        over = ["abc"] if why else []
-        self.add("budget.reserved", start_s - 2, reserved_data(stage, FACTS, {stage: {"gpu_hours": 30.0}}, over, why))
-        self.add("budget.committed", start_s - 1, {"submission": stage})
-        self.add("attempt.started", start_s, {"gpus": 4, "cpus": 96, "nodes": 1, "cluster": "jean-zay"}, stage)
-        if ended:
-            self.add("stage.done", start_s + HOURS * 3600, {"result": {}}, stage)
-            self.add("attempt.ended", start_s + HOURS * 3600, {"outcome": "done", "exit_code": 0}, stage)
-
-    def write(self) -> None:
-        folder = self._workspace.ledger / "2026-01"
-        folder.mkdir()
-        (folder / "past.jsonl").write_bytes(b"".join(self._lines))
+def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: str | None = None) -> None:
+    """What a submission and its job leave behind: 24 GPU-h, if it ended."""
+    over = ["abc"] if why else []
+    past.add("budget.reserved", start_s - 2, reserved_data(stage, FACTS, {stage: {"gpu_hours": 30.0}}, over, why))
+    past.add("budget.committed", start_s - 1, {"submission": stage})
+    past.attempt(stage, start_s, HOURS * 3600 if ended else None, gpus=4, cpus=96, cluster="jean-zay")
 
 
 @pytest.fixture
@@ -65,12 +34,12 @@ def past(tmp_path: Path) -> Workspace:
     """Sixty days of one training a day; one more has been submitted and has not ended."""
     workspace = Workspace(tmp_path / "workspace")
     workspace.create()
-    fabricated, now_s = Fabricated(workspace), time.time()
+    written, now_s = Past(workspace), time.time()
     for day in range(60):
         why = "a reason\x1b[2J" if day == 30 else None
-        fabricated.train(f"pretrain-{day:016d}", now_s - (60 - day) * DAY_S, why=why)
-    fabricated.train("pretrain-last", now_s - 5.0, ended=False)
-    fabricated.write()
+        train(written, f"pretrain-{day:016d}", now_s - (60 - day) * DAY_S, why=why)
+    train(written, "pretrain-last", now_s - 5.0, ended=False)
+    written.write()
     return workspace
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from detour.accounting.price import NoHistory, prices_of
-from detour.accounting.reservations import RESERVED
+from detour.accounting.reservations import RESERVED, Amounts
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
@@ -274,6 +274,21 @@ def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace
     assert reserved_hours(workspace) == 0.0
     workspace.failure(first.id).unlink()
     assert reserved_hours(workspace) == 5.0, "`retry` took the marker away"
+
+
+def test_who_joins_what_is_on_its_way_does_not_pay_for_it_again(workspace: Workspace, journal: Journal) -> None:
+    shared = make_stage("shared").id
+    reserve(workspace, journal, [], asked(8.0, "shared")).commit()
+    tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
+    journal.append("submit.intent", tags=[tag], tasks=[[shared]], dependency="")
+    journal.append("submit.committed", tags=[tag])
+    others = Asked({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
+    theirs = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 10}})
+    assert reserve(workspace, journal, [theirs], others).lines[0].asked == 8.0
+
+
+def _of(one: Asked) -> tuple[Sequence[Stage], Mapping[str, Amounts]]:
+    return one.stages, one.amounts
 
 
 def test_waiting_for_another_reservation_ends_with_who_has_it(

@@ -19,6 +19,8 @@ from detour.plan.stage import Stage
 LATEST = 5
 """Stages of one kind that count: machines and versions change, so the newest tell most."""
 LEAST_ERROR = 0.05
+ERROR_OF_ONE = 0.10
+"""Of a single measurement, which tells no spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,9 @@ class Finished:
     gpu_hours: float | None
     start_up_s: float
     """Of the last attempt, up to its first progress; 0 where it told of none."""
+    started_s: float
+    """When the first attempt began, in seconds since the epoch."""
     ended_s: float
-    """Seconds since the epoch."""
     result: Mapping[str, Any]
 
 
@@ -63,6 +66,11 @@ class LedgerHistory:
             if sample is not None:
                 self._samples.setdefault(one.signature, []).append(sample)
 
+    @property
+    def signatures(self) -> list[str]:
+        """What there is a measurement for, the kinds that ended first ahead."""
+        return list(self._samples)
+
     def measured(self, signature: str) -> Measured | None:
         samples = self._samples.get(signature, [])[-LATEST:]
         if not samples:
@@ -70,7 +78,8 @@ class LedgerHistory:
         unit_s = fmean(sample.unit_s for sample in samples)
         spread = max(abs(sample.unit_s - unit_s) for sample in samples) / unit_s if unit_s > 0 else 0.0
         fixed_s, units = (fmean(column) for column in ([s.fixed_s for s in samples], [s.units for s in samples]))
-        return Measured(fixed_s, unit_s, units, len(samples), max(LEAST_ERROR, spread))
+        error = max(LEAST_ERROR, spread) if len(samples) > 1 else ERROR_OF_ONE
+        return Measured(fixed_s, unit_s, units, len(samples), error)
 
 
 def finished_stages(workspace: Workspace, state: State) -> Iterator[Finished]:
@@ -112,6 +121,7 @@ def _finished(workspace: Workspace, state: StageState) -> Finished | None:
         gpus=last.gpus,
         gpu_hours=sum(known) if len(known) == len(usages) else None,
         start_up_s=0.0 if last.ready_s is None else last.ready_s - last.start_s,
+        started_s=usages[0].start_s,
         ended_s=last.end_s,
         result=state.result if isinstance(state.result, dict) else {},
     )

@@ -10,7 +10,8 @@ budget.released   {submission, stages, why}   stages is null for all of them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ class Evidence:
     now_s: float
     is_finished: Callable[[str, float], bool] = lambda stage, since_s: False  # noqa: ARG005
     """Whether the stage is done, failed for good, or waits for one that failed, since then."""
-    in_flight: Collection[str] = ()
+    in_flight: AbstractSet[str] = frozenset()
     """Stages that Slurm has for good, or that run now."""
     is_alive: Callable[[str], bool | None] = lambda writer: None  # noqa: ARG005
     """Whether the process behind a journal lives; None where that cannot be known from here."""

@@ -1,0 +1,175 @@
+"""`detour prices`: what was said against what it took, and how the next plan learns from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from detour.accounting.comparison import PRICED, priced_data
+from detour.accounting.energy import Band
+from detour.accounting.history import LedgerHistory, finished_stages
+from detour.accounting.price import NoHistory, Price, prices_of
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.plan.build import Content, Planner
+from detour.plan.stage import Stage
+from detour.recipe.loading import load_cluster
+from detour.recipe.models import File
+from launch import prices
+from tests.support.past import Past
+from tests.support.recipes import make_recipe
+
+START_S = 1.7e9
+
+
+def stages_of(**changes: Any) -> Sequence[Stage]:
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1_000_000)
+
+    return Planner(inspect).plan(make_recipe({key.replace("__", "."): value for key, value in changes.items()})).stages
+
+
+def finish(workspace: Workspace, past: Past, stage: Stage, elapsed_s: float, at_s: float, **more: Any) -> None:
+    folder = workspace.stage(stage.id)
+    (folder / "output").mkdir(parents=True, exist_ok=True)
+    (folder / "stage.json").write_text(json.dumps(stage.to_json()))
+    workspace.manifest(stage.id).write_text("{}")
+    past.attempt(stage.id, at_s, elapsed_s, **{"gpus": 0, "cpus": 2, "cluster": "local", **more})
+
+
+def run(workspace: Workspace, *options: str) -> str:
+    result = CliRunner().invoke(prices.command, ["-w", str(workspace.root), *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def quote(stage: Stage, wall_s: float) -> dict[str, Price]:
+    return {stage.id: Price(stage.kind, 0, 2, Band.around(wall_s, 0.05), Band(0, 0, 0), None, 0, "by hand")}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Workspace) -> None:
+    """8,192 tokens took 10 s to start and 40 s to train, so 16,384 tokens take 90 s on the same machine."""
+    past, cluster = Past(workspace), load_cluster("local")
+    clm = stages_of()[1]
+    assert prices_of([clm], cluster, NoHistory())[clm.id].wall_s is None
+    finish(workspace, past, clm, 50.0, START_S, start_up_s=10.0)
+    past.write()
+    history = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "local")
+    longer = stages_of(phases__clm__tokens=16384, seeds__training=5)[1]
+    price = prices_of([longer], cluster, history)[longer.id]
+    assert price.wall_s == Band.around(90.0, 0.10)
+    elsewhere = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "jean-zay")
+    assert "measured here" not in prices_of([longer], load_cluster("jean-zay"), elsewhere)[longer.id].source
+
+
+def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(workspace: Workspace) -> None:
+    past = Past(workspace)
+    prepare, clm, *_ = stages_of()
+    past.add(PRICED, START_S - 20, priced_data("tiny", "local", quote(clm, 10.0)))
+    past.add(PRICED, START_S - 10, priced_data("tiny", "local", quote(clm, 100.0)))
+    past.add(PRICED, START_S + 10, priced_data("tiny", "local", quote(clm, 1.0)))
+    finish(workspace, past, prepare, 5.0, START_S - 30)
+    finish(workspace, past, clm, 104.0, START_S)
+    past.write()
+    data = json.loads(run(workspace, "--json"))
+    rows = {row["label"]: row for row in data["stages"]}
+    assert rows["pretrain clm"]["expected_s"]["expected"] == 100.0
+    assert rows["pretrain clm"]["error"] == pytest.approx(0.04)
+    assert rows["pretrain clm"]["within"] is True
+    assert rows["prepare"]["error"] is None
+    kinds = {kind["kind"]: kind for kind in data["kinds"]}
+    assert (kinds["pretrain"]["priced"], kinds["prepare"]["priced"]) == (1, 0)
+    text = run(workspace)
+    assert "expected 1 min 40  +4%" in text
+    assert "no price" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_errors_are_summed_up_by_kind(workspace: Workspace) -> None:
+    past = Past(workspace)
+    for number, took_s in enumerate((90.0, 105.0, 150.0)):
+        clm = stages_of(seeds__training=number)[1]
+        past.add(PRICED, START_S - 1, priced_data("tiny", "local", quote(clm, 100.0)))
+        finish(workspace, past, clm, took_s, START_S + 1000 * number)
+    past.write()
+    (kind,) = json.loads(run(workspace, "--json"))["kinds"]
+    assert kind == {
+        "kind": "pretrain",
+        "stages": 3,
+        "priced": 3,
+        "expected_s": 300.0,
+        "actual_s": 345.0,
+        "median_error": pytest.approx(0.05),
+        "largest_error": pytest.approx(0.5),
+        "within": 1,
+    }
+
+
+def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(workspace: Workspace) -> None:
+    past, cluster = Past(workspace), load_cluster("local")
+    for number, took_s in enumerate((1000.0, 90.0, 100.0, 110.0, 100.0, 100.0)):
+        finish(workspace, past, stages_of(seeds__training=number)[1], took_s, START_S + 5000 * number)
+    past.write()
+    history = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "local")
+    new = stages_of(seeds__training=99)[1]
+    price = prices_of([new], cluster, history)[new.id]
+    assert price.wall_s is not None
+    assert price.wall_s.expected == pytest.approx(100.0), "the one that took ten times as long is too long ago"
+    assert price.wall_s.high == pytest.approx(110.0)
+    assert price.source == "measured here, 5 stages"
+    assert "tokens/s a GPU after 0 s (5 stages, +-10%)" in run(workspace)
+
+
+def test_several_attempts_count_in_full_but_calibrate_nothing(workspace: Workspace) -> None:
+    past = Past(workspace)
+    clm = stages_of()[1]
+    past.attempt(clm.id, START_S, 30.0, outcome="interrupted", gpus=0, cpus=2, cluster="local")
+    finish(workspace, past, clm, 40.0, START_S + 100, number=2)
+    past.write()
+    data = json.loads(run(workspace, "--json"))
+    assert data["stages"][0]["attempts"] == 2
+    assert data["stages"][0]["elapsed_s"] == 70.0
+    assert data["next"] == {"local": {}}
+
+
+@pytest.mark.parametrize("junk", [b"", b"{}", b"[1]", b'{"kind": "pretrain"}'])
+def test_a_stage_file_that_is_none_is_left_out(workspace: Workspace, junk: bytes) -> None:
+    past = Past(workspace)
+    clm = stages_of()[1]
+    finish(workspace, past, clm, 40.0, START_S)
+    past.write()
+    (workspace.stage(clm.id) / "stage.json").write_bytes(junk)
+    assert "nothing has finished" in run(workspace)
+
+
+def test_prices_that_others_wrote_wrong_are_no_error(workspace: Workspace) -> None:
+    past = Past(workspace)
+    clm = stages_of()[1]
+    for prices_data in (None, [7], [{"stages": [clm.id], "wall_s": "long"}], [{"stages": [clm.id], "wall_s": [1]}]):
+        past.add(PRICED, START_S - 1, {"prices": prices_data})
+    finish(workspace, past, clm, 40.0, START_S)
+    past.write()
+    assert json.loads(run(workspace, "--json"))["stages"][0]["error"] is None
+
+
+def test_only_one_cluster_on_request(workspace: Workspace) -> None:
+    past = Past(workspace)
+    prepare, clm, *_ = stages_of()
+    finish(workspace, past, prepare, 5.0, START_S)
+    finish(workspace, past, clm, 40.0, START_S, cluster="jean-zay", gpus=4)
+    past.write()
+    rows = json.loads(run(workspace, "--cluster", "jean-zay", "--json"))["stages"]
+    assert [row["label"] for row in rows] == ["pretrain clm"]
+    assert rows[0]["gpu_hours"] == pytest.approx(4 * 40 / 3600)

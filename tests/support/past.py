@@ -1,0 +1,61 @@
+"""A ledger with a past that no test could wait for: one journal, written as journals are, at the times it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detour.ledger.record import SCHEMA, encode
+from detour.ledger.workspace import Workspace
+
+
+class Past:
+    """Add events, then `write` them. Times are seconds since the epoch."""
+
+    def __init__(self, workspace: Workspace, writer: str = "past") -> None:
+        self._workspace, self._writer, self._lines = workspace, writer, list[bytes]()
+
+    def add(
+        self, kind: str, wall_s: float, data: dict[str, Any], stage: str | None = None, attempt: int | None = None
+    ) -> None:
+        record: Any = {
+            "schema": SCHEMA,
+            "wall_s": float(wall_s),
+            "mono_s": float(wall_s),
+            "writer": self._writer,
+            "sequence": len(self._lines),
+            "kind": kind,
+            "chain": None,
+            "stage": stage,
+            "job": "7" if stage else None,
+            "attempt": attempt,
+            "data": data,
+        }
+        self._lines.append(encode(record))
+
+    def attempt(
+        self,
+        stage: str,
+        start_s: float,
+        elapsed_s: float | None,
+        *,
+        number: int = 1,
+        start_up_s: float = 0.0,
+        outcome: str = "done",
+        **held: Any,
+    ) -> None:
+        """One run of a stage; without `elapsed_s` it goes on. `held` is its allocation: gpus, cpus, cluster."""
+        self.add("attempt.started", start_s, {"nodes": 1, **held}, stage, number)
+        self.add(
+            "progress", start_s + start_up_s, {"done": 1, "total": 2, "unit": "tokens", "figures": {}}, stage, number
+        )
+        if elapsed_s is None:
+            return
+        if outcome == "done":
+            self.add("stage.done", start_s + elapsed_s, {"result": {}}, stage, number)
+        code = 0 if outcome == "done" else 1
+        self.add("attempt.ended", start_s + elapsed_s, {"outcome": outcome, "exit_code": code}, stage, number)
+
+    def write(self) -> None:
+        folder = self._workspace.ledger / "2026-01"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{self._writer}.jsonl").write_bytes(b"".join(self._lines))
