@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -173,11 +172,8 @@ class Runner:
     def _collect(self, stage_id: str) -> None:
         if self.workspace.is_done(stage_id) or self.stopping:
             return
-        marker = self.workspace.failure(stage_id)
-        if marker.exists():
-            self.failed[stage_id] = json.loads(marker.read_bytes())["reason"]
-        else:
-            self.failed[stage_id] = "its process ended without a result"
+        known = load_state(self.workspace)[0].stages.get(stage_id)
+        self.failed[stage_id] = (known.reason if known else None) or "its process was killed"
 
 
 @contextmanager
