@@ -13,7 +13,7 @@ from detour.scheduler.tags import find_tag
 
 
 def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[str]:
-    """Cancel the segments behind this job's; returns their ids.
+    """Cancel the segments behind this job's, of an array those of this task; returns their ids.
 
     Where Slurm gives no answer they start, find the failure's marker and end in seconds.
     """
@@ -21,15 +21,17 @@ def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[
     if tag is None:
         return []
     snapshot = take_snapshot(slurm, [getpass.getuser()])
-    later = [
-        record.ids.id
+    later = {
+        record.ids.id: None
         for record in snapshot.tagged(tag.workspace)
         if record.tag is not None and record.tag.unit == tag.unit and record.tag.segment > tag.segment
-    ]
-    if later:
+    }
+    task = environment.get("SLURM_ARRAY_TASK_ID")
+    doomed = [job if task is None else f"{job}_{task}" for job in later]
+    if doomed:
         try:
-            slurm.cancel(later)
+            slurm.cancel(doomed)
         except SchedulerUnavailable as error:
             print(f"detour: {error}", file=sys.stderr)
             return []
-    return later
+    return doomed

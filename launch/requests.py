@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.accounting.price import Price
@@ -12,6 +12,7 @@ from detour.plan.stage import Stage
 from detour.recipe.cluster import Cluster, Partition, Qos
 from detour.scheduler.requests import JobRequest, Resources, split_arrays
 from detour.scheduler.submission_script import gpu_option
+from launch.lanes import Work, lanes
 
 MARGIN = 1.25
 """Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
@@ -49,39 +50,59 @@ def job_requests(
     wishes: Wishes,
     done: Collection[str],
 ) -> list[JobRequest]:
-    """The jobs for the stages that are not done, in the plan's order; what is in flight is left to the submission.
+    """The jobs for the stages that are not done, each behind those it waits for; what is in flight is left to the
+    submission.
 
-    All evaluations of one model are one array; every other stage is a job of its own.
+    Evaluations of one model are one array; of many chains, all work of one shape is, as `lanes` lays it out.
     """
-    missing = [stage for stage in stages if stage.id not in done]
-    nearest = nearest_inputs(missing)
+    missing = {stage.id: stage for stage in stages if stage.id not in done}
+    nearest = nearest_inputs(list(missing.values()))
+    work = []
+    for task in _tasks(missing.values(), cluster):
+        waits = dict.fromkeys(input_id for stage in task for input_id in nearest[stage.id] if input_id in missing)
+        work.append(Work(tuple(stage.id for stage in task), tuple(waits), _shape(task, prices)))
     requests = []
-    for group in _groups(missing):
-        inputs = dict.fromkeys(input_id for stage in group for input_id in nearest[stage.id])
-        after = tuple(input_id for input_id in inputs if input_id not in done)
-        requests.append(_request(_tasks(group, cluster), after, prices, cluster, wishes))
-    return split_arrays(requests, cluster.max_array_size)
+    for lane in lanes(work):
+        tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
+        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, wishes))
+    return split_arrays(requests, _longest_array(requests, cluster, wishes))
 
 
-def _groups(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """Evaluations that read the same model together, the rest one by one; where the first of each group stands."""
-    groups: dict[str, list[Stage]] = {}
+def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
+    """What each job or array task runs: as many seeds of one task and model as the profile says that one should carry.
+
+    Each stands where its first stage does.
+    """
+    tasks: list[list[Stage]] = []
+    open_tasks: dict[tuple[str, str], list[Stage]] = {}
     for stage in stages:
-        together = f"evaluate {stage.inputs['model']}" if stage.kind == "evaluate" else stage.id
-        groups.setdefault(together, []).append(stage)
-    return list(groups.values())
-
-
-def _tasks(group: Sequence[Stage], cluster: Cluster) -> list[list[Stage]]:
-    """What each array task runs: as many seeds of one task as the profile says that one job should carry."""
-    by_size: dict[str, list[Stage]] = {}
-    for stage in group:
-        by_size.setdefault(stage.settings["task"]["name"] if stage.kind == "evaluate" else stage.id, []).append(stage)
-    tasks = []
-    for alike in by_size.values():
-        size = _seeds_per_job(alike[0], cluster)
-        tasks += [alike[first : first + size] for first in range(0, len(alike), size)]
+        if stage.kind != "evaluate":
+            tasks.append([stage])
+            continue
+        alike = (stage.inputs["model"], stage.settings["task"]["name"])
+        if alike not in open_tasks or len(open_tasks[alike]) >= _seeds_per_job(stage, cluster):
+            open_tasks[alike] = []
+            tasks.append(open_tasks[alike])
+        open_tasks[alike].append(stage)
     return tasks
+
+
+def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, ...]:
+    """Equal for tasks that may share an array: alike in what they ask for and, within a factor of two, for how long."""
+    first = task[0]
+    if first.kind == "evaluate":
+        return (first.kind, prices[first.id].gpus)
+    needed_s = sum(stage_limit_s(stage, prices[stage.id]) for stage in task)
+    return (first.kind, prices[first.id].gpus, prices[first.id].cores, needed_s.bit_length())
+
+
+def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, wishes: Wishes) -> int | None:
+    """By the site's limits on arrays and on submitted jobs; one length for all, so that lanes still correspond."""
+    qos = [_qos(cluster, 1, wishes.qos), _qos(cluster, 0, None)]
+    submitted = [one.submitted_jobs for one in qos if one is not None and one.submitted_jobs is not None]
+    segments = max((request.segments for request in requests), default=1)
+    limits = [max(1, limit // segments) for limit in submitted]
+    return min([*limits, *([cluster.max_array_size] if cluster.max_array_size else [])], default=None)
 
 
 def _seeds_per_job(stage: Stage, cluster: Cluster) -> int:
@@ -98,7 +119,7 @@ def _seeds_per_job(stage: Stage, cluster: Cluster) -> int:
 
 def _request(
     tasks: Sequence[Sequence[Stage]],
-    after: tuple[str, ...],
+    waits: Sequence[tuple[str, ...]],
     prices: Mapping[str, Price],
     cluster: Cluster,
     wishes: Wishes,
@@ -119,11 +140,21 @@ def _request(
         tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
         resources=_resources(first, gpus, cluster, partition, qos, wishes),
         wall_s=wall_s,
-        label=first.label if len(tasks) == 1 else f"{first.kind} x{sum(map(len, tasks))}",
+        label=_label(tasks),
         segments=segments,
-        after=after,
-        parallelism=wishes.parallelism if len(tasks) > 1 else None,
+        after=tuple(dict.fromkeys(stage for each in waits for stage in each)),
+        after_each=tuple(waits) if len(set(waits)) > 1 else (),
+        parallelism=wishes.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
     )
+
+
+def _label(tasks: Sequence[Sequence[Stage]]) -> str:
+    """The stage's own, without its seed; of several kinds of work what they have in common."""
+    stages = [stage for task in tasks for stage in task]
+    if len(stages) == 1:
+        return stages[0].label
+    names = dict.fromkeys(stage.label.partition(" seed ")[0] for stage in stages)
+    return f"{next(iter(names)) if len(names) == 1 else stages[0].kind} x{len(stages)}"
 
 
 def stage_limit_s(stage: Stage, price: Price) -> int:

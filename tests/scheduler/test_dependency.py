@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.scheduler.dependency import After, Dependency, MixedDependency, after_segments, after_units, all_of, any_of
+from detour.scheduler.dependency import (
+    After,
+    Dependency,
+    MixedDependency,
+    Upstream,
+    after_segments,
+    after_units,
+    all_of,
+    any_of,
+)
 
 IDS = st.integers(1, 10**9).map(str)
 
@@ -41,6 +50,13 @@ def test_a_segment_waits_for_every_earlier_one_to_fail() -> None:
 
 def test_followers_wait_for_any_segment_of_one_unit_or_for_all_units() -> None:
     assert after_units([]) is None
-    assert str(after_units([["1", "2", "3"]])) == "afterok:1?afterok:2?afterok:3"
-    assert str(after_units([["1"], ["2"]])) == "afterok:1,afterok:2"
-    assert str(after_units([["1"], ["2", "3"]])) == "afterok:1,afterany:2,afterany:3"
+    assert str(after_units([Upstream(["1", "2", "3"])])) == "afterok:1?afterok:2?afterok:3"
+    assert str(after_units([Upstream(["1"]), Upstream(["2"])])) == "afterok:1,afterok:2"
+    assert str(after_units([Upstream(["1"]), Upstream(["2", "3"])])) == "afterok:1,afterany:2,afterany:3"
+
+
+def test_corresponding_arrays_are_waited_for_task_by_task() -> None:
+    assert str(after_units([Upstream(["1", "2"], "aftercorr")])) == "aftercorr:1?aftercorr:2"
+    assert str(after_units([Upstream(["1"], "aftercorr"), Upstream(["7"])])) == "aftercorr:1,afterok:7"
+    spare = after_segments(after_units([Upstream(["1"], "aftercorr")]), ["4"])
+    assert str(spare) == "aftercorr:1,afternotok:4"

@@ -81,6 +81,15 @@ def test_arrays_are_split_at_the_sites_limit_and_followers_wait_for_every_part()
     assert [stage for part in parts[:3] for stage in part.stages] == list(job("e", tasks=7).stages)
 
 
-def test_an_array_is_not_cut_into_segments() -> None:
-    with pytest.raises(ValueError, match="cannot be cut"):
-        job("e", segments=2, tasks=2)
+def test_some_tasks_of_an_array_keep_what_they_wait_for() -> None:
+    tasks = (("a",), ("b",), ("c",))
+    request = JobRequest(tasks, Resources(), 60, after=("x", "y", "z"), after_each=(("x",), ("y",), ("x", "z")))
+    some = request.only([0, 2])
+    assert some.tasks == (("a",), ("c",))
+    assert some.after_each == (("x",), ("x", "z"))
+    assert some.after == ("x", "z")
+    assert some.unit not in ("", request.unit)
+    parts = split_arrays([request], 2)
+    assert [part.after for part in parts] == [("x", "y"), ("x", "z")]
+    with pytest.raises(ValueError, match="1 tasks wait, of 3"):
+        JobRequest(tasks, Resources(), 60, after=("x",), after_each=(("x",),))

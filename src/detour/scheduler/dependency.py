@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["afterok", "afternotok", "afterany", "after", "aftercorr"]
 
@@ -73,16 +73,24 @@ def any_of(terms: Sequence[Dependency]) -> Dependency | None:
     return reduce(lambda left, right: left | right, terms) if terms else None
 
 
-def after_units(units: Sequence[Sequence[str]]) -> Dependency | None:
-    """Wait until every unit, given by its segments' job ids, has succeeded.
+class Upstream(NamedTuple):
+    """A unit to wait for, by its segments' job ids."""
+
+    jobs: Sequence[str]
+    kind: Kind = "afterok"
+    """`aftercorr`: an array whose tasks are waited for one by one, by the task of the same number."""
+
+
+def after_units(units: Sequence[Upstream]) -> Dependency | None:
+    """Wait until every unit has succeeded.
 
     One unit of several segments: any of them, `afterok:a?afterok:b`. That cannot be joined by AND to another unit, so
     there each of its segments must have *ended*, well or not: those that are not needed are cancelled by Slurm. The
     follower may then start after a failure, and its start gate refuses.
     """
     if len(units) == 1:
-        return any_of([After("afterok", job) for job in units[0]])
-    return all_of([After("afterok" if len(unit) == 1 else "afterany", job) for unit in units for job in unit])
+        return any_of([After(units[0].kind, job) for job in units[0].jobs])
+    return all_of([After(unit.kind if len(unit.jobs) == 1 else "afterany", job) for unit in units for job in unit.jobs])
 
 
 def after_segments(upstream: Dependency | None, earlier: Sequence[str]) -> Dependency | None:

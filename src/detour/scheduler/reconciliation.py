@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from detour.scheduler.dependency import Dependency, after_segments, after_units
+from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent import Places, Sent
@@ -97,12 +97,25 @@ def places(known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str) -> Pla
 
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
     """What this segment waits for: jobs of stages ahead of it that somebody is still at, and its own forerunners."""
-    upstream: list[list[str]] = []
+    upstream: list[Upstream] = []
     for unit in filled.units_of(request.after):
-        by_segment = [sent.ids_for(request.after) for sent in filled.unit(unit)]
-        upstream += [list(segments) for segments in zip(*by_segment, strict=True)]
+        segments = filled.unit(unit)
+        if _corresponds(request, segments[0]):
+            upstream.append(Upstream([sent.job_id for sent in segments if sent.job_id], "aftercorr"))
+        else:
+            by_segment = [sent.ids_for(request.after) for sent in segments]
+            upstream += [Upstream(list(ids)) for ids in zip(*by_segment, strict=True)]
     earlier = [sent.job_id for sent in filled.unit(request.unit) if sent.job_id and sent.tag.segment < segment]
     return after_segments(after_units(upstream), earlier)
+
+
+def _corresponds(request: JobRequest, sent: Sent) -> bool:
+    """Whether each task of an array waits, of that other array, for the task of the same number alone."""
+    if len(request.after_each) != len(sent.tasks) or not request.is_array:
+        return False
+    others = set(sent.stages)
+    waits = [others.intersection(stages) for stages in request.after_each]
+    return all(mine and mine.issubset(task) for mine, task in zip(waits, sent.tasks, strict=True))
 
 
 def _by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
@@ -185,10 +198,10 @@ def _fill(
 
 def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest | None:
     """The request without the tasks all of whose stages are settled; None when nothing is left of it."""
-    tasks = tuple(task for task in request.tasks if not all(map(is_settled, task)))
-    if tasks == request.tasks:
+    left = [index for index, task in enumerate(request.tasks) if not all(map(is_settled, task))]
+    if len(left) == len(request.tasks):
         return request
-    return replace(request, tasks=tasks, unit="") if tasks else None
+    return request.only(left) if left else None
 
 
 def _unwanted(

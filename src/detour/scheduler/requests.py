@@ -30,7 +30,11 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """One unit: a job, its segments if the wall-time limit may cut it, or an array of equal jobs."""
+    """One unit: a job or an array of equal jobs, with its segments if the wall-time limit may cut it.
+
+    A later segment of an array starts when the whole earlier one has ended and some task of it did not succeed; tasks
+    whose stages are done end at once.
+    """
 
     tasks: tuple[tuple[str, ...], ...]
     """Stage ids that each array task runs, one after the other; a single task is a plain job."""
@@ -41,6 +45,8 @@ class JobRequest:
     segments: int = 1
     after: tuple[str, ...] = ()
     """Stage ids that must have succeeded; those that nobody is at any more are taken for done."""
+    after_each: tuple[tuple[str, ...], ...] = ()
+    """Task by task, which of `after` it waits for; empty: every task waits for all of them."""
     parallelism: int | None = None
     """How many tasks of an array may run at once."""
     unit: str = field(default="")
@@ -48,8 +54,8 @@ class JobRequest:
     def __post_init__(self) -> None:
         if not self.unit:
             object.__setattr__(self, "unit", unit_of(self.stages))
-        if self.segments > 1 and self.is_array:
-            raise ValueError(f"{self.unit}: an array cannot be cut into segments")
+        if self.after_each and len(self.after_each) != len(self.tasks):
+            raise ValueError(f"{self.unit}: {len(self.after_each)} tasks wait, of {len(self.tasks)}")
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -58,6 +64,13 @@ class JobRequest:
     @property
     def is_array(self) -> bool:
         return len(self.tasks) > 1
+
+    def only(self, indexes: Sequence[int]) -> JobRequest:
+        """The same for some of its tasks, as a unit of its own."""
+        each = tuple(self.after_each[index] for index in indexes) if self.after_each else ()
+        after = tuple(dict.fromkeys(stage for stages in each for stage in stages)) if each else self.after
+        tasks = tuple(self.tasks[index] for index in indexes)
+        return replace(self, tasks=tasks, after=after, after_each=each, unit="")
 
     @property
     def jobs(self) -> int:
@@ -73,7 +86,7 @@ def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> 
     """Cut arrays that have more tasks than the site's MaxArraySize takes."""
     size = max_array_size or max((len(request.tasks) for request in requests), default=1)
     return [
-        request if len(request.tasks) <= size else replace(request, tasks=request.tasks[first : first + size], unit="")
+        request if len(request.tasks) <= size else request.only(range(len(request.tasks))[first : first + size])
         for request in requests
         for first in range(0, len(request.tasks), size)
     ]
@@ -104,7 +117,7 @@ def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[J
     """What fits under a limit of `room` further jobs, and the rest, which is for later.
 
     Units are taken whole and in order, and never before one they wait for: no wave holds a link to a job that is not
-    there. A unit of more segments than there is room at all goes with those that fit; nothing may follow it then.
+    there. A job of more segments than there is room at all goes with those that fit; nothing may follow it then.
     """
     if room is None:
         return list(requests), []
@@ -117,7 +130,7 @@ def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[J
             postponed.update(request.stages)
         else:
             wave.append(request)
-    if not wave and later and later[0].segments > 1 and room > 0:
+    if not wave and later and later[0].segments > 1 and not later[0].is_array and room > 0:
         return [replace(later[0], segments=min(room, later[0].segments))], later[1:]
     return wave, later
 

@@ -1,0 +1,87 @@
+"""Which work goes into one array: sbatch calls grow with the shapes of the work, not with its amount. Pure.
+
+An array whose every task waits for the task of the same number of another array (`aftercorr`) keeps chains apart: where
+one fails, the others go on. So work of one shape is laid in lanes beside the lane it waits for, task by task: a lane of
+promotions beside one of trainings; of decays that share a training, one lane for each length. Where that does not come
+out even, what waits for the same stages shares an array, and waits for these by their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one task of an array would do."""
+
+    stages: tuple[str, ...]
+    """Ids, run one after the other."""
+    waits: tuple[str, ...]
+    """Ids of the stages that must have succeeded; only such as are laid in lanes themselves."""
+    shape: Hashable
+    """Work of one shape asks for the same resources."""
+
+
+class _Place(NamedTuple):
+    lane: int
+    task: int
+
+
+def lanes(work: Sequence[Work]) -> list[list[Work]]:
+    """Every work once, each lane behind those that it waits for; `work` in an order in which that is possible."""
+    laid: list[list[Work]] = []
+    places: dict[str, _Place] = {}
+    for alike in _alike(work):
+        for lane in _laid_out(alike, laid, places):
+            for task, one in enumerate(lane):
+                places |= dict.fromkeys(one.stages, _Place(len(laid), task))
+            laid.append(lane)
+    return laid
+
+
+def _alike(work: Iterable[Work]) -> list[list[Work]]:
+    """Work of one shape that is equally far from the beginning, the nearest first."""
+    depth_of: dict[str, int] = {}
+    groups: dict[tuple[int, Hashable], list[Work]] = {}
+    for one in work:
+        depth = max((depth_of[stage] + 1 for stage in one.waits), default=0)
+        for stage in one.stages:
+            depth_of[stage] = depth
+        groups.setdefault((depth, one.shape), []).append(one)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+
+
+def _laid_out(alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dict[str, _Place]) -> list[list[Work]]:
+    by_waits: dict[tuple[str, ...], list[Work]] = {}
+    for one in alike:
+        by_waits.setdefault(one.waits, []).append(one)
+    apart = list(by_waits.values())
+    if len(apart) == 1:
+        return apart
+    beside = _beside(alike, laid, places)
+    return beside if beside is not None and len(beside) <= len(apart) else apart
+
+
+def _beside(
+    alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dict[str, _Place]
+) -> list[list[Work]] | None:
+    """Lanes that correspond task by task to what they wait for; None where that does not come out even."""
+    found: dict[tuple[int, ...], dict[int, list[Work]]] = {}
+    for one in alike:
+        at = [places[stage] for stage in one.waits]
+        arrays = tuple(sorted({place.lane for place in at if len(laid[place.lane]) > 1}))
+        tasks = {place.task for place in at if place.lane in arrays}
+        if len(tasks) != 1:
+            return None
+        found.setdefault(arrays, {}).setdefault(tasks.pop(), []).append(one)
+    beside: list[list[Work]] = []
+    for arrays, by_task in found.items():
+        lengths = {len(laid[lane]) for lane in arrays}
+        counts = {len(works) for works in by_task.values()}
+        if lengths != {len(by_task)} or len(counts) != 1:
+            return None
+        beside += [[by_task[task][number] for task in sorted(by_task)] for number in range(counts.pop())]
+    return beside
