@@ -68,7 +68,7 @@ def preempt(cluster: SlurmCluster, _job: str, _workspace: Path) -> None:
 
 SCENARIOS = {
     "undisturbed": Scenario(leave_alone),
-    "three segments by --time": Scenario(leave_alone, ("--time", "2m", "--segments", "8")),
+    "three segments by --time": Scenario(leave_alone, ("--time", "3m", "--segments", "8")),
     "scontrol requeue": Scenario(requeue),
     "SIGKILL of the job's process": Scenario(kill_processes),
     "node killed": Scenario(kill_node, gpu_nodes=2),
