@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+
+import orjson
 
 from detour.accounting.comparison import PRICED, priced_data
 from detour.accounting.price import Price
@@ -44,4 +45,4 @@ def write_chains(
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False).encode()
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)

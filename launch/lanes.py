@@ -12,6 +12,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+FOLLOWED = 2
+"""What is laid apart is followed by work laid apart too (summaries, behind arrays of evaluations): it counts twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -62,7 +65,7 @@ def _laid_out(alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dic
     if len(apart) == 1:
         return apart
     beside = _beside(alike, laid, places)
-    return beside if beside is not None and len(beside) <= len(apart) else apart
+    return beside if beside is not None and len(beside) <= FOLLOWED * len(apart) else apart
 
 
 def _beside(
