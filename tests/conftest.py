@@ -31,7 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slurm)
             if "slurm" in fixtures and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}-{_version(item)}"))
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Slurm first, then the groups, which one worker runs from end to end, then what can be spread."""
+    if item.get_closest_marker("slurm"):
+        return 0
+    return 1 if item.get_closest_marker("xdist_group") else 2
 
 
 def _version(item: pytest.Item) -> object:
