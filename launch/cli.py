@@ -15,7 +15,7 @@ from detour.errors import DetourError
 
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
-    "run": "Carry a recipe through on this machine.",
+    "run": "Carry a recipe or a sweep through on this machine.",
     "submit": "Submit what is missing of a recipe or a sweep to Slurm, exactly once.",
     "cancel": "Take a chain, or a stage with its dependants, out of Slurm.",
     "retry": "Submit what failed of a chain, and what hangs on it, once more.",

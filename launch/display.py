@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import click
 
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
-from detour.plan.build import Plan
 from detour.recipe.quantities import format_duration
+from launch.planning import Planned
 
 Refresh = Callable[[Collection[str]], None]
 """Called often, with the ids of the stages that run."""
 
 
 @contextmanager
-def display(workspace: Workspace, plan: Plan, *, live: bool) -> Iterator[Refresh]:
+def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[Refresh]:
     if not live:
-        yield Lines(workspace, plan).refresh
+        yield Lines(workspace, planned.labels).refresh
         return
     from rich.console import Console
 
@@ -28,15 +28,14 @@ def display(workspace: Workspace, plan: Plan, *, live: bool) -> Iterator[Refresh
 
     monitor = Monitor(workspace)
     with live_view(Console()) as show:
-        yield lambda _running: show(monitor.look([plan.chain]))
+        yield lambda _running: show(monitor.look(planned.chains))
 
 
 class Lines:
     """One line when a stage starts and one when it ends: for logs, pipes and CI."""
 
-    def __init__(self, workspace: Workspace, plan: Plan) -> None:
-        self._workspace = workspace
-        self._labels = {stage.id: stage.label for stage in plan.stages}
+    def __init__(self, workspace: Workspace, labels: Mapping[str, str]) -> None:
+        self._workspace, self._labels = workspace, labels
         self._started_s: dict[str, float] = {}
 
     def refresh(self, running: Collection[str]) -> None:

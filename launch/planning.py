@@ -33,6 +33,22 @@ class Planned:
         """In the order of the recipes."""
         return self.shared.plans
 
+    @property
+    def chains(self) -> tuple[str, ...]:
+        return tuple(plan.chain for plan in self.plans)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Stage id -> what people call it; in a sweep with the chain, or how many chains it is for."""
+        if self.sweep is None:
+            return {stage_id: stage.label for stage_id, stage in self.shared.stages.items()}
+        labels = {}
+        for plan in self.plans:
+            for stage in plan.stages:
+                uses = self.shared.uses[stage.id]
+                labels[stage.id] = f"{stage.label} ({f'{uses} chains' if uses > 1 else plan.chain})"
+        return labels
+
 
 def load_plans(path: Path, overrides: Sequence[str] = ()) -> Planned:
     """Raises RecipeError for a bad file; files that are not on this machine are noted in the plans.
@@ -48,14 +64,6 @@ def load_plans(path: Path, overrides: Sequence[str] = ()) -> Planned:
         recipes, name, description, of_sweep = (recipe,), recipe.name, recipe.description, None
     planner = Planner(EntryReader())
     return Planned(name, description, of_sweep, recipes, SharedPlan.of(planner.plan(recipe) for recipe in recipes))
-
-
-def load_plan(recipe_path: Path, overrides: Sequence[str]) -> tuple[Recipe, Plan]:
-    """Of a recipe. Raises RecipeError for a bad one, UserError for a sweep."""
-    if is_sweep(recipe_path):
-        raise UserError(f"{recipe_path} is a sweep, and one recipe is wanted here; `detour plan` shows its chains")
-    recipe = load_recipe(recipe_path, overrides)
-    return recipe, Planner(EntryReader()).plan(recipe)
 
 
 class EntryReader:

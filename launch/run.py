@@ -1,4 +1,4 @@
-"""`detour run`: carries a recipe through on this machine; the waiting command keeps the dependencies."""
+"""`detour run`: carries a recipe or a sweep through on this machine; the waiting command keeps the dependencies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from detour.ledger.claims import holder
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.plan.build import Plan
 from detour.plan.order import downstream, startable
 from detour.plan.stage import Stage
 from detour.recipe.budget import load_budgets
@@ -31,7 +30,7 @@ from launch.budgets import asked_for, facts_of, reserving
 from launch.chain_files import write_chains
 from launch.display import Refresh, display
 from launch.options import over_budget_option, overrides_argument, recipe_argument, workspace_option
-from launch.planning import load_plan
+from launch.planning import Planned, load_plans
 from launch.pricing import price_plan
 
 POLL_S = 0.25
@@ -39,7 +38,7 @@ INTERRUPTED_EXIT_CODE = 130
 LOG_TAIL_LINES = 15
 
 
-@click.command(help="Carry a recipe through on this machine.")
+@click.command(help="Carry a recipe or a sweep through on this machine.")
 @recipe_argument
 @overrides_argument
 @workspace_option
@@ -60,32 +59,34 @@ def command(
     why_over: str | None,
     quiet: bool,
 ) -> None:
-    """Run what is missing of a chain; Ctrl-C stops cleanly, and the same command goes on from there."""
-    loaded, plan = load_plan(recipe, overrides)
-    check_runnable([loaded], plan.missing)
-    place = Workspace.find(workspace)
-    if all(place.is_done(stage.id) for stage in plan.stages):
-        click.echo(f"{plan.chain}: nothing to do, all {len(plan.stages)} stages are done in {place.root}")
-        click.echo(f"The report: detour report {plan.chain}")
+    """Run what is missing; Ctrl-C stops cleanly, and the same command goes on from there."""
+    planned = load_plans(recipe, overrides)
+    check_runnable(planned.recipes, planned.shared.missing)
+    place, stages = Workspace.find(workspace), tuple(planned.shared.stages.values())
+    left = [stage for stage in stages if not place.is_done(stage.id)]
+    if not left:
+        click.echo(f"{planned.name}: nothing to do, all {len(stages)} stages are done in {place.root}")
+        click.echo(f"The report: detour report {' '.join(planned.chains)}")
         return
     place.create()
     profile, gpus = load_cluster(cluster), visible_gpus() if gpus is None else gpus
-    left = [stage for stage in plan.stages if not place.is_done(stage.id)]
     history = LedgerHistory(finished_stages(place, load_state(place)[0]), profile.name)
     prices = price_plan(left, profile, history, gpus).prices
-    asked = asked_for(left, prices, profile, facts_of(profile, None, plan.chain))
-    runner = Runner(place, plan, slots or len(os.sched_getaffinity(0)), gpus)
+    facts = facts_of(profile, None, None if planned.sweep else planned.name, planned.sweep)
+    asked = asked_for(left, prices, profile, facts)
+    runner = Runner(place, planned, stages, slots or len(os.sched_getaffinity(0)), gpus)
+    live = not quiet and sys.stdout.isatty()
     with (
         Journal.open(place, f"command-{os.getpid()}") as journal,
         reserving(place, journal, load_budgets(), asked, why_over) as held,
     ):
         for remark in held.remarks:
             click.echo(f"note: {remark}")
-        write_chains(place, [plan], profile, prices)
+        write_chains(place, planned.plans, profile, prices)
         if retry:
-            for stage in plan.stages:
+            for stage in stages:
                 place.failure(stage.id).unlink(missing_ok=True)
-        with _stop_on_ctrl_c(runner), display(place, plan, live=not quiet and sys.stdout.isatty()) as refresh:
+        with _stop_on_ctrl_c(runner), display(place, planned, live=live) as refresh:
             runner.carry(refresh)
     _conclude(runner)
 
@@ -110,7 +111,9 @@ class Runner:
     """Starts stages as their inputs get done and cores are free, until nothing more can be started."""
 
     workspace: Workspace
-    plan: Plan
+    planned: Planned
+    stages: Sequence[Stage]
+    """Each once, whichever chains need it."""
     cores: int
     gpus: int
     running: dict[str, LocalJob] = field(default_factory=dict)
@@ -131,11 +134,11 @@ class Runner:
             if not job.is_running():
                 del self.running[stage_id]
                 self._collect(stage_id)
-        done = {stage.id for stage in self.plan.stages if self.workspace.is_done(stage.id)}
+        done = {stage.id for stage in self.stages if self.workspace.is_done(stage.id)}
         elsewhere = False
         if not self.stopping:
             blocked = {*self.running, *self.failed}
-            for stage in startable(self.plan.stages, done, blocked):
+            for stage in startable(self.stages, done, blocked):
                 if holder(self.workspace, stage.id) is not None:
                     elsewhere = True
                 elif self._free_cores() >= self._cores(stage) or not self.running:
@@ -153,7 +156,7 @@ class Runner:
         return 1 if stage.kind in ("evaluate", "summarize") else self.cores
 
     def _free_cores(self) -> int:
-        stages = {stage.id: stage for stage in self.plan.stages}
+        stages = {stage.id: stage for stage in self.stages}
         return self.cores - sum(self._cores(stages[stage_id]) for stage_id in self.running)
 
     def _start(self, stage: Stage) -> None:
@@ -195,21 +198,21 @@ def _stop_on_ctrl_c(runner: Runner) -> Iterator[None]:
 
 
 def _conclude(runner: Runner) -> None:
-    plan, place = runner.plan, runner.workspace
-    left = [stage for stage in plan.stages if not place.is_done(stage.id)]
+    planned, place, count = runner.planned, runner.workspace, len(runner.stages)
+    left = [stage for stage in runner.stages if not place.is_done(stage.id)]
     if runner.stopping and left:
-        click.echo(f"Stopped; {len(left)} of {len(plan.stages)} stages are left. The same command goes on from here.")
+        click.echo(f"Stopped; {len(left)} of {count} stages are left. The same command goes on from here.")
         sys.exit(INTERRUPTED_EXIT_CODE)
     if left:
         raise StageFailed(_failures(runner))
-    click.echo(f"{plan.chain}: all {len(plan.stages)} stages are done. The report: detour report {plan.chain}")
+    click.echo(f"{planned.name}: all {count} stages are done. The report: detour report {' '.join(planned.chains)}")
 
 
 def _failures(runner: Runner) -> str:
-    labels = {stage.id: stage.label for stage in runner.plan.stages}
+    labels = runner.planned.labels
     lines = []
     for stage_id, reason in runner.failed.items():
-        waiting = len(downstream(runner.plan.stages, [stage_id])) - 1
+        waiting = len(downstream(runner.stages, [stage_id])) - 1
         lines.append(f"{labels[stage_id]} failed: {reason} ({waiting} stages wait for it)")
         log = runner.logs.get(stage_id)
         if log is not None and log.exists():

@@ -19,7 +19,7 @@ from detour.plan.build import Planner
 from detour.plan.stage import Stage
 from jobs.context import StageContext
 from jobs.prepare import run
-from launch.planning import inspect_entry, load_plan
+from launch.planning import inspect_entry, load_plans
 from tests.support.corpora import icd10_labels
 from tests.support.recipes import make_recipe
 
@@ -38,7 +38,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def quickstart() -> Stage:
-    _, plan = load_plan(QUICKSTART, [])
+    (plan,) = load_plans(QUICKSTART).plans
     return plan.stages[0]
 
 
