@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from detour.scheduler.dependency import after_segments, after_units
+from detour.scheduler.dependency import Upstream, after_segments, after_units
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
@@ -29,7 +29,7 @@ def submit_chain(cluster: SlurmCluster, *commands: str) -> Chain:
     for command in commands:
         waits = after_segments(None, segments)
         segments.append(sbatch(cluster, command, "--hold", "--time=1", dependency=waits))
-    follower = sbatch(cluster, "true", "--hold", dependency=after_units([segments]))
+    follower = sbatch(cluster, "true", "--hold", dependency=after_units([Upstream(segments)]))
     client(cluster).release([follower, *reversed(segments)])
     return Chain(tuple(segments), follower)
 
