@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from detour.accounting.budget import UNITS, Line, fitting
 from detour.accounting.reservations import Amounts
 from detour.plan.stage import Stage
-from launch.pricing import label_names, wrapped
+from launch.pricing import amount, label_names, wrapped
 
 
 def refusal(lines: Sequence[Line], stages: Sequence[Stage], asked: Mapping[str, Amounts]) -> str:
@@ -26,6 +26,15 @@ def refusal(lines: Sequence[Line], stages: Sequence[Stage], asked: Mapping[str, 
         told.append("No stage of it would fit.")
     told.append('Ask for less, wait for others to end, or say why: --over-budget "why" submits it, and is recorded.')
     return "\n".join(told)
+
+
+def outlook(line: Line) -> str:
+    """What a cap would say to a submission: `budget abc: 70 GPU-h asked for + 30 spent + 0 reserved, of 99: fits`."""
+    unit, cap = UNITS[line.measure], line.soft if line.hard is None else line.hard
+    told = f"{amount(line.asked)} {unit} asked for + {amount(line.spent)} spent + {amount(line.reserved)} reserved"
+    verdict = "it does not fit" if line.is_refused else "past the soft cap" if line.is_warned else "it fits"
+    unknown = f", {line.unknown} stages unknown" if line.unknown else ""
+    return f"budget {line.budget}: {told}{unknown}, of {amount(cap or 0.0)}: {verdict}"
 
 
 def warning(line: Line) -> str:

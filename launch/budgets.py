@@ -25,10 +25,10 @@ from detour.ledger.journal import Journal
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
-from detour.recipe.budget import Budget
+from detour.recipe.budget import Budget, load_budgets
 from detour.recipe.cluster import Cluster
 from launch.budget_book import Asked, Book, energy_amounts
-from launch.budget_words import refusal, warning
+from launch.budget_words import outlook, refusal, warning
 from launch.requests import stage_limit_s
 
 CLAIM = "budget"
@@ -68,6 +68,12 @@ def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: st
         "chain": chain,
         "user": Process.current().user,
     }
+
+
+def outlooks(workspace: Workspace, asked: Asked) -> list[str]:
+    """What every budget that applies would say now, by the limits that would be asked for; nothing is reserved."""
+    book = Book(workspace)
+    return [outlook(line) for line in book.check(load_budgets(), book.without_what_is_on_its_way(asked))]
 
 
 @dataclass(slots=True)

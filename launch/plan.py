@@ -16,6 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
+from launch.budgets import asked_for, facts_of, outlooks
 from launch.ledger_view import LedgerView
 from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
 from launch.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_words, render_tree
@@ -68,7 +69,10 @@ def command(
     click.echo(render(planned, known))
     if price:
         click.echo("\n" + render_price(price))
-        for line in _shares(planned, known, price):
+        left = [stage for stage in price.stages if known[stage.id] in ("new", "failed")]
+        facts = facts_of(price.cluster, None, None if planned.sweep else planned.name, planned.sweep)
+        asked = asked_for(left, price.prices, price.cluster, facts)
+        for line in (*_shares(planned, left, price), *outlooks(place, asked)):
             click.echo(line)
 
 
@@ -144,14 +148,13 @@ def _missing(planned: Planned) -> Iterator[str]:
         yield "The keys above are provisional until these files are there; priced it can be, run it cannot."
 
 
-def _shares(planned: Planned, known: Mapping[str, Standing], price: PlanPrice) -> Iterator[str]:
+def _shares(planned: Planned, left: Sequence[Stage], price: PlanPrice) -> Iterator[str]:
     """What sharing spares, and what is left to pay where something is done already."""
     if planned.sweep is not None:
         apart, together = gpu_hours_of(planned.shared.uses, price.prices), price.whole.gpu_hours
         yield f"GPU-h with sharing     {hours_in_words(together)}"
         yield f"GPU-h without sharing  {hours_in_words(apart)}"
         yield f"GPU-h that it spares   {hours_in_words(_minus(apart, together))}"
-    left = [stage for stage in price.stages if known[stage.id] in ("new", "failed")]
     if len(left) < len(price.stages):
         hours = gpu_hours_of({stage.id: 1 for stage in left}, price.prices)
         yield f"GPU-h still to run     {hours_in_words(hours)}, for {len(left):,} stages not done or in flight"

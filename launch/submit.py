@@ -28,7 +28,7 @@ from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import submission_script
 from detour.scheduler.tags import Tag, workspace_id
 from launch.budget_book import Asked
-from launch.budgets import asked_for, facts_of, reserving
+from launch.budgets import asked_for, facts_of, outlooks, reserving
 from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
 from launch.options import json_option, over_budget_option, overrides_argument, recipe_argument, workspace_option
@@ -193,6 +193,8 @@ def _print_scripts(place: Workspace, order: Order) -> None:
         click.echo(f"### {request.label}{segments}")
         click.echo(submission_script(request, tag, dependency, style, submission_folder(place, request.unit)))
     click.echo(order.price or "nothing to submit: every stage is done")
+    for line in outlooks(place, order.asked):
+        click.echo(line)
 
 
 def _tell(order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> None:

@@ -168,3 +168,19 @@ def test_an_unknown_place_is_no_price_but_a_plan(workspace: Workspace) -> None:
     text = run(QUICKSTART, "-w", workspace.root, "--cluster", "local")
     assert "unknown" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_budgets_that_apply_say_whether_it_would_fit(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "configs" / "budgets"
+    folder.mkdir(parents=True)
+    (folder / "ours.yaml").write_text("name: ours\nscope: {cluster: jean-zay}\ngpu_hours: {hard: 250}\n")
+    (folder / "tight.yaml").write_text("name: tight\nscope: {cluster: jean-zay}\ngpu_hours: {hard: 10}\n")
+    (folder / "other.yaml").write_text("name: other\nscope: {cluster: lumi-g}\ngpu_hours: {hard: 1}\n")
+    monkeypatch.chdir(tmp_path)
+    recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
+    text = run(recipe, "benchmark=null", "-w", workspace.root, "--cluster", "jean-zay")
+    told = [line for line in text.splitlines() if line.startswith("budget ")]
+    asked = "22.8 GPU-h asked for + 0 spent + 0 reserved"
+    assert told == [f"budget ours: {asked}, of 250: it fits", f"budget tight: {asked}, of 10.0: it does not fit"]

@@ -1,0 +1,74 @@
+"""A hundred chains with 72 evaluations each into a real Slurm: `python -m tests.benchmarks.sweep_submission`.
+
+Starts a Slurm of its own, submits the sweep through the command that people type, prints seconds and calls, and takes
+it out again before much has started. Ten chains beside it: calls must not grow with jobs beyond the shapes of the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks.sweep_planning import CONFIGS
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.settings import VERSIONS, ClusterSettings
+from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
+
+DETOUR = Path(sys.executable).parent / "detour"
+EVALUATIONS = 72
+
+
+def write_sweep(folder: Path, seeds: int) -> Path:
+    """Two arms, five decay lengths, so many training seeds."""
+    path = folder / f"sweep-{seeds}.yaml"
+    path.write_text(
+        f"name: sweep-{seeds}\nrecipe: {CONFIGS / 'recipes' / 'quickstart.yaml'}\n"
+        "axes:\n"
+        "  arm: {cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}\n"
+        "  decay: {key: phases.mlm.tokens, values: [30k, 40k, 50k, 60k, 70k]}\n"
+        f"seeds: [{', '.join(map(str, range(seeds)))}]\n"
+    )
+    return path
+
+
+def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
+    workspace = folder / f"workspace-{seeds}"
+    evaluations = f"benchmark.seeds=[{','.join(map(str, range(EVALUATIONS)))}]"
+    command = [DETOUR, "submit", write_sweep(folder, seeds), evaluations, "--cluster", "slurm-local", "-w", workspace]
+    start_s = time.perf_counter()
+    done = subprocess.run(
+        [*map(str, command), "--json"],
+        env={**os.environ, **cluster.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took_s = time.perf_counter() - start_s
+    calls = json.loads(done.stdout)["calls"]
+    jobs = len(cluster.run("squeue", "-h", "-r").stdout.splitlines())
+    cluster.run("scancel", "-u", "root")
+    told = ", ".join(f"{count} {name}" for name, count in calls.items())
+    print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  {took_s:>6.1f} s  {told}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[-1])
+    options = parser.parse_args()
+    open_run()
+    try:
+        with own_cluster(ClusterSettings(options.version)) as cluster, tempfile.TemporaryDirectory() as folder:
+            for seeds in (1, 10):
+                submit(cluster, Path(folder), seeds)
+    finally:
+        close_run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a command writes into the workspace for jobs and readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from detour.plan.build import Content, Plan, Planner
+from detour.plan.stage import Stage
+from detour.recipe.loading import load_cluster
+from detour.recipe.models import File
+from launch.chain_files import write_chains
+from tests.support.recipes import make_recipe
+
+
+def plans(*names: str, microbatch: int = 1) -> Sequence[Plan]:
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
+
+    planner = Planner(inspect)
+    return [planner.plan(make_recipe({"name": name, "batch.microbatch_sequences": microbatch})) for name in names]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+def read(workspace: Workspace, stage: Stage) -> Stage:
+    return Stage.from_json(json.loads((workspace.stage(stage.id) / "stage.json").read_bytes()))
+
+
+def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> None:
+    written = plans("one", "two")
+    write_chains(workspace, written, load_cluster("local"))
+    for stage in written[0].stages:
+        assert read(workspace, stage) == stage
+    assert len(list((workspace.root / "stages").iterdir())) == len(written[0].stages)
+    for plan in written:
+        told = json.loads((workspace.chain(plan.chain) / "plan.json").read_bytes())
+        assert [Stage.from_json(data) for data in told["stages"]] == list(plan.stages)
+        assert told["site"]["pue"]["value"] == 1.0
+
+
+def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:
+    (plan,) = plans("one")
+    write_chains(workspace, [plan], load_cluster("local"))
+    path = workspace.stage(plan.stages[1].id) / "stage.json"
+    path.write_bytes(path.read_bytes()[:100])
+    write_chains(workspace, [plan], load_cluster("local"))
+    assert read(workspace, plan.stages[1]) == plan.stages[1]
+
+
+def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(workspace: Workspace) -> None:
+    (before,), (after,) = plans("one"), plans("one", microbatch=2)
+    write_chains(workspace, [before], load_cluster("local"))
+    first, second = (stage for stage in before.stages if stage.kind == "pretrain")
+    workspace.output(first.id).mkdir()
+    workspace.manifest(first.id).write_text("{}")
+    write_chains(workspace, [after], load_cluster("local"))
+    assert read(workspace, first).runtime["microbatch_sequences"] == 1, "as it was done"
+    assert read(workspace, second).runtime["microbatch_sequences"] == 2
