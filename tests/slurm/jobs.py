@@ -49,7 +49,7 @@ def states(cluster: SlurmCluster, ids: Sequence[str]) -> dict[str, str]:
     return {job: state.split()[0] for job, state in (line.split("|") for line in lines)}
 
 
-def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_s: float = 60.0) -> None:
+def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_s: float = 240.0) -> None:
     """Until the accounts say exactly this of these jobs; fails with what they said last."""
     last: dict[str, str] = {}
 

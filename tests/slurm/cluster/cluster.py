@@ -256,7 +256,7 @@ class SlurmCluster:
     def _cancel_everything(self) -> None:
         """Without machines to switch off, the jobs have to be asked to go."""
         self.run("scancel", "--quiet", f"--user={self.settings.user}", check=False)
-        wait_until(lambda: not self.run("squeue", "-h", "-t", "R,CG,S,CF", check=False).stdout, "jobs to end", 15)
+        wait_until(lambda: not self.run("squeue", "-h", "-t", "R,CG,S,CF", check=False).stdout, "jobs to end", 60)
 
 
 def _ids(user: str) -> tuple[int, int]:

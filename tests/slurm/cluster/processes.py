@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.slurm.cluster.settings import ClusterError
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0, every_s: float = 0.05) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 240.0, every_s: float = 0.2) -> None:
     """Raises ClusterError when `condition` still does not hold after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():

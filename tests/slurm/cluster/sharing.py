@@ -85,7 +85,7 @@ def _launch(home: Path, settings: ClusterSettings) -> Path:
         )
     supervisor = home.with_suffix(home.suffix + ".supervisor")
     supervisor.write_text(str(process.pid))
-    wait_until(lambda: (home / READY).exists() or process.poll() is not None, f"{home.name}: {said}", 90)
+    wait_until(lambda: (home / READY).exists() or process.poll() is not None, f"{home.name}: {said}", 300)
     if process.poll() is not None:
         raise ClusterError(f"the Slurm {settings.version} cluster did not start:\n{said.read_text()}")
     return supervisor
@@ -101,4 +101,4 @@ def _end(supervisor: Path) -> None:
         return
     with os.fdopen(handle):
         signal.pidfd_send_signal(handle, signal.SIGTERM)
-        wait_until(lambda: started_ticks(pid) is None, f"the supervisor {pid} to end", 30)
+        wait_until(lambda: started_ticks(pid) is None, f"the supervisor {pid} to end", 90)
