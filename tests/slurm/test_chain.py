@@ -64,7 +64,7 @@ def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes
         return slurm.run("squeue", "-h", "-o", "%k").stdout
 
     ids = [row["id"] for row in stages(workspace).values()]
-    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the dependants to be gone", 60)
+    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the dependants to be gone", 240)
     again = detour("retry", "quickstart", "-w", workspace, "--json", environment=environment(slurm))
     assert "may run again" in again.stderr
     assert json.loads(again.stdout)["jobs"]
@@ -72,7 +72,7 @@ def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes
         detour("cancel", "quickstart", "-w", workspace, "--json", environment=environment(slurm)).stdout
     )
     assert cancelled["cancelled"]["jobs"]
-    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the chain to be gone", 60)
+    wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the chain to be gone", 240)
     nothing = detour("cancel", "quickstart", "-w", workspace, environment=environment(slurm)).stdout
     assert "nothing cancelled" in nothing
 

@@ -56,7 +56,7 @@ def test_the_right_segments_run_and_the_follower_with_them(
     _, segments, follower = CHAINS[name]
     chain = chains[name]
     expected = dict(zip(chain.segments, segments, strict=True)) | {chain.follower: follower}
-    wait_for_states(slurm, expected, timeout_s=150)
+    wait_for_states(slurm, expected, timeout_s=400)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

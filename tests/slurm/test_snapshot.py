@@ -95,7 +95,7 @@ def test_without_slurmdbd_the_queue_is_known_and_an_end_is_not(own_slurm: Starte
     assert snapshot.accounting is None
     assert "sacct failed" in snapshot.missing[0]
     cluster.start_daemon("slurmdbd")
-    wait_until(lambda: states(cluster, [short_id]) == {short_id: "COMPLETED"}, "the record to arrive", 90)
+    wait_until(lambda: states(cluster, [short_id]) == {short_id: "COMPLETED"}, "the record to arrive", 300)
     assert look(client(cluster), short_id).state(short) is JobState.COMPLETED
 
 

@@ -61,7 +61,7 @@ def test_a_chain_goes_through_in_one_call_a_job_and_three_more(slurm: SlurmClust
         by_unit[("summarize-0", 1)]: "COMPLETED",
         **{f"{array}_{index}": "COMPLETED" for index in range(3)},
     }
-    wait_for_states(slurm, ended, timeout_s=90)
+    wait_for_states(slurm, ended, timeout_s=300)
     assert [len(workspace.runs(f"evaluate-0-{number}")) for number in range(3)] == [1, 1, 1]
 
 
@@ -166,7 +166,7 @@ def test_a_job_accepted_and_lost_is_sent_again_once(own_slurm: Starter, version:
 
     submission = workspace.submitter(Slurm(crash_after_the_third), ledger).submit(requests)
     assert set(submission.jobs) == slots(requests)
-    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 90)
+    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 300)
     for request in requests:
         assert all(len(workspace.runs(stage)) == 1 for stage in request.stages)
 
@@ -184,4 +184,4 @@ def test_while_slurmctld_is_down_nothing_is_sent_or_called_gone(own_slurm: Start
     assert ledger.written == []
     cluster.start_daemon("slurmctld")
     workspace.submitter(slurm, ledger).submit(requests)
-    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 90)
+    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 300)
