@@ -150,12 +150,12 @@ def _missing(planned: Planned) -> Iterator[str]:
 
 def _shares(planned: Planned, left: Sequence[Stage], price: PlanPrice) -> Iterator[str]:
     """What sharing spares, and what is left to pay where something is done already."""
-    if planned.sweep is not None:
+    if planned.sweep is not None and price.cluster.gpu is not None:
         apart, together = gpu_hours_of(planned.shared.uses, price.prices), price.whole.gpu_hours
         yield f"GPU-h with sharing     {hours_in_words(together)}"
         yield f"GPU-h without sharing  {hours_in_words(apart)}"
         yield f"GPU-h that it spares   {hours_in_words(_minus(apart, together))}"
-    if len(left) < len(price.stages):
+    if price.cluster.gpu is not None and len(left) < len(price.stages):
         hours = gpu_hours_of({stage.id: 1 for stage in left}, price.prices)
         yield f"GPU-h still to run     {hours_in_words(hours)}, for {len(left):,} stages not done or in flight"
 

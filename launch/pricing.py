@@ -57,10 +57,10 @@ def render_price(price: PlanPrice) -> str:
     headings = [f"{method.value.split()[0]} {unit}" for method in methods for unit in ("kWh", "kg")]
     lines = [
         f"Price on {price.cluster.name}: expected (low to high)",
-        _row(("", "stages", "GPU-h", "billed h"), headings),
+        _row(("", "stages", "GPU-h" if price.cluster.gpu else "hours", "billed h"), headings),
     ]
-    lines += [_row(_figures(name, part), _energies(part, methods)) for name, part in price.parts.items()]
-    lines.append(_row(_figures("total", whole), _energies(whole, methods)))
+    for name, part in (*price.parts.items(), ("total", whole)):
+        lines.append(_row(_figures(name, part, price.cluster), _energies(part, methods)))
     lines += _notes(price)
     return "\n".join(lines)
 
@@ -117,12 +117,15 @@ def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
     return (left + "".join(f"{energy:>10}" for energy in energies)).rstrip()
 
 
-def _figures(name: str, part: Total) -> tuple[str, str, str, str]:
-    needs_gpus = name != REST
-    if needs_gpus and len(part.unpriced) == part.stages:
-        return name, f"{part.stages:,}", "unknown", "unknown"
-    hours = hours_in_words(part.gpu_hours) + (" *" if part.unpriced and needs_gpus else "")
-    return name, f"{part.stages:,}", hours, amount(part.billed_hours.expected)
+def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, str]:
+    """GPU-hours, or where there is no GPU the hours of the stages; what takes no GPU takes none however long it is."""
+    has_gpus, stages = cluster.gpu is not None, f"{part.stages:,}"
+    depends = name != REST or not has_gpus
+    if depends and len(part.unpriced) == part.stages:
+        return name, stages, "unknown", "unknown" if has_gpus else "0"
+    hours = hours_in_words(part.gpu_hours if has_gpus else part.hours)
+    mark = " *" if part.unpriced and depends else ""
+    return name, stages, hours + mark, amount(part.billed_hours.expected)
 
 
 def _energies(part: Total, methods: Sequence[Method]) -> list[str]:
@@ -147,7 +150,8 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
     if whole.figures:
         yield from wrapped(_site_in_words(whole.figures[0].site))
-    yield f"  longest path {_durations(price.critical_path_s)}, without queueing"
+    unknown = " and what is unknown" if whole.unpriced else ""
+    yield f"  longest path {_durations(price.critical_path_s)}, without queueing{unknown}"
     left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
     yield from wrapped(f"checkpoints and models {amount(whole.disk_bytes / 1e9)} GB on disk{left_out}")
     yield "Where the durations come from:"
@@ -190,6 +194,7 @@ def _durations(band: Band) -> str:
 def _total_json(sums: Total) -> dict[str, Any]:
     return {
         "stages": sums.stages,
+        "hours": band_json(sums.hours),
         "gpu_hours": band_json(sums.gpu_hours),
         "billed_hours": band_json(sums.billed_hours),
         "disk_bytes": sums.disk_bytes,

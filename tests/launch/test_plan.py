@@ -184,3 +184,13 @@ def test_budgets_that_apply_say_whether_it_would_fit(
     told = [line for line in text.splitlines() if line.startswith("budget ")]
     asked = "22.8 GPU-h asked for + 0 spent + 0 reserved"
     assert told == [f"budget ours: {asked}, of 250: it fits", f"budget tight: {asked}, of 10.0: it does not fit"]
+
+
+def test_where_there_is_no_gpu_hours_are_told_and_what_is_unknown(workspace: Workspace) -> None:
+    text = run(CONFIGS / "sweeps" / "quickstart-sweep.yaml", "-w", workspace.root, "--cluster", "local")
+    assert "GPU-h" not in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ")}
+    assert rows["pretraining"] == ["pretraining", "6", "unknown", "0"]
+    assert rows["total"][1] == "33"
+    assert "25 stages of unknown duration are not in it" in text
+    assert "without queueing and what is unknown" in text

@@ -25,6 +25,8 @@ class Total:
     """Sum of distinct stages; what has no price is named, never counted as free."""
 
     stages: int
+    hours: Band
+    """Of all stages, one after the other."""
     gpu_hours: Band
     billed_hours: Band
     disk_bytes: int
@@ -112,6 +114,7 @@ def _groups(stages: Iterable[Stage], prices: Mapping[str, Price]) -> list[_Group
 def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
     return Total(
         stages=sum(len(group.stages) for group in groups),
+        hours=_sum((price.wall_s, len(stages)) for price, stages in groups) * (1 / HOUR_S),
         gpu_hours=_sum((price.gpu_hours, len(stages)) for price, stages in groups),
         billed_hours=_sum((price.billed_hours, len(stages)) for price, stages in groups),
         disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
