@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
 from launch.budgets import release_stages
@@ -27,8 +28,10 @@ def command(chain: str, stage: str | None, shared: bool, workspace: Path | None,
     labels = {row.id: row.label for row in stages}
     with submitting(place), command_journal(place) as journal:
         affected = control(place, journal, Slurm()).cancel(list(labels), "cancelled by its user")
+        known = load_state(place)[0].stages
         for stage_id in affected.stages:
-            journal.append("cancel.stage", stage=stage_id, sync=False)
+            for job in sorted(known[stage_id].jobs if stage_id in known else ()):
+                journal.append("cancel.stage", stage=stage_id, job=job, sync=False)
         release_stages(place, journal, affected.stages, "cancelled")
         journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
     tell_affected("cancelled", affected, labels, as_json)

@@ -24,13 +24,13 @@ def write_chains(
 ) -> None:
     """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
-    A chain's file also holds the place's PUE, grid factor and powers, so that `status` needs no profile. A stage that
-    another chain brought in already keeps its file unless its way of running changed. `prices`, by id of the stages
-    that are still to run, are kept for `detour prices`.
+    A chain's file also holds the place's PUE, grid factor, powers and polling floor, so that `status` needs no profile.
+    A stage that another chain brought in already keeps its file unless its way of running changed. `prices`, by id of
+    the stages that are still to run, are kept for `detour prices`.
     """
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         _write_stage(workspace, stage)
-    place = {"cluster": cluster.name, "site": asdict(site_of(cluster))}
+    place = {"cluster": cluster.name, "site": asdict(site_of(cluster)), "poll_s": cluster.poll_seconds}
     for plan in plans:
         write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
     os.sync()

@@ -1,10 +1,14 @@
-"""`detour status`: where every chain is, from the ledger and the markers; asks no scheduler and imports no pydantic."""
+"""`detour status`: where every chain is, from markers, the ledger and, where jobs are open, one reading of Slurm.
+
+Imports no pydantic, and nothing that could ask Slurm unless there is something to ask.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +16,7 @@ import orjson
 
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
+from detour.monitoring.seen import Question, Reading
 from detour.monitoring.text import render_text
 from launch.options import json_option, workspace_option
 
@@ -23,11 +28,14 @@ NARROWEST, WIDEST = 80, 120
 @workspace_option
 @click.option("--watch", is_flag=True, help="Keep looking until Ctrl-C.")
 @click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between looks.")
+@click.option("--offline", is_flag=True, help="Ask no scheduler: markers and the ledger alone.")
 @json_option
-def command(chains: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, as_json: bool) -> None:
-    """One look, or many with --watch."""
+def command(
+    chains: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, offline: bool, as_json: bool
+) -> None:
+    """One look, or many with --watch. Slurm is asked no more often than the cluster's profile allows."""
     place = Workspace.find(workspace)
-    monitor = Monitor(place)
+    monitor = Monitor(place, ask=None if offline else partial(_ask, place))
     if watch:
         _watch(monitor, chains, every_s)
         return
@@ -39,6 +47,12 @@ def command(chains: tuple[str, ...], workspace: Path | None, watch: bool, every_
     else:
         width = min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
         click.echo(render_text(status, width, colour=sys.stdout.isatty()))
+
+
+def _ask(workspace: Workspace, question: Question) -> Reading:
+    from detour.monitoring.jobs import read_jobs
+
+    return read_jobs(workspace, question)
 
 
 def _watch(monitor: Monitor, chains: tuple[str, ...], every_s: float) -> None:

@@ -7,6 +7,7 @@ from detour.ledger.process import Process
 from detour.ledger.record import Record
 from detour.ledger.state import StageStatus, State
 from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.seen import SeenJob
 
 HERE = Process.current()
 DEAD_HERE = HERE._replace(start_ticks=1)
@@ -41,8 +42,9 @@ def status(
     state = State()
     state.add([record(0, "journal.opened", seen_s, None, **process.to_json())])
     for sequence, (kind, data) in enumerate(events, start=1):
-        state.add([record(sequence, kind, seen_s, None if kind.startswith("submit") else 1, **data)])
-    return stage_status(state.stages.get("s"), marker, Evidence(NOW_S, state.writers, jobs))
+        state.add([record(sequence, kind, seen_s, None if kind.startswith(("submit", "cancel")) else 1, **data)])
+    seen = {job: SeenJob(job, word) for job, word in jobs.items()}
+    return stage_status(state.stages.get("s"), marker, Evidence(NOW_S, state.writers, seen))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,13 @@ FAILED_FOR_GOOD = [("stage.failed", {"reason": "NaN"}), *FAILED]
         ([], "", "done", "done"),
         ([("submit.recorded", {})], "", None, "submitted"),
         ([("submit.recorded", {})], "RUNNING", None, "running"),
-        ([("submit.recorded", {})], "FAILED", None, "submitted"),
+        ([("submit.recorded", {})], "FAILED", None, "failed"),
+        ([("submit.recorded", {})], "OUT_OF_MEMORY", None, "failed"),
+        ([("submit.recorded", {})], "NODE_FAIL", None, "interrupted"),
+        ([("submit.recorded", {})], "CANCELLED by 1000", None, "cancelled"),
+        ([("submit.recorded", {})], "COMPLETED", None, "unknown"),
+        ([("submit.recorded", {})], "a state of a later Slurm", None, "submitted"),
+        ([("submit.recorded", {}), ("cancel.stage", {})], "", None, "planned"),
         (ENDED, "", None, "interrupted"),
         (FAILED, "", None, "failed"),
         (FAILED_FOR_GOOD, "", "failed", "failed"),

@@ -58,7 +58,7 @@ def test_an_empty_workspace_says_what_to_do() -> None:
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
 def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
     row = StageRow(
-        *("x", label, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), 9.0, 1e-9, None, None)
+        *("x", label, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), (), 9.0, 1e-9, None, None)
     )
     status = Status("/w", 0.0, (ChainStatus(label, (row,), 9.0, (), None),))
     lines = render_text(status, width).splitlines()

@@ -3,7 +3,7 @@
 Only a cache: on this node, private, tied to the very files it was folded from, and dropped at the least doubt (a file
 gone, replaced or shortened, another version). It is never the truth and may be deleted at any time.
 
-<temporary folder>/detour-cache-<uid>/<crc32 of the workspace>.json
+<temporary folder>/detour-cache-<uid>/<crc32 of the workspace>.state.json
 """
 
 from __future__ import annotations
@@ -41,17 +41,27 @@ def load_cached(workspace: Workspace) -> tuple[State, LedgerReader]:
     return state, reader
 
 
-def _path(workspace: Workspace) -> Path:
-    folder = f"{os.environ.get('TMPDIR') or '/tmp'}/detour-cache-{os.getuid()}"
-    return Path(folder) / f"{crc32(str(workspace.root).encode()):08x}.json"
+def private_path(workspace: Workspace, what: str) -> Path:
+    """Where this user keeps, on this node, what can be had again. Raises OSError when others could have written it."""
+    folder = Path(f"{os.environ.get('TMPDIR') or '/tmp'}/detour-cache-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise OSError(f"{folder} is not private")
+    return folder / f"{crc32(str(workspace.root).encode()):08x}.{what}.json"
+
+
+def keep_private(path: Path, content: bytes) -> None:
+    """Whole or not at all; a node without space for a cache does without."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    with suppress(OSError):
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
 
 
 def _restored(workspace: Workspace) -> tuple[State, LedgerReader] | None:
-    path = _path(workspace)
     try:
-        if not _is_private(path.parent):
-            return None
-        data = orjson.loads(path.read_bytes())
+        data = orjson.loads(private_path(workspace, "state").read_bytes())
         if data["format"] != FORMAT or data["workspace"] != str(workspace.root):
             return None
         reader = LedgerReader(workspace)
@@ -61,22 +71,12 @@ def _restored(workspace: Workspace) -> tuple[State, LedgerReader] | None:
 
 
 def _save(workspace: Workspace, state: State, reader: LedgerReader) -> None:
-    path = _path(workspace)
     files = reader.positions()
     if files is None:
         return
     content = {"format": FORMAT, "workspace": str(workspace.root), "files": files, "state": state}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with suppress(OSError):  # a node without space for a cache does without
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        if _is_private(path.parent):
-            unfinished.write_bytes(orjson.dumps(content, default=_plain, option=_OPTIONS))
-            unfinished.replace(path)
-
-
-def _is_private(folder: Path) -> bool:
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    with suppress(OSError):
+        keep_private(private_path(workspace, "state"), orjson.dumps(content, default=_plain, option=_OPTIONS))
 
 
 def _plain(value: object) -> Any:

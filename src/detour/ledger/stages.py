@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from detour.ledger.process import Process
 
-StageStatus = Literal["planned", "submitted", "running", "interrupted", "done", "failed", "unknown"]
+StageStatus = Literal["planned", "submitted", "running", "interrupted", "done", "failed", "cancelled", "unknown"]
 _OUTCOMES: dict[object, StageStatus] = {
     "done": "done",
     "already-done": "done",
@@ -132,6 +132,11 @@ class StageState:
     def jobs(self) -> set[str]:
         """Submitted and not withdrawn."""
         return self.submitted_jobs - self.cancelled_jobs
+
+    @property
+    def is_open(self) -> bool:
+        """By the ledger's word, a job of it may still change something: neither done nor failed for good."""
+        return self.status != "done" and not (self.failed and self.status == "failed")
 
     @property
     def progress(self) -> Mark | None:

@@ -34,6 +34,7 @@ STYLES = {
     "interrupted": "yellow",
     "done": "green",
     "failed": "bold red",
+    "cancelled": "yellow",
     "unknown": "magenta",
 }
 WIDTHS = (12, 16, 8, 9, 11)

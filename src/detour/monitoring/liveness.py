@@ -6,12 +6,13 @@ else a recent sign of life. What none of them tells is `unknown`: silence never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
+from detour.monitoring.seen import SeenJob
 from detour.scheduler.states import Standing, parse_state
 
 Marker = Literal["done", "failed"]
@@ -22,11 +23,12 @@ class Evidence(NamedTuple):
 
     now_s: float
     writers: Mapping[str, WriterState] = MappingProxyType({})
-    jobs: Mapping[str, str] = MappingProxyType({})
-    """Job id -> state, in Slurm's words; a job that is not there is unknown, not ended."""
+    jobs: Mapping[str, SeenJob] = MappingProxyType({})
+    """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
 
     def standing(self, job: str | None) -> Standing:
-        return parse_state(self.jobs.get(job or "", "")).standing
+        seen = self.jobs.get(job or "")
+        return parse_state(seen.state).standing if seen else Standing.UNKNOWN
 
 
 def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
@@ -49,7 +51,20 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
     queued = {evidence.standing(job) for job in known.jobs}
     if Standing.RUNNING in queued:
         return "running"
-    return "submitted" if Standing.WAITING in queued else status
+    if Standing.WAITING in queued:
+        return "submitted"
+    return _of_ended_jobs(queued) if status == "submitted" and queued else status
+
+
+def _of_ended_jobs(standings: Collection[Standing]) -> StageStatus:
+    """Of a stage that never told of a start. What succeeded without a marker may still be about to show it."""
+    if Standing.UNKNOWN in standings:
+        return "submitted"
+    if Standing.SUCCEEDED in standings:
+        return "unknown"
+    if Standing.INTERRUPTED in standings:
+        return "interrupted"
+    return "failed" if Standing.FAILED in standings else "cancelled"
 
 
 def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) -> bool | None:

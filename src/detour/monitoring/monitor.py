@@ -14,6 +14,7 @@ import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
+from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.cache import load_cached
 from detour.ledger.reading import LedgerReader
@@ -22,51 +23,71 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import quoted, totals
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.rows import stage_row
+from detour.monitoring.seen import Ask, Question, SeenJob
 from detour.monitoring.sites import SiteOf, no_site, recorded_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
+
+SUBMITTED = "chain.submitted"
+POLL_S = 60.0
+"""Where no plan tells the site's polling floor."""
 
 
 class _Planned(NamedTuple):
     name: str
     stages: Sequence[Mapping[str, Any]]
-    site: Mapping[str, Any]
+    data: Mapping[str, Any]
+    """The rest of what plan.json holds: cluster, site, poll_s."""
 
 
 class Monitor:
     """Keeps the folded ledger, so that looking again costs what is new."""
 
-    def __init__(self, workspace: Workspace, site_of: SiteOf = no_site) -> None:
-        """`site_of` is asked about attempts whose event and plan hold no `site` of their own."""
-        self.workspace, self.site_of = workspace, site_of
+    def __init__(self, workspace: Workspace, site_of: SiteOf = no_site, ask: Ask | None = None) -> None:
+        """`site_of` is asked about attempts whose event and plan hold no `site` of their own; `ask`, about jobs that
+        were submitted and whose end the ledger does not know: without it, or where it does not know, they are unknown.
+        """
+        self.workspace, self.site_of, self.ask = workspace, site_of, ask
         self.state = State()
         self._reader: LedgerReader | None = None
 
-    def look(
-        self,
-        chains: Collection[str] = (),
-        *,
-        jobs: Mapping[str, str] | None = None,
-        now_s: float | None = None,
-    ) -> Status:
-        """The status of some chains, of all when none is named.
-
-        `jobs` is what the scheduler says (job id -> state); what it does not mention is unknown. Raises UserError for
-        a chain that is not there.
-        """
+    def look(self, chains: Collection[str] = (), *, now_s: float | None = None) -> Status:
+        """The status of some chains, of all when none is named. Raises UserError for a chain that is not there."""
         if self._reader is None:
             self.state, self._reader = load_cached(self.workspace)
         else:
             self.state.refresh(self._reader)
-        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, jobs or {})
         warnings = list(_ledger_warnings(self._reader, self.state))
+        plans = list(_plans(self.workspace, chains, warnings))
+        jobs, missing = self._jobs(plans)
+        warnings += missing
+        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, jobs)
         rows: dict[str, tuple[StageRow, list[EnergyFigure]]] = {}
         shown = []
-        for planned in _plans(self.workspace, chains, warnings):
+        for planned in plans:
             for stage in planned.stages:
                 if stage["id"] not in rows:
-                    rows[stage["id"]] = self._stage(stage, planned.site, evidence)
+                    rows[stage["id"]] = self._stage(stage, planned.data, evidence)
             shown.append(_chain(planned, [rows[stage["id"]] for stage in planned.stages]))
         return Status(str(self.workspace.root), evidence.now_s, tuple(shown), tuple(warnings))
+
+    def _jobs(self, plans: Sequence[_Planned]) -> tuple[Mapping[str, SeenJob], Sequence[str]]:
+        """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
+        jobs = sorted(job for stage in self.state.stages.values() if stage.is_open for job in stage.jobs)
+        if self.ask is None or not jobs:
+            return {}, ()
+        submitted = [mark for chain in self.state.chains.values() for mark in chain.told.get(SUBMITTED, {}).values()]
+        users = {writer.process.user for writer in self.state.writers.values() if writer.process}
+        reading = self.ask(
+            Question(
+                jobs,
+                sorted(users),
+                since_s=min((mark.wall_s for mark in submitted), default=0.0),
+                every_s=max(
+                    (every_s for plan in plans if (every_s := number(plan.data.get("poll_s")))), default=POLL_S
+                ),
+            )
+        )
+        return reading.jobs, reading.missing
 
     def _stage(
         self, planned: Mapping[str, Any], site: Mapping[str, Any], evidence: Evidence
@@ -82,7 +103,7 @@ class Monitor:
             stage_status(known, marker, evidence),
             failure if isinstance(failure, str) else None,
             quoted(figures),
-            evidence.now_s,
+            evidence,
         )
         return row, figures
 
@@ -105,12 +126,12 @@ def read_status(
     workspace: Workspace,
     chains: Collection[str] = (),
     *,
-    jobs: Mapping[str, str] | None = None,
     site_of: SiteOf = no_site,
+    ask: Ask | None = None,
     now_s: float | None = None,
 ) -> Status:
-    """One look; see `Monitor.look`."""
-    return Monitor(workspace, site_of).look(chains, jobs=jobs, now_s=now_s)
+    """One look; see `Monitor`."""
+    return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
 
 
 def _chain(planned: _Planned, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:

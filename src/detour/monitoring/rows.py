@@ -8,6 +8,7 @@ from typing import Any
 from detour.accounting.methods import number
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.liveness import Evidence
 from detour.monitoring.status import StageRow
 
 
@@ -17,7 +18,7 @@ def stage_row(
     status: StageStatus,
     failure: str | None,
     energy: EnergyTotal | None,
-    now_s: float,
+    evidence: Evidence,
 ) -> StageRow:
     """`planned` is the stage in plan.json, `failure` what its failure marker says, if it has one."""
     progress = known.progress if known else None
@@ -26,6 +27,7 @@ def stage_row(
     rate_per_s = _rate_per_s(known, status)
     left = total - done if done is not None and total is not None else None
     reason = failure or (known.reason if known and status in ("failed", "interrupted") else None)
+    jobs = _jobs(known) if known else ()
     return StageRow(
         id=planned["id"],
         label=planned["label"],
@@ -40,8 +42,9 @@ def stage_row(
         eta_s=max(left, 0) / rate_per_s if status == "running" and left is not None and rate_per_s else None,
         figures=_figures_told(told),
         attempts=len(known.attempts) if known else 0,
-        jobs=_jobs(known) if known else (),
-        elapsed_s=_elapsed_s(known, status, now_s),
+        jobs=jobs,
+        seen=tuple(evidence.jobs[job] for job in jobs if job in evidence.jobs),
+        elapsed_s=_elapsed_s(known, status, evidence.now_s),
         energy_kwh=energy.energy_kwh if energy else None,
         co2_g=energy.co2_g if energy else None,
         energy_method=energy.method if energy else None,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.seen import SeenJob
 
 SCHEMA = 1
 
@@ -38,6 +39,8 @@ class StageRow(NamedTuple):
     """As last told: loss, validation_loss, lr..."""
     attempts: int
     jobs: tuple[str, ...]
+    seen: tuple[SeenJob, ...]
+    """Those of `jobs` that Slurm told of, where it was asked."""
     elapsed_s: float | None
     """Over all attempts."""
     energy_kwh: float | None
@@ -91,7 +94,13 @@ class Status(NamedTuple):
         chains = []
         for chain in self.chains:
             rows = [
-                {**row._asdict(), "fraction": row.fraction, "tokens_per_s": row.tokens_per_s, "loss": row.loss}
+                {
+                    **row._asdict(),
+                    "seen": [job._asdict() for job in row.seen],
+                    "fraction": row.fraction,
+                    "tokens_per_s": row.tokens_per_s,
+                    "loss": row.loss,
+                }
                 for row in chain.stages
             ]
             energy = {

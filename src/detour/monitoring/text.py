@@ -5,6 +5,7 @@ Labels, reasons and units come from files that others may write, so whatever cou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from detour.ledger.state import StageStatus
@@ -19,6 +20,7 @@ SIGNS: dict[StageStatus, str] = {
     "interrupted": "‖",
     "done": "✓",
     "failed": "✗",
+    "cancelled": "⊘",
     "unknown": "?",
 }
 ANSI: dict[StageStatus, str] = {
@@ -28,6 +30,7 @@ ANSI: dict[StageStatus, str] = {
     "interrupted": "33",
     "done": "32",
     "failed": "1;31",
+    "cancelled": "33",
     "unknown": "35",
 }
 ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
@@ -69,9 +72,11 @@ def energy_in_words(energy: EnergyTotal) -> str:
 
 
 def details(row: StageRow) -> str:
-    """What has no column: why it stopped, or how it goes."""
+    """What has no column: why it stopped or waits, or how it goes."""
     if row.reason and row.status != "done":
         return plain(row.reason)
+    if row.seen and row.status not in ("done", "running"):
+        return plain(of_jobs(row))
     if row.status != "running":
         return ""
     parts = [] if row.eta_s is None else [f"{format_duration(row.eta_s)} left"]
@@ -82,6 +87,21 @@ def details(row: StageRow) -> str:
     ]
     parts += [f"attempt {row.attempts}"] if row.attempts > 1 else []
     return ", ".join(parts)
+
+
+def of_jobs(row: StageRow) -> str:
+    """What Slurm says of a stage that does not run: the job that is next, or how the last one ended."""
+    waiting = next((job for job in row.seen if job.state == "PENDING"), None)
+    if waiting is not None:
+        if waiting.reason in ("", "None", "Dependency"):
+            return ""
+        expected = (
+            time.strftime(", expected %a %d %b %H:%M", time.localtime(waiting.starts_s)) if waiting.starts_s else ""
+        )
+        return f"job {waiting.id} waits: {waiting.reason}{expected}"
+    last = row.seen[-1]
+    told = "" if row.attempts else " before it told of a start"
+    return f"job {last.id} ended as {last.state}{told}, and no other is left: submit the chain again, or `retry` it"
 
 
 def progress(row: StageRow) -> str:

@@ -155,10 +155,11 @@ class Slurm:
 
     run: Runner = field(default_factory=SubprocessRunner)
     calls: Counter[str] = field(default_factory=Counter)
+    timeout_s: float = TIMEOUT_S
 
-    def ask(self, *command: str, timeout_s: float = TIMEOUT_S) -> CommandResult:
+    def ask(self, *command: str) -> CommandResult:
         self.calls[command[0]] += 1
-        return self.run(command, timeout_s)
+        return self.run(command, self.timeout_s)
 
     def submit(self, script: Path) -> SubmitAnswer:
         return read_submission(self.ask("sbatch", "--parsable", str(script)))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import JobRecord, Unreadable, read_accounting, read_queue
 from detour.scheduler.states import JobState
 from detour.scheduler.tags import Tag
@@ -48,7 +49,7 @@ class Snapshot:
 
     def holders(self, job_id: str) -> list[JobRecord]:
         """What is in the queue under this id, whatever its tag."""
-        return self._index.by_id.get(job_id, [])
+        return self._index.queued_by_id.get(job_id, [])
 
     def state(self, tag: Tag, index: int | None = None) -> JobState:
         """Of a job, or of one task of an array. UNKNOWN unless one of the two readings tells."""
@@ -58,9 +59,25 @@ class Snapshot:
         runs = [record for record in self.ran(tag) if record.ids.holds(index)]
         if not runs:
             return JobState.UNKNOWN
-        last = runs[-1].state
-        # alive by the accounts, but not in the queue, which knows better: the accounts lag behind
-        return JobState.UNKNOWN if last.is_live and self.queue is not None else last
+        return JobState.UNKNOWN if self._lags(runs[-1]) else runs[-1].state
+
+    def job(self, workspace: str, job_id: str) -> JobRecord | None:
+        """What is said of `7`, or of the array task `7_3`, if it is this workspace's; None when nothing is."""
+        ids = parse_job_ids(job_id)
+        index = ids.indices[0][0] if ids.indices else None
+
+        def ours(known: Mapping[str, list[JobRecord]]) -> list[JobRecord]:
+            found = known.get(ids.id, ())
+            return [one for one in found if one.tag and one.tag.workspace == workspace and one.ids.holds(index)]
+
+        if queued := ours(self._index.queued_by_id):
+            return queued[-1]
+        ran = ours(self._index.accounted_by_id)
+        return ran[-1] if ran and not self._lags(ran[-1]) else None
+
+    def _lags(self, last: JobRecord) -> bool:
+        """Alive by the accounts, but not in the queue, which knows better: the accounts lag behind."""
+        return last.state.is_live and self.queue is not None
 
 
 class _Index:
@@ -75,14 +92,26 @@ class _Index:
 
     @cached_property
     def accounted(self) -> Mapping[Tag, list[JobRecord]]:
-        return _by_tag(sorted(self._accounting, key=lambda record: record.submitted_s or 0.0))
+        return _by_tag(_in_time(self._accounting))
 
     @cached_property
-    def by_id(self) -> Mapping[str, list[JobRecord]]:
-        found: dict[str, list[JobRecord]] = {}
-        for record in self._queue:
-            found.setdefault(record.ids.id, []).append(record)
-        return found
+    def queued_by_id(self) -> Mapping[str, list[JobRecord]]:
+        return _by_id(self._queue)
+
+    @cached_property
+    def accounted_by_id(self) -> Mapping[str, list[JobRecord]]:
+        return _by_id(_in_time(self._accounting))
+
+
+def _in_time(records: Iterable[JobRecord]) -> list[JobRecord]:
+    return sorted(records, key=lambda record: record.submitted_s or 0.0)
+
+
+def _by_id(records: Iterable[JobRecord]) -> Mapping[str, list[JobRecord]]:
+    found: dict[str, list[JobRecord]] = {}
+    for record in records:
+        found.setdefault(record.ids.id, []).append(record)
+    return found
 
 
 def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
@@ -100,11 +129,18 @@ def take_snapshot(slurm: Slurm, users: Sequence[str], ended: Sequence[str] = (),
     """
     missing: list[str] = []
     queue = _read("squeue", slurm.queue(users), read_queue, missing)
-    accounting = None
-    if ended:
-        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
-        accounting = _read("sacct", slurm.accounting(since, users, ended), read_accounting, missing)
-    return Snapshot(time.time(), queue, accounting, tuple(missing))
+    snapshot = Snapshot(time.time(), queue, None, tuple(missing))
+    return add_accounting(snapshot, slurm, users, ended, since_s) if ended else snapshot
+
+
+def add_accounting(
+    snapshot: Snapshot, slurm: Slurm, users: Sequence[str], ended: Sequence[str], since_s: float
+) -> Snapshot:
+    """The same with what sacct says of these jobs, for those who know only by the queue which to ask about."""
+    missing = list(snapshot.missing)
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
+    accounting = _read("sacct", slurm.accounting(since, users, ended), read_accounting, missing)
+    return replace(snapshot, accounting=accounting, missing=tuple(missing))
 
 
 def _read(

@@ -1,0 +1,40 @@
+"""What is asked of the scheduler about jobs, and what it tells: the terms, without anything that could ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class SeenJob(NamedTuple):
+    """A job as Slurm told of it."""
+
+    id: str
+    state: str
+    """Slurm's name for it."""
+    reason: str = ""
+    """Why it waits, in Slurm's word."""
+    starts_s: float | None = None
+    """When Slurm expects to start it, in seconds since the epoch."""
+
+
+class Question(NamedTuple):
+    jobs: Sequence[str]
+    """Ids as the ledger has them: `7`, or `7_3` for one task of an array."""
+    users: Sequence[str]
+    """Whose jobs they may be."""
+    since_s: float
+    """When the first of them was submitted, in seconds since the epoch."""
+    every_s: float
+    """The site's polling floor."""
+
+
+class Reading(NamedTuple):
+    taken_s: float
+    jobs: Mapping[str, SeenJob]
+    """By id; what is not there is unknown, not ended."""
+    missing: Sequence[str] = ()
+    """Sentences for people: what was not to be had, and why."""
+
+
+Ask = Callable[[Question], Reading]

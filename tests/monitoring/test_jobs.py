@@ -1,0 +1,150 @@
+"""What Slurm says of open jobs, through a scripted runner that counts what it is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.monitoring.jobs import read_jobs
+from detour.monitoring.monitor import Monitor
+from detour.monitoring.seen import Question, Reading
+from detour.monitoring.status import StageRow
+from detour.monitoring.text import render_text
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, CommandResult, Slurm
+from detour.scheduler.tags import Tag, workspace_id
+from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, make_workspace, mark_done
+from tests.scheduler.fake_slurm import table
+
+
+class Site:
+    """squeue and sacct with the answers that a test gives them."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.tag = str(Tag(workspace_id(workspace.root), "unit", 1, "s"))
+        self.queue: list[Mapping[str, str]] = []
+        self.accounts: list[Mapping[str, str]] = []
+        self.down: set[str] = set()
+        self.calls: Counter[str] = Counter()
+        self.asked: list[Sequence[str]] = []
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
+        self.calls[command[0]] += 1
+        self.asked.append(command)
+        if command[0] in self.down:
+            return CommandResult(1, "", "error: Unable to contact slurm controller (connect failure)\n")
+        fields, rows = (QUEUE_FIELDS, self.queue) if command[0] == "squeue" else (ACCOUNTING_FIELDS, self.accounts)
+        return CommandResult(0, table(fields, [{"name": self.tag, "exit": "0:0", **row} for row in rows]))
+
+
+class Viewer:
+    def __init__(self, workspace: Workspace, site: Site) -> None:
+        self.site = site
+        self.monitor = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, Slurm(site)))
+
+    def rows(self) -> dict[str, StageRow]:
+        (chain,) = self.monitor.look().chains
+        return {row.id: row for row in chain.stages}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Three stages submitted as jobs 7, 8 (and its spare segment 9) and 10; the site may be asked every minute."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = make_workspace(tmp_path, poll_s=60.0)
+    with Journal.open(made, "command-1") as journal:
+        for stage, job in ((PREPARE, "7"), (TRAIN, "8"), (TRAIN, "9"), (PROMOTE, "10_3")):
+            journal.append("submit.stage", stage=stage.id, job=job)
+        journal.append("chain.submitted", chain="base", cluster="here")
+    return made
+
+
+def test_one_squeue_tells_of_all_and_one_sacct_of_what_has_left_the_queue(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [
+        {"job": "8", "state": "RUNNING", "reason": "None"},
+        {"job": "9", "state": "PENDING", "reason": "Dependency"},
+        {"job": "10_[0-5%2]", "state": "PENDING", "reason": "Priority", "started": "1800000000"},
+    ]
+    site.accounts = [{"job": "7", "state": "CANCELLED by 1000", "submitted": "5"}]
+    shown = Viewer(workspace, site).rows()
+    assert [shown[stage.id].status for stage in (PREPARE, TRAIN, PROMOTE)] == ["cancelled", "running", "submitted"]
+    assert site.calls == {"squeue": 1, "sacct": 1}
+    assert "--jobs=7" in site.asked[1]
+    assert [job.state for job in shown[TRAIN.id].seen] == ["RUNNING", "PENDING"]
+    assert shown[PROMOTE.id].seen[0].starts_s == 1_800_000_000
+
+
+def test_all_viewers_share_a_reading_until_the_sites_interval_is_over(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9", "10_[0-5]")]
+    for _ in range(3):
+        Viewer(workspace, site).rows()
+    assert site.calls == {"squeue": 1}
+    question = Question(["7"], ["me"], 0.0, every_s=0.0)
+    assert read_jobs(workspace, question, Slurm(site)).jobs.keys() == {"7"}
+    assert site.calls == {"squeue": 2}
+
+
+def test_what_was_submitted_since_the_last_reading_is_asked_about_at_once(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9", "10_[0-5]", "11")]
+    Viewer(workspace, site).rows()
+    with Journal.open(workspace, "command-2") as journal:
+        journal.append("submit.stage", stage=PREPARE.id, job="11")
+    assert {job.id for job in Viewer(workspace, site).rows()[PREPARE.id].seen} == {"7", "11"}
+    assert site.calls == {"squeue": 2}
+
+
+@pytest.mark.parametrize("down", [{"squeue"}, {"squeue", "sacct"}])
+def test_a_slurm_that_does_not_answer_makes_nothing_failed_and_is_said(workspace: Workspace, down: set[str]) -> None:
+    site = Site(workspace)
+    site.down = down
+    viewer = Viewer(workspace, site)
+    assert {row.status for row in viewer.rows().values()} == {"submitted"}
+    assert "squeue failed" in viewer.monitor.look().warnings[0]
+
+
+def test_accounts_that_are_silent_leave_an_ended_job_unknown(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
+    site.down = {"sacct"}
+    viewer = Viewer(workspace, site)
+    assert viewer.rows()[PREPARE.id].status == "submitted"
+    assert "sacct failed" in viewer.monitor.look().warnings[0]
+
+
+def test_an_id_that_is_somebody_elses_now_says_nothing(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": "7", "state": "RUNNING", "name": "detour:1:another:unit:1:s"}]
+    assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
+
+
+def test_with_everything_done_or_nothing_submitted_nobody_is_asked(workspace: Workspace, tmp_path: Path) -> None:
+    def never(question: Question) -> Reading:
+        raise AssertionError(question)
+
+    for stage in (PREPARE, TRAIN, PROMOTE):
+        mark_done(workspace, stage)
+        with Journal.open(workspace, stage.id) as journal:
+            journal.append("stage.done", stage=stage.id, attempt=1)
+    assert Monitor(workspace, ask=never).look().chains[0].is_done
+    other = make_workspace(tmp_path / "other")
+    assert Monitor(other, ask=never).look().chains[0].counts == {"planned": 3}
+
+
+def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [
+        {"job": "8", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "started": "1800000000"},
+        {"job": "9", "state": "PENDING", "reason": "Dependency"},
+    ]
+    site.accounts = [{"job": "7", "state": "FAILED", "submitted": "5"}]
+    lines = render_text(Viewer(workspace, site).monitor.look()).splitlines()
+    assert "job 7 ended as FAILED before it told of a start, and no other is left" in lines[3]
+    assert "job 8 waits: QOSMaxGRESPerUser, expected " in lines[5]
+    assert lines[6].startswith("○ promote clm")
