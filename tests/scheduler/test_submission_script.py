@@ -7,7 +7,7 @@ import pytest
 
 from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.submission_script import ScriptStyle, gpu_option, submission_script
+from detour.scheduler.submission_script import ScriptStyle, gate_of, gpu_option, submission_script
 from detour.scheduler.tags import Tag
 
 STYLE = ScriptStyle(Path("/work space"), "/opt/python", code=Path("/code"), preamble=("module purge",))
@@ -80,3 +80,21 @@ def test_gpus_are_asked_for_as_the_site_wants(selector: str, kind: str | None, e
 
 def test_no_gpu_is_asked_for_where_none_is_wanted() -> None:
     assert gpu_option("gres", 0, None) is None
+
+
+def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detour.scheduler.submission_script.GATE_PATIENCE_S", 1)
+    script, gate = tmp_path / "1-s.sh", gate_of(tmp_path / "1-s.sh")
+    request = JobRequest((("export-1",),), Resources(), wall_s=60)
+    text = submission_script(request, TAG, None, ScriptStyle(Path("/w"), "echo"), tmp_path, gate)
+    assert "--hold" not in options(text)
+    script.write_text(text.replace(f"srun --unbuffered --output {tmp_path}/%j_%t_log.out --kill-on-bad-exit=1 ", ""))
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
+
+    assert (run().returncode, "submit the chain again" in run().stdout) == (87, True)
+    gate.touch()
+    assert run().stdout == "-u -m jobs --workspace /w export-1\n"

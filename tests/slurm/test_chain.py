@@ -26,6 +26,19 @@ def stages(workspace: Path) -> dict[str, dict[str, Any]]:
     return {stage["label"]: stage for stage in chain["stages"]}
 
 
+def told(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
+    """What `detour status` says of each stage, Slurm asked."""
+    shown = json.loads(detour("status", "-w", workspace, "--json", environment=environment(cluster)).stdout)
+    return {stage["label"]: stage for chain in shown["chains"] for stage in chain["stages"]}
+
+
+def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> bool:
+    """Whether status and sacct say the same of every job that has neither marker nor end in the ledger."""
+    seen = {job["id"]: job["state"] for row in told(workspace, cluster).values() for job in row["seen"]}
+    accounted = accounts(cluster, slots)
+    return bool(seen) and all(accounted[slot] == seen[job] for slot, job in slots.items() if job in seen)
+
+
 def accounts(cluster: SlurmCluster, jobs: Mapping[str, str]) -> dict[str, str]:
     """State of each job by sacct, by the slot that it was submitted for."""
     listed = cluster.run("sacct", "-nXP", "-j", ",".join(jobs.values()), "-o", "JobID,State").stdout
@@ -41,6 +54,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     assert submitted["calls"] == {"sbatch": 10, "squeue": 2, "scontrol": 1}
     joined = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
     assert "sbatch" not in joined["calls"], "what is in flight is joined, not sent again"
+    wait_until(lambda: agrees(workspace, slurm, submitted["jobs"]), "status to agree with sacct", 60, 1)
     wait_until(lambda: {row["status"] for row in stages(workspace).values()} == {"done"}, "the chain's end", 540, 1)
     rows = stages(workspace)
     assert {row["attempts"] for row in rows.values()} == {1}
@@ -89,4 +103,12 @@ def test_hold_keeps_and_release_lets_go(slurm: SlurmCluster, tmp_path: Path) -> 
     assert held["held"]["stages"]
     released = json.loads(detour("release", "held", "-w", workspace, "--json", environment=environment(slurm)).stdout)
     assert set(held["held"]["jobs"]) <= set(released["released"]["jobs"])
+    slurm.run("scancel", *held["held"]["jobs"])
+    behind = ("promote clm", "pretrain mlm", "promote mlm", "export")
+    wait_until(
+        lambda: {told(workspace, slurm)[label]["status"] for label in behind} == {"cancelled"},
+        "status to know that what was cancelled, and what hung on it, is gone",
+        120,
+        2,
+    )
     detour("cancel", "held", "-w", workspace, environment=environment(slurm))

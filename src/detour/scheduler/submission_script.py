@@ -21,6 +21,9 @@ from detour.scheduler.tags import Tag
 
 STAGES = "stages"
 """Shell array of the stage ids of each array task."""
+GATE_PATIENCE_S = 120
+"""A shared file system may show a new file as late as this."""
+NOT_READY = 87
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,23 @@ class _Text(SlurmExecutor):  # type: ignore[misc]
         return str(self._make_submission_file_text(command, uid=""))
 
 
+def gate_of(script: Path) -> Path:
+    """The file that lets this script's job go on, where it is not held."""
+    return script.with_suffix(".go")
+
+
 def submission_script(
-    request: JobRequest, tag: Tag, dependency: Dependency | None, style: ScriptStyle, logs: Path
+    request: JobRequest,
+    tag: Tag,
+    dependency: Dependency | None,
+    style: ScriptStyle,
+    logs: Path,
+    gate: Path | None = None,
 ) -> str:
-    """The script of one segment. Every job is submitted held, tagged twice, and cancelled once it can never run."""
+    """The script of one segment, tagged twice, and cancelled once it can never run.
+
+    The job is submitted held; or, with a `gate`, free to start, but doing nothing until that file is there.
+    """
     asked = request.resources
     body = _Text(logs).text(
         _command(request, style),
@@ -74,18 +90,18 @@ def submission_script(
         dependency=None if dependency is None else str(dependency),
         wckey=None,
         stderr_to_stdout=True,
-        setup=_setup(request, style),
+        setup=[*(_wait_for(gate) if gate else ()), *_setup(request, style)],
         srun_args=["--kill-on-bad-exit=1"],
-        additional_parameters=_additional(request, style),
+        additional_parameters=_additional(request, style, held=gate is None),
     )
     shell = "#!/bin/bash -l" if style.login_shell else "#!/bin/bash"
     return f"{shell}\n{body.partition(chr(10))[2]}"
 
 
-def _additional(request: JobRequest, style: ScriptStyle) -> dict[str, str | bool]:
+def _additional(request: JobRequest, style: ScriptStyle, *, held: bool) -> dict[str, str | bool]:
     """Options that submitit does not know, and those it knows otherwise."""
     found: dict[str, str | bool] = {
-        "hold": True,
+        **({"hold": True} if held else {}),
         "kill-on-invalid-dep": "yes",
         "signal": f"USR2@{style.grace_s}",
         "requeue" if style.requeue else "no-requeue": True,
@@ -97,6 +113,14 @@ def _additional(request: JobRequest, style: ScriptStyle) -> dict[str, str | bool
         name, separator, value = option.removeprefix("--").partition("=")
         found[name] = value if separator else True
     return found
+
+
+def _wait_for(gate: Path) -> list[str]:
+    there = f"[ -e {shlex.quote(str(gate))} ]"
+    return [
+        f"for ((second = 0; second < {GATE_PATIENCE_S}; second++)); do {there} && break; sleep 1; done",
+        f"{there} || {{ echo 'detour: its submission was cut short: submit the chain again'; exit {NOT_READY}; }}",
+    ]
 
 
 def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
