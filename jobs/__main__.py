@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
+from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
 from jobs.harness import run_stage
-from jobs.rank import read_rank
+from jobs.rank import Rank, read_rank
 from jobs.segments import cancel_later_segments
 
 
@@ -27,17 +28,23 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = read_rank()
     rank.export(os.environ)  # type: ignore[arg-type]
-    job = job_id(os.environ)
+    workspace = Workspace(options.workspace)
     try:
-        for stage_id in options.stages:
-            code = run_stage(Workspace(options.workspace), stage_id, rank, job=job, wall_limit_s=options.wall_limit_s)
-            if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ:
-                cancel_later_segments(os.environ, Slurm())
-            if code:
-                return code
+        with workspace_umask(workspace.root):
+            return _run_stages(workspace, options.stages, rank, options.wall_limit_s)
     except DetourError as error:
         print(f"detour: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _run_stages(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:
+    job = job_id(os.environ)
+    for stage_id in stages:
+        code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s)
+        if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ:
+            cancel_later_segments(os.environ, Slurm())
+        if code:
+            return code
     return 0
 
 

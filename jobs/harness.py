@@ -32,6 +32,7 @@ from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, 
 from detour.files import fsync_directory, write_atomic
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.folders import let_group_read
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
@@ -162,6 +163,7 @@ def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) 
     unfinished = folder / f"output.{number:04d}"
     unfinished.mkdir()
     result = _call(workspace, stage, attempt, unfinished)
+    let_group_read(workspace.root, unfinished)
     write_manifest(
         unfinished,
         {"stage": stage.to_json(), "attempt": number, "result": result, **provenance()},

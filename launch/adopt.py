@@ -9,12 +9,12 @@ import click
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
 from launch.chains import chain_names, chain_stages
-from launch.options import json_option, workspace_option
+from launch.options import json_option, written_workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
 
 
 @click.command(help="Take over jobs of this workspace that a lost ledger left behind.")
-@workspace_option
+@written_workspace_option
 @json_option
 def command(workspace: Path | None, as_json: bool) -> None:
     """Found by their tags; jobs that are known already are left alone."""

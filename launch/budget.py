@@ -22,7 +22,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.text import cut, plain
 from detour.recipe.budget import Budget, Measure, load_budget, load_budgets
 from launch.budget_book import Book
-from launch.options import json_option, workspace_option
+from launch.options import json_option, written_workspace_option
 from launch.pricing import amount, band_json, wrapped
 
 WIDTH = 100
@@ -33,7 +33,7 @@ SHOWN = 5
 
 @click.command(help="Show what budgets hold, and how fast they are used.")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@workspace_option
+@written_workspace_option
 @click.option("--release", "submission", help="Free what this submission has reserved and will not use.")
 @json_option
 def command(file: Path | None, workspace: Path | None, submission: str | None, as_json: bool) -> None:

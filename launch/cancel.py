@@ -11,7 +11,7 @@ from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
 from launch.budgets import release_stages
 from launch.chains import chosen_stages, only_here
-from launch.options import json_option, stage_option, workspace_option
+from launch.options import json_option, stage_option, written_workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
 
 
@@ -19,7 +19,7 @@ from launch.slurm_site import command_journal, control, submitting, tell_affecte
 @click.argument("chain")
 @stage_option
 @click.option("--shared", is_flag=True, help="Also stages that other chains need.")
-@workspace_option
+@written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
     """What is done stays; a stage that another chain waits for stays too, unless --shared."""

@@ -11,7 +11,7 @@ from importlib import import_module
 
 import click
 
-from detour.errors import DetourError
+from detour.errors import DetourError, UserError
 
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
@@ -66,3 +66,9 @@ def main() -> None:
     except DetourError as error:
         click.echo(f"detour: {error}", err=True)
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        told = (
+            f"{error.filename}: {error.strerror}; a workspace is its owner's alone until it is shared (docs/slurm.md)"
+        )
+        click.echo(f"detour: {told}", err=True)
+        sys.exit(UserError.exit_code)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-workspace_option = click.option(
-    "--workspace",
-    "-w",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
-)
+from detour.ledger.workspace import Workspace
+
+
+def _in_its_mode(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
+    from detour.ledger.folders import workspace_umask  # verbs that only read start without it
+
+    context.with_resource(workspace_umask(Workspace.find(given).root))
+    return given
+
+
+_workspace: dict[str, Any] = {
+    "type": click.Path(file_okay=False, path_type=Path),
+    "help": "Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
+}
+workspace_option = click.option("--workspace", "-w", **_workspace)
+written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
+"""For verbs that write to it: what they create is the group's if the workspace is."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")

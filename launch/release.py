@@ -9,14 +9,14 @@ import click
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
 from launch.chains import chosen_stages
-from launch.options import json_option, stage_option, workspace_option
+from launch.options import json_option, stage_option, written_workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
 
 
 @click.command(help="Let what was held of a chain go on.")
 @click.argument("chain")
 @stage_option
-@workspace_option
+@written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
     place = Workspace.find(workspace)

@@ -11,7 +11,7 @@ from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.recipe.loading import load_cluster
 from launch.chains import chain_cluster, chain_stages
-from launch.options import json_option, workspace_option
+from launch.options import json_option, written_workspace_option
 from launch.requests import Wishes
 from launch.slurm_site import command_journal
 from launch.submit import make_order, send
@@ -19,7 +19,7 @@ from launch.submit import make_order, send
 
 @click.command(help="Submit what failed of a chain, and what hangs on it, once more.")
 @click.argument("chain")
-@workspace_option
+@written_workspace_option
 @click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
 @json_option
 def command(chain: str, workspace: Path | None, gpus: int | None, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from detour.scheduler.local import LocalJob, start
 from launch.budgets import asked_for, facts_of, reserving
 from launch.chain_files import write_chains
 from launch.display import Refresh, display
-from launch.options import over_budget_option, overrides_argument, recipe_argument, workspace_option
+from launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
 from launch.planning import Planned, load_plans
 from launch.pricing import price_plan
 
@@ -41,7 +41,7 @@ LOG_TAIL_LINES = 15
 @click.command(help="Carry a recipe or a sweep through on this machine.")
 @recipe_argument
 @overrides_argument
-@workspace_option
+@written_workspace_option
 @click.option("--jobs", "slots", type=click.IntRange(1), help="CPU cores to use.  [default: all of this machine]")
 @click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all of this machine]")
 @click.option("--retry", is_flag=True, help="Try stages again that failed for good.")

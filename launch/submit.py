@@ -31,7 +31,13 @@ from launch.budget_book import Asked
 from launch.budgets import asked_for, facts_of, outlooks, reserving
 from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
-from launch.options import json_option, over_budget_option, overrides_argument, recipe_argument, workspace_option
+from launch.options import (
+    json_option,
+    over_budget_option,
+    overrides_argument,
+    recipe_argument,
+    written_workspace_option,
+)
 from launch.planning import load_plans
 from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
@@ -58,7 +64,7 @@ class Seconds(click.ParamType[int]):
 @click.command(help="Submit what is missing of a recipe or a sweep to Slurm, exactly once.")
 @recipe_argument
 @overrides_argument
-@workspace_option
+@written_workspace_option
 @click.option("--cluster", required=True, help="Cluster profile: a name (`detour clusters`) or a file.")
 @click.option("--qos", help="QOS of GPU jobs.  [default: the profile's]")
 @click.option("--account", help="Account of GPU jobs.  [default: the profile's]")

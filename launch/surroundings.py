@@ -169,6 +169,9 @@ def _privacy(place: Place) -> Finding:
         return Finding("privacy", "problem", "the user's or a group's", told, advice)
     if place.mode & stat.S_IROTH:
         return Finding("privacy", "warning", "the user's or a group's", told, f"`chmod o-rx {place.path}` closes it")
+    if place.mode & stat.S_IWGRP and not place.mode & stat.S_ISGID:
+        advice = f"what is made in it is not the group's: `chmod g+s {place.path}`"
+        return Finding("privacy", "warning", "the user's or a group's", told, advice)
     return Finding("privacy", "ok", "the user's or a group's", told)
 
 

@@ -76,8 +76,11 @@ def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None
     assert "not writable" in result.stdout
 
 
-@pytest.mark.parametrize(("mode", "verdict"), [(0o700, "ok"), (0o2770, "ok"), (0o755, "warning"), (0o777, "problem")])
-def test_strangers_are_kept_out(mode: int, verdict: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "verdict"),
+    [(0o700, "ok"), (0o2770, "ok"), (0o770, "warning"), (0o755, "warning"), (0o777, "problem")],
+)
+def test_strangers_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: str, tmp_path: Path) -> None:
     tmp_path.chmod(mode)
     findings = {finding.subject: finding for finding in place_findings(look_at(tmp_path, MOUNTS))}
     assert findings["privacy"].verdict == verdict

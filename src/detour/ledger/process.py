@@ -22,7 +22,7 @@ class Process(NamedTuple):
     @classmethod
     def current(cls) -> Process:
         pid = os.getpid()
-        return cls(os.uname().nodename, pid, _user_name(), _boot_identity(), _start_ticks(pid))
+        return cls(os.uname().nodename, pid, user_name(), _boot_identity(), _start_ticks(pid))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Process | None:
@@ -54,7 +54,8 @@ class Process(NamedTuple):
         return f"{self.user} on {self.host} (process {self.pid})"
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """This process's user, whatever $USER says (as it may, after `su`); a number where the machine has no name."""
     import pwd  # what only asks whether a process lives does without
 
     try:
