@@ -1,7 +1,8 @@
 """A Slurm in one object that does what the real one does on its worst days.
 
 It loses replies, answers late, prints empty ids, refuses past a limit, forgets ended jobs, loses what it accepted last
-and gives the id out again, and goes down. It is a `Runner`, so that all above the command line is the real thing.
+and gives the id out again, and goes down. It is a `Runner`, so that all above the command line is the real thing. Users
+may ask about each other's jobs, and not touch them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from detour.scheduler.tags import Tag, find_tag
 
 FAULTS = ("lost reply", "no reply", "late", "empty", "empty, accepted", "limit", "down")
 ENDED = frozenset({"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED by 0"})
+DENIED = CommandResult(1, "", "Access/permission denied\n")
 DOWN = CommandResult(1, "", "error: Unable to contact slurm controller (connect failure)\n")
 
 
@@ -28,6 +30,7 @@ class FakeJob:
     held: bool
     dependency: str
     stages: tuple[str, ...]
+    user: str = "me"
     state: str = "PENDING"
     visible: bool = True
     """False: accepted, but not yet where anybody can see it."""
@@ -46,6 +49,10 @@ class FakeJob:
 class FakeSlurm:
     jobs: dict[int, FakeJob] = field(default_factory=dict)
     next_id: int = 1
+    user: str = "me"
+    """Who asks now."""
+    denials: list[str] = field(default_factory=list)
+    """What somebody tried with another's job."""
     down: bool = False
     faults: list[str] = field(default_factory=list)
     """For the next calls of sbatch, one each; "" is none."""
@@ -58,9 +65,27 @@ class FakeSlurm:
             return self._sbatch(Path(arguments[-1]).read_text())
         if self.down:
             return DOWN
+        if verb in ("scancel", "scontrol") and any(job.user != self.user for job in self._named(arguments)):
+            self.denials.append(" ".join(command))
+            return DENIED
         return {"squeue": self._squeue, "sacct": self._sacct, "scancel": self._scancel, "scontrol": self._scontrol}[
             verb
         ](arguments)
+
+    def acting(self, user: str) -> Callable[[Sequence[str], float], CommandResult]:
+        """The same Slurm, as this user's clients reach it."""
+
+        def run(command: Sequence[str], timeout_s: float) -> CommandResult:
+            self.user = user
+            return self(command, timeout_s)
+
+        return run
+
+    def _named(self, arguments: Sequence[str]) -> list[FakeJob]:
+        """Live jobs that an order names, in any of its forms."""
+        ids = arguments[:2] if arguments[0] == "update" else ",".join(arguments).split(",")
+        numbers = {int(word.removeprefix("JobId=")) for word in ids if word.removeprefix("JobId=").isdigit()}
+        return [self.jobs[number] for number in numbers if number in self.jobs and self.jobs[number].is_live]
 
     def live(self) -> list[FakeJob]:
         return [job for job in self.jobs.values() if job.is_live]
@@ -84,12 +109,13 @@ class FakeSlurm:
         return CommandResult(0, "\n" if fault == "empty, accepted" else f"{job.id}\n")
 
     def add(self, name: str, held: bool, dependency: str, stages: tuple[str, ...]) -> FakeJob:
-        job = FakeJob(self.next_id, name, held, dependency, stages)
+        job = FakeJob(self.next_id, name, held, dependency, stages, self.user)
         self.jobs[job.id] = job
         self.next_id += 1
         return job
 
-    def _squeue(self, _arguments: Sequence[str]) -> CommandResult:
+    def _squeue(self, arguments: Sequence[str]) -> CommandResult:
+        (users,) = [word.partition("=")[2].split(",") for word in arguments if word.startswith("--user=")]
         lines = [
             {
                 "job": str(job.id),
@@ -97,10 +123,10 @@ class FakeSlurm:
                 "reason": "JobHeldUser" if job.held else "Dependency" if job.dependency else "None",
                 "name": job.name,
                 "comment": job.name,
-                "user": "me",
+                "user": job.user,
             }
             for job in self.jobs.values()
-            if job.is_live and job.visible
+            if job.is_live and job.visible and job.user in users
         ]
         return CommandResult(0, table(QUEUE_FIELDS, lines))
 
@@ -126,6 +152,10 @@ class FakeSlurm:
                 if job is not None and job.is_live:
                     job.held, job.released = False, True
             return CommandResult(0 if all(job and job.is_live for job in jobs) else 1, "", "Invalid job id\n")
+        if arguments[0] == "hold":
+            for word in arguments[1].split(","):
+                self.jobs[int(word)].held = True
+            return CommandResult(0)
         words = dict(word.split("=", 1) for word in arguments[1:])
         job = self.jobs.get(int(words["JobId"]))
         if job is None or job.state != "PENDING":

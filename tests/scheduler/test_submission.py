@@ -26,15 +26,17 @@ REQUESTS = [
 class Desk:
     """A submitter on a fake Slurm, made anew for every call, as every command does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, user: str = "me", beside: Desk | None = None) -> None:
+        """`beside` another one: a second user of the same workspace."""
         self.folder = folder
-        self.fake = FakeSlurm()
-        self.fuse = Fuse()
-        self.ledger = MemoryLedger(self.fuse)
+        self.users = [user, *({"me", "you"} - {user})]
+        self.fake: FakeSlurm = beside.fake if beside else FakeSlurm()
+        self.fuse: Fuse = beside.fuse if beside else Fuse()
+        self.ledger: MemoryLedger = beside.ledger if beside else MemoryLedger(self.fuse)
         self.slurm = Slurm(self._run)
 
     def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
-        return self.fuse.guard(self.fake, command, timeout_s)
+        return self.fuse.guard(self.fake.acting(self.users[0]), command, timeout_s)
 
     def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
         path = self.folder / f"{tag.submission}.sh"
@@ -42,7 +44,7 @@ class Desk:
         return path
 
     def submitter(self, room: int | None = None) -> Submitter:
-        return Submitter(self.slurm, self.ledger, "w", ["me"], self._write, room, wait=lambda seconds: None)  # noqa: ARG005
+        return Submitter(self.slurm, self.ledger, "w", self.users, self._write, room, wait=lambda seconds: None)  # noqa: ARG005
 
     def kill_at(self, instant: int, requests: Sequence[JobRequest] = REQUESTS) -> None:
         self.fuse.left = instant

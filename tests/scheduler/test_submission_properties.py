@@ -1,7 +1,8 @@
 """Submission against a Slurm that fails in every way known, killed at any instant: what must hold, always holds.
 
-Two chains that share their first stage are submitted again and again while a rule-based machine breaks things. After
-every step: at most one live job a slot, no stage runs twice, no orphan can run, nothing unknown is called failed.
+Two chains that share their first stage are submitted again and again, by two users, while a rule-based machine breaks
+things. After every step: at most one live job a slot, no stage runs twice, no orphan can run, nothing unknown is called
+failed, nobody touches another's job.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tests.scheduler.fake_slurm import FAULTS, FakeJob, FakeSlurm, Fuse, Killed,
 
 WORKSPACE = "w"
 CHAINS = ("a", "b")
+USERS = ("me", "you")
 SEGMENTS = 3
 
 
@@ -60,8 +62,11 @@ class Submissions(RuleBasedStateMachine):
             self.everything_ends_well_once_nothing_breaks()
             self.folder.cleanup()
 
-    def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
-        return self.fuse.guard(self.slurm, command, timeout_s)
+    def _client(self, user: str) -> Slurm:
+        def run(command: Sequence[str], timeout_s: float) -> CommandResult:
+            return self.fuse.guard(self.slurm.acting(user), command, timeout_s)
+
+        return Slurm(run)
 
     def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
         path = Path(self.folder.name) / f"{tag.submission}.sh"
@@ -92,12 +97,12 @@ class Submissions(RuleBasedStateMachine):
                 found.append(JobRequest(left, Resources(), wall_s=60, segments=segments, after=waits))
         return found
 
-    def _submit(self, name: str, room: int | None = None) -> Submission:
+    def _submit(self, name: str, user: str, room: int | None = None) -> Submission:
         submitter = Submitter(
-            Slurm(self._run),
+            self._client(user),
             self.ledger,
             WORKSPACE,
-            ["me"],
+            sorted(USERS, key=lambda other: other != user),
             self._write,
             room,
             is_done=self.done.__contains__,
@@ -111,35 +116,42 @@ class Submissions(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(CHAINS),
+        user=st.sampled_from(USERS),
         faults=st.lists(st.sampled_from(("", "", "", *FAULTS)), max_size=8),
         room=st.one_of(st.none(), st.integers(0, 8)),
     )
-    def submit(self, name: str, faults: list[str], room: int | None) -> None:
+    def submit(self, name: str, user: str, faults: list[str], room: int | None) -> None:
         self.slurm.faults = faults
         try:
-            submission = self._submit(name, room)
+            submission = self._submit(name, user, room)
         except SchedulerUnavailable:
             return
         finally:
             self.slurm.faults = []
-        self._check(submission)
+        self._check(submission, user)
 
-    @rule(name=st.sampled_from(CHAINS), instant=st.integers(0, 60), after=st.booleans())
-    def submit_and_be_killed(self, name: str, instant: int, after: bool) -> None:
+    @rule(name=st.sampled_from(CHAINS), user=st.sampled_from(USERS), instant=st.integers(0, 60), after=st.booleans())
+    def submit_and_be_killed(self, name: str, user: str, instant: int, after: bool) -> None:
         self.fuse.left, self.fuse.after = instant, after
         try:
-            self._submit(name)
+            self._submit(name, user)
         except (Killed, SchedulerUnavailable):
             return
         finally:
             self.fuse.left = None
 
-    def _check(self, submission: Submission) -> None:
-        """Of a submission that says it is through, every job is in the queue, free, and under the id it says."""
-        by_slot = {job.tag.slot: job for job in self._ours() if job.tag and job.visible}
+    def _check(self, submission: Submission, user: str) -> None:
+        """Of a submission that says it is through, every job is in the queue under the id it says, and free.
+
+        Unless it is another's, who was killed before he released it: that is said.
+        """
         for slot, job_id in submission.jobs.items():
-            assert str(by_slot[slot].id) == job_id
-            assert not by_slot[slot].held
+            job = self.slurm.jobs[int(job_id)]
+            assert job.is_live
+            assert job.visible
+            assert job.tag is not None
+            assert job.tag.slot == slot
+            assert not job.held or (job.user != user and any(f"job {job_id}, which" in it for it in submission.remarks))
         known = fold(self.ledger.events(), WORKSPACE)
         for job in self._ours():
             assert job.tag is not None
@@ -221,10 +233,14 @@ class Submissions(RuleBasedStateMachine):
         assert not getattr(self, "wasted", [])
 
     @invariant()
+    def nobody_touches_anothers_job(self) -> None:
+        assert not hasattr(self, "slurm") or not self.slurm.denials
+
+    @invariant()
     def nothing_unknown_is_called_failed(self) -> None:
         if not hasattr(self, "slurm"):
             return
-        snapshot = take_snapshot(Slurm(self.slurm), ["me"], ended=["all"])
+        snapshot = take_snapshot(Slurm(self.slurm), USERS, ended=["all"])
         truth = {job.tag: job.state for job in self.slurm.jobs.values()}
         for tag in fold(self.ledger.events(), WORKSPACE):
             if snapshot.state(tag).standing is Standing.FAILED:
@@ -239,7 +255,8 @@ class Submissions(RuleBasedStateMachine):
             self.late_jobs_arrive()
             for name in CHAINS:
                 self.failed.clear()
-                self._check(self._submit(name))
+                for user in USERS:
+                    self._check(self._submit(name, user), user)
             self._schedule()
             for job in self.slurm.live():
                 if job.state == "RUNNING":
@@ -247,7 +264,8 @@ class Submissions(RuleBasedStateMachine):
             if len(self.done) == 1 + len(CHAINS) * 6:
                 break
         for name in CHAINS:
-            self._submit(name)
+            for user in USERS:
+                self._submit(name, user)
         self.slurm.schedule()
         assert len(self.done) == 1 + len(CHAINS) * 6
         assert not self._ours(), "orphans"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
 from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.records import JobRecord
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
 from detour.scheduler.snapshot import Snapshot, take_snapshot
 from detour.scheduler.states import Standing
@@ -21,6 +22,8 @@ class Affected:
     ids: tuple[str, ...]
     """Job ids, or array tasks as `7_3`."""
     stages: tuple[str, ...]
+    theirs: tuple[Sent, ...] = ()
+    """Other users' jobs, which were left alone: Slurm lets nobody but them touch these."""
 
 
 @dataclass(slots=True)
@@ -32,21 +35,24 @@ class Control:
     workspace: str
     """As `tags.workspace_id`."""
     users: Sequence[str]
+    """As `Submitter.users`."""
 
-    def cancel(self, stages: Collection[str], why: str) -> Affected:
-        """Cancel every live job of these stages, last first, so that Slurm starts none of them meanwhile.
+    def cancel(self, stages: Collection[str], why: str, concerned: Collection[str] = ()) -> Affected:
+        """Cancel every live job of this user for these stages, last first, so that Slurm starts none of them meanwhile.
 
-        Raises SchedulerUnavailable when the queue cannot be asked; nothing is cancelled or recorded then.
+        Other users' jobs are named also where they are of further stages, the `concerned`. Raises SchedulerUnavailable
+        when the queue cannot be asked; nothing is cancelled or recorded then.
         """
         snapshot = self._snapshot()
-        live = self._live(snapshot, stages)
+        everything = self._live(snapshot, {*stages, *concerned})
+        live = [sent for sent in everything if sent.owner is None and set(stages).intersection(sent.stages)]
         ids = _ids(live, stages)
         if ids:
             self.slurm.cancel(ids[::-1])
         whole = [str(sent.tag) for sent in live if set(sent.stages) <= set(stages)]
         if whole:
             self.ledger.append(events.DROPPED, tags=whole, why=why)
-        return Affected(tuple(ids), _stages(live, stages))
+        return Affected(tuple(ids), _stages(live, stages), _theirs(everything))
 
     def hold(self, stages: Collection[str]) -> Affected:
         """Keep what has not started from starting."""
@@ -57,7 +63,7 @@ class Control:
         return self._order(stages, self.slurm.release)
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
-        """Record the jobs that carry this workspace's tag and that the ledger does not know, as submitted.
+        """Record this user's jobs that carry this workspace's tag and that the ledger does not know, as submitted.
 
         Only jobs of a single stage of `known_stages`: what a lost ledger knew of the tasks of an array is in no tag,
         so an array is adopted by submitting its recipe again, which finds it.
@@ -67,7 +73,10 @@ class Control:
         orphans = {
             record.tag: record
             for record in snapshot.tagged(self.workspace)
-            if record.tag not in known and record.tag is not None and record.tag.unit in known_stages
+            if record.tag not in known
+            and record.tag is not None
+            and record.tag.unit in known_stages
+            and self._owner(record) is None
         }
         for tag, record in orphans.items():
             self.ledger.append(events.INTENT, tags=[str(tag)], tasks=[[tag.unit]], dependency="")
@@ -80,17 +89,21 @@ class Control:
     def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult]) -> Affected:
         """To all that waits: Slurm shows only one reason for waiting, so who is held already is not to be known."""
         snapshot = self._snapshot()
-        live = [
+        waiting = [
             sent
             for sent in self._live(snapshot, stages)
             if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
         ]
+        live = [sent for sent in waiting if sent.owner is None]
         ids = _ids(live, stages)
         if ids:
             result = give(ids)
             if result.returncode != 0:
                 raise SchedulerUnavailable(f"Slurm did not do it for {', '.join(ids)}: {result.message}")
-        return Affected(tuple(ids), _stages(live, stages))
+        return Affected(tuple(ids), _stages(live, stages), _theirs(waiting))
+
+    def _owner(self, record: JobRecord) -> str | None:
+        return None if record.user in ("", self.users[0]) else record.user
 
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
@@ -108,12 +121,16 @@ class Control:
                 continue
             sent = known.get(record.tag) or Sent(record.tag, tasks=((record.tag.unit,),))
             if wanted.intersection(sent.stages):
-                found[record.tag] = replace(sent, job_id=record.ids.id)
+                found[record.tag] = replace(sent, job_id=record.ids.id, owner=self._owner(record))
         return sorted(found.values(), key=lambda sent: int(sent.job_id or 0))
 
 
 def _ids(live: Iterable[Sent], stages: Collection[str]) -> list[str]:
     return [job_id for sent in live for job_id in sent.ids_for(stages)]
+
+
+def _theirs(live: Iterable[Sent]) -> tuple[Sent, ...]:
+    return tuple(sent for sent in live if sent.owner is not None)
 
 
 def _stages(live: Iterable[Sent], stages: Collection[str]) -> tuple[str, ...]:

@@ -3,11 +3,14 @@
 What is wanted (requests), what we know to have sent (the ledger), and what Slurm holds (a snapshot that knows the
 queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere goes on by deciding
 anew.
+
+Slurm lets a user cancel, release or change no job but his own. So what another user has committed is joined as it is,
+and what he has not, a submission that was cut short, is his to finish: `counted_for` leaves it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
@@ -36,6 +39,8 @@ class Decision:
     """Held jobs that nobody wants."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
+    held_by_others: tuple[Sent, ...] = ()
+    """Another user's jobs that are joined and held: only he can let them go."""
     in_flight: tuple[str, ...] = ()
     """Stages that are wanted here and are already on their way."""
     wanted: tuple[JobRequest, ...] = ()
@@ -49,6 +54,26 @@ class Decision:
         return not (self.adopt or self.drop or self.cancel or self.send)
 
 
+def counted_for(
+    user: str, known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str
+) -> tuple[dict[Tag, Sent], Snapshot]:
+    """What counts for this user, of both: all but the jobs of others that the ledger does not have as committed.
+
+    Of the others' jobs that do count, each says whose it is. A user that Slurm does not name is this one.
+    """
+    tagged = list(snapshot.tagged(workspace))
+    ours = {record.tag for record in tagged if record.user in ("", user)}
+    others = {record.tag: record for record in tagged if record.tag not in ours}
+    joined = {
+        tag: replace(sent, owner=others[tag].user)
+        for tag, sent in known.items()
+        if tag in others and sent.committed and not sent.dropped and sent.job_id == others[tag].ids.id
+    }
+    counted = {tag: joined.get(tag, sent) for tag, sent in known.items() if tag in joined or tag not in others}
+    left = [record for record in snapshot.queue or () if record.tag in joined or record.user in ("", user)]
+    return counted, replace(snapshot, queue=None if snapshot.queue is None else tuple(left))
+
+
 def decide(
     requests: Sequence[JobRequest],
     known: Mapping[Tag, Sent],
@@ -58,7 +83,8 @@ def decide(
 ) -> Decision:
     """`is_done` asks for a stage's marker, later than the snapshot: what is neither there nor done is not under way.
 
-    Raises ValueError when the snapshot does not know the queue: nothing can be decided from ignorance.
+    `known` and `snapshot` are what counts for the user who asks (`counted_for`). Raises ValueError when the snapshot
+    does not know the queue: nothing can be decided from ignorance.
     """
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
@@ -73,16 +99,20 @@ def decide(
         for request in ordered
         if not filled.is_under_way(request.unit) and (left := _less(request, under_way.__contains__)) is not None
     ]
-    unwanted = [*((sent, DOUBLE) for sent in doubles), *_unwanted(wanted, filled, is_done)]
+    unwanted = [
+        *((sent, DOUBLE) for sent in doubles if sent.owner is None),
+        *_unwanted(wanted, filled, under_way, is_done),
+    ]
+    held = [
+        sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
+    ]
+    asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted({*spare, *(sent.job_id for sent, _ in unwanted if sent.job_id)}, key=int)),
-        release=tuple(
-            sent.job_id
-            for sent in filled
-            if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
-        ),
+        release=tuple(sent.job_id for sent in held if sent.job_id and sent.owner is None),
+        held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),
         send=tuple((request, slot) for request in wanted for slot in request.slots if slot not in filled),
@@ -205,9 +235,9 @@ def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest 
 
 
 def _unwanted(
-    wanted: Sequence[JobRequest], filled: Places, is_done: Callable[[str], bool]
+    wanted: Sequence[JobRequest], filled: Places, under_way: Collection[str], is_done: Callable[[str], bool]
 ) -> Iterator[tuple[Sent, str]]:
-    """Held jobs of unfinished submissions that hold wanted stages in another grouping, or stages that are done."""
+    """Held jobs of unfinished submissions whose stages are wanted, or under way, in another grouping, or are done."""
     units = {request.unit for request in wanted}
     stages = {stage for request in wanted for stage in request.stages}
     for sent in filled:
@@ -217,3 +247,5 @@ def _unwanted(
             yield sent, REPLACED
         elif all(map(is_done, sent.stages)):
             yield sent, OBSOLETE
+        elif all(stage in under_way or is_done(stage) for stage in sent.stages):
+            yield sent, REPLACED

@@ -41,6 +41,8 @@ class Sent:
     job_id: str | None = None
     committed: bool = False
     dropped: bool = False
+    owner: str | None = None
+    """Another user, whose job it is by Slurm's word: waited for, and never touched. None: ours, or not in the queue."""
 
     @property
     def slot(self) -> Slot:

@@ -22,7 +22,7 @@ from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
 from detour.scheduler.dependency import Dependency
-from detour.scheduler.reconciliation import Decision, decide, dependency_of, places
+from detour.scheduler.reconciliation import Decision, counted_for, decide, dependency_of, places
 from detour.scheduler.requests import JobRequest, first_wave, in_order
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
 from detour.scheduler.snapshot import Snapshot, take_snapshot
@@ -61,7 +61,7 @@ class Submitter:
     workspace: str
     """As `tags.workspace_id`."""
     users: Sequence[str]
-    """Whose jobs may be ours: everybody who submits for this workspace."""
+    """Whose jobs may be this workspace's: who submits now, then everybody else that submits for it."""
     write_script: ScriptWriter
     room: int | None = None
     """How many more jobs the site takes, array tasks counted one by one; None: no limit known."""
@@ -121,7 +121,7 @@ class Submitter:
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
         """One look at the queue; record what it shows, and cancel what nobody wants."""
-        snapshot = self._snapshot()
+        self._known, snapshot = counted_for(self.users[0], self._known, self._snapshot(), self.workspace)
         decision = decide(requests, self._known, snapshot, self.workspace, self.is_done)
         for tag, job_id in decision.adopt.items():
             self._remarks.append(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
@@ -135,6 +135,10 @@ class Submitter:
         if decision.cancel:
             self._remarks.append(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
             self.slurm.cancel(decision.cancel)
+        for sent in decision.held_by_others:
+            remark = f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
+            if remark not in self._remarks:
+                self._remarks.append(remark)
         self._filled = places(self._known, snapshot, self.workspace)
         return decision
 
@@ -230,7 +234,7 @@ class Submitter:
                 continue
             for sent in self._filled.unit(request.unit):
                 dependency = str(dependency_of(request, sent.tag.segment, self._filled) or "")
-                if dependency == sent.dependency or sent.job_id is None:
+                if dependency == sent.dependency or sent.job_id is None or sent.owner is not None:
                     continue
                 result = self.slurm.change_dependency(sent.job_id, dependency)
                 if result.returncode == 0:

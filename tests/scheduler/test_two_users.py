@@ -1,0 +1,130 @@
+"""Two users of one workspace: what one has committed the other joins, and nobody touches what is not his."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detour.scheduler.control import Control
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.sent import fold
+from detour.scheduler.tags import Slot
+from tests.scheduler.fake_slurm import FakeJob
+from tests.scheduler.test_submission import REQUESTS, Desk
+
+MORE = [*REQUESTS, JobRequest((("pretrain-3",),), Resources(), 60, after=("promote-2",))]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def yours(mine: Desk) -> Desk:
+    return Desk(mine.folder, "you", beside=mine)
+
+
+@pytest.fixture(autouse=True)
+def nobody_touches_anothers_job(mine: Desk) -> object:
+    yield
+    assert mine.fake.denials == []
+
+
+def jobs_of(desk: Desk, user: str) -> list[FakeJob]:
+    return [job for job in desk.fake.live() if job.user == user]
+
+
+def control(desk: Desk) -> Control:
+    return Control(desk.slurm, desk.ledger, "w", desk.users)
+
+
+def test_what_another_has_committed_is_joined(mine: Desk, yours: Desk) -> None:
+    first = mine.submitter().submit(REQUESTS)
+    joined = yours.submitter().submit(MORE)
+    assert joined.in_flight == ("prepare-0", "pretrain-1", "promote-2")
+    assert joined.remarks == ()
+    (own,) = jobs_of(mine, "you")
+    assert own.dependency == f"afterok:{first.jobs[Slot('promote-2')]}"
+    assert not any(job.held for job in mine.fake.live())
+    assert yours.slurm.calls == {"squeue": 2, "sbatch": 1, "scontrol": 1}
+
+
+@pytest.mark.parametrize("instant", range(1, 13))
+def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, instant: int) -> None:
+    mine.kill_at(instant)
+    left = jobs_of(mine, "me")
+    told = len(mine.ledger.written)
+    submission = yours.submitter().submit(MORE)
+    assert set(submission.jobs) == {slot for request in MORE for slot in request.slots}
+    assert all(job.is_live and job.held for job in left)
+    theirs = {str(job.tag) for job in left}
+    assert not any(theirs.intersection(data["tags"]) for _, data in mine.ledger.written[told:])
+    again = mine.submitter().submit(REQUESTS)
+    assert again.jobs == {slot: job_id for slot, job_id in submission.jobs.items() if slot.unit != "pretrain-3"}
+    assert jobs_of(mine, "me") == []
+
+
+def test_what_another_left_unfinished_in_another_grouping_goes_when_he_returns(mine: Desk, yours: Desk) -> None:
+    tasks = (("evaluate-0",), ("evaluate-1",))
+    mine.kill_at(4, [JobRequest(tasks, Resources(), 60)])
+    assert len(jobs_of(mine, "me")) == 1
+    yours.submitter().submit([JobRequest((task,), Resources(), 60) for task in tasks])
+    again = mine.submitter().submit([JobRequest(tasks, Resources(), 60)])
+    assert again.in_flight == ("evaluate-0", "evaluate-1")
+    assert jobs_of(mine, "me") == []
+
+
+def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) -> None:
+    mine.submitter().submit(REQUESTS)
+    control(mine).hold(["promote-2"])
+    joined = yours.submitter().submit(MORE)
+    assert joined.remarks == ("promote-2 is me's job 4, which is held: only me can release it",)
+    assert mine.job("promote-2").held
+    assert not mine.job("pretrain-3").held
+    mine.submitter().submit(REQUESTS)
+    assert not mine.job("promote-2").held
+
+
+def test_two_commits_for_one_place_end_by_the_later_users_hand(mine: Desk, yours: Desk) -> None:
+    """As if the claim had failed: both had looked before either had sent."""
+    mine.submitter().submit(REQUESTS[:1])
+    hidden = mine.fake.jobs.pop(1)
+    yours.submitter().submit(REQUESTS[:1])
+    mine.fake.jobs[1] = hidden
+    assert mine.submitter().submit(REQUESTS[:1]).jobs == {Slot("prepare-0"): "1"}
+    assert len(mine.fake.live()) == 2
+    assert yours.submitter().submit(REQUESTS[:1]).jobs == {Slot("prepare-0"): "1"}
+    assert [job.user for job in mine.fake.live()] == ["me"]
+
+
+def test_cancelling_takes_ones_own_jobs_and_says_whose_stay(mine: Desk, yours: Desk) -> None:
+    mine.submitter().submit(REQUESTS)
+    yours.submitter().submit(MORE)
+    everything = [stage for request in MORE for stage in request.stages]
+    affected = control(yours).cancel(["pretrain-3"], "test", everything)
+    assert (affected.ids, affected.stages) == (("5",), ("pretrain-3",))
+    assert [(sent.owner, sent.job_id) for sent in affected.theirs] == [("me", str(number)) for number in range(1, 5)]
+    assert not any(sent.dropped for sent in fold(mine.ledger.events(), "w").values() if sent.tag.unit != "pretrain-3")
+    none = control(yours).cancel(everything, "test")
+    assert none.ids == ()
+    assert len(none.theirs) == len(jobs_of(mine, "me")) == 4
+
+
+def test_holding_and_releasing_leave_anothers_jobs_alone(mine: Desk, yours: Desk) -> None:
+    mine.submitter().submit(REQUESTS)
+    yours.submitter().submit(MORE)
+    everything = [stage for request in MORE for stage in request.stages]
+    for affected in (control(yours).hold(everything), control(yours).release(everything)):
+        assert affected.ids == ("5",)
+        assert {sent.owner for sent in affected.theirs} == {"me"}
+
+
+def test_only_ones_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
+    mine.submitter().submit(REQUESTS[:1])
+    yours.submitter().submit(MORE)
+    mine.ledger.written.clear()
+    everything = [stage for request in MORE for stage in request.stages]
+    assert control(yours).adopt(everything).stages == ("pretrain-1", "promote-2", "pretrain-3")
+    assert control(mine).adopt(everything).stages == ("prepare-0",)
