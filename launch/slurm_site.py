@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import click
 
 from detour.environment import VARIABLE as EXPECTED
 from detour.environment import expected_environment
-from detour.errors import SchedulerUnavailable, UserError
+from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.journal import Journal
@@ -27,9 +27,8 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected, Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.snapshot import take_snapshot
-from detour.scheduler.submission import Submitter
-from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.submission import ScriptWriter, Submitter
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Tag, workspace_id
 from launch.code_snapshot import python_path
 
@@ -77,14 +76,14 @@ def submitting(workspace: Workspace) -> Iterator[Claim]:
         yield held
 
 
-def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: ScriptStyle, room: int | None) -> Submitter:
+def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: ScriptStyle, limit: int | None) -> Submitter:
     return Submitter(
         slurm=slurm,
         ledger=WorkspaceLedger(workspace, journal),
         workspace=workspace_id(workspace.root),
         users=[getpass.getuser()],
         write_script=script_writer(workspace, style),
-        room=room,
+        limit=limit,
         is_done=workspace.is_done,
     )
 
@@ -116,29 +115,24 @@ def submission_folder(workspace: Workspace, unit: str) -> Path:
     return workspace.root / "submissions" / unit
 
 
-def script_writer(workspace: Workspace, style: ScriptStyle) -> Callable[[JobRequest, Tag, Dependency | None], Path]:
-    def write(request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
+    def write(request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
         folder = submission_folder(workspace, tag.unit)
         path = folder / f"{tag.segment}-{tag.submission}.sh"
-        write_atomic(path, submission_script(request, tag, dependency, style, folder))
+        gate = gate_of(path) if gated else None
+        write_atomic(path, submission_script(request, tag, dependency, style, folder, gate))
         return path
 
     return write
 
 
-def room_left(cluster: Cluster, qos_names: Collection[str | None], slurm: Slurm) -> int | None:
-    """Jobs that may still be submitted under the tightest limit of these QOS; None where the profile knows none.
+def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | None:
+    """The tightest submit limit of these QOS; None where the profile knows none.
 
-    Counts all of this user's jobs, of whatever QOS: too few at once is mended by the next wave. Raises
-    SchedulerUnavailable when the queue cannot be asked.
+    It is held against all of a user's jobs, of whatever QOS: too few at once is mended by the next wave.
     """
     limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
-    if not limits:
-        return None
-    snapshot = take_snapshot(slurm, [getpass.getuser()])
-    if snapshot.queue is None:
-        raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; nothing was submitted, run it again later")
-    return max(0, min(limits) - sum(len(record.ids) for record in snapshot.queue))
+    return min(limits, default=None)
 
 
 def command_journal(workspace: Workspace) -> Journal:

@@ -42,7 +42,7 @@ from launch.planning import load_plans
 from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
 from launch.run import check_runnable
-from launch.slurm_site import command_journal, room_left, script_style, submission_folder, submitter, submitting
+from launch.slurm_site import command_journal, script_style, submission_folder, submit_limit, submitter, submitting
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -150,9 +150,9 @@ def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = N
     slurm = Slurm()
     style = script_style(place, order.cluster, take_code_snapshot(place))
     with submitting(place), command_journal(place) as journal:
-        room = room_left(order.cluster, {request.resources.qos for request in order.requests}, slurm)
+        limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         with reserving(place, journal, load_budgets(), order.asked, why_over) as held:
-            submission = _submit(lambda: submitter(place, journal, slurm, style, room), order.requests)
+            submission = _submit(lambda: submitter(place, journal, slurm, style, limit), order.requests)
             held.commit()
         submission = replace(submission, remarks=(*held.remarks, *submission.remarks))
         _record(journal, order, submission)

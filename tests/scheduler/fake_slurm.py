@@ -32,6 +32,8 @@ class FakeJob:
     stages: tuple[str, ...]
     user: str = "me"
     state: str = "PENDING"
+    gate: Path | None = None
+    """What its script waits for before it does anything."""
     visible: bool = True
     """False: accepted, but not yet where anybody can see it."""
     released: bool = False
@@ -43,6 +45,11 @@ class FakeJob:
     @property
     def is_live(self) -> bool:
         return self.state not in ENDED
+
+    @property
+    def is_free(self) -> bool:
+        """Nothing keeps it from doing its work, once what it waits for has ended."""
+        return not self.held and (self.gate is None or self.gate.exists())
 
 
 @dataclass(slots=True)
@@ -104,6 +111,8 @@ class FakeSlurm:
         stages = tuple(dict.fromkeys(re.findall(r"[a-z]+-\d+[a-z]*", script.partition("# command")[2])))
         job = self.add(options["job-name"], "hold" in options, options.get("dependency", "").strip("'"), stages)
         job.visible = fault != "late"
+        gate = re.search(r"^\[ -e (\S+) \] \|\|", script, re.MULTILINE)
+        job.gate = Path(gate[1]) if gate else None
         if fault in ("lost reply", "late"):
             return CommandResult(None)
         return CommandResult(0, "\n" if fault == "empty, accepted" else f"{job.id}\n")

@@ -11,8 +11,9 @@ from detour.errors import SchedulerUnavailable
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.sent import fold
 from detour.scheduler.submission import Submitter
-from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Slot, Tag
 from tests.scheduler.fake_slurm import FakeJob, FakeSlurm, Fuse, Killed, MemoryLedger
 
@@ -38,13 +39,24 @@ class Desk:
     def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
         return self.fuse.guard(self.fake.acting(self.users[0]), command, timeout_s)
 
-    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
         path = self.folder / f"{tag.submission}.sh"
-        path.write_text(submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs")))
+        gate = gate_of(path) if gated else None
+        style = ScriptStyle(Path("/w"), "python")
+        path.write_text(submission_script(request, tag, dependency, style, Path("/logs"), gate))
         return path
 
-    def submitter(self, room: int | None = None) -> Submitter:
-        return Submitter(self.slurm, self.ledger, "w", self.users, self._write, room, wait=lambda seconds: None)  # noqa: ARG005
+    def submitter(self, limit: int | None = None) -> Submitter:
+        return Submitter(
+            self.slurm,
+            self.ledger,
+            "w",
+            self.users,
+            self._write,
+            limit,
+            wait=lambda seconds: None,  # noqa: ARG005
+            open_gate=lambda gate: self.fuse.guard(Path(gate).touch),
+        )
 
     def kill_at(self, instant: int, requests: Sequence[JobRequest] = REQUESTS) -> None:
         self.fuse.left = instant
@@ -116,7 +128,7 @@ def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
 
     desk.slurm = Slurm(forget)
     with pytest.raises(SchedulerUnavailable, match="lost prepare-0 again"):
-        desk.submitter().submit(REQUESTS[:1])
+        desk.submitter().submit(REQUESTS[:2])
 
 
 @pytest.mark.parametrize("fault", ["empty, accepted", "lost reply"])
@@ -199,3 +211,41 @@ def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -
     desk.submitter().submit([array, one, every])
     assert desk.job("summarize-1").dependency == "afterok:1_1"
     assert desk.job("summarize-2").dependency == "afterok:1"
+
+
+ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Resources(), 60)]
+
+
+def test_a_job_that_nothing_hangs_on_is_one_call(desk: Desk) -> None:
+    submission = desk.submitter(limit=30).submit(ALONE)
+    assert list(submission.jobs.values()) == ["1"]
+    assert desk.slurm.calls == {"sbatch": 1}
+    assert desk.job(ALONE[0].unit).is_free
+    assert desk.submitter().submit(ALONE).in_flight == ALONE[0].stages
+    assert desk.slurm.calls == {"sbatch": 1, "squeue": 1}
+
+
+@pytest.mark.parametrize("instant", range(10))
+def test_a_lone_job_killed_at_any_instant_is_there_once_and_does_nothing_before_it_is_recorded(
+    desk: Desk, instant: int
+) -> None:
+    desk.fuse.after = bool(instant % 2)
+    desk.kill_at(instant // 2, ALONE)
+    known = fold(desk.ledger.events(), "w")
+    assert all(known[job.tag].job_id == str(job.id) for job in desk.fake.live() if job.is_free and job.tag)
+    submission = desk.submitter().submit(ALONE)
+    job = desk.job(ALONE[0].unit)
+    assert (list(submission.jobs.values()), job.is_free) == ([str(job.id)], True)
+    assert len(desk.fake.jobs) == 1
+
+
+@pytest.mark.parametrize("fault", ["late", "lost reply", "no reply", "empty", "empty, accepted", "limit"])
+def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, fault: str) -> None:
+    desk.fake.faults = [fault]
+    submission = desk.submitter().submit(ALONE)
+    for job in desk.fake.jobs.values():
+        job.visible = True
+    free = [str(job.id) for job in desk.fake.live() if job.is_free]
+    assert free == list(submission.jobs.values())
+    assert desk.submitter().submit(ALONE).jobs == submission.jobs
+    assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"

@@ -23,18 +23,20 @@ from detour.scheduler.sent import fold
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission import Submission, Submitter
-from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Slot, Tag
 from tests.scheduler.fake_slurm import FAULTS, FakeJob, FakeSlurm, Fuse, Killed, MemoryLedger
 
 WORKSPACE = "w"
-CHAINS = ("a", "b")
+CHAINS = ("a", "b", "lone")
 USERS = ("me", "you")
 SEGMENTS = 3
 
 
 def chain(name: str) -> list[tuple[list[tuple[str, ...]], list[str], int]]:
-    """Tasks, what they wait for, segments; the corpus is shared by all chains."""
+    """Tasks, what they wait for, segments; the corpus is shared by all chains but one that is a single array."""
+    if name == "lone":
+        return [([(f"evaluate-{number}{name}",) for number in range(2)], [], 1)]
     evaluations: list[tuple[str, ...]] = [(f"evaluate-{number}{name}",) for number in range(3)]
     return [
         ([("prepare-0",)], [], 1),
@@ -68,9 +70,10 @@ class Submissions(RuleBasedStateMachine):
 
         return Slurm(run)
 
-    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+    def _write(self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
         path = Path(self.folder.name) / f"{tag.submission}.sh"
-        text = submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs"))
+        gate = gate_of(path) if gated else None
+        text = submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs"), gate)
         listed = " ".join(request.stages)  # of an array too, whose stages are elsewhere in the real script
         path.write_text(f"{text}\n{listed}\n")
         return path
@@ -97,17 +100,18 @@ class Submissions(RuleBasedStateMachine):
                 found.append(JobRequest(left, Resources(), wall_s=60, segments=segments, after=waits))
         return found
 
-    def _submit(self, name: str, user: str, room: int | None = None) -> Submission:
+    def _submit(self, name: str, user: str, limit: int | None = None) -> Submission:
         submitter = Submitter(
             self._client(user),
             self.ledger,
             WORKSPACE,
             sorted(USERS, key=lambda other: other != user),
             self._write,
-            room,
+            limit,
             is_done=self.done.__contains__,
             new_id=self._new_id,
             wait=self._wait,
+            open_gate=lambda gate: self.fuse.guard(Path(gate).touch),
         )
         return submitter.submit(self._requests(name))
 
@@ -118,12 +122,12 @@ class Submissions(RuleBasedStateMachine):
         name=st.sampled_from(CHAINS),
         user=st.sampled_from(USERS),
         faults=st.lists(st.sampled_from(("", "", "", *FAULTS)), max_size=8),
-        room=st.one_of(st.none(), st.integers(0, 8)),
+        limit=st.one_of(st.none(), st.integers(0, 20)),
     )
-    def submit(self, name: str, user: str, faults: list[str], room: int | None) -> None:
+    def submit(self, name: str, user: str, faults: list[str], limit: int | None) -> None:
         self.slurm.faults = faults
         try:
-            submission = self._submit(name, user, room)
+            submission = self._submit(name, user, limit)
         except SchedulerUnavailable:
             return
         finally:
@@ -155,7 +159,7 @@ class Submissions(RuleBasedStateMachine):
         known = fold(self.ledger.events(), WORKSPACE)
         for job in self._ours():
             assert job.tag is not None
-            if job.visible and not job.held:
+            if job.visible and job.is_free:
                 assert known[job.tag].job_id == str(job.id)
 
     @rule()
@@ -193,7 +197,9 @@ class Submissions(RuleBasedStateMachine):
         for job in self.slurm.schedule():
             needed = [stage for name in CHAINS for tasks, after, _ in chain(name) if (job.stages,) for stage in after
                       if {s for task in tasks for s in task}.intersection(job.stages)]  # fmt: skip
-            if self.done.issuperset(job.stages) and job.stages:
+            if not job.is_free:
+                job.state = "FAILED"
+            elif self.done.issuperset(job.stages) and job.stages:
                 self.wasted.append(job.name)
                 job.state = "COMPLETED"
             elif not self.done.issuperset(needed):
@@ -218,7 +224,7 @@ class Submissions(RuleBasedStateMachine):
         free: dict[Slot, int] = {}
         for job in self._ours():
             assert job.tag is not None
-            if not job.held:
+            if job.is_free:
                 assert free.setdefault(job.tag.slot, job.id) == job.id
 
     @invariant()
@@ -261,13 +267,13 @@ class Submissions(RuleBasedStateMachine):
             for job in self.slurm.live():
                 if job.state == "RUNNING":
                     self._end(job, "COMPLETED")
-            if len(self.done) == 1 + len(CHAINS) * 6:
+            if len(self.done) == 1 + 2 * 6 + 2:
                 break
         for name in CHAINS:
             for user in USERS:
                 self._submit(name, user)
         self.slurm.schedule()
-        assert len(self.done) == 1 + len(CHAINS) * 6
+        assert len(self.done) == 1 + 2 * 6 + 2
         assert not self._ours(), "orphans"
 
 

@@ -11,7 +11,7 @@ from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import SubmissionLedger
 from detour.scheduler.submission import Submitter
-from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Tag
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
@@ -98,14 +98,17 @@ class FakeWorkspace:
         path = self.root / "runs" / stage
         return path.read_text().split() if path.exists() else []
 
-    def write_script(self, request: JobRequest, tag: Tag, dependency: Dependency | None) -> Path:
+    def write_script(
+        self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False
+    ) -> Path:
         path = self.root / f"{tag.unit}.{tag.segment}.{tag.submission}.sh"
         style = ScriptStyle(self.root, str(self.python))
-        path.write_text(submission_script(request, tag, dependency, style, self.root / "logs"))
+        gate = gate_of(path) if gated else None
+        path.write_text(submission_script(request, tag, dependency, style, self.root / "logs", gate))
         return path
 
-    def submitter(self, slurm: Slurm, ledger: SubmissionLedger, room: int | None = None) -> Submitter:
-        return Submitter(slurm, ledger, self.name, [self.user], self.write_script, room, is_done=self.is_done)
+    def submitter(self, slurm: Slurm, ledger: SubmissionLedger, limit: int | None = None) -> Submitter:
+        return Submitter(slurm, ledger, self.name, [self.user], self.write_script, limit, is_done=self.is_done)
 
 
 def small_chain(resources: Resources = CPU, name: str = "0") -> list[JobRequest]:

@@ -1,6 +1,6 @@
 """What the ledger knows of jobs sent to Slurm, folded from its `submit.*` events.
 
-submit.intent    {tags, tasks, dependency}  written before sbatch is called
+submit.intent    {tags, tasks, dependency[, gate]}  written before sbatch is called
 submit.accepted  {tags, job_id}             the job is in the queue, held
 submit.relinked  {tags, dependency}         it waits for other jobs now
 submit.committed {tags}                     all of them are there: from here on they belong to Slurm, and are released
@@ -41,6 +41,8 @@ class Sent:
     job_id: str | None = None
     committed: bool = False
     dropped: bool = False
+    gate: str = ""
+    """The file that lets it go on, where it is not held."""
     owner: str | None = None
     """Another user, whose job it is by Slurm's word: waited for, and never touched. None: ours, or not in the queue."""
 
@@ -117,7 +119,7 @@ def learn(known: dict[Tag, Sent], kind: str, data: Mapping[str, Any], workspace:
 def _advance(sent: Sent, kind: str, data: Mapping[str, Any]) -> Sent:
     if kind == INTENT:
         tasks = tuple(tuple(task) for task in data["tasks"])
-        return replace(sent, tasks=tasks, dependency=sent.dependency or data["dependency"])
+        return replace(sent, tasks=tasks, dependency=sent.dependency or data["dependency"], gate=data.get("gate", ""))
     if kind == ACCEPTED:
         return replace(sent, job_id=data["job_id"])
     if kind == RELINKED:

@@ -4,6 +4,9 @@ Each round looks at the queue, decides (`reconciliation`) and acts, until nothin
 proof that every job is there, and a run after a kill is just another first round. The commit is one event in the
 ledger, written before the release: what is committed belongs to Slurm, what is not has never been able to run.
 
+A single job that nothing hangs on goes the short way, one sbatch: there is no half of it that a hold could keep back.
+Its script waits at a gate instead, which opens with the commit.
+
 Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, both would still settle on the
 same job for every slot, the one that is committed or the older one.
 """
@@ -16,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
@@ -26,6 +29,7 @@ from detour.scheduler.reconciliation import Decision, counted_for, decide, depen
 from detour.scheduler.requests import JobRequest, first_wave, in_order
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
 from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.submission_script import gate_of
 from detour.scheduler.tags import Slot, Tag
 
 ROUNDS = 8
@@ -34,8 +38,13 @@ SENDS_A_SLOT = 2
 LATE_S = 2.0
 """How long a job whose sbatch said nothing is given to appear in the queue."""
 
-ScriptWriter = Callable[[JobRequest, Tag, Dependency | None], Path]
-"""Writes the batch script of one job where it can be found again, and returns its path."""
+
+class ScriptWriter(Protocol):
+    def __call__(self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
+        """Write the batch script of one job where it can be found again, and return its path.
+
+        The job is held; `gated`, it is not, and does nothing before `gate_of(path)` is there.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +72,19 @@ class Submitter:
     users: Sequence[str]
     """Whose jobs may be this workspace's: who submits now, then everybody else that submits for it."""
     write_script: ScriptWriter
-    room: int | None = None
-    """How many more jobs the site takes, array tasks counted one by one; None: no limit known."""
+    limit: int | None = None
+    """How many jobs of a user the site takes at once, array tasks counted one by one; None: no limit known."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
     """The stage's own marker, asked after the queue was seen."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
     wait: Callable[[float], None] = time.sleep
+    open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
     _known: dict[Tag, Sent] = field(default_factory=dict)
     _filled: Places = field(default_factory=Places)
     _remarks: list[str] = field(default_factory=list)
     _sends: Counter[Slot] = field(default_factory=Counter)
+    _room: int | None = None
+    """What is left of the limit, counted at the first look."""
     _full: str = ""
     """Why no more jobs can be sent now."""
 
@@ -84,6 +96,8 @@ class Submitter:
         """
         self._known = fold(self.ledger.events(), self.workspace)
         ordered = in_order(requests)
+        if (alone := self._send_alone(ordered)) is not None:
+            return alone
         decision = self._look(ordered)
         in_flight, wave, deferred = decision.in_flight, list(decision.wanted), list[JobRequest]()
         for _ in range(ROUNDS):
@@ -113,6 +127,27 @@ class Submitter:
         self._look([])  # takes in jobs whose ids were not recorded
         return self._withdraw(set(units))
 
+    def _send_alone(self, requests: Sequence[JobRequest]) -> Submission | None:
+        """A single job of which nothing is known, for which nothing waits and which waits for nothing.
+
+        None where it is not so, or where sbatch did not say that it has it: then the long way finds out, and sends
+        again what is not there. Should the first one turn up later, it stands before a gate that nobody opens.
+        """
+        if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
+            return None
+        (request,) = requests
+        if any(set(request.stages).intersection(sent.stages) for sent in self._known.values()):
+            return None
+        tag = Tag(self.workspace, request.unit, 1, self.new_id())
+        script = self.write_script(request, tag, None, gated=True)
+        self._record(events.INTENT, [tag], tasks=request.tasks, dependency="", gate=str(gate_of(script)))
+        answer = self.slurm.submit(script)
+        if answer.job_id is None:
+            return None
+        self._record(events.ACCEPTED, [tag], job_id=answer.job_id)
+        self._commit([self._known[tag]])
+        return Submission({tag.slot: answer.job_id}, (), (), ())
+
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
@@ -121,7 +156,11 @@ class Submitter:
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
         """One look at the queue; record what it shows, and cancel what nobody wants."""
-        self._known, snapshot = counted_for(self.users[0], self._known, self._snapshot(), self.workspace)
+        snapshot = self._snapshot()
+        if self.limit is not None and self._room is None:
+            mine = [record for record in snapshot.queue or () if record.user in ("", self.users[0])]
+            self._room = max(0, self.limit - sum(len(record.ids) for record in mine))
+        self._known, snapshot = counted_for(self.users[0], self._known, snapshot, self.workspace)
         decision = decide(requests, self._known, snapshot, self.workspace, self.is_done)
         for tag, job_id in decision.adopt.items():
             self._remarks.append(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
@@ -152,7 +191,7 @@ class Submitter:
         """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
         missing = {slot for _, slot in decision.send}
         units = list({request.unit: request for request, _ in decision.send}.values())
-        fitting, later = first_wave(units, self.room)
+        fitting, later = first_wave(units, self._room)
         if later:
             self._full = "the site takes no more jobs now"
         sent: set[str] = set()
@@ -183,8 +222,8 @@ class Submitter:
             self._remarks.append(f"{answer.unknown} for {slot}; it is in the queue as job {job_id}")
         self._record(events.ACCEPTED, [tag], job_id=job_id)
         self._filled.add(self._known[tag])
-        if self.room is not None:
-            self.room -= len(request.tasks)
+        if self._room is not None:
+            self._room -= len(request.tasks)
         return True
 
     def _find(self, tag: Tag) -> str | None:
@@ -246,13 +285,20 @@ class Submitter:
     def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> None:
         """Commit, then release: those that wait for others first, so that nothing starts before all are free."""
         ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
-        if ready:
-            self._record(events.COMMITTED, [sent.tag for sent in ready])
-        ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id)][::-1]
+        self._commit(ready)
+        ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
         for first in range(0, len(ids), IDS_A_CALL):
             result = self.slurm.release(ids[first : first + IDS_A_CALL])
             if result.returncode != 0:
                 self._check_released(set(ids), result.message)
+
+    def _commit(self, ready: Sequence[Sent]) -> None:
+        """Gates first: a kill in between leaves a job that runs, and that the next submission finds and commits."""
+        for sent in ready:
+            if sent.gate:
+                self.open_gate(sent.gate)
+        if ready:
+            self._record(events.COMMITTED, [sent.tag for sent in ready])
 
     def _check_released(self, ids: set[str], message: str) -> None:
         """A job that has ended or started meanwhile is no reason to complain; one that is still held is."""
