@@ -8,13 +8,15 @@ Both submit to the same real Slurm, through the same shims on PATH, which count 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+import submitit
 
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.requests import JobRequest
@@ -24,14 +26,8 @@ from tests.slurm.cluster.settings import ClusterSettings
 from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
 from tests.slurm.jobs import CPU, FakeWorkspace, small_chain
 
-CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "srun")
+CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 JOBS = 20
-SUBMITIT = """
-import sys, submitit
-executor = submitit.SlurmExecutor(folder=sys.argv[1])
-executor.update_parameters(account="abc@cpu", partition="cpu_p1", time=10, array_parallelism=20)
-print(len(executor.map_array(abs, range(20))))
-"""
 
 
 def counting_path(cluster: SlurmCluster, folder: Path) -> tuple[dict[str, str], Path]:
@@ -71,13 +67,17 @@ def main() -> None:
                 slurm = Slurm(SubprocessRunner(environment))
                 workspace.submitter(slurm, MemoryLedger()).submit(requests)
 
-            def submitit() -> None:
-                command = [sys.executable, "-c", SUBMITIT, str(Path(folder, "submitit"))]
-                subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+            def submitits() -> None:
+                executor = submitit.SlurmExecutor(folder=Path(folder, "submitit"))
+                executor.update_parameters(account="abc@cpu", partition="cpu_p1", time=10, array_parallelism=JOBS)
+                with pytest.MonkeyPatch.context() as patch:
+                    for name, value in environment.items():
+                        patch.setenv(name, value)
+                    assert len(executor.map_array(abs, range(JOBS))) == JOBS
 
             array = JobRequest(tuple((f"evaluate-{number}",) for number in range(JOBS)), CPU, wall_s=600)
             counted(f"{JOBS} jobs here, as one array, exactly once", log, lambda: ours([array]))
-            counted(f"{JOBS} jobs with submitit's map_array, in Python", log, submitit)
+            counted(f"{JOBS} jobs with submitit's map_array", log, submitits)
             counted("the quickstart's shape, 8 jobs, exactly once", log, lambda: ours(small_chain()))
     finally:
         close_run()
