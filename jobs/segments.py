@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Mapping
 
 from detour.errors import SchedulerUnavailable
+from detour.ledger.process import user_name
 from detour.scheduler.commands import Slurm
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.tags import find_tag
@@ -15,12 +15,13 @@ from detour.scheduler.tags import find_tag
 def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[str]:
     """Cancel the segments behind this job's, of an array those of this task; returns their ids.
 
-    Where Slurm gives no answer they start, find the failure's marker and end in seconds.
+    They are this user's own, for a unit is sent and committed by one user. Where Slurm gives no answer they start, find
+    the failure's marker and end in seconds.
     """
     tag = find_tag(environment.get("SLURM_JOB_NAME", ""))
     if tag is None:
         return []
-    snapshot = take_snapshot(slurm, [getpass.getuser()])
+    snapshot = take_snapshot(slurm, [user_name()])
     later = {
         record.ids.id: None
         for record in snapshot.tagged(tag.workspace)

@@ -22,12 +22,14 @@ from launch.slurm_site import command_journal, control, submitting, tell_affecte
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
-    """What is done stays; a stage that another chain waits for stays too, unless --shared."""
+    """What is done stays; a stage that another chain waits for stays too, unless --shared; so do others' jobs."""
     place = Workspace.find(workspace)
-    stages = chosen_stages(place, chain, stage) if stage or shared else only_here(place, chain)
-    labels = {row.id: row.label for row in stages}
+    named = chosen_stages(place, chain, stage)
+    stages = named if stage or shared else only_here(place, chain)
+    labels = {row.id: row.label for row in named}
     with submitting(place), command_journal(place) as journal:
-        affected = control(place, journal, Slurm()).cancel(list(labels), "cancelled by its user")
+        ours = [row.id for row in stages]
+        affected = control(place, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
         known = load_state(place)[0].stages
         for stage_id in affected.stages:
             for job in sorted(known[stage_id].jobs if stage_id in known else ()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.journal import Journal
+from detour.ledger.process import Process, has_account, user_name
 from detour.ledger.reading import LedgerReader
 from detour.ledger.workspace import Workspace
 from detour.recipe.cluster import Cluster
@@ -42,6 +42,9 @@ class WorkspaceLedger:
 
     def __init__(self, workspace: Workspace, journal: Journal) -> None:
         self._workspace, self._journal = workspace, journal
+        self._reader = LedgerReader(workspace)
+        self._events: list[tuple[str, Mapping[str, Any]]] = []
+        self._writers: set[str] = set()
 
     def append(self, kind: str, **data: Any) -> None:
         """Raises UserError when the event is not on disk: without a record of it nothing may be sent."""
@@ -49,11 +52,26 @@ class WorkspaceLedger:
         if not self._journal.flush():
             raise UserError(f"{self._workspace.ledger}: the ledger takes no events (disk full?): nothing more was sent")
 
-    def events(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for batch in LedgerReader(self._workspace).read_new():
+    def events(self) -> list[tuple[str, Mapping[str, Any]]]:
+        self._read()
+        return list(self._events)
+
+    def users(self) -> list[str]:
+        """Who may have jobs of this workspace: this user, then whoever wrote to its ledger and has an account here.
+
+        An account elsewhere has no jobs here, and squeue refuses a list with a name that it does not know.
+        """
+        self._read()
+        me = user_name()
+        return [me, *(name for name in sorted(self._writers - {me}) if has_account(name))]
+
+    def _read(self) -> None:
+        for batch in self._reader.read_new():
             for record in batch:
                 if record["kind"].startswith("submit.") and "tags" in record["data"]:
-                    yield record["kind"], record["data"]
+                    self._events.append((record["kind"], record["data"]))
+                elif record["kind"] == "journal.opened" and (process := Process.from_json(record["data"])):
+                    self._writers.add(process.user)
 
 
 @contextmanager
@@ -77,11 +95,12 @@ def submitting(workspace: Workspace) -> Iterator[Claim]:
 
 
 def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: ScriptStyle, limit: int | None) -> Submitter:
+    ledger = WorkspaceLedger(workspace, journal)
     return Submitter(
         slurm=slurm,
-        ledger=WorkspaceLedger(workspace, journal),
+        ledger=ledger,
         workspace=workspace_id(workspace.root),
-        users=[getpass.getuser()],
+        users=ledger.users(),
         write_script=script_writer(workspace, style),
         limit=limit,
         is_done=workspace.is_done,
@@ -140,15 +159,22 @@ def command_journal(workspace: Workspace) -> Journal:
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
-    return Control(slurm, WorkspaceLedger(workspace, journal), workspace_id(workspace.root), [getpass.getuser()])
+    ledger = WorkspaceLedger(workspace, journal)
+    return Control(slurm, ledger, workspace_id(workspace.root), ledger.users())
 
 
 def tell_affected(done: str, affected: Affected, labels: Mapping[str, str], as_json: bool) -> None:
-    """Say what an order reached, for people or for programs."""
+    """Say what an order reached, and what it left to others, for people or for programs."""
+    theirs = [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs]
     if as_json:
-        click.echo(json.dumps({done: {"jobs": list(affected.ids), "stages": list(affected.stages)}}, indent=1))
-    elif not affected.ids:
-        click.echo(f"nothing {done}: Slurm has no such job of this workspace")
-    else:
+        reached = {"jobs": list(affected.ids), "stages": list(affected.stages)}
+        click.echo(json.dumps({done: reached, "others": theirs}, indent=1))
+        return
+    if affected.ids:
         click.echo(f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}")
         click.echo(f"jobs: {', '.join(affected.ids)}")
+    else:
+        click.echo(f"nothing {done}: Slurm has no such job of {'yours' if theirs else 'this workspace'}")
+    for sent in affected.theirs:
+        stages = ", ".join(labels[stage] for stage in sent.stages if stage in labels)
+        click.echo(f"not {done}: job {sent.job_id} of {sent.owner} ({stages})")

@@ -64,6 +64,16 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def has_account(user: str) -> bool:
+    import pwd
+
+    try:
+        pwd.getpwnam(user)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
 def _boot_identity() -> str | None:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

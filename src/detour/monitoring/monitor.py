@@ -17,6 +17,7 @@ from detour.accounting.energy import EnergyFigure
 from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.cache import load_cached
+from detour.ledger.process import has_account, user_name
 from detour.ledger.reading import LedgerReader
 from detour.ledger.state import StageState, State
 from detour.ledger.workspace import Workspace
@@ -77,6 +78,7 @@ class Monitor:
             return {}, ()
         submitted = [mark for chain in self.state.chains.values() for mark in chain.told.get(SUBMITTED, {}).values()]
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
+        users = {user_name(), *filter(has_account, users)}
         reading = self.ask(
             Question(
                 jobs,
