@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import orjson
 
@@ -30,7 +29,7 @@ def write_chains(
     """
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         _write_stage(workspace, stage)
-    place = {"cluster": cluster.name, "site": asdict(site_of(cluster)), "poll_s": cluster.poll_seconds}
+    place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}
     for plan in plans:
         write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
     os.sync()

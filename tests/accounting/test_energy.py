@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +40,7 @@ def flush(energy_kwh: float | None, duration_s: float | None, **more: object) ->
 
 
 def without(constant: str) -> Site:
-    return replace(CARD_SITE, pue=None) if constant == "pue" else replace(CARD_SITE, grid_g_per_kwh=None)
+    return CARD_SITE._replace(pue=None) if constant == "pue" else CARD_SITE._replace(grid_g_per_kwh=None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_card_convention_gives_the_published_figures(gpu_hours: float, grams: fl
 
 
 def test_another_grid_factor_gives_another_figure_for_the_same_hours() -> None:
-    site = replace(CARD_SITE, grid_g_per_kwh=CODECARBON_FRANCE)
+    site = CARD_SITE._replace(grid_g_per_kwh=CODECARBON_FRANCE)
     figure = card_convention(site, 16, allocated_s=3600.0)
     assert figure.co2_g is not None
     assert figure.co2_g.expected == pytest.approx(753.16, abs=0.01)
@@ -105,7 +103,7 @@ def test_the_convention_says_why_it_has_no_figure(gpu_hours: float | None, site:
 
 
 def test_four_gpus_of_300_w_for_an_hour_are_1_2_kwh_not_0_3() -> None:
-    site = replace(CARD_SITE, gpu_board_w=Sourced(300.0, "test"))
+    site = CARD_SITE._replace(gpu_board_w=Sourced(300.0, "test"))
     figure = estimated(site, allocated_s=3600.0, gpus=4, cores=0, ram_gb=None)
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.expected == pytest.approx(1.2)
@@ -173,7 +171,7 @@ def test_methods_and_sites_are_never_added() -> None:
     with pytest.raises(ValueError, match="different methods or sites"):
         total([card, estimated(CARD_SITE, 10.0, 1, 0, None)])
     with pytest.raises(ValueError, match="different methods or sites"):
-        total([card, card_convention(replace(CARD_SITE, name="elsewhere"), 1, 10.0)])
+        total([card, card_convention(CARD_SITE._replace(name="elsewhere"), 1, 10.0)])
     with pytest.raises(ValueError, match="nothing"):
         total([])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +20,7 @@ from detour.accounting.hours import (
 
 def usage(start_h: float, end_h: float, attempt: str = "1", **more: object) -> AttemptUsage:
     base = AttemptUsage(attempt, "pretrain-a", start_h * HOUR_S, end_h * HOUR_S, gpus=4, cpus=96)
-    return replace(base, **more)  # type: ignore[arg-type]
+    return base._replace(**more)  # type: ignore[arg-type]
 
 
 def test_three_attempts_of_one_job_are_60_gpu_hours_and_not_the_24_of_the_latest() -> None:
@@ -35,7 +33,7 @@ def test_three_attempts_of_one_job_are_60_gpu_hours_and_not_the_24_of_the_latest
 def test_rows_that_repeat_one_attempt_count_once() -> None:
     rows = [usage(0, 4)] * 4
     assert len(distinct(rows)) == 1
-    better = replace(rows[0], end_s=5 * HOUR_S)
+    better = rows[0]._replace(end_s=5 * HOUR_S)
     assert distinct([*rows, better]) == [better]
 
 
@@ -55,8 +53,8 @@ def test_a_finished_attempt_is_start_up_and_useful_work() -> None:
 def test_a_killed_attempt_loses_what_came_after_its_last_checkpoint() -> None:
     killed = usage(0, 10, ready_s=HOUR_S, saved_s=7 * HOUR_S, worked_until_s=9 * HOUR_S)
     assert fates_s(killed) * (1 / HOUR_S) == Fates(useful=6.0, startup=1.0, redone=2.0, idle=1.0)
-    assert fates_s(replace(killed, failed=True)).failed == 2 * HOUR_S
-    assert fates_s(replace(killed, saved_s=None)).redone == 8 * HOUR_S
+    assert fates_s(killed._replace(failed=True)).failed == 2 * HOUR_S
+    assert fates_s(killed._replace(saved_s=None)).redone == 8 * HOUR_S
 
 
 def test_an_attempt_that_never_began_to_work_is_start_up_or_failure() -> None:

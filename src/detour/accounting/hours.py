@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from math import fsum
+from typing import NamedTuple
 
 HOUR_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptUsage:
+class AttemptUsage(NamedTuple):
     """An allocation held from `start_s` to `end_s` (seconds since the epoch) and how far the work in it got."""
 
     id: str

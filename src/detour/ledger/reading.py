@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 from zlib import crc32
@@ -36,15 +36,14 @@ class Parsed(NamedTuple):
     nul_bytes: int
 
 
-@dataclass(slots=True)
-class Damage:
+class Damage(NamedTuple):
     """What could not be read. Records missing between good ones are counted by the fold, which knows the sequences."""
 
-    bad_lines: int = 0
-    nul_bytes: int = 0
-    torn_tails: int = 0
+    bad_lines: int
+    nul_bytes: int
+    torn_tails: int
     """Files whose last line has no end: being written, or cut short by a kill."""
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[str]
     """Files that this user may not read, or that cannot be read now."""
 
 

@@ -18,7 +18,7 @@ def no_site(name: str | None) -> Site:
 
 
 def recorded_site(data: Mapping[str, Any]) -> Site | None:
-    """The `site` that an event or a plan holds (`dataclasses.asdict` of a Site); None when it holds none."""
+    """The `site` that an event or a plan holds (a Site as JSON); None when it holds none."""
     site = data.get("site")
     if not isinstance(site, dict) or not isinstance(site.get("name"), str):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 _COUNT = re.compile(r"^\s*(\d[\d_,]{0,30}(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$")
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
@@ -23,6 +22,8 @@ def parse_count(value: object) -> object:
         return int(value)
     if not isinstance(value, str):
         return value
+    from decimal import Decimal, InvalidOperation  # what only writes figures, as `detour status`, starts without it
+
     match = _COUNT.match(value)
     if not match:
         raise ValueError(f"{value!r} is no quantity: write 3145728, 100M, 0.25B or 10B")
@@ -50,6 +51,8 @@ def parse_duration_s(value: object) -> object:
     units = _UNITS.match(text)
     if not text or not units:
         raise ValueError(f"{value!r} is no duration: write 20h, 90m, 1h30 or 02:00:00")
+    from decimal import Decimal
+
     days_, hours_, minutes_, seconds_ = (Decimal(part or 0) for part in units.groups())
     return int(((days_ * 24 + hours_) * 60 + minutes_) * 60 + seconds_)
 
