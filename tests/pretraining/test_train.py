@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +128,23 @@ def test_backends_learn_the_same(
         torch.testing.assert_close(tensor, undisturbed["clm"].model[name], atol=1e-5, rtol=0)
 
 
+def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With torch's own operators behind the tracer: inductor, which would take minutes, is torch's affair."""
+    compiled = partialmethod(torch.nn.Module.compile, backend="eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled)
+    ends = []
+    for wanted in (False, True):
+        made = job(tmp_path / str(wanted), corpus, steps=2, training={"compile": wanted})
+        train(made, Recorder())
+        ends.append(final(made))
+    assert_same(ends[1], ends[0])
+
+
 @pytest.mark.parametrize("phase", [frozen(CLM, (0, 1)), frozen(MLM, (2, 2), embeddings=True)], ids=["clm", "mlm"])
 def test_frozen_layers_stay_to_the_bit_and_others_move(tmp_path: Path, corpus: Path, phase: Phase) -> None:
-    made = job(tmp_path, corpus, phase, steps=4, training={"compile": False})
+    made = job(tmp_path, corpus, phase, steps=4)
     train(made, Recorder())
     start = load_model(made.start, _index(corpus), made.seeds.training).state_dict()
     held = phase.freeze[0]
@@ -327,6 +343,7 @@ def test_what_cannot_work_is_said_in_one_sentence(
     tmp_path: Path, corpus: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(PermanentFailure, match=message):
         train(job(tmp_path, corpus, **changes), Recorder())
 
@@ -342,6 +359,26 @@ def test_users_loggers_are_told_the_figures(tmp_path: Path, corpus: Path, monkey
     for name in ("loss", "lr", "gradient_norm", "tokens_per_s"):
         assert [value for _, value in logger.data[name]] == recorder.steps(name)
     assert len(logger.data["validation_loss"]) == 2
+
+
+LEFT_BY = {
+    "tensorboard": "clm/events.out.tfevents.*",
+    "wandb": "wandb/offline-run-*/*.wandb",
+    "mlflow": "mlflow/*/*/metrics/loss",
+}
+
+
+@pytest.mark.parametrize("name", LEFT_BY)
+def test_users_loggers_write_into_the_stages_folder(
+    tmp_path: Path, corpus: Path, name: str, undisturbed: dict[str, TrainerState]
+) -> None:
+    pytest.importorskip(name, reason="comes with the extra `loggers`")
+    made = job(tmp_path, corpus, training={"loggers": (name,)})
+    with pytest.raises(Interrupted):
+        train(made, Recorder(stop_at=5 * made.step_tokens))
+    train(made, Recorder())
+    assert list((made.work_dir / "logs").glob(LEFT_BY[name]))
+    assert_same(final(made), undisturbed["clm"])
 
 
 def promoted(folder: Path, corpus: Path, state: TrainerState, with_optimizer: bool = True) -> Path:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import signal
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,31 +171,58 @@ def _timestamp(composer: Any, loop: Loop) -> Any:
 
 
 def _loggers(loop: Loop) -> list[Any]:
-    """Composer's, offline, into `loop.log_folder`; raises PermanentFailure naming the package that is missing."""
-    from composer.loggers import MLFlowLogger, TensorboardLogger, WandBLogger
+    """Composer's, offline, into `loop.log_folder`; raises PermanentFailure naming the package that is missing.
+
+    To be made on every rank: MLflow's talks to its peers, and all of them write on rank 0 only.
+    """
     from composer.utils.import_helpers import MissingConditionalImportError
 
-    folder = str(loop.log_folder)
-    makers: Mapping[str, Any] = {
-        "tensorboard": lambda: TensorboardLogger(log_dir=folder, flush_interval=10),
-        "wandb": lambda: WandBLogger(
-            project="detour", name=loop.run_name, init_kwargs={"mode": "offline", "dir": folder}
-        ),
-        "mlflow": lambda: MLFlowLogger(
-            experiment_name="detour", run_name=loop.run_name, tracking_uri=f"file:{folder}/mlflow"
-        ),
-    }
+    makers = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
     if loop.loggers:
         loop.log_folder.mkdir(parents=True, exist_ok=True)
     loggers = []
     for name in loop.loggers:
         try:
-            loggers.append(makers[name]())
+            loggers.append(makers[name](loop))
         except (ImportError, MissingConditionalImportError) as error:
             raise PermanentFailure(
                 f"training.loggers: {name} needs its package: `pip install {name}`, or leave it out"
             ) from error
     return loggers
+
+
+def _tensorboard(loop: Loop) -> Any:
+    from composer.loggers import TensorboardLogger
+
+    return TensorboardLogger(log_dir=str(loop.log_folder), flush_interval=10)
+
+
+def _wandb(loop: Loop) -> Any:
+    """Composer asks a run for `get_url()`, which wandb has since replaced by `url`."""
+    import wandb
+    from composer.loggers import WandBLogger
+
+    if not hasattr(wandb.Run, "get_url"):
+        wandb.Run.get_url = lambda run: run.url
+    return WandBLogger(
+        project="detour", name=loop.run_name, init_kwargs={"mode": "offline", "dir": str(loop.log_folder)}
+    )
+
+
+def _mlflow(loop: Loop) -> Any:
+    """Into plain files: mlflow would rather have a database, whose locks do not hold on every cluster's disks.
+
+    There a metric is a file, so that `loss` rules out Composer's `loss/train/total`, which is the same figure.
+    """
+    from composer.loggers import MLFlowLogger
+
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return MLFlowLogger(
+        experiment_name="detour",
+        run_name=loop.run_name,
+        tracking_uri=f"file:{loop.log_folder}/mlflow",
+        ignore_metrics=["loss/train/*"],
+    )
 
 
 @contextmanager

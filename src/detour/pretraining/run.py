@@ -91,7 +91,7 @@ class Run:
             microbatch_rows=min(job.microbatch_sequences, job.batch_sequences // self.ranks.world_size),
             bf16=self.bf16,
             seed=job.seeds.training,
-            loggers=job.training.loggers if self.ranks.is_main else (),
+            loggers=job.training.loggers,
             log_folder=job.work_dir / "logs",
             run_name=job.name,
         )
