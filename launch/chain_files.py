@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import orjson
 
@@ -32,6 +33,7 @@ def write_chains(
     place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}
     for plan in plans:
         write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
+        _link_model(workspace, plan)
     os.sync()
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
         for plan in plans:
@@ -39,6 +41,21 @@ def write_chains(
             journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages, sync=False)
         if prices:
             journal.append(PRICED, **priced_data(", ".join(plan.chain for plan in plans[:3]), cluster.name, prices))
+
+
+def _link_model(workspace: Workspace, plan: Plan) -> None:
+    """models/<chain>, by which people find the encoder; it leads nowhere until the export is done."""
+    export = next((stage for stage in plan.stages if stage.kind == "export"), None)
+    if export is None:
+        return
+    link = workspace.root / "models" / plan.chain
+    target = Path("..") / workspace.output(export.id).relative_to(workspace.root)
+    if link.is_symlink() and link.readlink() == target:
+        return
+    aside = link.with_name(f".{plan.chain}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(link)
 
 
 def _write_stage(workspace: Workspace, stage: Stage) -> None:

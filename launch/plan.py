@@ -14,6 +14,7 @@ from detour.accounting.history import LedgerHistory, finished_stages
 from detour.accounting.totals import gpu_hours_of
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
+from detour.plan.outputs import planned_outputs
 from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
 from launch.budgets import asked_for, facts_of, outlooks
@@ -64,7 +65,7 @@ def command(
         history = LedgerHistory(finished_stages(place, view.state), profile.name)
         price = price_plan(stages, profile, history, gpus)
     if as_json:
-        click.echo(orjson.dumps(_to_json(planned, known, price), option=orjson.OPT_INDENT_2))
+        click.echo(orjson.dumps(_to_json(planned, place, known, price), option=orjson.OPT_INDENT_2))
         return
     click.echo(render(planned, known))
     if price:
@@ -164,11 +165,14 @@ def _minus(whole: Band, part: Band) -> Band:
     return Band(whole.low - part.low, whole.expected - part.expected, whole.high - part.high)
 
 
-def _to_json(planned: Planned, known: Mapping[str, Standing], price: PlanPrice | None) -> dict[str, Any]:
+def _to_json(
+    planned: Planned, place: Workspace, known: Mapping[str, Standing], price: PlanPrice | None
+) -> dict[str, Any]:
     """A recipe's plan as it is; a sweep's chains by the ids of their stages, and every distinct stage once."""
     shared = planned.shared
     standing = {stage_id: word for stage_id, word in known.items() if word != "new"}
-    more: dict[str, Any] = {"standing": standing}
+    outputs = {stage_id: planned_outputs(stage, place.output) for stage_id, stage in shared.stages.items()}
+    more: dict[str, Any] = {"outputs": outputs, "standing": standing}
     if price:
         more["price"] = price_json(price)
     if planned.sweep is None:

@@ -66,3 +66,17 @@ def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(worksp
     write_chains(workspace, [after], load_cluster("local"))
     assert read(workspace, first).runtime["microbatch_sequences"] == 1, "as it was done"
     assert read(workspace, second).runtime["microbatch_sequences"] == 2
+
+
+def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspace: Workspace) -> None:
+    (plan,) = plans("one")
+    write_chains(workspace, [plan], load_cluster("local"))
+    link = workspace.root / "models" / "one"
+    export = next(stage for stage in plan.stages if stage.kind == "export")
+    assert not link.exists()
+    workspace.output(export.id).mkdir()
+    assert link.resolve() == workspace.output(export.id).resolve()
+    changed = Planner(lambda _: Content((Path("labels.csv"),), ("g",), 1)).plan(make_recipe({"name": "one"}))
+    write_chains(workspace, [changed], load_cluster("local"))
+    assert not link.exists()
+    assert [path.name for path in link.parent.iterdir()] == ["one"]

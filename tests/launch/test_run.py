@@ -42,6 +42,16 @@ def test_every_stage_is_done_once_and_has_its_figures(workspace: Path) -> None:
     assert all(stage["done"] == stage["total"] and stage["figures"]["loss"] for stage in trained)
 
 
+def test_every_stage_left_what_the_plan_says(workspace: Path) -> None:
+    plan = json.loads(detour("plan", *small(), "-w", workspace, "--json").stdout)
+    assert {f"{stage['kind']}-{stage['key']}" for stage in plan["stages"]} == set(plan["outputs"])
+    for output in plan["outputs"].values():
+        listed = json.loads((Path(output["folder"]) / "manifest.json").read_text())["files"]
+        assert {*output["files"]} <= {*listed, "manifest.json"}
+    (exported,) = (output for stage, output in plan["outputs"].items() if stage.startswith("export"))
+    assert {*exported["files"]} == {path.name for path in (workspace / "models" / "quickstart").iterdir()}
+
+
 def test_a_second_run_does_nothing_and_says_so(workspace: Path) -> None:
     before = sorted(workspace.rglob("*"))
     assert "nothing to do" in detour("run", *small(), "-w", workspace).stdout

@@ -11,7 +11,7 @@
     logs/                           one file an attempt
   chains/<name>/plan.json           the plan as last submitted
   code/<digest>/                    snapshots of the code that jobs run
-  models/                           links to exported encoders, by chain name
+  models/<chain>                    link to the exported encoder; leads nowhere until the export is done
   claims/<name>.json                who is doing now what only one may do
 """
 
