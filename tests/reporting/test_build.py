@@ -11,7 +11,9 @@ import pytest
 
 from detour.accounting.energy import Site, Sourced
 from detour.errors import UserError
+from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import read_status
 from detour.reporting.build import build_report
 from detour.reporting.costs import cost_of, overlap_s
 from detour.reporting.data import Curve, Report
@@ -143,7 +145,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
         build_report(workspace, ["broken"], site_of, 0.0)
 
 
-def test_a_chain_under_way_shows_what_there_is(tmp_path: Path) -> None:
+def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")
@@ -156,7 +158,10 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path) -> None:
     (chain,) = report.chains
     assert chain.status == "running"
     assert chain.ended_s is None
-    assert [report.stages[stage].status for stage in chain.stages[:5]] == ["done", "done", "done", "running", "waiting"]
+    assert [report.stages[stage].status for stage in chain.stages[:5]] == ["done", "done", "done", "running", "planned"]
+    told = read_status(made.workspace, now_s=made.clock.now_s + 5.0).chains[0].stages
+    assert {row.id: row.status for row in told} == {stage.id: stage.status for stage in report.stages.values()}
+    monkeypatch.setattr(Process, "is_alive", lambda _: False)
     later = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
     assert later.chains[0].status == "interrupted"
     made.workspace.failure(stages[3].id).parent.mkdir(parents=True)

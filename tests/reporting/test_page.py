@@ -121,7 +121,7 @@ def test_a_report_of_an_untouched_chain_can_be_drawn(tmp_path: Path) -> None:
     workspace.create()
     write_plan(workspace, "planned", stages_of("causal"))
     content = render_html(build_report(workspace, [], site_of, 0.0))
-    assert "Waiting: 0 of 10 stages are done" in content
+    assert "Planned: 0 of 10 stages are done" in content
     assert "No training progress is recorded" in content
     assert "Nothing ran." in content
     assert "unknown → unknown" not in content

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from detour.accounting.attempts import figures_of, is_running, usage_of
+from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import Site
 from detour.accounting.hours import fates_s
 from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.reading import records
 from detour.ledger.record import Record
-from detour.ledger.state import AttemptState, StageState, load_state
+from detour.ledger.state import StageState, StageStatus, load_state
 from detour.ledger.workspace import Workspace
+from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.plan.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
 
+GRAVEST_FIRST: tuple[StageStatus, ...] = ("failed", "running", "interrupted", "unknown", "submitted", "planned")
 SiteOf = Callable[[str | None], Site]
 """Name of a cluster profile (None: nobody recorded one) -> its constants."""
 
@@ -44,6 +46,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         )
     plans = {name: read_plan(workspace, name) for name in chosen}
     state, reader = load_state(workspace)
+    evidence = Evidence(now_s, state.writers)
     users: dict[str, list[str]] = {}
     planned: dict[str, PlannedStage] = {}
     for name, (_, stages) in plans.items():
@@ -51,7 +54,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
             users.setdefault(stage.id, []).append(name)
             planned[stage.id] = stage
     told = {
-        stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, now_s)
+        stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
         for stage_id, stage in planned.items()
     }
     progress = _by_stage(records(workspace, ("progress",)))
@@ -79,11 +82,11 @@ def _tell(
     users: list[str],
     known: StageState | None,
     site_of: SiteOf,
-    now_s: float,
+    evidence: Evidence,
 ) -> _Told:
     attempts, counted = [], []
     for attempt in known.attempts if known else []:
-        usage = usage_of(planned.id, attempt, now_s)
+        usage = usage_of(planned.id, attempt, evidence.now_s)
         if usage is None or attempt.started is None:
             continue
         held = attempt.started.data
@@ -110,7 +113,7 @@ def _tell(
         id=planned.id,
         kind=planned.kind,
         label=planned.label,
-        status=_status(workspace, planned.id, known, now_s),
+        status=_status(workspace, planned.id, known, evidence),
         reason=_text(failure.get("reason")) or (known.reason if known else None),
         chains=users,
         attempts=attempts,
@@ -120,18 +123,10 @@ def _tell(
     return _Told(stage, counted, manifest)
 
 
-def _status(workspace: Workspace, stage_id: str, known: StageState | None, now_s: float) -> data.StageStatus:
-    """Markers on disk outrank the ledger."""
-    if workspace.is_done(stage_id):
-        return "done"
-    if workspace.failure(stage_id).exists():
-        return "failed"
-    attempts: list[AttemptState] = known.attempts if known else []
-    if not attempts:
-        return "waiting"
-    if is_running(attempts[-1], now_s):
-        return "running"
-    return "failed" if attempts[-1].outcome == "failed" else "interrupted"
+def _status(workspace: Workspace, stage_id: str, known: StageState | None, evidence: Evidence) -> StageStatus:
+    """The word that `detour status` has for it, where no scheduler is asked."""
+    failed: Marker | None = "failed" if workspace.failure(stage_id).exists() else None
+    return stage_status(known, "done" if workspace.is_done(stage_id) else failed, evidence)
 
 
 def _chain(
@@ -166,11 +161,9 @@ def _chain(
     )
 
 
-def _chain_status(statuses: Sequence[data.StageStatus]) -> data.StageStatus:
-    for status in ("failed", "running", "interrupted"):
-        if status in statuses:
-            return status
-    return "done" if all(status == "done" for status in statuses) else "waiting"
+def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
+    """The word of the stage that matters most."""
+    return next((status for status in GRAVEST_FIRST if status in statuses), "done")
 
 
 def _phase(

@@ -7,15 +7,14 @@ counted once in the total and can be shown as shared. Unknown is null. Times are
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import orjson
 
 from detour.accounting.energy import Band, EnergyFigure, Sourced
 from detour.accounting.hours import Fates, Known
+from detour.ledger.state import StageStatus
 
 SCHEMA = 1
-StageStatus = Literal["done", "running", "failed", "interrupted", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
