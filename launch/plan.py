@@ -18,6 +18,7 @@ from detour.plan.outputs import planned_outputs
 from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
 from launch.budgets import asked_for, facts_of, outlooks
+from launch.failures import failures_in_words
 from launch.ledger_view import LedgerView
 from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
 from launch.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_words, render_tree
@@ -68,6 +69,9 @@ def command(
         click.echo(orjson.dumps(_to_json(planned, place, known, price), option=orjson.OPT_INDENT_2))
         return
     click.echo(render(planned, known))
+    failed = [stage for stage in stages if known[stage.id] == "failed"]
+    for line in failures_in_words(place, planned.plans, failed):
+        click.echo(line)
     if price:
         click.echo("\n" + render_price(price))
         left = [stage for stage in price.stages if known[stage.id] in ("new", "failed")]

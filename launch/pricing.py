@@ -106,6 +106,11 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 stage`, `1,234 stages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def wrapped(text: str, indent: str = "  ") -> list[str]:
     """Lines of at most 100 columns, all but the first indented further."""
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)

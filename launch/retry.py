@@ -11,7 +11,7 @@ from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.recipe.loading import load_cluster
 from launch.chains import chain_cluster, chain_stages
-from launch.options import json_option, written_workspace_option
+from launch.options import json_option, over_budget_option, written_workspace_option
 from launch.requests import Wishes
 from launch.slurm_site import command_journal
 from launch.submit import make_order, send
@@ -21,8 +21,9 @@ from launch.submit import make_order, send
 @click.argument("chain")
 @written_workspace_option
 @click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
+@over_budget_option
 @json_option
-def command(chain: str, workspace: Path | None, gpus: int | None, as_json: bool) -> None:
+def command(chain: str, workspace: Path | None, gpus: int | None, why_over: str | None, as_json: bool) -> None:
     """Checkpoints stay: the next attempt goes on from the last good one. Local chains are cleared for `detour run`."""
     place = Workspace.find(workspace)
     stages = chain_stages(place, chain)
@@ -42,6 +43,6 @@ def command(chain: str, workspace: Path | None, gpus: int | None, as_json: bool)
         return
     order = make_order(place, chain, [Plan(chain, tuple(stages), {})], cluster, Wishes(), gpus)
     if order.requests:
-        send(place, order, as_json)
+        send(place, order, as_json, why_over)
     else:
         click.echo(f"{chain}: nothing to submit, all {len(stages)} stages are done", err=as_json)

@@ -29,6 +29,7 @@ from detour.scheduler.local import LocalJob, start
 from launch.budgets import asked_for, facts_of, reserving
 from launch.chain_files import write_chains
 from launch.display import Refresh, display
+from launch.failures import failed_stages, failure_reason, failures_in_words, with_dependants
 from launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
 from launch.planning import Planned, load_plans
 from launch.pricing import price_plan
@@ -69,12 +70,18 @@ def command(
         click.echo(f"The report: detour report {' '.join(planned.chains)}")
         return
     place.create()
+    failed = [] if retry else failed_stages(place, stages)
+    for line in failures_in_words(place, planned.plans, failed, "detour run ... --retry"):
+        click.echo(line)
+    left_out = with_dependants(stages, failed)
+    left = [stage for stage in left if stage.id not in left_out]
     profile, gpus = load_cluster(cluster), visible_gpus() if gpus is None else gpus
     history = LedgerHistory(finished_stages(place, load_state(place)[0]), profile.name)
     prices = price_plan(left, profile, history, gpus).prices
     facts = facts_of(profile, None, None if planned.sweep else planned.name, planned.sweep)
     asked = asked_for(left, prices, profile, facts)
     runner = Runner(place, planned, stages, slots or len(os.sched_getaffinity(0)), gpus)
+    runner.failed = {stage.id: failure_reason(place, stage.id) for stage in failed}
     live = not quiet and sys.stdout.isatty()
     with (
         Journal.open(place, f"command-{os.getpid()}") as journal,

@@ -12,7 +12,7 @@ import click
 
 from detour.accounting.history import LedgerHistory, finished_stages
 from detour.accounting.price import Price
-from detour.errors import UserError
+from detour.errors import StageFailed, UserError
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
@@ -31,6 +31,7 @@ from launch.budget_book import Asked
 from launch.budgets import asked_for, facts_of, outlooks, reserving
 from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
+from launch.failures import failed_stages, failures_in_words, with_dependants
 from launch.options import (
     json_option,
     over_budget_option,
@@ -98,6 +99,9 @@ def command(
         raise UserError(f"cluster {profile.name} has no Slurm: use `detour run`")
     place = Workspace.find(workspace)
     wishes = Wishes(qos, account, wall_s, segments, parallel)
+    failed = failed_stages(place, planned.shared.stages.values())
+    for line in failures_in_words(place, planned.plans, failed):
+        click.echo(line, err=as_json)
     order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep)
     if dry_run:
         _print_scripts(place, order)
@@ -105,6 +109,8 @@ def command(
         place.create()
         write_chains(place, planned.plans, profile, order.prices)
         send(place, order, as_json, why_over)
+    elif failed:
+        raise StageFailed(f"{order.name}: nothing to submit beside what failed and what waits for it")
     else:
         click.echo(f"{order.name}: nothing to submit, all {len(planned.shared.stages)} stages are done in {place.root}")
 
@@ -132,10 +138,13 @@ def make_order(
     gpus: int | None,
     sweep: str | None = None,
 ) -> Order:
-    """The jobs for what is not done yet, each stage once, whichever chains need it."""
+    """The jobs for what is not done yet, each stage once, whichever chains need it; what failed for good is left out,
+    with all that waits for it.
+    """
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     done = {stage_id for stage_id in stages if place.is_done(stage_id)}
-    missing = [stage for stage_id, stage in stages.items() if stage_id not in done]
+    left_out = done | with_dependants(stages.values(), failed_stages(place, stages.values()))
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in left_out]
     history = LedgerHistory(finished_stages(place, load_state(place)[0]), cluster.name)
     price = price_plan(missing, cluster, history, gpus)
     requests = job_requests(missing, price.prices, cluster, wishes, done)
