@@ -10,7 +10,7 @@ from typing import Any
 
 from detour.accounting.energy import Band, EnergyFigure, Method, Site
 from detour.accounting.price import History, Price, prices_of
-from detour.accounting.totals import REST, Total, critical_path_s, total, totals_by_part
+from detour.accounting.totals import Total, critical_path_s, total, totals_by_part
 from detour.plan.stage import Stage
 from detour.recipe.cluster import Cluster
 from detour.recipe.quantities import format_duration
@@ -123,14 +123,17 @@ def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
 
 
 def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, str]:
-    """GPU-hours, or where there is no GPU the hours of the stages; what takes no GPU takes none however long it is."""
-    has_gpus, stages = cluster.gpu is not None, f"{part.stages:,}"
-    depends = name != REST or not has_gpus
-    if depends and len(part.unpriced) == part.stages:
+    """GPU-hours, or where there is no GPU the hours of the stages."""
+    has_gpus, stages, unknown = cluster.gpu is not None, f"{part.stages:,}", _uncounted(part, cluster)
+    if len(unknown) == part.stages:
         return name, stages, "unknown", "unknown" if has_gpus else "0"
     hours = hours_in_words(part.gpu_hours if has_gpus else part.hours)
-    mark = " *" if part.unpriced and depends else ""
-    return name, stages, hours + mark, amount(part.billed_hours.expected)
+    return name, stages, hours + (" *" if unknown else ""), amount(part.billed_hours.expected)
+
+
+def _uncounted(part: Total, cluster: Cluster) -> tuple[str, ...]:
+    """Stages that the hours shown do not hold; what takes no GPU takes no GPU-hours, however long it is."""
+    return part.without_gpu_hours if cluster.gpu else part.unpriced
 
 
 def _energies(part: Total, methods: Sequence[Method]) -> list[str]:
@@ -150,13 +153,13 @@ def _kg(grams: float) -> str:
 
 def _notes(price: PlanPrice) -> Iterator[str]:
     whole = price.whole
-    if whole.unpriced:
-        yield f"  * {len(whole.unpriced):,} stages of unknown duration are not in it; see the sources below"
+    if unknown := _uncounted(whole, price.cluster):
+        yield f"  * without {counted(len(unknown), 'stage')} of unknown duration; see the sources below"
     yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
     if whole.figures:
         yield from wrapped(_site_in_words(whole.figures[0].site))
-    unknown = " and what is unknown" if whole.unpriced else ""
-    yield f"  longest path {_durations(price.critical_path_s)}, without queueing{unknown}"
+    missing = f", and without {label_names(whole.unpriced)}, of unknown duration" if whole.unpriced else ""
+    yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
     left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
     yield from wrapped(f"checkpoints and models {amount(whole.disk_bytes / 1e9)} GB on disk{left_out}")
     yield "Where the durations come from:"
@@ -187,7 +190,7 @@ def label_names(labels: Sequence[str]) -> str:
     """`evaluate emea, evaluate medline (18 stages)`: seeds folded, a few named."""
     names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
     shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
-    return shown if len(labels) == 1 else f"{shown} ({len(labels):,} stages)"
+    return shown if len(labels) == 1 else f"{shown} ({counted(len(labels), 'stage')})"
 
 
 def _durations(band: Band) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from detour.accounting.energy import Band, Method
+from detour.accounting.estimates import model_shape
 from detour.accounting.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_signature
 from detour.accounting.totals import critical_path_s, total, totals_by_part
 from detour.plan.build import Content, Plan, Planner
@@ -78,11 +79,43 @@ def test_what_nobody_can_tell_is_named_and_adds_nothing() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     prices = prices_of(stages, profile, NoHistory())
     whole = total(stages, prices, profile)
-    unsaid = [stage for stage in stages if (stage.settings.get("task") or {}).get("epochs")]
-    assert set(whole.unpriced) == {"prepare"} | {stage.label for stage in unsaid}
-    assert len(unsaid) == 6 * 9, "splits in percent do not tell how many documents there are"
-    assert "does not say how many documents" in prices[unsaid[0].id].source
-    assert whole.unsized == ("prepare",)
+    assert whole.unpriced == whole.unsized == ("prepare",)
+    assert whole.without_gpu_hours == (), "so the GPU-hours are whole"
+
+    percent = {"train": 80, "validation": 10, "test": 10, "unit": "percent"}
+    stages = plan(make_recipe({"benchmark.tasks.chapter.split": percent})).stages
+    prices = prices_of(stages, profile, NoHistory())
+    unsaid = tuple(stage.label for stage in stages if stage.kind == "evaluate")
+    assert total(stages, prices, profile).without_gpu_hours == unsaid, "percents do not tell how many documents"
+    assert "does not say how many documents" in price(of_kind(stages, "evaluate"), profile, NoHistory()).source
+
+
+PUBLISHED = {"count": 1000, "source": "a paper"}
+
+
+@pytest.mark.parametrize(
+    ("split", "documents", "says"),
+    [
+        ({"train": 80, "validation": 10, "test": 10, "unit": "percent"}, 3 * (800 + 100 / 3) + 100 / 3, "800"),
+        (None, 3 * 1000, "1,000"),
+    ],
+)
+def test_published_numbers_of_documents_price_an_evaluation(
+    split: dict[str, Any] | None, documents: float, says: str
+) -> None:
+    """A split that comes with the data has unknown parts: all documents are then taken for training ones."""
+    changes = {"epochs": 3, "documents": PUBLISHED, "split": split, "max_length": 1024}
+    stage = of_kind(
+        plan(make_recipe({f"benchmark.tasks.chapter.{key}": value for key, value in changes.items()})).stages,
+        "evaluate",
+    )
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    shape = model_shape(stage)
+    assert shape is not None
+    flops = training_flops_per_token(shape, 1024, "masked", 0.0)
+    assert row.wall_s is not None
+    assert row.wall_s.high == pytest.approx(documents * 1024 * flops / 989.4e12 / 0.05 + 180)
+    assert row.source.startswith(f"upper estimate, 3 epochs of {says} documents (a paper)")
 
 
 def test_equal_shapes_share_one_price_and_count_each() -> None:

@@ -81,6 +81,7 @@ IRRELEVANT = [
     ("training.validate_every", 10),
     ("training.loggers", ["tensorboard"]),
     ("benchmark.name", "renamed"),
+    ("benchmark.tasks.chapter.documents", {"count": 20, "source": "a paper"}),
 ]
 
 

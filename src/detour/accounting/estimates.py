@@ -5,7 +5,8 @@ Every estimate says where it came from. What neither the profile nor the stage t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from detour.accounting.energy import Band
 from detour.plan.flops import BASE, LARGE, Shape, training_flops_per_token
@@ -119,7 +120,7 @@ def _evaluation(stage: Stage, cluster: Cluster) -> Estimate:
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
     task = stage.settings["task"]
-    documents, what = _documents(task)
+    documents, what = _documents(task, stage.runtime.get("documents"))
     if documents is None:
         return Estimate(None, what)
     flops = training_flops_per_token(shape, task["max_length"], "masked", 0.0)
@@ -132,23 +133,46 @@ def _evaluation(stage: Stage, cluster: Cluster) -> Estimate:
     return Estimate(wall_s + START_UP_S, f"upper estimate, {what}: {_flops_source(FINETUNING_MFU, peak.value)}")
 
 
-def _documents(task: dict[str, object]) -> tuple[float | None, str]:
+class _Splits(NamedTuple):
+    """Documents of each split, and who says so."""
+
+    train: float
+    validation: float
+    test: float
+    source: str = ""
+
+
+def _documents(task: Mapping[str, Any], published: Mapping[str, Any] | None) -> tuple[float | None, str]:
     """Forward and backward passes of a fine-tuning, in documents, validations and test included where known."""
-    split, epochs, steps, batch = (task[name] for name in ("split", "epochs", "steps", "batch_sequences"))
-    assert isinstance(batch, int)
-    counted = split if isinstance(split, dict) and split["unit"] == "documents" else None
-    if isinstance(steps, int):
+    epochs, steps, batch, splits = task["epochs"], task["steps"], task["batch_sequences"], _splits(task, published)
+    if steps is not None:
         told = f"{steps:,} steps of {batch} documents"
-        if counted is None:
+        if splits is None:
             return float(steps * batch), f"{told}, validation left out"
         every = task["validate_every"]
-        validations = steps // every if isinstance(every, int) else -(-steps * batch // counted["train"])
-        return steps * batch + FORWARD * (validations * counted["validation"] + counted["test"]), told
-    if counted is None:
+        validations = steps // every if every is not None else -(-steps * batch // splits.train)
+        passes = steps * batch + FORWARD * (validations * splits.validation + splits.test)
+        return passes, told + splits.source
+    if splits is None:
         return None, "unknown: not measured here, and the task does not say how many documents it has"
-    assert isinstance(epochs, int)
-    documents = epochs * (counted["train"] + FORWARD * counted["validation"]) + FORWARD * counted["test"]
-    return documents, f"{epochs} epochs of {counted['train']:,} documents"
+    passes = epochs * (splits.train + FORWARD * splits.validation) + FORWARD * splits.test
+    return passes, f"{epochs} epochs of {splits.train:,.0f} documents{splits.source}"
+
+
+def _splits(task: Mapping[str, Any], published: Mapping[str, Any] | None) -> _Splits | None:
+    """By the task's own split, else by how many documents are published; of a split that comes with the data nobody
+    knows the parts, so all are counted as trained on.
+    """
+    split = task["split"]
+    if split is not None and split["unit"] == "documents":
+        return _Splits(split["train"], split["validation"], split["test"])
+    if published is None:
+        return None
+    count, source = published["count"], f" ({published['source']})"
+    if split is None:
+        return _Splits(count, 0, 0, source)
+    train, validation, test = (count * split[part] / 100 for part in ("train", "validation", "test"))
+    return _Splits(train, validation, test, source)
 
 
 def _conversion(stage: Stage, cluster: Cluster) -> Estimate:

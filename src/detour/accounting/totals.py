@@ -34,6 +34,8 @@ class Total:
     """Energy and CO2 by method, of the expected duration."""
     unpriced: tuple[str, ...]
     """Labels of stages whose duration nobody knows."""
+    without_gpu_hours: tuple[str, ...]
+    """Those of them that would hold a GPU."""
     unsized: tuple[str, ...]
     """Labels of stages of which nobody knows how much disk they take."""
 
@@ -120,6 +122,7 @@ def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
         disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
         figures=_energy(groups, cluster),
         unpriced=_labels(group for group in groups if group.price.wall_s is None),
+        without_gpu_hours=_labels(group for group in groups if group.price.gpu_hours is None),
         unsized=_labels(group for group in groups if group.price.disk_bytes is None),
     )
 

@@ -166,9 +166,11 @@ class Planner:
         def make() -> _Made:
             content = self.content(task.data) if task.data else None
             dumped = {**self.dump(task)}
+            documents = dumped.pop("documents")
             dumped["data"] = dumped["data"] and _without_place(dumped["data"])
             settings = {"task": dumped, "seed": seed, "files": content.identity() if content else []}
-            return _Made(settings, {"paths": _paths(content), **self.size(recipe)}, [content])
+            runtime = {"paths": _paths(content), "documents": documents, **self.size(recipe)}
+            return _Made(settings, runtime, [content])
 
         parts = (task, seed, recipe.model, recipe.tokenizer)
         return self.template("evaluate", f"evaluate {task.name} seed {seed}", parts, make)

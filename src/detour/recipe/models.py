@@ -271,6 +271,13 @@ class Split(Written):
         return self
 
 
+class TaskSize(Written):
+    """How many documents a task has, all splits together, where that is published; for prices, and in no key."""
+
+    count: Count
+    source: str
+
+
 class Task(Written):
     """One fine-tuning task; every (task, seed) is a stage of its own."""
 
@@ -278,6 +285,7 @@ class Task(Written):
     type: Literal["single_label", "multilabel", "ner"]
     data: TaskData | None = None
     split: Split | None = None
+    documents: TaskSize | None = None
     max_length: Count
     epochs: Count | None = None
     steps: Count | None = None
