@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from detour.ledger.workspace import Workspace
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Tag
 from launch.code_snapshot import python_path, take_code_snapshot
 
 
@@ -27,17 +30,27 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: Path) -> None:
-    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    """As a job runs it: from the folder that was submitted from, which is the checkout."""
+    workspace = Workspace(tmp_path / "w")
+    (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
+    code = take_code_snapshot(workspace, checkout)
     (checkout / "src/detour/__init__.py").write_text("VALUE = 2\n")
+    (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(2, detour.VALUE)\n")
+    style = ScriptStyle(workspace.root, sys.executable, environment={"PYTHONPATH": python_path(code)})
+    request, tag = JobRequest((("prepare-0",),), Resources(), wall_s=60), Tag("w", "prepare-0", 1, "s")
+    (srun,) = [
+        line for line in submission_script(request, tag, None, style, tmp_path).splitlines() if "-m jobs" in line
+    ]
     printed = subprocess.run(
-        [sys.executable, "-c", "import detour; print(detour.VALUE)"],
-        env={**os.environ, "PYTHONPATH": python_path(code)},
-        cwd=tmp_path,
+        srun[srun.index(sys.executable) :],
+        shell=True,
+        env={**os.environ, **(style.environment or {})},
+        cwd=checkout,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert printed == "1\n"
+    assert printed == "1 1\n"
 
 
 def test_the_same_code_is_one_folder_and_other_code_another(tmp_path: Path, checkout: Path) -> None:

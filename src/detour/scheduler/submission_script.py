@@ -138,8 +138,11 @@ def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
 
 
 def _command(request: JobRequest, style: ScriptStyle) -> str:
-    """`python -m jobs --workspace W STAGE...`, the stages of an array task looked up by its index."""
-    line: Sequence[str] = [style.python, "-u", "-m", "jobs", "--workspace", str(style.workspace)]
+    """`python -m jobs --workspace W STAGE...`, the stages of an array task looked up by its index.
+
+    With `-P`, or the folder that was submitted from, often a checkout, would go ahead of the snapshot of the code.
+    """
+    line: Sequence[str] = [style.python, "-uP", "-m", "jobs", "--workspace", str(style.workspace)]
     if request.is_array:
         return f"{shlex.join(line)} ${{{STAGES}[SLURM_ARRAY_TASK_ID]}}"
     return shlex.join([*line, *request.tasks[0]])
