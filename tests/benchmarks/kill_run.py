@@ -2,8 +2,9 @@
 
     python tests/benchmarks/kill_run.py [KILLS] [SEED]
 
-Prints how many kills hit each phase and whether they hit a checkpoint being written, and compares the weights of every
-phase with those of an undisturbed run: equal to the bit, or exit code 1.
+Half of the kills are for each phase, and every fourth waits for a checkpoint that is being written. Prints how many hit
+what, and compares the weights of every phase, and the tokens that each saw, with those of an undisturbed run: equal, to
+the bit, or exit code 1.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
@@ -48,24 +50,42 @@ def label(workspace: Path, stage: str) -> str:
     return str(json.loads((workspace / "stages" / stage / "stage.json").read_text())["label"])
 
 
-def kill_once(workspace: Path, delay_s: float, hits: Counter[str]) -> None:
-    """Start the chain, wait until a training has run for `delay_s`, kill it, and wait for the command to notice."""
-    process = subprocess.Popen(run_command(workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def is_writing(workspace: Path, stage: str, pid: int) -> bool:
+    """Checkpoints are written under a hidden name that tells the process, and renamed."""
+    return any((workspace / "stages" / stage / "work").rglob(f".writing-*-{pid}"))
+
+
+def kill_once(workspace: Path, phase: str, delay_s: float | None, hits: Counter[str]) -> None:
+    """Start the chain, let the phase train for `delay_s` (None: until it writes a checkpoint), and kill it."""
+    command = [*run_command(workspace), "--retry"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         found = training(workspace)
-        if found is not None:
-            stage, pid = found
+        if found is None or label(workspace, found[0]) != phase:
+            time.sleep(0.05)
+            continue
+        stage, pid = found
+        if delay_s is not None:
             time.sleep(delay_s)
-            writing = any((workspace / "stages" / stage / "work").rglob(".*"))
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                break
-            hits[label(workspace, stage)] += 1
-            hits["while a checkpoint was being written"] += writing
-            break
-        time.sleep(0.05)
+        else:
+            while not is_writing(workspace, stage, pid) and process.poll() is None:
+                time.sleep(0.001)
+        writing = is_writing(workspace, stage, pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            hits[phase] += 1
+            hits["of these while a checkpoint was being written"] += writing
+        break
     process.wait()
+
+
+def tokens_seen(workspace: Path) -> dict[str, int]:
+    """Label of each training -> tokens, as its result tells."""
+    found = {}
+    for manifest in workspace.glob("stages/pretrain-*/output/manifest.json"):
+        told = json.loads(manifest.read_text())["provenance"]
+        found[told["stage"]["label"]] = told["result"]["tokens"]
+    return found
 
 
 def weights(workspace: Path) -> dict[str, str]:
@@ -84,18 +104,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         calm, killed = Path(folder, "calm"), Path(folder, "killed")
         subprocess.run(run_command(calm), check=True)
-        while sum(count for name, count in hits.items() if name.startswith("pretrain")) < kills:
-            # A training that is killed early every time never ends, so most delays leave time for a few checkpoints.
-            kill_once(killed, rng.uniform(0.0, 14.0), hits)
-            if len(weights(killed)) == 2:
-                print("the chain ended before all kills were made; the rest go to a new workspace")
-                assert weights(killed) == weights(calm), "the weights differ"
-                killed = Path(folder, f"killed-{sum(hits.values())}")
+        for phase, wanted in (("pretrain clm", kills - kills // 2), ("pretrain mlm", kills // 2)):
+            while hits[phase] < wanted:
+                if phase in tokens_seen(killed):
+                    print(f"{phase} ended before all its kills were made; the rest go to a new workspace")
+                    killed = Path(folder, f"killed-{sum(hits.values())}")
+                kill_once(killed, phase, None if hits[phase] % 4 == 3 else rng.uniform(0.0, 14.0), hits)
         subprocess.run([*run_command(killed), "--retry"], check=True)
-        same = weights(killed) == weights(calm)
-    for name, count in sorted(hits.items()):
+        same = weights(killed) == weights(calm) and tokens_seen(killed) == tokens_seen(calm)
+        planned = tokens_seen(calm)
+    for name, count in hits.items():
         print(f"{count:4d}  {name}")
-    print("weights of both phases equal to the bit" if same else "THE WEIGHTS DIFFER")
+    print(f"weights of both phases equal to the bit, tokens as planned: {planned}" if same else "THEY DIFFER")
     return 0 if same else 1
 
 
