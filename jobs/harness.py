@@ -69,7 +69,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
         return 0
     stage = load_stage(workspace, stage_id)
-    if workspace.failure(stage_id).exists():
+    if workspace.has_failed(stage_id):
         reason = json.loads(workspace.failure(stage_id).read_bytes())["reason"]
         _say(rank, f"{stage_id} failed for good: {reason}; `detour retry` clears it")
         return PermanentFailure.exit_code

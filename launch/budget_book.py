@@ -56,9 +56,7 @@ class Book:
             for record in self.view.records(KINDS)
         )
         self._failed = {
-            stage.id
-            for stage in self.view.state.stages.values()
-            if stage.failed and workspace.failure(stage.id).exists()
+            stage.id for stage in self.view.state.stages.values() if stage.failed and workspace.has_failed(stage.id)
         }
         self._doomed: dict[str, bool] = {}
         self.spendings = list(self._spendings())

@@ -22,7 +22,7 @@ LEFT_OUT = "left out, with all that waits for it, until this clears it and runs 
 
 
 def failed_stages(place: Workspace, stages: Iterable[Stage]) -> list[Stage]:
-    return [stage for stage in stages if not place.is_done(stage.id) and place.failure(stage.id).exists()]
+    return [stage for stage in stages if not place.is_done(stage.id) and place.has_failed(stage.id)]
 
 
 def with_dependants(stages: Iterable[Stage], failed: Iterable[Stage]) -> set[str]:

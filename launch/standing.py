@@ -47,7 +47,7 @@ def stages_sent(view: LedgerView) -> set[str]:
 def _standing(workspace: Workspace, stage_id: str, is_sent: bool) -> Standing:
     if workspace.is_done(stage_id):
         return "done"
-    if workspace.failure(stage_id).exists():
+    if workspace.has_failed(stage_id):
         return "failed"
     if is_sent or holder(workspace, stage_id) is not None:
         return "in flight"

@@ -176,6 +176,11 @@ def test_methods_and_sites_are_never_added() -> None:
         total([])
 
 
+def test_the_sum_of_one_figure_is_that_figure() -> None:
+    card = card_convention(CARD_SITE, 1, 10.0)
+    assert total([card]) == card
+
+
 def test_an_attempt_without_figure_lowers_the_coverage_of_the_sum() -> None:
     seen = tracked(CARD_SITE, [flush(1.0, 30.0)], allocated_s=30.0)
     unseen = tracked(CARD_SITE, [], allocated_s=10.0)

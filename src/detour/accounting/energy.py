@@ -158,6 +158,8 @@ def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
     if any(figure.method != first.method or figure.site != first.site for figure in listed):
         raise ValueError("figures of different methods or sites must not be added")
     known = [figure for figure in listed if figure.it_energy_kwh is not None]
+    if len(listed) == len(known) == 1:
+        return first
     bands = [figure.it_energy_kwh for figure in known if figure.it_energy_kwh is not None]
     return EnergyFigure(
         method=first.method,
@@ -198,4 +200,4 @@ def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:
 
 
 def _joined(parts: Iterable[str | None]) -> str:
-    return "; ".join(dict.fromkeys(part for part in parts if part))
+    return "; ".join(dict.fromkeys(filter(None, parts)))

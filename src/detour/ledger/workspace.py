@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 VARIABLE = "DETOUR_WORKSPACE"
 
@@ -61,7 +62,20 @@ class Workspace:
 
     def is_done(self, stage_id: str) -> bool:
         """The marker's word, which outranks Slurm's and the ledger's."""
-        return self.manifest(stage_id).is_file()
+        return _is_file(f"{self.root}/stages/{stage_id}/output/manifest.json")
+
+    def has_failed(self, stage_id: str) -> bool:
+        """For good: until `retry` takes the marker away."""
+        return _is_file(f"{self.root}/stages/{stage_id}/failed.json")
 
     def chain(self, name: str) -> Path:
         return self.root / "chains" / name
+
+
+def _is_file(path: str) -> bool:
+    """What may not be looked at raises OSError. A `status` asks hundreds of times, and `Path.is_file` takes six times
+    as long."""
+    try:
+        return S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False

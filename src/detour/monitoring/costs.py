@@ -35,6 +35,8 @@ def totals(figures: Iterable[EnergyFigure]) -> list[EnergyTotal]:
 
 def quoted(figures: Sequence[EnergyFigure]) -> EnergyTotal | None:
     """The best figure of each site, added up, its methods named; None when nothing was recorded."""
+    if not any(figure.it_energy_kwh for figure in figures):
+        return None
     by_site: dict[Site, dict[Method, list[EnergyFigure]]] = {}
     for figure in figures:
         by_site.setdefault(figure.site, {}).setdefault(figure.method, []).append(figure)

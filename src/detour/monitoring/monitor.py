@@ -187,7 +187,7 @@ def _ledger_warnings(reader: LedgerReader, state: State) -> Iterator[str]:
 def _marker(workspace: Workspace, stage_id: str) -> Marker | None:
     if workspace.is_done(stage_id):
         return "done"
-    return "failed" if workspace.failure(stage_id).exists() else None
+    return "failed" if workspace.has_failed(stage_id) else None
 
 
 def _object(path: Path) -> dict[str, Any]:

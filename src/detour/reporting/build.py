@@ -125,7 +125,7 @@ def _tell(
 
 def _status(workspace: Workspace, stage_id: str, known: StageState | None, evidence: Evidence) -> StageStatus:
     """The word that `detour status` has for it, where no scheduler is asked."""
-    failed: Marker | None = "failed" if workspace.failure(stage_id).exists() else None
+    failed: Marker | None = "failed" if workspace.has_failed(stage_id) else None
     return stage_status(known, "done" if workspace.is_done(stage_id) else failed, evidence)
 
 
