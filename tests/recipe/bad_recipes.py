@@ -83,6 +83,8 @@ WRONG_TYPE = [
     Bad("tokens-true", 20, "not true or false", "300k", "true"),
     Bad("tokens-with-unit", 20, "is no quantity", "300k", "300k tokens"),
     Bad("lr-as-text", 16, 'optimizer.lr: expected a number, found "fast"', "1e-3", "fast"),
+    Bad("hidden-size-as-text", 3, "model.config.hidden_size: expected a whole number above 0, found 'small'", "hidden_size: 32", "hidden_size: small"),
+    Bad("config-switch-as-number", 3, "model.config.mlp_bias: expected true or false, found 1", "hidden_size: 32", "mlp_bias: 1"),
     Bad("name-as-number", 1, "name: expected text, found 7", "name: tiny", "name: 7"),
     Bad("name-with-space", 1, '"my run" is no name', "name: tiny", "name: my run"),
     Bad("name-with-path", 1, "is no name", "name: tiny", "name: ../tiny"),
@@ -99,9 +101,12 @@ UNKNOWN_KEY = [
     Bad("unknown-in-schedule", 26, "phases.mlm.schedule.flor: unknown key; did you mean `floor`?", "one_minus_sqrt}", "one_minus_sqrt, flor: 0.1}"),
     Bad("unknown-key-nothing-near", 14, "there are: microbatch_sequences, sequences", "  sequences: 8", "  zzz: 1\n  sequences: 8"),
     Bad("unknown-merge-key", 14, "batch.<<: unknown key", "  sequences: 8", "  <<: {}\n  sequences: 8"),
+    Bad("unknown-in-config", 3, "model.config.hiden_size: unknown key; did you mean `hidden_size`?", "hidden_size: 32", "hiden_size: 32"),
     Bad("capital-key", 1, "Name: unknown key; did you mean `name`?", "name: tiny", "Name: tiny\nname: tiny"),
 ]  # fmt: skip
 IMPOSSIBLE = [
+    Bad("heads-that-do-not-divide", 3, "5 heads cannot share hidden_size 32 equally", "hidden_size: 32", "num_attention_heads: 5, hidden_size: 32"),
+    Bad("negative-dropout", 3, "model.config.mlp_dropout: expected a number, 0 or above, found -0.1", "hidden_size: 32", "mlp_dropout: -0.1"),
     Bad("tokens-zero", 20, "phases.clm.tokens: must be more than 0, not 0", "300k", "0"),
     Bad("tokens-negative", 20, "phases.clm.tokens: must be more than 0, not -5", "300k", "-5"),
     Bad("tokens-fraction", 20, "is not a whole number", "300k", "0.0001k"),

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from detour.recipe.model_config import config_problems
 from detour.recipe.problems import Inconsistent, KeyPath
 from detour.recipe.quantities import parse_count, parse_duration_s
 
@@ -110,6 +111,8 @@ class Model(Written):
     def _one_origin(self) -> Model:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either `pretrained` (hub id or folder) or `config` (random weights)")
+        if problems := config_problems(self.config or {}):
+            raise Inconsistent([(("config", *path), message) for path, message in problems])
         return self
 
 
