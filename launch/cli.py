@@ -29,7 +29,7 @@ VERBS = {
     "report": "Write the report of one or several chains.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",
-    "schema": "Print the JSON Schema of recipes, for editors.",
+    "schema": "Print the JSON Schema of recipes, for editors; or every key, for people.",
 }
 
 

@@ -60,6 +60,7 @@ class File(Written):
     """A file on disk (`path`, globs allowed, relative to the YAML file that names it) or inside a Python package."""
 
     path: str
+    """File or glob pattern; relative to the YAML file that names it, or to `package`."""
     package: str | None = None
     """Importable package that ships the file; `path` is then relative to the package."""
 
@@ -68,10 +69,13 @@ class Source(File):
     """One text corpus. Rows come from jsonl, parquet, csv columns or plain text (one document a file)."""
 
     name: Name
+    """Names the source in overrides, messages and the corpus."""
     format: Literal["auto", "jsonl", "parquet", "csv", "text"] = "auto"
+    """`auto` goes by the file name; `.gz` and `.zst` are unpacked by what the file starts with."""
     column: str = "text"
     """Column or JSON field that holds the document."""
     separator: str = ","
+    """Between the fields of a CSV file."""
     exclude: dict[str, Pattern] = {}
     """Column -> regular expression; rows that match (at the start) are left out."""
     weight: float = Field(default=1.0, ge=0.0)
@@ -82,6 +86,7 @@ class TokenizerTraining(Written):
     """A byte-level BPE learnt from the recipe's own sources."""
 
     vocabulary: Count
+    """Tokens, the five special ones and the 256 bytes included."""
     documents: Count | None = None
     """Documents read for training, None for all."""
 
@@ -90,7 +95,9 @@ class Tokenizer(Written):
     pretrained: str | None = None
     """Hub id or local folder; defaults to the model's."""
     revision: str | None = None
+    """Branch, tag or commit on the hub."""
     train: TokenizerTraining | None = None
+    """Learn one instead; needed where the model starts from random weights."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Tokenizer:
@@ -105,7 +112,9 @@ class Model(Written):
     pretrained: str | None = None
     """Hub id or local folder."""
     revision: str | None = None
+    """Branch, tag or commit on the hub."""
     config: dict[str, Any] | None = None
+    """Fields of ModernBertConfig; vocabulary, special tokens and context are the corpus's unless given."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
@@ -118,6 +127,7 @@ class Model(Written):
 
 class Data(Written):
     sources: tuple[Source, ...] = Field(min_length=1)
+    """The corpora; rows are mixed by their weights, each corpus in a shuffled order of its documents."""
     sequence_length: Count
     """Tokens a packed row; documents longer than this are cut into several."""
     validation_tokens: Count
@@ -145,9 +155,13 @@ class Optimizer(Written):
     """Decoupled AdamW; biases and norms are never decayed."""
 
     lr: float = Field(gt=0)
+    """Peak learning rate; the schedules are shares of it."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
+    """Decay of the first and second moment."""
     eps: float = Field(default=1e-6, gt=0)
+    """Added to the root of the second moment."""
     weight_decay: float = Field(default=1e-5, ge=0)
+    """A step at the peak rate shrinks a weight by this share."""
     gradient_clip: float = Field(default=1.0, gt=0)
     """Largest global gradient norm."""
 
@@ -156,13 +170,16 @@ class WarmupConstant(Written):
     """Linear from 0 to the peak over `warmup` tokens, then constant."""
 
     kind: Literal["warmup_constant"]
+    """Says which schedule this is."""
     warmup: Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_count)] = 0
+    """Tokens, rounded up to whole steps."""
 
 
 class OneMinusSqrt(Written):
     """lr = peak * (floor + (1 - floor) * (1 - sqrt(t / T))), over the whole phase."""
 
     kind: Literal["one_minus_sqrt"]
+    """Says which schedule this is."""
     floor: Fraction = 0.1
     """Last lr as a share of the peak."""
 
@@ -174,8 +191,11 @@ class Freeze(Written):
     """Encoder layers held fixed, `first` to `last`, both included, counted from 0."""
 
     first: int = Field(ge=0)
+    """First layer held."""
     last: int = Field(ge=0)
+    """Last layer held."""
     embeddings: bool = False
+    """Hold the embeddings too; they are also the output matrix."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Freeze:
@@ -193,14 +213,21 @@ class Gate(Written):
 
 class Phase(Written):
     name: Name
+    """Names the phase in overrides, in the plan and in the report."""
     objective: Objective
+    """`causal`: predict every next token; `masked`: predict masked tokens, seeing both sides."""
     tokens: Count
+    """Tokens to train on, rounded up to whole steps."""
     masking_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of tokens to predict; for a masked phase, and required there."""
     schedule: Schedule
+    """Learning rate over the phase."""
     freeze: tuple[Freeze, ...] = ()
+    """Ranges of layers that are not trained."""
     carry: Literal["weights", "weights+optimizer"] = "weights+optimizer"
     """What is taken over from the phase before; the schedule always starts anew."""
     gate: Gate = Gate()
+    """When its checkpoint may be built on."""
 
     @model_validator(mode="after")
     def _masking_fits_objective(self) -> Phase:
@@ -230,11 +257,15 @@ class Training(Written):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
     attention: Literal["auto", "varlen", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """`auto` is the fastest measured on the device: torch's own variable-length kernels."""
     cross_entropy: Literal["auto", "full", "chunked"] = "auto"
+    """`chunked` (and `auto`) never holds the logits of all tokens, `full` does."""
     compile: bool = False
+    """torch.compile over the encoder: slow first steps, then faster ones on a GPU."""
     checkpoint_every: Count = 100
     """Steps between checkpoints."""
     checkpoints_kept: Count = 2
+    """Newest good ones to keep while a phase runs."""
     validate_every: Count | None = None
     """Steps between validations, None for start and end only."""
     loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
@@ -243,7 +274,9 @@ class Training(Written):
 
 class TaskData(File):
     format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
+    """`auto` goes by the file name."""
     separator: str = ","
+    """Between the fields of a CSV file."""
     text: str = "text"
     """Column of the document."""
     label: str = "label"
@@ -251,6 +284,7 @@ class TaskData(File):
     label_map: Literal["icd10_chapter"] | None = None
     """Named function that turns the column into the label."""
     exclude: dict[str, Pattern] = {}
+    """Column -> regular expression; rows that match (at the start) are left out."""
     annotation: Literal["brat"] | None = None
     """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
     split_column: str | None = None
@@ -261,10 +295,15 @@ class Split(Written):
     """Documents drawn without replacement in a seeded order, the same for every model."""
 
     train: Count
+    """Documents or percent to train on."""
     validation: Count
+    """Documents or percent by which the best epoch is chosen."""
     test: Count
+    """Documents or percent that the score is of."""
     unit: Literal["documents", "percent"] = "documents"
+    """What the three numbers count."""
     seed: Seed = 42
+    """Draws the split."""
 
     @model_validator(mode="after")
     def _percents_sum_up(self) -> Split:
@@ -278,30 +317,46 @@ class TaskSize(Written):
     """How many documents a task has, all splits together, where that is published; for prices, and in no key."""
 
     count: Count
+    """Documents, all splits together."""
     source: str
+    """Where the number was read."""
 
 
 class Task(Written):
     """One fine-tuning task; every (task, seed) is a stage of its own."""
 
     name: Name
+    """Names the task in overrides and in the report."""
     type: Literal["single_label", "multilabel", "ner"]
+    """One label, several, or entities a document; `ner` can be planned and priced, not run yet."""
     data: TaskData | None = None
+    """Where its documents are; a task without data can be planned and priced, not run."""
     split: Split | None = None
+    """How they are divided, unless `data.split_column` says."""
     documents: TaskSize | None = None
+    """How many there are, where that is published: a price for a task whose data are not here."""
     max_length: Count
+    """Tokens; longer documents are cut."""
     epochs: Count | None = None
+    """Passes over the training documents; or give `steps`."""
     steps: Count | None = None
+    """Optimizer steps; or give `epochs`."""
     batch_sequences: Count = 4
+    """Documents a step."""
     lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate; falls linearly to 0 after the warm-up."""
     head_lr: float | None = Field(default=None, gt=0)
+    """Of the new head, None for the same `lr`."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
     warmup: Fraction = 0.1
     """Share of all steps."""
     gradient_clip: float | None = Field(default=None, gt=0)
+    """Largest global gradient norm, None for no clipping."""
     validate_every: Count | None = None
     """Steps between validations, None for once an epoch; the best checkpoint by validation F1 is tested."""
     pooling: Literal["first", "mean"] = "first"
+    """What the head reads: the first token, or the mean over all."""
     top_labels: Count | None = None
     """Only the most frequent labels, None for all."""
     positive_weights: bool = False
@@ -318,8 +373,11 @@ class Task(Written):
 
 class Benchmark(Written):
     name: Name
+    """Names the benchmark in the report."""
     tasks: tuple[Task, ...] = Field(min_length=1)
+    """What the exported encoder is fine-tuned on."""
     seeds: tuple[Seed, ...] = Field(min_length=1)
+    """Each task is fine-tuned once for each of them."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
@@ -331,22 +389,34 @@ class Benchmark(Written):
 
 class Export(Written):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the exported weights."""
 
 
 class Recipe(Written):
     """One chain: prepare -> (pretrain -> promote) a phase -> export -> evaluate (task x seed) -> summarize."""
 
     name: Name
+    """Names the chain: its folder, its jobs, its line in the report."""
     description: str = ""
+    """One line for people."""
     model: Model
+    """The weights that phase 1 starts from."""
     tokenizer: Tokenizer = Tokenizer()
+    """Defaults to the model's."""
     data: Data
+    """The corpus."""
     batch: Batch
+    """Size of a step."""
     optimizer: Optimizer
+    """Decoupled AdamW."""
     phases: tuple[Phase, ...] = Field(min_length=1)
+    """What is trained, one after the other."""
     seeds: Seeds = Seeds()
+    """Random numbers."""
     training: Training = Training()
+    """How it runs."""
     export: Export = Export()
+    """The folder that `transformers` loads."""
     benchmark: Benchmark | None = None
     """Inline, or the name of a file in `configs/benchmarks`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -24,7 +25,7 @@ def recipe_json_schema() -> dict[str, Any]:
     full = TypeAdapter(Recipe).json_schema()
     definitions = full.pop("$defs")
     definitions["Recipe"] = full
-    described = _descriptions()
+    described = field_meanings()
     whole = {name: _adapted(_described(name, body, described)) for name, body in definitions.items()}
     changes = {f"{name}Changes": _partial(body) for name, body in whole.items()}
     for entry in ("Recipe", "RecipeChanges"):
@@ -89,7 +90,8 @@ def _described(name: str, body: Any, described: dict[str, dict[str, str]]) -> An
     return body
 
 
-def _descriptions() -> dict[str, dict[str, str]]:
+@cache
+def field_meanings() -> dict[str, dict[str, str]]:
     """Class -> field -> the string below it in the source; read here only, for it costs too much at import."""
     found: dict[str, dict[str, str]] = {}
     tree = ast.parse(inspect.getsource(models))
