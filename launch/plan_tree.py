@@ -63,19 +63,20 @@ def in_words(standing: Mapping[Standing, int]) -> str:
 
 
 def phase_in_words(stage: Stage) -> str:
-    """What a training does: `masked 15%, 1B tokens = 318 steps`."""
+    """What a training does: `masked 15%, layers 0-7 frozen, 1B tokens = 318 steps`; what may be cut off stands last."""
     phase, planned = stage.settings["phase"], stage.runtime["planned"]
     rate = f" {phase['masking_rate']:.0%}" if phase["masking_rate"] else ""
     warmup = f", {planned['warmup_steps']:,} warm-up" if planned["warmup_steps"] else ""
-    frozen = ", ".join(f"{layers['first']}-{layers['last']}" for layers in phase["freeze"])
-    text = f"{phase['objective']}{rate}, {format_count(phase['tokens'])} tokens = {planned['steps']:,} steps{warmup}"
-    return text + (f", layers {frozen} frozen" if frozen else "")
+    layers = ", ".join(f"{held['first']}-{held['last']}" for held in phase["freeze"])
+    frozen = f", layers {layers} frozen" if layers else ""
+    tokens = f"{format_count(phase['tokens'])} tokens = {planned['steps']:,} steps"
+    return f"{phase['objective']}{rate}{frozen}, {tokens}{warmup}"
 
 
 def corpus_in_words(stage: Stage) -> str:
     names = [source["name"] for source in stage.settings["sources"]]
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    return f"{shown}: rows of {stage.settings['sequence_length']:,} tokens"
+    return f"{shown}: {stage.settings['sequence_length']:,}-token rows"
 
 
 def _model(stage: Stage) -> str:
@@ -125,7 +126,7 @@ def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, 
         else:
             differences = _differences(group)
             for index, branch in enumerate(group):
-                told = ", ".join(f"{path} {values[index]}" for path, values in list(differences.items())[:NAMED])
+                told = ", ".join(_setting(path, values[index]) for path, values in list(differences.items())[:NAMED])
                 yield f"{text}, {told}" if told else text, [branch]
 
 
@@ -156,6 +157,13 @@ def _differences(group: Sequence[Branch]) -> dict[str, list[str]]:
     values = {path: [settings.get(path, "none") for settings in flat] for path in paths}
     different = {path.partition(".")[2]: column for path, column in values.items() if len(set(column)) > 1}
     return {path: column for path, column in different.items() if "fingerprint" not in path}
+
+
+def _setting(path: str, value: str) -> str:
+    """`tokenizer moderncamembert-base`: of a hub id or folder the name is enough."""
+    if path.endswith("pretrained"):
+        return f"{path.removesuffix('.pretrained')} {value.rstrip('/').rpartition('/')[2]}"
+    return f"{path} {value}"
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:

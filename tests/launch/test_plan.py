@@ -63,6 +63,8 @@ def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(work
 
 def test_paper_tells_what_sharing_spares(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
+    assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "what differs is not cut off"
+    assert "masked 15%, layers 0-7 frozen, 1B tokens" in text
     assert "22 chains need 1,446 stages; 270 are spared by sharing." in text
     assert "pretrain 29 for 44" in text
     assert "GPU-h with sharing" in text
@@ -89,7 +91,7 @@ def test_six_chains_read_as_a_tree(workspace: Workspace, tmp_path: Path) -> None
     text = run(write_sweep(tmp_path / "s.yaml", arms + DECAYS), "-w", workspace.root)
     tree = [line for line in text.splitlines() if "─" in line]
     assert len(tree) == 1 + 2 * (1 + 3)
-    assert tree[0].startswith("└─ prepare  icd10-labels: rows of 512 tokens")
+    assert tree[0].startswith("└─ prepare  icd10-labels: 512-token rows")
     assert tree[0].endswith("(6 chains)")
     assert tree[1].endswith("(3 chains)")
     assert tree[2].endswith("s-clm-30k")
