@@ -23,11 +23,14 @@ from detour.monitoring.text import cut, plain
 from detour.recipe.budget import Budget, Measure, load_budget, load_budgets
 from launch.budget_book import Book
 from launch.options import json_option, written_workspace_option
-from launch.pricing import amount, band_json, wrapped
+from launch.pricing import amount, band_json, counted, wrapped
 
 WIDTH = 100
 BAR_WIDTH = 40
 SPENT, HELD, FREE, PACE = "█", "▒", "·", "│"
+LEGEND = (
+    f"Bars: {SPENT} spent, {HELD} reserved, {PACE} linear pace; by day: {SPENT} left, {PACE} what that pace leaves."
+)
 SHOWN = 5
 
 
@@ -52,7 +55,9 @@ def command(file: Path | None, workspace: Path | None, submission: str | None, a
     for budget in budgets:
         if all(view.budget is not budget for view in views):
             click.echo(f"{budget.name}: outside its period")
-    click.echo("\n\n".join(render(view) for view in views))
+    if views:
+        click.echo("\n\n".join(render(view) for view in views))
+        click.echo(f"\n{LEGEND}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,9 @@ def _measure(view: View, measure: Measure, one: Burn) -> Iterator[str]:
     indent = " " * 12
     told = [f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"]
     if unknown := view.standing.unknown[measure]:
-        told.append(f"{unknown} attempts and reservations of unknown amount are not in it")
+        told.append(
+            f"without {counted(unknown, 'attempt or reservation', 'attempts and reservations')} of unknown amount"
+        )
     if one.pace is not None:
         ahead = one.spent - one.pace
         told.append(
@@ -144,18 +151,29 @@ def _forecast(one: Burn) -> Iterator[str]:
         yield f"forecast at the end: {_range(one.forecast)}"
     elif one.rate_per_day is None:
         yield "forecast: too early to tell"
-    early, expected, late = one.exhausted_s()
-    if early is not None:
-        latest = "or not in this period" if late is None else f"or {_day(late)} at the latest"
-        yield f"used up on {_day(early if expected is None else expected)}: {_day(early)} at the earliest, {latest}"
+    if one.cap is not None and one.spent >= one.cap:
+        yield f"used up: {_amount(one.spent - one.cap)} past it"
+    elif told := exhaustion(*one.exhausted_s()):
+        yield told
     if one.lapses is not None:
         yield f"will lapse unused: {_range(one.lapses)}"
+
+
+def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | None) -> str:
+    """Empty where not even the highest rate reaches the cap in time."""
+    if early_s is None:
+        return ""
+    early, late = _day(early_s), "not in this period" if late_s is None else _day(late_s)
+    if expected_s is None:
+        return f"used up on {early} at the highest rate, at the expected one not in this period"
+    expected = _day(expected_s)
+    return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
 
 
 def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
     if one.cap is None or not one.cap or len(one.rows) < 2:
         return
-    yield f"  {UNITS[measure]} left by day:      left   linear pace"
+    yield f"  {f'{UNITS[measure]} left by day:':<18}{'left':>15}" + ("   linear pace" if one.pace is not None else "")
     for row in one.rows:
         left, pace = one.cap - row.spent, None if row.pace is None else one.cap - row.pace
         drawn = bar(max(0.0, left), 0.0, pace, one.cap)
@@ -166,16 +184,20 @@ def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
 def _reservations(view: View) -> Iterator[str]:
     held = view.held
     if held:
-        yield f"  {len(held)} reservations hold:"
+        yield f"  {counted(len(held), 'reservation')} in force (id, day, what and by whom):"
     for one in held[-SHOWN:]:
-        what = plain(one.facts.get("sweep") or one.facts.get("chain") or "a submission")
-        who = plain(one.facts.get("user") or "unknown")
-        told = f"    {plain(one.submission)}  {_day(one.at_s)}  {what} by {who}, {len(one.amounts):,} stages"
-        yield cut(told, WIDTH)
+        stages = counted(len(one.amounts), "stage")
+        yield cut(f"    {plain(one.submission)}  {_day(one.at_s)}  {_what(one)}, {stages}", WIDTH)
     if len(held) > SHOWN:
-        yield f"    and {len(held) - SHOWN} earlier ones"
+        yield f"    and {len(held) - SHOWN} earlier"
     for one in view.overrides[-SHOWN:]:
-        yield cut(f"  over budget on {_day(one.at_s)}: {plain(one.why or 'no reason recorded')}", WIDTH)
+        why = plain(one.why or "no reason recorded")
+        yield from wrapped(f"over budget on {_day(one.at_s)}, {_what(one)}: {why}")
+
+
+def _what(one: Reservation) -> str:
+    name = one.facts.get("sweep") or one.facts.get("chain") or "a submission"
+    return f"{plain(name)} by {plain(one.facts.get('user') or 'unknown')}"
 
 
 def _release(workspace: Workspace, submission: str) -> None:

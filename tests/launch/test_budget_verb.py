@@ -63,9 +63,11 @@ def test_a_fast_use_is_told_with_the_day_it_ends(past: Workspace, tmp_path: Path
     text = run(file, "-w", past.root).output
     assert "1,440 spent + 30.0 reserved of 2,000 (soft 1,800)" in text
     assert "used up on " in text
+    assert "earliest" not in text, "one pace all along is one day"
     assert "GPU-h left by day" in text
-    assert "over budget on" in text
-    assert "base by ada [31m, 1 stages" in text
+    assert "base by ada [31m: a reason [2J" in text
+    assert "1 reservation in force" in text
+    assert "base by ada [31m, 1 stage\n" in text
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 100
 
@@ -108,6 +110,27 @@ def test_other_periods_and_empty_places_are_no_error(tmp_path: Path, past: Works
     empty = run(write_budget(tmp_path, 100.0), "-w", tmp_path / "nothing")
     assert empty.exit_code == 0
     assert "0 spent + 0 reserved of 100" in empty.output
+
+
+def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
+    text = run(write_budget(tmp_path, 1000.0), "-w", past.root).output
+    assert "used up: 440 past it" in text
+    assert "used up on" not in text
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        ((None, None, None), ""),
+        ((1, None, None), "used up on 1970-01-02 at the highest rate, at the expected one not in this period"),
+        ((1, 2, None), "used up on 1970-01-03 (1970-01-02 to not in this period)"),
+        ((1, 2, 3), "used up on 1970-01-03 (1970-01-02 to 1970-01-04)"),
+        ((2, 2, 2), "used up on 1970-01-03"),
+    ],
+)
+def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], says: str) -> None:
+    early_s, expected_s, late_s = (None if day is None else day * DAY_S for day in days)
+    assert budget.exhaustion(early_s, expected_s, late_s) == says
 
 
 @pytest.mark.parametrize(
