@@ -9,12 +9,14 @@ from typing import Protocol
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from detour.plan.arithmetic import phase_steps
+from detour.recipe.budget import Budget, Period, Scope
 from detour.recipe.expansion import expand, load_chains
 from detour.recipe.loading import load_recipe
 from detour.recipe.problems import RecipeError
-from detour.recipe.sweep import is_sweep, load_sweep
+from detour.recipe.sweep import Axis, SweepFile, is_sweep, load_sweep
 from tests.recipe.bad_recipes import BENCHMARK, GOOD
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -241,6 +243,18 @@ def test_every_shipped_sweep_expands_under_its_file_name(path: Path) -> None:
     assert is_sweep(path)
     assert load_sweep(path).name == path.stem
     assert len(load_chains(path)) >= 4
+
+
+@pytest.mark.parametrize("model", [SweepFile, Axis, Budget, Scope, Period])
+def test_the_page_on_sweeps_and_budgets_tells_every_key(model: type[BaseModel]) -> None:
+    page = (CONFIGS.parent / "docs" / "sweeps-and-budgets.md").read_text()
+    told = {key.rpartition(".")[2] for row in page.splitlines() if row.startswith("| `") for key in quoted(row)}
+    assert set(model.model_fields) <= told
+
+
+def quoted(row: str) -> list[str]:
+    """What stands in backticks in the first cell of a table's row."""
+    return row.split("|")[1].split("`")[1::2]
 
 
 def test_the_paper() -> None:
