@@ -174,11 +174,11 @@ class _Builder:
         """The recipe that chains start from, read and validated once."""
         if not isinstance(written, str):
             raise RecipeError([sweep.problem(("recipe",), "expected the name of a recipe file")])
-        path = sweep.path.parent / Path(written).expanduser()
+        where = position or sweep.problem(("recipe",), "").position
+        path = Path(where.file).parent / Path(written).expanduser()
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():
-                where = position or sweep.problem(("recipe",), "").position
                 raise RecipeError([Problem(where, "recipe", f"no such file: {written}")])
             tree, problems = recipe_tree(path, sweep.overrides)
             self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)

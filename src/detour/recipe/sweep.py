@@ -62,7 +62,7 @@ class SweepFile(Written):
     name: Name
     description: str = ""
     recipe: str | None = None
-    """The recipe all chains start from; relative to this file."""
+    """The recipe all chains start from; relative to the file that says so."""
     names: str | None = None
     """Template of the chains' names: axes, `recipe` and `sweep` in braces; by default the sweep and all axes."""
     axes: dict[str, Axis] = Field(default={})
@@ -158,11 +158,12 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
     _check(file, tree)
     others = []
     for index, name in enumerate(file.sweeps):
-        other = path.parent / Path(name).expanduser()
+        where = place(tree, ("sweeps", index))
+        other = Path(where[0].file).parent / Path(name).expanduser()
         route = (*chain, path, other)
         if other.resolve() in [step.resolve() for step in route[:-1]] or len(route) > MAX_SWEEPS:
             way = " -> ".join(shown(step) for step in route)
-            raise RecipeError([Problem(*place(tree, ("sweeps", index)), f"goes round in a circle: {way}")])
+            raise RecipeError([Problem(*where, f"goes round in a circle: {way}")])
         others.append(_load(other, overrides, (*chain, path)))
     points = _groups(file, tree)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))
