@@ -5,11 +5,16 @@ The stages are scripted, so that a sweep of hundreds of jobs runs in seconds; pl
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from detour.accounting.price import NoHistory, prices_of
+from detour.ledger.workspace import Workspace
 from detour.plan.build import Content, Planner
 from detour.plan.order import downstream
 from detour.plan.sharing import SharedPlan
@@ -17,12 +22,17 @@ from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
 from detour.recipe.models import File
 from detour.scheduler.requests import JobRequest
+from detour.scheduler.sent import fold
+from detour.scheduler.tags import workspace_id
+from launch.ledger_view import LedgerView
 from launch.requests import Wishes, job_requests
+from launch.standing import SUBMIT_EVENTS
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import current_user
 from tests.slurm.jobs import FAKE_PYTHON, FakeWorkspace, client
+from tests.support.chains import DETOUR, RECIPES, detour
 from tests.support.recipes import make_recipe
 
 LENGTHS = (1024, 2048, 3072, 4096, 5120, 6144)
@@ -130,3 +140,33 @@ def test_two_sweeps_that_overlap_share_what_is_in_flight(slurm: SlurmCluster) ->
     wait_until(lambda: not in_queue(slurm, workspace), "both to end", 240, 0.5)
     assert all(workspace.is_done(stage.id) for stage in second)
     assert {len(workspace.runs(stage.id)) for stage in second} == {1}
+
+
+def test_overlapping_sweeps_submitted_at_the_same_time_are_both_served(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Through the command that people type: whoever is second joins what the first has sent."""
+    workspace, environment = Workspace(tmp_path / "workspace"), {**os.environ, **slurm.environment}
+    sweeps = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
+    for sweep_file, lengths in zip(sweeps, ("30k, 40k", "40k, 50k"), strict=True):
+        axis = f"  decay: {{key: phases.mlm.tokens, values: [{lengths}]}}\n"
+        sweep_file.write_text(f"name: {sweep_file.stem}\nrecipe: {RECIPES / 'quickstart.yaml'}\naxes:\n{axis}")
+    planned = [json.loads(detour("plan", each, "-w", workspace.root, "--json").stdout) for each in sweeps]
+    where = ("-w", str(workspace.root), "--cluster", "slurm-local", "--gpus", "1", "--json")
+    running = [
+        subprocess.Popen(
+            [DETOUR, "submit", str(each), *where], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for each in sweeps
+    ]
+    told = [process.communicate(timeout=240) for process in running]
+    jobs = [job for out, _ in told for job in json.loads(out or b'{"jobs": {}}')["jobs"].values()]
+    if jobs:
+        slurm.run("scancel", *jobs)
+    assert [process.returncode for process in running] == [0, 0], told
+    events = [(record["kind"], record["data"]) for record in LedgerView(workspace).records(SUBMIT_EVENTS)]
+    sent = [one for one in fold(events, workspace_id(workspace.root)).values() if one.committed and not one.dropped]
+    filled = Counter((stage, one.tag.segment) for one in sent for task in one.tasks for stage in task)
+    assert {stage for stage, _ in filled} == {stage for plan in planned for stage in plan["stages"]}
+    assert set(filled.values()) == {1}, "one job for each segment of each stage, whoever sent it"
+    shared = set(planned[0]["stages"]) & set(planned[1]["stages"])
+    joined = [set(json.loads(out)["in_flight"]) for out, _ in told]
+    assert joined in ([set(), shared], [shared, set()])
