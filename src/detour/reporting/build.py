@@ -23,7 +23,15 @@ from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
 
-GRAVEST_FIRST: tuple[StageStatus, ...] = ("failed", "running", "interrupted", "unknown", "submitted", "planned")
+GRAVEST_FIRST: tuple[StageStatus, ...] = (
+    "failed",
+    "running",
+    "interrupted",
+    "cancelled",
+    "unknown",
+    "submitted",
+    "planned",
+)
 SiteOf = Callable[[str | None], Site]
 """Name of a cluster profile (None: nobody recorded one) -> its constants."""
 
