@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult, Runner
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.tags import Tag, find_tag
 
@@ -79,7 +79,7 @@ class FakeSlurm:
             verb
         ](arguments)
 
-    def acting(self, user: str) -> Callable[[Sequence[str], float], CommandResult]:
+    def acting(self, user: str) -> Runner:
         """The same Slurm, as this user's clients reach it."""
 
         def run(command: Sequence[str], timeout_s: float) -> CommandResult:

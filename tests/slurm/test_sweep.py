@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import secrets
-import subprocess
-from collections import Counter
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from detour.accounting.price import NoHistory, prices_of
+from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Content, Planner
 from detour.plan.order import downstream
@@ -22,20 +26,20 @@ from detour.plan.stage import Stage
 from detour.recipe.loading import load_cluster
 from detour.recipe.models import File
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.sent import fold
-from detour.scheduler.tags import workspace_id
-from launch.ledger_view import LedgerView
+from launch.chains import chain_stages
 from launch.requests import Wishes, job_requests
-from launch.standing import SUBMIT_EVENTS
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
-from tests.slurm.cluster.settings import current_user
+from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, current_user
 from tests.slurm.jobs import FAKE_PYTHON, FakeWorkspace, client
-from tests.support.chains import DETOUR, RECIPES, detour
+from tests.slurm.scripted import ScriptedEnvironment, answer
+from tests.support.chains import RECIPES
 from tests.support.recipes import make_recipe
 
 LENGTHS = (1024, 2048, 3072, 4096, 5120, 6144)
+USERS = ("nobody", "sync")
+"""Two ordinary accounts of every Debian that have a group in common."""
 SKIP_DONE = 'for stage; do\n    [ -e "$workspace/done/$stage" ] && continue\n'
 
 
@@ -142,31 +146,80 @@ def test_two_sweeps_that_overlap_share_what_is_in_flight(slurm: SlurmCluster) ->
     assert {len(workspace.runs(stage.id)) for stage in second} == {1}
 
 
-def test_overlapping_sweeps_submitted_at_the_same_time_are_both_served(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """Through the command that people type: whoever is second joins what the first has sent."""
-    workspace, environment = Workspace(tmp_path / "workspace"), {**os.environ, **slurm.environment}
-    sweeps = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
-    for sweep_file, lengths in zip(sweeps, ("30k, 40k", "40k, 50k"), strict=True):
-        axis = f"  decay: {{key: phases.mlm.tokens, values: [{lengths}]}}\n"
-        sweep_file.write_text(f"name: {sweep_file.stem}\nrecipe: {RECIPES / 'quickstart.yaml'}\naxes:\n{axis}")
-    planned = [json.loads(detour("plan", each, "-w", workspace.root, "--json").stdout) for each in sweeps]
-    where = ("-w", str(workspace.root), "--cluster", "slurm-local", "--gpus", "1", "--json")
-    running = [
-        subprocess.Popen(
-            [DETOUR, "submit", str(each), *where], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+def group_workspace(cluster: SlurmCluster) -> Path:
+    """As a person makes it for the group."""
+    place = cluster.home / "tmp" / "shared"
+    place.mkdir()
+    account = pwd.getpwnam(USERS[0])
+    os.chown(place, account.pw_uid, account.pw_gid)
+    place.chmod(0o2770)
+    return place
+
+
+def sweep_file(folder: Path, user: str, lengths: Sequence[str]) -> Path:
+    """One chain for each length of the second phase; chains of equal lengths have equal names."""
+    path = folder / f"{user}.yaml"
+    decay = {"key": "phases.mlm.tokens", "values": list(lengths)}
+    content = {
+        "name": f"of-{user}",
+        "recipe": str(RECIPES / "quickstart.yaml"),
+        "names": "{recipe}-{decay}",
+        "axes": {"decay": decay},
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.skipif(current_user() != "root", reason="only root can act as two users")
+def test_two_users_who_submit_at_the_same_time_share_what_overlaps(
+    own_slurm: Callable[[ClusterSettings], SlurmCluster],
+) -> None:
+    cluster = own_slurm(ClusterSettings(VERSIONS[-1], users=USERS))
+    place, environment = group_workspace(cluster), ScriptedEnvironment(cluster.home / "tmp" / "env", USERS)
+    chains = {"nobody": ["30k", "60k"], "sync": ["60k", "90k"]}
+    options = ("-w", place, "--json")
+    submissions = {
+        user: environment.start(
+            cluster,
+            user,
+            "submit",
+            sweep_file(cluster.home / "tmp", user, lengths),
+            "benchmark=null",
+            "--cluster",
+            "slurm-local",
+            *("--gpus", "1"),
+            *options,
         )
-        for each in sweeps
-    ]
-    told = [process.communicate(timeout=240) for process in running]
-    jobs = [job for out, _ in told for job in json.loads(out or b'{"jobs": {}}')["jobs"].values()]
-    if jobs:
-        slurm.run("scancel", *jobs)
-    assert [process.returncode for process in running] == [0, 0], told
-    events = [(record["kind"], record["data"]) for record in LedgerView(workspace).records(SUBMIT_EVENTS)]
-    sent = [one for one in fold(events, workspace_id(workspace.root)).values() if one.committed and not one.dropped]
-    filled = Counter((stage, one.tag.segment) for one in sent for task in one.tasks for stage in task)
-    assert {stage for stage, _ in filled} == {stage for plan in planned for stage in plan["stages"]}
-    assert set(filled.values()) == {1}, "one job for each segment of each stage, whoever sent it"
-    shared = set(planned[0]["stages"]) & set(planned[1]["stages"])
-    joined = [set(json.loads(out)["in_flight"]) for out, _ in told]
-    assert joined in ([set(), shared], [shared, set()])
+        for user, lengths in chains.items()
+    }
+    said: dict[str, dict[str, Any]] = {user: json.loads(answer(process)) for user, process in submissions.items()}
+    first, second = sorted(USERS, key=lambda user: len(said[user]["in_flight"]))
+    stages = {
+        user: {stage.id for length in lengths for stage in chain_stages(Workspace(place), f"quickstart-{length}")}
+        for user, lengths in chains.items()
+    }
+    shared = stages["nobody"] & stages["sync"]
+    assert said[first]["in_flight"] == []
+    assert set(said[second]["in_flight"]) == shared
+
+    nothing = json.loads(answer(environment.start(cluster, second, "cancel", "quickstart-60k", *options)))
+    assert nothing["cancelled"]["jobs"] == []
+    assert {(job["user"], stage) for job in nothing["others"] for stage in job["stages"]} >= {
+        (first, stage) for stage in shared
+    }
+
+    (place / "go").touch()
+    wait_until(lambda: not cluster.run("squeue", "-h").stdout, "both sweeps to end", 240, 0.3)
+    state, _ = load_state(Workspace(place))
+    for user in (first, second):
+        for stage in stages[user]:
+            assert Workspace(place).is_done(stage)
+            (attempt,) = state.stages[stage].attempts
+            assert attempt.started is not None
+            ran_by = state.writers[attempt.started.writer].process
+            assert ran_by is not None
+            assert ran_by.user == (first if stage in shared else user)
+    for path in place.rglob("*"):
+        mode, owner = path.lstat().st_mode, path.lstat().st_uid
+        assert owner == 0 or mode & 0o047 == 0o040, f"{path}: {mode:o}"
+        assert not stat.S_ISDIR(mode) or mode & 0o070 == 0o070, f"{path}: {mode:o}"
