@@ -389,6 +389,7 @@ def test_versions(version: str | None, verdicts: list[str], extended: Callable[.
         ({"JobRequeue": "0"}, "JobRequeue", "warning"),
         ({"DependencyParameters": "kill_invalid_depend"}, "DependencyParameters", "ok"),
         ({"MaxArraySize": "1001"}, "MaxArraySize", "problem"),
+        ({"PrivateData": "accounts,jobs"}, "PrivateData", "warning"),
     ],
 )
 def test_settings(settings: dict[str, str], subject: str, verdict: str, profile: Cluster, site: LiveSite) -> None:

@@ -77,6 +77,9 @@ def setting_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
         short = 0 < age_s < least_s
         advice = "ended jobs are forgotten so soon that markers alone tell what became of them" if short else ""
         yield Finding("MinJobAge", "warning" if short else "ok", f"{least_s} s or more", f"{age_s} s", advice)
+    if "jobs" in (settings.get("PrivateData") or "").split(","):
+        advice = "jobs of others are hidden: users of one workspace cannot join each other's, and send the same again"
+        yield Finding("PrivateData", "warning", "jobs are shown", settings["PrivateData"], advice)
     if live.clock_offset_s is not None:
         off = abs(live.clock_offset_s) > CLOCK_TOLERANCE_S
         told = f"{live.clock_offset_s:+.0f} s from this machine's"
