@@ -44,7 +44,9 @@ def test_the_order_is_that_of_the_hashes_whatever_the_grouping(
             under_test.add(Documents(np.arange(start, stop, dtype=np.uint16), np.array(group)))
             start = stop
         found = documents_of(list(under_test.shuffled()))
-        assert list((Path(folder) / "buckets").iterdir()) == []
+        assert documents_of(list(under_test.shuffled())) == found
+        under_test.remove()
+        assert not list(Path(folder).iterdir())
     assert found == [whole[i].tolist() for i in shuffled(len(lengths), key)]
 
 
@@ -56,3 +58,48 @@ def test_buckets_are_as_many_as_the_text_needs(tmp_path: Path) -> None:
 
 def test_no_document_at_all(tmp_path: Path) -> None:
     assert list(Buckets(tmp_path / "buckets", 1, "uint16", 0).shuffled()) == []
+
+
+def filled(folder: Path, *, commit_at: int, documents: int) -> Buckets:
+    """Documents 0, 1, 2... up to `documents` of one to three tokens, each its number; committed after `commit_at`."""
+    under_test = Buckets(folder, 7, "uint16", 4 * buckets.BUCKET_BYTES)
+    for number in range(under_test.documents, documents):
+        length = number % 3 + 1
+        under_test.add(Documents(np.full(length, number, dtype=np.uint16), np.array([length])))
+        if under_test.documents == commit_at:
+            under_test.commit()
+    return under_test
+
+
+def test_what_came_after_the_last_commit_is_cut_off_and_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PENDING_BYTES", 64)
+    whole = documents_of(list(filled(tmp_path / "whole", commit_at=0, documents=300).shuffled()))
+    filled(tmp_path / "cut", commit_at=100, documents=170)
+    again = Buckets(tmp_path / "cut", 7, "uint16", 4 * buckets.BUCKET_BYTES)
+    assert (again.documents, again.final) == (100, None)
+    again = filled(tmp_path / "cut", commit_at=300, documents=300)
+    assert documents_of(list(again.shuffled())) == whole
+    again.commit({"blank": 3})
+    assert Buckets(tmp_path / "cut", 7, "uint16", 4 * buckets.BUCKET_BYTES).final == {"blank": 3}
+
+
+@pytest.mark.parametrize("damage", ["shorter", "gone", "no commit", "torn commit", "another size"])
+def test_a_commit_that_its_files_do_not_bear_out_is_a_first_start(tmp_path: Path, damage: str) -> None:
+    folder, expected = tmp_path / "buckets", 4 * buckets.BUCKET_BYTES
+    filled(folder, commit_at=100, documents=100)
+    tokens, commit = max(folder.glob("*.tokens")), folder / buckets.COMMIT
+    if damage == "shorter":
+        tokens.write_bytes(tokens.read_bytes()[:-2])
+    elif damage == "gone":
+        tokens.unlink()
+    elif damage == "no commit":
+        commit.unlink()
+    elif damage == "torn commit":
+        commit.write_bytes(commit.read_bytes()[:50])
+    else:
+        expected *= 4
+    under_test = Buckets(folder, 7, "uint16", expected)
+    assert (under_test.documents, under_test.is_committed) == (0, False)
+    assert list(folder.iterdir()) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def test_a_stop_keeps_the_sources_that_are_done(
     monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
     probe = StopsAfter(0)
     prepare(spec, tokenizer, tmp_path / "probe", attempt=probe)
-    halves = [len(probe.told) // 4, len(probe.told) - 2]
+    quarter = len(probe.told) // 4
+    halves = [quarter, len(probe.told) - quarter - 2]
     for stop_at in halves:
         with pytest.raises(Interrupted, match="SIGTERM"):
             prepare(spec, tokenizer, tmp_path / "stopped", attempt=StopsAfter(stop_at))
@@ -142,8 +144,43 @@ def test_a_stop_keeps_the_sources_that_are_done(
     last = StopsAfter(0)
     index, _ = prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
     assert last.told[0][0] > icd10_csv().stat().st_size
-    assert last.told[-1][3]["documents"] == len(NOTES)
+    assert 0 < last.told[-1][3]["documents"] < len(NOTES), "of the second source, only what the stop had left"
     assert list(index.sources) == ["labels", "notes"]
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+
+
+def test_stopped_again_and_again_inside_a_source_it_tokenises_every_document_once(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
+    monkeypatch.setattr(shards, "COMMIT_EVERY_S", 0.0)
+    attempts: list[StopsAfter] = []
+    for calls in (7, 1, 12, 0):
+        attempts.append(StopsAfter(calls))
+        with suppress(Interrupted):
+            prepare(spec, tokenizer, tmp_path / "stopped", attempt=attempts[-1])
+    index = read_index(tmp_path / "stopped/output")
+    assert sum(int(attempt.told[-1][3]["documents"]) for attempt in attempts) == index.documents
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+
+
+def test_stopped_while_it_writes_it_tokenises_nothing_again(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    monkeypatch.setattr(shards, "COMMIT_EVERY_S", 0.0)
+    with monkeypatch.context() as patch:
+
+        def cut_short(*_: object) -> None:
+            raise Interrupted("stopped")
+
+        patch.setattr(shards, "write_splits", cut_short)
+        with pytest.raises(Interrupted):
+            prepare(spec, tokenizer, tmp_path / "stopped")
+    last = StopsAfter(0)
+    prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
+    assert last.told[-1][3]["documents"] == len(NOTES)
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 

@@ -3,20 +3,27 @@
 Documents are scattered by the hash of their index over bucket files, each a range of hashes; read back bucket by
 bucket and sorted inside each, they come out in the order of their hashes. That order depends on the key alone, not on
 the number of buckets, and memory holds one bucket at a time.
+
+What has been scattered is committed now and then, and an interrupted scattering goes on from the last commit: bucket
+files only ever grow, so that what came after it can be cut off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from detour.corpus.order import scattered
+from detour.files import write_atomic
 
 BUCKET_BYTES = 32 << 20
 """Tokens aimed at in one bucket."""
@@ -24,6 +31,7 @@ MAX_BUCKET_BITS = 10
 PENDING_BYTES = 32 << 20
 """Tokens held back before they are written, over all buckets."""
 RUN_DOCUMENTS = 4096
+COMMIT = "committed.json"
 
 _ENTRY = np.dtype([("hash", "<u8"), ("length", "<i8")])
 
@@ -37,17 +45,59 @@ class Documents:
 
 
 class Buckets:
-    """`add` every document, in any grouping, then go through `shuffled` once."""
+    """`add` every document, in any grouping, `commit`, then go through `shuffled`, as often as need be."""
 
     def __init__(self, folder: Path, key: int, dtype: str, expected_tokens: int) -> None:
-        folder.mkdir(parents=True)
+        """Goes on from the last commit in `folder`, if it can: see `documents`."""
         self.folder = folder
         self.key = key
         self.dtype = np.dtype(dtype)
         self.bits = min((expected_tokens * self.dtype.itemsize // BUCKET_BYTES).bit_length(), MAX_BUCKET_BITS)
-        self._added = 0
         self._pending: list[Documents] = []
         self._pending_bytes = 0
+        self._added = 0
+        self.is_committed = False
+        self.final: dict[str, int] | None = None
+        """What the commit of the last document noted; None while documents are to follow."""
+        self._restore()
+
+    @property
+    def documents(self) -> int:
+        """Added so far, and in earlier attempts; the next one gets this index."""
+        return self._added + sum(len(documents.lengths) for documents in self._pending)
+
+    def commit(self, final: Mapping[str, int] | None = None) -> None:
+        """Put on disk what was added. `final` says that nothing is to follow, and is kept for later attempts."""
+        self._write()
+        os.sync()  # one call for thousands of files
+        sizes = {path.name: path.stat().st_size for path in self.folder.iterdir() if path.name != COMMIT}
+        state = {"documents": self._added, "bits": self.bits, "final": final, "sizes": sizes}
+        write_atomic(self.folder / COMMIT, orjson.dumps(state))
+        self.is_committed = True
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def _restore(self) -> None:
+        """As of the last commit; without one that its files bear out, the folder is emptied."""
+        try:
+            state = orjson.loads((self.folder / COMMIT).read_bytes())
+            sizes = state["sizes"]
+            usable = state["bits"] == self.bits and all(
+                (self.folder / name).stat().st_size >= size for name, size in sizes.items()
+            )
+        except (OSError, ValueError):
+            usable = False
+        if not usable:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            return
+        for path in self.folder.iterdir():
+            if path.name in sizes:
+                os.truncate(path, sizes[path.name])
+            elif path.name != COMMIT:
+                path.unlink()
+        self._added, self.final, self.is_committed = state["documents"], state["final"], True
 
     def add(self, documents: Documents) -> None:
         """Documents take the next indices."""
@@ -57,7 +107,7 @@ class Buckets:
             self._write()
 
     def shuffled(self) -> Iterator[Documents]:
-        """All documents in the order of their hashes, in runs of a few thousand; buckets are removed once read."""
+        """All documents in the order of their hashes, in runs of a few thousand."""
         self._write()
         for bucket in range(1 << self.bits):
             names = self._names(bucket)
@@ -65,8 +115,6 @@ class Buckets:
                 continue
             entries = np.fromfile(names[0], dtype=_ENTRY)
             tokens = np.fromfile(names[1], dtype=self.dtype)
-            for name in names:
-                name.unlink()
             ends = np.cumsum(entries["length"])
             order = np.argsort(entries["hash"])
             for start in range(0, len(order), RUN_DOCUMENTS):

@@ -71,8 +71,13 @@ class SourceReader:
         self.excluded = 0
         self.position = 0
         """Bytes of the source's files gone through."""
+        self._texts = self._read()
 
     def texts(self) -> Iterator[str]:
+        """Those that are left; blank ones are passed over."""
+        return self._texts
+
+    def _read(self) -> Iterator[str]:
         done_bytes = 0
         for table in self.source.tables():
             for text in read_texts(table):

@@ -3,15 +3,17 @@
     files -> texts -> tokens -> buckets -> validation and training documents in shuffled order -> index
 
 The result depends on the texts, the tokenizer and the shuffle seed, not on the number of workers. A source that is done
-stays in the work folder, so that an interrupted preparation goes on with the next one.
+stays in the work folder, and so does what was tokenised of one that is not: an interrupted preparation reads again what
+it had read, which takes little of the time, and tokenises only the rest.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from detour.corpus.buckets import Buckets, Documents
@@ -28,6 +30,7 @@ from detour.ledger.attempt import Attempt
 BYTES_PER_TOKEN = 3
 POOL_FROM_BYTES = 8 << 20
 """Less text than this is tokenised faster than workers start."""
+COMMIT_EVERY_S = 60.0
 ENTRY = "entry.json"
 
 
@@ -61,7 +64,7 @@ class _Meter:
 
     def check_stop(self) -> None:
         if reason := self.attempt.stop_reason:
-            raise Interrupted(f"stopped ({reason}); sources that are done are kept")
+            raise Interrupted(f"stopped ({reason}); what was tokenised is kept")
 
 
 def prepare_corpus(
@@ -116,38 +119,73 @@ def _finished(folder: Path) -> SourceIndex | None:
 def _prepare_source(
     spec: CorpusSpec, source: TextSource, folder: Path, dtype: str, encode: Encode, meter: _Meter
 ) -> SourceIndex:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if (folder / ENTRY).exists():  # of a source whose files have been moved on and lost
+        shutil.rmtree(folder)
     read = SourceReader(source)
     key = order_key(spec.shuffle_seed, source.name)
     buckets = Buckets(folder / "buckets", key, dtype, source.text_bytes // BYTES_PER_TOKEN)
-    for batch in encode(read.batches()):
-        meter.check_stop()
-        buckets.add(batch.documents)
-        meter.count(batch.documents, batch.position)
+    passed_over = _scatter(read, buckets, encode, meter)
     aside = validation_share(spec.validation_tokens, spec.share(source), spec.sequence_length)
+    for split in SPLITS:
+        shutil.rmtree(folder / split, ignore_errors=True)
     written = write_splits(folder, _stoppable(buckets.shuffled(), meter), aside)
     train, validation = written["train"], written["validation"]
     if train.tokens < spec.sequence_length:
         raise SourceError(
             f"source {source.name}: too little text: {train.tokens + validation.tokens:,} tokens in "
             f"{train.documents + validation.documents:,} documents, of which validation takes {aside:,} and a training "
-            f"row {spec.sequence_length:,}; {read.blank:,} documents were blank, {read.excluded:,} excluded"
+            f"row {spec.sequence_length:,}; {passed_over['blank']:,} documents were blank, "
+            f"{passed_over['excluded']:,} excluded"
         )
-    (folder / "buckets").rmdir()
     entry = SourceIndex(
         weight=source.weight,
         train_tokens=train.tokens,
         train_documents=train.documents,
         validation_tokens=validation.tokens,
         validation_documents=validation.documents,
-        blank_documents=read.blank,
-        excluded_documents=read.excluded,
+        blank_documents=passed_over["blank"],
+        excluded_documents=passed_over["excluded"],
         sha256={f"{s}/{source.name}/{name}": digest for s, w in written.items() for name, digest in w.sha256.items()},
     )
     fsync_directory(folder)
     write_atomic(folder / ENTRY, entry.model_dump_json())
+    buckets.remove()
     return entry
+
+
+def _scatter(read: SourceReader, buckets: Buckets, encode: Encode, meter: _Meter) -> Mapping[str, int]:
+    """Tokenise what earlier attempts have not; returns how many documents were `blank` and `excluded`.
+
+    A stop loses what is under way in the workers, a kill up to COMMIT_EVERY_S of work.
+    """
+    if buckets.final is not None:
+        return buckets.final
+    _pass_over(read, buckets.documents, meter)
+    committed_s = time.perf_counter()
+    for batch in encode(read.batches()):
+        buckets.add(batch.documents)
+        meter.count(batch.documents, batch.position)
+        if meter.attempt.stop_reason or time.perf_counter() - committed_s > COMMIT_EVERY_S:
+            buckets.commit()
+            meter.check_stop()
+            committed_s = time.perf_counter()
+    passed_over = {"blank": read.blank, "excluded": read.excluded}
+    if buckets.is_committed:
+        buckets.commit(passed_over)
+    return passed_over
+
+
+def _pass_over(read: SourceReader, documents: int, meter: _Meter) -> None:
+    """Read up to where earlier attempts came."""
+    found = 0
+    for _ in islice(read.texts(), documents):
+        meter.check_stop()
+        found += 1
+    if found < documents:
+        raise SourceError(
+            f"source {read.source.name}: {found:,} documents, an earlier attempt read {documents:,}: "
+            "its files have changed; plan the chain again"
+        )
 
 
 def _stoppable(documents: Iterable[Documents], meter: _Meter) -> Iterator[Documents]:
