@@ -12,6 +12,7 @@ from detour.accounting.comparison import PRICED, priced_data
 from detour.accounting.price import Price
 from detour.accounting.site import site_of
 from detour.files import write_atomic
+from detour.ledger.compaction import tidy
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
@@ -26,8 +27,9 @@ def write_chains(
 
     A chain's file also holds the place's PUE, grid factor, powers and polling floor, so that `status` needs no profile.
     A stage that another chain brought in already keeps its file unless its way of running changed. `prices`, by id of
-    the stages that are still to run, are kept for `detour prices`.
+    the stages that are still to run, are kept for `detour prices`. On the way the ledger's past months become few files.
     """
+    tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         _write_stage(workspace, stage)
     place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}

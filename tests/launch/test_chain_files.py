@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from detour.ledger.compaction import MANY
+from detour.ledger.journal import Journal
+from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Content, Plan, Planner
 from detour.plan.stage import Stage
@@ -80,3 +83,15 @@ def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspac
     write_chains(workspace, [changed], load_cluster("local"))
     assert not link.exists()
     assert [path.name for path in link.parent.iterdir()] == ["one"]
+
+
+def test_a_past_month_of_many_journals_becomes_one_file(workspace: Workspace) -> None:
+    for number in range(MANY):
+        with Journal.open(workspace, f"w{number}") as journal:
+            journal.append("chain.planned", chain=f"chain-{number}", cluster="local", stages=[])
+    (month,) = workspace.ledger.iterdir()
+    past = month.rename(month.with_name("2024-02"))
+    write_chains(workspace, plans("one"), load_cluster("local"))
+    assert [path.name.partition("-")[0] for path in past.iterdir()] == ["segment"]
+    chains = load_state(workspace)[0].chains
+    assert set(chains) == {"one", *(f"chain-{number}" for number in range(MANY))}

@@ -133,6 +133,22 @@ def test_a_crash_at_any_step_loses_nothing(workspace: Workspace, monkeypatch: py
     assert reader.damage.bad_lines == 0
 
 
+def test_few_journals_and_those_of_others_are_left_alone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_journals(workspace)
+    assert compact(workspace, now_s=NEXT_MONTH_S, fewest=6) == []
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert compact(workspace, now_s=NEXT_MONTH_S) == []
+    assert len(list(month(workspace).iterdir())) == 5
+
+
+def test_what_goes_wrong_stops_no_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compaction, "compact", full)
+    compaction.tidy(workspace)
+
+
 def test_two_do_not_compact_at_once(workspace: Workspace) -> None:
     write_journals(workspace)
     with claim(workspace, f"compact-{month(workspace).name}", "another"):

@@ -25,6 +25,8 @@ from detour.ledger.workspace import Workspace
 
 IDLE_S = 3 * 86400.0
 """A journal that is not closed and was not written for so long has lost its writer: those give a sign every 30 s."""
+MANY = 32
+"""Journals in a month from which on it is worth while."""
 _MONTH = re.compile(r"\d{4}-\d{2}")
 
 
@@ -33,22 +35,35 @@ class Compacted:
     month: str
     journals: int
     kept: int
-    """Journals left alone, because their writers may still live."""
+    """Journals left alone, because their writers may still live or they are another user's."""
     records: int
     bad_lines: int
 
 
-def compact(workspace: Workspace, *, idle_s: float = IDLE_S, now_s: float | None = None) -> list[Compacted]:
-    """Compact every month before the present one; months that another process compacts just now are left to it."""
+def tidy(workspace: Workspace) -> None:
+    """Compact past months of many journals: for commands that write, on their way. What fails is tried by the next."""
+    with suppress(OSError):
+        compact(workspace, fewest=MANY)
+
+
+def compact(
+    workspace: Workspace, *, idle_s: float = IDLE_S, now_s: float | None = None, fewest: int = 2
+) -> list[Compacted]:
+    """Compact every month before the present one that has `fewest` journals or more.
+
+    Months that another process compacts just now are left to it.
+    """
     now_s = time.time() if now_s is None else now_s
     present = time.strftime("%Y-%m", time.gmtime(now_s))
     done = []
     for folder in sorted(workspace.ledger.iterdir()):
-        if _MONTH.fullmatch(folder.name) and folder.name < present and folder.is_dir():
-            with suppress(ClaimHeld), claim(workspace, f"compact-{folder.name}", "compaction"):
-                compacted = _compact_month(workspace, folder, now_s - idle_s)
-                if compacted:
-                    done.append(compacted)
+        is_past = _MONTH.fullmatch(folder.name) and folder.name < present and folder.is_dir()
+        if not is_past or sum(1 for _ in folder.glob("*.jsonl")) < fewest:
+            continue
+        with suppress(ClaimHeld), claim(workspace, f"compact-{folder.name}", "compaction"):
+            compacted = _compact_month(workspace, folder, now_s - idle_s)
+            if compacted:
+                done.append(compacted)
     return done
 
 
@@ -99,7 +114,12 @@ def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
 
 
 def _is_finished(path: Path, idle_since_s: float) -> bool:
-    """Whether nobody will append: segments, closed journals, and those that their writer left long ago."""
+    """Whether nobody will append: segments, closed journals, and those that their writer left long ago.
+
+    Never another user's: a folder may forbid to delete them, and each try would then write all their records again.
+    """
+    if path.stat().st_uid != os.geteuid():
+        return False
     if path.stem.startswith("segment-") or path.stat().st_mtime < idle_since_s:
         return True
     last = _last_record(parse(path.read_bytes()))
