@@ -85,6 +85,7 @@ def stage_price_json(row: Price) -> dict[str, Any]:
         "gpu_hours": band_json(row.gpu_hours),
         "billed_hours": band_json(row.billed_hours),
         "disk_bytes": row.disk_bytes,
+        "work_bytes": row.work_bytes,
         "source": row.source,
     }
 
@@ -161,7 +162,12 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     missing = f", and without {label_names(whole.unpriced)}, of unknown duration" if whole.unpriced else ""
     yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
     left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
-    yield from wrapped(f"checkpoints and models {amount(whole.disk_bytes / 1e9)} GB on disk{left_out}")
+    more = (
+        f", and up to {amount(whole.work_bytes / 1e9)} GB more under each training that runs"
+        if whole.work_bytes
+        else ""
+    )
+    yield from wrapped(f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB stay on disk{more}{left_out}")
     yield "Where the durations come from:"
     by_source: dict[str, list[str]] = {}
     for stage in price.stages:
@@ -171,12 +177,13 @@ def _notes(price: PlanPrice) -> Iterator[str]:
 
 
 def _method_in_words(figure: EnergyFigure) -> str:
-    """`M2 estimated: nominal power x reserved time, GPU boards and CPU cores; 0.57 kg CO2eq (0.37 to 0.77)`."""
+    """`M2 estimated: nominal power x reserved time, GPU boards; 14.0 to 31.0 kWh, 0.37 to 0.77 kg CO2eq`."""
     scope = max(figure.scope.split("; "), key=len)
-    told, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.co2_g
-    if co2 is None or co2.low == co2.high:
+    told, energy, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.facility_energy_kwh, figure.co2_g
+    if energy is None or energy.low == energy.high:
         return told
-    return f"{told}; {_kg(co2.expected)} kg CO2eq ({_kg(co2.low)} to {_kg(co2.high)})"
+    kg = f", {_kg(co2.low)} to {_kg(co2.high)} kg CO2eq" if co2 else ""
+    return f"{told}; {amount(energy.low)} to {amount(energy.high)} kWh{kg}"
 
 
 def _site_in_words(site: Site) -> str:
@@ -206,6 +213,7 @@ def _total_json(sums: Total) -> dict[str, Any]:
         "gpu_hours": band_json(sums.gpu_hours),
         "billed_hours": band_json(sums.billed_hours),
         "disk_bytes": sums.disk_bytes,
+        "work_bytes": sums.work_bytes,
         "energy": [
             {
                 "method": figure.method.value,

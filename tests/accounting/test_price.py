@@ -10,7 +10,7 @@ import pytest
 
 from detour.accounting.energy import Band, Method
 from detour.accounting.estimates import model_shape
-from detour.accounting.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_signature
+from detour.accounting.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature
 from detour.accounting.totals import critical_path_s, total, totals_by_part
 from detour.plan.build import Content, Plan, Planner
 from detour.plan.flops import BASE, LARGE, training_flops_per_token
@@ -116,6 +116,21 @@ def test_published_numbers_of_documents_price_an_evaluation(
     assert row.wall_s is not None
     assert row.wall_s.high == pytest.approx(documents * 1024 * flops / 989.4e12 / 0.05 + 180)
     assert row.source.startswith(f"upper estimate, 3 epochs of {says} documents (a paper)")
+
+
+def test_the_band_of_an_energy_holds_that_of_the_durations() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    whole = total(stages, prices_of(stages, profile, NoHistory()), profile)
+    card, estimate = whole.figures
+    for figure, error in ((card, 0.0), (estimate, 0.35)):
+        energy = figure.facility_energy_kwh
+        assert energy is not None
+        assert energy.low / energy.expected == pytest.approx(
+            (1 - error) * whole.gpu_hours.low / whole.gpu_hours.expected, rel=0.01
+        )
+        assert energy.high / energy.expected == pytest.approx(
+            (1 + error) * whole.gpu_hours.high / whole.gpu_hours.expected, rel=0.01
+        )
 
 
 def test_equal_shapes_share_one_price_and_count_each() -> None:
@@ -231,7 +246,7 @@ def test_the_critical_path_is_that_of_one_chain_of_inputs() -> None:
     def took(stage: Stage) -> float:
         return 7.0 if stage.label.endswith("seed 1") else 1.0
 
-    prices = {stage.id: Price(stage.kind, 0, 1, Band(0.5, took(stage), 20.0), None, None, 0, "") for stage in stages}
+    prices = {stage.id: Price(stage.kind, 0, 1, Band(0.5, took(stage), 20.0), None, None, 0, 0, "") for stage in stages}
     path = critical_path_s(stages, prices)
     assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "of the two evaluations the longer one"
 
@@ -240,7 +255,8 @@ def test_disk_is_what_checkpoints_promotions_and_exports_leave() -> None:
     stages = shipped("moderncamembert-bio-base")
     weights = BASE.parameters
     by_label = {stage.label: disk_bytes(stage) for stage in stages}
-    assert by_label["pretrain clm"] == 3 * 12 * weights, "two kept, and one being written"
+    assert by_label["pretrain clm"] == 12 * weights
+    assert work_bytes(stages[1]) == 2 * 12 * weights, "two kept and one being written, less the one that stays"
     assert by_label["promote clm"] == 12 * weights
     assert by_label["export"] == 2 * weights
     assert by_label["prepare"] is None

@@ -49,7 +49,7 @@ def run(workspace: Workspace, *options: str) -> str:
 
 
 def quote(stage: Stage, wall_s: float) -> dict[str, Price]:
-    return {stage.id: Price(stage.kind, 0, 2, Band.around(wall_s, 0.05), Band(0, 0, 0), None, 0, "by hand")}
+    return {stage.id: Price(stage.kind, 0, 2, Band.around(wall_s, 0.05), Band(0, 0, 0), None, 0, 0, "by hand")}
 
 
 @pytest.fixture

@@ -63,6 +63,9 @@ class Price:
     gpu_hours: Band | None
     billed_hours: Band | None
     disk_bytes: int | None
+    """What stays."""
+    work_bytes: int | None
+    """What it takes beside that while it runs."""
     source: str
     """Where the duration came from."""
 
@@ -116,6 +119,7 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
         gpu_hours=_charged(hours, count),
         billed_hours=_charged(hours, charged),
         disk_bytes=disk_bytes(stage),
+        work_bytes=work_bytes(stage),
         source=source,
     )
 
@@ -133,7 +137,7 @@ def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus:
 
 
 def disk_bytes(stage: Stage) -> int | None:
-    """What stays on disk: kept checkpoints, a promoted trainer state, an exported model. None where it is unknown.
+    """What stays on disk: a phase's last trainer state, a promoted one, an exported model. None where it is unknown.
 
     Results and predictions are taken for nothing. The tokens of a corpus are unknown before they are there.
     """
@@ -142,12 +146,18 @@ def disk_bytes(stage: Stage) -> int | None:
     shape = model_shape(stage)
     if shape is None:
         return None
-    if stage.kind == "pretrain":
-        kept = int(stage.runtime["training"]["checkpoints_kept"]) + 1
-        return shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * kept
-    if stage.kind == "promote":
+    if stage.kind in ("pretrain", "promote"):
         return shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT
     return shape.parameters * WEIGHT_BYTES[stage.settings["dtype"]]
+
+
+def work_bytes(stage: Stage) -> int | None:
+    """What a training keeps for a resume, and what it is writing, less the one that stays; gone when it has ended."""
+    if stage.kind != "pretrain":
+        return 0
+    shape = model_shape(stage)
+    kept = int(stage.runtime["training"]["checkpoints_kept"])
+    return None if shape is None else shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * kept
 
 
 def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:

@@ -30,8 +30,11 @@ class Total:
     gpu_hours: Band
     billed_hours: Band
     disk_bytes: int
+    """What stays."""
+    work_bytes: int
+    """What the largest of them takes beside that while it runs."""
     figures: tuple[EnergyFigure, ...]
-    """Energy and CO2 by method, of the expected duration."""
+    """Energy and CO2 by method; their bands hold the method's error and that of the durations."""
     unpriced: tuple[str, ...]
     """Labels of stages whose duration nobody knows."""
     without_gpu_hours: tuple[str, ...]
@@ -120,6 +123,7 @@ def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
         gpu_hours=_sum((price.gpu_hours, len(stages)) for price, stages in groups),
         billed_hours=_sum((price.billed_hours, len(stages)) for price, stages in groups),
         disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
+        work_bytes=max((group.price.work_bytes or 0 for group in groups), default=0),
         figures=_energy(groups, cluster),
         unpriced=_labels(group for group in groups if group.price.wall_s is None),
         without_gpu_hours=_labels(group for group in groups if group.price.gpu_hours is None),
@@ -132,16 +136,28 @@ def _labels(groups: Iterable[_Group]) -> tuple[str, ...]:
 
 
 def _energy(groups: Iterable[_Group], cluster: Cluster) -> tuple[EnergyFigure, ...]:
-    seconds: dict[tuple[int, int], float] = {}
+    walls_s: dict[tuple[int, int], Band] = {}
     for price, stages in groups:
         if price.wall_s is not None:
             held = (price.gpus, price.cores)
-            seconds[held] = seconds.get(held, 0.0) + price.wall_s.expected * len(stages)
-    pairs = [energy_of(cluster, gpus, cores, wall_s) for (gpus, cores), wall_s in seconds.items()]
+            walls_s[held] = walls_s.get(held, Band(0, 0, 0)) + price.wall_s * len(stages)
+    pairs = [
+        [_widened(figure, wall_s) for figure in energy_of(cluster, gpus, cores, wall_s.expected)]
+        for (gpus, cores), wall_s in walls_s.items()
+    ]
     counted = [
         [figure for figure in figures if figure.it_energy_kwh is not None] for figures in zip(*pairs, strict=True)
     ]
     return tuple(add_figures(figures) for figures in counted if figures)
+
+
+def _widened(figure: EnergyFigure, wall_s: Band) -> EnergyFigure:
+    """A figure of the expected duration, with the shortest one's low end and the longest one's high end."""
+    energy = figure.it_energy_kwh
+    if energy is None or not wall_s.expected:
+        return figure
+    shortest, longest = wall_s.low / wall_s.expected, wall_s.high / wall_s.expected
+    return figure._replace(it_energy_kwh=Band(energy.low * shortest, energy.expected, energy.high * longest))
 
 
 def _sum(bands: Iterable[tuple[Band | None, int]]) -> Band:
