@@ -43,6 +43,8 @@ class Asked:
     stages: Sequence[Stage]
     amounts: Mapping[str, Amounts]
     """By stage id, in the plan's order."""
+    unpriced: frozenset[str] = frozenset()
+    """Stages of unknown duration, which ask for a default limit."""
 
 
 class Book:
@@ -82,7 +84,7 @@ class Book:
             if is_held(made, stage, self.evidence)
         }
         left = [stage for stage in asked.stages if stage.id not in joined]
-        return Asked(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left})
+        return Asked(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left}, asked.unpriced - joined)
 
     def _evidence(self) -> Evidence:
         waiting = {

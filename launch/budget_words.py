@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from detour.accounting.budget import UNITS, Line, fitting
-from detour.accounting.reservations import Amounts
-from detour.plan.stage import Stage
-from launch.pricing import amount, label_names, wrapped
+from launch.budget_book import Asked
+from launch.pricing import amount, counted, label_names, wrapped
 
 
-def refusal(lines: Sequence[Line], stages: Sequence[Stage], asked: Mapping[str, Amounts]) -> str:
+def refusal(lines: Sequence[Line], asked: Asked) -> str:
     """Every cap that does not hold the submission, line by line, then what would fit into all of them."""
     told = []
     for line in lines:
         if line.is_refused:
             told += _arithmetic(line)
-    labels = {stage.id: stage.label for stage in stages}
-    inputs = {stage.id: tuple(stage.inputs.values()) for stage in stages}
-    fits = fitting(lines, asked, inputs)
+    told += by_default(lines, asked)
+    labels = {stage.id: stage.label for stage in asked.stages}
+    inputs = {stage.id: tuple(stage.inputs.values()) for stage in asked.stages}
+    fits = fitting(lines, asked.amounts, inputs)
     if fits:
         what = label_names([labels[stage] for stage in fits])
-        told += wrapped(f"{len(fits)} of {len(asked)} stages would fit: {what}", "")
+        told += wrapped(f"{len(fits)} of {len(asked.amounts)} stages would fit: {what}", "")
     else:
         told.append("No stage of it would fit.")
     told.append('Ask for less, wait for others to end, or say why: --over-budget "why" submits it, and is recorded.')
     return "\n".join(told)
+
+
+def by_default(lines: Sequence[Line], asked: Asked) -> list[str]:
+    """Why so much is asked for, where stages of unknown duration ask for hours each of what is limited."""
+    measures = {line.measure for line in lines}
+    number = sum(any(asked.amounts[stage].get(measure) for measure in measures) for stage in asked.unpriced)
+    if not number:
+        return []
+    told = f"{counted(number, 'stage')} of unknown duration {'counts' if number == 1 else 'count'} by default limits"
+    return wrapped(f"{told}, which are hours: one chain that has run here prices the next ones", "")
 
 
 def outlook(line: Line) -> str:

@@ -28,7 +28,7 @@ from detour.plan.stage import Stage
 from detour.recipe.budget import Budget, load_budgets
 from detour.recipe.cluster import Cluster
 from launch.budget_book import Asked, Book, energy_amounts
-from launch.budget_words import outlook, refusal, warning
+from launch.budget_words import by_default, outlook, refusal, warning
 from launch.requests import stage_limit_s
 
 CLAIM = "budget"
@@ -42,7 +42,8 @@ def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Clu
         price = prices[stage.id]
         if id(price) not in by_price:
             by_price[id(price)] = limit_amounts(stage, price, cluster)
-    return Asked(facts, stages, {stage.id: by_price[id(prices[stage.id])] for stage in stages})
+    unpriced = frozenset(stage.id for stage in stages if prices[stage.id].wall_s is None)
+    return Asked(facts, stages, {stage.id: by_price[id(prices[stage.id])] for stage in stages}, unpriced)
 
 
 def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
@@ -73,7 +74,9 @@ def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: st
 def outlooks(workspace: Workspace, asked: Asked) -> list[str]:
     """What every budget that applies would say now, by the limits that would be asked for; nothing is reserved."""
     book = Book(workspace)
-    return [outlook(line) for line in book.check(load_budgets(), book.without_what_is_on_its_way(asked))]
+    asked = book.without_what_is_on_its_way(asked)
+    lines = book.check(load_budgets(), asked)
+    return [*map(outlook, lines), *by_default(lines, asked)]
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ def reserve(
         if lines and book.view.unreadable:
             raise UserError(f"the budget cannot be counted, for this is not readable: {book.view.unreadable[0]}")
         if refused and why_over is None:
-            raise BudgetRefused(refusal(lines, asked.stages, asked.amounts))
+            raise BudgetRefused(refusal(lines, asked))
         submission = secrets.token_hex(6)
         over = list(dict.fromkeys(line.budget for line in refused))
         data = reserved_data(submission, asked.facts, asked.amounts, over, why_over)

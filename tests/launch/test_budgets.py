@@ -192,6 +192,13 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
     assert reserved_hours(workspace) == 70.0, "a refusal reserves nothing"
 
 
+def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Workspace, journal: Journal) -> None:
+    wanted = asked(20.0, "priced", "unpriced")
+    wanted = Asked(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
+    with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default limits"):
+        reserve(workspace, journal, [make_budget(10.0)], wanted)
+
+
 def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: Journal) -> None:
     held = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
     assert held.remarks == ("budget abc-2026: 12.0 GPU-h are past the hard cap of 10.0",)

@@ -188,6 +188,7 @@ def test_budgets_that_apply_say_whether_it_would_fit(
     recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
     text = run(recipe, "benchmark=null", "-w", workspace.root, "--cluster", "jean-zay")
     told = [line for line in text.splitlines() if line.startswith("budget ")]
+    assert "default limits" not in text, "prepare is of unknown duration, and takes no GPU"
     asked = "22.8 GPU-h asked for + 0 spent + 0 reserved"
     assert told == [f"budget ours: {asked}, of 250: it fits", f"budget tight: {asked}, of 10.0: it does not fit"]
 
