@@ -27,7 +27,7 @@ def write_chains(
 
     A chain's file also holds the place's PUE, grid factor, powers and polling floor, so that `status` needs no profile.
     A stage that another chain brought in already keeps its file unless its way of running changed. `prices`, by id of
-    the stages that are still to run, are kept for `detour prices`. On the way the ledger's past months become few files.
+    the stages that are still to run, are kept for `detour prices`. On the way, past months of the ledger are compacted.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
