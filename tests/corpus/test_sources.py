@@ -67,12 +67,30 @@ def test_every_format_gives_the_same_texts(tmp_path: Path, name: str, write: Wri
     assert table.position == path.stat().st_size
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
 def test_a_text_file_is_one_document(tmp_path: Path, name: str) -> None:
     text = "Première ligne\nSeconde ligne\n"
     path = tmp_path / name
-    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    compress: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress}
+    path.write_bytes(compress.get(path.suffix, bytes)(text.encode()))
     assert list(read_texts(Table(path, ["text"]))) == [text]
+
+
+PARTS = [b'{"text": "un"}\n', b'{"text": "deux"}\n']
+EMPTY_ZSTD_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("joined.jsonl.gz", b"".join(map(gzip.compress, PARTS))),
+        ("joined.jsonl.zst", b"".join(map(zstandard.compress, PARTS))),
+        ("pzstd.jsonl.zst", b"".join(EMPTY_ZSTD_FRAME + zstandard.compress(part) for part in PARTS)),
+    ],
+)
+def test_files_compressed_in_parts_are_read_to_their_end(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert list(read_texts(Table(tmp_path / name, ["text"]))) == ["un", "deux"]
 
 
 def test_the_labels_of_icd10_leave_out_what_the_recipe_excludes() -> None:

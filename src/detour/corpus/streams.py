@@ -14,7 +14,9 @@ from detour.corpus.files import SourceError
 
 MAX_LINE_BYTES = 1 << 28
 """Longest line, and longest text document, that is read; more is taken for a file of another kind."""
-MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+ZSTD_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
+"""Frames without content, with which parallel compressors (pzstd) begin."""
+MAGIC = {"gzip": (b"\x1f\x8b",), "zstd": (b"\x28\xb5\x2f\xfd", *ZSTD_SKIPPABLE)}
 KIND_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 BUFFER_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -89,7 +91,7 @@ def open_text(path: Path) -> Iterator[TextFile]:
 def _decompressed(path: Path, raw: io.FileIO) -> IO[bytes]:
     head = raw.read(4)
     raw.seek(0)
-    kind = next((kind for kind, magic in MAGIC.items() if head.startswith(magic)), None)
+    kind = next((kind for kind, magics in MAGIC.items() if head.startswith(magics)), None)
     named = KIND_OF_SUFFIX.get(path.suffix)
     if named and kind != named:
         raise SourceError(f"{path}: named {path.suffix}, but does not start as {named} does at byte 0")
