@@ -6,9 +6,11 @@ Nothing runs them, nor what waits for them, until a retry has cleared them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from detour.errors import UserError
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.text import plain
 from detour.plan.build import Plan
@@ -18,7 +20,7 @@ from launch.chains import chain_names, chain_stages
 from launch.pricing import counted, wrapped
 
 SHOWN = 6
-LEFT_OUT = "left out, with all that waits for it, until this clears it and runs it again:"
+LEFT_OUT = "left out, with all that waits for it, until it is cleared and run again by:"
 
 
 def failed_stages(place: Workspace, stages: Iterable[Stage]) -> list[Stage]:
@@ -37,12 +39,29 @@ def failure_reason(place: Workspace, stage_id: str) -> str:
         return "unknown"
 
 
-def failures_in_words(
-    place: Workspace, plans: Sequence[Plan], failed: Sequence[Stage], way_out: str | None = None
-) -> Iterator[str]:
-    """Which stage of which chains, why, what waits for it, and what to do: `way_out`, else a retry of a chain.
+def clear_failures(place: Workspace, name: str, failed: Iterable[Stage]) -> dict[str, str]:
+    """Let the failed stages run again; label -> why each had failed. `name` is the chain's or the sweep's."""
+    cleared = {}
+    for stage in failed:
+        cleared[stage.label] = failure_reason(place, stage.id)
+        place.failure(stage.id).unlink(missing_ok=True)
+    with Journal.open(place, f"command-{os.getpid()}") as journal:
+        journal.append("chain.retried", chain=name, cleared=cleared)
+    return cleared
 
-    Nothing where nothing failed. At most 100 columns, but for the names of chains in commands.
+
+def failures_in_words(
+    place: Workspace,
+    plans: Sequence[Plan],
+    failed: Sequence[Stage],
+    way_out: str | None = None,
+    *,
+    told_to: bool = False,
+) -> Iterator[str]:
+    """Which stage of which chains, why, what waits for it, what to do: `way_out`, else a retry of a chain or of all.
+
+    Nothing where nothing failed; no way out where it is `told_to` try again. At most 100 columns, but for the names of
+    chains in commands.
     """
     shown = failed[:SHOWN]
     needed_by: dict[str, list[str]] = {stage.id: [] for stage in shown}
@@ -59,15 +78,19 @@ def failures_in_words(
         yield from wrapped(plain(told) + (f" (what waits for it: {counted(waiting, 'stage')})" if waiting else ""), "")
     if len(failed) > SHOWN:
         yield f"... and {len(failed) - SHOWN:,} more"
-    commands = [way_out] if way_out and shown else _retries(place, needed_by)
-    if commands:
+    if shown and told_to:
+        yield "  tried again"
+    elif shown:
+        everything = ["detour submit ... --retry"] if len(plans) > 1 else []
         yield f"  {LEFT_OUT}"
-        yield from (f"    {command}" for command in commands)
+        yield from (
+            f"    {command}" for command in ([way_out] if way_out else [*_retries(place, needed_by), *everything])
+        )
 
 
 def _retries(place: Workspace, needed_by: dict[str, list[str]]) -> list[str]:
     """By chains that the workspace knows: of this plan, or those that brought the stage in under another name."""
-    known = set(chain_names(place)) if needed_by else set()
+    known = set(chain_names(place))
     chosen: dict[str, None] = {}
     for stage_id, chains in needed_by.items():
         ours = next((chain for chain in chains if chain in known), None)

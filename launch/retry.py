@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,9 +10,9 @@ from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
 from detour.recipe.loading import load_cluster
 from launch.chains import chain_cluster, chain_stages
+from launch.failures import clear_failures, failed_stages
 from launch.options import json_option, over_budget_option, written_workspace_option
 from launch.requests import Wishes
-from launch.slurm_site import command_journal
 from launch.submit import make_order, send
 
 
@@ -27,14 +26,7 @@ def command(chain: str, workspace: Path | None, gpus: int | None, why_over: str 
     """Checkpoints stay: the next attempt goes on from the last good one. Local chains are cleared for `detour run`."""
     place = Workspace.find(workspace)
     stages = chain_stages(place, chain)
-    cleared = {}
-    for stage in stages:
-        marker = place.failure(stage.id)
-        if marker.exists():
-            cleared[stage.label] = json.loads(marker.read_bytes())["reason"]
-            marker.unlink()
-    with command_journal(place) as journal:
-        journal.append("chain.retried", chain=chain, cleared=cleared)
+    cleared = clear_failures(place, chain, failed_stages(place, stages))
     for label, reason in cleared.items():
         click.echo(f"{label}: may run again; it had failed because: {reason}", err=as_json)
     cluster = load_cluster(chain_cluster(place, chain))

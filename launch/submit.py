@@ -17,6 +17,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.plan.build import Plan
+from detour.plan.stage import Stage
 from detour.recipe.budget import load_budgets
 from detour.recipe.cluster import Cluster
 from detour.recipe.loading import load_cluster
@@ -31,7 +32,7 @@ from launch.budget_book import Asked
 from launch.budgets import asked_for, facts_of, outlooks, reserving
 from launch.chain_files import write_chains
 from launch.code_snapshot import take_code_snapshot
-from launch.failures import failed_stages, failures_in_words, with_dependants
+from launch.failures import clear_failures, failed_stages, failures_in_words, with_dependants
 from launch.options import (
     json_option,
     over_budget_option,
@@ -73,6 +74,7 @@ class Seconds(click.ParamType[int]):
 @click.option("--time", "wall_s", type=Seconds(), help="Longest segment of a training, as 20h.")
 @click.option("--segments", type=click.IntRange(1), help="Segments a training.  [default: by its price]")
 @click.option("--parallel", type=click.IntRange(1), help="Evaluations at once.")
+@click.option("--retry", is_flag=True, help="Send stages again that failed for good.")
 @over_budget_option
 @click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
 @json_option
@@ -87,6 +89,7 @@ def command(
     wall_s: int | None,
     segments: int | None,
     parallel: int | None,
+    retry: bool,
     why_over: str | None,
     dry_run: bool,
     as_json: bool,
@@ -100,9 +103,10 @@ def command(
     place = Workspace.find(workspace)
     wishes = Wishes(qos, account, wall_s, segments, parallel)
     failed = failed_stages(place, planned.shared.stages.values())
-    for line in failures_in_words(place, planned.plans, failed):
+    for line in failures_in_words(place, planned.plans, failed, told_to=retry):
         click.echo(line, err=as_json)
-    order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep)
+    retried = failed if retry else []
+    order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep, retried)
     if dry_run:
         _print_scripts(place, order)
     elif order.requests:
@@ -127,6 +131,8 @@ class Order:
     """What it wants of the budgets."""
     prices: Mapping[str, Price]
     price: str
+    retried: tuple[Stage, ...]
+    """Stages that failed for good, and are cleared once the budgets hold all of it."""
 
 
 def make_order(
@@ -137,13 +143,15 @@ def make_order(
     wishes: Wishes,
     gpus: int | None,
     sweep: str | None = None,
+    retried: Sequence[Stage] = (),
 ) -> Order:
     """The jobs for what is not done yet, each stage once, whichever chains need it; what failed for good is left out,
-    with all that waits for it.
+    with all that waits for it, unless it is `retried`.
     """
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     done = {stage_id for stage_id in stages if place.is_done(stage_id)}
-    left_out = done | with_dependants(stages.values(), failed_stages(place, stages.values()))
+    failed = [stage for stage in failed_stages(place, stages.values()) if stage not in retried]
+    left_out = done | with_dependants(stages.values(), failed)
     missing = [stage for stage_id, stage in stages.items() if stage_id not in left_out]
     history = LedgerHistory(finished_stages(place, load_state(place)[0]), cluster.name)
     price = price_plan(missing, cluster, history, gpus)
@@ -151,7 +159,8 @@ def make_order(
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, wishes.account, chains[0] if len(chains) == 1 else None, sweep)
     asked = asked_for(missing, price.prices, cluster, facts)
-    return Order(name, chains, cluster, requests, asked, price.prices, render_price(price) if missing else "")
+    told = render_price(price) if missing else ""
+    return Order(name, chains, cluster, requests, asked, price.prices, told, tuple(retried))
 
 
 def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = None) -> None:
@@ -161,6 +170,8 @@ def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = N
     with submitting(place), command_journal(place) as journal:
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         with reserving(place, journal, load_budgets(), order.asked, why_over) as held:
+            if order.retried:
+                clear_failures(place, order.name, order.retried)
             submission = _submit(lambda: submitter(place, journal, slurm, style, limit), order.requests)
             held.commit()
         submission = replace(submission, remarks=(*held.remarks, *submission.remarks))

@@ -11,7 +11,10 @@ from click.testing import CliRunner, Result
 
 from detour.errors import StageFailed
 from detour.ledger.workspace import Workspace
+from detour.plan.stage import Stage
 from launch import plan, run, submit
+from launch.failures import clear_failures
+from launch.ledger_view import LedgerView
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SWEEP = CONFIGS / "sweeps" / "quickstart-sweep.yaml"
@@ -76,6 +79,24 @@ def test_a_submission_says_it_first_and_leaves_out_what_cannot_run(workspace: Wo
     assert text.count("### export x2\n") == 1, "the other arm goes on"
 
 
+def test_told_to_retry_it_is_part_of_what_is_sent_and_a_dry_run_clears_nothing(
+    workspace: Workspace, promotion: str
+) -> None:
+    text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--retry", "--dry-run").stdout
+    assert "tried again" in text
+    assert promotion in text
+    assert workspace.failure(promotion).exists()
+
+
+def test_what_is_cleared_is_journalled_with_its_reason(workspace: Workspace, promotion: str) -> None:
+    data = planned(workspace)
+    stage = Stage.from_json(data["stages"][promotion])
+    assert clear_failures(workspace, "quickstart-sweep", [stage])["promote clm"].startswith("the loss fell")
+    assert not workspace.failure(promotion).exists()
+    (record,) = LedgerView(workspace).records({"chain.retried"})
+    assert record["data"]["cleared"].keys() == {"promote clm"}
+
+
 def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promotion: str) -> None:
     data = planned(workspace)
     waiting = {promotion}
@@ -104,4 +125,5 @@ def test_a_marker_that_cannot_be_read_still_counts(workspace: Workspace) -> None
     workspace.failure(prepare).write_text("[]")
     text = call(plan, SWEEP, "-w", workspace.root).stdout
     assert "3 other chains: unknown" in text
-    assert "detour retry" not in text, "no chain is known here yet, so there is nothing that could be named"
+    assert "detour retry" not in text, "no chain is known here yet, so there is nothing that it could be given"
+    assert "detour submit ... --retry" in text
