@@ -29,7 +29,8 @@ def failed_stages(place: Workspace, stages: Iterable[Stage]) -> list[Stage]:
 
 def with_dependants(stages: Iterable[Stage], failed: Iterable[Stage]) -> set[str]:
     """Ids of the failed stages and of all that waits for them."""
-    return {stage.id for stage in downstream(list(stages), {stage.id for stage in failed})}
+    roots = {stage.id for stage in failed}
+    return {stage.id for stage in downstream(list(stages), roots)} if roots else set()
 
 
 def failure_reason(place: Workspace, stage_id: str) -> str:

@@ -105,8 +105,9 @@ def command(
     failed = failed_stages(place, planned.shared.stages.values())
     for line in failures_in_words(place, planned.plans, failed, told_to=retry):
         click.echo(line, err=as_json)
-    retried = failed if retry else []
-    order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep, retried)
+    left_out, retried = ([], failed) if retry else (failed, [])
+    order = make_order(place, planned.name, planned.plans, profile, wishes, gpus, planned.sweep, left_out)
+    order = replace(order, retried=tuple(retried))
     if dry_run:
         _print_scripts(place, order)
     elif order.requests:
@@ -131,7 +132,7 @@ class Order:
     """What it wants of the budgets."""
     prices: Mapping[str, Price]
     price: str
-    retried: tuple[Stage, ...]
+    retried: tuple[Stage, ...] = ()
     """Stages that failed for good, and are cleared once the budgets hold all of it."""
 
 
@@ -143,16 +144,15 @@ def make_order(
     wishes: Wishes,
     gpus: int | None,
     sweep: str | None = None,
-    retried: Sequence[Stage] = (),
+    left_out: Sequence[Stage] = (),
 ) -> Order:
-    """The jobs for what is not done yet, each stage once, whichever chains need it; what failed for good is left out,
-    with all that waits for it, unless it is `retried`.
+    """The jobs for what is not done yet, each stage once, whichever chains need it, without those `left_out` and all
+    that waits for them.
     """
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     done = {stage_id for stage_id in stages if place.is_done(stage_id)}
-    failed = [stage for stage in failed_stages(place, stages.values()) if stage not in retried]
-    left_out = done | with_dependants(stages.values(), failed)
-    missing = [stage for stage_id, stage in stages.items() if stage_id not in left_out]
+    settled = done | with_dependants(stages.values(), left_out)
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in settled]
     history = LedgerHistory(finished_stages(place, load_state(place)[0]), cluster.name)
     price = price_plan(missing, cluster, history, gpus)
     requests = job_requests(missing, price.prices, cluster, wishes, done)
@@ -160,7 +160,7 @@ def make_order(
     facts = facts_of(cluster, wishes.account, chains[0] if len(chains) == 1 else None, sweep)
     asked = asked_for(missing, price.prices, cluster, facts)
     told = render_price(price) if missing else ""
-    return Order(name, chains, cluster, requests, asked, price.prices, told, tuple(retried))
+    return Order(name, chains, cluster, requests, asked, price.prices, told)
 
 
 def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = None) -> None:
