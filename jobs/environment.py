@@ -6,18 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
 
 GPU_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
 """Stages that import torch anyway."""
-
-
-def check_environment(expected: Mapping[str, Any]) -> list[str]:
-    """What keeps this environment from giving the result that was planned, a phrase each; empty when nothing does."""
-    return differences(expected, expected_environment(cuda=False))[0]
 
 
 def require_environment(kind: str, environment: Mapping[str, str] = os.environ) -> None:

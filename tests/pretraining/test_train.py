@@ -89,6 +89,8 @@ def test_a_phase_learns_and_tells_how(tmp_path: Path, corpus: Path, phase: Phase
     assert result["validation_loss"] < result["validation_loss_start"]
     assert min(recorder.steps("gradient_norm")) > 0
     assert min(recorder.steps("tokens_per_s")) > 0
+    used = made.tokens / _index(corpus).sources["counting"].train_tokens
+    assert result["epochs"] == {"counting": pytest.approx(used)}
     assert (made.output_dir / "config.json").is_file()
     assert final(made).tokens == made.tokens
 
@@ -214,7 +216,11 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_newest_checkpoint_is_skipped_and_said(
-    tmp_path: Path, corpus: Path, kind: str, undisturbed: dict[str, TrainerState]
+    tmp_path: Path,
+    corpus: Path,
+    kind: str,
+    undisturbed: dict[str, TrainerState],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = job(tmp_path, corpus)
     with pytest.raises(Interrupted):
@@ -226,6 +232,9 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_said(
     assert skipped["step"] == 9
     assert skipped["reason"]
     assert recorder.told("checkpoint.resumed")[0]["step"] == 6
+    log = capsys.readouterr().err
+    assert f"the checkpoint of step 9 is left out: {skipped['reason']}" in log
+    assert "goes on from the checkpoint of step 6" in log
     assert_same(final(made), undisturbed["clm"])
 
 

@@ -216,3 +216,19 @@ def test_curves_are_plain_data(report: Report) -> None:
     assert replace(curve, x=[], y=[]) == Curve("loss", "tokens", [], [])
     content: dict[str, Any] = json.loads(report.to_json())
     assert content["chains"][0]["phases"][0]["curves"]["loss"]["x"] == curve.x
+
+
+def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")[:2]
+    write_plan(made.workspace, "bumpy", stages)
+    with made.attempt(stages[1], 1, HELD) as attempt:
+        attempt.event("checkpoint.skipped", path="x", step=20, reason="state.pt is missing")
+        attempt.event("gradient.skipped", step=11, in_a_row=1)
+        attempt.event("gradient.skipped", step=12, in_a_row=2)
+    warnings = build_report(made.workspace, [], site_of, made.clock.now_s).warnings
+    assert [warning for warning in warnings if warning.startswith(stages[1].label)] == [
+        "pretrain causal: the checkpoint of step 20 was left out (state.pt is missing); an older one was gone on from",
+        "pretrain causal: 2 steps had no finite gradient and changed nothing",
+    ]

@@ -51,13 +51,3 @@ def _legible(record: Record) -> dict[str, Any]:
     """The same event with its data as one ASCII string, for what JSON has no word for (lone surrogates, 2**64...)."""
     names = {key: value.encode(errors="replace").decode() for key, value in record.items() if isinstance(value, str)}
     return {**record, **names, "data": {"unserialisable": ascii(record["data"])}}
-
-
-def checked_payload(line: bytes) -> bytes | None:
-    """The JSON of a line without its newline, or None when the checksum does not hold."""
-    payload = line[9:]
-    try:
-        good = line[8:9] == b" " and int(line[:8], 16) == crc32(payload)
-    except ValueError:
-        return None
-    return payload if good else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ CONFIG = "config.json"
 def train(job: PretrainJob, attempt: Attempt) -> dict[str, Any]:
     """Run the phase, or what is left of it, and return its figures; a phase that is complete returns at once.
 
+    `epochs` says how often each source has been gone through since the chain's first phase began.
+
     Called on every rank; all return or raise the same. Raises Interrupted, once all is saved, when a stop was asked
     for; PermanentFailure when going on cannot help.
     """
@@ -63,9 +66,18 @@ def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
     newest, skipped = store.newest_good(problem)
     for damaged in skipped:
         attempt.event("checkpoint.skipped", path=str(damaged.path), step=damaged.step, reason=damaged.reason)
+        _say(f"the checkpoint of step {damaged.step:,} is left out: {damaged.reason}")
     if newest is not None:
         attempt.event("checkpoint.resumed", step=newest.step, tokens=newest.tokens)
+        _say(f"goes on from the checkpoint of step {newest.step:,}")
+    elif skipped:
+        _say("no checkpoint is left: starts from the beginning")
     return newest
+
+
+def _say(what: str) -> None:
+    """In the stage's log."""
+    print(f"detour: {what}", file=sys.stderr, flush=True)
 
 
 def _train_on(
@@ -81,7 +93,7 @@ def _train_on(
     run.start()
     objective, vocabulary = Objective.of(job.phase), Vocabulary.of(index)
     examples = StepExamples(
-        PackedRows(job.corpus, "train", job.sequence_length, job.seeds.shuffle),
+        _rows(job),
         objective,
         vocabulary,
         job.seeds.training,
@@ -122,6 +134,10 @@ def _set_attention(model: ModernBertForMaskedLM, setting: str, device: torch.dev
         raise PermanentFailure(f"training.attention: {backend} cannot be used here ({reason}): write `auto`") from error
 
 
+def _rows(job: PretrainJob) -> PackedRows:
+    return PackedRows(job.corpus, "train", job.sequence_length, job.seeds.shuffle)
+
+
 def _write_output(job: PretrainJob, final: Checkpoint) -> None:
     """The final state, without copying where the file system can link, and the model's config."""
     target = job.output_dir / CHECKPOINT
@@ -142,4 +158,5 @@ def _result(job: PretrainJob, final: Checkpoint) -> dict[str, Any]:
         "validation_loss": figures["validation_loss"],
         "validation_loss_start": figures["validation_loss_start"],
         "tokens_per_s": job.tokens / figures["train_s"],
+        "epochs": _rows(job).epoch_of(job.first_row + job.steps * job.batch_sequences),
     }

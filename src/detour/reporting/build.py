@@ -21,6 +21,7 @@ from detour.plan.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
+from detour.reporting.incidents import KINDS, incidents
 from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
@@ -65,10 +66,13 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
         for stage_id, stage in planned.items()
     }
-    progress = _by_stage(records(workspace, ("progress",)))
+    history = records(workspace, ("progress", *KINDS))
+    progress = _by_stage([record for record in history if record["kind"] == "progress"])
     everything = [attempt for one in told.values() for attempt in one.attempts]
     damage = reader.damage
     warnings = energy_warnings(everything)
+    setbacks = [record for record in history if record["kind"] in KINDS]
+    warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
     if lost := damage.bad_lines + state.missing:
         warnings.append(f"{lost} records of the ledger cannot be read or are missing; the figures are without them")
     warnings += [f"not readable: {path}" for path in damage.unreadable]
