@@ -13,6 +13,7 @@ from launch.budgets import release_stages
 from launch.chains import chosen_stages, only_here
 from launch.options import json_option, stage_option, written_workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
+from launch.waves import continuations
 
 
 @click.command(help="Take a chain, or a stage with its dependants, out of Slurm.")
@@ -22,18 +23,23 @@ from launch.slurm_site import command_journal, control, submitting, tell_affecte
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
-    """What is done stays; a stage that another chain waits for stays too, unless --shared; so do others' jobs."""
+    """What is done stays; a stage that another chain waits for stays too, unless --shared; so do others' jobs.
+
+    No further wave is sent.
+    """
     place = Workspace.find(workspace)
     named = chosen_stages(place, chain, stage)
     stages = named if stage or shared else only_here(place, chain)
     labels = {row.id: row.label for row in named}
+    next_waves = continuations(place, [chain])
     with submitting(place), command_journal(place) as journal:
-        ours = [row.id for row in stages]
+        ours = [*next_waves, *(row.id for row in stages)]
         affected = control(place, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
+        cancelled = [stage_id for stage_id in affected.stages if stage_id in labels]
         known = load_state(place)[0].stages
-        for stage_id in affected.stages:
+        for stage_id in cancelled:
             for job in sorted(known[stage_id].jobs if stage_id in known else ()):
                 journal.append("cancel.stage", stage=stage_id, job=job, sync=False)
-        release_stages(place, journal, affected.stages, "cancelled")
+        release_stages(place, journal, cancelled, "cancelled")
         journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
-    tell_affected("cancelled", affected, labels, as_json)
+    tell_affected("cancelled", affected, labels | next_waves, as_json)

@@ -120,6 +120,7 @@ def _jobs(cluster: Cluster) -> Iterator[Row]:
     if cluster.scheduler == "slurm":
         yield "before the limit", f"{write_duration(cluster.grace)} ahead, a job is told to save and stop"
         yield "put back by the site", "yes" if cluster.requeue else "no"
+        yield "jobs may submit", "yes" if cluster.compute_nodes_submit else "no"
         yield "MaxArraySize", str(cluster.max_array_size or "unknown")
     yield "asked at most every", write_duration(cluster.poll_seconds)
     if cluster.scratch_days:

@@ -11,6 +11,7 @@ from detour.scheduler.commands import Slurm
 from launch.chains import chosen_stages
 from launch.options import json_option, stage_option, written_workspace_option
 from launch.slurm_site import command_journal, control, submitting, tell_affected
+from launch.waves import continuations
 
 
 @click.command(help="Keep what has not started of a chain from starting.")
@@ -20,7 +21,7 @@ from launch.slurm_site import command_journal, control, submitting, tell_affecte
 @json_option
 def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
     place = Workspace.find(workspace)
-    labels = {row.id: row.label for row in chosen_stages(place, chain, stage)}
+    labels = {row.id: row.label for row in chosen_stages(place, chain, stage)} | continuations(place, [chain])
     with submitting(place), command_journal(place) as journal:
         affected = control(place, journal, Slurm()).hold(list(labels))
         journal.append("hold.chain", chain=chain, jobs=list(affected.ids))

@@ -101,7 +101,8 @@ def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, wishes: Wis
     qos = [_qos(cluster, 1, wishes.qos), _qos(cluster, 0, None)]
     submitted = [one.submitted_jobs for one in qos if one is not None and one.submitted_jobs is not None]
     segments = max((request.segments for request in requests), default=1)
-    limits = [max(1, limit // segments) for limit in submitted]
+    kept_free = 2 * cluster.compute_nodes_submit  # the job that sends a wave, and the one that will send the next
+    limits = [max(1, (limit - kept_free) // segments) for limit in submitted]
     return min([*limits, *([cluster.max_array_size] if cluster.max_array_size else [])], default=None)
 
 

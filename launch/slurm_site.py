@@ -94,7 +94,14 @@ def submitting(workspace: Workspace) -> Iterator[Claim]:
         yield held
 
 
-def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: ScriptStyle, limit: int | None) -> Submitter:
+def submitter(
+    workspace: Workspace,
+    journal: Journal,
+    slurm: Slurm,
+    style: ScriptStyle,
+    limit: int | None = None,
+    kept_free: int = 0,
+) -> Submitter:
     ledger = WorkspaceLedger(workspace, journal)
     return Submitter(
         slurm=slurm,
@@ -103,6 +110,7 @@ def submitter(workspace: Workspace, journal: Journal, slurm: Slurm, style: Scrip
         users=ledger.users(),
         write_script=script_writer(workspace, style),
         limit=limit,
+        kept_free=kept_free,
         is_done=workspace.is_done,
     )
 

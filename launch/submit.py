@@ -12,7 +12,7 @@ import click
 
 from detour.accounting.history import LedgerHistory, finished_stages
 from detour.accounting.price import Price
-from detour.errors import StageFailed, UserError
+from detour.errors import SchedulerUnavailable, StageFailed, UserError
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
@@ -22,7 +22,7 @@ from detour.recipe.budget import load_budgets
 from detour.recipe.cluster import Cluster
 from detour.recipe.loading import load_cluster
 from detour.recipe.quantities import format_duration, parse_duration_s
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import Slurm, SubmissionRefused
 from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
@@ -45,6 +45,7 @@ from launch.pricing import price_plan, render_price
 from launch.requests import Wishes, job_requests
 from launch.run import check_runnable
 from launch.slurm_site import command_journal, script_style, submission_folder, submit_limit, submitter, submitting
+from launch.waves import Continuation, last_jobs, send_continuation
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -132,6 +133,8 @@ class Order:
     """What it wants of the budgets."""
     prices: Mapping[str, Price]
     price: str
+    continuation: Continuation
+    """To go on with where a submit limit cuts it."""
     retried: tuple[Stage, ...] = ()
     """Stages that failed for good, and are cleared once the budgets hold all of it."""
 
@@ -159,8 +162,10 @@ def make_order(
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, wishes.account, chains[0] if len(chains) == 1 else None, sweep)
     asked = asked_for(missing, price.prices, cluster, facts)
+    ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
+    continuation = Continuation(name, sweep, ids, cluster, wishes, gpus, len(done))
     told = render_price(price) if missing else ""
-    return Order(name, chains, cluster, requests, asked, price.prices, told)
+    return Order(name, chains, cluster, requests, asked, price.prices, told, continuation)
 
 
 def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = None) -> None:
@@ -172,11 +177,21 @@ def send(place: Workspace, order: Order, as_json: bool, why_over: str | None = N
         with reserving(place, journal, load_budgets(), order.asked, why_over) as held:
             if order.retried:
                 clear_failures(place, order.name, order.retried)
-            submission = _submit(lambda: submitter(place, journal, slurm, style, limit), order.requests)
+            kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave
+            submission = _submit(lambda: submitter(place, journal, slurm, style, limit, kept_free), order.requests)
             held.commit()
         submission = replace(submission, remarks=(*held.remarks, *submission.remarks))
         _record(journal, order, submission)
-    _tell(order, submission, slurm, as_json)
+        next_wave = None
+        if submission.deferred and order.cluster.compute_nodes_submit:
+            continuation = replace(order.continuation, why_over=why_over)
+            ends = last_jobs(order.requests, submission.jobs)
+            try:
+                next_wave = send_continuation(place, journal, slurm, style, continuation, ends)
+            except (SchedulerUnavailable, SubmissionRefused) as error:
+                remark = f"nothing sends the next wave by itself: {error}"
+                submission = replace(submission, remarks=(*submission.remarks, remark))
+    _tell(order, submission, next_wave, slurm, as_json)
 
 
 def _submit(make: Callable[[], Submitter], requests: list[JobRequest]) -> Submission:
@@ -223,7 +238,7 @@ def _print_scripts(place: Workspace, order: Order) -> None:
         click.echo(line)
 
 
-def _tell(order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> None:
+def _tell(order: Order, submission: Submission, next_wave: str | None, slurm: Slurm, as_json: bool) -> None:
     if as_json:
         data = {
             "name": order.name,
@@ -231,6 +246,7 @@ def _tell(order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> 
             "jobs": {str(slot): job_id for slot, job_id in submission.jobs.items()},
             "in_flight": list(submission.in_flight),
             "deferred": [request.label for request in submission.deferred],
+            "next_wave": next_wave,
             "remarks": list(submission.remarks),
             "calls": dict(slurm.calls),
         }
@@ -249,7 +265,8 @@ def _tell(order: Order, submission: Submission, slurm: Slurm, as_json: bool) -> 
     if submission.in_flight:
         click.echo(f"{len(submission.in_flight)} stages were on their way already and are joined.")
     if submission.deferred:
-        click.echo(f"{len(submission.deferred)} jobs are past the submit limit: the same command sends them later.")
+        sender = f"job {next_wave} sends them when these end" if next_wave else "the same command sends them later"
+        click.echo(f"{len(submission.deferred)} jobs are past the submit limit: {sender}.")
     click.echo(order.price)
     look = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
     click.echo(f"{order.name} is Slurm's now; look with `{look}`.")

@@ -46,7 +46,7 @@ class Desk:
         path.write_text(submission_script(request, tag, dependency, style, Path("/logs"), gate))
         return path
 
-    def submitter(self, limit: int | None = None) -> Submitter:
+    def submitter(self, limit: int | None = None, kept_free: int = 0) -> Submitter:
         return Submitter(
             self.slurm,
             self.ledger,
@@ -54,6 +54,7 @@ class Desk:
             self.users,
             self._write,
             limit,
+            kept_free,
             wait=lambda seconds: None,  # noqa: ARG005
             open_gate=lambda gate: self.fuse.guard(Path(gate).touch),
         )
@@ -152,6 +153,13 @@ def test_past_the_limit_the_rest_is_put_off_and_nobody_follows_half_a_unit(desk:
     submission = desk.submitter().submit(REQUESTS)
     assert set(submission.jobs) == {Slot("prepare-0"), Slot("pretrain-1", 1)}
     assert [request.unit for request in submission.deferred] == ["promote-2"]
+
+
+@pytest.mark.parametrize(("limit", "kept_free", "sent"), [(5, 1, 4), (4, 1, 4), (3, 1, 1), (3, 0, 3), (1, 1, 1)])
+def test_where_not_all_fits_some_of_the_limit_is_kept_for_others(
+    desk: Desk, limit: int, kept_free: int, sent: int
+) -> None:
+    assert len(desk.submitter(limit, kept_free).submit(REQUESTS).jobs) == sent
 
 
 def test_nothing_at_all_through_is_an_error(desk: Desk) -> None:

@@ -189,6 +189,8 @@ class Cluster(Written):
     budget_command: str | None = None
     poll_seconds: Duration = 60
     """Least time between two questions to the scheduler."""
+    compute_nodes_submit: bool = False
+    """Jobs may submit jobs: a small one sends the next wave where a submit limit cut a chain. Many sites forbid it."""
     requeue: bool = True
     """Jobs may be put back by the site after a node failure or preemption."""
     max_array_size: int | None = Field(default=None, gt=0)

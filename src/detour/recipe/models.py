@@ -10,17 +10,36 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    PlainSerializer,
+    model_validator,
+)
 
 from detour.recipe.model_config import config_problems
 from detour.recipe.problems import Inconsistent, KeyPath
-from detour.recipe.quantities import parse_count, parse_duration_s
+from detour.recipe.quantities import parse_count, parse_duration_s, write_duration
 
 MAX_COUNT = 10**15
 MAX_DURATION_S = 366 * 86_400
 Count = Annotated[int, Field(gt=0, le=MAX_COUNT), BeforeValidator(parse_count)]
 """A positive number of tokens, rows or sequences; `10B`, `100M`, `0.25B`, `3_145_728`."""
-Duration = Annotated[int, Field(gt=0, le=MAX_DURATION_S), BeforeValidator(parse_duration_s)]
+WITH_UNITS = {"units": True}
+"""Context of a dump that is to be read again: durations with their unit."""
+
+
+def _dumped_duration(seconds: int, info: FieldSerializationInfo) -> int | str:
+    return write_duration(seconds) if info.context == WITH_UNITS else seconds
+
+
+Duration = Annotated[
+    int, Field(gt=0, le=MAX_DURATION_S), BeforeValidator(parse_duration_s), PlainSerializer(_dumped_duration)
+]
 """Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Objective = Literal["causal", "masked"]

@@ -74,6 +74,8 @@ class Submitter:
     write_script: ScriptWriter
     limit: int | None = None
     """How many jobs of a user the site takes at once, array tasks counted one by one; None: no limit known."""
+    kept_free: int = 0
+    """How much of the limit is left to others of the same user where not everything fits under it."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
     """The stage's own marker, asked after the queue was seen."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
@@ -157,9 +159,8 @@ class Submitter:
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
         """One look at the queue; record what it shows, and cancel what nobody wants."""
         snapshot = self._snapshot()
-        if self.limit is not None and self._room is None:
-            mine = [record for record in snapshot.queue or () if record.user in ("", self.users[0])]
-            self._room = max(0, self.limit - sum(len(record.ids) for record in mine))
+        if self._room is None:
+            self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
         self._known, snapshot = counted_for(self.users[0], self._known, snapshot, self.workspace)
         decision = decide(requests, self._known, snapshot, self.workspace, self.is_done)
         for tag, job_id in decision.adopt.items():
@@ -180,6 +181,13 @@ class Submitter:
                 self._remarks.append(remark)
         self._filled = places(self._known, snapshot, self.workspace)
         return decision
+
+    def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
+        if self.limit is None:
+            return None
+        mine = [record for record in snapshot.queue or () if record.user in ("", self.users[0])]
+        room = max(0, self.limit - sum(len(record.ids) for record in mine))
+        return room if wanted <= room else max(min(room, 1), room - self.kept_free)
 
     def _record(self, kind: str, tags: Sequence[Tag], **data: Any) -> None:
         """To the ledger first; then it is known."""

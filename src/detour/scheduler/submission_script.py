@@ -142,7 +142,7 @@ def _command(request: JobRequest, style: ScriptStyle) -> str:
 
     With `-P`, or the folder that was submitted from, often a checkout, would go ahead of the snapshot of the code.
     """
-    line: Sequence[str] = [style.python, "-uP", "-m", "jobs", "--workspace", str(style.workspace)]
+    line: Sequence[str] = [style.python, "-uP", "-m", request.module, "--workspace", str(style.workspace)]
     if request.is_array:
         return f"{shlex.join(line)} ${{{STAGES}[SLURM_ARRAY_TASK_ID]}}"
     return shlex.join([*line, *request.tasks[0]])
