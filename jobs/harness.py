@@ -38,14 +38,15 @@ from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
 from jobs.context import StageContext
 from jobs.environment import require_environment
+from jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, leave_uncounted
 from jobs.rank import Rank
 
 HEARTBEAT_S = 10.0
 STALE_AFTER_S = 45.0
 """Without a heartbeat, after which the claim of an attempt on another node counts as left behind by a dead one."""
+OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
+"""Reasons to stop that leave a stage only less time the next time; others make room for somebody else."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-FRUITLESS_ATTEMPTS = 3
-"""Attempts in a row without a new checkpoint or result, after which a stage is given up."""
 
 StageFunction = Callable[[StageContext], dict[str, Any]]
 
@@ -111,7 +112,7 @@ def load_stage(workspace: Workspace, stage_id: str) -> Stage:
 def _run_main(
     workspace: Workspace, stage: Stage, rank: Rank, held: Claim, job: str | None, wall_limit_s: float | None
 ) -> int:
-    number = _next_attempt(workspace, stage.id, job)
+    number, folder = _next_attempt(workspace, stage.id, job), workspace.stage(stage.id)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter = EnergyMeter(attempt)
@@ -124,11 +125,10 @@ def _run_main(
         **read_allocation().to_json(),
     )
     with _stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
-        outcome = _guarded(lambda: _attempt(workspace, stage, attempt, number))
-    if outcome.name == "failed" and _is_fruitless(workspace, stage.id, number):
-        reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress; the last one: {outcome.reason}"
-        outcome = Outcome(PermanentFailure.exit_code, "refused", reason)
+        outcome = _worthwhile(folder, number) or _guarded(lambda: _attempt(workspace, stage, attempt, number))
+    outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
+        count_anew(folder, number)
         marker = {"reason": outcome.reason, "attempt": number, "job": job}
         write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
         attempt.event("stage.failed", reason=outcome.reason)
@@ -145,6 +145,24 @@ def _run_main(
     if outcome.reason:
         _say(rank, f"{stage.id}: {outcome.name}: {outcome.reason}")
     return outcome.exit_code
+
+
+def _worthwhile(folder: Path, number: int) -> Outcome | None:
+    """None, or why not even to try: under Slurm the attempts before this one were killed, and left nothing new."""
+    if "SLURM_JOB_ID" not in os.environ or not is_fruitless(folder, number - 1):
+        return None
+    reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress and were killed, for want of memory perhaps"
+    return Outcome(PermanentFailure.exit_code, "refused", reason)
+
+
+def _judged(folder: Path, number: int, outcome: Outcome, stop_reason: str | None) -> Outcome:
+    """The outcome, or a failure for good where a failure or a time limit is one too many without progress."""
+    if outcome.name == "not-ready" or (outcome.name == "interrupted" and stop_reason not in OUT_OF_TIME):
+        leave_uncounted(folder, number)
+    elif outcome.name in ("failed", "interrupted") and is_fruitless(folder, number):
+        reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress; the last one: {outcome.reason}"
+        return Outcome(PermanentFailure.exit_code, "refused", reason)
+    return outcome
 
 
 def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
@@ -243,16 +261,6 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
             number += 1
         else:
             return number
-
-
-def _is_fruitless(workspace: Workspace, stage_id: str, number: int) -> bool:
-    """Whether nothing in `work/` changed since the attempt FRUITLESS_ATTEMPTS - 1 before this one began."""
-    first = workspace.stage(stage_id) / "attempts" / f"{number - FRUITLESS_ATTEMPTS + 1:04d}.json"
-    if not first.exists():
-        return False
-    since_s = first.stat().st_mtime
-    kept = (workspace.stage(stage_id) / "work").rglob("*")
-    return not any(path.stat().st_mtime > since_s for path in kept if path.is_file())
 
 
 @contextmanager

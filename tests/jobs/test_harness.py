@@ -21,7 +21,8 @@ from detour.ledger.workspace import Workspace
 from detour.plan.stage import Stage
 from jobs import harness
 from jobs.context import StageContext
-from jobs.harness import FRUITLESS_ATTEMPTS, run_stage
+from jobs.harness import run_stage
+from jobs.progress import FRUITLESS_ATTEMPTS
 from jobs.rank import read_rank
 
 Behaviour = Callable[[StageContext], dict[str, Any]]
@@ -133,6 +134,60 @@ def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, att
     assert [attempt(stage, crash_with_progress) for _ in range(FRUITLESS_ATTEMPTS + 2)] == [1] * (
         FRUITLESS_ATTEMPTS + 2
     )
+
+
+@pytest.mark.parametrize("reason", ["signal SIGUSR2", "signal SIGTERM"])
+def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_not(
+    stage: Stage, attempt: Any, reason: str
+) -> None:
+    def cut(context: StageContext) -> dict[str, Any]:
+        (context.work_dir / "logs").mkdir(exist_ok=True)
+        (context.work_dir / "logs" / "told").write_text("again")
+        context.attempt.request_stop(reason)
+        raise Interrupted(reason)
+
+    last = 86 if reason == "signal SIGUSR2" else 85
+    assert [attempt(stage, cut) for _ in range(FRUITLESS_ATTEMPTS)] == [85] * (FRUITLESS_ATTEMPTS - 1) + [last]
+
+
+def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
+    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Nothing is recorded after it."""
+
+    def die(_context: StageContext) -> dict[str, Any]:
+        raise Killed
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for _ in range(FRUITLESS_ATTEMPTS):
+        with pytest.raises(Killed):
+            attempt(stage, die)
+    assert attempt(stage, good) == 86
+    assert "were killed" in json.loads(workspace.failure(stage.id).read_text())["reason"]
+    workspace.failure(stage.id).unlink()
+    assert attempt(stage, crash) == 1
+    assert attempt(stage, good) == 0
+
+
+def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    follower = write(workspace, Stage("export", "export", {}, {"corpus": stage.id}))
+    assert [attempt(follower, good) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [87] * (FRUITLESS_ATTEMPTS + 1)
+    attempt(stage, good)
+    assert attempt(follower, crash) == 1
+    assert attempt(follower, good) == 0
+
+
+def test_an_attempt_gives_a_sign_of_life_while_it_works(
+    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(context: StageContext) -> dict[str, Any]:
+        time.sleep(0.2)
+        return good(context)
+
+    monkeypatch.setattr(harness, "HEARTBEAT_S", 0.02)
+    assert attempt(stage, slow) == 0
+    assert len(events(workspace, "attempt.heartbeat")) > 2
 
 
 def test_a_missing_or_damaged_input_stops_the_start_and_marks_nothing(

@@ -87,7 +87,7 @@ def _train_on(
         torch.set_num_threads(newest.figures["threads"])
     index = read_index(job.corpus)
     model, optimizer = _model_and_optimizer(job, ranks, index, newest)
-    if ranks.is_main:
+    if ranks.is_main and not (job.work_dir / CONFIG).exists():  # written once: it is no sign of progress
         model.config.save_pretrained(job.work_dir)
     run = Run(job, attempt, ranks, store, index, model, optimizer, newest)
     run.start()

@@ -1,0 +1,45 @@
+"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would go on for ever.
+
+Not counted, and so marked by a file beside the attempt's own, are attempts whose inputs were not there, those that were
+told to make room for others, and all that went before a failure for good: `detour retry` starts afresh.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FRUITLESS_ATTEMPTS = 3
+"""Attempts in a row without a new checkpoint or result, after which a stage is given up."""
+UNCOUNTED = ".uncounted"
+
+
+def is_fruitless(stage_folder: Path, number: int) -> bool:
+    """Whether the counted attempts up to this one are enough, and nothing in `work/` is newer than their first."""
+    counted = _counted(stage_folder, number)
+    if len(counted) < FRUITLESS_ATTEMPTS:
+        return False
+    since_s = counted[-FRUITLESS_ATTEMPTS].stat().st_mtime
+    work = stage_folder / "work"
+    kept = (path for path in work.rglob("*") if path.is_file() and _is_work(path.relative_to(work)))
+    return not any(path.stat().st_mtime > since_s for path in kept)
+
+
+def leave_uncounted(stage_folder: Path, number: int) -> None:
+    """This attempt, when it was no fault of the stage."""
+    (stage_folder / "attempts" / f"{number:04d}{UNCOUNTED}").touch()
+
+
+def count_anew(stage_folder: Path, number: int) -> None:
+    """After a failure for good: none of the attempts so far."""
+    for path in _counted(stage_folder, number):
+        path.with_suffix(UNCOUNTED).touch()
+
+
+def _counted(stage_folder: Path, number: int) -> list[Path]:
+    paths = (path for path in (stage_folder / "attempts").glob("*.json") if int(path.stem) <= number)
+    return [path for path in sorted(paths, key=lambda path: int(path.stem)) if not path.with_suffix(UNCOUNTED).exists()]
+
+
+def _is_work(path: Path) -> bool:
+    """Neither what a killed writer left nor what loggers wrote."""
+    return path.parts[0] != "logs" and not any(part.startswith(".") for part in path.parts)
