@@ -86,6 +86,19 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
 
 
+def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    def behaviour(context: StageContext) -> dict[str, Any]:
+        for name in ("logs", "checkpoints"):
+            (context.work_dir / name).mkdir()
+            (context.work_dir / name / "file").write_text("kept?")
+        (context.work_dir / "config.json").write_text("{}")
+        return {}
+
+    assert attempt(stage, behaviour) == 0
+    left = workspace.stage(stage.id) / "work"
+    assert [path.relative_to(left).as_posix() for path in left.rglob("*") if path.is_file()] == ["logs/file"]
+
+
 def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: Stage, attempt: Any) -> None:
     attempt(stage, good)
     assert attempt(stage, crash) == 0
