@@ -93,7 +93,9 @@ def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes
 
     ids = [row["id"] for row in stages(workspace).values()]
     wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the dependants to be gone", 240)
-    left = detour("submit", *small(more=missing), "-w", workspace, *WHERE, environment=environment(slurm), check=False)
+    left = detour(
+        "submit", *small(more=diverging), "-w", workspace, *WHERE, environment=environment(slurm), check=False
+    )
     assert left.returncode == 3, "what failed for good is said, not sent"
     assert "failed for good: pretrain clm of quickstart" in left.stdout
     assert "detour retry quickstart" in left.stdout
