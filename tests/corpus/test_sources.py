@@ -87,6 +87,7 @@ EMPTY_ZSTD_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
         ("joined.jsonl.zst", b"".join(map(zstandard.compress, PARTS))),
         ("pzstd.jsonl.zst", b"".join(EMPTY_ZSTD_FRAME + zstandard.compress(part) for part in PARTS)),
     ],
+    ids=["gzip", "zstd", "pzstd"],  # gzip's bytes hold the time
 )
 def test_files_compressed_in_parts_are_read_to_their_end(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
