@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.scheduler.requests import JobRequest, Resources, first_wave, in_order, slots_of, split_arrays
+from detour.scheduler.requests import JobRequest, Resources, first_wave, in_order, split_arrays
 
 
 def job(name: str, *after: str, segments: int = 1, tasks: int = 1) -> JobRequest:
@@ -58,8 +58,8 @@ def test_waves_one_after_the_other_send_every_slot_once(requests: list[JobReques
     rest, sent = in_order(requests), list[object]()
     while rest:
         wave, rest = first_wave(rest, 5)
-        sent += slots_of(wave)
-    assert sorted(map(str, sent)) == sorted(map(str, slots_of(requests)))
+        sent += [slot for request in wave for slot in request.slots]
+    assert sorted(map(str, sent)) == sorted(str(slot) for request in requests for slot in request.slots)
 
 
 def test_without_a_limit_all_go_at_once() -> None:

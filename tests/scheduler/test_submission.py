@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ class Desk:
         self.fuse: Fuse = beside.fuse if beside else Fuse()
         self.ledger: MemoryLedger = beside.ledger if beside else MemoryLedger(self.fuse)
         self.slurm = Slurm(self._run)
+        self.done: set[str] = set()
 
     def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
         return self.fuse.guard(self.fake.acting(self.users[0]), command, timeout_s)
@@ -55,6 +57,7 @@ class Desk:
             self._write,
             limit,
             kept_free,
+            self.done.__contains__,
             wait=lambda seconds: None,  # noqa: ARG005
             open_gate=lambda gate: self.fuse.guard(Path(gate).touch),
         )
@@ -209,6 +212,28 @@ def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
         job.held = True
     desk.submitter().submit(REQUESTS)
     assert not any(job.held for job in desk.fake.live())
+
+
+def test_a_job_that_is_done_and_came_back_held_goes_and_nobody_waits_for_it(desk: Desk) -> None:
+    first = desk.submitter().submit(REQUESTS)
+    desk.done = {"prepare-0", "pretrain-1"}
+    for unit in ("prepare-0", "pretrain-1"):
+        desk.job(unit).held = True  # a controller killed right after the submission has forgotten that they ran
+    left = [replace(REQUESTS[2], after=())]
+    again = desk.submitter().submit(left)
+    assert again.jobs == {Slot("promote-2"): first.jobs[Slot("promote-2")]}
+    assert any("done and Slurm has forgotten it: 1, 2, 3" in remark for remark in again.remarks)
+    assert [(job.id, job.dependency, job.held) for job in desk.fake.live()] == [(4, "", False)]
+    assert desk.slurm.calls["sbatch"] == 4
+    assert desk.submitter().submit(left).remarks == ()
+
+
+def test_what_does_not_fit_behind_what_is_in_flight_is_put_off(desk: Desk) -> None:
+    desk.submitter(limit=3).submit(REQUESTS[:2])
+    more = [*REQUESTS[:2], JobRequest((("export-3",),), Resources(), 60)]
+    submission = desk.submitter(limit=3).submit(more)
+    assert [request.unit for request in submission.deferred] == ["export-3"]
+    assert submission.in_flight == ("prepare-0", "pretrain-1")
 
 
 def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -> None:

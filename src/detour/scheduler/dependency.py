@@ -6,7 +6,7 @@ misreads it. The rules of a chain of segments are the two functions at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal, NamedTuple
@@ -71,6 +71,13 @@ def all_of(terms: Sequence[Dependency]) -> Dependency | None:
 
 def any_of(terms: Sequence[Dependency]) -> Dependency | None:
     return reduce(lambda left, right: left | right, terms) if terms else None
+
+
+def without(dependency: str, job_ids: Collection[str]) -> str:
+    """A dependency in Slurm's words, less its terms about these jobs or tasks of theirs."""
+    separator = "?" if "?" in dependency else ","
+    terms = [term for term in dependency.split(separator) if term]
+    return separator.join(term for term in terms if term.partition(":")[2].partition("_")[0] not in job_ids)
 
 
 class Upstream(NamedTuple):

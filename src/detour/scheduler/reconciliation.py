@@ -39,6 +39,10 @@ class Decision:
     """Held jobs that nobody wants."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
+    stale: tuple[Sent, ...] = ()
+    """Jobs of units that are committed, done, and yet held: a controller that crashed has forgotten that they ran. Some
+    versions of Slurm come to grief over a job that runs twice, so they go, once nobody waits for them.
+    """
     held_by_others: tuple[Sent, ...] = ()
     """Another user's jobs that are joined and held: only he can let them go."""
     in_flight: tuple[str, ...] = ()
@@ -51,7 +55,7 @@ class Decision:
     @property
     def is_settled(self) -> bool:
         """Every wanted job is there, and nothing else."""
-        return not (self.adopt or self.drop or self.cancel or self.send)
+        return not (self.adopt or self.drop or self.cancel or self.stale or self.send)
 
 
 def counted_for(
@@ -106,12 +110,14 @@ def decide(
     held = [
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
     ]
+    over = {sent.tag.unit for sent in held if sent.owner is None and all(map(is_done, sent.stages))}
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted({*spare, *(sent.job_id for sent, _ in unwanted if sent.job_id)}, key=int)),
-        release=tuple(sent.job_id for sent in held if sent.job_id and sent.owner is None),
+        release=tuple(sent.job_id for sent in held if sent.job_id and sent.owner is None and sent.tag.unit not in over),
+        stale=tuple(sent for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over),
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),

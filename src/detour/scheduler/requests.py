@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -135,8 +135,3 @@ def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[J
     if not wave and later and later[0].segments > 1 and not later[0].is_array and room > 0:
         return [replace(later[0], segments=min(room, later[0].segments))], later[1:]
     return wave, later
-
-
-def slots_of(requests: Iterable[JobRequest]) -> Iterator[Slot]:
-    for request in requests:
-        yield from request.slots

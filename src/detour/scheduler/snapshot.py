@@ -47,10 +47,6 @@ class Snapshot:
         """Everything in the queue that was sent for this workspace, by whomever."""
         return (record for record in self.queue or () if record.tag and record.tag.workspace == workspace)
 
-    def holders(self, job_id: str) -> list[JobRecord]:
-        """What is in the queue under this id, whatever its tag."""
-        return self._index.queued_by_id.get(job_id, [])
-
     def state(self, tag: Tag, index: int | None = None) -> JobState:
         """Of a job, or of one task of an array. UNKNOWN unless one of the two readings tells."""
         for record in self.live(tag):

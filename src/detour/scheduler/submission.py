@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
-from detour.scheduler.dependency import Dependency
+from detour.scheduler.dependency import Dependency, without
 from detour.scheduler.reconciliation import Decision, counted_for, decide, dependency_of, places
 from detour.scheduler.requests import JobRequest, first_wave, in_order
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
@@ -115,7 +115,7 @@ class Submitter:
                 self._withdraw({request.unit for request in wave})
                 raise
             if self._full:
-                wave, put_off = self._cut(wave)
+                wave, put_off = self._cut(wave, is_all=not in_flight)
                 deferred += put_off
             self._relink([*ordered, *wave], sent_now)
             decision = self._look(wave)
@@ -175,12 +175,27 @@ class Submitter:
         if decision.cancel:
             self._remarks.append(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
             self.slurm.cancel(decision.cancel)
+        if decision.stale:
+            self._retire(decision.stale, places(self._known, snapshot, self.workspace))
         for sent in decision.held_by_others:
             remark = f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
             if remark not in self._remarks:
                 self._remarks.append(remark)
         self._filled = places(self._known, snapshot, self.workspace)
         return decision
+
+    def _retire(self, stale: Sequence[Sent], filled: Iterable[Sent]) -> None:
+        """Take out what is done and yet held, after those that wait for it wait for it no more."""
+        ids = sorted((sent.job_id for sent in stale if sent.job_id), key=int)
+        for sent in filled:
+            dependency = without(sent.dependency, ids)
+            if sent in stale or sent.owner is not None or dependency == sent.dependency or sent.job_id is None:
+                continue
+            if self.slurm.change_dependency(sent.job_id, dependency).returncode == 0:
+                self._record(events.RELINKED, [sent.tag], dependency=dependency)
+        self._remarks.append(f"cancelled, for they are done and Slurm has forgotten it: {', '.join(ids)}")
+        self._record(events.DROPPED, [sent.tag for sent in stale], why="done")
+        self.slurm.cancel(ids[::-1])
 
     def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
         if self.limit is None:
@@ -253,8 +268,11 @@ class Submitter:
         else:
             self._remarks.append(f"{answer.unknown or answer.refusal} for {slot}: tried again")
 
-    def _cut(self, wave: Sequence[JobRequest]) -> tuple[list[JobRequest], list[JobRequest]]:
-        """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it."""
+    def _cut(self, wave: Sequence[JobRequest], *, is_all: bool) -> tuple[list[JobRequest], list[JobRequest]]:
+        """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it.
+
+        Raises SchedulerUnavailable where nothing got through and the wave `is_all` that was asked for.
+        """
         kept: list[JobRequest] = []
         later: list[JobRequest] = []
         put_off: set[str] = set()
@@ -270,7 +288,7 @@ class Submitter:
             if present < request.segments:  # who follows must be able to wait for its last segment
                 put_off.update(request.stages)
         self._withdraw({request.unit for request in later})
-        if not kept:
+        if not kept and is_all:
             raise SchedulerUnavailable(f"nothing was submitted: {self._full}")
         return kept, later
 
