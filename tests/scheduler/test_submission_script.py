@@ -97,4 +97,4 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
 
     assert (run().returncode, "submit the chain again" in run().stdout) == (87, True)
     gate.touch()
-    assert run().stdout == "-u -m jobs --workspace /w export-1\n"
+    assert run().stdout == "-uP -m jobs --workspace /w export-1\n"
