@@ -107,7 +107,6 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(tmp_path: Path, corpus
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_users_loggers_do_not_hang_where_there_are_two_ranks(tmp_path: Path, corpus: Path, name: str) -> None:
-    pytest.importorskip(name, reason="comes with the extra `loggers`")
     made = job(tmp_path, corpus, steps=2, training={"loggers": (name,)})
     assert [finish(process, TIMEOUT_S) for process in start_ranks(made)] == [0, 0]
 

@@ -381,7 +381,6 @@ LEFT_BY = {
 def test_users_loggers_write_into_the_stages_folder(
     tmp_path: Path, corpus: Path, name: str, undisturbed: dict[str, TrainerState]
 ) -> None:
-    pytest.importorskip(name, reason="comes with the extra `loggers`")
     made = job(tmp_path, corpus, training={"loggers": (name,)})
     with pytest.raises(Interrupted):
         train(made, Recorder(stop_at=5 * made.step_tokens))
