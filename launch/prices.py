@@ -123,6 +123,7 @@ def _row_json(row: Compared) -> dict[str, Any]:
         "kind": finished.stage.kind,
         "cluster": finished.cluster,
         "attempts": finished.attempts,
+        "started_s": finished.started_s,
         "elapsed_s": finished.elapsed_s,
         "gpu_hours": finished.gpu_hours,
         "expected_s": band_json(quoted.wall_s) if quoted else None,
