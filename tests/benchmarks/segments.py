@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.segments [SCENARIO...]
 
-Every scenario has a cluster and a workspace of its own and trains the same small recipe. Printed for each: attempts at
-the first phase, its jobs that ran and those that Slurm cancelled unused, and whether both phases' weights are equal
-to the undisturbed run's to the bit. Exit code 1 when any is not.
+Every scenario has a cluster and a workspace of its own and trains the same small recipe, one a core at a time. Printed
+for each: attempts at the first phase, its jobs that ran and those that Slurm cancelled unused, and whether both phases'
+weights are equal to the undisturbed run's to the bit. Exit code 1 when any is not.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main() -> int:
     names = ["undisturbed", *(name for name in sys.argv[1:] or SCENARIOS if name != "undisturbed")]
     open_run()
     try:
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(names)) as pool:
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             Path(folder).chmod(0o755)
             folders = [Path(folder, str(index)) for index in range(len(names))]
             results = dict(zip(names, pool.map(play, [SCENARIOS[name] for name in names], folders), strict=True))
