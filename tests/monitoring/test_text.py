@@ -10,7 +10,7 @@ from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.live import draw, live_view
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.monitoring.text import ENERGY_UNITS, cut, energy_in_words, plain, render_text, scaled
+from detour.monitoring.text import ENERGY_UNITS, cut, cut_label, energy_in_words, plain, render_text, scaled
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 
@@ -69,6 +69,18 @@ def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str,
 def test_plain_keeps_words() -> None:
     assert plain("a\tb\r\nc\x9b31m é") == "a b c 31m é"
     assert cut("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("evaluate seed 42", "evaluate seed 42"),
+        ("evaluate icd10 seed 42", "evaluat… seed 42"),
+        ("x" * 20, "x" * 15 + "…"),
+    ],
+)
+def test_stages_that_differ_by_their_seed_are_told_apart(label: str, expected: str) -> None:
+    assert cut_label(label, 16) == expected
 
 
 @pytest.mark.parametrize(

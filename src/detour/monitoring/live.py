@@ -18,6 +18,7 @@ from detour.monitoring.text import (
     MASS_UNITS,
     SIGNS,
     cut,
+    cut_label,
     details,
     plain,
     progress,
@@ -89,7 +90,7 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
 def _line(row: StageRow, branch: str, label_width: int) -> Text:
     bar_width, *widths = WIDTHS
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
-    label = cut(f"{SIGNS[row.status]} {plain(row.label)}", label_width).ljust(label_width)
+    label = cut(cut_label(f"{SIGNS[row.status]} {plain(row.label)}", label_width), label_width).ljust(label_width)
     line = Text(branch, style="dim").append(label, style=f"not dim {STYLES[row.status]}")
     line.append(" ").append_text(_bar(row, bar_width))
     for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):

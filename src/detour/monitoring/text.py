@@ -36,7 +36,7 @@ ANSI: dict[StageStatus, str] = {
 ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
 MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 _HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
-_WIDTHS = (0, 11, 16, 8, 9, 9, 9)
+_WIDTHS = (0, 11, 16, 8, 9, 8, 8)
 """Columns; the first takes what is left."""
 Paint = Callable[[str, str], str]
 
@@ -136,6 +136,12 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
+def cut_label(label: str, width: int) -> str:
+    """Cut ahead of a seed, by which stages of one name are told apart."""
+    name, separator, seed = label.rpartition(" seed ")
+    return cut(name, width - len(separator) - len(seed)) + separator + seed if separator else cut(label, width)
+
+
 def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
     yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
@@ -160,6 +166,6 @@ def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
 
 def _line(cells: Sequence[str], width: int) -> str:
     first = width - sum(_WIDTHS) - len(_WIDTHS) + 1
-    left = [cut(cells[0], first).ljust(first), cut(cells[1], _WIDTHS[1]).ljust(_WIDTHS[1])]
+    left = [cut(cut_label(cells[0], first), first).ljust(first), cut(cells[1], _WIDTHS[1]).ljust(_WIDTHS[1])]
     right = [cut(cell, size).rjust(size) for cell, size in zip(cells[2:], _WIDTHS[2:], strict=True)]
     return " ".join([*left, *right])
