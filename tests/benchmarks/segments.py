@@ -28,7 +28,8 @@ from tests.slurm.cluster.settings import ClusterSettings
 from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
 from tests.support.chains import detour, small
 
-TRAINING = ("phases.clm.tokens=800k", "training.checkpoint_every=20", "benchmark=null")
+TRAINING = ("phases.clm.tokens=5M", "training.checkpoint_every=100", "benchmark=null")
+"""The first phase takes two and a half minutes of a quiet core."""
 PATIENCE_S = 1500.0
 
 
@@ -68,7 +69,7 @@ def preempt(cluster: SlurmCluster, _job: str, _workspace: Path) -> None:
 
 SCENARIOS = {
     "undisturbed": Scenario(leave_alone),
-    "three segments by --time": Scenario(leave_alone, ("--time", "3m", "--segments", "8")),
+    "three segments by --time": Scenario(leave_alone, ("--time", "2m", "--segments", "9")),
     "scontrol requeue": Scenario(requeue),
     "SIGKILL of the job's process": Scenario(kill_processes),
     "node killed": Scenario(kill_node, gpu_nodes=2),
