@@ -1,7 +1,8 @@
 """A hundred chains with 72 evaluations each into a real Slurm: `python -m tests.benchmarks.sweep_submission`.
 
 Starts a Slurm of its own, submits the sweep through the command that people type, prints seconds and calls, and takes
-it out again before much has started. Ten chains beside it: calls must not grow with jobs beyond the shapes of the work.
+it out again before much has started. Ten chains beside it, and larger sweeps, only laid out: calls must not grow
+with jobs beyond the shapes of the work.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from detour.ledger.workspace import Workspace
+from detour.recipe.loading import load_cluster
+from launch.planning import load_plans
+from launch.requests import Wishes
+from launch.submit import make_order
 from tests.benchmarks.sweep_planning import CONFIGS
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings
 from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
 
 DETOUR = Path(sys.executable).parent / "detour"
-EVALUATIONS = 72
+SEEDS = f"benchmark.seeds=[{','.join(map(str, range(72)))}]"
 
 
 def write_sweep(folder: Path, seeds: int) -> Path:
@@ -39,8 +45,7 @@ def write_sweep(folder: Path, seeds: int) -> Path:
 
 def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
     workspace = folder / f"workspace-{seeds}"
-    evaluations = f"benchmark.seeds=[{','.join(map(str, range(EVALUATIONS)))}]"
-    command = [DETOUR, "submit", write_sweep(folder, seeds), evaluations, "--cluster", "slurm-local", "-w", workspace]
+    command = [DETOUR, "submit", write_sweep(folder, seeds), SEEDS, "--cluster", "slurm-local", "-w", workspace]
     start_s = time.perf_counter()
     done = subprocess.run(
         [*map(str, command), "--json"],
@@ -57,6 +62,13 @@ def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
     print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  {took_s:>6.1f} s  {told}", flush=True)
 
 
+def lay_out(folder: Path, seeds: int) -> None:
+    planned, place = load_plans(write_sweep(folder, seeds), (SEEDS,)), Workspace(folder / "nothing-yet")
+    order = make_order(place, planned.name, planned.plans, load_cluster("slurm-local"), Wishes(), None, planned.sweep)
+    jobs, calls = (sum(one) for one in zip(*((r.jobs, r.segments) for r in order.requests), strict=True))
+    print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  not sent  {calls} sbatch", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[-1])
@@ -66,6 +78,8 @@ def main() -> None:
         with own_cluster(ClusterSettings(options.version)) as cluster, tempfile.TemporaryDirectory() as folder:
             for seeds in (1, 10):
                 submit(cluster, Path(folder), seeds)
+            for seeds in (20, 40, 80):
+                lay_out(Path(folder), seeds)
     finally:
         close_run()
 
