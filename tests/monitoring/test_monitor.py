@@ -106,6 +106,21 @@ def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     assert row.co2_g == pytest.approx(30.0)
 
 
+def test_all_stages_are_quoted_by_the_method_of_the_chain_and_sum_up(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    for stage, seen_s in ((PREPARE, 3600.0), (TRAIN, 0.001)):
+        attempt = start(workspace, stage)
+        time.sleep(0.05)
+        attempt.event("energy", energy_kwh=1.0, gpu_kwh=1.0, duration_s=seen_s)
+        end(attempt)
+    (chain,) = read_status(workspace).chains
+    assert chain.quoted is not None
+    assert chain.quoted.method == "M2 estimated", "codecarbon saw half of the chain, though all of its first stage"
+    prepare, train, _ = chain.stages
+    assert prepare.energy_method == train.energy_method == "M2 estimated"
+    assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
+
+
 def test_an_attempts_own_site_outranks_the_plans_and_the_callers(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, site=None)
     figures: dict[str, Any] = {"energy_kwh": 1.0, "gpu_kwh": 1.0, "duration_s": 60.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from detour.accounting.energy import Band, EnergyFigure, Method, Site, preferred, total
@@ -33,18 +33,26 @@ def totals(figures: Iterable[EnergyFigure]) -> list[EnergyTotal]:
     ]
 
 
-def quoted(figures: Sequence[EnergyFigure]) -> EnergyTotal | None:
-    """The best figure of each site, added up, its methods named; None when nothing was recorded."""
-    if not any(figure.it_energy_kwh for figure in figures):
-        return None
+def chosen(figures: Iterable[EnergyFigure]) -> dict[Site, Method]:
+    """For each site the method to quote by: the best that saw enough of all of these."""
     by_site: dict[Site, dict[Method, list[EnergyFigure]]] = {}
     for figure in figures:
         by_site.setdefault(figure.site, {}).setdefault(figure.method, []).append(figure)
-    best = [preferred([total(same) for same in methods.values()]) for methods in by_site.values()]
-    known = [figure for figure in best if figure is not None]
-    if not known or len(known) < len(best):
+    best = {site: preferred([total(same) for same in methods.values()]) for site, methods in by_site.items()}
+    return {site: figure.method for site, figure in best.items() if figure is not None}
+
+
+def quoted(figures: Sequence[EnergyFigure], methods: Mapping[Site, Method]) -> EnergyTotal | None:
+    """The sum over all sites, each by its method, the methods named; None when a site has none."""
+    by_site: dict[Site, list[EnergyFigure]] = {}
+    for figure in figures:
+        by_site.setdefault(figure.site, [])
+        if figure.method is methods.get(figure.site):
+            by_site[figure.site].append(figure)
+    if not by_site or not all(by_site.values()):
         return None
-    return _sum(" + ".join(dict.fromkeys(figure.method.value for figure in known)), known)
+    sums = [total(same) for same in by_site.values()]
+    return _sum(" + ".join(dict.fromkeys(figure.method.value for figure in sums)), sums)
 
 
 def _sum(method: str, figures: Sequence[EnergyFigure]) -> EnergyTotal:

@@ -21,9 +21,9 @@ from detour.ledger.process import has_account, user_name
 from detour.ledger.reading import LedgerReader
 from detour.ledger.state import StageState, State
 from detour.ledger.workspace import Workspace
-from detour.monitoring.costs import quoted, totals
+from detour.monitoring.costs import chosen, quoted, totals
 from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.monitoring.rows import stage_row
+from detour.monitoring.rows import stage_row, with_energy
 from detour.monitoring.seen import Ask, Question, SeenJob
 from detour.monitoring.sites import SiteOf, no_site, recorded_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
@@ -104,7 +104,6 @@ class Monitor:
             known,
             stage_status(known, marker, evidence),
             failure if isinstance(failure, str) else None,
-            quoted(figures),
             evidence,
         )
         return row, figures
@@ -137,14 +136,16 @@ def read_status(
 
 
 def _chain(planned: _Planned, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:
+    """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
     figures = [figure for _, of_stage in rows for figure in of_stage]
     elapsed = [row.elapsed_s for row, _ in rows if row.elapsed_s is not None]
+    methods = chosen(figures)
     return ChainStatus(
         name=planned.name,
-        stages=tuple(row for row, _ in rows),
+        stages=tuple(with_energy(row, quoted(of_stage, methods)) for row, of_stage in rows),
         elapsed_s=sum(elapsed) if elapsed else None,
         energy=tuple(totals(figures)),
-        quoted=quoted(figures),
+        quoted=quoted(figures, methods),
     )
 
 

@@ -17,10 +17,9 @@ def stage_row(
     known: StageState | None,
     status: StageStatus,
     failure: str | None,
-    energy: EnergyTotal | None,
     evidence: Evidence,
 ) -> StageRow:
-    """`planned` is the stage in plan.json, `failure` what its failure marker says, if it has one."""
+    """`planned` is the stage in plan.json, `failure` what its failure marker says, if it has one. Without energy."""
     progress = known.progress if known else None
     told = progress.data if progress else {}
     done, total = _whole(told.get("done")), _whole(told.get("total"))
@@ -45,10 +44,16 @@ def stage_row(
         jobs=jobs,
         seen=tuple(evidence.jobs[job] for job in jobs if job in evidence.jobs),
         elapsed_s=_elapsed_s(known, status, evidence.now_s),
-        energy_kwh=energy.energy_kwh if energy else None,
-        co2_g=energy.co2_g if energy else None,
-        energy_method=energy.method if energy else None,
+        energy_kwh=None,
+        co2_g=None,
+        energy_method=None,
     )
+
+
+def with_energy(row: StageRow, energy: EnergyTotal | None) -> StageRow:
+    if energy is None:
+        return row
+    return row._replace(energy_kwh=energy.energy_kwh, co2_g=energy.co2_g, energy_method=energy.method)
 
 
 def _jobs(known: StageState) -> tuple[str, ...]:
