@@ -5,7 +5,7 @@ Imports no pydantic, and nothing that could ask Slurm unless there is something 
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from functools import partial
@@ -45,8 +45,15 @@ def command(
     elif not status.chains:
         click.echo(f"no chain in {place.root}; `detour run RECIPE` starts one")
     else:
-        width = min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
-        click.echo(render_text(status, width, colour=sys.stdout.isatty()))
+        click.echo(render_text(status, min(max(_columns(), NARROWEST), WIDEST), colour=sys.stdout.isatty()))
+
+
+def _columns() -> int:
+    """As `shutil.get_terminal_size`, whose import takes longer than the whole reading of a small ledger."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdigit():
+        return int(told)
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 100
 
 
 def _ask(workspace: Workspace, question: Question) -> Reading:

@@ -8,6 +8,7 @@ from detour.ledger.record import Record
 from detour.ledger.state import StageStatus, State
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.seen import SeenJob
+from detour.scheduler.states import parse_state
 
 HERE = Process.current()
 DEAD_HERE = HERE._replace(start_ticks=1)
@@ -43,7 +44,7 @@ def status(
     state.add([record(0, "journal.opened", seen_s, None, **process.to_json())])
     for sequence, (kind, data) in enumerate(events, start=1):
         state.add([record(sequence, kind, seen_s, None if kind.startswith(("submit", "cancel")) else 1, **data)])
-    seen = {job: SeenJob(job, word) for job, word in jobs.items()}
+    seen = {job: SeenJob(job, word, parse_state(word).standing.value) for job, word in jobs.items()}
     return stage_status(state.stages.get("s"), marker, Evidence(NOW_S, state.writers, seen))
 
 

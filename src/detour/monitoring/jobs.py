@@ -19,7 +19,7 @@ from detour.scheduler.snapshot import add_accounting, take_snapshot
 from detour.scheduler.states import JobState
 from detour.scheduler.tags import workspace_id
 
-FORMAT = 1
+FORMAT = 2
 PATIENCE_S = 10.0
 """Who only looks does not wait as long for a controller that is down as who submits."""
 LATE_S = 3600.0
@@ -49,7 +49,7 @@ def _ask(workspace: str, question: Question, slurm: Slurm) -> Reading:
         record = snapshot.job(workspace, job)
         if record is not None:
             starts_s = record.started_s if record.state is JobState.PENDING else None
-            jobs[job] = SeenJob(job, record.state.value, record.reason, starts_s)
+            jobs[job] = SeenJob(job, record.state.value, record.state.standing.value, record.reason, starts_s)
     return Reading(snapshot.taken_s, jobs, snapshot.missing)
 
 

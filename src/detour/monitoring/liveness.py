@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
 from detour.monitoring.seen import SeenJob
-from detour.scheduler.states import Standing, parse_state
 
 Marker = Literal["done", "failed"]
 
@@ -26,9 +25,9 @@ class Evidence(NamedTuple):
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
     """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
 
-    def standing(self, job: str | None) -> Standing:
+    def standing(self, job: str | None) -> str:
         seen = self.jobs.get(job or "")
-        return parse_state(seen.state).standing if seen else Standing.UNKNOWN
+        return seen.standing if seen else "unknown"
 
 
 def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
@@ -49,22 +48,22 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
     if status == "running":
         return status
     queued = {evidence.standing(job) for job in known.jobs}
-    if Standing.RUNNING in queued:
+    if "running" in queued:
         return "running"
-    if Standing.WAITING in queued:
+    if "waiting" in queued:
         return "submitted"
     return _of_ended_jobs(queued) if status == "submitted" and queued else status
 
 
-def _of_ended_jobs(standings: Collection[Standing]) -> StageStatus:
+def _of_ended_jobs(standings: Collection[str]) -> StageStatus:
     """Of a stage that never told of a start. What succeeded without a marker may still be about to show it."""
-    if Standing.UNKNOWN in standings:
+    if "unknown" in standings:
         return "submitted"
-    if Standing.SUCCEEDED in standings:
+    if "succeeded" in standings:
         return "unknown"
-    if Standing.INTERRUPTED in standings:
+    if "interrupted" in standings:
         return "interrupted"
-    return "failed" if Standing.FAILED in standings else "cancelled"
+    return "failed" if "failed" in standings else "cancelled"
 
 
 def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) -> bool | None:
@@ -78,11 +77,11 @@ def _of_open_attempt(attempt: AttemptState, evidence: Evidence) -> StageStatus:
     if alive is not None:
         return "running" if alive else "interrupted"
     standing = evidence.standing(attempt.job)
-    if standing is Standing.RUNNING or is_running(attempt, evidence.now_s):
+    if standing == "running" or is_running(attempt, evidence.now_s):
         return "running"
-    if standing is Standing.UNKNOWN:
+    if standing == "unknown":
         return "unknown"
-    return "submitted" if standing is Standing.WAITING else "interrupted"
+    return "submitted" if standing == "waiting" else "interrupted"
 
 
 def _last_number(known: StageState) -> int:

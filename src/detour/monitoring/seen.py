@@ -1,4 +1,7 @@
-"""What is asked of the scheduler about jobs, and what it tells: the terms, without anything that could ask."""
+"""What is asked of the scheduler about jobs, and what it tells: the terms, without anything that could ask.
+
+`detour status` imports this, and of the scheduler's room nothing unless a job is open.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ class SeenJob(NamedTuple):
     id: str
     state: str
     """Slurm's name for it."""
+    standing: str = "unknown"
+    """What that means to a chain: a value of `scheduler.states.Standing`."""
     reason: str = ""
     """Why it waits, in Slurm's word."""
     starts_s: float | None = None

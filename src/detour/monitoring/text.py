@@ -129,6 +129,8 @@ def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
 
 def plain(text: str) -> str:
     """One line without control characters: what others wrote must not steer this terminal."""
+    if text.isprintable() and "  " not in text:
+        return text.strip()
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
