@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from detour.errors import SchedulerUnavailable
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
@@ -234,6 +236,20 @@ def test_what_does_not_fit_behind_what_is_in_flight_is_put_off(desk: Desk) -> No
     submission = desk.submitter(limit=3).submit(more)
     assert [request.unit for request in submission.deferred] == ["export-3"]
     assert submission.in_flight == ("prepare-0", "pretrain-1")
+
+
+def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    clock = itertools.count(1.0)
+    control = Control(desk.slurm, desk.ledger, "w", desk.users, now_s=lambda: next(clock))
+    control.hold(["pretrain-1"])
+    again = desk.submitter().submit(REQUESTS)
+    assert [job.id for job in desk.fake.live() if job.held] == [2, 3]
+    assert again.remarks == ("held by `detour hold` until `detour release`: 2, 3",)
+    control.release(["pretrain-1"])
+    desk.job("prepare-0").held = True  # a release that got lost is made up for all the same
+    assert desk.submitter().submit(REQUESTS).remarks == ()
+    assert not any(job.held for job in desk.fake.live())
 
 
 def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -> None:

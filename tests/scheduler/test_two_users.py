@@ -84,6 +84,8 @@ def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) ->
     assert mine.job("promote-2").held
     assert not mine.job("pretrain-3").held
     mine.submitter().submit(REQUESTS)
+    assert mine.job("promote-2").held
+    control(mine).release(["promote-2"])
     assert not mine.job("promote-2").held
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,7 @@ class Control:
     """As `tags.workspace_id`."""
     users: Sequence[str]
     """As `Submitter.users`."""
+    now_s: Callable[[], float] = time.time
 
     def cancel(self, stages: Collection[str], why: str, concerned: Collection[str] = ()) -> Affected:
         """Cancel every live job of this user for these stages, last first, so that Slurm starts none of them meanwhile.
@@ -55,12 +57,12 @@ class Control:
         return Affected(tuple(ids), _stages(live, stages), _theirs(everything))
 
     def hold(self, stages: Collection[str]) -> Affected:
-        """Keep what has not started from starting."""
-        return self._order(stages, self.slurm.hold)
+        """Keep what has not started from starting, also when the chain is submitted again meanwhile."""
+        return self._order(stages, self.slurm.hold, events.KEPT)
 
     def release(self, stages: Collection[str]) -> Affected:
         """Let go what was held."""
-        return self._order(stages, self.slurm.release)
+        return self._order(stages, self.slurm.release, events.LET_GO)
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
         """Record this user's jobs that carry this workspace's tag and that the ledger does not know, as submitted.
@@ -86,7 +88,7 @@ class Control:
         ids = tuple(record.ids.id for record in orphans.values())
         return Affected(ids, tuple(dict.fromkeys(tag.unit for tag in orphans)))
 
-    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult]) -> Affected:
+    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult], event: str) -> Affected:
         """To all that waits: Slurm shows only one reason for waiting, so who is held already is not to be known."""
         snapshot = self._snapshot()
         waiting = [
@@ -100,6 +102,7 @@ class Control:
             result = give(ids)
             if result.returncode != 0:
                 raise SchedulerUnavailable(f"Slurm did not do it for {', '.join(ids)}: {result.message}")
+            self.ledger.append(event, tags=[str(sent.tag) for sent in live], at_s=self.now_s())
         return Affected(tuple(ids), _stages(live, stages), _theirs(waiting))
 
     def _owner(self, record: JobRecord) -> str | None:

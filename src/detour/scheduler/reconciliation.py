@@ -39,6 +39,8 @@ class Decision:
     """Held jobs that nobody wants."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
+    kept: tuple[str, ...] = ()
+    """Jobs that somebody holds on purpose."""
     stale: tuple[Sent, ...] = ()
     """Jobs of units that are committed, done, and yet held: a controller that crashed has forgotten that they ran. Some
     versions of Slurm come to grief over a job that runs twice, so they go, once nobody waits for them.
@@ -110,13 +112,15 @@ def decide(
     held = [
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
     ]
-    over = {sent.tag.unit for sent in held if sent.owner is None and all(map(is_done, sent.stages))}
+    ours = [sent for sent in held if sent.owner is None]
+    over = {sent.tag.unit for sent in ours if all(map(is_done, sent.stages))}
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted({*spare, *(sent.job_id for sent, _ in unwanted if sent.job_id)}, key=int)),
-        release=tuple(sent.job_id for sent in held if sent.job_id and sent.owner is None and sent.tag.unit not in over),
+        release=tuple(one.job_id for one in ours if one.job_id and not one.is_kept and one.tag.unit not in over),
+        kept=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_kept),
         stale=tuple(sent for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over),
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),

@@ -5,6 +5,8 @@ submit.accepted  {tags, job_id}             the job is in the queue, held
 submit.relinked  {tags, dependency}         it waits for other jobs now
 submit.committed {tags}                     all of them are there: from here on they belong to Slurm, and are released
 submit.dropped   {tags, why}                they never came to be, or were withdrawn; nobody wants them any more
+submit.kept      {tags, at_s}               somebody holds them on purpose, until
+submit.let_go    {tags, at_s}               somebody releases them
 
 The fold does not depend on the order in which the journals of several writers are read.
 """
@@ -19,6 +21,7 @@ from detour.scheduler.tags import Slot, Tag, find_tag
 
 INTENT, ACCEPTED, RELINKED = "submit.intent", "submit.accepted", "submit.relinked"
 COMMITTED, DROPPED = "submit.committed", "submit.dropped"
+KEPT, LET_GO = "submit.kept", "submit.let_go"
 
 
 class SubmissionLedger(Protocol):
@@ -43,12 +46,19 @@ class Sent:
     dropped: bool = False
     gate: str = ""
     """The file that lets it go on, where it is not held."""
+    kept_s: float = 0.0
+    let_go_s: float = 0.0
+    """When it was last held, and released, by a person: seconds since the epoch."""
     owner: str | None = None
     """Another user, whose job it is by Slurm's word: waited for, and never touched. None: ours, or not in the queue."""
 
     @property
     def slot(self) -> Slot:
         return self.tag.slot
+
+    @property
+    def is_kept(self) -> bool:
+        return self.kept_s > self.let_go_s
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -126,4 +136,8 @@ def _advance(sent: Sent, kind: str, data: Mapping[str, Any]) -> Sent:
         return replace(sent, dependency=data["dependency"])
     if kind == COMMITTED:
         return replace(sent, committed=True)
+    if kind == KEPT:
+        return replace(sent, kept_s=max(sent.kept_s, data["at_s"]))
+    if kind == LET_GO:
+        return replace(sent, let_go_s=max(sent.let_go_s, data["at_s"]))
     return replace(sent, dropped=True) if kind == DROPPED else sent

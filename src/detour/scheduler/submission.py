@@ -177,10 +177,13 @@ class Submitter:
             self.slurm.cancel(decision.cancel)
         if decision.stale:
             self._retire(decision.stale, places(self._known, snapshot, self.workspace))
-        for sent in decision.held_by_others:
-            remark = f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
-            if remark not in self._remarks:
-                self._remarks.append(remark)
+        told = [
+            f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
+            for sent in decision.held_by_others
+        ]
+        if decision.kept:
+            told.append(f"held by `detour hold` until `detour release`: {', '.join(decision.kept)}")
+        self._remarks += [remark for remark in told if remark not in self._remarks]
         self._filled = places(self._known, snapshot, self.workspace)
         return decision
 
