@@ -33,6 +33,10 @@ VERBS = {
 }
 
 
+GC_THRESHOLD = 50_000
+"""New objects between two garbage collections; most verbs end before the first."""
+
+
 class Verbs(click.Group):
     """A group whose commands are modules of `launch`, imported when they are called."""
 
@@ -68,6 +72,7 @@ def _imported(verb: str) -> click.Command:
         return command
     finally:
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         gc.enable()
 
 
