@@ -36,8 +36,8 @@ def told(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
 def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> bool:
     """Whether status and sacct say the same of every job that has neither marker nor end in the ledger."""
     seen = {job["id"]: job["state"] for row in told(workspace, cluster).values() for job in row["seen"]}
-    accounted = accounts(cluster, slots)
-    return bool(seen) and all(accounted[slot] == seen[job] for slot, job in slots.items() if job in seen)
+    accounted = accounts(cluster, slots)  # which know a job some seconds late
+    return bool(seen) and all(accounted.get(slot) == seen[job] for slot, job in slots.items() if job in seen)
 
 
 def accounts(cluster: SlurmCluster, jobs: Mapping[str, str]) -> dict[str, str]:
