@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+IDENTITY = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_RESTART_COUNT")
+"""Of one attempt, for all its ranks: the name holds a submission's tag, so that two clusters on one host differ too."""
+PORTS = range(10_000, 20_000)
+
 
 @dataclass(frozen=True, slots=True)
 class Rank:
@@ -56,7 +60,7 @@ def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:
             local_world_size=max(1, world // nodes),
             node_rank=int(environment.get("SLURM_NODEID", "0")),
             main_address=first_host(environment.get("SLURM_STEP_NODELIST", socket.gethostname())),
-            main_port=_port(environment.get("SLURM_JOB_ID", "0")),
+            main_port=_port("".join(environment.get(name, "") for name in IDENTITY)),
         )
     if "SUBMITIT_LOCAL_GLOBALID" in environment:
         world = int(environment["SUBMITIT_LOCAL_NTASKS"])
@@ -73,5 +77,5 @@ def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def _port(job: str) -> int:
-    """Equal on all ranks of a job, unlikely to meet another job's on a shared node."""
-    return 20000 + int(sha256(job.encode()).hexdigest(), 16) % 20000
+    """Equal on all ranks of a job, unlikely to meet another job's on a shared node, and below what systems give out."""
+    return PORTS.start + int(sha256(job.encode()).hexdigest(), 16) % len(PORTS)

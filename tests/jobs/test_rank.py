@@ -40,5 +40,18 @@ def test_slurm_ranks_on_two_nodes() -> None:
     assert exported["MASTER_PORT"] == str(read_rank({**environment, "SLURM_PROCID": "0"}).main_port)
 
 
+def test_a_port_is_one_attempts_alone() -> None:
+    job = {"SLURM_PROCID": "0", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "detour:1:w:pretrain-1:1:s"}
+    others: tuple[dict[str, str], ...] = (
+        {},
+        {"SLURM_JOB_ID": "78"},
+        {"SLURM_JOB_NAME": "detour:1:w:pretrain-1:1:t"},
+        {"SLURM_RESTART_COUNT": "1"},
+    )
+    ports = {read_rank(job | other).main_port for other in others}
+    assert len(ports) == len(others)
+    assert all(10_000 <= port < 20_000 for port in ports)
+
+
 def test_alone_without_a_launcher() -> None:
     assert (read_rank({}).rank, read_rank({}).world_size) == (0, 1)
