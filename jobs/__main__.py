@@ -1,4 +1,4 @@
-"""`python -m jobs --workspace W STAGE...`: what every job runs, on a compute node or on a laptop."""
+"""`python -m detour.jobs --workspace W STAGE...`: what every job runs, on a compute node or on a laptop."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
+from detour.jobs.harness import run_stage
+from detour.jobs.rank import Rank, read_rank
+from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import Slurm
-from jobs.harness import run_stage
-from jobs.rank import Rank, read_rank
-from jobs.segments import cancel_later_segments
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the stages one after the other; the first one that does not end well ends the job with its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m jobs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--wall-limit-s", type=float, help="ask the stage to stop and save after this many seconds")
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detour.config.models import Task
 from detour.errors import UserError
 from detour.evaluation.evaluators import evaluator_for
 from detour.files import content_fingerprint, write_atomic
-from detour.recipe.models import Task
-from jobs.context import StageContext
+from detour.jobs.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, Any]:

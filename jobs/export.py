@@ -15,8 +15,8 @@ from detour.checkpoints.export import export
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
+from detour.jobs.context import StageContext
 from detour.pretraining.attention import PackedTokens, choose_backend, predict
-from jobs.context import StageContext
 
 ROWS, DOCUMENTS, TOKENS = 16, 4, 512
 """Compared are the longest documents of the first rows set aside for validation, cut to this many tokens."""

@@ -30,16 +30,16 @@ from detour.checkpoints.manifest import verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
 from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
+from detour.jobs.context import StageContext
+from detour.jobs.environment import require_environment
+from detour.jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, leave_uncounted
+from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.folders import let_group_read
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
-from jobs.context import StageContext
-from jobs.environment import require_environment
-from jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, leave_uncounted
-from jobs.rank import Rank
+from detour.planning.stage import Stage
 
 HEARTBEAT_S = 10.0
 STALE_AFTER_S = 45.0
@@ -211,7 +211,7 @@ def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path
 
 def stage_function(kind: str) -> StageFunction:
     """Imports the module of one kind only: a summary needs no torch."""
-    function: StageFunction = importlib.import_module(f"jobs.{kind}").run
+    function: StageFunction = importlib.import_module(f"detour.jobs.{kind}").run
     return function
 
 

@@ -15,7 +15,7 @@ from detour.corpus.tokenizer import load_tokenizer, special_tokens, train_tokeni
 from detour.errors import Interrupted
 
 if TYPE_CHECKING:
-    from jobs.context import StageContext
+    from detour.jobs.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from detour.config.models import Model, Optimizer, Phase, Seeds, Training
+from detour.jobs.context import StageContext
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
 from detour.pretraining.train import train
-from detour.recipe.models import Model, Optimizer, Phase, Seeds, Training
-from jobs.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, Any]:

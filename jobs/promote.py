@@ -11,13 +11,13 @@ from detour.checkpoints.manifest import read_manifest
 from detour.checkpoints.promoted import read_promotion, write_promotion
 from detour.checkpoints.promotion import Expected, promote
 from detour.checkpoints.provenance import provenance, uncommitted_changes
+from detour.config.models import Model
 from detour.corpus.layout import read_index
 from detour.files import write_atomic
+from detour.jobs.context import StageContext
 from detour.pretraining.objectives import Objective
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.validation import corpus_validation_loss
-from detour.recipe.models import Model
-from jobs.context import StageContext
 
 DIFF = "code.diff"
 """What the code that ran had beyond its commit; absent when there was nothing."""

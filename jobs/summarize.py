@@ -7,7 +7,7 @@ from typing import Any
 
 from detour.evaluation.summary import as_text, summarize
 from detour.files import write_atomic
-from jobs.context import StageContext
+from detour.jobs.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, Any]:

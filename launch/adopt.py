@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from detour.launch.options import json_option, written_workspace_option
 from detour.ledger.workspace import Workspace
+from detour.orchestration.selection import chain_names, chain_stages
+from detour.orchestration.slurm import command_journal, control, submitting, tell_affected
 from detour.scheduler.commands import Slurm
-from launch.chains import chain_names, chain_stages
-from launch.options import json_option, written_workspace_option
-from launch.slurm_site import command_journal, control, submitting, tell_affected
 
 
 @click.command(help="Take over jobs of this workspace that a lost ledger left behind.")

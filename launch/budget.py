@@ -12,18 +12,18 @@ from typing import Any
 import click
 import orjson
 
-from detour.accounting.budget import UNITS, Standing, window_s
-from detour.accounting.burn import Burn, Piece, burn
 from detour.accounting.energy import Band
-from detour.accounting.reservations import RELEASED, Reservation, is_held
+from detour.budgets.arithmetic import UNITS, Standing, window_s
+from detour.budgets.book import Book
+from detour.budgets.burn import Burn, Piece, burn
+from detour.budgets.caps import Budget, Measure, load_budget, load_budgets
+from detour.budgets.reservations import RELEASED, Reservation, is_held
 from detour.errors import UserError
+from detour.launch.options import json_option, written_workspace_option
+from detour.launch.text.price import amount, band_json, counted, wrapped
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.text import cut, plain
-from detour.recipe.budget import Budget, Measure, load_budget, load_budgets
-from launch.budget_book import Book
-from launch.options import json_option, written_workspace_option
-from launch.pricing import amount, band_json, counted, wrapped
 
 WIDTH = 100
 BAR_WIDTH = 40

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from detour.budgets.reserve import release_stages
+from detour.launch.options import json_option, stage_option, written_workspace_option
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
+from detour.orchestration.selection import chosen_stages, only_here
+from detour.orchestration.slurm import command_journal, control, submitting, tell_affected
+from detour.orchestration.waves import continuations
 from detour.scheduler.commands import Slurm
-from launch.budgets import release_stages
-from launch.chains import chosen_stages, only_here
-from launch.options import json_option, stage_option, written_workspace_option
-from launch.slurm_site import command_journal, control, submitting, tell_affected
-from launch.waves import continuations
 
 
 @click.command(help="Take a chain, or a stage with its dependants, out of Slurm.")

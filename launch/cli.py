@@ -68,7 +68,7 @@ def _imported(verb: str) -> click.Command:
     which it does even at exit: a tenth of what `detour status` takes."""
     gc.disable()
     try:
-        command: click.Command = import_module(f"launch.{verb}").command
+        command: click.Command = import_module(f"detour.launch.{verb}").command
         return command
     finally:
         gc.freeze()

@@ -9,14 +9,14 @@ from textwrap import fill
 
 import click
 
+from detour.config.cluster import Cluster
+from detour.config.layers import config_roots, find_named
+from detour.config.loading import RecipeError, available_clusters, load_cluster
+from detour.config.problems import shown
+from detour.config.quantities import write_duration
+from detour.launch.options import json_option
+from detour.launch.text.cluster import page
 from detour.monitoring.text import cut, plain
-from detour.recipe.cluster import Cluster
-from detour.recipe.layers import config_roots, find_named
-from detour.recipe.loading import RecipeError, available_clusters, load_cluster
-from detour.recipe.problems import shown
-from detour.recipe.quantities import write_duration
-from launch.cluster_page import page
-from launch.options import json_option
 
 WIDTH = 100
 HEADINGS = ("name", "GPUs", "longest", "account")

@@ -16,17 +16,17 @@ from textwrap import fill
 import click
 import yaml
 
+from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster
+from detour.doctor.environment import environment_findings
+from detour.doctor.findings import VERDICTS, Finding, merged_changes
+from detour.doctor.live_site import LiveSite, ask_site
+from detour.doctor.settings import compare
+from detour.launch.clusters import profile_path
+from detour.launch.options import json_option, workspace_option
 from detour.ledger.workspace import Workspace
 from detour.monitoring.text import cut, plain
-from detour.recipe.cluster import Cluster
-from detour.recipe.loading import load_cluster
 from detour.scheduler.commands import Slurm
-from detour.scheduler.findings import VERDICTS, Finding, merged_changes
-from detour.scheduler.site import LiveSite, ask_site
-from detour.scheduler.site_findings import compare
-from launch.clusters import profile_path
-from launch.options import json_option, workspace_option
-from launch.surroundings import environment_findings
 
 WIDTH = 100
 PROBLEM = 2

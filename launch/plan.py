@@ -10,20 +10,11 @@ import click
 import orjson
 
 from detour.accounting.energy import Band
-from detour.accounting.history import LedgerHistory, finished_stages
-from detour.accounting.totals import gpu_hours_of
-from detour.ledger.workspace import Workspace
-from detour.plan.build import Plan
-from detour.plan.outputs import planned_outputs
-from detour.plan.stage import Stage
-from detour.recipe.loading import load_cluster
-from launch.budgets import asked_for, facts_of, outlooks
-from launch.failures import failures_in_words
-from launch.ledger_view import LedgerView
-from launch.options import json_option, overrides_argument, recipe_argument, workspace_option
-from launch.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_words, render_tree
-from launch.planning import Planned, load_plans
-from launch.pricing import (
+from detour.budgets.reserve import asked_for, facts_of, outlooks
+from detour.config.loading import load_cluster
+from detour.launch.options import json_option, overrides_argument, recipe_argument, workspace_option
+from detour.launch.text.plan_tree import WIDTH, corpus_in_words, cut, in_words, phase_in_words, render_tree
+from detour.launch.text.price import (
     PlanPrice,
     band_json,
     hours_in_words,
@@ -32,7 +23,16 @@ from launch.pricing import (
     render_price,
     wrapped,
 )
-from launch.standing import STANDINGS, Standing, count, standings
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.failures import failures_in_words
+from detour.orchestration.planning import Planned, load_plans
+from detour.orchestration.progress import STANDINGS, Standing, count, standings
+from detour.planning.build import Plan
+from detour.planning.outputs import planned_outputs
+from detour.planning.stage import Stage
+from detour.pricing.history import LedgerHistory, finished_stages
+from detour.pricing.totals import gpu_hours_of
 
 ID_WIDTH = 26
 """`summarize-` and a key of 16 digits."""

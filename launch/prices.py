@@ -9,15 +9,15 @@ from typing import Any
 import click
 import orjson
 
-from detour.accounting.comparison import PRICED, Accuracy, Compared, accuracy, compare, quotes
-from detour.accounting.history import Finished, LedgerHistory, finished_stages
-from detour.accounting.price import Measured
+from detour.config.quantities import format_duration
+from detour.launch.options import json_option, workspace_option
+from detour.launch.text.price import WIDTH, amount, band_json, wrapped
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.text import cut, plain
-from detour.recipe.quantities import format_duration
-from launch.ledger_view import LedgerView
-from launch.options import json_option, workspace_option
-from launch.pricing import WIDTH, amount, band_json, wrapped
+from detour.pricing.comparison import PRICED, Accuracy, Compared, accuracy, compare, quotes
+from detour.pricing.history import Finished, LedgerHistory, finished_stages
+from detour.pricing.price import Measured
 
 NEWEST = 20
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from detour.launch.options import json_option, stage_option, written_workspace_option
 from detour.ledger.workspace import Workspace
+from detour.orchestration.selection import chosen_stages
+from detour.orchestration.slurm import command_journal, control, submitting, tell_affected
+from detour.orchestration.waves import continuations
 from detour.scheduler.commands import Slurm
-from launch.chains import chosen_stages
-from launch.options import json_option, stage_option, written_workspace_option
-from launch.slurm_site import command_journal, control, submitting, tell_affected
-from launch.waves import continuations
 
 
 @click.command(help="Let what was held of a chain go on.")

@@ -10,13 +10,13 @@ import click
 
 from detour.accounting.energy import Site
 from detour.accounting.site import site_of
+from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
 from detour.files import write_atomic
+from detour.launch.options import json_option, workspace_option
 from detour.ledger.workspace import Workspace
-from detour.recipe.loading import available_clusters, load_cluster
 from detour.reporting.build import SiteOf, build_report
 from detour.reporting.html import ledes, render_html
-from launch.options import json_option, workspace_option
 
 DEFAULT_PAGE = Path("report.html")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from detour.config.loading import load_cluster
+from detour.launch.options import json_option, over_budget_option, written_workspace_option
+from detour.launch.submit import make_order, send
 from detour.ledger.workspace import Workspace
-from detour.plan.build import Plan
-from detour.recipe.loading import load_cluster
-from launch.chains import chain_cluster, chain_stages
-from launch.failures import clear_failures, failed_stages
-from launch.options import json_option, over_budget_option, written_workspace_option
-from launch.requests import Wishes
-from launch.submit import make_order, send
+from detour.orchestration.failures import clear_failures, failed_stages
+from detour.orchestration.requests import Wishes
+from detour.orchestration.selection import chain_cluster, chain_stages
+from detour.planning.build import Plan
 
 
 @click.command(help="Submit what failed of a chain, and what hangs on it, once more.")

@@ -13,26 +13,26 @@ from pathlib import Path
 
 import click
 
-from detour.accounting.history import LedgerHistory, finished_stages
+from detour.budgets.caps import load_budgets
+from detour.budgets.reserve import asked_for, facts_of, reserving
+from detour.config.loading import load_cluster
+from detour.config.models import Recipe
 from detour.errors import StageFailed, UserError
 from detour.evaluation.supported import unsupported_tasks
+from detour.launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
+from detour.launch.text.price import price_plan
+from detour.launch.text.run import Refresh, display
 from detour.ledger.claims import holder
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.plan.order import downstream, startable
-from detour.plan.stage import Stage
-from detour.recipe.budget import load_budgets
-from detour.recipe.loading import load_cluster
-from detour.recipe.models import Recipe
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.failures import failed_stages, failure_reason, failures_in_words, with_dependants
+from detour.orchestration.planning import Planned, load_plans
+from detour.planning.order import downstream, startable
+from detour.planning.stage import Stage
+from detour.pricing.history import LedgerHistory, finished_stages
 from detour.scheduler.local import LocalJob, start
-from launch.budgets import asked_for, facts_of, reserving
-from launch.chain_files import write_chains
-from launch.display import Refresh, display
-from launch.failures import failed_stages, failure_reason, failures_in_words, with_dependants
-from launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
-from launch.planning import Planned, load_plans
-from launch.pricing import price_plan
 
 POLL_S = 0.25
 INTERRUPTED_EXIT_CODE = 130

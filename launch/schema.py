@@ -6,14 +6,14 @@ import json
 
 import click
 
-from detour.recipe.loading import recipe_json_schema
+from detour.config.loading import recipe_json_schema
 
 
 @click.command(help="Print the JSON Schema of recipes, for editors; or every key, for people.")
 @click.option("--markdown", is_flag=True, help="Tables of all keys, as in docs/recipes.md.")
 def command(markdown: bool) -> None:
     if markdown:
-        from detour.recipe.reference import recipe_reference
+        from detour.config.reference import recipe_reference
 
         click.echo(recipe_reference(), nl=False)
         return

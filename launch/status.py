@@ -14,11 +14,11 @@ from pathlib import Path
 import click
 import orjson
 
+from detour.launch.options import json_option, workspace_option
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.seen import Question, Reading
 from detour.monitoring.text import render_text
-from launch.options import json_option, workspace_option
 
 NARROWEST, WIDEST = 80, 120
 

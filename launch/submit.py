@@ -10,42 +10,49 @@ from pathlib import Path
 
 import click
 
-from detour.accounting.history import LedgerHistory, finished_stages
-from detour.accounting.price import Price
+from detour.budgets.book import Asked
+from detour.budgets.caps import load_budgets
+from detour.budgets.reserve import asked_for, facts_of, outlooks, reserving
+from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster
+from detour.config.quantities import format_duration, parse_duration_s
 from detour.errors import SchedulerUnavailable, StageFailed, UserError
-from detour.ledger.journal import Journal
-from detour.ledger.state import load_state
-from detour.ledger.workspace import Workspace
-from detour.plan.build import Plan
-from detour.plan.stage import Stage
-from detour.recipe.budget import load_budgets
-from detour.recipe.cluster import Cluster
-from detour.recipe.loading import load_cluster
-from detour.recipe.quantities import format_duration, parse_duration_s
-from detour.scheduler.commands import Slurm, SubmissionRefused
-from detour.scheduler.dependency import After
-from detour.scheduler.requests import JobRequest
-from detour.scheduler.submission import Submission, Submitter
-from detour.scheduler.submission_script import submission_script
-from detour.scheduler.tags import Tag, workspace_id
-from launch.budget_book import Asked
-from launch.budgets import asked_for, facts_of, outlooks, reserving
-from launch.chain_files import write_chains
-from launch.code_snapshot import take_code_snapshot
-from launch.failures import clear_failures, failed_stages, failures_in_words, with_dependants
-from launch.options import (
+from detour.launch.options import (
     json_option,
     over_budget_option,
     overrides_argument,
     recipe_argument,
     written_workspace_option,
 )
-from launch.planning import load_plans
-from launch.pricing import price_plan, render_price
-from launch.requests import Wishes, job_requests
-from launch.run import check_runnable
-from launch.slurm_site import command_journal, script_style, submission_folder, submit_limit, submitter, submitting
-from launch.waves import Continuation, last_jobs, send_continuation
+from detour.launch.run import check_runnable
+from detour.launch.text.price import price_plan, render_price
+from detour.ledger.journal import Journal
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.code_snapshot import take_code_snapshot
+from detour.orchestration.failures import clear_failures, failed_stages, failures_in_words, with_dependants
+from detour.orchestration.planning import load_plans
+from detour.orchestration.requests import Wishes, job_requests
+from detour.orchestration.slurm import (
+    command_journal,
+    script_style,
+    submission_folder,
+    submit_limit,
+    submitter,
+    submitting,
+)
+from detour.orchestration.waves import Continuation, last_jobs, send_continuation
+from detour.planning.build import Plan
+from detour.planning.stage import Stage
+from detour.pricing.history import LedgerHistory, finished_stages
+from detour.pricing.price import Price
+from detour.scheduler.commands import Slurm, SubmissionRefused
+from detour.scheduler.dependency import After
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.submission import Submission, Submitter
+from detour.scheduler.submission_script import submission_script
+from detour.scheduler.tags import Tag, workspace_id
 
 INTERRUPTED_EXIT_CODE = 130
 

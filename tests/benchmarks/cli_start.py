@@ -20,7 +20,7 @@ from pathlib import Path
 from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 
 DETOUR = str(Path(sys.executable).parent / "detour")
 CHAINS, STAGES, RECORDS = 3, 79, 200

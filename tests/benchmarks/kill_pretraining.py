@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.config.models import Phase
 from detour.pretraining.job import PretrainJob
-from detour.recipe.models import Phase
 from tests.pretraining.jobs import CLM, MLM, job, write_corpus
 from tests.pretraining.process import finish, start
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from detour.config.models import Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
 from detour.corpus.layout import (
     DOCUMENTS,
     SPLITS,
@@ -26,11 +27,10 @@ from detour.corpus.layout import (
     source_folder,
     write_index,
 )
-from detour.plan.flops import BASE, training_flops_per_token
+from detour.planning.flops import BASE, training_flops_per_token
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
 from detour.pretraining.train import train
-from detour.recipe.models import Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
 from tests.pretraining.jobs import Recorder
 
 LENGTH, VOCABULARY = 8192, 50368

@@ -17,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from detour.accounting.price import NoHistory
-from detour.accounting.totals import gpu_hours_of
+from detour.config.loading import load_cluster
+from detour.launch.text.plan_tree import render_tree
+from detour.launch.text.price import price_plan
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.recipe.loading import load_cluster
-from launch.ledger_view import LedgerView
-from launch.plan_tree import render_tree
-from launch.planning import Planned, load_plans
-from launch.pricing import price_plan
-from launch.standing import standings
+from detour.orchestration.planning import Planned, load_plans
+from detour.orchestration.progress import standings
+from detour.pricing.price import NoHistory
+from detour.pricing.totals import gpu_hours_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ARMS = "{cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}"

@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from detour.config.loading import load_cluster
+from detour.launch.submit import make_order
 from detour.ledger.workspace import Workspace
-from detour.recipe.loading import load_cluster
-from launch.planning import load_plans
-from launch.requests import Wishes
-from launch.submit import make_order
+from detour.orchestration.planning import load_plans
+from detour.orchestration.requests import Wishes
 from tests.benchmarks.sweep_planning import CONFIGS
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings

@@ -11,20 +11,20 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.promoted import read_optimizer, read_promotion, write_promoted
+from detour.config.models import Model
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
+from detour.jobs.context import StageContext
+from detour.jobs.export import longest_documents
+from detour.jobs.export import run as run_export
+from detour.jobs.promote import run as run_promote
 from detour.ledger.attempt import Attempt
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 from detour.pretraining.batches import collate
 from detour.pretraining.loss import language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary, make_example
 from detour.pretraining.start import Start, load_model
-from detour.recipe.models import Model
-from jobs.context import StageContext
-from jobs.export import longest_documents
-from jobs.export import run as run_export
-from jobs.promote import run as run_promote
 from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, tiny_model, trainer_state
 from tests.support.corpora import make_corpus
 

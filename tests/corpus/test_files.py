@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from detour.config.models import File, Source
 from detour.corpus.files import SourceError, file_format, fingerprints, resolve_files
 from detour.errors import UserError
-from detour.recipe.models import File, Source
 
 
 def test_a_pattern_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
 
 def test_files_of_a_package_are_found_without_importing_it() -> None:
     script = (
-        "import sys; from detour.corpus.files import resolve_files; from detour.recipe.models import Source;"
+        "import sys; from detour.corpus.files import resolve_files; from detour.config.models import Source;"
         "print(*resolve_files(Source(name='icd10', path='resources/cim10.csv.gz', package='edsnlp', column='long')));"
         "print(sorted({'edsnlp', 'torch', 'numpy', 'pyarrow'} & set(sys.modules)))"
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
-from detour.recipe.models import Task
+from detour.config.models import Task
 from tests.support.corpora import SPECIAL_TOKENS, small_tokenizer
 
 WORDS = {"cardio": "coeur", "neuro": "cerveau", "pneumo": "poumon"}

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation import finetune
 from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
@@ -16,7 +17,6 @@ from detour.evaluation.encoding import encode_task
 from detour.evaluation.evaluators import Evaluation, evaluator_for
 from detour.evaluation.tasks import load_task
 from detour.ledger.attempt import Attempt
-from detour.recipe.models import Task
 from tests.evaluation.conftest import make_multilabel_task, make_task
 
 

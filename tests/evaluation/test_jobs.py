@@ -1,4 +1,4 @@
-"""The evaluate and summarize jobs, on stages as `detour.plan` makes them."""
+"""The evaluate and summarize jobs, on stages as `detour.planning` makes them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from detour.config.models import File
 from detour.errors import UserError
 from detour.evaluation.supported import unsupported_tasks
 from detour.files import content_fingerprint
+from detour.jobs import evaluate, summarize
+from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
-from detour.plan.build import Content, Plan, Planner
-from detour.plan.stage import Stage
-from detour.recipe.models import File
-from jobs import evaluate, summarize
-from jobs.context import StageContext
+from detour.planning.build import Content, Plan, Planner
+from detour.planning.stage import Stage
 from tests.evaluation.conftest import make_multilabel_task, make_task
 from tests.support.recipes import make_recipe
 

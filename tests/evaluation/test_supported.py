@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from detour.config.models import Benchmark
 from detour.errors import UserError
 from detour.evaluation.evaluators import EVALUATORS, evaluator_for
 from detour.evaluation.supported import SUPPORTED_TYPES, unsupported_tasks
 from detour.evaluation.tasks import load_task
-from detour.recipe.models import Benchmark
 from tests.evaluation.conftest import make_task
 
 

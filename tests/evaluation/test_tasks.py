@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detour.config.models import Split, Task, TaskData
 from detour.errors import UserError
 from detour.evaluation.tasks import (
     Document,
@@ -21,7 +22,6 @@ from detour.evaluation.tasks import (
     read_documents,
     text_key,
 )
-from detour.recipe.models import Split, Task, TaskData
 from tests.evaluation.conftest import make_task
 from tests.support.corpora import icd10_csv
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from detour.config.loading import load_cluster
 from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
+from detour.jobs.environment import gpus_held, require_environment
+from detour.jobs.harness import run_stage
+from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
-from detour.recipe.loading import load_cluster
-from jobs.environment import gpus_held, require_environment
-from jobs.harness import run_stage
-from jobs.rank import read_rank
-from launch.slurm_site import script_style
+from detour.orchestration.slurm import script_style
+from detour.planning.stage import Stage
 
 HERE = expected_environment(cuda=False)
 
@@ -140,7 +140,7 @@ def test_a_submission_says_what_it_was_made_with(cluster: str, cuda: bool, tmp_p
 def test_asking_imports_no_torch() -> None:
     code = f"""
 import sys
-from jobs.environment import require_environment
+from detour.jobs.environment import require_environment
 from detour.environment import expected_environment
 import json
 require_environment("pretrain", {{"{VARIABLE}": json.dumps(expected_environment(cuda=True))}})

@@ -16,14 +16,14 @@ import pytest
 
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
+from detour.jobs import harness
+from detour.jobs.context import StageContext
+from detour.jobs.harness import run_stage
+from detour.jobs.progress import FRUITLESS_ATTEMPTS
+from detour.jobs.rank import read_rank
 from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
-from jobs import harness
-from jobs.context import StageContext
-from jobs.harness import run_stage
-from jobs.progress import FRUITLESS_ATTEMPTS
-from jobs.rank import read_rank
+from detour.planning.stage import Stage
 
 Behaviour = Callable[[StageContext], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
@@ -261,7 +261,7 @@ def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, 
 
 
 def test_the_job_command_says_what_is_wrong_without_a_traceback(workspace: Workspace) -> None:
-    command = [sys.executable, "-m", "jobs", "--workspace", str(workspace.root), "prepare-0000"]
+    command = [sys.executable, "-m", "detour.jobs", "--workspace", str(workspace.root), "prepare-0000"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "no such stage" in result.stderr

@@ -14,12 +14,12 @@ from detour.corpus.packing import PackedRows
 from detour.corpus.tokenizer import TokenizerError, load_tokenizer
 from detour.errors import Interrupted
 from detour.files import sha256_file
+from detour.jobs.context import StageContext
+from detour.jobs.prepare import run
 from detour.ledger.attempt import Attempt
-from detour.plan.build import Planner
-from detour.plan.stage import Stage
-from jobs.context import StageContext
-from jobs.prepare import run
-from launch.planning import inspect_entry, load_plans
+from detour.orchestration.planning import inspect_entry, load_plans
+from detour.planning.build import Planner
+from detour.planning.stage import Stage
 from tests.support.corpora import icd10_labels
 from tests.support.recipes import make_recipe
 

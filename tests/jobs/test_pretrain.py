@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from detour.checkpoints.manifest import write_manifest
+from detour.config.models import File, Recipe
+from detour.jobs import pretrain, promote
+from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
-from detour.plan.build import Content, Plan, Planner
-from detour.plan.stage import Stage
-from detour.recipe.models import File, Recipe
-from jobs import pretrain, promote
-from jobs.context import StageContext
+from detour.planning.build import Content, Plan, Planner
+from detour.planning.stage import Stage
 from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
 
 STEPS = {"clm": 8, "mlm": 4}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.rank import first_host, read_rank
+from detour.jobs.rank import first_host, read_rank
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from detour.jobs.segments import cancel_later_segments
 from detour.ledger.process import user_name
 from detour.scheduler.commands import Slurm
 from detour.scheduler.tags import Tag
-from jobs.segments import cancel_later_segments
 from tests.scheduler.fake_slurm import FakeSlurm
 
 

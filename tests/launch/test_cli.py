@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from launch.cli import VERBS, detour
+from detour.launch.cli import VERBS, detour
 
 DETOUR = Path(sys.executable).parent / "detour"
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_says_of_itself_what_the_list_says(verb: str) -> None:
-    command = import_module(f"launch.{verb}").command
+    command = import_module(f"detour.launch.{verb}").command
     assert command.help is not None
     assert command.help.splitlines()[0] == VERBS[verb]
 
@@ -31,7 +31,7 @@ def test_help_lists_every_verb_on_a_hundred_columns() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "nowhere"]])
 def test_what_people_type_most_imports_neither_torch_nor_pydantic(arguments: list[str]) -> None:
-    code = f"import sys; sys.argv[1:] = {arguments!r}; import atexit; from launch.cli import main\n"
+    code = f"import sys; sys.argv[1:] = {arguments!r}; import atexit; from detour.launch.cli import main\n"
     code += (
         "atexit.register(lambda: print(sorted({'torch', 'pydantic', 'numpy', 'submitit'} & set(sys.modules))))\nmain()"
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from detour.config.cluster import Cluster
+from detour.config.layers import config_roots
+from detour.config.loading import available_clusters, load_cluster
 from detour.errors import DetourError
-from detour.recipe.cluster import Cluster
-from detour.recipe.layers import config_roots
-from detour.recipe.loading import available_clusters, load_cluster
-from launch.cluster_page import page
-from launch.clusters import command
+from detour.launch.clusters import command
+from detour.launch.text.cluster import page
 
 SHIPPED = config_roots()[-1] / "clusters"
 

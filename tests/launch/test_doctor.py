@@ -11,10 +11,9 @@ from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from detour.recipe.loading import load_cluster
-from launch import surroundings
-from launch.doctor import command
-from launch.surroundings import (
+from detour.config.loading import load_cluster
+from detour.doctor import environment
+from detour.doctor.environment import (
     build_findings,
     declared,
     environment_findings,
@@ -25,6 +24,7 @@ from launch.surroundings import (
     python_finding,
     sharing_findings,
 )
+from detour.launch.doctor import command
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -141,7 +141,7 @@ def test_what_is_declared_is_the_checkouts_and_else_the_installations(monkeypatc
     python, checkout = declared()
     assert {"torch", "click", "mosaicml"} <= {requirement.name for requirement in checkout}
     assert "pytest" not in {requirement.name for requirement in checkout}
-    monkeypatch.setattr(surroundings, "PYPROJECT", Path("/nowhere/pyproject.toml"))
+    monkeypatch.setattr(environment, "PYPROJECT", Path("/nowhere/pyproject.toml"))
     python_installed, installation = declared()
     assert python_installed == python
     assert {"torch", "click", "mosaicml"} <= {requirement.name for requirement in installation}

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from detour.config.models import File
+from detour.launch import plan as plan_verb
+from detour.launch.text.plan_tree import MOST_LINES
 from detour.ledger.claims import claim
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.plan.build import Content
-from detour.recipe.models import File
+from detour.orchestration import planning
+from detour.orchestration.planning import inspect_entry
+from detour.planning.build import Content
 from detour.scheduler.tags import Tag, unit_of, workspace_id
-from launch import plan as plan_verb
-from launch import planning
-from launch.plan_tree import MOST_LINES
-from launch.planning import inspect_entry
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICKSTART = CONFIGS / "recipes" / "quickstart.yaml"

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from detour.accounting.comparison import PRICED, priced_data
 from detour.accounting.energy import Band
-from detour.accounting.history import LedgerHistory, finished_stages
-from detour.accounting.price import NoHistory, Price, prices_of
+from detour.config.loading import load_cluster
+from detour.config.models import File
+from detour.launch import prices
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.plan.build import Content, Planner
-from detour.plan.stage import Stage
-from detour.recipe.loading import load_cluster
-from detour.recipe.models import File
-from launch import prices
+from detour.planning.build import Content, Planner
+from detour.planning.stage import Stage
+from detour.pricing.comparison import PRICED, priced_data
+from detour.pricing.history import LedgerHistory, finished_stages
+from detour.pricing.price import NoHistory, Price, prices_of
 from tests.support.past import Past
 from tests.support.recipes import make_recipe
 

@@ -7,7 +7,7 @@ from typing import Any
 from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 
 SITE = {
     "name": "here",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from detour.config.models import Freeze, Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
 from detour.corpus.layout import (
     DOCUMENTS,
     SPLITS,
@@ -21,7 +22,6 @@ from detour.corpus.layout import (
 )
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
-from detour.recipe.models import Freeze, Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
 
 VOCABULARY = 64
 CLS, SEP = 1, 2

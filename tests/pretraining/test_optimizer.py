@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from transformers import ModernBertForMaskedLM
 
+from detour.config.models import Freeze, Optimizer
 from detour.errors import PermanentFailure
 from detour.pretraining.composer_seam import _import_composer
 from detour.pretraining.optimizer import (
@@ -14,7 +15,6 @@ from detour.pretraining.optimizer import (
     optimizer_state,
     set_lr,
 )
-from detour.recipe.models import Freeze, Optimizer
 from tests.pretraining.tiny import tiny_model
 
 SETTINGS = Optimizer(lr=2e-3, weight_decay=0.01)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.config.models import Optimizer, Phase
 from detour.pretraining.job import PretrainJob
-from detour.recipe.models import Optimizer, Phase
 from tests.pretraining.jobs import CLM, MLM, job
 from tests.pretraining.process import finish, send, start
 

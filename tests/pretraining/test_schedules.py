@@ -5,8 +5,8 @@ from math import sqrt
 
 import pytest
 
+from detour.config.models import OneMinusSqrt, WarmupConstant
 from detour.pretraining.schedules import lr_factor, one_minus_sqrt, warmup_constant
-from detour.recipe.models import OneMinusSqrt, WarmupConstant
 
 PUBLISHED_LR, PUBLISHED_STEPS, PUBLISHED_WARMUP = 2e-4, (3179, 318), 32
 

@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
 from detour.pretraining import composer_seam
 from detour.pretraining import run as run_module
@@ -24,7 +25,6 @@ from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.state import write_state
 from detour.pretraining.train import train
-from detour.recipe.models import Model, Optimizer, Phase
 from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job
 
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])

@@ -15,7 +15,7 @@ from detour.checkpoints.manifest import write_manifest
 from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 
 EPOCH_S = 1_790_000_000.0
 PHASES = {"clm": ("causal", None, 300_000), "mlm": ("masked", 0.15, 60_000)}

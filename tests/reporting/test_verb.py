@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from detour.errors import DetourError
+from detour.launch.report import command, profile_sites
 from detour.ledger.workspace import Workspace
-from launch.report import command, profile_sites
 from tests.reporting.fabricate import make_twins
 
 
@@ -80,7 +80,7 @@ def test_a_recorded_name_is_never_opened_as_a_path(tmp_path: Path) -> None:
 
 def test_the_report_needs_no_torch(workspace: Path) -> None:
     code = (
-        "import sys; from launch.report import command; "
+        "import sys; from detour.launch.report import command; "
         "command(['-w', sys.argv[1], '--json'], standalone_mode=False); "
         "assert not {'torch', 'numpy', 'transformers'} & set(sys.modules)"
     )

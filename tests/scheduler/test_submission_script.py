@@ -46,7 +46,7 @@ def test_a_segment_is_held_tagged_signalled_and_dies_with_its_dependency() -> No
         "--mem=1536M",
     } <= options(script)
     assert not any(option.startswith(("--array", "--wckey", "--error")) for option in options(script))
-    assert script.rstrip().endswith("/opt/python -uP -m jobs --workspace '/work space' pretrain-1")
+    assert script.rstrip().endswith("/opt/python -uP -m detour.jobs --workspace '/work space' pretrain-1")
 
 
 def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
 
     assert (run().returncode, "submit the chain again" in run().stdout) == (87, True)
     gate.touch()
-    assert run().stdout == "-uP -m jobs --workspace /w export-1\n"
+    assert run().stdout == "-uP -m detour.jobs --workspace /w export-1\n"

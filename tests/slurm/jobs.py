@@ -20,7 +20,8 @@ CPU = Resources(account="abc@cpu", partition="cpu_p1")
 GPU = Resources(account="abc@h100", partition="gpu_p6", qos="qos_gpu_h100-dev")
 FAKE_PYTHON = """\
 #!/bin/bash
-# in place of `python -uP -m jobs --workspace W STAGE...`: each try of a stage ends as W/plan/STAGE says, line by line
+# in place of `python -uP -m detour.jobs --workspace W STAGE...`: each try of a stage ends as W/plan/STAGE says,
+# line by line
 workspace=$5
 shift 5
 for stage; do

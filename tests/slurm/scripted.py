@@ -18,7 +18,7 @@ import pytest
 from tests.slurm.cluster.cluster import SlurmCluster, as_user
 from tests.support.chains import ROOT
 
-MAIN = "from launch.cli import main; main()"
+MAIN = "from detour.launch.cli import main; main()"
 STAGES = """\
 # Imported at every start of this environment's Python: a job's stage waits for the file `go` of the workspace, if it
 # has no inputs, and leaves one small file.
@@ -26,7 +26,7 @@ import os
 import time
 
 if "SLURM_JOB_ID" in os.environ:
-    import jobs.harness
+    import detour.jobs.harness
 
     def stage_function(kind):
         def run(context):

@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
-from detour.accounting.price import NoHistory, prices_of
+from detour.config.loading import load_cluster
+from detour.config.models import File
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.plan.build import Content, Planner
-from detour.plan.order import downstream
-from detour.plan.sharing import SharedPlan
-from detour.plan.stage import Stage
-from detour.recipe.loading import load_cluster
-from detour.recipe.models import File
+from detour.orchestration.requests import Wishes, job_requests
+from detour.orchestration.selection import chain_stages
+from detour.planning.build import Content, Planner
+from detour.planning.order import downstream
+from detour.planning.sharing import SharedPlan
+from detour.planning.stage import Stage
+from detour.pricing.price import NoHistory, prices_of
 from detour.scheduler.requests import JobRequest
-from launch.chains import chain_stages
-from launch.requests import Wishes, job_requests
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until

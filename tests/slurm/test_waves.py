@@ -30,7 +30,7 @@ qos:
   qos_cpu-t3: null
 preamble: |
   srun() {{
-      case " $* " in *" -m jobs "*) ;; *) command srun "$@"; return ;; esac
+      case " $* " in *" -m detour.jobs "*) ;; *) command srun "$@"; return ;; esac
       while [ "$1" != --workspace ]; do shift; done
       local root=$2 stage; shift 2
       for stage; do

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from detour.recipe.models import Recipe
+from detour.config.models import Recipe
 
 BASIC: dict[str, Any] = {
     "name": "tiny",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from detour.accounting.energy import Site, Sourced
 
 if TYPE_CHECKING:
-    from detour.recipe.cluster import Cluster, Figure
+    from detour.config.cluster import Cluster, Figure
 
 
 def site_of(cluster: Cluster) -> Site:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from detour.config.models import File
 from detour.errors import UserError
 from detour.files import content_fingerprint
-from detour.recipe.models import File
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
 

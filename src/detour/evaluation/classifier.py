@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from detour.recipe.models import Task
+from detour.config.models import Task
 
 
 class EncoderClassifier(nn.Module):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detour.config.models import Task
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.finetune import FineTuning
 from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, TaskType
 from detour.evaluation.supported import check_supported
 from detour.evaluation.tasks import load_task
 from detour.ledger.attempt import Attempt
-from detour.recipe.models import Task
 
 
 @dataclass(frozen=True, slots=True)

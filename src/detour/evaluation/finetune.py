@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, pad, shuffled_batches, sorted_batches
 from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
@@ -26,7 +27,6 @@ from detour.evaluation.encoding import EncodedSplit, EncodedTask
 from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, decide, scores
 from detour.files import atomic_writer
 from detour.ledger.attempt import Attempt
-from detour.recipe.models import Task
 
 PREDICTION_BATCHES = 4
 """Training batches predicted at a time: without gradients more documents fit."""

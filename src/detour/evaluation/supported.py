@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from detour.config.models import Benchmark, Task
 from detour.errors import UserError
-from detour.recipe.models import Benchmark, Task
 
 SUPPORTED_TYPES = ("single_label", "multilabel")
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detour.config.models import Split, Task, TaskData
 from detour.corpus.sources import Table
 from detour.errors import UserError
 from detour.evaluation.labels import LABEL_MAPS
 from detour.evaluation.supported import check_supported
-from detour.recipe.models import Split, Task, TaskData
 
 SPLITS = ("train", "validation", "test")
 

@@ -3,7 +3,7 @@
 <workspace>/
   ledger/<yyyy-mm>/<writer>.jsonl   append-only journals, one writer a file
   stages/<kind>-<key>/
-    stage.json                      what it is (detour.plan.Stage), written before anything runs
+    stage.json                      what it is (detour.planning.Stage), written before anything runs
     work/                           kept between attempts: checkpoints, per-seed results
     output.<attempt>/               being written
     output/                         complete, renamed into place; output/manifest.json is the success marker

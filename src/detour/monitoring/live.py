@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from detour.config.quantities import format_duration
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.monitoring.text import (
     ENERGY_UNITS,
@@ -26,7 +27,6 @@ from detour.monitoring.text import (
     scaled,
     summary,
 )
-from detour.recipe.quantities import format_duration
 
 STYLES = {
     "planned": "dim",

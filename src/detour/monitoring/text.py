@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from detour.config.quantities import format_count, format_duration
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.recipe.quantities import format_count, format_duration
 
 SIGNS: dict[StageStatus, str] = {
     "planned": "·",

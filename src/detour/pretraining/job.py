@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from detour.config.models import Optimizer, Phase, Seeds, Training
 from detour.pretraining.start import Start
-from detour.recipe.models import Optimizer, Phase, Seeds, Training
 
 
 class Attempt(Protocol):

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detour.config.models import Phase
 from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRow
-from detour.recipe.models import Phase
 
 IGNORED = -100
 """Label of a token that is not predicted."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import ModernBertForMaskedLM
 
+from detour.config.models import Freeze, Optimizer
 from detour.errors import PermanentFailure
-from detour.recipe.models import Freeze, Optimizer
 
 
 def freeze(model: ModernBertForMaskedLM, ranges: Iterable[Freeze]) -> None:

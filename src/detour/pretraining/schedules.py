@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from detour.recipe.models import OneMinusSqrt, WarmupConstant
+from detour.config.models import OneMinusSqrt, WarmupConstant
 
 
 def warmup_constant(step: int, warmup_steps: int) -> float:

@@ -13,9 +13,9 @@ from transformers import AutoConfig, ModernBertConfig, ModernBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
 from detour.checkpoints.promoted import MODEL, read_optimizer
+from detour.config.models import Model
 from detour.corpus.layout import Index
 from detour.errors import PermanentFailure
-from detour.recipe.models import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from detour.ledger.record import Record
 from detour.ledger.state import StageState, StageStatus, load_state
 from detour.ledger.workspace import Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.plan.stage import Stage as PlannedStage
+from detour.planning.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of

@@ -12,7 +12,7 @@ from math import ceil, floor, isfinite, log10
 from markupsafe import Markup
 
 from detour.accounting.hours import Fates
-from detour.recipe.quantities import format_count
+from detour.config.quantities import format_count
 from detour.reporting.data import Chain, Curve, Phase, TaskScores
 from detour.reporting.words import objective, percent
 

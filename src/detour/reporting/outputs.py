@@ -12,7 +12,7 @@ import orjson
 from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.plan.stage import Stage
+from detour.planning.stage import Stage
 from detour.reporting.data import TaskScores, Versions
 
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")

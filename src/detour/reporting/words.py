@@ -8,7 +8,7 @@ from math import isfinite
 
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Band
 from detour.accounting.hours import Known
-from detour.recipe.quantities import format_count, format_duration
+from detour.config.quantities import format_count, format_duration
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
 
 UNKNOWN = "unknown"

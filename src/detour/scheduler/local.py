@@ -20,7 +20,7 @@ A_YEAR_MIN = 365 * 24 * 60
 
 def job_command(workspace: Path, stages: Sequence[str]) -> str:
     """What a job runs, quoted for a shell."""
-    return shlex.join([sys.executable, "-u", "-m", "jobs", "--workspace", str(workspace), *stages])
+    return shlex.join([sys.executable, "-u", "-m", "detour.jobs", "--workspace", str(workspace), *stages])
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class JobRequest:
     """Task by task, which of `after` it waits for; empty: every task waits for all of them."""
     parallelism: int | None = None
     """How many tasks of an array may run at once."""
-    module: str = "jobs"
+    module: str = "detour.jobs"
     """What Python runs, with the workspace and the stages as arguments."""
     unit: str = field(default="")
 

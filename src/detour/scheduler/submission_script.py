@@ -1,7 +1,7 @@
 """The text of a batch script, written by submitit's Slurm executor: the only place that knows it.
 
-The command is our own line, `python -m jobs ...`, in place of submitit's pickle, and what submitit has no parameter for
-(dependencies, hold, exit codes, kill-on-invalid-dep, signals) goes through its additional parameters.
+The command is our own line, `python -m detour.jobs ...`, in place of submitit's pickle, and what submitit has no
+parameter for (dependencies, hold, exit codes, kill-on-invalid-dep, signals) goes through its additional parameters.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
 
 
 def _command(request: JobRequest, style: ScriptStyle) -> str:
-    """`python -m jobs --workspace W STAGE...`, the stages of an array task looked up by its index.
+    """`python -m detour.jobs --workspace W STAGE...`, the stages of an array task looked up by its index.
 
     With `-P`, or the folder that was submitted from, often a checkout, would go ahead of the snapshot of the code.
     """

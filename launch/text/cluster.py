@@ -1,0 +1,175 @@
+"""A cluster profile as a page for people: every value that is set, each figure with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+
+from detour.config.cluster import Cluster, Figure, Partition
+from detour.config.quantities import format_count, write_duration
+from detour.monitoring.text import plain
+
+LABEL = 22
+"""Width of the column of names."""
+Row = tuple[str, str]
+
+
+def page(cluster: Cluster, path: str, width: int) -> str:
+    """Sections of `name  value`; long values go on below themselves, so that no line is longer than `width`."""
+    sections: list[tuple[str, list[Row]]] = [
+        (f"{cluster.name}: {cluster.description}", [("file", path), *(("source", one) for one in cluster.sources)]),
+        ("Nodes", list(_nodes(cluster))),
+        ("Partitions", list(_partitions(cluster))),
+        ("Qualities of service", list(_qos(cluster))),
+        ("Jobs", list(_jobs(cluster))),
+        ("Costs", list(_costs(cluster))),
+        ("Speed, tokens a second and GPU", list(_throughput(cluster))),
+        ("Evaluations side by side on one GPU", list(_seeds(cluster))),
+    ]
+    texts = ["\n".join([*_wrapped(title, width, ""), *_lines(rows, width)]) for title, rows in sections if rows]
+    return "\n\n".join(texts)
+
+
+def _lines(rows: Sequence[Row], width: int) -> Iterator[str]:
+    for name, value in rows:
+        indent = " " * (LABEL + 2)
+        values = _wrapped(value, width, indent) or [indent]
+        if len(name) > LABEL - 2:
+            yield from [*_wrapped(name, width, "  "), *values]
+        else:
+            yield f"  {plain(name):<{LABEL}}{values[0].removeprefix(indent)}"
+            yield from values[1:]
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return wrap(plain(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _nodes(cluster: Cluster) -> Iterator[Row]:
+    gpu = cluster.gpu
+    if gpu is not None:
+        memory = f", {gpu.memory_gb:g} GB each" if gpu.memory_gb else ""
+        yield "GPUs", f"{gpu.per_node} x {gpu.type} a node{memory}"
+        typed = f":{gpu.type}" if gpu.type_in_request else ""
+        forms = {"gres": f"--gres=gpu{typed}:N", "none": "nothing: whole nodes are handed out"}
+        yield "asked for with", forms.get(gpu.selector, f"--{gpu.selector}=N")
+        if gpu.gcd_per_gpu > 1:
+            yield "dies a GPU", f"{gpu.gcd_per_gpu}: what Slurm counts as one GPU is one of them"
+        if gpu.simulated:
+            yield "simulated", "nodes are this machine and GPUs are names only"
+        yield "power limit", _figure(gpu.board_power_w, "W")
+        yield "bf16 peak", _figure(gpu.peak_tflops_bf16, "TFLOP/s")
+        yield "GPUs of a training", f"{cluster.training_gpus or gpu.per_node}"
+    if cluster.nodes:
+        yield "GPU nodes", f"{cluster.nodes}"
+    parts = [(cluster.cores_per_node, "a node"), (cluster.cores_per_gpu, "with each GPU")]
+    told = [f"{count} {of}" for count, of in parts if count]
+    yield "cores", ", ".join([*told, f"{cluster.cpu_only_cores} for a stage without GPU"])
+
+
+def _partitions(cluster: Cluster) -> Iterator[Row]:
+    if cluster.scheduler == "local":
+        return
+    parts: list[tuple[str, Partition | None, str | None]] = [
+        ("GPU jobs", cluster.gpu_partition if cluster.gpu else None, cluster.full_account("gpu")),
+        ("CPU jobs", cluster.cpu_partition, cluster.full_account("cpu")),
+        ("with network", cluster.network_partition, None),
+    ]
+    for name, partition, account in parts:
+        if partition is None:
+            continue
+        told = [
+            partition.name or "chosen by the site",
+            f"account {account}" if account else "",
+            f"constraint {partition.constraint}" if partition.constraint else "",
+            f"{partition.cores_per_node} cores a node" if partition.cores_per_node else "",
+            f"at most {write_duration(partition.wall)}" if partition.wall else "",
+            f"{write_duration(partition.default_wall)} by default" if partition.default_wall else "",
+        ]
+        yield name, _sourced(", ".join(filter(None, told)), partition.source)
+
+
+def _qos(cluster: Cluster) -> Iterator[Row]:
+    for qos in cluster.qos:
+        told = [
+            " and ".join(use.upper() for use in qos.use),
+            f"at most {write_duration(qos.wall)}" if qos.wall else "no limit of time known",
+            f"{format_count(qos.gpus)} GPUs" if qos.gpus else "",
+            f"{qos.submitted_jobs:,} jobs submitted" if qos.submitted_jobs else "",
+            "the default" if qos.default else "",
+        ]
+        yield qos.name, _sourced(", ".join(filter(None, told)), qos.source)
+    if cluster.qos and not cluster.qos_required:
+        yield "without --qos", "the site takes its own default"
+
+
+def _jobs(cluster: Cluster) -> Iterator[Row]:
+    if options := " ".join((*cluster.header, *(f"{option} (GPU jobs)" for option in cluster.gpu_header))):
+        yield "sbatch options", options
+    if cluster.preamble:
+        yield "preamble", "; ".join(cluster.preamble)
+    if cluster.environment:
+        yield "environment", ", ".join(f"{name}={value}" for name, value in cluster.environment.items())
+    shell = [
+        "login shell" if cluster.login_shell else "",
+        "SRUN_CPUS_PER_TASK exported" if cluster.export_srun_cpus_per_task else "",
+        "no network: hub caches must be filled before" if cluster.offline else "",
+    ]
+    if any(shell):
+        yield "shell", ", ".join(filter(None, shell))
+    if cluster.scheduler == "slurm":
+        yield "before the limit", f"{write_duration(cluster.grace)} ahead, a job is told to save and stop"
+        yield "put back by the site", "yes" if cluster.requeue else "no"
+        yield "jobs may submit", "yes" if cluster.compute_nodes_submit else "no"
+        yield "MaxArraySize", str(cluster.max_array_size or "unknown")
+    yield "asked at most every", write_duration(cluster.poll_seconds)
+    if cluster.scratch_days:
+        yield "scratch", f"unread files are removed after {cluster.scratch_days} days"
+
+
+def _costs(cluster: Cluster) -> Iterator[Row]:
+    billing, power = cluster.billing, cluster.cpu_power
+    whole = ", whole nodes for jobs of several" if billing.multi_node_bills_whole_nodes else ""
+    yield "billing", _sourced(f"{billing.rule}{whole}", billing.source)
+    if billing.blocked_at:
+        yield "jobs stop at", _figure(billing.blocked_at, "of the allocation")
+    if cluster.budget_command:
+        yield "budget", f"`{cluster.budget_command}` tells what is left"
+    yield "country", cluster.site.country or "unknown"
+    yield "PUE", _figure(cluster.site.pue, "")
+    yield "grid", _figure(cluster.site.grid_gco2_per_kwh, "gCO2eq/kWh")
+    yield "a core", _figure(power.watt_per_core, "W")
+    yield "a GB of memory", _figure(power.watt_per_gb_memory, "W")
+    if power.memory_gb_per_node:
+        yield "memory a node", f"{power.memory_gb_per_node:g} GB"
+
+
+def _throughput(cluster: Cluster) -> Iterator[Row]:
+    for row in cluster.throughput:
+        size = f" ({format_count(row.parameters)})" if row.parameters else ""
+        what = f"{row.model}{size}, {row.objective or 'a whole chain'}, {row.sequence_length:,} tokens long"
+        yield what, _figure(row.tokens_per_s_per_gpu, "")
+
+
+def _seeds(cluster: Cluster) -> Iterator[Row]:
+    for row in cluster.seeds_per_job:
+        what = f"{row.seeds} seeds in {row.memory_gb:g} GB, batches of {row.batch_sequences}"
+        yield f"{row.max_length:,} tokens", _sourced(what, row.source)
+
+
+def _figure(figure: Figure | None, unit: str) -> str:
+    """`700 W (400 to 1,000): data sheet, 2023`."""
+    if figure is None:
+        return "unknown"
+    bounds = [f"{bound:,g}" if bound is not None else None for bound in (figure.low, figure.high)]
+    band = {
+        (True, True): f" ({bounds[0]} to {bounds[1]})",
+        (True, False): f" (at least {bounds[0]})",
+        (False, True): f" (at most {bounds[1]})",
+    }.get((figure.low is not None, figure.high is not None), "")
+    value = f"{figure.value:,g} {unit}".strip()
+    return _sourced(f"{value}{band}", ", ".join(filter(None, [figure.source, str(figure.year or "")])))
+
+
+def _sourced(text: str, source: str | None) -> str:
+    return f"{text}  [{source}]" if source else text

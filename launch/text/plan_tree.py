@@ -1,0 +1,186 @@
+"""The chains of a sweep as a tree that a person can read: what they share is one branch.
+
+Many branches that read alike (a hundred seeds, say) are folded into one line that says what they differ in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from detour.config.quantities import format_count
+from detour.orchestration.progress import Standing, count
+from detour.planning.build import Plan
+from detour.planning.sharing import Branch, tree
+from detour.planning.stage import Stage
+
+WIDTH = 100
+MOST_LINES = 90
+"""More than that, and branches that read alike are folded."""
+COMPARED = 20
+"""Branches looked at to say what folded ones differ in."""
+NAMED = 2
+NAME_WIDTH = 40
+"""Of a chain's name; of a longer one the end is shown."""
+
+
+class Line(NamedTuple):
+    """One step of some chains."""
+
+    text: str
+    chain: str
+    """The one chain that ends here, and its other names; empty further up."""
+    state: str
+
+
+def render_tree(plans: Iterable[Plan], known: Mapping[str, Standing], width: int = WIDTH) -> list[str]:
+    """No line is longer than `width`, if that is 80 or more."""
+    roots = list(tree(plans).values())
+    lines = list(_lines(roots, known, "", folded=_size(roots) > MOST_LINES))
+    left_out = len(lines) - MOST_LINES
+    if left_out > 0:
+        lines[MOST_LINES:] = [Line(f"... and {left_out:,} more lines; --json has them all", "", "")]
+    state_width = max(len(line.state) for line in lines)
+    room = width - (state_width + 2 if state_width else 0)
+    text_width = max((len(line.text) for line in lines if line.chain), default=0)
+    text_width = min(text_width, room - min(NAME_WIDTH, max(len(line.chain) for line in lines)) - 2)
+    return [f"{_left(line, text_width, room):<{room}}  {line.state}".rstrip() for line in lines]
+
+
+def _left(line: Line, text_width: int, room: int) -> str:
+    if not line.chain:
+        return cut(line.text, room)
+    return f"{cut(line.text, text_width):<{text_width}}  {_end(line.chain, room - text_width - 2)}"
+
+
+def in_words(standing: Mapping[Standing, int]) -> str:
+    """Empty where all is new: `3/74 done, 2 in flight`."""
+    total = sum(standing.values())
+    if standing.get("done") == total:
+        return "done"
+    done = [f"{standing['done']}/{total} done"] if standing.get("done") else []
+    return ", ".join(done + [f"{n} {word}" for word in ("in flight", "failed") if (n := standing.get(word))])
+
+
+def phase_in_words(stage: Stage) -> str:
+    """What a training does: `masked 15%, layers 0-7 frozen, 1B tokens = 318 steps`; what may be cut off stands last."""
+    phase, planned = stage.settings["phase"], stage.runtime["planned"]
+    rate = f" {phase['masking_rate']:.0%}" if phase["masking_rate"] else ""
+    warmup = f", {planned['warmup_steps']:,} warm-up" if planned["warmup_steps"] else ""
+    layers = ", ".join(f"{held['first']}-{held['last']}" for held in phase["freeze"])
+    frozen = f", layers {layers} frozen" if layers else ""
+    tokens = f"{format_count(phase['tokens'])} tokens = {planned['steps']:,} steps"
+    return f"{phase['objective']}{rate}{frozen}, {tokens}{warmup}"
+
+
+def corpus_in_words(stage: Stage) -> str:
+    names = [source["name"] for source in stage.settings["sources"]]
+    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return f"{shown}: {stage.settings['sequence_length']:,}-token rows"
+
+
+def _model(stage: Stage) -> str:
+    """Only where a training starts from published weights."""
+    if "parent" in stage.inputs:
+        return ""
+    name = stage.runtime["model"]["pretrained"]
+    return f"{name.rstrip('/').rpartition('/')[2]}, " if name else ""
+
+
+def _lines(branches: Sequence[Branch], known: Mapping[str, Standing], prefix: str, *, folded: bool) -> Iterator[Line]:
+    groups = list(_groups(branches, folded=folded))
+    for index, (text, group) in enumerate(groups):
+        is_last, is_end = index == len(groups) - 1, all(map(_ends, group))
+        below = [child for branch in group for child in branch.branches.values()]
+        stages = [stage for branch in (group + below if is_end else group) for stage in branch.stages]
+        chains = [name for branch in group for name in branch.chains]
+        line = prefix + ("└─ " if is_last else "├─ ") + text
+        state = in_words(count(stages, known))
+        if is_end and len(group) == 1:
+            yield Line(line, _one_of(chains), state)
+        else:
+            yield Line(f"{line}  ({len(chains):,} chains)" if len(chains) > 1 else line, "", state)
+        if not is_end:
+            yield from _lines(below, known, prefix + ("   " if is_last else "│  "), folded=folded)
+
+
+def _one_of(names: Sequence[str]) -> str:
+    """A chain with the other names under which it is wanted."""
+    if len(names) <= 2:
+        return " = ".join(names)
+    return f"{names[0]} = {len(names) - 1} others"
+
+
+def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, list[Branch]]]:
+    """What each line says, and the branches it stands for."""
+    alike: dict[str, list[Branch]] = {}
+    for branch in branches:
+        alike.setdefault(_text(branch), []).append(branch)
+    for text, group in alike.items():
+        if len(group) == 1:
+            yield text, group
+        elif folded:
+            paths = list(_differences(group[:COMPARED]))
+            told = f", differing in {', '.join(paths[:NAMED])}" if paths else ""
+            yield f"{text}, x{len(group):,}{told}", group
+        else:
+            differences = _differences(group)
+            for index, branch in enumerate(group):
+                told = ", ".join(_setting(path, values[index]) for path, values in list(differences.items())[:NAMED])
+                yield f"{text}, {told}" if told else text, [branch]
+
+
+def _text(branch: Branch) -> str:
+    first = branch.stages[0]
+    if first.kind == "prepare":
+        return f"prepare  {corpus_in_words(first)}"
+    if first.kind == "pretrain":
+        return f"{first.label.removeprefix('pretrain ')}  {_model(first)}{phase_in_words(first)}"
+    evaluations = sum(stage.kind == "evaluate" for stage in branch.stages)
+    return f"export  {first.settings['dtype']}, {evaluations} evaluations"
+
+
+def _ends(branch: Branch) -> bool:
+    """Whether what follows is one export with its results, which the line then stands for too."""
+    children = list(branch.branches.values())
+    return not children or (len(children) == 1 and children[0].stages[0].kind == "export")
+
+
+def _size(branches: Iterable[Branch]) -> int:
+    return sum(1 if _ends(branch) else 1 + _size(branch.branches.values()) for branch in branches)
+
+
+def _differences(group: Sequence[Branch]) -> dict[str, list[str]]:
+    """Dotted path -> the value in each branch, for settings in which branches that read alike differ."""
+    flat = [_flat({stage.kind: stage.settings for stage in branch.stages}) for branch in group]
+    paths = dict.fromkeys(path for settings in flat for path in settings)
+    values = {path: [settings.get(path, "none") for settings in flat] for path in paths}
+    different = {path.partition(".")[2]: column for path, column in values.items() if len(set(column)) > 1}
+    return {path: column for path, column in different.items() if "fingerprint" not in path}
+
+
+def _setting(path: str, value: str) -> str:
+    """`tokenizer moderncamembert-base`: of a hub id or folder the name is enough."""
+    if path.endswith("pretrained"):
+        return f"{path.removesuffix('.pretrained')} {value.rstrip('/').rpartition('/')[2]}"
+    return f"{path} {value}"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {path: str(value)}
+    return {
+        inner: text
+        for name, child in items
+        for inner, text in _flat(child, f"{path}.{name}" if path else str(name)).items()
+    }
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a name tells more than its beginning."""
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"

@@ -1,0 +1,230 @@
+"""Prices in words: what a set of stages costs on a cluster, with where every number came from."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detour.accounting.energy import Band, EnergyFigure, Method, Site
+from detour.config.cluster import Cluster
+from detour.config.quantities import format_duration
+from detour.planning.stage import Stage
+from detour.pricing.price import History, Price, prices_of
+from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
+
+WIDTH = 100
+LABELS_SHOWN = 3
+_SEED = re.compile(r" seed \d+$")
+_COLUMNS = (12, 7, 26, 9)
+"""Part, stages, GPU-h with band, billed hours; what follows is kWh and kg CO2eq of each method."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPrice:
+    """Some stages, each counted once."""
+
+    cluster: Cluster
+    stages: tuple[Stage, ...]
+    prices: Mapping[str, Price]
+    """By stage id."""
+    parts: Mapping[str, Total]
+    whole: Total
+    critical_path_s: Band
+
+
+def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
+    """`stages` in the plan's order; `gpus` is what a training asks for."""
+    prices = prices_of(stages, cluster, history, gpus)
+    return PlanPrice(
+        cluster=cluster,
+        stages=tuple(stages),
+        prices=prices,
+        parts=totals_by_part(stages, prices, cluster),
+        whole=total(stages, prices, cluster),
+        critical_path_s=critical_path_s(stages, prices),
+    )
+
+
+def render_price(price: PlanPrice) -> str:
+    """At most 100 columns: a row a part, the total, then times, disk and sources."""
+    whole = price.whole
+    if len(whole.unpriced) == whole.stages:
+        return f"Price on {price.cluster.name}: unknown until a chain like this one has run here once"
+    methods = [figure.method for figure in whole.figures]
+    headings = [f"{method.value.split()[0]} {unit}" for method in methods for unit in ("kWh", "kg")]
+    lines = [
+        f"Price on {price.cluster.name}: expected (low to high)",
+        _row(("", "stages", "GPU-h" if price.cluster.gpu else "hours", "billed h"), headings),
+    ]
+    for name, part in (*price.parts.items(), ("total", whole)):
+        lines.append(_row(_figures(name, part, price.cluster), _energies(part, methods)))
+    lines += _notes(price)
+    return "\n".join(lines)
+
+
+def price_json(price: PlanPrice) -> dict[str, Any]:
+    return {
+        "cluster": price.cluster.name,
+        "stages": {
+            stage.id: {"label": stage.label, **stage_price_json(price.prices[stage.id])} for stage in price.stages
+        },
+        "parts": {name: _total_json(part) for name, part in price.parts.items()},
+        "total": _total_json(price.whole) | {"critical_path_s": band_json(price.critical_path_s)},
+    }
+
+
+def stage_price_json(row: Price) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "gpus": row.gpus,
+        "cores": row.cores,
+        "wall_s": band_json(row.wall_s),
+        "gpu_hours": band_json(row.gpu_hours),
+        "billed_hours": band_json(row.billed_hours),
+        "disk_bytes": row.disk_bytes,
+        "work_bytes": row.work_bytes,
+        "source": row.source,
+    }
+
+
+def band_json(band: Band | None) -> dict[str, float] | None:
+    return None if band is None else {"low": band.low, "expected": band.expected, "high": band.high}
+
+
+def hours_in_words(band: Band) -> str:
+    if band.low == band.high:
+        return amount(band.expected)
+    return f"{amount(band.expected)} ({amount(band.low)} to {amount(band.high)})"
+
+
+def amount(value: float) -> str:
+    """Three significant digits or whole numbers: `1,234`, `16.0`, `0.46`."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 stage`, `1,234 stages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or f'{noun}s'}"
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Lines of at most 100 columns, all but the first indented further."""
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)
+
+
+def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
+    part, stages, hours, billed = cells
+    left = f"  {part:<{_COLUMNS[0]}}{stages:>{_COLUMNS[1]}}  {hours:<{_COLUMNS[2]}}{billed:>{_COLUMNS[3]}}"
+    return (left + "".join(f"{energy:>10}" for energy in energies)).rstrip()
+
+
+def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, str]:
+    """GPU-hours, or where there is no GPU the hours of the stages."""
+    has_gpus, stages, unknown = cluster.gpu is not None, f"{part.stages:,}", _uncounted(part, cluster)
+    if len(unknown) == part.stages:
+        return name, stages, "unknown", "unknown" if has_gpus else "0"
+    hours = hours_in_words(part.gpu_hours if has_gpus else part.hours)
+    return name, stages, hours + (" *" if unknown else ""), amount(part.billed_hours.expected)
+
+
+def _uncounted(part: Total, cluster: Cluster) -> tuple[str, ...]:
+    """Stages that the hours shown do not hold; what takes no GPU takes no GPU-hours, however long it is."""
+    return part.without_gpu_hours if cluster.gpu else part.unpriced
+
+
+def _energies(part: Total, methods: Sequence[Method]) -> list[str]:
+    """kWh and kg of each method, in pairs."""
+    by_method = {figure.method: figure for figure in part.figures}
+    cells: list[str] = []
+    for method in methods:
+        figure = by_method.get(method)
+        energy, co2 = (figure.facility_energy_kwh, figure.co2_g) if figure else (None, None)
+        cells += [amount(energy.expected) if energy else "", _kg(co2.expected) if co2 else ""]
+    return cells
+
+
+def _kg(grams: float) -> str:
+    return f"{grams / 1000:,.2f}" if grams >= 10 else f"{grams / 1000:.2g}"
+
+
+def _notes(price: PlanPrice) -> Iterator[str]:
+    whole = price.whole
+    if unknown := _uncounted(whole, price.cluster):
+        yield f"  * without {counted(len(unknown), 'stage')} of unknown duration; see the sources below"
+    yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
+    if whole.figures:
+        yield from wrapped(_site_in_words(whole.figures[0].site))
+    missing = f", and without {label_names(whole.unpriced)}, of unknown duration" if whole.unpriced else ""
+    yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
+    left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
+    more = (
+        f", and up to {amount(whole.work_bytes / 1e9)} GB more under each training that runs"
+        if whole.work_bytes
+        else ""
+    )
+    yield from wrapped(f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB stay on disk{more}{left_out}")
+    yield "Where the durations come from:"
+    by_source: dict[str, list[str]] = {}
+    for stage in price.stages:
+        by_source.setdefault(price.prices[stage.id].source, []).append(stage.label)
+    for source, labels in by_source.items():
+        yield from wrapped(f"{label_names(labels)}: {source}")
+
+
+def _method_in_words(figure: EnergyFigure) -> str:
+    """`M2 estimated: nominal power x reserved time, GPU boards; 14.0 to 31.0 kWh, 0.37 to 0.77 kg CO2eq`."""
+    scope = max(figure.scope.split("; "), key=len)
+    told, energy, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.facility_energy_kwh, figure.co2_g
+    if energy is None or energy.low == energy.high:
+        return told
+    kg = f", {_kg(co2.low)} to {_kg(co2.high)} kg CO2eq" if co2 else ""
+    return f"{told}; {amount(energy.low)} to {amount(energy.high)} kWh{kg}"
+
+
+def _site_in_words(site: Site) -> str:
+    if site.pue is None or site.grid_g_per_kwh is None:
+        return f"no CO2: {'the PUE' if site.pue is None else 'the grid factor'} of {site.name} is unknown"
+    sources = dict.fromkeys((site.pue.source, site.grid_g_per_kwh.source))
+    return f"kWh with PUE {site.pue.value:g}, {site.grid_g_per_kwh.value:g} gCO2eq/kWh: {'; '.join(sources)}"
+
+
+def label_names(labels: Sequence[str]) -> str:
+    """`evaluate emea, evaluate medline (18 stages)`: seeds folded, a few named."""
+    names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
+    shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
+    return shown if len(labels) == 1 else f"{shown} ({counted(len(labels), 'stage')})"
+
+
+def _durations(band: Band) -> str:
+    if band.low == band.high:
+        return format_duration(band.expected)
+    return f"{format_duration(band.expected)} ({format_duration(band.low)} to {format_duration(band.high)})"
+
+
+def _total_json(sums: Total) -> dict[str, Any]:
+    return {
+        "stages": sums.stages,
+        "hours": band_json(sums.hours),
+        "gpu_hours": band_json(sums.gpu_hours),
+        "billed_hours": band_json(sums.billed_hours),
+        "disk_bytes": sums.disk_bytes,
+        "work_bytes": sums.work_bytes,
+        "energy": [
+            {
+                "method": figure.method.value,
+                "scope": figure.scope,
+                "facility_energy_kwh": band_json(figure.facility_energy_kwh),
+                "co2_g": band_json(figure.co2_g),
+                "pue": str(figure.site.pue),
+                "grid_g_per_kwh": str(figure.site.grid_g_per_kwh),
+            }
+            for figure in sums.figures
+        ],
+        "unpriced": list(sums.unpriced),
+        "unsized": list(sums.unsized),
+    }

@@ -1,0 +1,196 @@
+"""Whether a submission fits into a budget: asked + reserved + spent against the cap. Pure.
+
+A stage runs once, so reservations of the same stage are not added up: the largest counts, less what the stage has spent
+since it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from math import fsum
+from typing import NamedTuple
+
+from detour.budgets.caps import MEASURES, Budget, Measure
+from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held
+
+ROUNDING = 1e-9
+UNITS: Mapping[Measure, str] = {
+    "gpu_hours": "GPU-h",
+    "billed_hours": "billed h",
+    "energy_kwh": "kWh",
+    "co2_kg": "kg CO2eq",
+}
+
+
+class Spending(NamedTuple):
+    """What one attempt has used so far."""
+
+    stage: str
+    facts: Facts
+    start_s: float
+    end_s: float
+    """Seconds since the epoch."""
+    amounts: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A budget in its present period, before anything more is asked for."""
+
+    budget: Budget
+    spent: Mapping[Measure, float]
+    reserved: Mapping[str, Amounts]
+    """By stage id, what is still held of it."""
+    unknown: Mapping[Measure, int]
+    """Attempts and reservations of unknown amount, which are not in the sums."""
+
+    def reserved_sum(self, measure: Measure) -> float:
+        return fsum(amounts.get(measure) or 0.0 for amounts in self.reserved.values())
+
+
+class Line(NamedTuple):
+    """One cap's arithmetic."""
+
+    budget: str
+    measure: Measure
+    soft: float | None
+    hard: float | None
+    spent: float
+    reserved: float
+    asked: float
+    """Beyond what is reserved for the same stages already."""
+    unknown: int
+    """Stages of the submission whose amount nobody knows."""
+
+    @property
+    def after(self) -> float:
+        return self.spent + self.reserved + self.asked
+
+    @property
+    def left(self) -> float | None:
+        """Before the submission; None where there is no hard cap."""
+        return None if self.hard is None else self.hard - self.spent - self.reserved
+
+    @property
+    def is_refused(self) -> bool:
+        """Too much, or not known to be little enough. Asking for nothing is never too much."""
+        if self.hard is None:
+            return False
+        return self.unknown > 0 or (self.asked > 0 and self.after > self.hard * (1 + ROUNDING))
+
+    @property
+    def is_warned(self) -> bool:
+        return self.soft is not None and self.after > self.soft * (1 + ROUNDING)
+
+
+def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] | None:
+    """First instant of the present period and first one after it, in seconds since the epoch; None outside of it."""
+    window = budget.period.window(datetime.fromtimestamp(now_s, UTC).date())
+    if window is None:
+        return None
+    first, last = window
+    return (
+        None if first is None else datetime.combine(first, time.min, UTC).timestamp(),
+        None if last is None else datetime.combine(last + timedelta(days=1), time.min, UTC).timestamp(),
+    )
+
+
+def standing(
+    budget: Budget,
+    made: Iterable[Reservation],
+    spendings: Iterable[Spending],
+    evidence: Evidence,
+    window_s: tuple[float | None, float | None] = (None, None),
+) -> Standing:
+    """`window_s` bounds the present period; what is held counts in it whenever it was reserved."""
+    ours = [spending for spending in spendings if budget.scope.matches(spending.facts)]
+    spent_by_stage: dict[str, list[Spending]] = {}
+    for spending in ours:
+        spent_by_stage.setdefault(spending.stage, []).append(spending)
+    unknown: dict[Measure, int] = dict.fromkeys(budget.caps(), 0)
+    spent: dict[Measure, float] = {}
+    for measure in budget.caps():
+        known = [value * share_within(one, window_s) for one in ours if (value := one.amounts.get(measure)) is not None]
+        spent[measure] = fsum(known)
+        unknown[measure] += len(ours) - len(known)
+    held: dict[str, Amounts] = {}
+    for reservation in made:
+        if budget.scope.matches(reservation.facts):
+            for stage, amounts in reservation.amounts.items():
+                if is_held(reservation, stage, evidence):
+                    rest = _rest(amounts, spent_by_stage.get(stage, ()), reservation.at_s)
+                    held[stage] = _larger(held.get(stage, {}), rest)
+    for measure in unknown:
+        unknown[measure] += sum(amounts.get(measure) is None for amounts in held.values())
+    return Standing(budget, spent, held, unknown)
+
+
+def check(present: Standing, asked: Mapping[str, Amounts]) -> list[Line]:
+    """Every cap's arithmetic for a submission; `asked` by stage id."""
+    budget = present.budget
+    return [
+        Line(
+            budget=budget.name,
+            measure=measure,
+            soft=cap.soft,
+            hard=cap.hard,
+            spent=present.spent[measure],
+            reserved=present.reserved_sum(measure),
+            asked=fsum(
+                max(0.0, (amounts.get(measure) or 0.0) - (present.reserved.get(stage, {}).get(measure) or 0.0))
+                for stage, amounts in asked.items()
+            ),
+            unknown=sum(amounts.get(measure) is None for amounts in asked.values()),
+        )
+        for measure, cap in budget.caps().items()
+    ]
+
+
+def fitting(lines: Iterable[Line], asked: Mapping[str, Amounts], inputs: Mapping[str, Collection[str]]) -> list[str]:
+    """Stages, in the order of `asked`, that would fit together with all the asked ones they need.
+
+    `inputs` maps a stage to the stages it reads.
+    """
+    room = [(line.measure, line.left) for line in lines if line.left is not None]
+    taken: dict[str, None] = {}
+    used: dict[Measure, float] = dict.fromkeys(MEASURES, 0.0)
+    for stage, amounts in asked.items():
+        if any(one in asked and one not in taken for one in inputs.get(stage, ())):
+            continue
+        values = {measure: amounts.get(measure) for measure, _ in room}
+        if all(
+            (value := values[measure]) is not None and (value == 0 or used[measure] + value <= left)
+            for measure, left in room
+        ):
+            taken[stage] = None
+            for measure, value in values.items():
+                used[measure] += value or 0.0
+    return list(taken)
+
+
+def share_within(spending: Spending, window_s: tuple[float | None, float | None]) -> float:
+    """The share of an attempt's time that lies in the window; all or nothing for one of no length."""
+    first_s, last_s = (spending.start_s if window_s[0] is None else window_s[0]), window_s[1]
+    last_s = max(spending.end_s, spending.start_s) if last_s is None else last_s
+    length_s = spending.end_s - spending.start_s
+    if length_s <= 0:
+        return float(first_s <= spending.start_s <= last_s)
+    return max(0.0, min(spending.end_s, last_s) - max(spending.start_s, first_s)) / length_s
+
+
+def _rest(amounts: Amounts, spendings: Iterable[Spending], since_s: float) -> Amounts:
+    """What is left of a stage's reservation after what it has used since."""
+    used = [spending.amounts for spending in spendings if spending.start_s >= since_s]
+    return {
+        measure: None if value is None else max(0.0, value - fsum(one.get(measure) or 0.0 for one in used))
+        for measure, value in amounts.items()
+    }
+
+
+def _larger(one: Amounts, other: Amounts) -> Amounts:
+    return {
+        measure: max((value for value in (one.get(measure), other.get(measure)) if value is not None), default=None)
+        for measure in {**one, **other}
+    }

@@ -1,0 +1,186 @@
+"""Everything that counts against budgets in a workspace, as the ledger and the markers have it now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.energy import EnergyFigure, Site, preferred
+from detour.accounting.hours import AttemptUsage, gpu_hours
+from detour.accounting.site import site_of
+from detour.budgets.arithmetic import Line, Spending, Standing, check, standing, window_s
+from detour.budgets.caps import Budget, Measure
+from detour.budgets.reservations import (
+    KINDS,
+    Amounts,
+    Evidence,
+    Facts,
+    Reservation,
+    Told,
+    is_held,
+    reservations,
+)
+from detour.config.cluster import Cluster
+from detour.config.loading import available_clusters, load_cluster
+from detour.ledger.claims import holder
+from detour.ledger.state import AttemptState
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.progress import stages_sent
+from detour.planning.stage import Stage
+from detour.pricing.billing import billed_gpu_hours
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a submission wants: its stages that are neither done nor on their way."""
+
+    facts: Facts
+    stages: Sequence[Stage]
+    amounts: Mapping[str, Amounts]
+    """By stage id, in the plan's order."""
+    unpriced: frozenset[str] = frozenset()
+    """Stages of unknown duration, which ask for a default limit."""
+
+
+class Book:
+    """Reservations, spendings, and what tells which of them still count."""
+
+    def __init__(self, workspace: Workspace, now_s: float | None = None) -> None:
+        self.workspace, self.view = workspace, LedgerView(workspace)
+        self.now_s = time.time() if now_s is None else now_s
+        self.reservations: list[Reservation] = reservations(
+            Told(record["kind"], record["wall_s"], record["writer"], record["data"])
+            for record in self.view.records(KINDS)
+        )
+        self._failed = {
+            stage.id for stage in self.view.state.stages.values() if stage.failed and workspace.has_failed(stage.id)
+        }
+        self._doomed: dict[str, bool] = {}
+        self.spendings = list(self._spendings())
+        self.evidence = self._evidence()
+
+    def standing(self, budget: Budget) -> Standing | None:
+        """None outside the budget's period."""
+        bounds = window_s(budget, self.now_s)
+        return bounds and standing(budget, self.reservations, self.spendings, self.evidence, bounds)
+
+    def check(self, budgets: Iterable[Budget], asked: Asked) -> list[Line]:
+        """The arithmetic of every cap that applies to the submission now."""
+        matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
+        present = [self.standing(budget) for budget in matching]
+        return [line for one in present if one is not None for line in check(one, asked.amounts)]
+
+    def without_what_is_on_its_way(self, asked: Asked) -> Asked:
+        """What others have reserved and handed over already is theirs to pay; this submission joins it."""
+        joined = {
+            stage
+            for made in self.reservations
+            for stage in made.amounts.keys() & self.evidence.in_flight
+            if is_held(made, stage, self.evidence)
+        }
+        left = [stage for stage in asked.stages if stage.id not in joined]
+        return Asked(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left}, asked.unpriced - joined)
+
+    def _evidence(self) -> Evidence:
+        waiting = {
+            stage for made in self.reservations if not made.committed for stage in made.amounts.keys() - made.released
+        }
+        running = {stage for stage in waiting if holder(self.workspace, stage) is not None}
+        writers = self.view.state.writers
+
+        def is_alive(writer: str) -> bool | None:
+            known = writers.get(writer)
+            if known is not None and known.closed:
+                return False
+            return known.process.is_alive() if known and known.process else None
+
+        in_flight = running | stages_sent(self.view)
+        return Evidence(self.now_s, self._is_finished, in_flight, is_alive, self.view.last_told_s)
+
+    def _spendings(self) -> Iterator[Spending]:
+        """Every attempt, by the facts of the reservation that it ran under."""
+        made_for: dict[str, list[Reservation]] = {}
+        for made in self.reservations:
+            for stage in made.amounts:
+                made_for.setdefault(stage, []).append(made)
+        amounts_of = _AttemptAmounts()
+        for stage_id, known in self.view.state.stages.items():
+            for attempt in known.attempts:
+                usage = usage_of(stage_id, attempt, self.now_s)
+                if usage is None or attempt.started is None:
+                    continue
+                before = [made for made in made_for.get(stage_id, ()) if made.at_s <= usage.start_s]
+                facts = before[-1].facts if before else self._facts(attempt)
+                yield Spending(stage_id, facts, usage.start_s, usage.end_s, amounts_of(usage, attempt))
+
+    def _facts(self, attempt: AttemptState) -> Facts:
+        """Of an attempt that nobody reserved anything for."""
+        assert attempt.started is not None
+        cluster, writer = attempt.started.data.get("cluster"), self.view.state.writers.get(attempt.started.writer)
+        return {
+            "cluster": cluster if isinstance(cluster, str) else None,
+            "user": writer.process.user if writer and writer.process else None,
+        }
+
+    def _is_finished(self, stage: str, since_s: float) -> bool:
+        known = self.view.state.stages.get(stage)
+        if known is not None and known.done and known.done[max(known.done)].wall_s >= since_s:
+            return True
+        return self.workspace.is_done(stage) or self._is_doomed(stage)
+
+    def _is_doomed(self, stage: str) -> bool:
+        """Whether it failed for good, or waits for one that did."""
+        if not self._failed or stage in self._failed:
+            return stage in self._failed
+        if stage not in self._doomed:
+            self._doomed[stage] = any(self._is_doomed(input_id) for input_id in _inputs(self.workspace, stage))
+        return self._doomed[stage]
+
+
+class _AttemptAmounts:
+    """What attempts have used, with the constants of the profiles they ran under."""
+
+    def __init__(self) -> None:
+        self._clusters: dict[str, Cluster | None] = {}
+
+    def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
+        assert attempt.started is not None
+        name = attempt.started.data.get("cluster")
+        name = name if isinstance(name, str) else None
+        cluster = self._cluster(name)
+        site = Site(name or "an unknown place") if cluster is None else site_of(cluster)
+        return {
+            "gpu_hours": gpu_hours(usage),
+            "billed_hours": None if cluster is None else billed_gpu_hours(cluster, usage),
+            **energy_amounts(preferred(figures_of(attempt, usage, site))),
+        }
+
+    def _cluster(self, name: str | None) -> Cluster | None:
+        """Names come from journals: they are looked up among the profiles there are, never opened as paths."""
+        if name is None:
+            return None
+        if name not in self._clusters:
+            self._clusters[name] = load_cluster(name) if name in available_clusters() else None
+        return self._clusters[name]
+
+
+def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:
+    energy, co2 = (figure.facility_energy_kwh, figure.co2_g) if figure else (None, None)
+    return {
+        "energy_kwh": None if energy is None else energy.expected,
+        "co2_kg": None if co2 is None else co2.expected / 1000,
+    }
+
+
+def _inputs(workspace: Workspace, stage: str) -> list[str]:
+    """Of a stage as it was planned; empty where that cannot be read."""
+    try:
+        inputs = orjson.loads((workspace.stage(stage) / "stage.json").read_bytes())["inputs"]
+        return [input_id for input_id in inputs.values() if isinstance(input_id, str)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []

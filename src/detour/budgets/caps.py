@@ -1,0 +1,142 @@
+"""What may be spent: caps on hours, energy and CO2, for a project, an account, a cluster, a sweep, over a period.
+
+    name: abc-2026
+    scope: {account: abc@h100}
+    period: {start: 2026-01-01, end: 2026-12-31}
+    gpu_hours: {soft: 9000, hard: 10000}
+    co2_kg: {hard: 300}
+
+Only the caps are here; what is asked, reserved and spent is counted by accounting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from detour.config.layers import config_roots, keep, read_layers
+from detour.config.models import Name, Written
+from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
+from detour.config.validation import validate
+
+Measure = Literal["gpu_hours", "billed_hours", "energy_kwh", "co2_kg"]
+MEASURES: tuple[Measure, ...] = ("gpu_hours", "billed_hours", "energy_kwh", "co2_kg")
+
+
+class Cap(Written):
+    """Past `soft` a plan is warned about, past `hard` it is refused; None is no limit."""
+
+    soft: float | None = Field(default=None, ge=0)
+    hard: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Cap:
+        if self.soft is None and self.hard is None:
+            raise ValueError("give `soft` or `hard` or both")
+        if self.soft is not None and self.hard is not None and self.soft > self.hard:
+            raise Inconsistent([(("soft",), f"{self.soft:g} is above `hard`, {self.hard:g}: it would never warn")])
+        return self
+
+
+class Scope(Written):
+    """What counts against the budget: all that is given must match (`*` and `?` allowed); nothing given matches all."""
+
+    project: str | None = None
+    account: str | None = None
+    cluster: str | None = None
+    sweep: str | None = None
+    chain: str | None = None
+    user: str | None = None
+
+    def matches(self, facts: Mapping[str, str | None]) -> bool:
+        """`facts` holds what is known of a submission, by the names above; unknown matches no pattern but none."""
+        for name in type(self).model_fields:
+            pattern, value = getattr(self, name), facts.get(name)
+            if pattern is not None and (value is None or not fnmatchcase(value, pattern)):
+                return False
+        return True
+
+
+class Period(Written):
+    """From `start` to `end`, both included, in UTC; or again and again for each month, quarter or year between them."""
+
+    start: date | None = None
+    end: date | None = None
+    every: Literal["month", "quarter", "year"] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Period:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise Inconsistent([(("end",), f"{self.end} is before `start`, {self.start}")])
+        return self
+
+    def window(self, day: date) -> tuple[date | None, date | None] | None:
+        """First and last day of the period that `day` lies in, None where it has no bound; None outside of it."""
+        if (self.start is not None and day < self.start) or (self.end is not None and day > self.end):
+            return None
+        if self.every is None:
+            return self.start, self.end
+        months = {"month": 1, "quarter": 3, "year": 12}[self.every]
+        first = date(day.year, (day.month - 1) // months * months + 1, 1)
+        after = first.month + months
+        last = date(first.year + (after - 1) // 12, (after - 1) % 12 + 1, 1) - timedelta(days=1)
+        return max(first, self.start or first), min(last, self.end or last)
+
+
+class Budget(Written):
+    name: Name
+    description: str = ""
+    scope: Scope = Scope()
+    period: Period = Period()
+    gpu_hours: Cap | None = None
+    """GPUs x elapsed, as allocated."""
+    billed_hours: Cap | None = None
+    """By the site's own rule."""
+    energy_kwh: Cap | None = None
+    """Facility energy, PUE included."""
+    co2_kg: Cap | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Budget:
+        if not self.caps():
+            raise ValueError(f"has no cap: give one of {', '.join(MEASURES)}")
+        return self
+
+    def caps(self) -> dict[Measure, Cap]:
+        """The measures that are limited."""
+        found: dict[Measure, Cap | None] = {measure: getattr(self, measure) for measure in MEASURES}
+        return {measure: cap for measure, cap in found.items() if cap is not None}
+
+
+def load_budget(path: Path) -> Budget:
+    """Raises RecipeError (exit code 2)."""
+    tree, problems = read_layers(path, keep, os.environ)
+    return validate(Budget, tree, problems)
+
+
+def load_budgets(folder: Path | None = None) -> list[Budget]:
+    """All budgets of a folder, by default of the nearest `configs/budgets`; every problem of all files at once.
+
+    No folder means no budget; two budgets of one name are refused.
+    """
+    folder = folder or next((root / "budgets" for root in config_roots()), None)
+    budgets: dict[str, Budget] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.glob("*.yaml")) if folder is not None else ():
+        try:
+            budget = load_budget(path)
+        except RecipeError as error:
+            problems += error.problems
+            continue
+        if budget.name in budgets:
+            problems.append(Problem(Position(shown(path)), "name", f"another budget is called {budget.name} too"))
+        budgets[budget.name] = budget
+    if problems:
+        raise RecipeError(problems)
+    return list(budgets.values())

@@ -1,0 +1,167 @@
+"""Budgets at work: what is reserved and spent in a workspace, and the one door by which a submission gets its share.
+
+Between users a claim keeps the order: who holds it reads the whole ledger, adds up, and records the reservation before
+letting go. A submitter that dies leaves a claim and perhaps a reservation that nobody has to clean up.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from detour.accounting.hours import HOUR_S
+from detour.budgets.arithmetic import Line
+from detour.budgets.book import Asked, Book, energy_amounts
+from detour.budgets.caps import Budget, load_budgets
+from detour.budgets.refusal import by_default, outlook, refusal, warning
+from detour.budgets.reservations import COMMITTED, RELEASED, RESERVED, Amounts, Facts, reserved_data
+from detour.config.cluster import Cluster
+from detour.errors import BudgetRefused, UserError
+from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.journal import Journal
+from detour.ledger.process import Process
+from detour.ledger.workspace import Workspace
+from detour.orchestration.requests import stage_limit_s
+from detour.planning.stage import Stage
+from detour.pricing.billing import billed_gpus
+from detour.pricing.price import Price
+from detour.pricing.totals import energy_of
+
+CLAIM = "budget"
+PATIENCE_S = 60.0
+
+
+def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Asked:
+    """By their limits: the wall time that is asked for, which no stage can exceed without asking again."""
+    by_price: dict[int, Amounts] = {}
+    for stage in stages:
+        price = prices[stage.id]
+        if id(price) not in by_price:
+            by_price[id(price)] = limit_amounts(stage, price, cluster)
+    unpriced = frozenset(stage.id for stage in stages if prices[stage.id].wall_s is None)
+    return Asked(facts, stages, {stage.id: by_price[id(prices[stage.id])] for stage in stages}, unpriced)
+
+
+def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
+    hours = stage_limit_s(stage, price) / HOUR_S
+    nodes = max(1, -(-price.gpus // cluster.gpu.per_node)) if cluster.gpu else 1
+    charged = billed_gpus(cluster, price.gpus, price.cores, nodes)
+    _, figure = energy_of(cluster, price.gpus, price.cores, hours * HOUR_S)
+    return {
+        "gpu_hours": price.gpus * hours,
+        "billed_hours": None if charged is None else charged * hours,
+        **energy_amounts(figure),
+    }
+
+
+def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: str | None = None) -> Facts:
+    """`account` as given to sbatch; the project is what stands before its `@`."""
+    account = account or cluster.full_account("gpu")
+    return {
+        "project": account.partition("@")[0] if account else None,
+        "account": account,
+        "cluster": cluster.name,
+        "sweep": sweep,
+        "chain": chain,
+        "user": Process.current().user,
+    }
+
+
+def outlooks(workspace: Workspace, asked: Asked) -> list[str]:
+    """What every budget that applies would say now, by the limits that would be asked for; nothing is reserved."""
+    book = Book(workspace)
+    asked = book.without_what_is_on_its_way(asked)
+    lines = book.check(load_budgets(), asked)
+    return [*map(outlook, lines), *by_default(lines, asked)]
+
+
+@dataclass(slots=True)
+class Held:
+    """A share of the budgets, from its reservation on."""
+
+    journal: Journal
+    submission: str
+    lines: tuple[Line, ...]
+    """The arithmetic of every cap that applies."""
+    remarks: tuple[str, ...]
+    is_open: bool = True
+
+    def commit(self) -> None:
+        """What was reserved has been handed over: it holds until its stages end, whatever becomes of this process."""
+        self.journal.append(COMMITTED, submission=self.submission)
+        self.is_open = False
+
+    def release(self, why: str) -> None:
+        self.journal.append(RELEASED, submission=self.submission, stages=None, why=why)
+        self.is_open = False
+
+
+@contextmanager
+def reserving(
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
+) -> Iterator[Held]:
+    """The submission's share while the block runs; given back at its end, unless `commit` was called.
+
+    Raises BudgetRefused as `reserve` does. After a kill, the share is free again by itself.
+    """
+    held = reserve(workspace, journal, budgets, asked, why_over)
+    try:
+        yield held
+    finally:
+        if held.is_open:
+            held.release("ended, with nothing handed over")
+
+
+def reserve(
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
+) -> Held:
+    """Record the submission's share, if every budget that applies holds it, or `why_over` says why it need not.
+
+    Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError when the ledger cannot be read
+    or written, or somebody else has been reserving for longer than a minute.
+    """
+    with _exclusively(workspace):
+        book = Book(workspace)
+        asked = book.without_what_is_on_its_way(asked)
+        lines = book.check(budgets, asked)
+        refused = [line for line in lines if line.is_refused]
+        if lines and book.view.unreadable:
+            raise UserError(f"the budget cannot be counted, for this is not readable: {book.view.unreadable[0]}")
+        if refused and why_over is None:
+            raise BudgetRefused(refusal(lines, asked))
+        submission = secrets.token_hex(6)
+        over = list(dict.fromkeys(line.budget for line in refused))
+        data = reserved_data(submission, asked.facts, asked.amounts, over, why_over)
+        journal.append(RESERVED, **data)
+        if not journal.flush():
+            raise UserError(f"{workspace.ledger}: the ledger takes no events (disk full?), so nothing is reserved")
+    remarks = [warning(line) for line in lines if line.is_refused or line.is_warned]
+    return Held(journal, submission, tuple(lines), tuple(remarks))
+
+
+def release_stages(workspace: Workspace, journal: Journal, stages: Collection[str], why: str) -> None:
+    """Free what is reserved for stages that will not run after all, by whomever it was reserved."""
+    for made in Book(workspace).reservations:
+        freed = sorted(made.amounts.keys() & set(stages) - made.released)
+        if freed:
+            journal.append(RELEASED, submission=made.submission, stages=freed, why=why)
+
+
+@contextmanager
+def _exclusively(workspace: Workspace) -> Iterator[None]:
+    """One at a time adds up and reserves; waits up to a minute for the others, which take milliseconds."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            held: Claim = claim(workspace, CLAIM, "a reservation")
+            break
+        except ClaimHeld:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(random.uniform(0.01, 0.05))
+    with held:
+        yield

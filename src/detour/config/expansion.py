@@ -1,0 +1,218 @@
+"""A sweep -> its recipes, in time linear in their number.
+
+Changes are laid over the recipe's tree axis by axis, so that chains with equal beginnings share the trees up to there;
+only sub-trees that a change has touched are validated, each different one once. Chains therefore also share the model
+objects of what they have in common, by identity, which planning makes use of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from detour.config.layers import merge_value
+from detour.config.loading import finished_tree, load_recipe, recipe_tree
+from detour.config.models import Phase, Recipe
+from detour.config.problems import Position, Problem, RecipeError
+from detour.config.sweep import Point, Sweep, is_sweep, label_of, load_sweep
+from detour.config.validation import validate
+from detour.config.yaml_source import Node, to_plain
+
+MAX_CHAINS = 100_000
+MAX_PROBLEMS = 20
+REWRITTEN = ("benchmark", "data", "model", "tokenizer")
+"""Sections in which names of files are resolved after a change."""
+
+
+def load_chains(path: Path, overrides: Sequence[str] = ()) -> list[Recipe]:
+    """The recipes of a file that is either: all of a sweep's, or the recipe itself."""
+    if is_sweep(path):
+        return expand(load_sweep(path, overrides))
+    return [load_recipe(path, overrides)]
+
+
+def expand(sweep: Sweep) -> list[Recipe]:
+    """One recipe a chain, in the order of the axes, the last one fastest; names are unique.
+
+    Chains that several sweeps have under one name with one content are there once. Raises RecipeError with every
+    different problem (up to 20), each at the line of the sweep or the recipe that wrote the value.
+    """
+    recipes: dict[str, Recipe] = {}
+    _expand(sweep, _Builder(), recipes)
+    return list(recipes.values())
+
+
+def _expand(sweep: Sweep, builder: _Builder, recipes: dict[str, Recipe]) -> None:
+    problems: dict[Problem, None] = {}
+    own: set[str] = set()
+    if sweep.file.recipe is not None or sweep.axes:
+        _refuse_too_many(sweep)
+        excluded = _exclusions(sweep)
+        for labels, recipe_name, tree in _walk(sweep, builder):
+            if any(all(labels[axis] in wanted for axis, wanted in rule.items()) for rule in excluded):
+                continue
+            name = sweep.template.format(**labels, recipe=recipe_name, sweep=sweep.name).lower()
+            if name in own:
+                message = f"two chains are called {name}: the template must tell all axes apart"
+                raise RecipeError([sweep.problem(("names",), message)])
+            own.add(name)
+            _add(sweep, builder, recipes, problems, name, tree)
+            if len(problems) >= MAX_PROBLEMS:
+                break
+    if problems:
+        raise RecipeError(problems)
+    for other in sweep.sweeps:
+        _expand(other, builder, recipes)
+
+
+def _add(
+    sweep: Sweep,
+    builder: _Builder,
+    recipes: dict[str, Recipe],
+    problems: dict[Problem, None],
+    name: str,
+    tree: Node,
+) -> None:
+    try:
+        recipe = builder.build(tree, name, sweep)
+    except RecipeError as error:
+        problems.update(dict.fromkeys(error.problems))
+        return
+    if recipes.setdefault(name, recipe) != recipe:
+        message = f"the chain {name} is in another sweep too, with other settings: rename one"
+        problems[sweep.problem(("names",), message)] = None
+
+
+def _refuse_too_many(sweep: Sweep) -> None:
+    chains = 1
+    for axis in sweep.axes:
+        chains *= len(axis)
+    if chains > MAX_CHAINS:
+        message = f"the axes multiply to {chains:,} chains; at most {MAX_CHAINS:,} are expanded"
+        raise RecipeError([sweep.problem(("axes",), message)])
+
+
+def _exclusions(sweep: Sweep) -> list[Mapping[str, set[str]]]:
+    """Axis -> labels, for each rule; a label that no axis has is a mistake."""
+    known: dict[str, set[str]] = {}
+    for name, label in (pair for axis in sweep.axes for point in axis for pair in point.labels.items()):
+        known.setdefault(name, set()).add(label)
+    rules: list[Mapping[str, set[str]]] = []
+    problems = []
+    for index, rule in enumerate(sweep.file.exclude):
+        wanted = {
+            axis: {label_of(value) for value in (values if isinstance(values, list | tuple) else [values])}
+            for axis, values in rule.items()
+        }
+        for axis, labels in wanted.items():
+            message = (
+                f"the axis has no {', '.join(sorted(labels - known[axis]))}; it has {', '.join(sorted(known[axis]))}"
+            )
+            if labels - known[axis]:
+                problems.append(sweep.problem(("exclude", index, axis), message))
+        rules.append(wanted)
+    if problems:
+        raise RecipeError(problems)
+    return rules
+
+
+def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], str, Node]]:
+    """Labels, name of the base recipe and changed tree of every combination, excluded ones included."""
+    base = builder.base(sweep, sweep.file.recipe) if sweep.file.recipe is not None else None
+
+    def below(depth: int, labels: Mapping[str, str], start: _Base | None, tree: Node | None) -> Iterator[Any]:
+        if depth == len(sweep.axes):
+            assert start is not None
+            yield labels, start.name, tree
+            return
+        for point in sweep.axes[depth]:
+            here, changed = start, tree
+            if point.recipe is not None:
+                here = builder.base(sweep, point.recipe.value, point.recipe.position)
+                changed = here.tree
+            assert changed is not None
+            yield from below(depth + 1, {**labels, **point.labels}, here, _changed(changed, point, sweep))
+
+    return below(0, {}, base, base.tree if base else None)
+
+
+def _changed(tree: Node, point: Point, sweep: Sweep) -> Node:
+    """The tree with a point's changes merged in; raises RecipeError for a path that leads nowhere."""
+    problems: list[Problem] = []
+    rewrite = False
+    for key, value in point.changes:
+        tree = merge_value(tree, key, value, problems)
+        rewrite = rewrite or key.partition(".")[0] in REWRITTEN
+    if rewrite:
+        tree = finished_tree(tree, sweep.path, problems)
+    if problems:
+        raise RecipeError(problems)
+    return tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    name: str
+    tree: Node
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Validates sub-trees once and remembers the models by node, and by content where nodes differ."""
+
+    bases: dict[Path, _Base] = field(default_factory=dict)
+    by_node: dict[tuple[str, int], tuple[Node, Any]] = field(default_factory=dict)
+    by_content: dict[tuple[str, str], Any] = field(default_factory=dict)
+    adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict)
+
+    def base(self, sweep: Sweep, written: object, position: Position | None = None) -> _Base:
+        """The recipe that chains start from, read and validated once."""
+        if not isinstance(written, str):
+            raise RecipeError([sweep.problem(("recipe",), "expected the name of a recipe file")])
+        where = position or sweep.problem(("recipe",), "").position
+        path = Path(where.file).parent / Path(written).expanduser()
+        key = path.resolve()
+        if key not in self.bases:
+            if not path.is_file():
+                raise RecipeError([Problem(where, "recipe", f"no such file: {written}")])
+            tree, problems = recipe_tree(path, sweep.overrides)
+            self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)
+        return self.bases[key]
+
+    def build(self, tree: Node, name: str, sweep: Sweep) -> Recipe:
+        assert isinstance(tree.value, dict)
+        try:
+            fields = {key: self._field(key, node) for key, node in tree.value.items() if node.value is not None}
+            return Recipe.model_validate({**fields, "name": name})
+        except ValidationError:
+            named = replace(tree, value={**tree.value, "name": Node(sweep.problem(("names",), "").position, name)})
+            return validate(Recipe, named)
+
+    def _field(self, key: str, node: Node) -> Any:
+        """The validated section, the same object for the same node or the same content."""
+        cached = self.by_node.get((key, id(node)))
+        if cached is None:
+            cached = self.by_node[key, id(node)] = (node, self._validated(key, node))
+        return cached[1]
+
+    def _validated(self, key: str, node: Node) -> Any:
+        if key == "phases" and isinstance(node.value, list):
+            return tuple(self._field("phases.", item) for item in node.value)
+        if isinstance(node.value, str | int | float) or not (key in Recipe.model_fields or key == "phases."):
+            return to_plain(node)
+        plain = to_plain(node)
+        content = (key, json.dumps(plain, sort_keys=True))
+        if content not in self.by_content:
+            self.by_content[content] = self._adapter(key).validate_python(plain)
+        return self.by_content[content]
+
+    def _adapter(self, key: str) -> TypeAdapter[Any]:
+        if key not in self.adapters:
+            wanted: Any = Phase if key == "phases." else Recipe.model_fields[key].annotation
+            self.adapters[key] = TypeAdapter(wanted)
+        return self.adapters[key]

@@ -1,0 +1,162 @@
+"""The door of this room: YAML files -> `Recipe`, `Cluster`, every problem of a file shown at once.
+
+Imports pydantic and yaml and nothing heavier, so that a login node can plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from detour.config.cluster import Cluster
+from detour.config.layers import apply_override, find_named, keep, read_layers, suggestion
+from detour.config.models import Benchmark, Recipe
+from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError
+from detour.config.schema import recipe_json_schema
+from detour.config.validation import place, validate
+from detour.config.yaml_source import Node
+
+__all__ = [
+    "Document",
+    "RecipeError",
+    "available_clusters",
+    "load_benchmark",
+    "load_cluster",
+    "load_recipe",
+    "load_recipe_document",
+    "recipe_json_schema",
+]
+
+_NOTHING = Node(COMMAND_LINE, None)
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Generic[M]):
+    """A model with the tree it was read from, for messages about what can only be checked later (missing data)."""
+
+    model: M
+    tree: Node
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """`path` holds keys and list indices: `("data", "sources", 0, "path")`."""
+        return Problem(*place(self.tree, path), message)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe at `path` with `key=value` overrides laid over it. Raises RecipeError (exit code 2)."""
+    return load_recipe_document(path, overrides).model
+
+
+def load_recipe_document(path: Path, overrides: Sequence[str] = ()) -> Document[Recipe]:
+    tree, problems = recipe_tree(path, overrides)
+    return Document(validate(Recipe, tree, problems), tree)
+
+
+def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
+    """The merged document before validation, and what was wrong in its files."""
+    tree, problems = read_layers(path, _benchmark_by_name, os.environ)
+    here = Path.cwd() / "command-line"
+    for text in overrides:
+        tree = _benchmark_by_name(apply_override(tree, text, problems), here, problems)
+    return absolute_paths(tree), problems
+
+
+def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
+    """A tree that `file` has changed, with benchmarks named and paths written there resolved."""
+    return absolute_paths(_benchmark_by_name(tree, file, problems))
+
+
+def load_benchmark(path: Path) -> Benchmark:
+    tree, problems = read_layers(path, keep, os.environ)
+    return validate(Benchmark, change_at(tree, ("tasks", "*", "data"), _absolute_file), problems)
+
+
+def load_cluster(name_or_path: str | Path) -> Cluster:
+    """A profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or holds a `/`)."""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml") and path.name == str(name_or_path):
+        found, known = find_named("clusters", path.name)
+        if found is None:
+            raise RecipeError(
+                [Problem(Position(str(name_or_path)), "", f"no such cluster profile{suggestion(path.name, known)}")]
+            )
+        path = found
+    tree, problems = read_layers(path, keep, os.environ)
+    return validate(Cluster, tree, problems)
+
+
+def available_clusters() -> list[str]:
+    """Names that `load_cluster` knows: those in `./configs/clusters` and those shipped."""
+    return find_named("clusters", "")[1]
+
+
+def absolute_paths(tree: Node) -> Node:
+    """Files and local folders, relative to the file that wrote them (or to the current folder), made absolute."""
+    tree = change_at(tree, ("data", "sources", "*"), _absolute_file)
+    tree = change_at(tree, ("benchmark", "tasks", "*", "data"), _absolute_file)
+    tree = change_at(tree, ("model", "pretrained"), _absolute_folder)
+    return change_at(tree, ("tokenizer", "pretrained"), _absolute_folder)
+
+
+def change_at(node: Node, path: Sequence[str], change: Callable[[Node], Node]) -> Node:
+    """A copy of `node` with `change` applied to what lies at `path`, if anything does; `*` is every list item."""
+    if not path:
+        return change(node)
+    if path[0] == "*" and isinstance(node.value, list):
+        return replace(node, value=[change_at(item, path[1:], change) for item in node.value])
+    if isinstance(node.value, dict) and path[0] in node.value:
+        changed = change_at(node.value[path[0]], path[1:], change)
+        return replace(node, value={**node.value, path[0]: changed})
+    return node
+
+
+def _absolute_file(node: Node) -> Node:
+    """`path` is relative to the package where there is one."""
+    if not isinstance(node.value, dict) or node.value.get("package", _NOTHING).value is not None:
+        return node
+    return change_at(node, ("path",), _absolute)
+
+
+def _absolute_folder(node: Node) -> Node:
+    """A hub id stays as it is; a local folder starts with `/`, `./`, `../` or `~`."""
+    local = isinstance(node.value, str) and node.value.startswith(("/", "./", "../", "~"))
+    return _absolute(node) if local else node
+
+
+def _absolute(node: Node) -> Node:
+    if not isinstance(node.value, str):
+        return node
+    beside = Path.cwd() if node.position == COMMAND_LINE else Path.cwd() / Path(node.position.file).parent
+    return replace(node, value=os.path.normpath(beside / Path(node.value).expanduser()))
+
+
+def _benchmark_by_name(node: Node, file: Path, problems: list[Problem]) -> Node:
+    """`benchmark: NAME` replaced by what `configs/benchmarks/NAME.yaml` (or the file named) holds."""
+    return change_at(node, ("benchmark",), lambda child: _benchmark(child, file, problems))
+
+
+def _benchmark(node: Node, file: Path, problems: list[Problem]) -> Node:
+    if not isinstance(node.value, str):
+        return node
+    if node.value.endswith((".yaml", ".yml")):
+        found: Path | None = file.parent / Path(node.value).expanduser()
+        hint = ""
+    else:
+        found, known = find_named("benchmarks", node.value, file)
+        hint = suggestion(node.value, known)
+    if found is None or not found.exists():
+        problems.append(Problem(node.position, "benchmark", f'no benchmark "{node.value}" in configs/benchmarks{hint}'))
+        return Node(node.position, None)
+    try:
+        tree, inside = read_layers(found, keep, os.environ)
+    except RecipeError as error:
+        problems += error.problems
+        return Node(node.position, None)
+    problems += inside
+    return replace(tree, whole=True)

@@ -1,0 +1,74 @@
+"""What `model.config` may hold: fields of transformers' ModernBertConfig, which takes a misspelt one for an addition.
+
+Listed here because transformers is not behind the login node's door; a test compares the lists with the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from detour.config.layers import suggestion
+from detour.config.problems import KeyPath
+
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+    "local_attention",
+    "global_attn_every_n_layers",
+)
+"""Whole numbers above 0."""
+TOKEN_IDS = ("pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id", "sparse_pred_ignore_index")
+NUMBERS = (
+    "initializer_range",
+    "initializer_cutoff_factor",
+    "norm_eps",
+    "global_rope_theta",
+    "local_rope_theta",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "classifier_dropout",
+)
+"""0 or above."""
+SWITCHES = (
+    "norm_bias",
+    "attention_bias",
+    "mlp_bias",
+    "decoder_bias",
+    "classifier_bias",
+    "deterministic_flash_attn",
+    "sparse_prediction",
+    "tie_word_embeddings",
+)
+OTHERS = ("hidden_activation", "classifier_activation", "classifier_pooling", "layer_types", "rope_parameters")
+"""Names and structures that transformers judges itself."""
+FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *SWITCHES, *OTHERS)
+
+
+def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Each with its path below the config."""
+    found = [((name,), message) for name, value in config.items() if (message := _problem(name, value))]
+    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if not found and hidden is not None and heads is not None and hidden % heads:
+        found.append((("num_attention_heads",), f"{heads} heads cannot share hidden_size {hidden:,} equally"))
+    return list(found)
+
+
+def _problem(name: str, value: object) -> str | None:
+    if name not in FIELDS:
+        return f"unknown key{suggestion(name, sorted(FIELDS))}"
+    is_whole, is_number = type(value) is int, type(value) in (int, float)
+    if name in SIZES and not (is_whole and value > 0):  # type: ignore[operator]
+        return f"expected a whole number above 0, found {value!r}"
+    if name in TOKEN_IDS and not is_whole:
+        return f"expected a whole number, found {value!r}"
+    if name in NUMBERS and not (is_number and value >= 0):  # type: ignore[operator]
+        return f"expected a number, 0 or above, found {value!r}"
+    if name in SWITCHES and type(value) is not bool:
+        return f"expected true or false, found {value!r}"
+    return None

@@ -1,0 +1,119 @@
+"""The JSON Schema by which editors complete and check recipes; generated, never edited."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from detour.config import models
+from detour.config.models import Recipe
+
+QUANTITY = {"$ref": "#/$defs/Quantity"}
+_QUANTITY_BODY = {
+    "description": "10B, 0.25B, 100M, 3_145_728, or a ${VARIABLE}",
+    "type": "string",
+    "pattern": r"^\s*\d[\d_,]*(\.\d+)?([eE][+-]?\d+)?\s*[kKMBGT]?\s*$|\$\{",
+}
+
+
+def recipe_json_schema() -> dict[str, Any]:
+    """Draft 2020-12. A file with `extends` may leave keys out, change list items by name and remove with null."""
+    full = TypeAdapter(Recipe).json_schema()
+    definitions = full.pop("$defs")
+    definitions["Recipe"] = full
+    described = field_meanings()
+    whole = {name: _adapted(_described(name, body, described)) for name, body in definitions.items()}
+    changes = {f"{name}Changes": _partial(body) for name, body in whole.items()}
+    for entry in ("Recipe", "RecipeChanges"):
+        body = (whole | changes)[entry]
+        body["properties"]["benchmark"] = {"anyOf": [body["properties"]["benchmark"], {"type": "string"}]}
+        body["properties"]["extends"] = {"type": "string", "description": "A YAML file beside this one to build upon."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "detour recipe",
+        "if": {"required": ["extends"]},
+        "then": {"$ref": "#/$defs/RecipeChanges"},
+        "else": {"$ref": "#/$defs/Recipe"},
+        "$defs": dict(sorted((whole | changes | {"Quantity": _QUANTITY_BODY}).items())),
+    }
+
+
+def _adapted(node: Any) -> Any:
+    """Numbers may also be quantities or variables; titles, which only repeat the names, go."""
+    if isinstance(node, list):
+        return [_adapted(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    adapted = {key: _adapted(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+    if adapted.get("type") in ("integer", "number"):
+        kept = {key: adapted.pop(key) for key in ("default", "description") if key in adapted}
+        return {"anyOf": [adapted, dict(QUANTITY)], **kept}
+    return adapted
+
+
+def _partial(node: Any) -> Any:
+    """The same for an extending file: nothing required, null allowed, named lists also as mappings."""
+    if isinstance(node, list):
+        return [_partial(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node == QUANTITY:
+        return node
+    if "$ref" in node:
+        return {**node, "$ref": f"{node['$ref']}Changes"}
+    changed = {key: _partial(value) for key, value in node.items() if key not in ("required", "minItems", "default")}
+    if "properties" in changed:
+        changed["properties"] = {key: _or_null(value) for key, value in changed["properties"].items()}
+    if "mapping" in changed.get("discriminator", {}):
+        changed.pop("discriminator")
+    if "oneOf" in changed:
+        changed["anyOf"] = changed.pop("oneOf")
+    return changed
+
+
+def _or_null(body: Any) -> dict[str, Any]:
+    choices = [body, {"type": "null"}]
+    if isinstance(body, dict) and body.get("type") == "array" and "$ref" in body.get("items", {}):
+        by_name = {"anyOf": [body["items"], {"type": "null"}]}
+        choices.append({"type": "object", "additionalProperties": by_name})
+    return {"anyOf": choices}
+
+
+def _described(name: str, body: Any, described: dict[str, dict[str, str]]) -> Any:
+    for key, text in described.get(name, {}).items():
+        if key in body.get("properties", {}):
+            body["properties"][key]["description"] = text
+    return body
+
+
+@cache
+def field_meanings() -> dict[str, dict[str, str]]:
+    """Class -> field -> the string below it in the source; read here only, for it costs too much at import."""
+    found: dict[str, dict[str, str]] = {}
+    tree = ast.parse(inspect.getsource(models))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = _field_strings(node)
+    for name in list(found):
+        for base in getattr(models, name).__mro__[1:]:
+            if issubclass(base, BaseModel):
+                found[name] = {**found.get(base.__name__, {}), **found[name]}
+    return found
+
+
+def _field_strings(node: ast.ClassDef) -> dict[str, str]:
+    strings = {}
+    for field, below in zip(node.body, node.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            strings[field.target.id] = " ".join(below.value.value.split())
+    return strings

@@ -1,0 +1,251 @@
+"""A sweep: a recipe and axes of changes, expanded into one recipe a chain, with names that people can read.
+
+    name: decay-lengths
+    recipe: ../recipes/moderncamembert-bio-base.yaml
+    names: "{recipe}-{arm}-decay-{decay}"
+    axes:
+      arm: {cases: {clm: {}, mlm: {phases.clm: {objective: masked, masking_rate: 0.3}}}}
+      decay: {key: phases.mlm.tokens, values: [0.25B, 1B, 2B]}
+
+All combinations of all axes are run, but for those that `exclude` names; axes that `zip` groups advance together.
+Changes merge into the recipe as an extending file would; the key `recipe` in a case stands for another recipe file.
+`sweeps` takes over the chains of other sweeps.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from detour.config.layers import keep, read_layers, suggestion
+from detour.config.models import Name, Seed, Written, repeated
+from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown
+from detour.config.validation import place, validate
+from detour.config.yaml_source import Node, describe
+
+MAX_SWEEPS = 10
+SEED_AXIS = "seed"
+
+
+class Axis(Written):
+    """Either one key with its values, or named cases of several changes."""
+
+    key: str | None = None
+    """Dotted, as on the command line: `phases.mlm.tokens`."""
+    values: tuple[Any, ...] | None = Field(default=None, min_length=1)
+    labels: tuple[str, ...] | None = None
+    """What stands for the values in names; by default the values as they are written."""
+    cases: dict[str, dict[str, Any]] | None = Field(default=None, min_length=1)
+    """Label -> dotted key -> value."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Axis:
+        if (self.cases is None) == (self.key is None and self.values is None):
+            raise ValueError("give either `key` and `values`, or `cases`")
+        if self.cases is None and (self.key is None or self.values is None):
+            raise ValueError("`key` and `values` go together")
+        if self.labels is not None and len(self.labels) != len(self.values or ()):
+            raise Inconsistent([(("labels",), f"{len(self.labels)} labels for {len(self.values or ())} values")])
+        return self
+
+
+class SweepFile(Written):
+    """What a person writes."""
+
+    name: Name
+    description: str = ""
+    recipe: str | None = None
+    """The recipe all chains start from; relative to the file that says so."""
+    names: str | None = None
+    """Template of the chains' names: axes, `recipe` and `sweep` in braces; by default the sweep and all axes."""
+    axes: dict[str, Axis] = Field(default={})
+    zip: tuple[tuple[str, ...], ...] = ()
+    """Groups of axes that advance together."""
+    exclude: tuple[dict[str, Any], ...] = ()
+    """Axis -> label (or list of labels); combinations that match all of them are left out."""
+    seeds: tuple[Seed, ...] = ()
+    """Training seeds: one more axis, `seed`."""
+    sweeps: tuple[str, ...] = ()
+    """Other sweep files whose chains belong to this one too."""
+
+    @model_validator(mode="after")
+    def _axes_are_there(self) -> SweepFile:
+        problems = repeated("seeds", self.seeds)
+        grouped: list[str] = []
+        for index, group in enumerate(self.zip):
+            problems += _unknown_axes(self.axes, group, ("zip", index))
+            lengths = {name: _length(self.axes[name]) for name in group if name in self.axes}
+            if len(set(lengths.values())) > 1:
+                told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+                problems.append((("zip", index), f"axes that advance together need as many values: {told}"))
+            problems += [(("zip", index), f"`{name}` is in two groups") for name in group if name in grouped]
+            grouped += group
+        known = [*self.axes, SEED_AXIS] if self.seeds else [*self.axes]
+        for index, excluded in enumerate(self.exclude):
+            problems += _unknown_axes(known, excluded, ("exclude", index))
+        if SEED_AXIS in self.axes and self.seeds:
+            problems.append((("seeds",), "there is an axis `seed` too: keep one"))
+        if problems:
+            raise Inconsistent(problems)
+        return self
+
+
+def _length(axis: Axis) -> int:
+    return len(axis.values or axis.cases or ())
+
+
+def _unknown_axes(known: Mapping[str, Axis] | Sequence[str], names: Any, at: KeyPath) -> list[tuple[KeyPath, str]]:
+    return [(at, f"no axis `{name}`{suggestion(name, list(known))}") for name in names if name not in known]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One step along an axis (or a group that advances together)."""
+
+    labels: Mapping[str, str]
+    changes: tuple[tuple[str, Node], ...]
+    recipe: Node | None = None
+    """Another recipe file, as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep as read: `expand` makes its recipes."""
+
+    path: Path
+    file: SweepFile
+    tree: Node
+    axes: tuple[tuple[Point, ...], ...]
+    """One sequence of points an axis or group, those that choose the recipe first."""
+    overrides: tuple[str, ...]
+    """`key=value` from the command line, laid over every recipe."""
+    sweeps: tuple[Sweep, ...]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def template(self) -> str:
+        axes = [*self.file.axes, SEED_AXIS] if self.file.seeds else [*self.file.axes]
+        return self.file.names or "-".join(["{sweep}", *(f"{{{axis}}}" for axis in axes)])
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        return Problem(*place(self.tree, path), message)
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a file, with what it extends, is written as a sweep. Raises RecipeError where it cannot be read."""
+    root, _ = read_layers(path, keep, os.environ)
+    return isinstance(root.value, dict) and not {"axes", "sweeps", "recipe"}.isdisjoint(root.value)
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep at `path`; its recipes are read and checked by `expand`. Raises RecipeError (exit code 2)."""
+    return _load(path, tuple(overrides), ())
+
+
+def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sweep:
+    tree, problems = read_layers(path, keep, os.environ)
+    file = validate(SweepFile, tree, problems)
+    _check(file, tree)
+    others = []
+    for index, name in enumerate(file.sweeps):
+        where = place(tree, ("sweeps", index))
+        other = Path(where[0].file).parent / Path(name).expanduser()
+        route = (*chain, path, other)
+        if other.resolve() in [step.resolve() for step in route[:-1]] or len(route) > MAX_SWEEPS:
+            way = " -> ".join(shown(step) for step in route)
+            raise RecipeError([Problem(*where, f"goes round in a circle: {way}")])
+        others.append(_load(other, overrides, (*chain, path)))
+    points = _groups(file, tree)
+    points.sort(key=lambda axis: not any(point.recipe for point in axis))
+    return Sweep(path, file, tree, tuple(points), overrides, tuple(others))
+
+
+def _check(file: SweepFile, tree: Node) -> None:
+    """What the model alone cannot say: the template, and that there is a recipe to start from."""
+    problems = []
+    known = [*file.axes, "recipe", "sweep", *([SEED_AXIS] if file.seeds else [])]
+    try:
+        used = [field for _, field, _, _ in Formatter().parse(file.names or "") if field is not None]
+        unknown = [field for field in used if field not in known]
+        said = [f"`{{{field}}}` is no axis{suggestion(field, known)}" for field in unknown]
+    except ValueError as error:
+        said = [f"is no template: {error}"]
+    problems += [Problem(*place(tree, ("names",)), message) for message in said]
+    switches = [
+        name for name, axis in file.axes.items() if any("recipe" in case for case in (axis.cases or {}).values())
+    ]
+    if len(switches) > 1:
+        problems.append(Problem(*place(tree, ("axes", switches[1])), f"`{switches[0]}` already chooses the recipe"))
+    whole = any(all("recipe" in case for case in (file.axes[name].cases or {}).values()) for name in switches)
+    if file.recipe is None and not whole and (file.axes or file.seeds or not file.sweeps):
+        problems.append(Problem(*place(tree, ()), "recipe: is missing: name the file that the chains start from"))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _groups(file: SweepFile, tree: Node) -> list[tuple[Point, ...]]:
+    """The points of each axis; axes that are zipped are one sequence, in the place of the first of them."""
+    axes = {name: _points(name, axis, _child(_child(tree, "axes"), name)) for name, axis in file.axes.items()}
+    if file.seeds:
+        values = _items(_child(tree, "seeds"))
+        axes[SEED_AXIS] = [
+            Point({SEED_AXIS: str(seed)}, (("seeds.training", node),))
+            for seed, node in zip(file.seeds, values, strict=True)
+        ]
+    groups = {name: group for group in file.zip for name in group}
+    return [
+        tuple(map(_together, zip(*(axes[member] for member in groups.get(name, (name,))), strict=True)))
+        for name in axes
+        if name == groups.get(name, (name,))[0]
+    ]
+
+
+def _child(node: Node, key: str) -> Node:
+    assert isinstance(node.value, dict)
+    return node.value[key]
+
+
+def _items(node: Node) -> list[Node]:
+    assert isinstance(node.value, list)
+    return node.value
+
+
+def _together(points: Sequence[Point]) -> Point:
+    labels = {axis: label for point in points for axis, label in point.labels.items()}
+    recipe = next((point.recipe for point in points if point.recipe), None)
+    return Point(labels, tuple(change for point in points for change in point.changes), recipe)
+
+
+def _points(name: str, axis: Axis, node: Node) -> list[Point]:
+    if axis.cases is not None:
+        cases = _child(node, "cases").value
+        assert isinstance(cases, dict)
+        return [_case(name, label, cases[label]) for label in axis.cases]
+    assert axis.key is not None
+    values = _items(_child(node, "values"))
+    labels = axis.labels or [label_of(value.value, index) for index, value in enumerate(values)]
+    return [Point({name: label}, ((axis.key, value),)) for label, value in zip(labels, values, strict=True)]
+
+
+def _case(axis: str, label: str, node: Node) -> Point:
+    assert isinstance(node.value, dict)
+    changes = tuple((key, value) for key, value in node.value.items() if key != "recipe")
+    return Point({axis: label}, changes, node.value.get("recipe"))
+
+
+def label_of(value: object, index: int = 0) -> str:
+    """The value as written where it is short and plain, else its number."""
+    if isinstance(value, dict | list | tuple):
+        return str(index)
+    text = value if isinstance(value, str) else describe(value)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text) or str(index)

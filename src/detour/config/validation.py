@@ -1,0 +1,187 @@
+"""A document's tree -> a model, with pydantic's findings told in our words at the line they belong to."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from detour.config.layers import suggestion
+from detour.config.problems import Inconsistent, KeyPath, Position, Problem, RecipeError
+from detour.config.yaml_source import Node, describe, to_plain
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
+    """The model, or RecipeError with the problems found before and all that pydantic finds."""
+    known = list(problems)
+    try:
+        built = model.model_validate(to_plain(root))
+    except ValidationError as error:
+        told = {(problem.position, problem.key) for problem in known}
+        for detail in error.errors(include_url=False):
+            known += [p for p in _told(model, root, detail) if (p.position, p.key) not in told]
+        raise RecipeError(known) from error
+    if known:
+        raise RecipeError(known)
+    return built
+
+
+def place(root: Node, path: KeyPath) -> tuple[Position, str]:
+    """Position and printed form of the deepest part of `path` that the document holds; list items print by name."""
+    node, shown = root, []
+    for part in path:
+        if isinstance(node.value, dict) and isinstance(part, str):
+            child = node.value.get(part)
+            if child is None:
+                continue  # a default, a missing key or the tag of a union
+            node, label = child, part
+        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            label = _item_label(node, part)
+        else:
+            continue
+        shown.append(label)
+    return node.position, ".".join(shown)
+
+
+def _item_label(node: Node, index: int) -> str:
+    name = node.value.get("name") if isinstance(node.value, dict) else None
+    return name.value if name is not None and isinstance(name.value, str) else str(index)
+
+
+def _told(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Problem]:
+    path: KeyPath = tuple(detail["loc"])
+    context = detail.get("ctx", {})
+    if isinstance(cause := context.get("error"), Inconsistent):
+        return [Problem(*place(root, (*path, *below)), message) for below, message in cause.problems]
+    if detail["type"] == "missing":
+        return [_missing(root, path)]
+    position, key = place(root, path)
+    if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
+        return []  # pydantic left out the items that are wrong, and they are told by themselves
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_keys_at(model, path[:-1]))
+        return [Problem(position, key, f"unknown key{suggestion(str(path[-1]), known)}")]
+    if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tag = str(context["discriminator"]).strip("'")
+        position, key = place(root, (*path, tag))
+        expected = context.get("expected_tags")
+        if expected is None:
+            return [Problem(position, f"{key}.{tag}", "is missing: it says which kind this is")]
+        return [Problem(position, key, _choice(context["tag"], expected))]
+    return [Problem(position, key, _message(detail, context))]
+
+
+def _missing(root: Node, path: KeyPath) -> Problem:
+    """At the key itself where a null is written, else at what should hold it."""
+    position, _ = place(root, path)
+    _, parent = place(root, path[:-1])
+    return Problem(position, f"{parent}.{path[-1]}".lstrip("."), "is missing")
+
+
+_EXPECTED: Mapping[str, str] = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "date_from_datetime_parsing": "a day such as 2026-11-22",
+    "date_parsing": "a day such as 2026-11-22",
+    "date_type": "a day such as 2026-11-22",
+}
+_LIMITS: Mapping[str, tuple[str, str]] = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+    kind, value = detail["type"], describe(detail["input"])
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, found {value}"
+    if kind in _LIMITS:
+        name, words = _LIMITS[kind]
+        limit = context[name]
+        return f"must be {words} {limit:,g}, not {value}" if limit < 10**6 else f"is too large: at most {limit:,}"
+    if kind == "literal_error":
+        return _choice(str(detail["input"]), context["expected"])
+    if kind == "too_short":
+        return "needs at least one item" if context["actual_length"] == 0 else f"needs {context['min_length']} items"
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{value} is no name: write lower-case letters, digits, `.`, `_`, `-`, "
+            "starting with a letter or digit, 64 at most"
+        )
+    return f"{detail['msg']} (found {value})"
+
+
+def _choice(found: str, expected: str) -> str:
+    """`expected` as pydantic words it: `'a', 'b' or 'c'`."""
+    known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+    return f'"{found}" is none of {", ".join(known)}' + _only_close(found, known)
+
+
+def _only_close(found: str, known: list[str]) -> str:
+    hint = suggestion(found, known)
+    return hint if "did you mean" in hint else ""
+
+
+def _keys_at(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
+    """Fields of the model found at `path` below `model`; the path holds the tags of unions, as pydantic's does."""
+    current: Any = model
+    for part in path:
+        current = _step(current, part)
+    return [name for found in _models(current) for name in found.model_fields]
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    found = list(_models(annotation))
+    if isinstance(part, int):
+        return _first(annotation, lambda origin: origin in (tuple, list))
+    for candidate in found:
+        if part in candidate.model_fields:
+            return candidate.model_fields[part].annotation
+    for candidate in found:
+        if any(part in get_args(field.annotation) for field in candidate.model_fields.values()):
+            return candidate
+    return _first(annotation, lambda origin: origin is dict)
+
+
+def _first(annotation: Any, wanted: Callable[[Any], bool]) -> Any:
+    """Item type of the first list (or value type of the first dict) inside an annotation."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if wanted(origin):
+        return arguments[-1] if origin is dict else arguments[0]
+    if origin in (Annotated, Union, types.UnionType):
+        for argument in arguments:
+            if (found := _first(argument, wanted)) is not None:
+                return found
+    return None
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        if issubclass(annotation, BaseModel):
+            yield annotation
+    elif get_origin(annotation) in (Annotated, Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _models(argument)

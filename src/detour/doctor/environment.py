@@ -1,0 +1,202 @@
+"""This machine and this environment, as the jobs will find them: what is here, and what of it stands in the way.
+
+Gathering reads the machine; judging is pure. Compute nodes run the same interpreter from the same folder, so that
+what is wrong here is wrong there.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import metadata, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from detour.config.cluster import Cluster
+from detour.doctor.findings import Finding, Verdict
+from detour.doctor.settings import CLOCK_TOLERANCE_S
+from detour.environment import DECISIVE, installed
+
+PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
+COMPOSER = Requirement("mosaicml")
+"""Installed beside the others, without its own pins, so no list of ours holds it."""
+SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "wekafs", "cifs", "afs", "orangefs", "9p")
+LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "f2fs", "ramfs", "devtmpfs")
+LITTLE_BYTES, NO_BYTES = 20 * 10**9, 10**9
+"""A chain of the base recipe keeps some 10 GB; below a gigabyte not even a checkpoint fits."""
+FEW_FILES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder, or the nearest one above it that is there."""
+
+    path: Path
+    exists: bool
+    mode: int
+    owned: bool
+    """By this user."""
+    refusal: str | None
+    """Why nothing can be written there."""
+    filesystem: str | None
+    free_bytes: int
+    free_files: int | None
+    clock_offset_s: float | None
+    """How far the file system's clock is ahead of this machine's."""
+
+
+def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
+    python, requirements = declared()
+    versions = {requirement.name: installed(requirement.name) for requirement in requirements}
+    mounts = Path("/proc/self/mounts").read_text(errors="replace") if Path("/proc/self/mounts").exists() else ""
+    return [
+        python_finding(python, platform.python_version()),
+        *package_findings(requirements, versions),
+        *build_findings(cluster, versions.get("torch")),
+        *place_findings(look_at(workspace, mounts)),
+        *sharing_findings(cluster, workspace, Path(sys.prefix), mounts),
+    ]
+
+
+def declared() -> tuple[SpecifierSet, list[Requirement]]:
+    """What Python and which packages jobs need: from the checkout where there is one, for an installed copy is as old
+    as its installation."""
+    if PYPROJECT.exists():
+        project = tomllib.loads(PYPROJECT.read_text())["project"]
+        texts = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+        return SpecifierSet(project["requires-python"]), [*map(Requirement, texts), COMPOSER]
+    needed = [Requirement(text) for text in requires("detour") or ()]
+    wanted = [need for need in needed if need.marker is None or need.marker.evaluate({"extra": "train"})]
+    return SpecifierSet(metadata("detour")["Requires-Python"]), [*wanted, COMPOSER]
+
+
+def python_finding(wanted: SpecifierSet, found: str) -> Finding:
+    if wanted.contains(found):
+        return Finding("Python", "ok", str(wanted), found)
+    return Finding("Python", "problem", str(wanted), found, "make the environment anew with a Python that fits")
+
+
+def package_findings(requirements: Sequence[Requirement], versions: Mapping[str, str | None]) -> Iterator[Finding]:
+    """One for each package that is missing or another version than asked for, one for all that fit."""
+    fitting = 0
+    for requirement in requirements:
+        found, wanted = versions[requirement.name], str(requirement.specifier) or "any version"
+        if found is None:
+            yield Finding(f"package {requirement.name}", "problem", wanted, "not installed", "`make env` installs it")
+        elif requirement.specifier.contains(found, prereleases=True):
+            fitting += 1
+        else:
+            verdict: Verdict = "problem" if requirement.name in DECISIVE else "warning"
+            yield Finding(f"package {requirement.name}", verdict, wanted, found, "`make env` puts it right")
+    yield Finding("packages", "ok", f"{len(requirements)} asked for", f"{fitting} as asked")
+
+
+def build_findings(cluster: Cluster, torch: str | None) -> Iterator[Finding]:
+    """A torch for CPUs on a cluster with GPUs; which build it is shows in the version of the wheel."""
+    if cluster.gpu is None or cluster.gpu.simulated or torch is None:
+        return
+    if torch.endswith("+cpu"):
+        advice = "jobs on GPUs would be refused at their start: install a build for them"
+        yield Finding("torch", "problem", f"a build for {cluster.gpu.type}", torch, advice)
+
+
+def look_at(path: Path, mounts: str) -> Place:
+    """What a folder is like. A file is written to its nearest folder that is there, and removed."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    status, space = there.stat(), os.statvfs(there)
+    refusal, offset_s = None, None
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".detour-doctor.") as file:
+            offset_s = os.fstat(file.fileno()).st_mtime - time.time()
+    except OSError as error:
+        refusal = error.strerror
+    return Place(
+        path,
+        exists=there == path,
+        mode=stat.S_IMODE(status.st_mode),
+        owned=status.st_uid == os.geteuid(),
+        refusal=refusal,
+        filesystem=filesystem(there, mounts),
+        free_bytes=shutil.disk_usage(there).free,
+        free_files=space.f_favail if space.f_files else None,
+        clock_offset_s=offset_s,
+    )
+
+
+def filesystem(path: Path, mounts: str) -> str | None:
+    """Type of the file system that holds `path`; `mounts` as in /proc/self/mounts, later mounts above earlier ones."""
+    found, depth = None, -1
+    for line in mounts.splitlines():
+        _, point, kind = (*line.split(), "", "", "")[:3]
+        mounted = Path(point.replace("\\040", " "))
+        if point and path.resolve().is_relative_to(mounted) and len(mounted.parts) >= depth:
+            found, depth = kind, len(mounted.parts)
+    return found
+
+
+def place_findings(place: Place) -> Iterator[Finding]:
+    if place.refusal is not None:
+        advice = "choose another with --workspace or DETOUR_WORKSPACE"
+        yield Finding("workspace", "problem", str(place.path), f"not writable: {place.refusal}", advice)
+        return
+    yield Finding("workspace", "ok", str(place.path), "writable" if place.exists else "can be made")
+    if place.exists:
+        yield _privacy(place)
+    yield _space(place)
+    if place.free_files is not None and place.free_files < FEW_FILES:
+        advice = "a chain makes some hundred files: clear what is not needed"
+        yield Finding("files", "warning", f"{FEW_FILES:,} or more", f"{place.free_files:,} left", advice)
+    if place.clock_offset_s is not None and abs(place.clock_offset_s) > CLOCK_TOLERANCE_S:
+        advice = "who holds a stage is told by the age of a file: tell the site"
+        told = f"{place.clock_offset_s:+.0f} s from this machine's"
+        yield Finding("clock of the files", "warning", f"within {CLOCK_TOLERANCE_S:g} s", told, advice)
+
+
+def _privacy(place: Place) -> Finding:
+    told = f"mode {place.mode:04o}{'' if place.owned else ', of another user'}"
+    if place.mode & stat.S_IWOTH:
+        advice = f"anybody may put results there: `chmod o-w {place.path}`"
+        return Finding("privacy", "problem", "the user's or a group's", told, advice)
+    if place.mode & stat.S_IROTH:
+        return Finding("privacy", "warning", "the user's or a group's", told, f"`chmod o-rx {place.path}` closes it")
+    if place.mode & stat.S_IWGRP and not place.mode & stat.S_ISGID:
+        advice = f"what is made in it is not the group's: `chmod g+s {place.path}`"
+        return Finding("privacy", "warning", "the user's or a group's", told, advice)
+    return Finding("privacy", "ok", "the user's or a group's", told)
+
+
+def _space(place: Place) -> Finding:
+    """Free space as the file system tells it; a quota, which may be less, is not known here."""
+    free = f"{place.free_bytes / 1e9:,.0f} GB free"
+    verdict: Verdict = "ok"
+    if place.free_bytes < LITTLE_BYTES:
+        verdict = "problem" if place.free_bytes < NO_BYTES else "warning"
+    advice = "" if verdict == "ok" else "checkpoints will not fit: clear what is not needed"
+    return Finding("disk space", verdict, f"{LITTLE_BYTES // 10**9} GB or more", free, advice)
+
+
+def sharing_findings(cluster: Cluster, workspace: Path, environment: Path, mounts: str) -> Iterator[Finding]:
+    """Jobs see the workspace and Python only on a file system that their nodes have too."""
+    if cluster.scheduler == "local" or (cluster.gpu and cluster.gpu.simulated):
+        return
+    for subject, path in (("workspace's file system", workspace), ("Python's file system", environment)):
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        kind = filesystem(there, mounts)
+        if kind in SHARED:
+            yield Finding(subject, "ok", "shared with the nodes", kind)
+        elif kind in LOCAL:
+            advice = f"{path} is a disk of this machine: jobs on another node do not find it"
+            yield Finding(subject, "warning", "shared with the nodes", kind, advice)
+        else:
+            advice = f"whether the nodes have {path} too cannot be told from here"
+            yield Finding(subject, "unknown", "shared with the nodes", kind, advice)

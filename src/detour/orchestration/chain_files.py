@@ -1,0 +1,80 @@
+"""Writes plans into the workspace, so that jobs and readers need nothing but their stage's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from detour.accounting.site import site_of
+from detour.config.cluster import Cluster
+from detour.files import write_atomic
+from detour.ledger.compaction import tidy
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.planning.build import Plan
+from detour.planning.stage import Stage
+from detour.pricing.comparison import PRICED, priced_data
+from detour.pricing.price import Price
+
+
+def write_chains(
+    workspace: Workspace, plans: Sequence[Plan], cluster: Cluster, prices: Mapping[str, Price] | None = None
+) -> None:
+    """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
+
+    A chain's file also holds the place's PUE, grid factor, powers and polling floor, so that `status` needs no profile.
+    A stage that another chain brought in already keeps its file unless its way of running changed. `prices`, by id of
+    the stages that are still to run, are kept for `detour prices`. On the way, past months of the ledger are compacted.
+    """
+    tidy(workspace)
+    for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
+        _write_stage(workspace, stage)
+    place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}
+    for plan in plans:
+        write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
+        _link_model(workspace, plan)
+    os.sync()
+    with Journal.open(workspace, f"command-{os.getpid()}") as journal:
+        for plan in plans:
+            stages = [stage.id for stage in plan.stages]
+            journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages, sync=False)
+        if prices:
+            journal.append(PRICED, **priced_data(", ".join(plan.chain for plan in plans[:3]), cluster.name, prices))
+
+
+def _link_model(workspace: Workspace, plan: Plan) -> None:
+    """models/<chain>, by which people find the encoder; it leads nowhere until the export is done."""
+    export = next((stage for stage in plan.stages if stage.kind == "export"), None)
+    if export is None:
+        return
+    link = workspace.root / "models" / plan.chain
+    target = Path("..") / workspace.output(export.id).relative_to(workspace.root)
+    if link.is_symlink() and link.readlink() == target:
+        return
+    aside = link.with_name(f".{plan.chain}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(link)
+
+
+def _write_stage(workspace: Workspace, stage: Stage) -> None:
+    """A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
+    next command, and no job looks before one has come to its end.
+    """
+    path, content = workspace.stage(stage.id) / "stage.json", _json(stage.to_json())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        if path.read_bytes() != content and not workspace.is_done(stage.id):
+            write_atomic(path, content, sync=False)
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)

@@ -1,0 +1,108 @@
+"""From what a person typed to a plan: loads the recipe or the sweep, looks at the files it names, and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.config.expansion import expand
+from detour.config.loading import load_recipe
+from detour.config.models import File, Recipe
+from detour.config.sweep import is_sweep, load_sweep
+from detour.corpus.files import resolve_files
+from detour.errors import UserError
+from detour.files import content_fingerprint
+from detour.planning.build import Content, Plan, Planner
+from detour.planning.sharing import SharedPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a file asks for: one chain of a recipe, or the chains of a sweep."""
+
+    name: str
+    description: str
+    sweep: str | None
+    """The sweep's name; None for a recipe."""
+    recipes: tuple[Recipe, ...]
+    shared: SharedPlan
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        """In the order of the recipes."""
+        return self.shared.plans
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        return tuple(plan.chain for plan in self.plans)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Stage id -> what people call it; in a sweep with the chain, or how many chains it is for."""
+        if self.sweep is None:
+            return {stage_id: stage.label for stage_id, stage in self.shared.stages.items()}
+        labels = {}
+        for plan in self.plans:
+            for stage in plan.stages:
+                uses = self.shared.uses[stage.id]
+                labels[stage.id] = f"{stage.label} ({f'{uses} chains' if uses > 1 else plan.chain})"
+        return labels
+
+
+def load_plans(path: Path, overrides: Sequence[str] = ()) -> Planned:
+    """Raises RecipeError for a bad file; files that are not on this machine are noted in the plans.
+
+    Every file that the chains name is looked at once, however many chains name it.
+    """
+    if is_sweep(path):
+        sweep = load_sweep(path, overrides)
+        recipes = tuple(expand(sweep))
+        name, description, of_sweep = sweep.name, sweep.file.description, sweep.name
+    else:
+        recipe = load_recipe(path, overrides)
+        recipes, name, description, of_sweep = (recipe,), recipe.name, recipe.description, None
+    planner = Planner(EntryReader())
+    return Planned(name, description, of_sweep, recipes, SharedPlan.of(planner.plan(recipe) for recipe in recipes))
+
+
+class EntryReader:
+    """Looks behind recipes' file entries and `pretrained` ids, as `detour.planning.build.Inspect` asks, at each
+    file once.
+
+    Entries of different chains are different objects, also where they name the same files.
+    """
+
+    def __init__(self) -> None:
+        self._by_place: dict[tuple[str | None, str], Content | None] = {}
+
+    def __call__(self, entry: File | str) -> Content | None:
+        place = (None, entry) if isinstance(entry, str) else (entry.package or "", entry.path)
+        if place not in self._by_place:
+            self._by_place[place] = inspect_entry(entry)
+        return self._by_place[place]
+
+
+def inspect_entry(entry: File | str) -> Content | None:
+    """What is behind one entry; None for a hub id."""
+    if isinstance(entry, str):
+        return _folder(Path(entry))
+    try:
+        paths = tuple(resolve_files(entry))
+    except UserError as error:
+        return Content((), (), missing=str(error))
+    return _content(paths)
+
+
+def _content(paths: tuple[Path, ...]) -> Content:
+    fingerprints = tuple(content_fingerprint(path) for path in paths)
+    return Content(paths, fingerprints, sum(path.stat().st_size for path in paths))
+
+
+def _folder(folder: Path) -> Content | None:
+    """A local model or tokenizer; None when it is no folder, and so a hub id."""
+    if not folder.is_dir():
+        if folder.is_absolute():
+            return Content((), (), missing=f"{folder}: no such folder")
+        return None
+    return _content(tuple(sorted(path for path in folder.rglob("*") if path.is_file())))

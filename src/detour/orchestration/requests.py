@@ -1,0 +1,201 @@
+"""From stages with prices to jobs: which stages share one sbatch, what they ask for, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from detour.config.cluster import Cluster, Partition, Qos
+from detour.errors import UserError
+from detour.orchestration.arrays import Work, lanes
+from detour.planning.order import nearest_inputs
+from detour.planning.stage import Stage
+from detour.pricing.price import Price
+from detour.scheduler.requests import JobRequest, Resources, split_arrays
+from detour.scheduler.submission_script import gpu_option
+
+MARGIN = 1.25
+"""Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
+LEAST_WALL_S = 600
+UNPRICED_WALL_S = {
+    "prepare": 4 * 3600,
+    "pretrain": 20 * 3600,
+    "promote": 1800,
+    "export": 1800,
+    "evaluate": 4 * 3600,
+    "summarize": 600,
+}
+"""Asked for where nobody knows how long it takes."""
+SPARE_SEGMENTS = 1
+"""Beyond those that the estimate needs; Slurm cancels what is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asks for on the command line; None leaves it to the estimate and the profile."""
+
+    qos: str | None = None
+    account: str | None = None
+    wall_s: int | None = None
+    """Wall-time limit of a training's segment."""
+    segments: int | None = None
+    parallelism: int | None = None
+    """Evaluations at once."""
+
+
+def job_requests(
+    stages: Sequence[Stage],
+    prices: Mapping[str, Price],
+    cluster: Cluster,
+    wishes: Wishes,
+    done: Collection[str],
+) -> list[JobRequest]:
+    """The jobs for the stages that are not done, each behind those it waits for; what is in flight is left to the
+    submission.
+
+    Evaluations of one model are one array; of many chains, all work of one shape is, as `lanes` lays it out.
+    """
+    missing = {stage.id: stage for stage in stages if stage.id not in done}
+    nearest = nearest_inputs(list(missing.values()))
+    work = []
+    for task in _tasks(missing.values(), cluster):
+        waits = dict.fromkeys(input_id for stage in task for input_id in nearest[stage.id] if input_id in missing)
+        work.append(Work(tuple(stage.id for stage in task), tuple(waits), _shape(task, prices)))
+    requests = []
+    for lane in lanes(work):
+        tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
+        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, wishes))
+    return split_arrays(requests, _longest_array(requests, cluster, wishes))
+
+
+def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
+    """What each job or array task runs: as many seeds of one task and model as the profile says that one should carry.
+
+    Each stands where its first stage does.
+    """
+    tasks: list[list[Stage]] = []
+    open_tasks: dict[tuple[str, str], list[Stage]] = {}
+    for stage in stages:
+        if stage.kind != "evaluate":
+            tasks.append([stage])
+            continue
+        alike = (stage.inputs["model"], stage.settings["task"]["name"])
+        if alike not in open_tasks or len(open_tasks[alike]) >= _seeds_per_job(stage, cluster):
+            open_tasks[alike] = []
+            tasks.append(open_tasks[alike])
+        open_tasks[alike].append(stage)
+    return tasks
+
+
+def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, ...]:
+    """Equal for tasks that may share an array: alike in what they ask for and, within a factor of two, for how long."""
+    first = task[0]
+    if first.kind == "evaluate":
+        return (first.kind, prices[first.id].gpus)
+    needed_s = sum(stage_limit_s(stage, prices[stage.id]) for stage in task)
+    return (first.kind, prices[first.id].gpus, prices[first.id].cores, needed_s.bit_length())
+
+
+def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, wishes: Wishes) -> int | None:
+    """By the site's limits on arrays and on submitted jobs; one length for all, so that lanes still correspond."""
+    qos = [_qos(cluster, 1, wishes.qos), _qos(cluster, 0, None)]
+    submitted = [one.submitted_jobs for one in qos if one is not None and one.submitted_jobs is not None]
+    segments = max((request.segments for request in requests), default=1)
+    kept_free = 2 * cluster.compute_nodes_submit  # the job that sends a wave, and the one that will send the next
+    limits = [max(1, (limit - kept_free) // segments) for limit in submitted]
+    return min([*limits, *([cluster.max_array_size] if cluster.max_array_size else [])], default=None)
+
+
+def _seeds_per_job(stage: Stage, cluster: Cluster) -> int:
+    if stage.kind != "evaluate":
+        return 1
+    task = stage.settings["task"]
+    fitting = [
+        row.seeds
+        for row in cluster.seeds_per_job
+        if row.max_length >= task["max_length"] and row.batch_sequences >= task["batch_sequences"]
+    ]
+    return max(fitting, default=1)
+
+
+def _request(
+    tasks: Sequence[Sequence[Stage]],
+    waits: Sequence[tuple[str, ...]],
+    prices: Mapping[str, Price],
+    cluster: Cluster,
+    wishes: Wishes,
+) -> JobRequest:
+    first = tasks[0][0]
+    gpus = prices[first.id].gpus
+    partition = cluster.gpu_partition if gpus else cluster.cpu_partition
+    qos = _qos(cluster, gpus, wishes.qos)
+    limit_s = min((limit for limit in (qos.wall if qos else None, partition.wall) if limit), default=None)
+    needed_s = max(sum(stage_limit_s(stage, prices[stage.id]) for stage in task) for task in tasks)
+    wall_s, segments = needed_s, 1
+    if first.kind == "pretrain":
+        wall_s = min(filter(None, (needed_s, limit_s, wishes.wall_s)))
+        segments = wishes.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
+    elif limit_s is not None and needed_s > limit_s:
+        wall_s = limit_s
+    return JobRequest(
+        tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
+        resources=_resources(first, gpus, cluster, partition, qos, wishes),
+        wall_s=wall_s,
+        label=_label(tasks),
+        segments=segments,
+        after=tuple(dict.fromkeys(stage for each in waits for stage in each)),
+        after_each=tuple(waits) if len(set(waits)) > 1 else (),
+        parallelism=wishes.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
+    )
+
+
+def _label(tasks: Sequence[Sequence[Stage]]) -> str:
+    """The stage's own, without its seed; of several kinds of work what they have in common."""
+    stages = [stage for task in tasks for stage in task]
+    if len(stages) == 1:
+        return stages[0].label
+    names = dict.fromkeys(stage.label.partition(" seed ")[0] for stage in stages)
+    return f"{next(iter(names)) if len(names) == 1 else stages[0].kind} x{len(stages)}"
+
+
+def stage_limit_s(stage: Stage, price: Price) -> int:
+    """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
+    if price.wall_s is None:
+        return UNPRICED_WALL_S[stage.kind]
+    return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))
+
+
+def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
+    if wished is None or not gpus:
+        return cluster.default_qos("gpu" if gpus else "cpu")
+    found = next((qos for qos in cluster.qos if qos.name == wished), None)
+    if found is None:
+        names = ", ".join(qos.name for qos in cluster.qos)
+        raise UserError(f"--qos {wished}: {cluster.name} has no such QOS; it has {names or 'none in its profile'}")
+    return found
+
+
+def _resources(
+    stage: Stage, gpus: int, cluster: Cluster, partition: Partition, qos: Qos | None, wishes: Wishes
+) -> Resources:
+    per_node = cluster.gpu.per_node if cluster.gpu else 1
+    nodes = max(1, -(-gpus // per_node))
+    gpus_per_node = gpus // nodes
+    tasks_per_node = max(1, gpus_per_node) if stage.kind == "pretrain" else 1
+    account = wishes.account if wishes.account and gpus else cluster.full_account("gpu" if gpus else "cpu")
+    return Resources(
+        nodes=nodes,
+        tasks_per_node=tasks_per_node,
+        cpus_per_task=cluster.cores_per_gpu if gpus else cluster.cpu_only_cores,
+        gpus_per_node=gpus_per_node,
+        gpu_option=gpu_option(
+            cluster.gpu.selector, gpus_per_node, cluster.gpu.type if cluster.gpu.type_in_request else None
+        )
+        if cluster.gpu
+        else None,
+        account=account,
+        partition=partition.name,
+        qos=qos.name if qos and (cluster.qos_required or wishes.qos) else None,
+        constraint=partition.constraint,
+        options=(*cluster.header, *(cluster.gpu_header if gpus else ())),
+    )

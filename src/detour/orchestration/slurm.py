@@ -1,0 +1,188 @@
+"""What the Slurm verbs share: the ledger as submission sees it, who submits, and where scripts and logs lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from detour.config.cluster import Cluster
+from detour.environment import VARIABLE as EXPECTED
+from detour.environment import expected_environment
+from detour.errors import UserError
+from detour.files import write_atomic
+from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.journal import Journal
+from detour.ledger.process import Process, has_account, user_name
+from detour.ledger.reading import LedgerReader
+from detour.ledger.workspace import Workspace
+from detour.orchestration.code_snapshot import python_path
+from detour.scheduler.commands import Slurm
+from detour.scheduler.control import Affected, Control
+from detour.scheduler.dependency import Dependency
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.submission import ScriptWriter, Submitter
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
+from detour.scheduler.tags import Tag, workspace_id
+
+SUBMISSION_CLAIM = "submission"
+CLAIM_PATIENCE_S = 120.0
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+class WorkspaceLedger:
+    """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
+
+    def __init__(self, workspace: Workspace, journal: Journal) -> None:
+        self._workspace, self._journal = workspace, journal
+        self._reader = LedgerReader(workspace)
+        self._events: list[tuple[str, Mapping[str, Any]]] = []
+        self._writers: set[str] = set()
+
+    def append(self, kind: str, **data: Any) -> None:
+        """Raises UserError when the event is not on disk: without a record of it nothing may be sent."""
+        self._journal.append(kind, **data)
+        if not self._journal.flush():
+            raise UserError(f"{self._workspace.ledger}: the ledger takes no events (disk full?): nothing more was sent")
+
+    def events(self) -> list[tuple[str, Mapping[str, Any]]]:
+        self._read()
+        return list(self._events)
+
+    def users(self) -> list[str]:
+        """Who may have jobs of this workspace: this user, then whoever wrote to its ledger and has an account here.
+
+        An account elsewhere has no jobs here, and squeue refuses a list with a name that it does not know.
+        """
+        self._read()
+        me = user_name()
+        return [me, *(name for name in sorted(self._writers - {me}) if has_account(name))]
+
+    def _read(self) -> None:
+        for batch in self._reader.read_new():
+            for record in batch:
+                if record["kind"].startswith("submit.") and "tags" in record["data"]:
+                    self._events.append((record["kind"], record["data"]))
+                elif record["kind"] == "journal.opened" and (process := Process.from_json(record["data"])):
+                    self._writers.add(process.user)
+
+
+@contextmanager
+def submitting(workspace: Workspace) -> Iterator[Claim]:
+    """The right to change what this workspace has in Slurm; waits a while for whoever has it now."""
+    deadline_s = time.monotonic() + CLAIM_PATIENCE_S
+    told = False
+    while True:
+        try:
+            held = claim(workspace, SUBMISSION_CLAIM, " ".join(["detour", *sys.argv[1:2]]))
+            break
+        except ClaimHeld as error:
+            if time.monotonic() > deadline_s:
+                raise
+            if not told:
+                click.echo(f"waiting: {error.holder} is submitting to this workspace", err=True)
+                told = True
+            time.sleep(0.2)
+    with held:
+        yield held
+
+
+def submitter(
+    workspace: Workspace,
+    journal: Journal,
+    slurm: Slurm,
+    style: ScriptStyle,
+    limit: int | None = None,
+    kept_free: int = 0,
+) -> Submitter:
+    ledger = WorkspaceLedger(workspace, journal)
+    return Submitter(
+        slurm=slurm,
+        ledger=ledger,
+        workspace=workspace_id(workspace.root),
+        users=ledger.users(),
+        write_script=script_writer(workspace, style),
+        limit=limit,
+        kept_free=kept_free,
+        is_done=workspace.is_done,
+    )
+
+
+def script_style(workspace: Workspace, cluster: Cluster, code: Path | None) -> ScriptStyle:
+    cuda = cluster.gpu is not None and not cluster.gpu.simulated
+    environment = {
+        "DETOUR_CLUSTER": cluster.name,
+        EXPECTED: json.dumps(expected_environment(cuda=cuda)),
+        **(OFFLINE if cluster.offline else {}),
+        **cluster.environment,
+    }
+    if code is not None:
+        environment["PYTHONPATH"] = python_path(code)
+    return ScriptStyle(
+        workspace=workspace.root,
+        python=sys.executable,
+        preamble=tuple(cluster.preamble),
+        environment=environment,
+        login_shell=cluster.login_shell,
+        export_srun_cpus_per_task=cluster.export_srun_cpus_per_task,
+        requeue=cluster.requeue,
+        grace_s=cluster.grace,
+    )
+
+
+def submission_folder(workspace: Workspace, unit: str) -> Path:
+    """Scripts and logs of one unit's jobs."""
+    return workspace.root / "submissions" / unit
+
+
+def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
+    def write(request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
+        folder = submission_folder(workspace, tag.unit)
+        path = folder / f"{tag.segment}-{tag.submission}.sh"
+        gate = gate_of(path) if gated else None
+        write_atomic(path, submission_script(request, tag, dependency, style, folder, gate))
+        return path
+
+    return write
+
+
+def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | None:
+    """The tightest submit limit of these QOS; None where the profile knows none.
+
+    It is held against all of a user's jobs, of whatever QOS: too few at once is mended by the next wave.
+    """
+    limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
+    return min(limits, default=None)
+
+
+def command_journal(workspace: Workspace) -> Journal:
+    return Journal.open(workspace, f"command-{os.getpid()}")
+
+
+def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
+    ledger = WorkspaceLedger(workspace, journal)
+    return Control(slurm, ledger, workspace_id(workspace.root), ledger.users())
+
+
+def tell_affected(done: str, affected: Affected, labels: Mapping[str, str], as_json: bool) -> None:
+    """Say what an order reached, and what it left to others, for people or for programs."""
+    theirs = [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs]
+    if as_json:
+        reached = {"jobs": list(affected.ids), "stages": list(affected.stages)}
+        click.echo(json.dumps({done: reached, "others": theirs}, indent=1))
+        return
+    if affected.ids:
+        click.echo(f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}")
+        click.echo(f"jobs: {', '.join(affected.ids)}")
+    else:
+        click.echo(f"nothing {done}: Slurm has no such job of {'yours' if theirs else 'this workspace'}")
+    for sent in affected.theirs:
+        stages = ", ".join(labels[stage] for stage in sent.stages if stage in labels)
+        click.echo(f"not {done}: job {sent.job_id} of {sent.owner} ({stages})")

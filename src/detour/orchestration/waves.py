@@ -1,0 +1,159 @@
+"""Between two waves: one small job waits for what a wave ends with, and submits what did not fit into it.
+
+    <workspace>/submissions/continue-<order>-<number>/order.json   what it goes on with; nothing else is read
+
+It is numbered, because it sends its own successor while it runs itself. Whoever submits the same order while it waits
+finds it in the queue and brings its file up to date, so that never two of them wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from detour.config.cluster import Cluster
+from detour.config.models import WITH_UNITS
+from detour.errors import SchedulerUnavailable, UserError
+from detour.files import write_atomic
+from detour.ledger.journal import Journal
+from detour.ledger.process import user_name
+from detour.ledger.workspace import Workspace
+from detour.orchestration.requests import Wishes
+from detour.orchestration.slurm import submission_folder, submitter
+from detour.scheduler.commands import Slurm
+from detour.scheduler.dependency import After, Dependency, all_of
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.states import Standing
+from detour.scheduler.submission_script import ScriptStyle
+from detour.scheduler.tags import Slot, Tag, workspace_id
+
+PREFIX, ORDER = "continue", "order.json"
+WALL_S = 1800
+MODULE = "detour.jobs.next_wave"
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """An order whose next wave somebody else sends, with all that was asked for."""
+
+    name: str
+    sweep: str | None
+    chains: Mapping[str, tuple[str, ...]]
+    """Chain -> ids of its stages."""
+    cluster: Cluster
+    wishes: Wishes
+    gpus: int | None
+    done: int
+    """Stages that were done when the wave was sent."""
+    why_over: str | None = None
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(" ".join([self.name, *self.chains]).encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "sweep": self.sweep,
+            "chains": dict(self.chains),
+            "cluster": self.cluster.model_dump(mode="json", context=WITH_UNITS),
+            "wishes": asdict(self.wishes),
+            "gpus": self.gpus,
+            "done": self.done,
+            "why_over": self.why_over,
+        }
+
+    @classmethod
+    def read(cls, workspace: Workspace, unit: str) -> Continuation:
+        """Raises UserError when there is none of this name."""
+        path = submission_folder(workspace, unit) / ORDER
+        try:
+            data = json.loads(path.read_bytes())
+            chains = {chain: tuple(stages) for chain, stages in data["chains"].items()}
+            cluster, wishes = Cluster.model_validate(data["cluster"]), Wishes(**data["wishes"])
+            return cls(**data | {"chains": chains, "cluster": cluster, "wishes": wishes})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such order") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not an order as detour writes it ({error}); submit the recipe again") from error
+
+
+def last_jobs(requests: Sequence[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:
+    """What a wave ends with: its jobs that no other of them waits for, all segments of each."""
+    stages = {request.unit: set(request.stages) for request in requests}
+    present = {slot.unit for slot in jobs}
+    waited = {stage for request in requests if request.unit in present for stage in request.after}
+    return [job for slot, job in jobs.items() if not waited & stages.get(slot.unit, set())]
+
+
+def send_continuation(
+    workspace: Workspace,
+    journal: Journal,
+    slurm: Slurm,
+    style: ScriptStyle,
+    continuation: Continuation,
+    ends: Sequence[str],
+) -> str:
+    """Its job's id, sent now or waiting already; the caller holds the claim to submit. Raises SchedulerUnavailable, or
+    SubmissionRefused.
+    """
+    unit = _unit(workspace, slurm, continuation)
+    write_atomic(submission_folder(workspace, unit) / ORDER, json.dumps(continuation.to_json(), indent=1))
+    made = submitter(workspace, journal, slurm, style)
+    write = made.write_script
+
+    def write_waiting(
+        request: JobRequest,
+        tag: Tag,
+        dependency: Dependency | None,  # noqa: ARG001
+        *,
+        gated: bool = False,
+    ) -> Path:
+        return write(request, tag, all_of([After("afterany", job) for job in ends]), gated=gated)
+
+    made.write_script = write_waiting
+    request = JobRequest(((unit,),), _resources(continuation.cluster), WALL_S, "next wave", module=MODULE)
+    return made.submit([request]).jobs[Slot(unit)]
+
+
+def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]:
+    """Unit -> what people call it, of every one that was ever to send jobs of these chains."""
+    found = {}
+    for path in sorted((workspace.root / "submissions").glob(f"{PREFIX}-*/{ORDER}")):
+        data = json.loads(path.read_bytes())
+        if set(chains) & set(data["chains"]):
+            found[path.parent.name] = f"next wave of {data['name']}"
+    return found
+
+
+def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str:
+    """The one that waits in the queue; else a new one, for what runs already may have looked before."""
+    snapshot = take_snapshot(slurm, [user_name()])
+    if snapshot.queue is None:
+        raise SchedulerUnavailable("; ".join(snapshot.missing))
+    prefix = f"{PREFIX}-{continuation.id}-"
+    for record in snapshot.tagged(workspace_id(workspace.root)):
+        waits = record.state.standing is Standing.WAITING
+        if waits and record.tag is not None and record.tag.unit.startswith(prefix):
+            return record.tag.unit
+    folders = (workspace.root / "submissions").glob(f"{prefix}*")
+    number = 1 + max((int(folder.name.removeprefix(prefix)) for folder in folders), default=0)
+    return f"{prefix}{number}"
+
+
+def _resources(cluster: Cluster) -> Resources:
+    """The least that the CPU partition gives."""
+    qos = cluster.default_qos("cpu")
+    return Resources(
+        cpus_per_task=1,
+        account=cluster.full_account("cpu"),
+        partition=cluster.cpu_partition.name,
+        qos=qos.name if qos and cluster.qos_required else None,
+        constraint=cluster.cpu_partition.constraint,
+        options=cluster.header,
+    )

@@ -1,0 +1,46 @@
+"""Tokens to steps: the few lines of arithmetic that planning and training must agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detour.config.models import Phase, Recipe, WarmupConstant
+
+
+def steps_for_tokens(tokens: int, step_tokens: int) -> int:
+    """Whole steps that reach at least `tokens`: 10 B at 3,145,728 tokens a step are 3,179."""
+    return -(-tokens // step_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSteps:
+    """A phase in optimizer steps."""
+
+    step_tokens: int
+    steps: int
+    warmup_steps: int
+    first_row: int
+    """Packed rows consumed by the phases before: data go on where they stopped."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens actually seen: the planned ones rounded up to a whole step."""
+        return self.steps * self.step_tokens
+
+
+def phase_steps(recipe: Recipe) -> dict[str, PhaseSteps]:
+    """Phase name -> its steps, in the recipe's order."""
+    step_tokens = recipe.batch.sequences * recipe.data.sequence_length
+    first_row = 0
+    planned = {}
+    for phase in recipe.phases:
+        steps = steps_for_tokens(phase.tokens, step_tokens)
+        planned[phase.name] = PhaseSteps(step_tokens, steps, warmup_steps(phase, step_tokens), first_row)
+        first_row += steps * recipe.batch.sequences
+    return planned
+
+
+def warmup_steps(phase: Phase, step_tokens: int) -> int:
+    if not isinstance(phase.schedule, WarmupConstant):
+        return 0
+    return steps_for_tokens(phase.schedule.warmup, step_tokens)

@@ -1,0 +1,47 @@
+"""What each kind of stage leaves in its output folder: the files that a person or a later stage looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from detour.planning.stage import Stage, StageKind
+
+MANIFEST = "manifest.json"
+"""In every output: digests and provenance, and the mark that it is complete."""
+_FIXED: Mapping[StageKind, tuple[str, ...]] = {
+    "pretrain": ("checkpoint.pt", "config.json"),
+    "promote": ("model/config.json", "model/model.safetensors", "optimizer.safetensors", "promotion.json"),
+    "export": (
+        "README.md",
+        "config.json",
+        "export.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ),
+    "evaluate": ("predictions.jsonl", "result.json"),
+    "summarize": ("summary.json", "summary.txt"),
+}
+
+
+def planned_files(stage: Stage) -> list[str]:
+    """Relative to the stage's output folder. A stage may leave more, as a patch of uncommitted code; never less."""
+    named = _FIXED.get(stage.kind)
+    return [*(_corpus_files(stage.settings) if named is None else named), MANIFEST]
+
+
+def planned_outputs(stage: Stage, output_of: Callable[[str], object]) -> dict[str, Any]:
+    """`output_of` says where the output of a stage id lies."""
+    return {"folder": str(output_of(stage.id)), "files": planned_files(stage)}
+
+
+def _corpus_files(settings: Mapping[str, Any]) -> list[str]:
+    used = [source["name"] for source in settings["sources"] if source["weight"] > 0]
+    shards = [
+        f"{split}/{name}/{file}"
+        for split in ("train", "validation")
+        for name in used
+        for file in ("tokens.bin", "documents.npy")
+    ]
+    return ["index.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", *shards]

@@ -1,0 +1,86 @@
+"""Many chains as one plan: equal keys are one stage, done once for all chains that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from detour.planning.build import Plan
+from detour.planning.stage import Stage
+
+
+@dataclass(slots=True)
+class SharedPlan:
+    """The distinct stages of several chains, each after its inputs."""
+
+    plans: list[Plan] = field(default_factory=list)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    """By id, in the order of first need."""
+    uses: dict[str, int] = field(default_factory=dict)
+    """Stage id -> how many chains need it."""
+
+    @classmethod
+    def of(cls, plans: Iterable[Plan]) -> SharedPlan:
+        """Linear in the number of stages."""
+        shared = cls()
+        stages, uses = shared.stages, shared.uses
+        for plan in plans:
+            shared.plans.append(plan)
+            for stage in plan.stages:
+                stage_id = stage.id
+                if stage_id in uses:
+                    uses[stage_id] += 1
+                else:
+                    stages[stage_id], uses[stage_id] = stage, 1
+        return shared
+
+    @property
+    def needed(self) -> int:
+        """Stages that the chains would run if each ran alone."""
+        return sum(self.uses.values())
+
+    @property
+    def saved(self) -> int:
+        """Stages that sharing spares."""
+        return self.needed - len(self.stages)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What was not found here, of all chains."""
+        return tuple(dict.fromkeys(entry for plan in self.plans for entry in plan.missing))
+
+
+@dataclass(slots=True)
+class Branch:
+    """A step that some chains share: the corpus, a phase with its promotion, at the end an export with its results."""
+
+    stages: tuple[Stage, ...]
+    chains: list[str] = field(default_factory=list)
+    """Names of the chains that pass through here."""
+    branches: dict[tuple[str, ...], Branch] = field(default_factory=dict)
+    """The next steps, by the ids of their stages."""
+
+
+def tree(plans: Iterable[Plan]) -> dict[tuple[str, ...], Branch]:
+    """Chains with equal beginnings as one trunk; equal chains under several names are one branch to the end."""
+    roots: dict[tuple[str, ...], Branch] = {}
+    for plan in plans:
+        level = roots
+        for step in _steps(plan):
+            ids = tuple([stage.id for stage in step])
+            if ids not in level:
+                level[ids] = Branch(step)
+            branch = level[ids]
+            branch.chains.append(plan.chain)
+            level = branch.branches
+    return roots
+
+
+def _steps(plan: Plan) -> list[tuple[Stage, ...]]:
+    """The chain in steps: a promotion belongs to its phase, all that follows the last one is one step."""
+    steps: list[list[Stage]] = []
+    for stage in plan.stages:
+        if stage.kind in ("prepare", "pretrain", "export"):
+            steps.append([])
+        steps[-1].append(stage)
+    return [tuple(step) for step in steps]

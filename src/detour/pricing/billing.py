@@ -1,0 +1,44 @@
+"""What a site charges for an attempt, as its profile's rule says; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detour.accounting.hours import HOUR_S, AttemptUsage
+
+if TYPE_CHECKING:
+    from detour.config.cluster import Cluster
+
+
+def billed_gpus(cluster: Cluster, gpus: int, cpus: int | None, nodes: int, exclusive: bool = False) -> float | None:
+    """GPUs charged for an allocation; None when the rule needs something that is unknown, 0 where nothing is charged.
+
+    gpu          what was reserved
+    cores-share  raised to the share of a node's cores: one GPU with half the cores of a 4-GPU node counts 2
+    whole-node   all GPUs of every node, however few were asked for
+    With `multi_node_bills_whole_nodes`, several nodes or `--exclusive` count as whole nodes. Where Slurm hands out dies
+    (GCD), two of them are one GPU on the bill if the profile says so.
+    """
+    billing, gpu = cluster.billing, cluster.gpu
+    if billing.rule == "none":
+        return 0.0
+    if gpu is None:
+        return None
+    whole_nodes = float(nodes * gpu.per_node)
+    if billing.rule == "whole-node" or (billing.multi_node_bills_whole_nodes and (nodes > 1 or exclusive)):
+        counted: float | None = whole_nodes
+    elif billing.rule == "gpu" or gpus == 0:
+        counted = float(gpus)
+    elif cpus is None or cluster.cores_per_node is None:
+        counted = None
+    else:
+        counted = max(float(gpus), min(cpus / cluster.cores_per_node * gpu.per_node, whole_nodes))
+    return None if counted is None else counted / gpu.gcd_per_gpu
+
+
+def billed_gpu_hours(cluster: Cluster, usage: AttemptUsage) -> float | None:
+    """`billed_gpus` x elapsed; None when the GPUs of the attempt are unknown."""
+    if usage.gpus is None:
+        return None
+    counted = billed_gpus(cluster, usage.gpus, usage.cpus, usage.nodes)
+    return None if counted is None else counted * usage.allocated_s / HOUR_S

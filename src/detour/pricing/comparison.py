@@ -1,0 +1,138 @@
+"""Finished stages set against the price they were given before they ran; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from detour.accounting.energy import Band
+from detour.pricing.history import Finished
+from detour.pricing.price import Price
+
+PRICED = "chain.priced"
+"""{name, cluster, prices: [{kind, gpus, cores, wall_s, gpu_hours, source, stages: [ids]}]}"""
+
+
+class Quoted(NamedTuple):
+    """What was said of a stage, and when."""
+
+    at_s: float
+    wall_s: Band | None
+    gpu_hours: Band | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One finished stage. None is unknown: nobody had priced it, or the price was unknown."""
+
+    finished: Finished
+    quoted: Quoted | None
+
+    @property
+    def error(self) -> float | None:
+        """Actual over expected duration, less 1: 0.1 took a tenth longer than expected."""
+        expected = self.quoted.wall_s.expected if self.quoted and self.quoted.wall_s else None
+        return self.finished.elapsed_s / expected - 1 if expected else None
+
+    @property
+    def is_within(self) -> bool | None:
+        """Whether it lay in the band that was given."""
+        band = self.quoted.wall_s if self.quoted else None
+        return None if band is None else band.low <= self.finished.elapsed_s <= band.high
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How well stages of one kind were priced."""
+
+    kind: str
+    stages: int
+    priced: int
+    """Those that had a price; the rest of the figures are of these."""
+    expected_s: float
+    actual_s: float
+    median_error: float | None
+    largest_error: float | None
+    """By amount, with its sign."""
+    within: int
+
+
+def priced_data(name: str, cluster: str, prices: Mapping[str, Price]) -> dict[str, Any]:
+    """The data of a `chain.priced` event; stages (by id) of one price together."""
+    groups: dict[int, tuple[Price, list[str]]] = {}
+    for stage_id, price in prices.items():
+        groups.setdefault(id(price), (price, []))[1].append(stage_id)
+    told = [
+        {
+            "kind": price.kind,
+            "gpus": price.gpus,
+            "cores": price.cores,
+            "wall_s": _band_data(price.wall_s),
+            "gpu_hours": _band_data(price.gpu_hours),
+            "source": price.source,
+            "stages": stages,
+        }
+        for price, stages in groups.values()
+    ]
+    return {"name": name, "cluster": cluster, "prices": told}
+
+
+def quotes(events: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, list[Quoted]]:
+    """Stage id -> what was said of it, oldest first; `events` are the times and data of `chain.priced` events."""
+    found: dict[str, list[Quoted]] = {}
+    for at_s, data in events:
+        for told in data["prices"] if isinstance(data.get("prices"), list) else ():
+            if isinstance(told, dict) and isinstance(told.get("stages"), list):
+                source = str(told.get("source", ""))
+                quoted = Quoted(at_s, _band(told.get("wall_s")), _band(told.get("gpu_hours")), source)
+                for stage_id in told["stages"]:
+                    found.setdefault(str(stage_id), []).append(quoted)
+    for of_stage in found.values():
+        of_stage.sort(key=lambda quoted: quoted.at_s)
+    return found
+
+
+def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) -> list[Compared]:
+    """Each with the last price from before it first ran; in the order in which they ended."""
+    rows = []
+    for one in sorted(finished, key=lambda one: one.ended_s):
+        before = [told for told in quoted.get(one.stage.id, ()) if told.at_s <= one.started_s]
+        rows.append(Compared(one, before[-1] if before else None))
+    return rows
+
+
+def accuracy(rows: Iterable[Compared]) -> list[Accuracy]:
+    """By kind, in the order in which kinds first ended."""
+    by_kind: dict[str, list[Compared]] = {}
+    for row in rows:
+        by_kind.setdefault(row.finished.stage.kind, []).append(row)
+    return [_accuracy(kind, of_kind) for kind, of_kind in by_kind.items()]
+
+
+def _accuracy(kind: str, rows: list[Compared]) -> Accuracy:
+    priced = [(row, row.error) for row in rows]
+    errors = [error for _, error in priced if error is not None]
+    known = [row for row, error in priced if error is not None]
+    return Accuracy(
+        kind=kind,
+        stages=len(rows),
+        priced=len(errors),
+        expected_s=sum(row.quoted.wall_s.expected for row in known if row.quoted and row.quoted.wall_s),
+        actual_s=sum(row.finished.elapsed_s for row in known),
+        median_error=median(errors) if errors else None,
+        largest_error=max(errors, key=abs, default=None),
+        within=sum(row.is_within is True for row in known),
+    )
+
+
+def _band_data(band: Band | None) -> list[float] | None:
+    return None if band is None else [band.low, band.expected, band.high]
+
+
+def _band(value: object) -> Band | None:
+    if not isinstance(value, list) or len(value) != 3 or not all(type(part) in (int, float) for part in value):
+        return None
+    return Band(*map(float, value))

@@ -1,0 +1,127 @@
+"""What this workspace has measured: durations of finished stages, so that the next plan is priced by the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import orjson
+
+from detour.accounting.attempts import usage_of
+from detour.accounting.hours import HOUR_S
+from detour.ledger.state import StageState, State
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import Stage
+from detour.pricing.price import Measured, work_signature, work_units
+
+LATEST = 5
+"""Stages of one kind that count: machines and versions change, so the newest tell most."""
+LEAST_ERROR = 0.05
+ERROR_OF_ONE = 0.10
+"""Of a single measurement, which tells no spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A stage that is done, and what all its attempts took together."""
+
+    stage: Stage
+    signature: str
+    """`work_signature`."""
+    units: float | None
+    """`work_units` of the GPUs it had."""
+    cluster: str | None
+    """Profile that the last attempt ran under."""
+    attempts: int
+    elapsed_s: float
+    """Allocated time of all attempts."""
+    gpus: int | None
+    gpu_hours: float | None
+    start_up_s: float
+    """Of the last attempt, up to its first progress; 0 where it told of none."""
+    started_s: float
+    """When the first attempt began, in seconds since the epoch."""
+    ended_s: float
+    result: Mapping[str, Any]
+
+
+class _Sample(NamedTuple):
+    fixed_s: float
+    unit_s: float
+    units: float
+
+
+class LedgerHistory:
+    """Answers `detour.pricing.price.History` for one cluster, from stages that ended well in one attempt.
+
+    Several attempts mix in redone work and waiting, and price nothing.
+    """
+
+    def __init__(self, finished: Iterable[Finished], cluster: str) -> None:
+        self._samples: dict[str, list[_Sample]] = {}
+        for one in sorted(finished, key=lambda one: one.ended_s):
+            sample = _sample(one) if one.cluster == cluster and one.attempts == 1 else None
+            if sample is not None:
+                self._samples.setdefault(one.signature, []).append(sample)
+
+    @property
+    def signatures(self) -> list[str]:
+        """What there is a measurement for, the kinds that ended first ahead."""
+        return list(self._samples)
+
+    def measured(self, signature: str) -> Measured | None:
+        samples = self._samples.get(signature, [])[-LATEST:]
+        if not samples:
+            return None
+        unit_s = fmean(sample.unit_s for sample in samples)
+        spread = max(abs(sample.unit_s - unit_s) for sample in samples) / unit_s if unit_s > 0 else 0.0
+        fixed_s, units = (fmean(column) for column in ([s.fixed_s for s in samples], [s.units for s in samples]))
+        error = max(LEAST_ERROR, spread) if len(samples) > 1 else ERROR_OF_ONE
+        return Measured(fixed_s, unit_s, units, len(samples), error)
+
+
+def finished_stages(workspace: Workspace, state: State) -> Iterator[Finished]:
+    """Those whose marker is there too; reads their stage files, and leaves out what it cannot read."""
+    for stage_state in state.stages.values():
+        if stage_state.status == "done" and workspace.is_done(stage_state.id):
+            finished = _finished(workspace, stage_state)
+            if finished is not None:
+                yield finished
+
+
+def _sample(finished: Finished) -> _Sample | None:
+    """A training's time grows with its tokens from the first step on: checkpoints and validations come with them."""
+    if not finished.units:
+        return None
+    fixed_s = finished.start_up_s if finished.stage.kind == "pretrain" else 0.0
+    return _Sample(fixed_s, (finished.elapsed_s - fixed_s) / finished.units, finished.units)
+
+
+def _finished(workspace: Workspace, state: StageState) -> Finished | None:
+    usages = [usage for attempt in state.attempts if (usage := usage_of(state.id, attempt, float("inf")))]
+    if not usages:
+        return None
+    last, started = usages[-1], state.attempts[-1].started
+    try:
+        stage = Stage.from_json(orjson.loads((workspace.stage(state.id) / "stage.json").read_bytes()))
+        signature, units = work_signature(stage), work_units(stage, last.gpus or 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    cluster = started.data.get("cluster") if started else None
+    known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
+    return Finished(
+        stage=stage,
+        signature=signature,
+        units=units,
+        cluster=cluster if isinstance(cluster, str) else None,
+        attempts=len(usages),
+        elapsed_s=sum(usage.allocated_s for usage in usages),
+        gpus=last.gpus,
+        gpu_hours=sum(known) if len(known) == len(usages) else None,
+        start_up_s=0.0 if last.ready_s is None else last.ready_s - last.start_s,
+        started_s=usages[0].start_s,
+        ended_s=last.end_s,
+        result=state.result if isinstance(state.result, dict) else {},
+    )

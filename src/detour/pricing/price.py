@@ -1,0 +1,197 @@
+"""What a stage will cost, before it runs, and where every number came from.
+
+Durations come from this workspace's own history on the same cluster, else from the cluster profile's table, else from
+arithmetic with stated assumptions (`estimates`). What nobody has measured and nobody can derive has no price: it is
+None, is named, and is left out of sums that then say so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from detour.accounting.energy import Band
+from detour.accounting.hours import HOUR_S
+from detour.config.cluster import Cluster
+from detour.planning.stage import Stage, canonical
+from detour.pricing.billing import billed_gpus
+from detour.pricing.estimates import CHECKPOINT_BYTES_PER_WEIGHT, Estimate, estimate, model_shape
+
+GPU_KINDS = frozenset({"pretrain", "promote", "evaluate"})
+NEAR = 2.0
+"""Beyond this factor in size, a measurement is extrapolated."""
+EXTRAPOLATION_ERROR = 0.3
+START_ERROR_S = 2.0
+"""Starts of the same work (imports, first reads) differ by so much from one time to the next; it is most of the error
+of a stage of seconds. Quickstart's masked phase took 13.4, 14.9 and 14.2 s.
+"""
+WEIGHT_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+class Measured(NamedTuple):
+    """How long like stages took on this cluster: `fixed_s` plus `unit_s` for each of the stage's `work_units`."""
+
+    fixed_s: float
+    unit_s: float
+    units: float
+    """How many units they had, in the mean."""
+    stages: int
+    """How many finished stages stand behind it."""
+    error: float
+    """Relative half-width of the band around a stage of as many units."""
+
+
+class History(Protocol):
+    """What was measured on the cluster that is priced for."""
+
+    def measured(self, signature: str) -> Measured | None:
+        """`signature` is that of `work_signature`."""
+        ...
+
+
+class NoHistory:
+    def measured(self, signature: str) -> Measured | None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One stage, or all stages of one shape. Bands are low / expected / high; None is unknown."""
+
+    kind: str
+    gpus: int
+    cores: int
+    wall_s: Band | None
+    gpu_hours: Band | None
+    billed_hours: Band | None
+    disk_bytes: int | None
+    """What stays."""
+    work_bytes: int | None
+    """What it takes beside that while it runs."""
+    source: str
+    """Where the duration came from."""
+
+
+def work_signature(stage: Stage) -> str:
+    """Equal for stages whose time differs by their `work_units` alone, on the same machine."""
+    settings = stage.settings
+    if stage.kind == "prepare":
+        return "prepare"
+    if stage.kind == "summarize":
+        return "summarize"
+    size = _size(stage)
+    if stage.kind == "pretrain":
+        shape = f"{settings['phase']['objective']} {settings['sequence_length']} {settings['precision']}"
+        frozen = sum(layers["last"] - layers["first"] + 1 for layers in settings["phase"]["freeze"])
+        return f"pretrain {size} {shape} {frozen} frozen"
+    if stage.kind == "promote":
+        return f"promote {size} {settings['phase']['objective']} {settings['sequence_length']}"
+    if stage.kind == "export":
+        return f"export {size} {settings['dtype']}"
+    task = {name: value for name, value in settings.items() if name != "seed"}
+    return f"evaluate {size} {settings['task']['name']} {hashlib.sha256(canonical(task)).hexdigest()[:16]}"
+
+
+def work_units(stage: Stage, gpus: int) -> float | None:
+    """What the duration grows with: tokens a GPU, bytes of text; 1 where like stages are of one size."""
+    if stage.kind == "pretrain":
+        return int(stage.runtime["planned"]["tokens"]) / max(1, gpus)
+    if stage.kind == "prepare":
+        size_bytes = stage.runtime.get("source_bytes")
+        return None if size_bytes is None else float(size_bytes)
+    return 1.0
+
+
+def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = None) -> Price:
+    """`gpus` is what a training asks for; by default what the profile says, else a whole node's."""
+    node_gpus = cluster.gpu.per_node if cluster.gpu else 0
+    if stage.kind == "pretrain":
+        count = gpus if gpus is not None else min(cluster.training_gpus or node_gpus, node_gpus)
+    else:
+        count = min(1, node_gpus) if stage.kind in GPU_KINDS else 0
+    wall_s, source = _measured(stage, history, count) or estimate(stage, cluster, count)
+    hours = None if wall_s is None else wall_s * (1 / HOUR_S)
+    cores = count * (cluster.cores_per_gpu or 1) if count else cluster.cpu_only_cores
+    charged = billed_gpus(cluster, count, cores, nodes=max(1, -(-count // max(1, node_gpus))))
+    return Price(
+        kind=stage.kind,
+        gpus=count,
+        cores=cores,
+        wall_s=wall_s,
+        gpu_hours=_charged(hours, count),
+        billed_hours=_charged(hours, charged),
+        disk_bytes=disk_bytes(stage),
+        work_bytes=work_bytes(stage),
+        source=source,
+    )
+
+
+def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> dict[str, Price]:
+    """By stage id; stages that share settings and runtime, as a planner makes them, share one price."""
+    by_shape: dict[tuple[int, int], Price] = {}
+    prices = {}
+    for stage in stages:
+        shape = (id(stage.settings), id(stage.runtime))
+        if shape not in by_shape:
+            by_shape[shape] = price(stage, cluster, history, gpus)
+        prices[stage.id] = by_shape[shape]
+    return prices
+
+
+def disk_bytes(stage: Stage) -> int | None:
+    """What stays on disk: a phase's last trainer state, a promoted one, an exported model. None where it is unknown.
+
+    Results and predictions are taken for nothing. The tokens of a corpus are unknown before they are there.
+    """
+    if stage.kind in ("evaluate", "summarize"):
+        return 0
+    shape = model_shape(stage)
+    if shape is None:
+        return None
+    if stage.kind in ("pretrain", "promote"):
+        return shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT
+    return shape.parameters * WEIGHT_BYTES[stage.settings["dtype"]]
+
+
+def work_bytes(stage: Stage) -> int | None:
+    """What a training keeps for a resume, and what it is writing, less the one that stays; gone when it has ended."""
+    if stage.kind != "pretrain":
+        return 0
+    shape = model_shape(stage)
+    kept = int(stage.runtime["training"]["checkpoints_kept"])
+    return None if shape is None else shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * kept
+
+
+def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:
+    units = work_units(stage, gpus)
+    measured = None if units is None else history.measured(work_signature(stage))
+    if units is None or measured is None:
+        return None
+    expected_s = measured.fixed_s + measured.unit_s * units
+    source = f"measured here, {measured.stages} stage{'s' if measured.stages > 1 else ''}"
+    if not 1 / NEAR <= units / measured.units <= NEAR:
+        error = max(measured.error, EXTRAPOLATION_ERROR)
+        return Estimate(_around(expected_s, error), f"{source}; this one is {units / measured.units:.3g} times as long")
+    return Estimate(_around(expected_s, measured.error), source)
+
+
+def _around(expected_s: float, relative: float) -> Band:
+    """No narrower than what starts differ by."""
+    if expected_s * relative >= START_ERROR_S:
+        return Band.around(expected_s, relative)
+    return Band(max(0.0, expected_s - START_ERROR_S), expected_s, expected_s + START_ERROR_S)
+
+
+def _charged(hours: Band | None, gpus: float | None) -> Band | None:
+    """Nothing is charged for no GPU, however long it takes."""
+    if gpus == 0:
+        return Band(0, 0, 0)
+    return None if hours is None or gpus is None else hours * gpus
+
+
+def _size(stage: Stage) -> str:
+    model = stage.runtime["model"]
+    shape = model_shape(stage)
+    return str(model["pretrained"] or (shape and f"{shape.num_hidden_layers}x{shape.hidden_size}x{shape.vocab_size}"))

@@ -1,0 +1,324 @@
+"""Asked + reserved + spent against the cap: by hand, and over random histories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from detour.budgets.arithmetic import Line, Spending, check, fitting, share_within, standing, window_s
+from detour.budgets.caps import Budget
+from detour.budgets.reservations import (
+    COMMITTED,
+    EXPIRES_S,
+    RELEASED,
+    RESERVED,
+    Amounts,
+    Evidence,
+    Told,
+    reservations,
+    reserved_data,
+)
+
+FACTS = {"account": "abc@h100", "user": "ada"}
+HOUR_S = 3600.0
+
+
+def make_budget(hard: float | None = 100.0, soft: float | None = None, **more: Any) -> Budget:
+    cap = {name: value for name, value in (("hard", hard), ("soft", soft)) if value is not None}
+    return Budget.model_validate({"name": "b", "gpu_hours": cap, **more})
+
+
+def reserved(submission: str, amounts: Mapping[str, float], at_s: float = 0.0, **more: Any) -> Told:
+    of_stage: dict[str, Amounts] = {stage: {"gpu_hours": value} for stage, value in amounts.items()}
+    data = reserved_data(submission, more.pop("facts", FACTS), of_stage, [], None)
+    return Told(RESERVED, at_s, more.pop("writer", f"w-{submission}"), data)
+
+
+def spending(stage: str, hours: float | None, start_s: float = 0.0, end_s: float = HOUR_S, **more: Any) -> Spending:
+    return Spending(stage, more.get("facts", FACTS), start_s, end_s, {"gpu_hours": hours})
+
+
+def alive(_writer: str) -> bool:
+    return True
+
+
+def dead(_writer: str) -> bool:
+    return False
+
+
+def held(told: list[Told], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
+    return standing(make_budget(), reservations(told), spendings or [], evidence).reserved_sum("gpu_hours")
+
+
+def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
+    made = reservations([reserved("one", {"a": 30.0, "b": 10.0})])
+    present = standing(make_budget(100, 70), made, [spending("c", 25.0)], Evidence(10.0, is_alive=alive))
+    line = check(present, {"d": {"gpu_hours": 20.0}})[0]
+    assert (line.spent, line.reserved, line.asked, line.after) == (25.0, 40.0, 20.0, 85.0)
+    assert line.left == 35.0
+    assert line.is_warned
+    assert not line.is_refused
+    assert check(present, {"d": {"gpu_hours": 35.0}})[0].is_refused is False, "exactly what is left"
+    assert check(present, {"d": {"gpu_hours": 35.1}})[0].is_refused
+
+
+def test_a_stage_that_two_submissions_want_counts_once_and_by_the_larger() -> None:
+    told = [reserved("one", {"a": 30.0}), reserved("two", {"a": 40.0, "b": 5.0})]
+    assert held(told, Evidence(10.0, is_alive=alive)) == 45.0
+    present = standing(make_budget(), reservations(told), [], Evidence(10.0, is_alive=alive))
+    assert check(present, {"a": {"gpu_hours": 50.0}})[0].asked == 10.0
+
+
+def test_what_a_stage_has_spent_since_is_not_reserved_any_more() -> None:
+    told = [reserved("one", {"a": 30.0}, at_s=100.0)]
+    before, since = spending("a", 7.0, start_s=50.0), spending("a", 12.0, start_s=150.0)
+    assert held(told, Evidence(200.0, is_alive=alive), [before, since]) == 18.0
+    assert held(told, Evidence(200.0, is_alive=alive), [spending("a", 31.0, start_s=150.0)]) == 0.0
+
+
+def test_done_and_released_stages_hold_nothing() -> None:
+    told = [reserved("one", {"a": 30.0, "b": 10.0, "c": 5.0})]
+    some = Told(RELEASED, 5.0, "w", {"submission": "one", "stages": ["b"], "why": "cancelled"})
+    evidence = Evidence(10.0, lambda stage, _since_s: stage == "c", is_alive=alive)
+    assert held([*told, some], evidence) == 30.0
+    everything = Told(RELEASED, 6.0, "w", {"submission": "one", "stages": None, "why": "withdrawn"})
+    assert held([everything, some, *told], evidence) == 0.0, "in whatever order they are read"
+
+
+def test_a_submitter_that_died_before_it_handed_over_holds_nothing() -> None:
+    told = [reserved("one", {"a": 30.0, "b": 10.0})]
+    assert held(told, Evidence(10.0, is_alive=dead)) == 0.0
+    assert held(told, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
+    committed = Told(COMMITTED, 6.0, "w-one", {"submission": "one"})
+    assert held([*told, committed], Evidence(1e9, is_alive=dead)) == 40.0
+
+
+def test_a_submitter_elsewhere_is_taken_for_dead_after_a_while_without_a_sign() -> None:
+    told = [reserved("one", {"a": 30.0}, at_s=1000.0)]
+    assert held(told, Evidence(1000.0 + EXPIRES_S - 1)) == 30.0
+    assert held(told, Evidence(1000.0 + EXPIRES_S + 1)) == 0.0
+    writes_still = Evidence(1000.0 + EXPIRES_S + 1, last_seen_s=lambda _writer: 1500.0)
+    assert held(told, writes_still) == 30.0
+
+
+def test_other_accounts_do_not_count() -> None:
+    budget = make_budget(scope={"account": "abc@*"})
+    told = [reserved("one", {"a": 30.0}), reserved("two", {"b": 5.0}, facts={"account": "xyz@h100"})]
+    spent = [spending("c", 2.0), spending("d", 3.0, facts={"account": None})]
+    present = standing(budget, reservations(told), spent, Evidence(1.0, is_alive=alive))
+    assert present.reserved_sum("gpu_hours") == 30.0
+    assert present.spent == {"gpu_hours": 2.0}
+
+
+def test_only_the_present_period_counts_attempts_across_its_ends_in_part() -> None:
+    bounds = window_s(make_budget(period={"every": "month"}), datetime(2026, 3, 15, tzinfo=UTC).timestamp())
+    assert bounds is not None
+    assert [datetime.fromtimestamp(edge or 0, UTC).isoformat() for edge in bounds] == [
+        "2026-03-01T00:00:00+00:00",
+        "2026-04-01T00:00:00+00:00",
+    ]
+    start_s = bounds[0]
+    assert start_s is not None
+    across = spending("a", 8.0, start_s - 3 * HOUR_S, start_s + HOUR_S)
+    assert share_within(across, bounds) == 0.25
+    assert standing(make_budget(), [], [across], Evidence(start_s), bounds).spent == {"gpu_hours": 2.0}
+    assert share_within(spending("a", 1.0, start_s, start_s), bounds) == 1.0
+    assert share_within(spending("a", 1.0, start_s - 9, start_s - 5), bounds) == 0.0
+
+
+def test_outside_its_period_a_budget_says_nothing() -> None:
+    budget = make_budget(period={"start": "2026-01-01", "end": "2026-12-31"})
+    assert window_s(budget, datetime(2027, 1, 1, tzinfo=UTC).timestamp()) is None
+    assert window_s(make_budget(), 0.0) == (None, None)
+
+
+def test_unknown_is_not_nothing() -> None:
+    present = standing(make_budget(), [], [spending("a", None)], Evidence(0.0))
+    assert present.unknown == {"gpu_hours": 1}
+    line = check(present, {"b": {"gpu_hours": None}, "c": {"gpu_hours": 1.0}})[0]
+    assert line.unknown == 1
+    assert line.is_refused
+    soft_only = standing(make_budget(hard=None, soft=5), [], [], Evidence(0.0))
+    assert not check(soft_only, {"b": {"gpu_hours": None}})[0].is_refused
+
+
+def test_asking_for_nothing_is_never_too_much() -> None:
+    present = standing(make_budget(10), [], [spending("a", 11.0)], Evidence(0.0))
+    assert not check(present, {"b": {"gpu_hours": 0.0}})[0].is_refused
+    assert check(present, {"b": {"gpu_hours": 0.1}})[0].is_refused
+
+
+def test_what_would_fit_is_a_part_that_can_run() -> None:
+    asked: dict[str, Amounts] = {
+        "prepare": {"gpu_hours": 0.0},
+        "clm": {"gpu_hours": 15.0},
+        "mlm": {"gpu_hours": 5.0},
+        "export": {"gpu_hours": 0.0},
+        "twin": {"gpu_hours": 4.0},
+    }
+    inputs = {"clm": ["prepare"], "mlm": ["clm", "done-before"], "export": ["mlm"], "twin": ["prepare"]}
+    line = Line("b", "gpu_hours", None, 100.0, 60.0, 20.0, 24.0, 0)
+    assert fitting([line], asked, inputs) == ["prepare", "clm", "mlm", "export"]
+    less = line._replace(spent=64.0)
+    assert fitting([less], asked, inputs) == ["prepare", "clm"], "neither the mlm phase nor the twin fits behind it"
+    none_left = line._replace(spent=90.0)
+    assert fitting([none_left], asked, inputs) == ["prepare"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"submission": 3},
+        {"submission": "x", "facts": [], "stages": []},
+        {"submission": "x", "facts": {}, "stages": "all"},
+        {"submission": "x", "facts": {}, "stages": [7]},
+        {"submission": "x", "facts": {}, "stages": [{"ids": "a"}]},
+    ],
+)
+def test_what_is_no_reservation_is_left_out(data: dict[str, Any]) -> None:
+    assert reservations([Told(RESERVED, 0.0, "w", data)]) == []
+
+
+def test_amounts_that_make_no_sense_are_unknown() -> None:
+    stages = [{"ids": ["a"], "amounts": {"gpu_hours": -5, "co2_kg": "much", "energy_kwh": True}}]
+    told = Told(RESERVED, 0.0, "w", {"submission": "x", "facts": {}, "stages": stages})
+    assert set(reservations([told])[0].amounts["a"].values()) == {None}
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=50)
+def test_the_order_of_records_does_not_matter(order: list[int]) -> None:
+    told = [
+        reserved("one", {"a": 3.0, "b": 2.0}),
+        reserved("two", {"b": 4.0}, at_s=5.0),
+        Told(COMMITTED, 6.0, "w", {"submission": "one"}),
+        Told(RELEASED, 7.0, "w", {"submission": "two", "stages": None}),
+        Told(RELEASED, 8.0, "w", {"submission": "one", "stages": ["a"]}),
+        Told(COMMITTED, 9.0, "w", {"submission": "nobody"}),
+    ]
+    assert reservations(told[index] for index in order) == reservations(told)
+
+
+class Histories(RuleBasedStateMachine):
+    """Submitters that come, hand over, die and withdraw; stages that run within their limits; one hard cap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = make_budget(20.0)
+        self.now_s = 0.0
+        self.told: list[Told] = []
+        self.spendings: list[Spending] = []
+        self.finished: dict[str, float] = {}
+        self.alive: dict[str, bool] = {}
+        self.remote: set[str] = set()
+        self.seen_s: dict[str, float] = {}
+        self.committed: set[str] = set()
+        self.overridden = False
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(
+            now_s=self.now_s,
+            is_finished=lambda stage, since_s: self.finished.get(stage, -1.0) >= since_s,
+            is_alive=lambda writer: None if writer in self.remote else self.alive[writer],
+            last_seen_s=lambda writer: self.now_s if self.alive[writer] else self.seen_s[writer],
+        )
+
+    def present(self) -> Any:
+        return standing(self.budget, reservations(self.told), self.spendings, self.evidence)
+
+    def tick(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+    @rule(
+        amounts=st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0.0, 8.0), min_size=1),
+        is_remote=st.booleans(),
+        over=st.booleans(),
+    )
+    def ask(self, amounts: dict[str, float], is_remote: bool, over: bool) -> None:
+        new = {stage: value for stage, value in amounts.items() if stage not in self.finished}
+        asked: dict[str, Amounts] = {stage: {"gpu_hours": value} for stage, value in new.items()}
+        refused = any(line.is_refused for line in check(self.present(), asked))
+        if refused and not (over and self.now_s > 30):
+            return
+        self.overridden = self.overridden or refused
+        submission = f"s{len(self.alive)}"
+        writer = f"w-{submission}"
+        self.alive[writer], self.seen_s[writer] = True, self.now_s
+        if is_remote:
+            self.remote.add(writer)
+        self.told.append(reserved(submission, new, self.tick(), writer=writer))
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def hand_over(self, data: st.DataObject) -> None:
+        writer = data.draw(st.sampled_from(sorted(self.alive)))
+        if self.alive[writer]:
+            self.committed.add(writer)
+            self.told.append(Told(COMMITTED, self.tick(), writer, {"submission": writer[2:]}))
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        writer = data.draw(st.sampled_from(sorted(self.alive)))
+        if self.alive[writer]:
+            self.alive[writer], self.seen_s[writer] = False, self.tick()
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        writer = data.draw(st.sampled_from(sorted(self.alive)))
+        if self.alive[writer] and writer not in self.committed:
+            self.told.append(Told(RELEASED, self.tick(), writer, {"submission": writer[2:], "stages": None}))
+
+    @rule(share=st.floats(0.0, 1.0), ends=st.booleans(), data=st.data())
+    def run(self, share: float, ends: bool, data: st.DataObject) -> None:
+        handed_over = {
+            stage
+            for made in reservations(self.told)
+            if made.committed
+            for stage in made.amounts.keys() - made.released
+            if stage not in self.finished
+        }
+        if not handed_over:
+            return
+        stage = data.draw(st.sampled_from(sorted(handed_over)))
+        limit = self.present().reserved[stage]["gpu_hours"]
+        start_s = self.tick()
+        self.spendings.append(spending(stage, limit * share, start_s, start_s + 0.5))
+        if ends:
+            self.finished[stage] = self.tick()
+
+    @rule(seconds=st.sampled_from([10.0, EXPIRES_S + 1]))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    @invariant()
+    def the_cap_holds(self) -> None:
+        present = self.present()
+        used = present.spent["gpu_hours"] + present.reserved_sum("gpu_hours")
+        assert self.overridden or used <= 20.0 * (1 + 1e-6)
+
+    @invariant()
+    def the_dead_hold_nothing_for_ever(self) -> None:
+        later = Evidence(
+            self.now_s + 10 * EXPIRES_S,
+            self.evidence.is_finished,
+            is_alive=lambda writer: None if writer in self.remote else False,
+            last_seen_s=lambda writer: self.seen_s[writer],
+        )
+        handed_over = [made for made in reservations(self.told) if made.committed]
+        kept = {stage for made in handed_over for stage in made.amounts}
+        assert set(standing(self.budget, reservations(self.told), [], later).reserved) <= kept
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,323 @@
+"""Reservations in a real ledger: races between processes, kills, refusals, overrides."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.budgets import reserve as reserve_module
+from detour.budgets.book import Asked, Book
+from detour.budgets.caps import Budget
+from detour.budgets.reservations import RESERVED, Amounts
+from detour.budgets.reserve import CLAIM, asked_for, facts_of, release_stages, reserve, reserving
+from detour.config.loading import load_cluster
+from detour.config.models import File
+from detour.errors import BudgetRefused, UserError
+from detour.ledger.attempt import Attempt
+from detour.ledger.claims import claim
+from detour.ledger.journal import Journal
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.planning.build import Content, Planner
+from detour.planning.stage import Stage
+from detour.pricing.price import NoHistory, prices_of
+from detour.scheduler.tags import Tag, workspace_id
+from tests.support.recipes import make_recipe
+
+FORK = multiprocessing.get_context("fork")
+FACTS = {"account": "abc@h100", "user": "ada", "cluster": "local"}
+
+
+def make_stage(name: str, inputs: Mapping[str, str] | None = None) -> Stage:
+    return Stage("pretrain", f"pretrain {name}", {"name": name}, inputs or {})
+
+
+def make_budget(hard: float | None, soft: float | None = None, measure: str = "gpu_hours") -> Budget:
+    cap = {name: value for name, value in (("hard", hard), ("soft", soft)) if value is not None}
+    return Budget.model_validate({"name": "abc-2026", measure: cap})
+
+
+def asked(hours: float, *names: str) -> Asked:
+    stages = [make_stage(name) for name in names]
+    return Asked(FACTS, stages, {stage.id: {"gpu_hours": hours} for stage in stages})
+
+
+def reserved_hours(workspace: Workspace, now_s: float | None = None) -> float:
+    present = Book(workspace, now_s).standing(make_budget(1e9))
+    assert present is not None
+    return present.reserved_sum("gpu_hours")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+@pytest.fixture
+def journal(workspace: Workspace) -> Iterator[Journal]:
+    with Journal.open(workspace, "command") as opened:
+        yield opened
+
+
+def in_a_child(action: Callable[[], None]) -> int | None:
+    """Exit code of a forked process; negative is the signal that killed it."""
+    child = FORK.Process(target=action)
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+def test_of_twenty_at_once_exactly_those_that_fit_are_accepted(workspace: Workspace) -> None:
+    budget, started = make_budget(70.0), FORK.Barrier(20)
+    verdicts = FORK.SimpleQueue()
+
+    def submit(number: int, started: Barrier) -> None:
+        with Journal.open(workspace, f"command-{number}") as journal:
+            started.wait()
+            try:
+                reserve(workspace, journal, [budget], asked(10.0, f"stage-{number}")).commit()
+            except BudgetRefused:
+                verdicts.put(False)
+            else:
+                verdicts.put(True)
+
+    children = [FORK.Process(target=submit, args=(number, started)) for number in range(20)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0] * 20
+    assert sorted(verdicts.get() for _ in children) == [False] * 13 + [True] * 7
+    assert reserved_hours(workspace) == 70.0
+
+
+def test_a_submission_killed_after_it_reserved_holds_nothing(workspace: Workspace, journal: Journal) -> None:
+    def die() -> None:
+        with Journal.open(workspace, "dying") as dying:
+            reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_child(die) == -signal.SIGKILL
+    assert LedgerView(workspace).records({RESERVED}), "its reservation is in the ledger, and stays there"
+    assert reserved_hours(workspace) == 0.0
+    reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
+    assert reserved_hours(workspace) == 10.0
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_submission_killed_while_it_adds_up_blocks_nobody(
+    workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def die() -> None:
+        with Journal.open(workspace, "dying") as dying:
+            append = dying.append
+
+            def killed(kind: str, /, **data: Any) -> None:
+                if where == "after":
+                    append(kind, **data)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            monkeypatch.setattr(dying, "append", killed)
+            reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
+
+    assert in_a_child(die) == -signal.SIGKILL
+    assert (workspace.claims / f"{CLAIM}.json").exists(), "the dead one holds the claim still"
+    reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
+
+
+def test_what_was_handed_over_outlives_its_submitter(workspace: Workspace, journal: Journal) -> None:
+    def submit_and_die() -> None:
+        with Journal.open(workspace, "dying") as dying:
+            reserve(workspace, dying, [make_budget(10.0)], asked(6.0, "a")).commit()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_child(submit_and_die) == -signal.SIGKILL
+    with pytest.raises(BudgetRefused):
+        reserve(workspace, journal, [make_budget(10.0)], asked(6.0, "b"))
+
+
+def test_jobs_that_slurm_has_hold_although_the_submitter_died_before_it_said_so(workspace: Workspace) -> None:
+    ours = make_stage("a")
+
+    def submit_and_die() -> None:
+        with Journal.open(workspace, "dying") as dying:
+            reserve(workspace, dying, [], asked(6.0, "a", "b"))
+            tag = str(Tag(workspace_id(workspace.root), ours.id, 1, "s1"))
+            dying.append("submit.intent", tags=[tag], tasks=[[ours.id]], dependency="")
+            dying.append("submit.committed", tags=[tag])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    in_a_child(submit_and_die)
+    assert reserved_hours(workspace) == 6.0
+
+
+def test_a_stage_that_runs_on_after_its_command_was_killed_holds(workspace: Workspace) -> None:
+    in_a_child(lambda: _reserve_and_die(workspace))
+    with claim(workspace, make_stage("a").id, "its job"):
+        assert reserved_hours(workspace) == 6.0
+    assert reserved_hours(workspace) == 0.0
+
+
+def _reserve_and_die(workspace: Workspace) -> None:
+    with Journal.open(workspace, "dying") as dying:
+        reserve(workspace, dying, [], asked(6.0, "a", "b"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace, journal: Journal) -> None:
+    first = make_stage("first")
+    second = make_stage("second", {"parent": first.id})
+    reserve(workspace, journal, [], asked(70.0, "before")).commit()
+    wanted = Asked(FACTS, [first, second], {first.id: {"gpu_hours": 20.0}, second.id: {"gpu_hours": 15.0}})
+    with pytest.raises(BudgetRefused) as refused:
+        reserve(workspace, journal, [make_budget(100.0)], wanted)
+    text = str(refused.value)
+    assert refused.value.exit_code == 4
+    for line in ("spent 0.00", "reserved 70.00", "asked 35.00", "together 105.00", "cap 100.00 5.00 too much"):
+        assert line in " ".join(text.split())
+    assert "1 of 2 stages would fit: pretrain first" in text
+    assert "--over-budget" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert reserved_hours(workspace) == 70.0, "a refusal reserves nothing"
+
+
+def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Workspace, journal: Journal) -> None:
+    wanted = asked(20.0, "priced", "unpriced")
+    wanted = Asked(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
+    with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default limits"):
+        reserve(workspace, journal, [make_budget(10.0)], wanted)
+
+
+def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: Journal) -> None:
+    held = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
+    assert held.remarks == ("budget abc-2026: 12.0 GPU-h are past the hard cap of 10.0",)
+    made = Book(workspace).reservations[0]
+    assert (made.over, made.why) == (("abc-2026",), "the deadline is Friday")
+
+
+def test_an_override_that_was_not_needed_exceeds_nothing(workspace: Workspace, journal: Journal) -> None:
+    reserve(workspace, journal, [make_budget(10.0)], asked(2.0, "a"), "just in case")
+    assert Book(workspace).reservations[0].over == ()
+
+
+def test_past_the_soft_cap_one_is_warned(workspace: Workspace, journal: Journal) -> None:
+    held = reserve(workspace, journal, [make_budget(20.0, 10.0)], asked(12.0, "a"))
+    assert held.remarks == ("budget abc-2026: 12.0 GPU-h are past the soft cap of 10.0",)
+
+
+def test_a_budget_of_others_and_one_out_of_its_period_do_not_apply(workspace: Workspace, journal: Journal) -> None:
+    others = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 0}})
+    past = Budget.model_validate({"name": "p", "period": {"end": "2020-12-31"}, "gpu_hours": {"hard": 0}})
+    assert reserve(workspace, journal, [others, past], asked(1.0, "a")).lines == ()
+
+
+def test_the_share_is_given_back_unless_it_was_handed_over(workspace: Workspace, journal: Journal) -> None:
+    with reserving(workspace, journal, [], asked(5.0, "a")):
+        assert reserved_hours(workspace) == 5.0
+    assert reserved_hours(workspace) == 0.0
+    with reserving(workspace, journal, [], asked(5.0, "b")) as held:
+        held.commit()
+    assert reserved_hours(workspace) == 5.0
+    with pytest.raises(RuntimeError), reserving(workspace, journal, [], asked(7.0, "c")):
+        raise RuntimeError
+    assert reserved_hours(workspace) == 5.0
+
+
+def test_a_cancelled_stage_is_free_whoever_reserved_it(workspace: Workspace, journal: Journal) -> None:
+    reserve(workspace, journal, [], asked(5.0, "a", "b")).commit()
+    reserve(workspace, journal, [], asked(6.0, "b", "c")).commit()
+    assert reserved_hours(workspace) == 17.0
+    release_stages(workspace, journal, [make_stage("b").id], "cancelled")
+    assert reserved_hours(workspace) == 11.0
+
+
+def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Journal) -> None:
+    reserve(workspace, journal, [], asked(5.0, "a")).commit()
+    stage = make_stage("a").id
+    with Journal.open(workspace, stage) as told:
+        attempt = Attempt(told, stage=stage, number=1, job="7")
+        attempt.event("attempt.started", gpus=4, cpus=8, nodes=1, cluster="jean-zay")
+        time.sleep(0.2)
+        attempt.event("stage.done", result={})
+        attempt.event("attempt.ended", outcome="done", exit_code=0)
+    book = Book(workspace)
+    budget = Budget.model_validate(
+        {"name": "b", "gpu_hours": {"hard": 1}, "billed_hours": {"hard": 1}, "energy_kwh": {"hard": 1}}
+    )
+    present = book.standing(budget)
+    assert present is not None
+    assert present.reserved == {}
+    seconds = book.spendings[0].end_s - book.spendings[0].start_s
+    assert seconds >= 0.2
+    assert present.spent["gpu_hours"] == pytest.approx(4 * seconds / 3600)
+    assert present.spent["billed_hours"] == pytest.approx(4 * seconds / 3600)
+    watts = 4 * 700 + 8 * 7.3
+    assert present.spent["energy_kwh"] == pytest.approx(watts * 1.2 * seconds / 3.6e6)
+    assert book.spendings[0].facts == FACTS, "of the reservation that it ran under"
+
+
+def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace: Workspace, journal: Journal) -> None:
+    first = make_stage("first")
+    second = make_stage("second", {"parent": first.id})
+    wanted = Asked(FACTS, [first, second], {first.id: {"gpu_hours": 2.0}, second.id: {"gpu_hours": 3.0}})
+    reserve(workspace, journal, [], wanted).commit()
+    for stage in (first, second):
+        workspace.stage(stage.id).mkdir(parents=True)
+        (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+    with Journal.open(workspace, first.id) as told:
+        Attempt(told, stage=first.id, number=1, job="7").event("stage.failed", reason="gate")
+    workspace.failure(first.id).write_text('{"reason": "gate"}')
+    assert reserved_hours(workspace) == 0.0
+    workspace.failure(first.id).unlink()
+    assert reserved_hours(workspace) == 5.0, "`retry` took the marker away"
+
+
+def test_who_joins_what_is_on_its_way_does_not_pay_for_it_again(workspace: Workspace, journal: Journal) -> None:
+    shared = make_stage("shared").id
+    reserve(workspace, journal, [], asked(8.0, "shared")).commit()
+    tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
+    journal.append("submit.intent", tags=[tag], tasks=[[shared]], dependency="")
+    journal.append("submit.committed", tags=[tag])
+    others = Asked({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
+    theirs = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 10}})
+    assert reserve(workspace, journal, [theirs], others).lines[0].asked == 8.0
+
+
+def _of(one: Asked) -> tuple[Sequence[Stage], Mapping[str, Amounts]]:
+    return one.stages, one.amounts
+
+
+def test_waiting_for_another_reservation_ends_with_who_has_it(
+    workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserve_module, "PATIENCE_S", 0.1)
+    with claim(workspace, CLAIM, "somebody else"), pytest.raises(UserError, match="somebody else"):
+        reserve(workspace, journal, [], asked(1.0, "a"))
+
+
+def test_a_plan_is_asked_for_by_its_limits(workspace: Workspace, journal: Journal) -> None:
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((), ())
+
+    cluster = load_cluster("jean-zay")
+    stages = Planner(inspect).plan(make_recipe()).stages
+    prices = prices_of(stages, cluster, NoHistory())
+    wanted = asked_for(stages, prices, cluster, facts_of(cluster, None, "tiny"))
+    amounts = {stage.label: wanted.amounts[stage.id] for stage in stages}
+    assert amounts["prepare"]["gpu_hours"] == 0
+    assert amounts["pretrain clm"]["gpu_hours"] == pytest.approx(4 * 600 / 3600), "ten minutes is the least asked for"
+    assert amounts["pretrain clm"]["energy_kwh"] == pytest.approx((4 * 700 + 96 * 7.3) * 600 * 1.2 / 3.6e6)
+    assert wanted.facts["project"] == "xyz"
+    assert wanted.facts["account"] == "xyz@h100"
+    assert reserve(workspace, journal, [make_budget(5.0)], wanted).lines[0].unknown == 0

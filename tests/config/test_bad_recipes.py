@@ -1,0 +1,158 @@
+"""Sixty and more ways to write a recipe wrongly: one message each, at its line, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.config.loading import RecipeError, load_recipe
+from detour.errors import UserError
+from tests.config.bad_recipes import BENCHMARK, CASES, GOOD, Bad
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of recipes beside their benchmarks, as a person's project has it."""
+    folder = tmp_path / "configs" / "recipes"
+    folder.mkdir(parents=True)
+    (tmp_path / "configs" / "benchmarks").mkdir()
+    (tmp_path / "configs" / "benchmarks" / "bench.yaml").write_text(BENCHMARK)
+    (folder / "good.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DETOUR_NOWHERE", raising=False)
+    return folder
+
+
+def test_the_recipe_that_the_cases_spoil_is_good(recipes: Path) -> None:
+    recipe = load_recipe(recipes / "good.yaml")
+    assert recipe.benchmark is not None
+    assert recipe.benchmark.tasks[0].data is not None
+    assert recipe.benchmark.tasks[0].data.path == str(recipes.parent / "benchmarks" / "labels.csv")
+
+
+def test_there_are_sixty_cases_and_no_two_alike() -> None:
+    assert len(CASES) >= 60
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_one_message_at_its_line(case: Bad, recipes: Path) -> None:
+    (recipes / "bad.yaml").write_bytes(case.content)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "bad.yaml")
+    assert isinstance(caught.value, UserError)
+    assert caught.value.exit_code == 2
+    assert len(caught.value.problems) == 1, str(caught.value)
+    problem = caught.value.problems[0]
+    assert case.says in str(problem)
+    assert problem.position.line == case.line
+    assert "\n" not in str(problem)
+    assert "pydantic" not in str(problem)
+    if case.id != "extends-a-folder":
+        assert problem.position.file == "configs/recipes/bad.yaml"
+    assert (problem.position.column > 0) == (case.line > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("nowhere.yaml", "no such file"), ("", "is a folder"), ("good.yaml/x.yaml", "cannot be read: Not a directory")],
+)
+def test_what_is_no_file(name: str, says: str, recipes: Path) -> None:
+    with pytest.raises(RecipeError, match=says) as caught:
+        load_recipe(recipes / name)
+    assert len(caught.value.problems) == 1
+
+
+def test_unreadable_file(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RecipeError, match=r"good\.yaml: cannot be read: Permission denied"):
+        load_recipe(recipes / "good.yaml")
+
+
+def test_all_problems_of_a_file_at_once_in_order(recipes: Path) -> None:
+    text = GOOD.replace("lr: 1e-3", "lr: fast").replace("300k", "ten").replace("weight: 1", "wieght: 1")
+    (recipes / "bad.yaml").write_text(text.replace("name: mlm", "name: mlm\n    name: again") + "spare: ${NO_WHERE}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "bad.yaml", ["training.compile=perhaps"])
+    lines = [(p.position.file.rpartition("/")[2], p.position.line, p.key) for p in caught.value.problems]
+    assert lines == [
+        ("<command line>", 0, "training.compile"),
+        ("bad.yaml", 10, "data.sources.labels.wieght"),
+        ("bad.yaml", 16, "optimizer.lr"),
+        ("bad.yaml", 20, "phases.clm.tokens"),
+        ("bad.yaml", 23, "phases.1.name"),
+        ("bad.yaml", 31, "spare"),
+    ]
+
+
+def test_cyclic_extends_shows_the_way_round(recipes: Path) -> None:
+    for name, parent in (("a", "b"), ("b", "c"), ("c", "a")):
+        (recipes / f"{name}.yaml").write_text(f"extends: {parent}.yaml\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "a.yaml")
+    way = " -> ".join(f"configs/recipes/{name}.yaml" for name in "abca")
+    assert str(caught.value) == f"configs/recipes/c.yaml:1:1: extends: goes round in a circle: {way}"
+
+
+def test_extends_without_end_is_refused(recipes: Path) -> None:
+    for number in range(20):
+        (recipes / f"r{number}.yaml").write_text(f"extends: r{number + 1}.yaml\n")
+    with pytest.raises(RecipeError, match="more than 10 files extend one another"):
+        load_recipe(recipes / "r0.yaml")
+
+
+def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
+    (recipes / "parent.yaml").write_text(GOOD.replace("300k", "ten"))
+    (recipes / "child.yaml").write_text("extends: parent.yaml\nname: child\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "child.yaml")
+    assert str(caught.value).startswith("configs/recipes/parent.yaml:20:5: phases.clm.tokens: 'ten'")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("phases.mlm.tokns=2B", "phases.mlm.tokns: unknown key; did you mean `tokens`?"),
+        ("phases.mml.tokens=2B", "phases.mml.tokens: `phases` has no item `mml`; did you mean `mlm`?"),
+        ("phases.7.tokens=2B", "phases.7.tokens: `phases` has no item `7`"),
+        ("phases.mlm.tokens=lots", "phases.mlm.tokens: 'lots' is no quantity"),
+        ("name.first=x", 'name.first: `name` is "tiny": it has nothing below it'),
+        ("tranining.compile=true", "tranining: unknown key; did you mean `training`?"),
+        ("phases.mlm.tokens", "'phases.mlm.tokens' is no override: write key=value"),
+        ("=3", "'=3' is no override"),
+        ("phases..tokens=3", "is no override"),
+        ("seeds={training: 1", "is no YAML value"),
+        ("benchmark=benhc", "did you mean `bench`?"),
+        ("model.config.num_hidden_layers=!!int x", "does not fit its tag"),
+    ],
+)
+def test_bad_override(override: str, says: str, recipes: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "good.yaml", [override])
+    assert len(caught.value.problems) == 1, str(caught.value)
+    assert str(caught.value).startswith("<command line>: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tokens-as-words", "tab", "binary", "extends-itself", "weights-sum-to-zero"])
+def test_through_the_real_command(name: str, recipes: Path) -> None:
+    case = next(case for case in CASES if case.id == name)
+    (recipes / "bad.yaml").write_bytes(case.content)
+    done = subprocess.run(
+        [sys.executable, "-c", "from detour.launch.cli import main; main()", "plan", "configs/recipes/bad.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=recipes.parents[1],
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert case.says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1

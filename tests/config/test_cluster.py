@@ -1,0 +1,139 @@
+"""Cluster profiles: the facts that planning, pricing and submission rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detour.config.cluster import Cluster, Figure, Throughput
+from detour.config.loading import RecipeError, available_clusters, load_cluster
+
+
+def throughput(cluster: Cluster, model: str, objective: str | None) -> Throughput:
+    return next(t for t in cluster.throughput if t.model == model and t.objective == objective)
+
+
+def test_jean_zay_asks_as_the_site_wants() -> None:
+    jean_zay = load_cluster("jean-zay")
+    assert jean_zay.gpu is not None
+    assert (jean_zay.gpu.selector, jean_zay.gpu.per_node, jean_zay.cores_per_gpu) == ("gres", 4, 24)
+    assert (jean_zay.gpu_partition.name, jean_zay.gpu_partition.constraint) == ("gpu_p6", "h100")
+    assert "--hint=nomultithread" in jean_zay.header
+    limits = {qos.name: (qos.wall, qos.gpus, qos.submitted_jobs) for qos in jean_zay.qos}
+    assert limits["qos_gpu_h100-dev"] == (7200, 32, 10)
+    assert limits["qos_gpu_h100-t3"] == (72_000, 512, 10_000)
+    assert limits["qos_gpu_h100-t4"] == (360_000, 64, 1000)
+    gpu, cpu = jean_zay.default_qos("gpu"), jean_zay.default_qos("cpu")
+    assert gpu is not None
+    assert cpu is not None
+    assert (gpu.name, cpu.name) == ("qos_gpu_h100-t3", "qos_cpu-t3")
+    assert jean_zay.offline
+    assert jean_zay.billing.rule == "cores-share"
+
+
+def test_the_account_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETOUR_ACCOUNT", "abc")
+    jean_zay = load_cluster("jean-zay")
+    assert (jean_zay.full_account("gpu"), jean_zay.full_account("cpu")) == ("abc@h100", "abc@cpu")
+    assert load_cluster("local").full_account("gpu") is None
+
+
+def test_the_card_convention_from_the_profile() -> None:
+    """16 GPU-h x 0.700 kW x 1.2 x 34 g/kWh = 456.96 g, printed as 0.46 kg; large 0.91."""
+    jean_zay = load_cluster("jean-zay")
+    assert jean_zay.gpu is not None
+    assert jean_zay.site.pue is not None
+    assert jean_zay.site.grid_gco2_per_kwh is not None
+    grams_per_hour = (
+        jean_zay.gpu.board_power_w.value / 1000 * jean_zay.site.pue.value * jean_zay.site.grid_gco2_per_kwh.value
+    )
+    assert 16 * grams_per_hour == pytest.approx(456.96)
+
+
+def test_the_authors_throughputs_give_their_gpu_hours() -> None:
+    jean_zay = load_cluster("jean-zay")
+    base, large = "almanach/moderncamembert-base", "almanach/moderncamembert-large"
+
+    def gpu_hours(tokens: float, model: str, objective: str | None) -> float:
+        return tokens / throughput(jean_zay, model, objective).tokens_per_s_per_gpu.value / 3600
+
+    assert gpu_hours(10e9, base, "causal") == pytest.approx(13.7, abs=0.05)
+    assert gpu_hours(10e9, base, "masked") == pytest.approx(12.7, abs=0.05)
+    assert gpu_hours(11e9, base, None) == pytest.approx(16, abs=0.05)
+    assert gpu_hours(11e9, large, None) == pytest.approx(32, abs=0.05)
+
+
+def test_slurm_local_is_shaped_like_jean_zay_and_free_of_its_figures() -> None:
+    local, jean_zay = load_cluster("slurm-local"), load_cluster("jean-zay")
+    assert local.full_account("gpu") == "abc@h100"
+    assert local.gpu_partition == jean_zay.gpu_partition
+    assert local.max_array_size == 20_001
+    assert local.throughput == ()
+    assert local.billing.rule == "gpu"
+    assert {"qos_gpu_h100-be", "qos_gpu_h100-dev"} <= {qos.name for qos in local.qos}
+
+
+@pytest.mark.parametrize("name", available_clusters())
+def test_every_profile_is_whole_and_sourced(name: str) -> None:
+    cluster = load_cluster(name)
+    assert cluster.description
+    assert cluster.billing.source
+    if cluster.scheduler == "slurm":
+        assert cluster.gpu is not None
+        assert cluster.cores_per_gpu is not None
+        assert cluster.cores_per_node is not None
+        assert cluster.full_account("gpu")
+        assert cluster.gpu_partition.wall or any(qos.wall for qos in cluster.qos)
+        assert cluster.sources
+
+
+def test_two_dies_are_one_gpu_where_the_site_says_so() -> None:
+    lumi = load_cluster("lumi-g")
+    assert lumi.gpu is not None
+    assert (lumi.gpu.per_node, lumi.gpu.gcd_per_gpu, lumi.cores_per_gpu) == (8, 2, 7)
+
+
+def test_unknown_stays_unknown() -> None:
+    assert load_cluster("leonardo").site.pue is None
+    assert load_cluster("leonardo").default_qos("gpu") is None
+
+
+def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
+    own.write_text(f"extends: {shipped}\nname: mine\naccount: own\nqos: {{qos_gpu_h100-dev: null}}\n")
+    mine = load_cluster(own)
+    assert mine.full_account("gpu") == "own@h100"
+    assert "qos_gpu_h100-dev" not in {qos.name for qos in mine.qos}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("poll_seconds: 60\n", "poll_seconds: 60 has no unit: write 20h"),
+        ("qos: [{name: a}, {name: a}]\n", "qos.a: `a` is there twice"),
+        ("cores_per_gpu: 48\n", "cores_per_gpu: 192 cores for a node's 4 GPUs are more than its 96"),
+        ("schduler: slurm\n", "schduler: unknown key; did you mean `scheduler`?"),
+        ("site: {pue: {value: 1.2, low: 2, source: x}}\n", "site.pue.low: is above the value 1.2"),
+        ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
+    ],
+)
+def test_bad_profiles(text: str, says: str, tmp_path: Path) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
+    own = tmp_path / "mine.yaml"
+    own.write_text(f"extends: {shipped}\n{text}")
+    with pytest.raises(RecipeError) as caught:
+        load_cluster(own)
+    assert says in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_no_such_profile() -> None:
+    with pytest.raises(RecipeError, match=r"jean-zey: no such cluster profile; did you mean `jean-zay`\?"):
+        load_cluster("jean-zey")
+
+
+def test_a_figure_keeps_its_source() -> None:
+    figure = Figure(value=1.2, source="site", year=2024, low=1.1, high=1.3)
+    assert figure.model_dump() == {"value": 1.2, "source": "site", "year": 2024, "low": 1.1, "high": 1.3}

@@ -1,0 +1,222 @@
+"""What a recipe file may be made of: types, extends, variables, references, overrides, paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document
+from detour.config.models import WarmupConstant
+from tests.config.bad_recipes import BENCHMARK, GOOD
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "configs" / "recipes"
+    folder.mkdir(parents=True)
+    (tmp_path / "configs" / "benchmarks").mkdir()
+    (tmp_path / "configs" / "benchmarks" / "bench.yaml").write_text(BENCHMARK)
+    (folder / "good.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def written(recipes: Path, text: str) -> Path:
+    path = recipes / "own.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_yaml_1_2_scalars(recipes: Path) -> None:
+    """`no` is no boolean, `2e-4` is a number, `010` is ten."""
+    text = GOOD.replace("name: tiny", "name: 'no'\ndescription: no").replace("1e-3", "2e-4").replace("10k", "010k")
+    recipe = load_recipe(written(recipes, text))
+    assert (recipe.name, recipe.description, recipe.optimizer.lr) == ("no", "no", 2e-4)
+    assert recipe.data.validation_tokens == 10_000
+
+
+def test_a_byte_order_mark_and_windows_lines_are_no_mistake(recipes: Path) -> None:
+    path = recipes / "own.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load_recipe(path) == load_recipe(recipes / "good.yaml")
+
+
+def test_extends_merges_mappings_and_lists_of_named_items(recipes: Path) -> None:
+    text = """\
+extends: good.yaml
+name: child
+optimizer: {eps: 1e-8}
+phases:
+  - name: mlm
+    tokens: 100k
+  - {name: more, objective: causal, tokens: 20k, schedule: {kind: one_minus_sqrt}}
+"""
+    recipe = load_recipe(written(recipes, text))
+    assert recipe.name == "child"
+    assert (recipe.optimizer.lr, recipe.optimizer.eps) == (1e-3, 1e-8)
+    assert [(phase.name, phase.tokens) for phase in recipe.phases] == [
+        ("clm", 300_000),
+        ("mlm", 100_000),
+        ("more", 20_000),
+    ]
+    assert recipe.phases[1].masking_rate == 0.15
+
+
+def test_extends_by_name_edits_renames_and_removes(recipes: Path) -> None:
+    text = """\
+extends: good
+phases:
+  clm: {name: mlm-30, objective: masked, masking_rate: 0.3}
+data:
+  sources:
+    labels: null
+    other: {path: other.csv}
+"""
+    recipe = load_recipe(written(recipes, text))
+    assert [(phase.name, phase.masking_rate) for phase in recipe.phases] == [("mlm-30", 0.3), ("mlm", 0.15)]
+    assert [source.name for source in recipe.data.sources] == ["other"]
+
+
+def test_null_takes_back_to_the_default(recipes: Path) -> None:
+    recipe = load_recipe(written(recipes, "extends: good.yaml\ntraining: null\nbenchmark: null\n"))
+    assert recipe.training.checkpoint_every == 100
+    assert recipe.benchmark is None
+
+
+def test_lists_of_plain_values_are_replaced(recipes: Path) -> None:
+    path = written(recipes, "extends: good.yaml\nbenchmark: {seeds: [7]}\noptimizer: {betas: [0.8, 0.9]}\n")
+    recipe = load_recipe(path)
+    assert recipe.benchmark is not None
+    assert recipe.benchmark.seeds == (7,)
+    assert [task.name for task in recipe.benchmark.tasks] == ["task"]
+    assert recipe.optimizer.betas == (0.8, 0.9)
+
+
+def test_another_benchmark_replaces_it_whole(recipes: Path) -> None:
+    other = BENCHMARK.replace("name: bench", "name: other").replace("name: task", "name: second")
+    (recipes.parent / "benchmarks" / "other.yaml").write_text(other)
+    for path, overrides in (
+        (written(recipes, "extends: good.yaml\nbenchmark: other\n"), []),
+        (recipes / "good.yaml", ["benchmark=other"]),
+        (recipes / "good.yaml", ["benchmark=configs/benchmarks/other.yaml"]),
+    ):
+        recipe = load_recipe(path, overrides)
+        assert recipe.benchmark is not None
+        assert [task.name for task in recipe.benchmark.tasks] == ["second"]
+
+
+def test_variables_are_filled_in_and_typed(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETOUR_TEST_TOKENS", "400k")
+    monkeypatch.setenv("DETOUR_TEST_SEQUENCES", "4")
+    monkeypatch.setenv("DETOUR_TEST_EMPTY", "")
+    text = (
+        GOOD.replace("300k", "${DETOUR_TEST_TOKENS}")
+        .replace("sequences: 8", "sequences: ${DETOUR_TEST_SEQUENCES}")
+        .replace("path: labels.csv", 'path: "${DETOUR_TEST_EMPTY:-corpus}/${DETOUR_TEST_SEQUENCES}/a.csv"')
+        .replace("name: tiny", 'name: tiny\ndescription: "$${HOME} costs 5 $"')
+    )
+    recipe = load_recipe(written(recipes, text))
+    assert recipe.phases[0].tokens == 400_000
+    assert recipe.batch.sequences == 4
+    assert recipe.data.sources[0].path == str(recipes / "corpus" / "4" / "a.csv")
+    assert recipe.description == "${HOME} costs 5 $"
+
+
+def test_paths_belong_to_the_file_that_wrote_them(recipes: Path) -> None:
+    (recipes / "deep").mkdir()
+    child = recipes / "deep" / "own.yaml"
+    child.write_text("extends: ../good.yaml\ndata: {sources: {second: {path: ../up/*.csv}, third: {path: /a/b.csv}}}\n")
+    recipe = load_recipe(child, ["data.sources.fourth={path: here.csv}"])
+    paths = {source.name: source.path for source in recipe.data.sources}
+    assert paths == {
+        "labels": str(recipes / "labels.csv"),
+        "second": str(recipes / "up" / "*.csv"),
+        "third": "/a/b.csv",
+        "fourth": str(recipes.parents[1] / "here.csv"),
+    }
+
+
+def test_a_path_in_a_package_stays_and_a_hub_id_is_no_path(recipes: Path) -> None:
+    text = GOOD.replace("path: labels.csv", "path: data/labels.csv\n      package: edsnlp")
+    text = text.replace("config: {hidden_size: 32, num_hidden_layers: 4}", "pretrained: almanach/base")
+    recipe = load_recipe(written(recipes, text.replace("train: {vocabulary: 4096}", "pretrained: ./tokenizer")))
+    assert recipe.data.sources[0].path == "data/labels.csv"
+    assert recipe.model.pretrained == "almanach/base"
+    assert recipe.tokenizer.pretrained == str(recipes / "tokenizer")
+
+
+def test_overrides_by_name_by_index_and_by_yaml(recipes: Path) -> None:
+    overrides = [
+        "phases.mlm.tokens=2B",
+        "phases.0.tokens=1M",
+        "training.compile=true",
+        "optimizer.betas=[0.8, 0.9]",
+        "training.loggers=[tensorboard]",
+        "phases.clm.schedule.warmup=null",
+        "benchmark.seeds=[5]",
+        'description="a: b"',
+    ]
+    recipe = load_recipe(recipes / "good.yaml", overrides)
+    assert [phase.tokens for phase in recipe.phases] == [10**6, 2 * 10**9]
+    assert recipe.training.compile
+    assert recipe.optimizer.betas == (0.8, 0.9)
+    assert recipe.training.loggers == ("tensorboard",)
+    assert isinstance(recipe.phases[0].schedule, WarmupConstant)
+    assert recipe.phases[0].schedule.warmup == 0
+    assert recipe.benchmark is not None
+    assert recipe.benchmark.seeds == (5,)
+    assert recipe.description == "a: b"
+
+
+def test_an_override_of_a_whole_list_item_and_its_removal(recipes: Path) -> None:
+    recipe = load_recipe(recipes / "good.yaml", ["phases.clm=null"])
+    assert [phase.name for phase in recipe.phases] == ["mlm"]
+
+
+def test_the_last_override_counts(recipes: Path) -> None:
+    assert load_recipe(recipes / "good.yaml", ["name=a", "name=b"]).name == "b"
+
+
+def test_benchmarks_are_found_above_the_recipe_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = tmp_path / "project" / "configs"
+    far = tmp_path / "configs"
+    for root, seeds in ((near, "[1]"), (far, "[2]")):
+        (root / "benchmarks").mkdir(parents=True)
+        (root / "recipes").mkdir()
+        (root / "benchmarks" / "bench.yaml").write_text(BENCHMARK.replace("[1, 2]", seeds))
+        (root / "recipes" / "good.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    for root, seeds_found in ((near, (1,)), (far, (2,))):
+        recipe = load_recipe(root / "recipes" / "good.yaml")
+        assert recipe.benchmark is not None
+        assert recipe.benchmark.seeds == seeds_found
+
+
+def test_shipped_benchmarks_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD.replace("benchmark: bench", "benchmark: icd10-chapters"))
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(Path("good.yaml"))
+    assert recipe.benchmark is not None
+    assert recipe.benchmark.name == "icd10-chapters"
+
+
+def test_a_benchmark_alone(recipes: Path) -> None:
+    benchmark = load_benchmark(recipes.parent / "benchmarks" / "bench.yaml")
+    assert benchmark.tasks[0].data is not None
+    assert benchmark.tasks[0].data.path == str(recipes.parent / "benchmarks" / "labels.csv")
+
+
+def test_a_document_tells_the_place_of_what_is_found_wrong_later(recipes: Path) -> None:
+    document = load_recipe_document(recipes / "good.yaml")
+    problem = document.problem(("data", "sources", 0, "path"), "no such file")
+    assert str(problem) == "configs/recipes/good.yaml:9:7: data.sources.labels.path: no such file"
+    assert str(RecipeError([problem])) == str(problem)
+
+
+def test_loading_is_independent_of_key_order_and_folder(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = load_recipe(recipes / "good.yaml")
+    monkeypatch.chdir(recipes)
+    assert load_recipe(Path("good.yaml")) == here
+    head, tail = GOOD.split("data:\n", 1)
+    assert load_recipe(written(recipes, "data:\n" + tail + head)) == here

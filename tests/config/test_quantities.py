@@ -1,0 +1,107 @@
+"""Quantities: what people write, what is refused, and that writing and reading are inverse."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.config.quantities import format_count, format_duration, parse_count, parse_duration_s
+
+SUFFIXES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("10B", 10**10),
+        ("0.25B", 250_000_000),
+        ("100M", 10**8),
+        ("60k", 60_000),
+        ("3_145_728", 3_145_728),
+        ("3,145,728", 3_145_728),
+        (" 1 B ", 10**9),
+        ("1e9", 10**9),
+        ("2.5e3", 2500),
+        ("1.5T", 1_500_000_000_000),
+        (1e9, 10**9),
+        (7, 7),
+    ],
+)
+def test_counts_as_people_write_them(written: object, value: int) -> None:
+    assert parse_count(written) == value
+    assert isinstance(parse_count(written), int)
+
+
+@pytest.mark.parametrize("written", ["", "ten", "10 Bn", "1.2.3", "-5", "+5", "0x10", "1e-3k", "1.5", "0.1k2", True])
+def test_what_is_no_count(written: object) -> None:
+    with pytest.raises(ValueError, match=r"quantity|whole number"):
+        parse_count(written)
+
+
+@given(number=st.integers(0, 10**6), suffix=st.sampled_from(sorted(SUFFIXES)))
+def test_a_suffix_multiplies(number: int, suffix: str) -> None:
+    assert parse_count(f"{number}{suffix}") == number * SUFFIXES[suffix]
+
+
+@given(st.decimals(min_value=0, max_value=999, places=3), st.sampled_from(["k", "M", "B", "T"]))
+def test_decimals_are_exact(number: Decimal, suffix: str) -> None:
+    assert parse_count(f"{number}{suffix}") == int(number * SUFFIXES[suffix])
+
+
+@given(st.integers(0, 10**15))
+def test_a_count_in_figures_comes_back(number: int) -> None:
+    assert parse_count(f"{number:_}") == parse_count(f"{number:,}") == parse_count(str(number)) == number
+
+
+@given(st.integers(1, 999), st.sampled_from([1, 10**3, 10**6, 10**9, 10**12]))
+def test_printing_three_digits_and_reading_is_the_identity(digits: int, scale: int) -> None:
+    assert parse_count(format_count(digits * scale)) == digits * scale
+
+
+@given(st.integers(1, 10**15))
+def test_what_is_printed_is_near(number: int) -> None:
+    read = parse_count(format_count(number))
+    assert isinstance(read, int)
+    assert abs(read - number) <= number * 0.005
+
+
+@given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_durations_in_units_and_on_the_clock_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    assert parse_duration_s(f"{days}d {hours}h {minutes}m {seconds}s") == total
+    assert parse_duration_s(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == total
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("20h", 72_000),
+        ("90m", 5400),
+        ("1h30", 5400),
+        ("1h30min", 5400),
+        ("02:00", 7200),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        ("60s", 60),
+        ("5s", 5),
+        ("1h30m10s", 5410),
+    ],
+)
+def test_durations_as_people_write_them(written: str, seconds: int) -> None:
+    assert parse_duration_s(written) == seconds
+
+
+@pytest.mark.parametrize("written", [3600, "3600", "1.5", True, "", "soon", "1h 2h", "1:2:3:4"])
+def test_a_duration_needs_a_unit(written: object) -> None:
+    with pytest.raises(ValueError, match=r"has no unit|is no duration"):
+        parse_duration_s(written)
+
+
+def test_unknown_is_not_zero() -> None:
+    assert format_count(None) == "unknown"
+    assert format_duration(None) == "unknown"
+    assert format_duration(59) == "59 s"
+    assert format_duration(8100) == "2 h 15"

@@ -1,0 +1,32 @@
+"""docs/recipes.md: its example is a recipe, and no key of a recipe is missing in its tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from detour.config.loading import load_recipe
+from detour.config.reference import recipe_reference
+from detour.config.schema import field_meanings
+
+PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
+
+
+def test_the_page_holds_the_reference() -> None:
+    """Else: put what `detour schema --markdown` prints at its end."""
+    assert PAGE.read_text().endswith(recipe_reference())
+
+
+def test_every_key_that_the_models_know_is_in_a_table() -> None:
+    reference = recipe_reference()
+    for model in ("Recipe", "Source", "Phase", "Training", "Task", "OneMinusSqrt"):
+        for key in field_meanings()[model]:
+            assert f"| `{key}` |" in reference
+    assert len(re.findall(r"^### ", reference, re.MULTILINE)) == 21
+
+
+def test_the_example_is_a_recipe(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(name: .*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "my-encoder.yaml").write_text(example)
+    recipe = load_recipe(tmp_path / "my-encoder.yaml")
+    assert [phase.tokens for phase in recipe.phases] == [10**10, 10**9]

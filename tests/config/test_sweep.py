@@ -1,0 +1,280 @@
+"""Sweeps: what they expand into, in which names, what is shared, and what is told about mistakes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from detour.budgets.caps import Budget, Period, Scope
+from detour.config.expansion import expand, load_chains
+from detour.config.loading import load_recipe
+from detour.config.problems import RecipeError
+from detour.config.sweep import Axis, SweepFile, is_sweep, load_sweep
+from detour.planning.arithmetic import phase_steps
+from tests.config.bad_recipes import BENCHMARK, GOOD
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+class Write(Protocol):
+    def __call__(self, text: str, name: str = "sweep") -> Path: ...
+
+
+ARMS = "arm: {cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes a sweep beside the recipes' folder and returns its path."""
+    for folder in ("recipes", "benchmarks", "sweeps"):
+        (tmp_path / "configs" / folder).mkdir(parents=True)
+    (tmp_path / "configs" / "recipes" / "tiny.yaml").write_text(GOOD)
+    (tmp_path / "configs" / "benchmarks" / "bench.yaml").write_text(BENCHMARK)
+    (tmp_path / "configs" / "benchmarks" / "other.yaml").write_text(BENCHMARK.replace("name: bench", "name: other"))
+    monkeypatch.chdir(tmp_path)
+
+    def write_one(text: str, name: str = "sweep") -> Path:
+        path = tmp_path / "configs" / "sweeps" / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+    return write_one
+
+
+HEAD = "name: s\nrecipe: ../recipes/tiny.yaml\n"
+
+
+def test_a_grid_merges_its_changes_and_names_its_chains(write: Write) -> None:
+    path = write(f"""{HEAD}names: "{{recipe}}-{{arm}}-{{decay}}"
+axes:
+  {ARMS}
+  decay: {{key: phases.mlm.tokens, values: [30k, 0.06M]}}
+""")
+    recipes = load_chains(path)
+    assert [recipe.name for recipe in recipes] == ["tiny-clm-30k", "tiny-clm-0.06m", "tiny-mlm-30k", "tiny-mlm-0.06m"]
+    assert [recipe.phases[1].tokens for recipe in recipes] == [30_000, 60_000, 30_000, 60_000]
+    assert [recipe.phases[0].name for recipe in recipes] == ["clm", "clm", "mlm-30", "mlm-30"]
+    assert recipes[2].phases[0].tokens == 300_000
+
+
+def test_a_chain_is_what_the_same_overrides_make_of_the_recipe(write: Write) -> None:
+    path = write(
+        f"{HEAD}axes:\n  lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}\n  b: {{key: benchmark, values: [other]}}\n"
+    )
+    (_, second) = load_chains(path)
+    alone = load_recipe(
+        Path("configs/recipes/tiny.yaml"), ["optimizer.lr=2e-3", "benchmark=other", f"name={second.name}"]
+    )
+    assert second == alone
+    assert second.name == "s-0.002-other"
+
+
+def test_chains_share_the_objects_of_what_they_have_in_common(write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  decay: {{key: phases.mlm.tokens, values: [30k, 60k]}}\nseeds: [1, 2]\n")
+    recipes = load_chains(path)
+    assert [recipe.seeds.training for recipe in recipes] == [1, 2, 1, 2]
+    assert len({id(recipe.data) for recipe in recipes}) == 1
+    assert len({id(recipe.phases[0]) for recipe in recipes}) == 1
+    assert len({id(recipe.phases[1]) for recipe in recipes}) == 2
+    assert len({id(recipe.seeds) for recipe in recipes}) == 2
+
+
+def test_zip_advances_axes_together(write: Write) -> None:
+    path = write(f"""{HEAD}axes:
+  a: {{key: optimizer.lr, values: [1e-3, 2e-3]}}
+  b: {{key: optimizer.eps, values: [1e-6, 1e-7]}}
+  c: {{key: batch.sequences, values: [4, 8]}}
+zip: [[a, b]]
+""")
+    recipes = load_chains(path)
+    assert [(r.optimizer.lr, r.optimizer.eps, r.batch.sequences) for r in recipes] == [
+        (1e-3, 1e-6, 4),
+        (1e-3, 1e-6, 8),
+        (2e-3, 1e-7, 4),
+        (2e-3, 1e-7, 8),
+    ]
+
+
+def test_exclude_leaves_out_what_matches_all_it_names(write: Write) -> None:
+    path = write(f"""{HEAD}axes:
+  {ARMS}
+  decay: {{key: phases.mlm.tokens, values: [20k, 30k, 40k], labels: [s, m, l]}}
+exclude:
+  - {{arm: mlm, decay: [s, l]}}
+  - {{decay: l}}
+""")
+    assert [recipe.name for recipe in load_chains(path)] == ["s-clm-s", "s-clm-m", "s-mlm-m"]
+
+
+def test_cases_may_choose_the_recipe_and_remove(write: Write) -> None:
+    Path("configs/recipes/wide.yaml").write_text("extends: tiny.yaml\nname: wide\nbatch: {sequences: 16}\n")
+    path = write("""name: s
+names: "{m}-{b}"
+axes:
+  b: {cases: {with: {}, without: {benchmark: null}}}
+  m: {cases: {tiny: {recipe: ../recipes/tiny.yaml}, wide: {recipe: ../recipes/wide.yaml}}}
+""")
+    recipes = {recipe.name: recipe for recipe in load_chains(path)}
+    assert sorted(recipes) == ["tiny-with", "tiny-without", "wide-with", "wide-without"]
+    assert recipes["wide-without"].batch.sequences == 16
+    assert recipes["wide-without"].benchmark is None
+    assert recipes["tiny-with"].benchmark is not None
+
+
+def test_paths_in_a_sweep_are_relative_to_it(write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  d: {{cases: {{own: {{data.sources.labels.path: ../own.csv}}}}}}\n")
+    (recipe,) = load_chains(path)
+    assert recipe.data.sources[0].path == str(Path.cwd() / "configs" / "own.csv")
+
+
+def test_a_sweep_may_extend_one_that_lies_elsewhere(write: Write, tmp_path: Path) -> None:
+    base = write(HEAD + "axes: {decay: {key: phases.mlm.tokens, values: [30k, 60k]}}\n")
+    more, both = tmp_path / "more.yaml", tmp_path / "both.yaml"
+    more.write_text(f"extends: {base}\nname: more\nseeds: [1, 2]\n")
+    both.write_text(f"name: both\nsweeps: [more.yaml, {base}]\n")
+    assert len(load_chains(more)) == 4
+    assert len(load_chains(both)) == 6
+
+
+def test_overrides_of_the_command_line_reach_every_chain(write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  {ARMS}\n")
+    assert {recipe.training.compile for recipe in load_chains(path, ["training.compile=true"])} == {True}
+
+
+def test_sweeps_of_sweeps_and_chains_that_are_in_both(write: Write) -> None:
+    names = "names: '{recipe}-{lr}'\n"
+    write(f"{HEAD}{names}axes: {{lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}}}\n", "one")
+    two = f"{HEAD}{names}axes: {{lr: {{key: optimizer.lr, values: [2e-3, 3e-3]}}}}\n"
+    write(two, "two")
+    both = write("name: both\nsweeps: [one.yaml, two.yaml]\n", "both")
+    assert [recipe.name for recipe in load_chains(both)] == ["tiny-0.001", "tiny-0.002", "tiny-0.003"]
+    write(two + "seeds: [5]\n", "two")
+    with pytest.raises(RecipeError, match=r"tiny-0\.002 is in another sweep too, with other settings"):
+        load_chains(both)
+
+
+def test_a_sweep_is_told_from_a_recipe(write: Write) -> None:
+    path = write(f"{HEAD}seeds: [1]\n")
+    assert is_sweep(path)
+    assert not is_sweep(Path("configs/recipes/tiny.yaml"))
+    assert [recipe.name for recipe in load_chains(Path("configs/recipes/tiny.yaml"))] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("axes: {lr: {key: optimizer.lr, values: [fast, slow]}}", 3, 'optimizer.lr: expected a number, found "fast"'),
+        ("axes: {lr: {key: optimizer.lrr, values: [1]}}", 3, "optimizer.lrr: unknown key; did you mean `lr`?"),
+        ("axes: {d: {key: phases.mml.tokens, values: [1k]}}", 3, "`phases` has no item `mml`; did you mean `mlm`?"),
+        ("axes: {lr: {key: optimizer.lr, values: []}}", 3, "axes.lr.values: needs at least one item"),
+        ("axes: {lr: {key: optimizer.lr}}", 3, "axes.lr: `key` and `values` go together"),
+        ("axes: {lr: {}}", 3, "axes.lr: give either `key` and `values`, or `cases`"),
+        ("axes: {lr: {key: a, values: [1], cases: {x: {}}}}", 3, "give either `key` and `values`, or `cases`"),
+        ("axes: {lr: {key: optimizer.lr, values: [1, 2], labels: [a]}}", 3, "1 labels for 2 values"),
+        ("axes: {lr: {key: optimizer.lr, valeus: [1]}}", 3, "valeus: unknown key; did you mean `values`?"),
+        ("axes: {a: {key: optimizer.lr, values: [1]}}\nzip: [[a, b]]", 4, "no axis `b`; there are: a"),
+        (
+            "axes: {a: {key: optimizer.lr, values: [1]}, b: {key: optimizer.eps, values: [1, 2]}}\nzip: [[a, b]]",
+            4,
+            "a has 1, b has 2",
+        ),
+        ("axes: {arm: {key: optimizer.lr, values: [1]}}\nexclude: [{amr: 1}]", 4, "no axis `amr`; did you mean `arm`?"),
+        ("axes: {arm: {key: optimizer.lr, values: [1]}}\nexclude: [{arm: 2}]", 4, "the axis has no 2; it has 1"),
+        (
+            "axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'x-{amr}'",
+            4,
+            "`{amr}` is no axis; did you mean `arm`?",
+        ),
+        ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: same", 4, "two chains are called same"),
+        ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'a b {arm}'", 4, '"a b 1" is no name'),
+        ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'a{'", 4, "is no template"),
+        ("seeds: [1, 1]", 3, "seeds.1: `1` is there twice"),
+        ("seeds: [-1]", 3, "seeds.0: must be at least 0"),
+        ("axes: {m: {cases: {x: {recipe: nowhere.yaml}}}}", 3, "no such file: nowhere.yaml"),
+        (
+            "axes: {b: {key: benchmark, values: [bnech]}}",
+            3,
+            'no benchmark "bnech" in configs/benchmarks; did you mean `bench`?',
+        ),
+        ("sweeps: [sweep.yaml]", 3, "goes round in a circle"),
+    ],
+)
+def test_bad_sweeps(text: str, line: int, says: str, write: Write) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_chains(write(HEAD + text + "\n"))
+    assert caught.value.problems[0].position.line == line, str(caught.value)
+    assert caught.value.problems[0].position.file == "configs/sweeps/sweep.yaml"
+    assert says in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_sweep_without_a_recipe(write: Write) -> None:
+    with pytest.raises(RecipeError, match="recipe: is missing"):
+        load_chains(write("name: s\naxes: {lr: {key: optimizer.lr, values: [1]}}\n"))
+
+
+def test_a_mistake_in_the_recipe_is_shown_there(write: Write) -> None:
+    Path("configs/recipes/tiny.yaml").write_text(GOOD.replace("300k", "ten"))
+    with pytest.raises(RecipeError) as caught:
+        load_chains(write(f"{HEAD}axes:\n  {ARMS}\n"))
+    assert str(caught.value).startswith("configs/recipes/tiny.yaml:20:5: phases.clm.tokens")
+
+
+def test_as_many_chains_as_the_axes_multiply_to_and_not_without_end(write: Write) -> None:
+    values = ", ".join(str(20_000 + n) for n in range(400))
+    axes = f"  a: {{key: phases.mlm.tokens, values: [{values}]}}\n  b: {{key: phases.clm.tokens, values: [{values}]}}\n"
+    with pytest.raises(RecipeError, match="multiply to 160,000 chains"):
+        load_chains(write(f"{HEAD}axes:\n{axes}"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(a=st.integers(1, 5), b=st.integers(1, 5), seeds=st.integers(0, 3))
+def test_a_grid_has_every_combination_once(a: int, b: int, seeds: int) -> None:
+    decays = ", ".join(str(20_000 + 1000 * n) for n in range(a))
+    rates = ", ".join(str(n + 1) for n in range(b))
+    text = f"axes: {{x: {{key: phases.mlm.tokens, values: [{decays}]}}, y: {{key: optimizer.lr, values: [{rates}]}}}}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sweep.yaml"
+        path.write_text(f"name: s\nrecipe: {CONFIGS}/recipes/quickstart.yaml\n{text}seeds: {list(range(seeds))}\n")
+        recipes = expand(load_sweep(path))
+    points = {(recipe.phases[1].tokens, recipe.optimizer.lr, recipe.seeds.training) for recipe in recipes}
+    assert len(recipes) == len(points) == len({recipe.name for recipe in recipes}) == a * b * max(seeds, 1)
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_sweep_expands_under_its_file_name(path: Path) -> None:
+    assert is_sweep(path)
+    assert load_sweep(path).name == path.stem
+    assert len(load_chains(path)) >= 4
+
+
+@pytest.mark.parametrize("model", [SweepFile, Axis, Budget, Scope, Period])
+def test_the_page_on_sweeps_and_budgets_tells_every_key(model: type[BaseModel]) -> None:
+    page = (CONFIGS.parent / "docs" / "sweeps-and-budgets.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    told = {part for row in rows for key in quoted(row) for part in key.split(".")}
+    assert set(model.model_fields) <= told
+
+
+def quoted(row: str) -> list[str]:
+    """What stands in backticks in the first cell of a table's row."""
+    return row.split("|")[1].split("`")[1::2]
+
+
+def test_the_paper() -> None:
+    recipes = {recipe.name: recipe for recipe in load_chains(CONFIGS / "sweeps" / "paper.yaml")}
+    assert len(recipes) == 8 + 10 + 4
+    experiments = {recipe.model_dump_json(exclude={"name", "description"}) for recipe in recipes.values()}
+    assert len(experiments) == 19, "the published pair is in the decay sweep too, the chain without a freeze in both"
+    decays = [recipe for name, recipe in recipes.items() if "-clm-decay-" in name]
+    assert [phase_steps(recipe)["mlm"].steps for recipe in decays] == [80, 318, 636, 954, 1590]
+    assert len({recipe.phases[0] for recipe in decays}) == 1
+    frozen = recipes["moderncamembert-bio-base-freeze-clm-8-14"]
+    assert [(freeze.first, freeze.last) for freeze in frozen.phases[0].freeze] == [(8, 14)]
+    assert frozen.phases[1].freeze == ()

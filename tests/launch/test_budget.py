@@ -1,0 +1,148 @@
+"""`detour budget`: bars, burn-down and forecast from a real ledger, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.budgets.reservations import reserved_data
+from detour.launch import budget
+from detour.launch.budget import BAR_WIDTH, bar
+from detour.ledger.workspace import Workspace
+from tests.support.past import Past
+
+DAY_S = 86_400.0
+FACTS = {"account": "abc@h100", "user": "ada\x1b[31m", "chain": "base"}
+HOURS = 6.0
+
+
+def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: str | None = None) -> None:
+    """What a submission and its job leave behind: 24 GPU-h, if it ended."""
+    over = ["abc"] if why else []
+    past.add("budget.reserved", start_s - 2, reserved_data(stage, FACTS, {stage: {"gpu_hours": 30.0}}, over, why))
+    past.add("budget.committed", start_s - 1, {"submission": stage})
+    past.attempt(stage, start_s, HOURS * 3600 if ended else None, gpus=4, cpus=96, cluster="jean-zay")
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Workspace:
+    """Sixty days of one training a day; one more has been submitted and has not ended."""
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    written, now_s = Past(workspace), time.time()
+    for day in range(60):
+        why = "a reason\x1b[2J" if day == 30 else None
+        train(written, f"pretrain-{day:016d}", now_s - (60 - day) * DAY_S, why=why)
+    train(written, "pretrain-last", now_s - 5.0, ended=False)
+    written.write()
+    return workspace
+
+
+def write_budget(folder: Path, hard: float, *, days_left: int = 40, more: str = "") -> Path:
+    now_s = time.time()
+    start, end = (datetime.fromtimestamp(at, UTC).date() for at in (now_s - 60 * DAY_S, now_s + days_left * DAY_S))
+    path = folder / "budget.yaml"
+    path.write_text(
+        f"name: abc\nscope: {{account: abc@*}}\nperiod: {{start: {start}, end: {end}}}\n"
+        f"gpu_hours: {{soft: {hard * 0.9}, hard: {hard}}}\n{more}"
+    )
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(budget.command, [str(one) for one in arguments])
+
+
+def test_a_fast_use_is_told_with_the_day_it_ends(past: Workspace, tmp_path: Path) -> None:
+    file = write_budget(tmp_path, 2000.0, more="co2_kg: {hard: 300}\n")
+    text = run(file, "-w", past.root).output
+    assert "1,440 spent + 30.0 reserved of 2,000 (soft 1,800)" in text
+    assert "used up on " in text
+    assert "earliest" not in text, "one pace all along is one day"
+    assert "GPU-h left by day" in text
+    assert "base by ada [31m: a reason [2J" in text
+    assert "1 reservation in force" in text
+    assert "base by ada [31m, 1 stage\n" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+    measures = json.loads(run(file, "-w", past.root, "--json").output)[0]["measures"]
+    hours = measures["gpu_hours"]
+    assert hours["spent"] == pytest.approx(1440)
+    assert hours["reserved"] == 30.0
+    assert hours["pace"] == pytest.approx(2000 * 60 / 100, rel=0.02)
+    assert hours["rate_per_day"]["expected"] == pytest.approx(24, rel=0.05)
+    left_days = (2000 - 1440) / 24
+    expected = datetime.fromtimestamp(time.time() + left_days * DAY_S, UTC).date()
+    assert abs((datetime.fromisoformat(hours["exhausted"][1]).date() - expected).days) <= 2
+    assert hours["lapses"] is None
+    kg = 60 * HOURS * (4 * 0.7 + 96 * 0.0073) * 1.2 * 34 / 1000
+    assert measures["co2_kg"]["spent"] == pytest.approx(kg, rel=1e-3)
+    assert measures["co2_kg"]["unknown"] == 1, "the reservation says nothing of CO2"
+
+
+def test_a_slow_use_is_told_with_what_lapses(past: Workspace, tmp_path: Path) -> None:
+    file = write_budget(tmp_path, 10_000.0)
+    assert "will lapse unused" in run(file, "-w", past.root).output
+    hours = json.loads(run(file, "-w", past.root, "--json").output)[0]["measures"]["gpu_hours"]
+    assert hours["lapses"]["expected"] == pytest.approx(10_000 - 1440 - 24 * 40.5, rel=0.02)
+    assert hours["exhausted"] == [None, None, None]
+
+
+def test_a_reservation_that_nobody_will_use_can_be_released(past: Workspace, tmp_path: Path) -> None:
+    file = write_budget(tmp_path, 2000.0)
+    text = run(file, "-w", past.root, "--release", "pretrain-last").output
+    assert "1,440 spent + 0 reserved" in text
+    wrong = run(file, "-w", past.root, "--release", "nobody")
+    assert wrong.exception is not None
+    assert "no submission 'nobody'" in str(wrong.exception)
+
+
+def test_other_periods_and_empty_places_are_no_error(tmp_path: Path, past: Workspace) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("name: old\nperiod: {start: 2020-01-01, end: 2020-12-31}\ngpu_hours: {hard: 5}\n")
+    assert "old: outside its period" in run(file, "-w", past.root).output
+    empty = run(write_budget(tmp_path, 100.0), "-w", tmp_path / "nothing")
+    assert empty.exit_code == 0
+    assert "0 spent + 0 reserved of 100" in empty.output
+
+
+def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
+    text = run(write_budget(tmp_path, 1000.0), "-w", past.root).output
+    assert "used up: 440 past it" in text
+    assert "used up on" not in text
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        ((None, None, None), ""),
+        ((1, None, None), "used up on 1970-01-02 at the highest rate, at the expected one not in this period"),
+        ((1, 2, None), "used up on 1970-01-03 (1970-01-02 to not in this period)"),
+        ((1, 2, 3), "used up on 1970-01-03 (1970-01-02 to 1970-01-04)"),
+        ((2, 2, 2), "used up on 1970-01-03"),
+    ],
+)
+def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], says: str) -> None:
+    early_s, expected_s, late_s = (None if day is None else day * DAY_S for day in days)
+    assert budget.exhaustion(early_s, expected_s, late_s) == says
+
+
+@pytest.mark.parametrize(
+    ("spent", "reserved", "pace", "drawn"),
+    [
+        (0, 0, None, "·" * 40),
+        (50, 25, None, "█" * 20 + "▒" * 10 + "·" * 10),
+        (120, 0, None, "█" * 40),
+        (50, 0, 75, "█" * 20 + "·" * 10 + "│" + "·" * 9),
+        (0, 0, 100, "·" * 39 + "│"),
+    ],
+)
+def test_bars(spent: float, reserved: float, pace: float | None, drawn: str) -> None:
+    assert bar(spent, reserved, pace, 100.0) == drawn
+    assert len(drawn) == BAR_WIDTH

@@ -1,0 +1,97 @@
+"""What a command writes into the workspace for jobs and readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from detour.config.loading import load_cluster
+from detour.config.models import File
+from detour.ledger.compaction import MANY
+from detour.ledger.journal import Journal
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.planning.build import Content, Plan, Planner
+from detour.planning.stage import Stage
+from tests.support.recipes import make_recipe
+
+
+def plans(*names: str, microbatch: int = 1) -> Sequence[Plan]:
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
+
+    planner = Planner(inspect)
+    return [planner.plan(make_recipe({"name": name, "batch.microbatch_sequences": microbatch})) for name in names]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+def read(workspace: Workspace, stage: Stage) -> Stage:
+    return Stage.from_json(json.loads((workspace.stage(stage.id) / "stage.json").read_bytes()))
+
+
+def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> None:
+    written = plans("one", "two")
+    write_chains(workspace, written, load_cluster("local"))
+    for stage in written[0].stages:
+        assert read(workspace, stage) == stage
+    assert len(list((workspace.root / "stages").iterdir())) == len(written[0].stages)
+    for plan in written:
+        told = json.loads((workspace.chain(plan.chain) / "plan.json").read_bytes())
+        assert [Stage.from_json(data) for data in told["stages"]] == list(plan.stages)
+        assert told["site"]["pue"]["value"] == 1.0
+
+
+def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:
+    (plan,) = plans("one")
+    write_chains(workspace, [plan], load_cluster("local"))
+    path = workspace.stage(plan.stages[1].id) / "stage.json"
+    path.write_bytes(path.read_bytes()[:100])
+    write_chains(workspace, [plan], load_cluster("local"))
+    assert read(workspace, plan.stages[1]) == plan.stages[1]
+
+
+def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(workspace: Workspace) -> None:
+    (before,), (after,) = plans("one"), plans("one", microbatch=2)
+    write_chains(workspace, [before], load_cluster("local"))
+    first, second = (stage for stage in before.stages if stage.kind == "pretrain")
+    workspace.output(first.id).mkdir()
+    workspace.manifest(first.id).write_text("{}")
+    write_chains(workspace, [after], load_cluster("local"))
+    assert read(workspace, first).runtime["microbatch_sequences"] == 1, "as it was done"
+    assert read(workspace, second).runtime["microbatch_sequences"] == 2
+
+
+def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspace: Workspace) -> None:
+    (plan,) = plans("one")
+    write_chains(workspace, [plan], load_cluster("local"))
+    link = workspace.root / "models" / "one"
+    export = next(stage for stage in plan.stages if stage.kind == "export")
+    assert not link.exists()
+    workspace.output(export.id).mkdir()
+    assert link.resolve() == workspace.output(export.id).resolve()
+    changed = Planner(lambda _: Content((Path("labels.csv"),), ("g",), 1)).plan(make_recipe({"name": "one"}))
+    write_chains(workspace, [changed], load_cluster("local"))
+    assert not link.exists()
+    assert [path.name for path in link.parent.iterdir()] == ["one"]
+
+
+def test_a_past_month_of_many_journals_becomes_one_file(workspace: Workspace) -> None:
+    for number in range(MANY):
+        with Journal.open(workspace, f"w{number}") as journal:
+            journal.append("chain.planned", chain=f"chain-{number}", cluster="local", stages=[])
+    (month,) = workspace.ledger.iterdir()
+    past = month.rename(month.with_name("2024-02"))
+    write_chains(workspace, plans("one"), load_cluster("local"))
+    assert [path.name.partition("-")[0] for path in past.iterdir()] == ["segment"]
+    chains = load_state(workspace)[0].chains
+    assert set(chains) == {"one", *(f"chain-{number}" for number in range(MANY))}

@@ -1,0 +1,71 @@
+"""The code that jobs run is what it was at submission."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from detour.orchestration.code_snapshot import python_path, take_code_snapshot
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Tag
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    root = tmp_path / "checkout"
+    for name, text in (("src/detour/__init__.py", "VALUE = 1\n"), ("jobs/__init__.py", ""), ("launch/a.html", "<p>")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    for name in ("jobs", "launch"):
+        (root / "src/detour" / name).symlink_to(root / name)
+    git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    return root
+
+
+def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: Path) -> None:
+    """As a job runs it: from the folder that was submitted from, which is the checkout."""
+    workspace = Workspace(tmp_path / "w")
+    (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
+    code = take_code_snapshot(workspace, checkout)
+    (checkout / "src/detour/__init__.py").write_text("VALUE = 2\n")
+    (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(2, detour.VALUE)\n")
+    style = ScriptStyle(workspace.root, sys.executable, environment={"PYTHONPATH": python_path(code)})
+    request, tag = JobRequest((("prepare-0",),), Resources(), wall_s=60), Tag("w", "prepare-0", 1, "s")
+    (srun,) = [
+        line for line in submission_script(request, tag, None, style, tmp_path).splitlines() if "-m detour.jobs" in line
+    ]
+    printed = subprocess.run(
+        srun[srun.index(sys.executable) :],
+        shell=True,
+        env={**os.environ, **(style.environment or {})},
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed == "1 1\n"
+
+
+def test_the_same_code_is_one_folder_and_other_code_another(tmp_path: Path, checkout: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    first = take_code_snapshot(workspace, checkout)
+    assert take_code_snapshot(workspace, checkout) == first
+    (checkout / "jobs/new.py").write_text("")
+    assert take_code_snapshot(workspace, checkout) != first
+    assert not [path for path in first.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_uncommitted_edits_are_kept_as_a_patch(tmp_path: Path, checkout: Path) -> None:
+    (checkout / "src/detour/__init__.py").write_text("VALUE = 3\n")
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    assert "+VALUE = 3" in (code / "changes.patch").read_text()
+    assert json.loads((code / "snapshot.json").read_text())["git_commit"]

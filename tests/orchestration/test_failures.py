@@ -1,0 +1,129 @@
+"""What failed for good earlier is said before anything is sent: which chain, why, and the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import StageFailed
+from detour.launch import plan, run, submit
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.failures import clear_failures
+from detour.planning.stage import Stage
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SWEEP = CONFIGS / "sweeps" / "quickstart-sweep.yaml"
+WHERE = ("--cluster", "slurm-local")
+
+
+def call(verb: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(verb.command, [str(argument) for argument in arguments])
+
+
+def planned(workspace: Workspace) -> Any:
+    return json.loads(call(plan, SWEEP, "-w", workspace.root, "--json").stdout)
+
+
+def fail(workspace: Workspace, stage: str, reason: str = "the loss fell by 0.1 nats, 0.5 are asked for\x1b[2J") -> None:
+    workspace.stage(stage).mkdir(parents=True)
+    workspace.failure(stage).write_text(json.dumps({"reason": reason}))
+
+
+def finish(workspace: Workspace, stage: str) -> None:
+    workspace.output(stage).mkdir(parents=True, exist_ok=True)
+    workspace.manifest(stage).write_text("{}")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+@pytest.fixture
+def promotion(workspace: Workspace) -> str:
+    """Phase 1's, which two chains share; it failed, and one of the chains has been planned before."""
+    data = planned(workspace)
+    shared = next(stage for stage in data["stages"] if stage.startswith("promote") and data["uses"].get(stage) == 2)
+    fail(workspace, shared)
+    (workspace.chain("quickstart-clm-decay-60k")).mkdir()
+    stages = [data["stages"][stage] for stage in data["chains"][1]["stages"]]
+    (workspace.chain("quickstart-clm-decay-60k") / "plan.json").write_text(json.dumps({"stages": stages}))
+    return str(shared)
+
+
+def test_a_plan_names_the_chain_the_reason_and_the_way_out(workspace: Workspace, promotion: str) -> None:
+    text = call(plan, SWEEP, "-w", workspace.root).stdout
+    assert "1 failed" in text
+    assert "failed for good: promote clm of quickstart-clm-decay-30k and 1 other chain: the loss fell by" in text
+    assert "14 stages" in text.replace("\n ", ""), "two decays with what follows them"
+    assert "\n    detour retry quickstart-clm-decay-60k\n" in text, "the one that the workspace knows"
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert promotion in planned(workspace)["standing"]
+
+
+def test_a_submission_says_it_first_and_leaves_out_what_cannot_run(workspace: Workspace, promotion: str) -> None:
+    everything = call(submit, SWEEP, "-w", workspace.root.with_name("other"), *WHERE, "--dry-run").stdout
+    text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--dry-run").stdout
+    assert text.startswith("failed for good: promote clm")
+    assert promotion in everything
+    assert promotion not in text
+    assert everything.count("### export x2\n") == 2
+    assert text.count("### export x2\n") == 1, "the other arm goes on"
+
+
+def test_told_to_retry_it_is_part_of_what_is_sent_and_a_dry_run_clears_nothing(
+    workspace: Workspace, promotion: str
+) -> None:
+    text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--retry", "--dry-run").stdout
+    assert "tried again" in text
+    assert promotion in text
+    assert workspace.failure(promotion).exists()
+
+
+def test_what_is_cleared_is_journalled_with_its_reason(workspace: Workspace, promotion: str) -> None:
+    data = planned(workspace)
+    stage = Stage.from_json(data["stages"][promotion])
+    assert clear_failures(workspace, "quickstart-sweep", [stage])["promote clm"].startswith("the loss fell")
+    assert not workspace.failure(promotion).exists()
+    (record,) = LedgerView(workspace).records({"chain.retried"})
+    assert record["data"]["cleared"].keys() == {"promote clm"}
+
+
+def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promotion: str) -> None:
+    data = planned(workspace)
+    waiting = {promotion}
+    for stage_id, stage in data["stages"].items():
+        if waiting & set(stage["inputs"].values()):
+            waiting.add(stage_id)
+    for stage_id in data["stages"].keys() - waiting:
+        finish(workspace, stage_id)
+    result = call(submit, SWEEP, "-w", workspace.root, *WHERE)
+    assert isinstance(result.exception, StageFailed)
+    assert "nothing to submit beside what failed" in str(result.exception)
+
+
+def test_a_run_starts_nothing_that_failed_before_it_is_told_to(workspace: Workspace) -> None:
+    fail(workspace, next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare")), "no disk")
+    result = call(run, SWEEP, "-w", workspace.root, "--quiet")
+    assert "failed for good: prepare of quickstart-clm-decay-30k and 3 other chains: no disk" in result.stdout
+    assert isinstance(result.exception, StageFailed)
+    assert "prepare (4 chains) failed: no disk (32 stages wait for it)" in str(result.exception)
+    assert not list((workspace.root / "stages").glob("*/attempts")), "nothing was started"
+
+
+def test_a_marker_that_cannot_be_read_still_counts(workspace: Workspace) -> None:
+    prepare = next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare"))
+    fail(workspace, prepare)
+    workspace.failure(prepare).write_text("[]")
+    text = call(plan, SWEEP, "-w", workspace.root).stdout
+    assert "3 other chains: unknown" in text
+    assert "detour retry" not in text, "no chain is known here yet, so there is nothing that it could be given"
+    assert "detour submit ... --retry" in text

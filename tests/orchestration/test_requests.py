@@ -1,0 +1,167 @@
+"""From plans to jobs: arrays across chains, their limits, and what each task waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster, load_recipe
+from detour.config.models import File, Recipe
+from detour.orchestration.requests import Wishes, job_requests
+from detour.planning.build import Content, Planner
+from detour.planning.sharing import SharedPlan
+from detour.planning.stage import Stage
+from detour.pricing.price import NoHistory, prices_of
+from detour.scheduler.reconciliation import dependency_of
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.sent import Places, Sent
+from detour.scheduler.tags import Tag
+from tests.support.recipes import make_recipe
+
+RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
+
+
+def inspect(entry: File | str) -> Content | None:
+    return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
+
+
+def stages_of(recipes: Sequence[Recipe]) -> list[Stage]:
+    planner = Planner(inspect)
+    return list(SharedPlan.of(planner.plan(recipe) for recipe in recipes).stages.values())
+
+
+def tiny(count: int, changes: Mapping[str, Any] | None = None) -> list[Stage]:
+    """Chains that differ in the training seed."""
+    return stages_of(
+        [make_recipe({"name": f"c{seed}", "seeds.training": seed, **(changes or {})}) for seed in range(count)]
+    )
+
+
+def requests_of(
+    stages: Sequence[Stage], cluster: Cluster | None = None, wishes: Wishes | None = None, done: Sequence[str] = ()
+) -> list[JobRequest]:
+    profile = cluster or load_cluster("jean-zay")
+    return job_requests(stages, prices_of(stages, profile, NoHistory()), profile, wishes or Wishes(), done)
+
+
+def sent_all(requests: Sequence[JobRequest]) -> Places:
+    """As if each had been accepted, with ids in their order."""
+    places, job_id = Places(), 100
+    for request in requests:
+        for segment in range(1, request.segments + 1):
+            job_id += 1
+            tag = Tag("w", request.unit, segment, "s")
+            places.add(Sent(tag, request.tasks, job_id=str(job_id)))
+    return places
+
+
+def dependencies(requests: Sequence[JobRequest]) -> dict[str, list[str]]:
+    filled = sent_all(requests)
+    return {
+        f"{request.label}": [str(dependency_of(request, n, filled) or "") for n in range(1, request.segments + 1)]
+        for request in requests
+    }
+
+
+def test_a_chain_is_a_job_a_stage_and_one_array_of_evaluations() -> None:
+    requests = requests_of(stages_of([load_recipe(RECIPES / "moderncamembert-bio-base.yaml")]))
+    assert [request.label for request in requests] == [
+        *["prepare", "pretrain clm", "promote clm", "pretrain mlm", "promote mlm", "export"],
+        *["evaluate x72", "summarize"],
+    ]
+    evaluations = requests[6]
+    assert evaluations.after_each == ()
+    assert len(evaluations.tasks) == 1 + 5 * 2 + 2 * 9, "by the seeds that the profile says one job should carry"
+
+
+def test_chains_of_one_shape_are_sent_as_arrays_that_correspond() -> None:
+    requests = requests_of(tiny(12))
+    assert [(request.label, len(request.tasks), request.segments) for request in requests] == [
+        ("prepare", 1, 1),
+        ("pretrain clm x12", 12, 2),
+        ("promote clm x12", 12, 1),
+        ("pretrain mlm x12", 12, 2),
+        ("promote mlm x12", 12, 1),
+        ("export x12", 12, 1),
+        ("evaluate chapter x24", 12, 1),
+        ("summarize x12", 12, 1),
+    ]
+    assert dependencies(requests) == {
+        "prepare": [""],
+        "pretrain clm x12": ["afterok:101", "afterok:101,afternotok:102"],
+        "promote clm x12": ["aftercorr:102?aftercorr:103"],
+        "pretrain mlm x12": ["aftercorr:104", "aftercorr:104,afternotok:105"],
+        "promote mlm x12": ["aftercorr:105?aftercorr:106"],
+        "export x12": ["aftercorr:107"],
+        "evaluate chapter x24": ["aftercorr:108"],
+        "summarize x12": ["aftercorr:109"],
+    }
+
+
+def test_sbatch_calls_grow_with_shapes_and_not_with_chains() -> None:
+    few, many = (sum(request.segments for request in requests_of(tiny(count))) for count in (12, 60))
+    assert few == many == 10
+
+
+def test_what_is_done_is_left_out_and_the_rest_still_corresponds() -> None:
+    stages = tiny(6)
+    promoted = [stage.id for stage in stages if stage.kind in ("prepare", "pretrain", "promote")]
+    done = {*promoted, next(stage.id for stage in stages if stage.kind == "export")}
+    requests = requests_of(stages, done=sorted(done))
+    told = dependencies(requests)
+    assert told["export x5"] == [""]
+    assert sorted((request.label, len(request.tasks)) for request in requests) == [
+        ("evaluate chapter x10", 5),
+        ("evaluate chapter x2", 1),
+        ("export x5", 5),
+        ("summarize", 1),
+        ("summarize x5", 5),
+    ]
+    assert told["evaluate chapter x10"][0].startswith("aftercorr:")
+    assert told["summarize x5"][0].startswith("aftercorr:")
+    assert told["summarize"][0].startswith("afterok:")
+
+
+def test_a_task_that_falls_out_later_is_waited_for_by_id_and_never_by_the_wrong_number() -> None:
+    requests = requests_of(tiny(4))
+    export = next(request for request in requests if request.label == "export x4")
+    promoted = next(request for request in requests if request.label == "promote mlm x4")
+    less = promoted.only([0, 1, 3])
+    filled = sent_all([less, export])
+    assert str(dependency_of(export, 1, filled)) == "afterok:101"
+    matching = export.only([0, 1, 3])
+    assert str(dependency_of(matching, 1, sent_all([less, matching]))) == "aftercorr:101"
+    swapped = export.only([1, 0, 3])
+    assert str(dependency_of(swapped, 1, sent_all([less, swapped]))) == "afterok:101"
+
+
+def test_long_trainings_share_no_array_with_short_ones() -> None:
+    stages = stages_of(
+        [make_recipe({"name": f"c{tokens}", "phases.mlm.tokens": tokens}) for tokens in (2048, 10**8, 2 * 10**12)]
+    )
+    labels = [request.label for request in requests_of(stages) if request.label.startswith("pretrain mlm")]
+    assert labels == ["pretrain mlm x2", "pretrain mlm"]
+
+
+@pytest.mark.parametrize(("limit", "length"), [(10, 5), (1000, 12), (1, 1)])
+def test_arrays_keep_within_what_the_site_takes(limit: int, length: int) -> None:
+    cluster = load_cluster("jean-zay")
+    qos = tuple(one.model_copy(update={"submitted_jobs": limit}) if one.default else one for one in cluster.qos)
+    requests = requests_of(tiny(12), cluster.model_copy(update={"qos": qos}))
+    assert max(len(request.tasks) for request in requests) == length
+    assert all(request.jobs <= max(limit, 2) for request in requests)
+    if length == 5:
+        exports = [request for request in requests if request.label.startswith("export")]
+        assert [len(request.tasks) for request in exports] == [5, 5, 2]
+        told = sent_all(requests)
+        assert all(str(dependency_of(export, 1, told)).startswith("aftercorr:") for export in exports)
+
+
+def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:
+    by_label = {request.label: request.parallelism for request in requests_of(tiny(3), wishes=Wishes(parallelism=2))}
+    assert by_label["evaluate chapter x6"] == 2
+    assert by_label["pretrain clm x3"] is None

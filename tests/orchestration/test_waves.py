@@ -1,0 +1,98 @@
+"""What goes on behind a submit limit: the order that is kept, what it waits for, and when it is not gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from detour.config.loading import available_clusters, load_cluster
+from detour.errors import SchedulerUnavailable, StageFailed, UserError
+from detour.jobs.next_wave import leave_job, patiently, send_wave
+from detour.ledger.workspace import Workspace
+from detour.orchestration.requests import Wishes
+from detour.orchestration.slurm import submission_folder
+from detour.orchestration.waves import ORDER, Continuation, continuations, last_jobs
+from detour.planning.stage import Stage
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.tags import Slot
+
+CLUSTER = load_cluster("slurm-local")
+PREPARE = Stage("prepare", "prepare", {})
+TRAIN = Stage("pretrain", "pretrain clm", {}, {"corpus": PREPARE.id})
+ORDERED = Continuation("c", None, {"c": (PREPARE.id, TRAIN.id)}, CLUSTER, Wishes(segments=3), 1, 0, "why not")
+
+
+def job(stage: str, *after: str, segments: int = 1) -> JobRequest:
+    return JobRequest(((stage,),), Resources(), wall_s=60, segments=segments, after=after)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "w")
+    place.create()
+    for stage in (PREPARE, TRAIN):
+        place.stage(stage.id).mkdir()
+        (place.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+    return place
+
+
+@pytest.mark.parametrize("name", available_clusters())
+def test_an_order_is_read_back_as_it_was_given(place: Workspace, name: str) -> None:
+    ordered = replace(ORDERED, cluster=load_cluster(name))
+    folder = submission_folder(place, "continue-x-1")
+    folder.mkdir(parents=True)
+    (folder / ORDER).write_text(json.dumps(ordered.to_json()))
+    assert Continuation.read(place, "continue-x-1") == ordered
+    assert continuations(place, ["c"]) == {"continue-x-1": "next wave of c"}
+    assert continuations(place, ["other"]) == {}
+    with pytest.raises(UserError, match="no such order"):
+        Continuation.read(place, "continue-x-2")
+
+
+def test_a_wave_ends_with_all_segments_of_what_nobody_waits_for() -> None:
+    requests = [job("a"), job("b", "a", segments=2), job("c", "a"), job("d", "c")]
+    jobs = {Slot("a"): "1", Slot("b"): "2", Slot("b", 2): "3", Slot("c"): "4"}
+    assert last_jobs(requests, jobs) == ["2", "3", "4"]
+
+
+def test_a_wave_that_brought_nothing_further_is_the_last(place: Workspace) -> None:
+    with pytest.raises(StageFailed, match="nothing further"):
+        send_wave(place, ORDERED, ordered_s=0.0)
+
+
+def test_what_failed_for_good_is_left_out_with_all_that_needs_it(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)
+    place.failure(PREPARE.id).write_text("{}")
+    send_wave(place, ORDERED, ordered_s=0.0)
+    assert "nothing is left to submit" in capsys.readouterr().out
+
+
+def test_the_job_leaves_its_own_shape_behind() -> None:
+    environment = {
+        "SLURM_CONF": "/etc/s",
+        "SLURM_JOB_ID": "7",
+        "SLURM_MEM_PER_CPU": "1",
+        "SBATCH_QOS": "q",
+        "HOME": "/",
+    }
+    leave_job(environment)
+    assert environment == {"SLURM_CONF": "/etc/s", "HOME": "/"}
+    assert "SLURM_JOB_ID" not in os.environ
+
+
+def test_a_slurm_that_does_not_answer_is_asked_again() -> None:
+    answers = iter([SchedulerUnavailable("down"), None])
+    pauses: list[float] = []
+
+    def act() -> None:
+        if error := next(answers):
+            raise error
+
+    patiently(act, pauses.append)
+    assert len(pauses) == 1

@@ -1,0 +1,78 @@
+"""What sites charge: Jean Zay's share of cores, whole nodes, dies of MI250."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from detour.accounting.hours import AttemptUsage
+from detour.accounting.site import site_of
+from detour.config.cluster import Cluster
+from detour.pricing.billing import billed_gpu_hours, billed_gpus
+
+FIGURE = {"value": 1.0, "source": "test", "year": 2026}
+
+
+def cluster(rule: str, per_node: int = 4, **billing: Any) -> Cluster:
+    return Cluster.model_validate(
+        {
+            "name": "test",
+            "scheduler": "slurm",
+            "cores_per_node": 96,
+            "gpu": {
+                "type": "h100",
+                "per_node": per_node,
+                "board_power_w": {**FIGURE, "value": 700},
+                "gcd_per_gpu": billing.pop("gcd_per_gpu", 1),
+            },
+            "billing": {"rule": rule, "source": "test", **billing},
+            "site": {"pue": {**FIGURE, "value": 1.2}},
+            "cpu_power": {"watt_per_core": FIGURE, "watt_per_gb_memory": FIGURE},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "nodes", "billed"),
+    [
+        (1, 24, 1, 1.0),
+        (1, 48, 1, 2.0),
+        (4, 96, 1, 4.0),
+        (1, 192, 1, 4.0),
+        (0, 40, 1, 0.0),
+        (8, 192, 2, 8.0),
+    ],
+)
+def test_a_share_of_cores_raises_the_bill(gpus: int, cpus: int, nodes: int, billed: float) -> None:
+    assert billed_gpus(cluster("cores-share"), gpus, cpus, nodes) == billed
+
+
+def test_whole_nodes() -> None:
+    assert billed_gpus(cluster("whole-node"), 1, 8, 2) == 8.0
+    shared = cluster("cores-share", multi_node_bills_whole_nodes=True)
+    assert billed_gpus(shared, 2, 48, 2) == 8.0
+    assert billed_gpus(shared, 1, 24, 1) == 1.0
+    assert billed_gpus(shared, 1, 24, 1, exclusive=True) == 4.0
+
+
+def test_reserved_gpus_dies_and_free_sites() -> None:
+    assert billed_gpus(cluster("gpu"), 3, None, 1) == 3.0
+    assert billed_gpus(cluster("gpu", per_node=8, gcd_per_gpu=2), 8, None, 1) == 4.0
+    assert billed_gpus(cluster("none"), 4, 96, 1) == 0.0
+
+
+def test_what_the_rule_needs_and_nobody_recorded_is_unknown() -> None:
+    assert billed_gpus(cluster("cores-share"), 1, None, 1) is None
+    unknown = AttemptUsage("1", None, 0.0, 7200.0, gpus=None, cpus=24)
+    assert billed_gpu_hours(cluster("gpu"), unknown) is None
+    known = AttemptUsage("1", None, 0.0, 7200.0, gpus=1, cpus=48)
+    assert billed_gpu_hours(cluster("cores-share"), known) == 4.0
+
+
+def test_constants_keep_their_source_and_unknown_stays_unknown() -> None:
+    site = site_of(cluster("gpu"))
+    assert site.grid_g_per_kwh is None
+    assert str(site.pue) == "1.2 (test, 2026)"
+    assert site.gpu_board_w is not None
+    assert site.gpu_board_w.value == 700

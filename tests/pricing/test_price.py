@@ -1,0 +1,282 @@
+"""Prices against the authors' published figures, and what is unknown stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.accounting.energy import Band, Method
+from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster, load_recipe
+from detour.config.models import File, Recipe
+from detour.planning.build import Content, Plan, Planner
+from detour.planning.flops import BASE, LARGE, training_flops_per_token
+from detour.planning.stage import Stage
+from detour.pricing.estimates import model_shape
+from detour.pricing.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature
+from detour.pricing.totals import critical_path_s, total, totals_by_part
+from tests.support.recipes import make_recipe
+
+RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
+
+
+def plan(recipe: Recipe, size_bytes: int | None = 1000) -> Plan:
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((), (), size_bytes)
+
+    return Planner(inspect).plan(recipe)
+
+
+def shipped(name: str) -> Sequence[Stage]:
+    return plan(load_recipe(RECIPES / f"{name}.yaml")).stages
+
+
+def of_kind(stages: Sequence[Stage], kind: str) -> Stage:
+    return next(stage for stage in stages if stage.kind == kind)
+
+
+def without_table(cluster: str) -> Cluster:
+    return load_cluster(cluster).model_copy(update={"throughput": ()})
+
+
+class Known(NoHistory):
+    def __init__(self, measured: Mapping[str, Measured]) -> None:
+        self._measured = measured
+
+    def measured(self, signature: str) -> Measured | None:
+        return self._measured.get(signature)
+
+
+@pytest.mark.parametrize(("size", "gpu_hours", "kg"), [("base", 16, 0.46), ("large", 32, 0.91)])
+def test_the_published_trainings_cost_what_the_authors_printed(size: str, gpu_hours: float, kg: float) -> None:
+    profile, stages = load_cluster("jean-zay"), shipped(f"moderncamembert-bio-{size}")
+    parts = totals_by_part(stages, prices_of(stages, profile, NoHistory()), profile)
+    training = parts["pretraining"]
+    assert training.stages == 2
+    assert round(training.gpu_hours.expected) == gpu_hours
+    card = next(figure for figure in training.figures if figure.method is Method.CARD)
+    assert card.co2_g is not None
+    assert round(card.co2_g.expected / 1000, 2) == kg
+
+
+def test_parts_sum_to_the_whole() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    prices = prices_of(stages, profile, NoHistory())
+    parts, whole = totals_by_part(stages, prices, profile), total(stages, prices, profile)
+    assert list(parts) == ["pretraining", "promotion", "evaluation", "no GPU"]
+    assert sum(part.stages for part in parts.values()) == whole.stages == 79
+    for name in ("low", "expected", "high"):
+        assert sum(getattr(part.gpu_hours, name) for part in parts.values()) == pytest.approx(
+            getattr(whole.gpu_hours, name)
+        )
+    assert sum(part.disk_bytes for part in parts.values()) == whole.disk_bytes
+
+
+def test_what_nobody_can_tell_is_named_and_adds_nothing() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    prices = prices_of(stages, profile, NoHistory())
+    whole = total(stages, prices, profile)
+    assert whole.unpriced == whole.unsized == ("prepare",)
+    assert whole.without_gpu_hours == (), "so the GPU-hours are whole"
+
+    percent = {"train": 80, "validation": 10, "test": 10, "unit": "percent"}
+    stages = plan(make_recipe({"benchmark.tasks.chapter.split": percent})).stages
+    prices = prices_of(stages, profile, NoHistory())
+    unsaid = tuple(stage.label for stage in stages if stage.kind == "evaluate")
+    assert total(stages, prices, profile).without_gpu_hours == unsaid, "percents do not tell how many documents"
+    assert "does not say how many documents" in price(of_kind(stages, "evaluate"), profile, NoHistory()).source
+
+
+PUBLISHED = {"count": 1000, "source": "a paper"}
+
+
+@pytest.mark.parametrize(
+    ("split", "documents", "says"),
+    [
+        ({"train": 80, "validation": 10, "test": 10, "unit": "percent"}, 3 * (800 + 100 / 3) + 100 / 3, "800"),
+        (None, 3 * 1000, "1,000"),
+    ],
+)
+def test_published_numbers_of_documents_price_an_evaluation(
+    split: dict[str, Any] | None, documents: float, says: str
+) -> None:
+    """A split that comes with the data has unknown parts: all documents are then taken for training ones."""
+    changes = {"epochs": 3, "documents": PUBLISHED, "split": split, "max_length": 1024}
+    stage = of_kind(
+        plan(make_recipe({f"benchmark.tasks.chapter.{key}": value for key, value in changes.items()})).stages,
+        "evaluate",
+    )
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    shape = model_shape(stage)
+    assert shape is not None
+    flops = training_flops_per_token(shape, 1024, "masked", 0.0)
+    assert row.wall_s is not None
+    assert row.wall_s.high == pytest.approx(documents * 1024 * flops / 989.4e12 / 0.05 + 180)
+    assert row.source.startswith(f"upper estimate, 3 epochs of {says} documents (a paper)")
+
+
+def test_the_band_of_an_energy_holds_that_of_the_durations() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    whole = total(stages, prices_of(stages, profile, NoHistory()), profile)
+    card, estimate = whole.figures
+    for figure, error in ((card, 0.0), (estimate, 0.35)):
+        energy = figure.facility_energy_kwh
+        assert energy is not None
+        assert energy.low / energy.expected == pytest.approx(
+            (1 - error) * whole.gpu_hours.low / whole.gpu_hours.expected, rel=0.01
+        )
+        assert energy.high / energy.expected == pytest.approx(
+            (1 + error) * whole.gpu_hours.high / whole.gpu_hours.expected, rel=0.01
+        )
+
+
+def test_equal_shapes_share_one_price_and_count_each() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    alone = {stage.id: price(stage, profile, NoHistory()) for stage in stages}
+    shared = prices_of(stages, profile, NoHistory())
+    assert shared == alone
+    assert total(stages, shared, profile) == total(stages, alone, profile)
+
+
+def test_without_a_table_the_flops_give_a_wide_band() -> None:
+    row = price(shipped("moderncamembert-bio-base")[1], without_table("jean-zay"), NoHistory())
+    assert row.gpu_hours is not None
+    assert row.gpu_hours.low < 13.7 < row.gpu_hours.high, "the authors' measured CLM phase"
+    assert "FLOPs at 30%" in row.source
+
+
+def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_steps() -> None:
+    profile = load_cluster("jean-zay")
+    steps_only = profile.model_copy(update={"throughput": tuple(r for r in profile.throughput if r.objective)})
+    stage = shipped("moderncamembert-bio-base")[1]
+    row = price(stage, steps_only, NoHistory())
+    steps_s = stage.runtime["planned"]["tokens"] / (4 * 203_000)
+    checkpoints_s = -(-3179 // 150) * BASE.parameters * 12 / 1e9
+    validation_s = 2 * 2_000_000 / 203_000 / 3
+    assert row.wall_s is not None
+    assert row.wall_s.expected == pytest.approx(steps_s + 60 + checkpoints_s + validation_s, rel=0.01)
+
+
+def test_a_price_over_whole_chains_adds_nothing_twice() -> None:
+    stage = shipped("moderncamembert-bio-base")[1]
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    assert row.wall_s is not None
+    assert row.wall_s.expected == pytest.approx(stage.runtime["planned"]["tokens"] / (4 * 191_000))
+
+
+def test_an_evaluation_of_known_size_has_an_upper_estimate_and_says_so() -> None:
+    stage = next(stage for stage in shipped("moderncamembert-bio-base") if "emea" in stage.label)
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    tokens = 4000 * 16 * 1024
+    flops = training_flops_per_token(BASE, 1024, "masked", 0.0)
+    assert row.wall_s is not None
+    assert row.wall_s.high == pytest.approx(tokens * flops / 989.4e12 / 0.05 + 180)
+    assert row.wall_s.high > 20 * row.wall_s.low - 180
+    assert row.source.startswith("upper estimate, 4,000 steps of 16 documents, validation left out")
+
+
+def test_documents_of_a_split_are_counted_with_validations_and_test() -> None:
+    changes: dict[str, Any] = {"benchmark.tasks.chapter.epochs": 3}
+    stage = of_kind(plan(make_recipe(changes)).stages, "evaluate")
+    row = price(stage, load_cluster("jean-zay"), NoHistory())
+    assert row.wall_s is not None
+    assert "3 epochs of 10 documents" in row.source
+
+
+def test_no_gpu_and_no_history_is_no_price_for_what_computes() -> None:
+    stages = plan(make_recipe()).stages
+    prices = prices_of(stages, load_cluster("local"), NoHistory())
+    unknown = {stage.kind for stage in stages if prices[stage.id].wall_s is None}
+    assert unknown == {"prepare", "pretrain", "promote", "evaluate"}
+    assert all(row.gpu_hours == Band(0, 0, 0) for row in prices.values()), "no GPU is no GPU, however long"
+
+
+def test_history_outranks_the_table() -> None:
+    clm = plan(make_recipe()).stages[1]
+    history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 3, 0.07)})
+    row = price(clm, load_cluster("local"), history)
+    assert row.wall_s == Band.around(60 + 0.01 * 8192, 0.07)
+    assert row.source == "measured here, 3 stages"
+
+
+def test_far_from_what_was_measured_the_band_widens() -> None:
+    clm = plan(make_recipe({"phases.clm.tokens": 81920})).stages[1]
+    history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 1, 0.05)})
+    row = price(clm, load_cluster("local"), history)
+    assert row.wall_s == Band.around(60 + 0.01 * 81920, 0.3)
+    assert row.source == "measured here, 1 stage; this one is 10 times as long"
+
+
+def test_a_corpus_is_priced_by_its_bytes() -> None:
+    history = Known({"prepare": Measured(0.0, 1e-3, 2000, 1, 0.05)})
+    known, unknown = (plan(make_recipe(), size).stages[0] for size in (3000, None))
+    assert price(known, load_cluster("local"), history).wall_s == Band(1.0, 3.0, 5.0), "starts alone differ by seconds"
+    assert price(unknown, load_cluster("local"), history).wall_s is None
+
+
+SIGNATURES = [
+    ("pretrain", "phases.clm.tokens", 16384, False),
+    ("pretrain", "seeds.training", 3, False),
+    ("pretrain", "phases.clm.schedule.warmup", 1024, False),
+    ("pretrain", "data.sequence_length", 128, True),
+    ("pretrain", "model.config.hidden_size", 64, True),
+    ("pretrain", "training.precision", "bf16", True),
+    ("pretrain", "phases.clm.freeze", [{"first": 0, "last": 0}], True),
+    ("evaluate", "benchmark.seeds", [7], False),
+    ("evaluate", "optimizer.lr", 1e-4, False),
+    ("evaluate", "benchmark.tasks.chapter.epochs", 2, True),
+    ("evaluate", "model.config.hidden_size", 64, True),
+    ("promote", "phases.clm.tokens", 16384, False),
+    ("export", "export.dtype", "float32", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "value", "differs"), SIGNATURES)
+def test_like_stages_are_those_whose_work_is_alike(kind: str, key: str, value: object, differs: bool) -> None:
+    before, after = (of_kind(plan(make_recipe(changes)).stages, kind) for changes in ({}, {key: value}))
+    assert (work_signature(before) != work_signature(after)) is differs
+
+
+def test_the_critical_path_is_that_of_one_chain_of_inputs() -> None:
+    stages = plan(make_recipe()).stages
+
+    def took(stage: Stage) -> float:
+        return 7.0 if stage.label.endswith("seed 1") else 1.0
+
+    prices = {stage.id: Price(stage.kind, 0, 1, Band(0.5, took(stage), 20.0), None, None, 0, 0, "") for stage in stages}
+    path = critical_path_s(stages, prices)
+    assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "of the two evaluations the longer one"
+
+
+def test_disk_is_what_checkpoints_promotions_and_exports_leave() -> None:
+    stages = shipped("moderncamembert-bio-base")
+    weights = BASE.parameters
+    by_label = {stage.label: disk_bytes(stage) for stage in stages}
+    assert by_label["pretrain clm"] == 12 * weights
+    assert work_bytes(stages[1]) == 2 * 12 * weights, "two kept and one being written, less the one that stays"
+    assert by_label["promote clm"] == 12 * weights
+    assert by_label["export"] == 2 * weights
+    assert by_label["prepare"] is None
+
+
+def test_the_profile_may_say_how_many_gpus_a_training_asks_for() -> None:
+    stage = shipped("moderncamembert-bio-base")[1]
+    profile = load_cluster("jean-zay").model_copy(update={"training_gpus": 2})
+    assert price(stage, profile, NoHistory()).gpus == 2
+    assert price(stage, profile, NoHistory(), gpus=8).gpus == 8
+
+
+def test_parameter_counts_of_the_published_sizes() -> None:
+    assert round(BASE.parameters / 1e6) == 150
+    assert round(LARGE.parameters / 1e6) == 396, "ModernBERT-large"
+
+
+def test_a_causal_row_costs_less_attention_and_more_vocabulary() -> None:
+    causal = training_flops_per_token(BASE, 8192, "causal", 1.0)
+    masked = training_flops_per_token(BASE, 8192, "masked", 0.3)
+    no_vocabulary = training_flops_per_token(BASE, 8192, "causal", 0.0)
+    assert no_vocabulary < masked
+    assert causal - no_vocabulary == 6 * (768**2 + 50368 * 768)
