@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 SAMPLE_BYTES = 1 << 20
+LFS_POINTER = b"version https://git-lfs"
 
 
 def fsync_directory(directory: Path) -> None:
@@ -55,6 +56,12 @@ def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file only names a content that `git lfs pull` would have put in its place."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def content_fingerprint(path: Path) -> str:

@@ -71,6 +71,7 @@ DETERMINING = [
     ("optimizer.gradient_clip", 2.0, FROM_CLM),
     ("model", {"pretrained": "someone/model"}, FROM_CLM),
     ("model", {"pretrained": "someone/model", "revision": "v2"}, FROM_CLM),
+    ("model", {"pretrained": "someone/model", "head": "new"}, FROM_CLM),
     ("batch.sequences", 8, FROM_CLM),
     ("training.precision", "bf16", FROM_CLM),
     ("phases.clm.tokens", 16384, FROM_CLM),

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, ModernBertForMaskedLM, PreTrainedTokenizerBase
 
+from detour.checkpoints.loading import load_masked_lm
 from detour.errors import PermanentFailure
 from detour.files import write_atomic
 
@@ -62,7 +63,7 @@ def export(
     `model` is the promoted fp32 model, `rows` real documents, each (T,) int64. Raises PermanentFailure when the
     tokenizer does not fit the model, when any logit is not finite, or when the folder is not the trained model.
     """
-    trained = ModernBertForMaskedLM.from_pretrained(model, dtype=torch.float32).eval()
+    trained = load_masked_lm(model).eval()
     text = AutoTokenizer.from_pretrained(tokenizer)
     _fit(trained, text)
     reference = [_finite(_logits(trained_logits, trained, row), "trained") for row in rows]

@@ -60,6 +60,12 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, checked when the recipe is read."""
 
 
+def added(default: Any, **constraints: Any) -> Any:
+    """A key that recipes did not always have: at its default it is not dumped, and so changes the key of no stage that
+    was planned before."""
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
+
+
 class Written(BaseModel):
     """Base of everything read from YAML: immutable, unknown keys refused, NaN and infinity refused."""
 
@@ -132,6 +138,8 @@ class Model(Written):
     """Hub id or local folder."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
+    head: Literal["pretrained", "new"] = added("pretrained")
+    """`new`: the weights are an encoder's alone, and its masked-LM head starts from random ones."""
     config: dict[str, Any] | None = None
     """Fields of ModernBertConfig; vocabulary, special tokens and context are the corpus's unless given."""
 
@@ -139,6 +147,8 @@ class Model(Written):
     def _one_origin(self) -> Model:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either `pretrained` (hub id or folder) or `config` (random weights)")
+        if self.head == "new" and self.config is not None:
+            raise Inconsistent([(("head",), "random weights have a new head anyway: remove it")])
         if problems := config_problems(self.config or {}):
             raise Inconsistent([(("config", *path), message) for path, message in problems])
         return self

@@ -277,7 +277,8 @@ class _Chain:
     def _start(self) -> tuple[dict[str, Any], Content | None]:
         model = self.recipe.model
         if model.pretrained:
-            return self.planner.pretrained(model.pretrained, model.revision)
+            identity, folder = self.planner.pretrained(model.pretrained, model.revision)
+            return identity | ({"head": model.head} if model.head != "pretrained" else {}), folder
         return {"config": model.config}, None
 
     def _promote(self, phase: Phase) -> _Template:

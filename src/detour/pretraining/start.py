@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, ModernBertConfig, ModernBertForMaskedLM
+from transformers import ModernBertConfig, ModernBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
+from detour.checkpoints.loading import load_masked_lm
 from detour.checkpoints.promoted import MODEL, read_optimizer
 from detour.config.models import Model
 from detour.corpus.layout import Index
@@ -49,13 +50,17 @@ def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
     """
     transformers_logging.disable_progress_bar()
     if start.parent is not None:
-        model = ModernBertForMaskedLM.from_pretrained(start.parent / MODEL, dtype=torch.float32)
+        model = load_masked_lm(start.parent / MODEL)
     elif start.model is None:
         raise PermanentFailure("a phase without a parent needs a model to start from")
     elif start.model.config is not None:
         model = _random_model(start.model.config, corpus, seed)
     else:
-        model = _published_model(start.model)
+        source = start.model
+        new_head_seed = seed if source.head == "new" else None
+        model = load_masked_lm(
+            str(source.pretrained), source.revision, context=corpus.sequence_length, new_head_seed=new_head_seed
+        )
     if model.config.vocab_size < corpus.vocabulary:
         raise PermanentFailure(
             f"the model knows {model.config.vocab_size:,} tokens, the corpus was made with {corpus.vocabulary:,}: "
@@ -77,20 +82,7 @@ def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> Mode
         "eos_token_id": special.sep,
     }
     config = ModernBertConfig(**(derived | dict(settings)))
+    config.max_position_embeddings = max(config.max_position_embeddings, corpus.sequence_length)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return ModernBertForMaskedLM._from_config(config, dtype=torch.float32)
-
-
-def _published_model(source: Model) -> ModernBertForMaskedLM:
-    name = str(source.pretrained)
-    try:
-        config = AutoConfig.from_pretrained(name, revision=source.revision)
-        if config.model_type != "modernbert":
-            raise PermanentFailure(f"model {name}: is a {config.model_type}, only ModernBERT models can be trained")
-        return ModernBertForMaskedLM.from_pretrained(name, revision=source.revision, dtype=torch.float32)
-    except OSError as error:
-        raise PermanentFailure(
-            f"model {name}: cannot be loaded ({str(error).splitlines()[0]}); compute nodes are often offline: "
-            f"download it first where there is a network (`hf download {name}`), or give a local folder"
-        ) from error

@@ -1,0 +1,57 @@
+"""What is wrong with a folder of safetensors, told from the files' headers alone.
+
+For the login node too: no torch, and no more than a header is read, so that a plan can refuse what cannot be loaded
+before anything waits in a queue.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from detour.files import is_lfs_pointer
+
+LENGTH_BYTES = 8
+LARGEST_HEADER_BYTES = 100_000_000
+"""As the format's own reader allows."""
+DTYPES = ("F64", "F32", "F16", "BF16")
+"""Others, such as quantised ones, mean nothing without their scales."""
+
+
+def folder_problem(folder: Path) -> str | None:
+    """The first file of a local model that cannot be what it is taken for, and why; None when none is seen."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    weights = [path for path in files if path.suffix == ".safetensors"] or [p for p in files if p.suffix == ".bin"]
+    for path in [folder / "config.json", *weights]:
+        if path.exists() and is_lfs_pointer(path):
+            return f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
+        if path.suffix == ".safetensors" and (reason := safetensors_problem(path)):
+            return f"{path}: {reason}"
+    return None
+
+
+def safetensors_problem(path: Path) -> str | None:
+    """Why the file is not whole safetensors of floating-point weights, or None.
+
+    A file is 8 bytes with the header's length, the header in JSON, and the tensors' bytes up to the largest offset.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if size < LENGTH_BYTES or length > LARGEST_HEADER_BYTES:
+            return "not a safetensors file"
+        header = file.read(length)
+    if len(header) < length:
+        return f"cut short: its header is {length:,} bytes and {len(header):,} are there"
+    try:
+        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+        strange = next((name for name, entry in tensors.items() if entry["dtype"] not in DTYPES), None)
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError):
+        return "not a safetensors file: its header cannot be read"
+    expected = LENGTH_BYTES + length + end
+    if size != expected:
+        return f"{'cut short' if size < expected else 'damaged'}: {size:,} bytes, its header describes {expected:,}"
+    if strange:
+        return f"tensor {strange} is {tensors[strange]['dtype']}, expected one of {', '.join(DTYPES)}"
+    return None

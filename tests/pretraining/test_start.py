@@ -1,0 +1,44 @@
+"""Where a phase begins: the weights that the recipe says, or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detour.config.models import Model
+from detour.corpus.layout import read_index
+from detour.errors import PermanentFailure
+from detour.pretraining.start import Start, load_model
+from tests.pretraining import jobs
+from tests.pretraining.tiny import tiny_model
+
+CONFIG = {**jobs.CONFIG, "max_position_embeddings": 16}
+SEED = 17
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """Weights without a masked-LM head, and of a shorter context than the corpus's rows."""
+    tiny_model(max_position_embeddings=16).model.save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def test_an_encoder_without_a_head_starts_no_phase_unasked(corpus: Path, encoder: Path) -> None:
+    with pytest.raises(PermanentFailure, match=r"missing: decoder\.bias, head\.dense\.weight"):
+        load_model(Start(Model(pretrained=str(encoder))), read_index(corpus), SEED)
+
+
+def test_a_head_that_the_recipe_asks_for_is_the_training_seeds(corpus: Path, encoder: Path) -> None:
+    start = Start(Model(pretrained=str(encoder), head="new"))
+    heads = [load_model(start, read_index(corpus), SEED).head.dense.weight for _ in range(2)]
+    assert torch.equal(*heads)
+
+
+@pytest.mark.parametrize("origin", ["pretrained", "config"])
+def test_the_model_knows_the_rows_length_as_its_context(corpus: Path, encoder: Path, origin: str) -> None:
+    made = {"pretrained": str(encoder), "head": "new"} if origin == "pretrained" else {"config": CONFIG}
+    index = read_index(corpus)
+    model = load_model(Start(Model.model_validate(made)), index, SEED)
+    assert model.config.max_position_embeddings == index.sequence_length > 16
