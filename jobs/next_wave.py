@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -34,7 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("unit", help="whose order.json is gone on with")
     options = parser.parse_args(arguments)
-    leave_job(os.environ)
     place = Workspace(options.workspace)
     try:
         continuation = Continuation.read(place, options.unit)
@@ -44,13 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(f"detour: {error}", err=True)
         return error.exit_code
     return 0
-
-
-def leave_job(environment: MutableMapping[str, str]) -> None:
-    """Forget this job's shape, which sbatch would hand on to the jobs it sends."""
-    for name in list(environment):
-        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "PMI")) and name != "SLURM_CONF":
-            del environment[name]
 
 
 def send_wave(place: Workspace, continuation: Continuation, ordered_s: float) -> None:

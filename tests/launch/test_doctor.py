@@ -23,6 +23,7 @@ from detour.doctor.environment import (
     place_findings,
     python_finding,
     sharing_findings,
+    variable_findings,
 )
 from detour.launch.doctor import command
 
@@ -165,3 +166,10 @@ def test_the_whole_environment_imports_no_torch(tmp_path: Path) -> None:
     subjects = [finding.subject for finding in environment_findings(load_cluster("local"), tmp_path)]
     assert subjects[0] == "Python"
     assert "disk space" in subjects
+
+
+def test_variables_that_no_client_gets_are_named() -> None:
+    (finding,) = variable_findings(["SLURM_CLUSTERS", "SQUEUE_STATES"])
+    assert (finding.verdict, finding.site) == ("warning", "SLURM_CLUSTERS, SQUEUE_STATES")
+    (finding,) = variable_findings([])
+    assert finding.verdict == "ok"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from detour.config.loading import available_clusters, load_cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError
-from detour.jobs.next_wave import leave_job, patiently, send_wave
+from detour.jobs.next_wave import patiently, send_wave
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import Wishes
 from detour.orchestration.slurm import submission_folder
@@ -71,19 +70,6 @@ def test_what_failed_for_good_is_left_out_with_all_that_needs_it(
     place.failure(PREPARE.id).write_text("{}")
     send_wave(place, ORDERED, ordered_s=0.0)
     assert "nothing is left to submit" in capsys.readouterr().out
-
-
-def test_the_job_leaves_its_own_shape_behind() -> None:
-    environment = {
-        "SLURM_CONF": "/etc/s",
-        "SLURM_JOB_ID": "7",
-        "SLURM_MEM_PER_CPU": "1",
-        "SBATCH_QOS": "q",
-        "HOME": "/",
-    }
-    leave_job(environment)
-    assert environment == {"SLURM_CONF": "/etc/s", "HOME": "/"}
-    assert "SLURM_JOB_ID" not in os.environ
 
 
 def test_a_slurm_that_does_not_answer_is_asked_again() -> None:

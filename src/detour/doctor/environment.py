@@ -23,9 +23,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from detour.config.cluster import Cluster
-from detour.doctor.findings import Finding, Verdict
+from detour.doctor.findings import Finding, Verdict, listed
 from detour.doctor.settings import CLOCK_TOLERANCE_S
 from detour.environment import DECISIVE, installed
+from detour.scheduler.client_environment import ignored
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 COMPOSER = Requirement("mosaicml")
@@ -63,6 +64,7 @@ def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
         python_finding(python, platform.python_version()),
         *package_findings(requirements, versions),
         *build_findings(cluster, versions.get("torch")),
+        *(variable_findings(ignored(os.environ)) if cluster.scheduler == "slurm" else ()),
         *place_findings(look_at(workspace, mounts)),
         *sharing_findings(cluster, workspace, Path(sys.prefix), mounts),
     ]
@@ -108,6 +110,15 @@ def build_findings(cluster: Cluster, torch: str | None) -> Iterator[Finding]:
     if torch.endswith("+cpu"):
         advice = "jobs on GPUs would be refused at their start: install a build for them"
         yield Finding("torch", "problem", f"a build for {cluster.gpu.type}", torch, advice)
+
+
+def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
+    """Variables that would change what Slurm's clients do, and that `detour` keeps from them."""
+    if not names:
+        yield Finding("Slurm's variables", "ok", "none set")
+        return
+    advice = "ignored: what is wanted of them belongs in the cluster profile"
+    yield Finding("Slurm's variables", "warning", "none set", listed(names), advice)
 
 
 def look_at(path: Path, mounts: str) -> Place:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Protocol
 
 from detour.errors import SchedulerUnavailable, UserError
+from detour.scheduler.client_environment import client_environment
 
 TIMEOUT_S = 60.0
 """A controller that is down is reported by its clients after up to 38 s."""
 IDS_A_CALL = 1000
-READABLE = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-"""Times as seconds since the epoch, and the indices of waiting array tasks in full."""
 SEPARATOR = "\x1f"
 """Between fields; unlike `|`, nobody types it into a job's name."""
 QUEUE_FIELDS = {
@@ -90,10 +89,10 @@ class Runner(Protocol):
 @dataclass(frozen=True, slots=True)
 class SubprocessRunner:
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the process's own."""
+    """Added to the process's own, of which a client gets what `client_environment` leaves."""
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
-        environment = {**os.environ, **self.environment, **(READABLE if command[0] != "sbatch" else {})}
+        environment = client_environment({**os.environ, **self.environment}, command[0])
         try:
             done = subprocess.run(
                 list(command),

@@ -1,0 +1,100 @@
+"""What a person's shell has set must reach none of Slurm's clients: every input variable of every manual page."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.doctor.live_site import ask_site
+from detour.scheduler.client_environment import NEEDED, client_environment, ignored, is_ignored
+from detour.scheduler.commands import Slurm
+from detour.scheduler.control import Control
+from detour.scheduler.snapshot import take_snapshot
+from tests.scheduler.fake_slurm import FakeSlurm
+from tests.scheduler.test_submission import REQUESTS, Desk
+from tests.support.slurm_variables import LISTED, WHERE_SLURM_IS, hostile, hostile_variables
+
+
+@dataclass
+class Recorder:
+    """In place of `subprocess.run`: a fake Slurm, which also remembers what environment each client was given."""
+
+    fake: FakeSlurm
+    calls: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+    def __call__(self, command: Sequence[str], env: Mapping[str, str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        self.calls.append((command[0], env))
+        if command[0] in ("sinfo", "sacctmgr") or command[1] in ("show", "--oneliner"):
+            return subprocess.CompletedProcess(command, 0, b"A=1\n", b"")
+        done = self.fake(command, 1.0)
+        return subprocess.CompletedProcess(command, done.returncode or 0, done.stdout.encode(), done.stderr.encode())
+
+
+def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Submit, submit again, look, hold, release, ask as the doctor does, cancel."""
+    folder.mkdir()
+    desk = Desk(folder)
+    desk.slurm = Slurm()
+    recorder = Recorder(desk.fake)
+    monkeypatch.setattr("detour.scheduler.commands.subprocess.run", recorder)
+    desk.submitter().submit(REQUESTS)
+    desk.submitter().submit(REQUESTS)
+    take_snapshot(desk.slurm, desk.users, ended=["1"])
+    control = Control(desk.slurm, desk.ledger, "w", desk.users)
+    stages = [stage for request in REQUESTS for stage in request.stages]
+    control.hold(stages)
+    control.release(stages)
+    ask_site(desk.slurm, "me", lambda: 0.0)
+    control.cancel(stages, "test")
+    return recorder
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ignored(os.environ):
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("name", sorted(hostile_variables()))
+def test_a_hostile_variable_reaches_no_client(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = all_verbs(tmp_path / "without", monkeypatch).calls
+    monkeypatch.setenv(name, hostile(name))
+    assert all_verbs(tmp_path / "with", monkeypatch).calls == usual
+
+
+@pytest.mark.usefixtures("bare")
+def test_all_of_them_at_once_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = all_verbs(tmp_path / "without", monkeypatch).calls
+    for name, value in hostile_variables().items():
+        monkeypatch.setenv(name, value)
+    assert all_verbs(tmp_path / "with", monkeypatch).calls == usual
+
+
+def test_all_input_variables_are_ignored_but_those_that_say_where_slurm_is() -> None:
+    assert {name for name in LISTED if not is_ignored(name)} == WHERE_SLURM_IS
+    assert WHERE_SLURM_IS < NEEDED
+
+
+def test_what_an_allocation_sets_is_handed_on_to_no_job() -> None:
+    inside = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "CUDA_VISIBLE_DEVICES": "0", "PATH": "/bin"}
+    assert client_environment(inside, "sbatch").keys() == {"PATH", "LC_ALL", "LANG", "LANGUAGE"}
+
+
+def test_devices_that_a_person_chose_are_handed_on() -> None:
+    assert client_environment({"CUDA_VISIBLE_DEVICES": "0"}, "sbatch")["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+@pytest.mark.parametrize("client", ["squeue", "sacct", "scontrol", "sbatch"])
+def test_every_client_speaks_one_language(client: str) -> None:
+    assert client_environment({"LC_ALL": "fr_FR.latin-1", "LC_TIME": "ja_JP"}, client)["LC_ALL"] == "C.UTF-8"
+
+
+def test_ignored_variables_are_named_in_order() -> None:
+    assert ignored(["SQUEUE_STATES", "PATH", "SLURM_CONF", "SBATCH_QOS"]) == ["SBATCH_QOS", "SQUEUE_STATES"]
