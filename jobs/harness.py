@@ -26,7 +26,7 @@ from typing import Any
 
 from detour.accounting.allocation import read_allocation
 from detour.accounting.meter import EnergyMeter
-from detour.checkpoints.manifest import verify_manifest, write_manifest
+from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
 from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
@@ -46,6 +46,7 @@ STALE_AFTER_S = 45.0
 """Without a heartbeat, after which the claim of an attempt on another node counts as left behind by a dead one."""
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 """Reasons to stop that leave a stage only less time the next time; others make room for somebody else."""
+MAKE_AGAIN = "put it back, or make it again with `detour retry`"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 StageFunction = Callable[[StageContext], dict[str, Any]]
@@ -216,9 +217,10 @@ def stage_function(kind: str) -> StageFunction:
 
 
 def verified_inputs(workspace: Workspace, stage: Stage) -> dict[str, Path]:
-    """The start gate: role -> output folder, once every input's marker is there and its digests hold.
+    """The start gate: role -> output folder, once every input's marker is there, its digests hold and it is that
+    stage's own.
 
-    Raises NotReady, which names the input and what is wrong with it.
+    Raises NotReady, or PermanentFailure at another stage's output; both name the input and what is wrong with it.
     """
     folders = {}
     for role, input_id in stage.inputs.items():
@@ -226,7 +228,9 @@ def verified_inputs(workspace: Workspace, stage: Stage) -> dict[str, Path]:
         if not workspace.is_done(input_id):
             raise NotReady(f"input {role} ({input_id}) is not there yet")
         if problems := verify_manifest(folder):
-            raise NotReady(f"input {role} ({input_id}) is damaged: {'; '.join(problems)}")
+            raise NotReady(f"input {role} ({input_id}) is damaged: {'; '.join(problems)}; {MAKE_AGAIN}")
+        if problem := not_output_of(input_id, read_manifest(folder)):
+            raise PermanentFailure(f"input {role} ({folder}) is not the output of {input_id}: {problem}; {MAKE_AGAIN}")
         folders[role] = folder
     return folders
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,13 +10,16 @@ from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.manifest import read_manifest
 from detour.checkpoints.promoted import read_promotion, write_promotion
-from detour.checkpoints.promotion import Expected, promote
+from detour.checkpoints.promotion import CHECKPOINT, Expected, promote
 from detour.checkpoints.provenance import provenance, uncommitted_changes
-from detour.config.models import Model
+from detour.checkpoints.soundness import CONFIG
+from detour.config.models import Freeze, Model
 from detour.corpus.layout import read_index
+from detour.errors import PermanentFailure
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
 from detour.pretraining.objectives import Objective
+from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.validation import corpus_validation_loss
 
@@ -24,21 +28,36 @@ DIFF = "code.diff"
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    settings, corpus = context.stage.settings, context.inputs["corpus"]
+    settings = context.stage.settings
     phase = settings["phase"]
+    _require_vouched(context.inputs["checkpoint"])
     objective = Objective(phase["objective"], phase["masking_rate"])
-    start = _start(context)
     figures = promote(
         context.inputs["checkpoint"],
         context.output_dir,
         Expected(settings["steps"], settings["tokens"], settings["gate"]["validation_loss_drop"]),
         lambda model: _validation_loss(model, context, objective),
-        lambda: load_model(start, read_index(corpus), settings["seeds"]["training"]),
+        lambda: _beginning(context),
     )
     write_promotion(context.output_dir, _record(context, figures))
     if changes := uncommitted_changes():
         write_atomic(context.output_dir / DIFF, changes)
     return {key: figures[key] for key in ("step", "tokens", "validation_loss", "parent_validation_loss", "parameters")}
+
+
+def _require_vouched(pretrained: Path) -> None:
+    """A file that the manifest does not list may be anybody's."""
+    listed = read_manifest(pretrained)["files"]
+    if unlisted := [name for name in (CHECKPOINT, CONFIG) if name not in listed]:
+        raise PermanentFailure(f"not promoted: the manifest of {pretrained} does not list {' and '.join(unlisted)}")
+
+
+def _beginning(context: StageContext) -> ModernBertForMaskedLM:
+    """The weights that the phase started from; those that it holds fixed require no gradient."""
+    settings = context.stage.settings
+    model = load_model(_start(context), read_index(context.inputs["corpus"]), settings["seeds"]["training"])
+    freeze(model, [Freeze.model_validate(held) for held in settings["phase"].get("freeze", ())])
+    return model
 
 
 def _start(context: StageContext) -> Start:

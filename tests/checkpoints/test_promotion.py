@@ -107,13 +107,6 @@ def test_a_promotion_holds_the_trained_weights_and_the_optimizer(tmp_path: Path)
     assert [gate["passed"] for gate in figures["gates"]] == [True, True, True]
 
 
-def test_a_phase_that_left_no_optimizer_is_promoted_without(tmp_path: Path) -> None:
-    model = tiny_model()
-    state = replace(trainer_state(model, trained(model)), optimizer=None)
-    run(tmp_path, pretrain_output(tmp_path / "pretrain", model, state), Losses(2.0, 3.0))
-    assert read_optimizer(tmp_path / "output") is None
-
-
 def refused(tmp_path: Path, pretrained: Path, losses: Losses) -> str:
     with pytest.raises(PermanentFailure) as error:
         run(tmp_path, pretrained, losses)
@@ -150,7 +143,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "does not load" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
 
 
-def test_weights_of_another_shape_than_the_config_says_are_refused(tmp_path: Path) -> None:
+def test_a_config_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
     tiny_model(vocabulary=50).config.save_pretrained(pretrained)
-    assert "do not fit its config.json" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
+    assert "vocab_size = 50, the phase started with 97" in refused(tmp_path, pretrained, Losses(2.0, 3.0))

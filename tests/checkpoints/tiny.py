@@ -33,17 +33,17 @@ def tiny_model(seed: int = 0, vocabulary: int = 97) -> ModernBertForMaskedLM:
 
 def trained(model: ModernBertForMaskedLM, steps: int = STEPS) -> torch.optim.Optimizer:
     """A few steps of AdamW along random gradients, so that there are moments to keep."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, betas=(0.9, 0.98))
     for _ in range(steps):
         for parameter in model.parameters():
-            parameter.grad = torch.randn_like(parameter)
+            parameter.grad = torch.randn_like(parameter) if parameter.requires_grad else None
         optimizer.step()
     optimizer.zero_grad()
     return optimizer
 
 
 def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainerState:
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     saved = optimizer.state_dict()
     moments = {names[index]: values for index, values in saved["state"].items()}
     groups = [{**group, "params": [names[index] for index in group["params"]]} for group in saved["param_groups"]]

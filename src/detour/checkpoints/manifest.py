@@ -53,8 +53,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / MANIFEST}: not readable ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise ValueError(f"{folder / MANIFEST}: not a manifest of schema {SCHEMA}")
-    if manifest["sha256"] != _summary(manifest["files"]):
+    if manifest.get("sha256") != _summary(manifest.get("files")):
         raise ValueError(f"{folder / MANIFEST}: its list of files was changed after it was written")
+    if not _is_list_of_files(manifest["files"]):
+        raise ValueError(f"{folder / MANIFEST}: its list of files is not one of names with size and SHA-256")
     return manifest
 
 
@@ -80,6 +82,22 @@ def verify_manifest(folder: Path, *, digests: bool = True) -> list[str]:
         ]
 
 
+def not_output_of(stage_id: str, manifest: Mapping[str, Any]) -> str | None:
+    """Why a sound manifest does not describe the output of this stage; None when it does."""
+    if not manifest["files"]:
+        return "its manifest lists no file"
+    match manifest.get("provenance"):
+        case {"stage": {"kind": str(kind), "key": str(key)}}:
+            return None if f"{kind}-{key}" == stage_id else f"it is the output of {kind}-{key}"
+    return "its manifest does not say which stage made it"
+
+
+def _is_list_of_files(files: object) -> bool:
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict) and {"size_bytes", "sha256"} <= entry.keys() for entry in files.values()
+    )
+
+
 def _size_problem(path: Path, entry: Mapping[str, Any]) -> str | None:
     if not path.is_file():
         return f"{path}: missing"
@@ -95,5 +113,5 @@ def _sync_and_digest(path: Path) -> str:
     return sha256_file(path)
 
 
-def _summary(files: Mapping[str, Any]) -> str:
+def _summary(files: object) -> str:
     return hashlib.sha256(orjson.dumps(files, option=orjson.OPT_SORT_KEYS)).hexdigest()

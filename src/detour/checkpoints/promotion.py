@@ -1,21 +1,24 @@
 """When a checkpoint becomes fit to build on.
 
-It loads; it is at the planned token count; its weights and optimizer hold no NaN or infinity; its validation loss
-is finite and below that of the weights its phase started from, by more than the recipe's gate asks. The decision is
-`gates`, a pure function of figures; `promote` obtains them and writes the result.
+It loads; it is at the planned token count; its weights and optimizer hold no NaN or infinity; config, weights and
+optimizer are those of the model that its phase started from, tensor by tensor; its validation loss is finite and below
+that of those weights, by more than the recipe's gate asks. The decision is `gates`, a pure function of figures;
+`promote` obtains them and writes the result.
 """
 
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, ModernBertForMaskedLM
+from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.promoted import write_promoted
+from detour.checkpoints.soundness import CONFIG, config_problem, optimizer_problem, weights_problem
 from detour.checkpoints.trainer_state import TrainerState, UnusableState, first_not_finite, read_trainer_state
 from detour.errors import PermanentFailure
 
@@ -95,17 +98,16 @@ def promote(
 ) -> dict[str, Any]:
     """Judge the checkpoint in the output of a pretrain stage and, when it passes, write what it leaves into `output`.
 
-    `parent` makes the weights that the phase started from. Returns the figures, for promotion.json. Raises
-    PermanentFailure at the first failed gate, before anything is written.
+    `parent` makes the weights that the phase started from, and requires gradients of those that the phase trains.
+    Returns the figures, for promotion.json. Raises PermanentFailure at the first failed gate, before anything is
+    written.
     """
-    try:
-        state = read_trainer_state(pretrained / CHECKPOINT)
-    except UnusableState as error:
-        raise PermanentFailure(f"not promoted: {pretrained / CHECKPOINT} {error}") from error
+    state = _state(pretrained)
     found = Found(state.step, state.tokens, first_not_finite(state))
     _require(gates(found, expected))
-    model = _model(pretrained, state)
-    found = Found(found.step, found.tokens, found.not_finite, validation_loss(model), validation_loss(parent()))
+    start = parent()
+    model = _model(pretrained, state, start)
+    found = Found(found.step, found.tokens, found.not_finite, validation_loss(model), validation_loss(start))
     verdicts = gates(found, expected)
     _require(verdicts)
     write_promoted(output, model, state.optimizer)
@@ -118,13 +120,30 @@ def _require(verdicts: list[Gate]) -> None:
             raise PermanentFailure(f"not promoted: {gate.arithmetic}")
 
 
-def _model(pretrained: Path, state: TrainerState) -> ModernBertForMaskedLM:
-    model = ModernBertForMaskedLM(AutoConfig.from_pretrained(pretrained))
+def _state(pretrained: Path) -> TrainerState:
+    path = pretrained / CHECKPOINT
     try:
-        model.load_state_dict(state.model)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise PermanentFailure(
-            f"not promoted: the weights in {pretrained} do not fit its config.json: {first}"
-        ) from error
+        return read_trainer_state(path)
+    except FileNotFoundError:
+        raise PermanentFailure(f"not promoted: {path} is missing") from None
+    except UnusableState as error:
+        raise PermanentFailure(f"not promoted: {path} {error}") from error
+    except pickle.UnpicklingError as error:
+        raise PermanentFailure(f"not promoted: {path} holds what no training state holds ({_first(error)})") from error
+
+
+def _model(pretrained: Path, state: TrainerState, start: ModernBertForMaskedLM) -> ModernBertForMaskedLM:
+    problem = (
+        config_problem(pretrained / CONFIG, start.config)
+        or weights_problem(state.model, start)
+        or optimizer_problem(state.optimizer, start)
+    )
+    if problem:
+        raise PermanentFailure(f"not promoted: {pretrained / CHECKPOINT} does not fit its phase: {problem}")
+    model = ModernBertForMaskedLM(start.config)
+    model.load_state_dict(state.model)
     return model.eval()
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

@@ -5,6 +5,7 @@ It is read without running anything that is in it.
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -43,9 +44,12 @@ def write_trainer_state(path: Path, state: TrainerState) -> None:
 def read_trainer_state(path: Path) -> TrainerState:
     """Raises UnusableState when the file is damaged or incomplete, UserError when others may have written it."""
     try:
-        return TrainerState(**_load(path))
+        state = TrainerState(**_load(path))
     except TypeError as error:
         raise UnusableState(f"is not a training state ({error})") from error
+    if reason := _malformed(state):
+        raise UnusableState(f"is not a training state ({reason})")
+    return state
 
 
 def problem(path: Path) -> str | None:
@@ -59,8 +63,45 @@ def problem(path: Path) -> str | None:
 
 
 def first_not_finite(state: TrainerState) -> str | None:
-    """Name of the first tensor, weights before optimizer, that holds a NaN or an infinity."""
-    return next((name for name, tensor in _tensors(state) if not torch.isfinite(tensor).all()), None)
+    """Name of the first tensor or number, weights before optimizer, that holds a NaN or an infinity."""
+    return next((name for name, value in _values(state) if not _is_finite(value)), None)
+
+
+def _malformed(state: TrainerState) -> str | None:
+    """What is of another type than this module writes; values are not looked at."""
+    if not _is_mapping(state.model, Tensor) or not state.model:
+        return "its model is no mapping of names to tensors"
+    if state.optimizer is not None and not _is_optimizer(state.optimizer):
+        return "its optimizer is no mapping of state and param_groups"
+    if any(type(count) is not int or count < 0 for count in (state.step, state.tokens)):
+        return f"step {state.step!r} and tokens {state.tokens!r} are no counts"
+    if odd := next(
+        (name for name, value in _values(state) if isinstance(value, Tensor) and not _is_plain(value)), None
+    ):
+        return f"{odd} is no dense tensor on the CPU"
+    return None
+
+
+def _is_optimizer(optimizer: object) -> bool:
+    return (
+        isinstance(optimizer, Mapping)
+        and _is_mapping(optimizer.get("state"), Mapping)
+        and isinstance(groups := optimizer.get("param_groups"), list)
+        and all(_is_mapping(group, object) for group in groups)
+        and all(isinstance(group.get("params"), list | tuple) for group in groups)
+    )
+
+
+def _is_mapping(value: object, of: type) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, of) for k, v in value.items())
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+
+
+def _is_finite(value: Tensor | float) -> bool:
+    return bool(torch.isfinite(value).all()) if isinstance(value, Tensor) else math.isfinite(value)
 
 
 def _load(path: Path) -> Any:
@@ -74,9 +115,20 @@ def _load(path: Path) -> Any:
         raise UnusableState(f"does not load ({type(error).__name__}: {str(error).partition('.')[0]})") from error
 
 
-def _tensors(state: TrainerState) -> Iterator[tuple[str, Tensor]]:
+def _values(state: TrainerState) -> Iterator[tuple[str, Tensor | float]]:
     yield from state.model.items()
-    for parameter, values in (state.optimizer or {}).get("state", {}).items():
-        for key, value in values.items():
-            if isinstance(value, Tensor):
-                yield f"optimizer {key} of {parameter}", value
+    optimizer = state.optimizer or {"state": {}, "param_groups": []}
+    for parameter, moments in optimizer["state"].items():
+        for key, value in moments.items():
+            yield from ((f"optimizer {key} of {parameter}", part) for part in _numbers(value))
+    for number, group in enumerate(optimizer["param_groups"]):
+        for key, value in group.items():
+            yield from ((f"optimizer {key} of group {number}", part) for part in _numbers(value))
+
+
+def _numbers(value: object) -> Iterator[Tensor | float]:
+    if isinstance(value, Tensor | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part)

@@ -1,0 +1,424 @@
+"""The promotion as a job: bad checkpoints are refused for good, with the reason, and nothing of them is handed on.
+
+Every case is a pretraining's output that differs from a good one in one respect. Where its manifest is not the point,
+it is written after the damage, so that no digest gives the damage away.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from detour.checkpoints.manifest import write_manifest
+from detour.checkpoints.promoted import read_optimizer, read_promotion
+from detour.config.models import Freeze, Model
+from detour.corpus.layout import read_index
+from detour.errors import NotReady, PermanentFailure
+from detour.jobs.harness import run_stage
+from detour.jobs.rank import read_rank
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import Stage
+from detour.pretraining.optimizer import freeze
+from detour.pretraining.start import Start, load_model
+from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, trained, trainer_state
+from tests.support.corpora import make_corpus
+
+VOCABULARY = 1024
+MODEL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "local_attention": 16,
+}
+PREPARE = Stage("prepare", "prepare", {"what": "a corpus"})
+PRETRAIN = Stage("pretrain", "pretrain clm", {"phase": "clm"}, {"corpus": PREPARE.id})
+OTHER = Stage("pretrain", "pretrain clm", {"phase": "another chain's"}, {"corpus": PREPARE.id})
+HELD = {"first": 0, "last": 0, "embeddings": True}
+
+Saved = dict[str, Any]
+"""What torch reads from checkpoint.pt."""
+WEIGHT = "head.dense.weight"
+"""A weight that every case may damage."""
+TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
+
+
+def promote_stage(held: list[dict[str, Any]]) -> Stage:
+    settings = {
+        "gate": {"validation_loss_drop": -1.0},
+        "phase": {"objective": "causal", "masking_rate": None, "tokens": 500, "freeze": held},
+        "steps": STEPS,
+        "tokens": TOKENS,
+        "sequence_length": 128,
+        "seeds": {"training": 17, "shuffle": 42},
+    }
+    return Stage(
+        "promote",
+        "promote clm",
+        settings,
+        {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id},
+        {"model": {"config": MODEL}},
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, and what pretrainings leave: `all` trained every weight, `held` held the embeddings and a layer."""
+    folder = tmp_path_factory.mktemp("originals")
+    corpus = make_corpus(folder / "corpus", vocabulary=VOCABULARY)
+    write_manifest(corpus, {"stage": PREPARE.to_json()})
+    for name, held in (("all", []), ("held", [Freeze.model_validate(HELD)])):
+        model = load_model(Start(Model(config=MODEL)), read_index(corpus), seed=17)
+        freeze(model, held)
+        state = trainer_state(model, trained(model))
+        pretrain_output(folder / name, model, state)
+        write_manifest(folder / name, {"stage": PRETRAIN.to_json()})
+    return folder
+
+
+class Attempts:
+    """A workspace of one promotion, tried on what a pretraining left."""
+
+    def __init__(self, folder: Path, originals: Path) -> None:
+        self.workspace = Workspace(folder / "workspace")
+        self.workspace.create()
+        self.originals = originals
+        self.corpus = self.workspace.output(PREPARE.id)
+        shutil.copytree(originals / "corpus", self.corpus)
+        self.pretrained = self.workspace.output(PRETRAIN.id)
+
+    def leave(self, trained: str = "all") -> None:
+        shutil.copytree(self.originals / trained, self.pretrained)
+
+    def describe(self, stage: Stage = PRETRAIN) -> None:
+        write_manifest(self.pretrained, {"stage": stage.to_json()})
+
+    def rewrite(self, change: Callable[[Saved], object]) -> None:
+        path = self.pretrained / "checkpoint.pt"
+        saved = torch.load(path, weights_only=True)
+        torch.save(saved if (changed := change(saved)) is None else changed, path)
+        self.describe()
+
+    def configure(self, **changed: Any) -> None:
+        path = self.pretrained / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+        self.describe()
+
+    def promote(self, held: list[dict[str, Any]] | None = None) -> tuple[int, str]:
+        """Exit code, and the reason where it failed for good."""
+        self.stage = promote_stage(held or [])
+        folder = self.workspace.stage(self.stage.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stage.json").write_text(json.dumps(self.stage.to_json()))
+        code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
+        failure = self.workspace.failure(self.stage.id)
+        return code, json.loads(failure.read_text())["reason"] if failure.exists() else ""
+
+
+@pytest.fixture
+def attempts(tmp_path: Path, originals: Path) -> Attempts:
+    return Attempts(tmp_path, originals)
+
+
+class Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code in a checkpoint ran",)
+
+
+def cast(dtype: torch.dtype, *names: str) -> Callable[[Saved], None]:
+    def change(saved: Saved) -> None:
+        for name in names or saved["model"]:
+            saved["model"][name] = saved["model"][name].to(dtype)
+
+    return change
+
+
+def weight(value: Any) -> Callable[[Saved], None]:
+    """Put `value`, or what it makes of the present one, in the place of a weight."""
+
+    def change(saved: Saved) -> None:
+        saved["model"][WEIGHT] = value(saved["model"][WEIGHT]) if callable(value) else value
+
+    return change
+
+
+def filled(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    def fill(tensor: torch.Tensor) -> torch.Tensor:
+        tensor.view(-1)[-1] = number
+        return tensor
+
+    return fill
+
+
+def moment(key: str, value: Any) -> Callable[[Saved], None]:
+    def change(saved: Saved) -> None:
+        moments = saved["optimizer"]["state"][WEIGHT]
+        moments[key] = value(moments[key]) if callable(value) else value
+
+    return change
+
+
+def without(*path: str) -> Callable[[Saved], None]:
+    def change(saved: Saved) -> None:
+        place = saved
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+
+    return change
+
+
+def put(value: Any, *path: Any) -> Callable[[Saved], None]:
+    def change(saved: Saved) -> None:
+        place: Any = saved
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+def half_of_the_moments(saved: Saved) -> None:
+    state = saved["optimizer"]["state"]
+    for name in list(state)[::2]:
+        del state[name]
+
+
+GROUP = ("optimizer", "param_groups", 0)
+BAD_STATES: dict[str, tuple[Callable[[Saved], object], str]] = {
+    "fp16 weights": (cast(torch.float16), "is float16, float32 is expected"),
+    "bf16 weights": (cast(torch.bfloat16), "is bfloat16, float32 is expected"),
+    "float64 weights": (cast(torch.float64), "is float64, float32 is expected"),
+    "integer weights": (cast(torch.int64), "is int64, float32 is expected"),
+    "complex weights": (cast(torch.complex64), "is complex64, float32 is expected"),
+    "boolean weights": (cast(torch.bool), "is bool, float32 is expected"),
+    "one fp16 weight": (cast(torch.float16, WEIGHT), f"{WEIGHT} is float16"),
+    "a sparse weight": (weight(lambda tensor: tensor.to_sparse()), "no dense tensor"),
+    "a list for a weight": (weight([1.0]), "no mapping of names to tensors"),
+    "a transposed norm": (put(torch.ones(1, 32), "model", "head.norm.weight"), "has the shape (1, 32)"),
+    "a larger weight": (weight(torch.ones(33, 32)), "has the shape (33, 32), (32, 32) is expected"),
+    "a missing weight": (without("model", WEIGHT), "weights missing, the first is head.dense.weight"),
+    "an unknown weight": (put(torch.ones(2), "model", "extra.weight"), "unknown weights, the first is extra.weight"),
+    "no weights": (put({}, "model"), "no mapping of names to tensors"),
+    "two embeddings": (put(torch.ones(VOCABULARY, 32), "model", TIED[1]), "are one tensor in the model"),
+    "a NaN weight": (weight(filled(math.nan)), f"NaN or infinity in {WEIGHT}"),
+    "an infinite weight": (weight(filled(-math.inf)), f"NaN or infinity in {WEIGHT}"),
+    "no optimizer": (put(None, "optimizer"), "the optimizer's state is missing"),
+    "an empty optimizer": (put({}, "optimizer", "state"), "optimizer states missing"),
+    "half an optimizer": (half_of_the_moments, "optimizer states missing"),
+    "a weight without moments": (without("optimizer", "state", WEIGHT), f"missing, the first is {WEIGHT}"),
+    "a weight without exp_avg_sq": (
+        without("optimizer", "state", WEIGHT, "exp_avg_sq"),
+        f"moment of {WEIGHT}s missing, the first is exp_avg_sq",
+    ),
+    "moments of an unknown weight": (put({}, "optimizer", "state", "extra"), "unknown optimizer states"),
+    "another optimizer's moments": (moment("momentum_buffer", torch.ones(2)), "the first is momentum_buffer"),
+    "moments of another shape": (moment("exp_avg", torch.ones(32)), f"exp_avg of {WEIGHT} has the shape (32,)"),
+    "bf16 moments": (moment("exp_avg", lambda moments: moments.bfloat16()), "is bfloat16, float32 is expected"),
+    "a number for a moment": (moment("exp_avg", 1.0), "is a float, not a tensor"),
+    "a NaN moment": (moment("exp_avg", filled(math.nan)), f"NaN or infinity in optimizer exp_avg of {WEIGHT}"),
+    "an infinite moment": (moment("exp_avg_sq", filled(math.inf)), f"infinity in optimizer exp_avg_sq of {WEIGHT}"),
+    "a negative second moment": (moment("exp_avg_sq", filled(-1.0)), "has negative values"),
+    "infinitely many steps": (moment("step", torch.tensor(math.inf)), f"infinity in optimizer step of {WEIGHT}"),
+    "an infinite number of steps": (moment("step", math.inf), f"infinity in optimizer step of {WEIGHT}"),
+    "moments after no step": (moment("step", torch.tensor(0.0)), f"optimizer step of {WEIGHT} is 0"),
+    "many step counts": (moment("step", torch.ones(2)), "is no tensor of one number"),
+    "a word for a step count": (moment("step", "four"), "is no tensor of one number"),
+    "a step count outside a tensor": (moment("step", float), "is no tensor of one number"),
+    "a tensor among the groups": (put(torch.ones(1), *GROUP, "weight_decay"), "more than numbers and names"),
+    "a NaN learning rate": (put(math.nan, *GROUP, "lr"), "NaN or infinity in optimizer lr of group 0"),
+    "an infinite learning rate": (put(math.inf, *GROUP, "lr"), "NaN or infinity in optimizer lr of group 0"),
+    "a negative learning rate": (put(-1e-3, *GROUP, "lr"), "no learning rate"),
+    "no learning rate": (without("optimizer", "param_groups", 0, "lr"), "no learning rate"),  # type: ignore[arg-type]
+    "a NaN beta": (put((0.9, math.nan), *GROUP, "betas"), "NaN or infinity in optimizer betas of group 0"),
+    "no groups": (put([], "optimizer", "param_groups"), "groups list 0 weights"),
+    "a weight twice in the groups": (
+        lambda saved: saved["optimizer"]["param_groups"][0]["params"].append(WEIGHT),
+        "trained ones once",
+    ),
+    "a list for an optimizer": (put([], "optimizer"), "no mapping of state and param_groups"),
+    "too few steps": (put(STEPS - 1, "step"), f"in {STEPS - 1} steps, planned are"),
+    "too many tokens": (put(TOKENS + 128, "tokens"), f"trained on {TOKENS + 128} tokens"),
+    "a fraction of steps": (put(float(STEPS), "step"), "are no counts"),
+    "no token count": (without("tokens"), "is not a training state"),
+    "a field too many": (put(1, "epoch"), "is not a training state"),
+    "a list": (lambda _: [1, 2], "is not a training state"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), BAD_STATES.values(), ids=BAD_STATES)
+def test_a_bad_state_is_refused_for_good(attempts: Attempts, change: Callable[[Saved], object], reason: str) -> None:
+    attempts.leave()
+    attempts.rewrite(change)
+    code, told = attempts.promote()
+    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+    assert not attempts.workspace.is_done(attempts.stage.id)
+
+
+BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "another number of heads": ({"num_attention_heads": 8}, "num_attention_heads = 8, the phase started with 4"),
+    "heads that divide nothing": ({"num_attention_heads": 5}, "num_attention_heads = 5"),
+    "a word for heads": ({"num_attention_heads": "four"}, "no valid config"),
+    "another window": ({"local_attention": 32}, "local_attention = 32, the phase started with 16"),
+    "another epsilon": ({"norm_eps": 1e-3}, "norm_eps = 0.001"),
+    "another vocabulary": ({"vocab_size": 50}, "vocab_size = 50"),
+    "more layers": ({"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}, "the phase started with"),
+    "another architecture": ({"model_type": "bert"}, "not that of a modernbert model"),
+}
+
+
+@pytest.mark.parametrize(("changed", "reason"), BAD_CONFIGS.values(), ids=BAD_CONFIGS)
+def test_a_config_that_the_phase_did_not_start_with_is_refused_for_good(
+    attempts: Attempts, changed: dict[str, Any], reason: str
+) -> None:
+    attempts.leave()
+    attempts.configure(**changed)
+    code, told = attempts.promote()
+    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+
+
+def emptied(folder: Path) -> None:
+    (folder / "checkpoint.pt").write_bytes(b"")
+
+
+def cut(folder: Path) -> None:
+    whole = (folder / "checkpoint.pt").read_bytes()
+    (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+
+
+def with_code(folder: Path) -> None:
+    torch.save({"model": Payload(), "optimizer": None, "step": 1, "tokens": 1}, folder / "checkpoint.pt")
+
+
+def a_bare_pickle(folder: Path) -> None:
+    (folder / "checkpoint.pt").write_bytes(pickle.dumps({"model": {}}))
+
+
+def without_checkpoint(folder: Path) -> None:
+    (folder / "checkpoint.pt").unlink()
+
+
+def without_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def config_cut(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "modern')
+
+
+def writable_by_others(folder: Path) -> None:
+    (folder / "checkpoint.pt").chmod(0o666)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "an empty checkpoint": (emptied, "does not load"),
+    "half a checkpoint": (cut, "does not load"),
+    "a checkpoint with code": (with_code, "holds what no training state holds"),
+    "a bare pickle": (a_bare_pickle, "checkpoint.pt"),
+    "no checkpoint": (without_checkpoint, "does not list checkpoint.pt"),
+    "no config": (without_config, "does not list config.json"),
+    "half a config": (config_cut, "config.json is not JSON"),
+    "a checkpoint that others can write to": (writable_by_others, "others may write to it"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_file_is_refused_for_good(attempts: Attempts, damage: Callable[[Path], None], reason: str) -> None:
+    attempts.leave()
+    damage(attempts.pretrained)
+    attempts.describe()
+    code, told = attempts.promote()
+    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+
+
+def manifest_of(folder: Path, **changed: Any) -> None:
+    """A manifest that agrees with itself, whatever it says."""
+    empty = folder.parent / "empty"
+    empty.mkdir()
+    made = write_manifest(empty, {"stage": PRETRAIN.to_json()})
+    (folder / "manifest.json").write_text(json.dumps(made | changed))
+
+
+BAD_MANIFESTS: dict[str, tuple[Callable[[Attempts], object], str]] = {
+    "a manifest that lists no file": (lambda case: manifest_of(case.pretrained), "its manifest lists no file"),
+    "another chain's checkpoint": (lambda case: case.describe(OTHER), f"it is the output of {OTHER.id}"),
+    "nobody's checkpoint": (lambda case: write_manifest(case.pretrained, {}), "does not say which stage"),
+    "a stage that is a word": (
+        lambda case: write_manifest(case.pretrained, {"stage": PRETRAIN.id}),
+        "does not say which stage",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), BAD_MANIFESTS.values(), ids=BAD_MANIFESTS)
+def test_an_output_that_is_not_this_stages_is_refused_for_good(
+    attempts: Attempts, damage: Callable[[Attempts], object], reason: str
+) -> None:
+    attempts.leave()
+    damage(attempts)
+    code, told = attempts.promote()
+    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+    assert "detour retry" in told
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, without_checkpoint, config_cut])
+def test_a_file_that_changed_after_its_manifest_says_what_to_do(
+    attempts: Attempts, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempts.leave()
+    damage(attempts.pretrained)
+    code, _ = attempts.promote()
+    assert code == NotReady.exit_code
+    assert "make it again with `detour retry`" in capsys.readouterr().err
+
+
+def one_group(saved: Saved) -> None:
+    groups = saved["optimizer"]["param_groups"]
+    saved["optimizer"]["param_groups"] = [
+        {**groups[0], "params": [name for group in groups for name in group["params"]]}
+    ]
+
+
+GOOD_STATES: dict[str, tuple[str, Callable[[Saved], object], list[dict[str, Any]]]] = {
+    "as trained": ("all", lambda _: None, []),
+    "after a schedule that ends at zero": ("all", put(0.0, *GROUP, "lr"), []),
+    "one group": ("all", one_group, []),
+    "frozen weights have no moments": ("held", lambda _: None, [HELD]),
+}
+
+
+@pytest.mark.parametrize(("trained", "change", "held"), GOOD_STATES.values(), ids=GOOD_STATES)
+def test_a_good_checkpoint_is_promoted(
+    attempts: Attempts, trained: str, change: Callable[[Saved], object], held: list[dict[str, Any]]
+) -> None:
+    attempts.leave(trained)
+    attempts.rewrite(change)
+    assert attempts.promote(held) == (0, "")
+    output = attempts.workspace.output(attempts.stage.id)
+    assert all(gate["passed"] for gate in read_promotion(output)["gates"])
+    optimizer = read_optimizer(output)
+    assert optimizer is not None
+    assert set(optimizer["state"]) == set(optimizer["param_groups"][0]["params"])
+
+
+def test_moments_of_frozen_weights_only_are_refused_where_nothing_is_frozen(attempts: Attempts) -> None:
+    attempts.leave("held")
+    code, told = attempts.promote()
+    assert code == PermanentFailure.exit_code
+    assert "optimizer states missing" in told
