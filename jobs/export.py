@@ -15,6 +15,7 @@ from detour.checkpoints.export import export
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
+from detour.corpus.tokenizer import load_tokenizer
 from detour.jobs.context import StageContext
 from detour.pretraining.attention import PackedTokens, choose_backend, predict
 
@@ -26,7 +27,7 @@ def run(context: StageContext) -> dict[str, Any]:
     promotion, corpus = context.inputs["checkpoint"], context.inputs["corpus"]
     record = export(
         promotion / MODEL,
-        corpus / TOKENIZER,
+        load_tokenizer(str(corpus / TOKENIZER)),
         context.output_dir,
         context.stage.settings["dtype"],
         longest_documents(corpus),

@@ -11,7 +11,7 @@ from detour.corpus.files import SourceError, fingerprints
 from detour.corpus.layout import TOKENIZER
 from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
 from detour.corpus.shards import prepare_corpus
-from detour.corpus.tokenizer import load_tokenizer, special_tokens, train_tokenizer
+from detour.corpus.tokenizer import load_tokenizer, special_tokens, train_tokenizer, vocabulary_size
 from detour.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(context: StageContext) -> dict[str, Any]:
     index, tokens_per_s = prepare_corpus(
         spec,
         special_tokens(tokenizer),
-        len(tokenizer),
+        vocabulary_size(tokenizer),
         folder,
         context.work_dir / "sources",
         context.output_dir,

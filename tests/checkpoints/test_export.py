@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from detour.checkpoints.card import model_card
 from detour.checkpoints.export import export
+from detour.corpus.tokenizer import load_tokenizer
 from detour.errors import PermanentFailure
 from tests.checkpoints.tiny import tiny_model
 
@@ -75,7 +77,8 @@ def trained_logits(model: ModernBertForMaskedLM, ids: Tensor) -> Tensor:
 
 
 def run(promoted: Path, tokenizer: Path, output: Path, dtype: str = "bfloat16") -> dict[str, Any]:
-    return export(promoted, tokenizer, output, dtype, documents(tokenizer), trained_logits)
+    loaded = load_tokenizer(str(tokenizer))
+    return export(promoted, loaded, output, dtype, documents(tokenizer), trained_logits)
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-4), ("bfloat16", 5e-2)])
@@ -214,8 +217,47 @@ def test_a_faulty_conversion_is_refused(
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tokenizer: Path, tmp_path: Path) -> None:
     tiny_model(vocabulary=97).save_pretrained(tmp_path / "promoted")
-    with pytest.raises(PermanentFailure, match=r"tokenizer has .* tokens, the model knows 97"):
+    with pytest.raises(PermanentFailure, match=r"tokenizer has ids up to .*, the model knows 97 tokens"):
         run(tmp_path / "promoted", tokenizer, tmp_path / "output")
+
+
+def test_a_tokenizer_with_a_hole_in_its_ids_needs_rows_up_to_the_largest(tokenizer: Path, tmp_path: Path) -> None:
+    file = tokenizer / "tokenizer.json"
+    written = json.loads(file.read_text())
+    written["model"]["vocab"]["Ġpatient"] = VOCABULARY
+    holed = tmp_path / "holed"
+    shutil.copytree(tokenizer, holed)
+    (holed / "tokenizer.json").write_text(json.dumps(written))
+    assert load_tokenizer(str(holed)).vocab_size < VOCABULARY
+    tiny_model(vocabulary=VOCABULARY).save_pretrained(tmp_path / "promoted")
+    with pytest.raises(PermanentFailure, match="tokenizer has ids up to 320, the model knows 320 tokens"):
+        run(tmp_path / "promoted", holed, tmp_path / "output")
+
+
+def test_the_folder_puts_texts_between_the_tokens_that_the_corpus_was_made_with(
+    promoted: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(tokenizer, bare)
+    written = json.loads((bare / "tokenizer.json").read_text())
+    (bare / "tokenizer.json").write_text(json.dumps(written | {"post_processor": None}))
+    run(promoted, bare, tmp_path / "output")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "output")("Le patient")["input_ids"]
+    assert (ids[0], ids[-1]) == (1, 2)
+
+
+def test_a_folder_from_which_another_tokenizer_is_loaded_is_refused(
+    promoted: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(folder: Path) -> Any:
+        loaded = FastTokenizer.from_pretrained(folder)
+        loaded.add_tokens("douleur")
+        return loaded
+
+    rows = documents(tokenizer)
+    monkeypatch.setattr("detour.checkpoints.export.AutoTokenizer.from_pretrained", other)
+    with pytest.raises(PermanentFailure, match="AutoTokenizer does not load the corpus's tokenizer"):
+        export(promoted, load_tokenizer(str(tokenizer)), tmp_path / "output", "bfloat16", rows, trained_logits)
 
 
 PHASES: list[dict[str, Any]] = [

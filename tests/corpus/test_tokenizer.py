@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from detour.corpus.layout import SpecialTokens
@@ -16,6 +19,7 @@ from detour.corpus.tokenizer import (
     load_tokenizer,
     special_tokens,
     train_tokenizer,
+    vocabulary_size,
 )
 from detour.errors import Interrupted
 from tests.support.corpora import icd10_labels
@@ -106,6 +110,85 @@ def test_documents_are_enclosed_whole_and_hold_no_special_token(folder: Path) ->
 def test_a_folder_is_loaded(folder: Path) -> None:
     loaded = load_tokenizer(str(folder))
     assert loaded(SNIPPET)["input_ids"] == AutoTokenizer.from_pretrained(folder)(SNIPPET)["input_ids"]
+
+
+def word_pieces(folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **config: Any) -> Path:
+    """A folder of a WordPiece tokenizer, `change` applied to its tokenizer.json, with a config that may contradict."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=names, show_progress=False)
+    backend.train_from_iterator(icd10_labels()[:500], trainer)
+    written = json.loads(backend.to_str())
+    change(written)
+    folder.mkdir(exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    roles = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), names, strict=True))
+    (folder / "tokenizer_config.json").write_text(json.dumps(roles | config))
+    return folder
+
+
+TEXT = "Le patient, âgé de 45 ans, présente une dyspnée d'effort."
+CLASSES = ["RobertaTokenizerFast", "BertTokenizerFast", "LlamaTokenizerFast", "CamembertTokenizer", "ElectraTokenizer"]
+
+
+@pytest.mark.parametrize("named", CLASSES)
+def test_ids_are_those_of_the_folders_own_file_whatever_class_it_names(tmp_path: Path, named: str) -> None:
+    folder = word_pieces(tmp_path / "tokenizer", tokenizer_class=named)
+    (folder / "config.json").write_text(json.dumps({"model_type": "roberta", "vocab_size": 400}))
+    own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
+    load_tokenizer(str(folder)).save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(str(folder))(TEXT, add_special_tokens=False)["input_ids"] == own
+    assert document_tokenizer(tmp_path / "saved", SpecialTokens(pad=0, cls=2, sep=3, mask=4)).encode(TEXT).ids == [
+        2,
+        *own,
+        3,
+    ]
+
+
+def test_without_a_template_of_its_own_it_is_given_that_of_the_corpus(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(word_pieces(tmp_path / "tokenizer")))
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for loaded in (tokenizer, AutoTokenizer.from_pretrained(tmp_path / "saved")):
+        ids = loaded(TEXT)["input_ids"]
+        assert (ids[0], ids[-1]) == (2, 3)
+
+
+def test_a_template_that_frames_a_text_alike_is_left_as_it_is(folder: Path) -> None:
+    before = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert load_tokenizer(str(folder)).backend_tokenizer.to_str() == before.to_str()
+
+
+def test_the_vocabulary_reaches_to_the_largest_id(tmp_path: Path) -> None:
+    def leave_a_hole(written: dict[str, Any]) -> None:
+        written["model"]["vocab"]["##zzz"] = 450
+
+    tokenizer = load_tokenizer(str(word_pieces(tmp_path / "tokenizer", leave_a_hole)))
+    assert (len(tokenizer), vocabulary_size(tokenizer)) == (401, 451)
+
+
+def test_a_token_that_takes_another_ones_id_is_refused(tmp_path: Path) -> None:
+    def lose_the_mask(written: dict[str, Any]) -> None:
+        del written["model"]["vocab"]["[MASK]"]
+        written["added_tokens"] = [token for token in written["added_tokens"] if token["content"] != "[MASK]"]
+
+    with pytest.raises(TokenizerError, match=r"has the id 399 for both .*'\[MASK\]'"):
+        load_tokenizer(str(word_pieces(tmp_path / "tokenizer", lose_the_mask)))
+
+
+def test_a_word_added_beside_the_file_is_refused(tmp_path: Path) -> None:
+    word = {"content": "patient", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    folder = word_pieces(tmp_path / "tokenizer", added_tokens_decoder={"400": {**word, "special": False}})
+    with pytest.raises(TokenizerError, match="gives the token 'patient' other properties"):
+        load_tokenizer(str(folder))
+
+
+def test_a_pointer_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    folder = word_pieces(tmp_path / "tokenizer")
+    (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: a Git LFS pointer"):
+        load_tokenizer(str(folder))
 
 
 def test_a_tokenizer_with_bos_and_eos_will_do(folder: Path, tmp_path: Path) -> None:

@@ -56,26 +56,31 @@ class Equality:
 
 
 def export(
-    model: Path, tokenizer: Path, output: Path, dtype: str, rows: Sequence[Tensor], trained_logits: TrainedLogits
+    model: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    output: Path,
+    dtype: str,
+    rows: Sequence[Tensor],
+    trained_logits: TrainedLogits,
 ) -> dict[str, Any]:
     """Write the folder and return what export.json holds.
 
-    `model` is the promoted fp32 model, `rows` real documents, each (T,) int64. Raises PermanentFailure when the
-    tokenizer does not fit the model, when any logit is not finite, or when the folder is not the trained model.
+    `model` is the promoted fp32 model, `tokenizer` the corpus's, `rows` real documents, each (T,) int64. Raises
+    PermanentFailure when the tokenizer does not fit the model, when any logit is not finite, or when the folder is not
+    the trained model.
     """
     trained = load_masked_lm(model).eval()
-    text = AutoTokenizer.from_pretrained(tokenizer)
-    _fit(trained, text)
+    _fit(trained, tokenizer)
     reference = [_finite(_logits(trained_logits, trained, row), "trained") for row in rows]
     kept: torch.dtype = getattr(torch, dtype)
     _round(trained, kept)
     rounded = [_logits(trained_logits, trained, row) for row in rows]
     trained.to(kept).save_pretrained(output)
-    text.save_pretrained(output)
+    tokenizer.save_pretrained(output)
     _add_older_names(output)
     equality = _compare(model, output, kept, rows, reference, rounded)
     AutoModel.from_pretrained(output)
-    AutoTokenizer.from_pretrained(output)
+    _require_tokenizer(output, tokenizer)
     _require(equality, ROUNDING_TOLERANCE[dtype])
     record = {
         "dtype": dtype,
@@ -91,9 +96,11 @@ def _fit(model: ModernBertForMaskedLM, tokenizer: PreTrainedTokenizerBase) -> No
     """Make model and tokenizer one: special ids in the config, the model's context and inputs in the tokenizer."""
     if tokenizer.mask_token_id is None:
         raise PermanentFailure("not exported: the tokenizer has no mask token, so the model could not fill masks")
-    if len(tokenizer) > model.config.vocab_size:
+    vocabulary = max(tokenizer.get_vocab().values()) + 1
+    if vocabulary > model.config.vocab_size:
         raise PermanentFailure(
-            f"not exported: the tokenizer has {len(tokenizer):,} tokens, the model knows {model.config.vocab_size:,}"
+            f"not exported: the tokenizer has ids up to {vocabulary - 1:,}, "
+            f"the model knows {model.config.vocab_size:,} tokens"
         )
     for name in ("pad", "cls", "sep", "bos", "eos"):
         if (token_id := getattr(tokenizer, f"{name}_token_id")) is not None:
@@ -169,6 +176,13 @@ def _require(equality: Equality, rounding_tolerance: float) -> None:
                 f"not exported: {name} changes the logits by {found:.2g} of their norm on {equality.rows} rows, "
                 f"more than {tolerance:g}"
             )
+
+
+def _require_tokenizer(output: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What AutoTokenizer makes of the folder gives the corpus's ids, between the corpus's special tokens."""
+    loaded = AutoTokenizer.from_pretrained(output)
+    if loaded.backend_tokenizer.to_str() != tokenizer.backend_tokenizer.to_str():
+        raise PermanentFailure(f"not exported: AutoTokenizer does not load the corpus's tokenizer from {output}")
 
 
 def _plain_logits(folder: Path, dtype: torch.dtype, rows: Sequence[Tensor]) -> list[Tensor]:

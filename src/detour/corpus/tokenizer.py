@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from detour.corpus.layout import SpecialTokens
 from detour.errors import UserError
+from detour.files import is_lfs_pointer
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -62,16 +64,23 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> A
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """A published tokenizer by hub id, or from a folder; raises TokenizerError when it cannot be had or lacks a token.
+    """A published tokenizer by hub id, or from a folder, that gives the ids of its own tokenizer.json.
 
-    Code that a repository ships is never run.
+    `AutoTokenizer` would rebuild it by the class that its config names, and give other ids where that class is not the
+    file's. One that does not put a text between [CLS] and [SEP] is given the template that corpora are made with. Code
+    that a repository ships is never run. Raises TokenizerError when it cannot be had, lacks a token or differs from its
+    file.
     """
-    import transformers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if name.startswith(("/", "./", "../")) and not Path(name).is_dir():
         raise TokenizerError(f"tokenizer {name}: no such folder")
+    file = _tokenizer_file(name, revision)
+    if file and is_lfs_pointer(file):
+        raise TokenizerError(f"{file}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        loader = PreTrainedTokenizerFast if file else AutoTokenizer
+        tokenizer = loader.from_pretrained(name, revision=revision, trust_remote_code=False)
     except Exception as error:  # a dozen libraries raise their own; whichever it is, there is no tokenizer
         at = f" (revision {revision})" if revision else ""
         raise TokenizerError(
@@ -80,8 +89,54 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         ) from error
     if not tokenizer.is_fast:
         raise TokenizerError(f"tokenizer {name}: has no fast version (no {TOKENIZER_FILE}); convert it first")
-    special_tokens(tokenizer)
+    if file and (difference := _difference(tokenizer.backend_tokenizer, Tokenizer.from_file(str(file)))):
+        raise TokenizerError(f"tokenizer {name}: {difference}; remove from its other files what {TOKENIZER_FILE} lacks")
+    _put_between(tokenizer.backend_tokenizer, special_tokens(tokenizer))
     return tokenizer
+
+
+def _tokenizer_file(name: str, revision: str | None) -> Path | None:
+    """tokenizer.json of a folder or a hub id; None where there is none or the hub cannot be reached."""
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(name, TOKENIZER_FILE, revision=revision)
+    except OSError:
+        return None
+    return Path(found) if found else None
+
+
+def _difference(loaded: Tokenizer, own: Tokenizer) -> str | None:
+    """How a loaded tokenizer differs, in the ids of a text, from its own file; special tokens may have been added."""
+    now, file = (json.loads(backend.to_str()) for backend in (loaded, own))
+    if changed := [part for part in ("normalizer", "pre_tokenizer", "model") if now[part] != file[part]]:
+        return f"is loaded with another {' and '.join(changed)} than its {TOKENIZER_FILE} has"
+    known = {token["content"]: token for token in file["added_tokens"]}
+    for token in now["added_tokens"]:
+        content, was = token["content"], known.get(token["content"])
+        if token != was and not (token["special"] and token["id"] == (was or token)["id"]):
+            return f"gives the token {content!r} other properties than its {TOKENIZER_FILE} does"
+    by_id: dict[int, str] = {}
+    for content, token_id in loaded.get_vocab().items():
+        if (other := by_id.setdefault(token_id, content)) != content:
+            return f"has the id {token_id} for both {other!r} and {content!r}"
+    return None
+
+
+def _put_between(backend: Tokenizer, special: SpecialTokens) -> None:
+    """Have a text put between [CLS] and [SEP], as every document of a corpus is, unless it is already."""
+    backend.no_padding()
+    backend.no_truncation()
+    text = "a"
+    plain = backend.encode(text, add_special_tokens=False).ids
+    if backend.encode(text).ids != [special.cls, *plain, special.sep]:
+        backend.post_processor = _around(backend, _token(backend, special.cls), _token(backend, special.sep))
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """Rows that an embedding needs: the largest id and one, which is more than the tokens where ids have holes."""
+    ids: Iterable[int] = tokenizer.get_vocab().values()
+    return max(ids) + 1
 
 
 def special_tokens(tokenizer: Any) -> SpecialTokens:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
+from detour.corpus.tokenizer import load_tokenizer
 from detour.evaluation.metrics import Matrix
 from detour.evaluation.tasks import Document, TaskDocuments
 
@@ -37,7 +38,7 @@ class EncodedTask:
 
 
 def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer = load_tokenizer(str(model_folder))
     positions = AutoConfig.from_pretrained(model_folder).max_position_embeddings
     max_length = min(max_length, positions, tokenizer.model_max_length)
     labels = documents.labels
