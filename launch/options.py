@@ -25,7 +25,11 @@ workspace_option = click.option("--workspace", "-w", **_workspace)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
 """For verbs that write to it: what they create is the group's if the workspace is."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
+recipe_argument = click.argument(
+    "recipe",
+    type=click.Path(path_type=Path),
+    help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, as quickstart.",
+)
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 over_budget_option = click.option(
     "--over-budget", "why_over", metavar="WHY", help="Go past a budget's hard cap; the reason is recorded."

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document
+from detour.config.layers import config_roots
+from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document, recipe_path
 from detour.config.models import WarmupConstant
 from tests.config.bad_recipes import BENCHMARK, GOOD
 
@@ -199,6 +200,43 @@ def test_shipped_benchmarks_are_found_from_anywhere(tmp_path: Path, monkeypatch:
     recipe = load_recipe(Path("good.yaml"))
     assert recipe.benchmark is not None
     assert recipe.benchmark.name == "icd10-chapters"
+
+
+def test_a_recipe_is_found_by_its_name(recipes: Path) -> None:
+    assert recipe_path(Path("good")) == recipes / "good.yaml"
+
+
+@pytest.mark.parametrize(("name", "folder"), [("quickstart", "recipes"), ("paper", "sweeps")])
+def test_shipped_recipes_and_sweeps_are_found_by_name_from_anywhere(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert recipe_path(Path(name)) == config_roots()[-1] / folder / f"{name}.yaml"
+
+
+def test_a_recipe_of_ones_own_hides_a_shipped_one(recipes: Path) -> None:
+    (recipes / "quickstart.yaml").write_text(GOOD)
+    assert recipe_path(Path("quickstart")) == recipes / "quickstart.yaml"
+
+
+@pytest.mark.parametrize("written", ["quickstart.yaml", "recipes/quickstart", "~/quickstart.yml"])
+def test_what_looks_like_a_path_is_no_name(written: str, recipes: Path) -> None:
+    del recipes
+    assert recipe_path(Path(written)) == Path(written)
+
+
+def test_a_file_without_suffix_comes_before_a_name(recipes: Path) -> None:
+    del recipes
+    Path("quickstart").write_text(GOOD)
+    assert recipe_path(Path("quickstart")) == Path("quickstart")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("quickstrat", "did you mean `quickstart`"), ("x" * 5000, "there are: ")])
+def test_an_unknown_name_is_answered_with_those_known(name: str, hint: str, recipes: Path) -> None:
+    del recipes
+    with pytest.raises(RecipeError, match="no such recipe or sweep") as error:
+        recipe_path(Path(name))
+    assert hint in str(error.value)
 
 
 def test_a_benchmark_alone(recipes: Path) -> None:

@@ -167,14 +167,14 @@ def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Pr
 
 
 def find_named(folder: str, name: str, beside: Path | None = None) -> tuple[Path | None, list[str]]:
-    """`configs/<folder>/<name>.yaml`: in the nearest `configs` above `beside`, in `./configs`, then in the checkout.
+    """`configs/<folder>/<name>.yaml`: in the nearest `configs` above `beside`, in `./configs`, then as shipped.
 
     Returns the file, or None with the names that there are.
     """
     known: set[str] = set()
     for root in config_roots(beside):
         candidate = root / folder / f"{name}.yaml"
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # noqa: PTH113 - a name too long for a file is unknown, and no error
             return candidate, []
         known.update(path.stem for path in (root / folder).glob("*.yaml"))
     return None, sorted(known)

@@ -30,6 +30,7 @@ __all__ = [
     "load_recipe",
     "load_recipe_document",
     "recipe_json_schema",
+    "recipe_path",
 ]
 
 _NOTHING = Node(COMMAND_LINE, None)
@@ -46,6 +47,23 @@ class Document(Generic[M]):
     def problem(self, path: KeyPath, message: str) -> Problem:
         """`path` holds keys and list indices: `("data", "sources", 0, "path")`."""
         return Problem(*place(self.tree, path), message)
+
+
+def recipe_path(name_or_path: Path) -> Path:
+    """The file of a recipe or a sweep given by path, or by name: `configs/recipes/NAME.yaml`, then `configs/sweeps`.
+
+    What ends in .yaml or holds a `/` is a path, and so is any file that exists. Raises RecipeError for an unknown name.
+    """
+    name = str(name_or_path)
+    if not _is_name(name) or os.path.isfile(name):  # noqa: PTH113 - a name too long for a file is unknown
+        return name_or_path
+    names: list[str] = []
+    for folder in ("recipes", "sweeps"):
+        found, known = find_named(folder, name)
+        if found is not None:
+            return found
+        names += known
+    raise RecipeError([Problem(Position(name), "", f"no such recipe or sweep{suggestion(name, names)}")])
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -80,7 +98,7 @@ def load_benchmark(path: Path) -> Benchmark:
 def load_cluster(name_or_path: str | Path) -> Cluster:
     """A profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or holds a `/`)."""
     path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml") and path.name == str(name_or_path):
+    if _is_name(str(name_or_path)):
         found, known = find_named("clusters", path.name)
         if found is None:
             raise RecipeError(
@@ -89,6 +107,10 @@ def load_cluster(name_or_path: str | Path) -> Cluster:
         path = found
     tree, problems = read_layers(path, keep, os.environ)
     return validate(Cluster, tree, problems)
+
+
+def _is_name(written: str) -> bool:
+    return "/" not in written and not written.endswith((".yaml", ".yml"))
 
 
 def available_clusters() -> list[str]:

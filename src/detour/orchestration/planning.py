@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detour.config.expansion import expand
-from detour.config.loading import load_recipe
+from detour.config.loading import load_recipe, recipe_path
 from detour.config.models import File, Recipe
 from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import resolve_files
@@ -50,11 +50,12 @@ class Planned:
         return labels
 
 
-def load_plans(path: Path, overrides: Sequence[str] = ()) -> Planned:
-    """Raises RecipeError for a bad file; files that are not on this machine are noted in the plans.
+def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
+    """Plan a recipe or a sweep, given by path or by name. Files that are not on this machine are noted in the plans.
 
-    Every file that the chains name is looked at once, however many chains name it.
+    Every file that the chains name is looked at once, however many chains name it. Raises RecipeError for a bad file.
     """
+    path = recipe_path(recipe_or_sweep)
     if is_sweep(path):
         sweep = load_sweep(path, overrides)
         recipes = tuple(expand(sweep))
