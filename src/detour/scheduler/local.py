@@ -19,8 +19,8 @@ A_YEAR_MIN = 365 * 24 * 60
 
 
 def job_command(workspace: Path, stages: Sequence[str]) -> str:
-    """What a job runs, quoted for a shell."""
-    return shlex.join([sys.executable, "-u", "-m", "detour.jobs", "--workspace", str(workspace), *stages])
+    """What a job runs, quoted for a shell; `-P`: never a package `detour` that lies in the current folder."""
+    return shlex.join([sys.executable, "-uP", "-m", "detour.jobs", "--workspace", str(workspace), *stages])
 
 
 @dataclass(frozen=True, slots=True)
