@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from detour.config.models import Task
-from detour.errors import UserError
+from detour.corpus.files import check_unchanged
 from detour.evaluation.evaluators import evaluator_for
-from detour.files import content_fingerprint, write_atomic
+from detour.files import write_atomic
 from detour.jobs.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, Any]:
     settings = context.stage.settings
     paths = [Path(path) for path in context.stage.runtime["paths"]]
-    _check_unchanged(settings["files"], paths)
+    check_unchanged(paths, [file["fingerprint"] for file in settings["files"]])
     task = _task(settings["task"], paths)
     evaluation = evaluator_for(task)(
         task, paths, context.inputs["model"], settings["seed"], context.work_dir, context.attempt
@@ -34,9 +34,3 @@ def _task(dumped: dict[str, Any], paths: Sequence[Path]) -> Task:
     """Where its files lie is no part of a stage's settings: give the task a place again."""
     data = dumped["data"] and dumped["data"] | {"path": str(paths[0])}
     return Task.model_validate(dumped | {"data": data})
-
-
-def _check_unchanged(files: Sequence[dict[str, str]], paths: Sequence[Path]) -> None:
-    for file, path in zip(files, paths, strict=True):
-        if content_fingerprint(path) != file["fingerprint"]:
-            raise UserError(f"{path} has changed since the chain was planned; plan again for the new content")

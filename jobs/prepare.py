@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detour.corpus.files import SourceError, fingerprints
+from detour.corpus.files import SourceError, check_unchanged
 from detour.corpus.layout import TOKENIZER
 from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
 from detour.corpus.shards import prepare_corpus
@@ -48,19 +48,12 @@ def _spec(settings: Mapping[str, Any], source_paths: Mapping[str, Sequence[str]]
     sources = []
     for source in settings["sources"]:
         paths = [Path(path) for path in source_paths[source["name"]]]
-        _check_unchanged(source["name"], paths, [file["fingerprint"] for file in source["files"]])
+        if not paths:
+            raise SourceError(f"source {source['name']}: no file was found when the chain was planned; plan it again")
+        check_unchanged(paths, [file["fingerprint"] for file in source["files"]])
         fields = {key: source[key] for key in ("name", "weight", "format", "column", "separator", "exclude")}
         sources.append(TextSource(paths=paths, **fields))
     return CorpusSpec(sources, settings["validation_tokens"], settings["sequence_length"], settings["shuffle_seed"])
-
-
-def _check_unchanged(source: str, paths: Sequence[Path], planned: Sequence[str]) -> None:
-    """The stage's key stands for the files as they were planned; other text must not go under its name."""
-    if not paths:
-        raise SourceError(f"source {source}: no file was found when the chain was planned; plan it again")
-    for path, was, now in zip(paths, planned, fingerprints(paths), strict=True):
-        if was != now:
-            raise SourceError(f"{path}: its content changed after the chain was planned; plan it again")
 
 
 def _tokenizer(settings: Mapping[str, Any], runtime: Mapping[str, Any], spec: CorpusSpec, context: StageContext) -> Any:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-SAMPLE_BYTES = 1 << 20
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -62,21 +61,3 @@ def is_lfs_pointer(path: Path) -> bool:
     """Whether the file only names a content that `git lfs pull` would have put in its place."""
     with path.open("rb") as file:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
-
-
-def content_fingerprint(path: Path) -> str:
-    """Identity of a file's content that stays cheap for terabytes and equal across machines.
-
-    Files up to 3 MiB are hashed whole; larger ones by size and three 1 MiB samples (head, middle, tail), so
-    that a plan does not read a corpus. The `prepare` stage records full digests.
-    """
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        if size <= 3 * SAMPLE_BYTES:
-            digest.update(file.read())
-        else:
-            for offset in (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
-                file.seek(offset)
-                digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detour.config.models import File, Source
-from detour.corpus.files import SourceError, file_format, fingerprints, resolve_files
+from detour.corpus.files import SourceError, file_format, look_into, resolve_files
 from detour.errors import UserError
 
 
@@ -67,10 +67,10 @@ def test_what_is_not_there_is_named(
 def test_fingerprints_follow_content_and_not_names(tmp_path: Path) -> None:
     for name, text in (("a", "un"), ("b", "un"), ("c", "deux")):
         (tmp_path / name).write_text(text)
-    one, same, other = fingerprints([tmp_path / name for name in "abc"])
+    one, same, other = look_into([tmp_path / name for name in "abc"])
     assert one == same != other
     with pytest.raises(SourceError, match="cannot be read"):
-        fingerprints([tmp_path / "d"])
+        look_into([tmp_path / "d"])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from detour.config.models import File
+from detour.corpus.fingerprints import fingerprint
 from detour.errors import UserError
 from detour.evaluation.supported import unsupported_tasks
-from detour.files import content_fingerprint
 from detour.jobs import evaluate, summarize
 from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
@@ -23,7 +23,7 @@ TASKS = (make_task(epochs=1), make_multilabel_task(name="all-organs", epochs=1))
 
 
 def plan(task_file: Path) -> Plan:
-    content = Content((task_file,), (content_fingerprint(task_file),))
+    content = Content((task_file,), (fingerprint(task_file),))
 
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else content
@@ -74,5 +74,5 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(
     changing.write_bytes(task_file.read_bytes())
     stage = next(stage for stage in plan(changing).stages if stage.kind == "evaluate")
     changing.write_bytes(task_file.read_bytes() + b"\n")
-    with pytest.raises(UserError, match="has changed since the chain was planned"):
+    with pytest.raises(UserError, match="its content changed after the chain was planned"):
         evaluate.run(context(stage, {"model": model_folder}, tmp_path))

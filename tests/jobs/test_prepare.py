@@ -107,6 +107,13 @@ def test_files_that_changed_after_the_plan_are_refused(tmp_path: Path) -> None:
         run(context(stage, tmp_path))
 
 
+def test_an_edit_of_equal_length_anywhere_in_a_large_file_is_another_corpus(tmp_path: Path) -> None:
+    text = "text\n" + "Le patient Martin est revu ce jour.\n" * 150_000
+    place = text.index("Martin", len(text) // 3)
+    edited = text[:place] + "XXXXXX" + text[place + 6 :]
+    assert stage_of(tmp_path, text).key != stage_of(tmp_path, edited).key
+
+
 def test_files_that_were_never_found_are_refused(tmp_path: Path) -> None:
     stage = stage_of(tmp_path, CSV)
     runtime = {**stage.runtime, "source_paths": {"labels": []}}

@@ -1,4 +1,4 @@
-"""Which files an entry of a recipe means, and what they are, without opening more of them than a fingerprint needs.
+"""Which files an entry of a recipe means, and what they are, by their content.
 
 For the login node too: imports neither numpy nor torch, nor any package that ships files.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from detour.config.models import File
+from detour.corpus.fingerprints import fingerprints
 from detour.errors import UserError
-from detour.files import content_fingerprint
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
 
@@ -52,15 +52,25 @@ def resolve_files(entry: File) -> list[Path]:
     return paths
 
 
-def fingerprints(paths: Sequence[Path]) -> list[str]:
-    """Identities of the files' contents, in the same order; see `content_fingerprint`."""
-    found = []
-    for path in paths:
-        try:
-            found.append(content_fingerprint(path))
-        except OSError as error:
-            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    return found
+def look_into(paths: Sequence[Path]) -> list[str]:
+    """Fingerprints of the files' contents, in the same order; raises SourceError for one that cannot be read."""
+    try:
+        return fingerprints(paths)
+    except OSError as error:
+        raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files of a local model or tokenizer, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def check_unchanged(paths: Sequence[Path], planned: Sequence[str]) -> None:
+    """Raises SourceError unless the files hold what they held when the chain was planned: a stage's key stands for
+    that content, and no other may go under its name."""
+    for path, was, now in zip(paths, planned, look_into(paths), strict=True):
+        if was != now:
+            raise SourceError(f"{path}: its content changed after the chain was planned; plan it again")
 
 
 def file_format(path: Path, given: str) -> Format:

@@ -10,9 +10,8 @@ from detour.config.expansion import expand
 from detour.config.loading import load_recipe, recipe_path
 from detour.config.models import File, Recipe
 from detour.config.sweep import is_sweep, load_sweep
-from detour.corpus.files import resolve_files
+from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError
-from detour.files import content_fingerprint
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.sharing import SharedPlan
 
@@ -96,8 +95,7 @@ def inspect_entry(entry: File | str) -> Content | None:
 
 
 def _content(paths: tuple[Path, ...]) -> Content:
-    fingerprints = tuple(content_fingerprint(path) for path in paths)
-    return Content(paths, fingerprints, sum(path.stat().st_size for path in paths))
+    return Content(paths, tuple(look_into(paths)), sum(path.stat().st_size for path in paths))
 
 
 def _folder(folder: Path) -> Content | None:
@@ -106,4 +104,4 @@ def _folder(folder: Path) -> Content | None:
         if folder.is_absolute():
             return Content((), (), missing=f"{folder}: no such folder")
         return None
-    return _content(tuple(sorted(path for path in folder.rglob("*") if path.is_file())))
+    return _content(tuple(files_below(folder)))
