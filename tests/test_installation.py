@@ -147,3 +147,14 @@ def test_launch_and_jobs_stay_the_users_names(installed: Installed, decoys: Path
     code = "import detour.launch.cli, detour.jobs, launch, jobs; print(launch.OWNER, jobs.OWNER)"
     shown = installed.run(installed.python, "-c", code, cwd=decoys, python_path=decoys)
     assert shown.splitlines()[-1] == "the user the user"
+
+
+def test_jobs_of_an_installed_detour_run_a_snapshot_of_it(installed: Installed, empty: Path) -> None:
+    take = "from detour.ledger.workspace import Workspace; from detour.orchestration.code_snapshot import *\n"
+    take += "print(take_code_snapshot(Workspace.find()))"
+    code = Path(installed.run(installed.python, "-c", take, cwd=empty).strip()) / "src"
+    usage = installed.run(installed.python, "-uP", "-m", "detour.jobs", "--help", cwd=empty, python_path=code)
+    assert usage.startswith("usage: python -m detour.jobs")
+    where = "import detour.jobs, detour.launch.cli; print(detour.jobs.__file__)"
+    shown = installed.run(installed.python, "-c", where, cwd=empty, python_path=code)
+    assert Path(shown.strip()).is_relative_to(code)

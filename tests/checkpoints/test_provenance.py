@@ -9,6 +9,8 @@ import pytest
 
 from detour.checkpoints.provenance import code_version, machine, packages, provenance, uncommitted_changes
 
+PACKAGE = Path("src/detour")
+
 
 def git(root: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -20,10 +22,10 @@ def git(root: Path, *arguments: str) -> str:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
-    root.mkdir()
+    (root / PACKAGE).mkdir(parents=True)
     git(root, "init", "-q")
-    (root / "code.py").write_text("x = 1\n")
-    git(root, "add", "code.py")
+    (root / PACKAGE / "code.py").write_text("x = 1\n")
+    git(root, "add", ".")
     git(root, "commit", "-q", "-m", "Start")
     return root
 
@@ -37,9 +39,9 @@ def test_a_clean_tree_is_its_commit(repository: Path) -> None:
 
 
 def test_changed_and_new_modules_are_in_the_diff(repository: Path) -> None:
-    (repository / "code.py").write_text("x = 2\n")
+    (repository / PACKAGE / "code.py").write_text("x = 2\n")
     changed = code_version(repository)["diff_sha256"]
-    (repository / "new.py").write_text("y = 3\n")
+    (repository / PACKAGE / "new.py").write_text("y = 3\n")
     assert changed is not None
     assert code_version(repository)["diff_sha256"] not in (None, changed)
     patch = uncommitted_changes(repository)
@@ -48,13 +50,23 @@ def test_changed_and_new_modules_are_in_the_diff(repository: Path) -> None:
 
 
 def test_the_diff_recreates_the_tree(repository: Path, tmp_path: Path) -> None:
-    (repository / "code.py").write_text("x = 2\n")
-    (repository / "new.py").write_text("y = 3\n")
+    (repository / PACKAGE / "code.py").write_text("x = 2\n")
+    (repository / PACKAGE / "new.py").write_text("y = 3\n")
     (tmp_path / "changes.patch").write_bytes(uncommitted_changes(repository))
     git(tmp_path, "clone", "-q", str(repository), "copy")
     git(tmp_path / "copy", "apply", str(tmp_path / "changes.patch"))
-    assert (tmp_path / "copy" / "code.py").read_text() == "x = 2\n"
-    assert (tmp_path / "copy" / "new.py").read_text() == "y = 3\n"
+    assert (tmp_path / "copy" / PACKAGE / "code.py").read_text() == "x = 2\n"
+    assert (tmp_path / "copy" / PACKAGE / "new.py").read_text() == "y = 3\n"
+
+
+def test_the_diff_holds_only_code(repository: Path) -> None:
+    """It goes with every checkpoint."""
+    (repository / "notes.py").write_text("PASSWORD = 'beside the package'\n")
+    (repository / PACKAGE / ".env").write_text("TOKEN=untracked\n")
+    (repository / ".gitignore").write_text("local.py\n")
+    (repository / PACKAGE / "local.py").write_text("TOKEN = 'ignored'\n")
+    assert uncommitted_changes(repository) == b""
+    assert code_version(repository)["diff_sha256"] is None
 
 
 def test_without_git_the_version_is_unknown(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_uncommitted_edits_are_kept_as_a_patch(tmp_path: Path, checkout: Path) -
     code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
     assert "+VALUE = 3" in (code / "changes.patch").read_text()
     assert json.loads((code / "snapshot.json").read_text())["git_commit"]
+
+
+def test_no_secret_goes_into_a_snapshot(tmp_path: Path, checkout: Path) -> None:
+    (checkout / ".gitignore").write_text("local.py\n")
+    for name in ("launch/.env", "src/detour/token.txt", "jobs/local.py", "notes.py"):
+        (checkout / name).write_text("PASSWORD = 'hidden'\n")
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    assert not [file for file in code.rglob("*") if file.is_file() and b"hidden" in file.read_bytes()]
+
+
+def test_the_version_is_recorded(tmp_path: Path, checkout: Path) -> None:
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    assert json.loads((code / "snapshot.json").read_text())["version"] == version("detour")

@@ -9,31 +9,33 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from detour.checkpoints.code_files import CHECKED_OUT, CODE_ROOT, git, is_repository, new_modules
+from detour.environment import installed
+
 SNAPSHOT = "snapshot.json"
 """File at the root of a code snapshot that says what it was taken from; recorded as it is."""
 PATCH = "changes.patch"
 """Beside it: what the snapshot had beyond its commit."""
-CODE_ROOT = Path(__file__).resolve().parents[3]
 
 
 def provenance() -> dict[str, Any]:
-    return {"code": code_version(), "python": sys.version, "packages": packages(), "machine": machine()}
+    code = {**code_version(), "version": installed("detour")}
+    return {"code": code, "python": sys.version, "packages": packages(), "machine": machine()}
 
 
 def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
     """Version of the code under `root`; every value is None where it cannot be known.
 
     git_commit    the commit checked out, when `root` is the top of a git repository
-    diff_sha256   digest of everything that differs from that commit, None when nothing does
+    diff_sha256   digest of what differs from that commit in the code, None when nothing does
     snapshot      content of the snapshot's own record, when the code runs from one
     """
-    commit = _git(root, "rev-parse", "HEAD") if _is_repository(root) else None
+    commit = git(root, "rev-parse", "HEAD") if is_repository(root) else None
     changes = uncommitted_changes(root) if commit else b""
     return {
         "git_commit": commit.decode().strip() if commit else None,
@@ -43,21 +45,19 @@ def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
 
 
 def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
-    """A patch from the commit to the code as it is, new modules included; empty when there is none.
+    """A patch from the commit to the code as it is; empty when there is none.
 
-    Taken from git, or from the snapshot that the code under `root` is.
+    Taken from git, or from the snapshot that the code under `root` is. Of the same files as a snapshot: everybody who
+    gets a checkpoint gets it.
     """
     if (root / PATCH).is_file():
         return (root / PATCH).read_bytes()
-    if not _is_repository(root):
+    if not is_repository(root):
         return b""
     diff = ("diff", "--binary", "--no-color", "--no-ext-diff")
-    new_modules = (_git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py") or b"").split(b"\0")[
-        :-1
-    ]
     # `--no-index` answers 1 where files differ, which a new file always does.
-    additions = [_git(root, *diff, "--no-index", os.devnull, os.fsdecode(name), ok=(0, 1)) for name in new_modules]
-    return b"".join(filter(None, [_git(root, *diff, "HEAD"), *additions]))
+    additions = [git(root, *diff, "--no-index", os.devnull, name, ok=(0, 1)) for name in new_modules(root)]
+    return b"".join(filter(None, [git(root, *diff, "HEAD", "--", *CHECKED_OUT), *additions]))
 
 
 def packages() -> dict[str, str]:
@@ -78,21 +78,6 @@ def machine() -> dict[str, Any]:
             _field(path, "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
         ],
     }
-
-
-def _is_repository(root: Path) -> bool:
-    """Whether `root` itself is under version control, and not merely installed somewhere below a repository."""
-    top = _git(root, "rev-parse", "--show-toplevel")
-    return top is not None and Path(os.fsdecode(top).rstrip("\n")) == root
-
-
-def _git(root: Path, *arguments: str, ok: tuple[int, ...] = (0,)) -> bytes | None:
-    """Output of git, None when there is no git or it fails."""
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode in ok else None
 
 
 def _read_json(path: Path) -> Any:

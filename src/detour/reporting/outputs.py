@@ -98,8 +98,8 @@ def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
 def _code(code: Mapping[str, Any]) -> str:
     snapshot = code.get("snapshot") if isinstance(code.get("snapshot"), dict) else None
     source = snapshot or code
-    if not source.get("git_commit"):
-        return ""
+    if not source.get("git_commit"):  # installed, and not from a checkout
+        return f"detour {source['version']}" if source.get("version") else ""
     return str(source["git_commit"])[:12] + (" with local changes" if source.get("diff_sha256") else "")
 
 
