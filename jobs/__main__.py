@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.harness import run_stage
+from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, read_rank
 from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--wall-limit-s", type=float, help="ask the stage to stop and save after this many seconds")
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
     options = parser.parse_args(arguments)
+    log_to_stderr()
     # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = read_rank()
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         with workspace_umask(workspace.root):
             return _run_stages(workspace, options.stages, rank, options.wall_limit_s)
     except DetourError as error:
-        print(f"detour: {error}", file=sys.stderr)
+        LOGGER.error(error)
         return error.exit_code
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
+from detour.jobs.log import LOGGER
 
 GPU_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
 """Stages that import torch anyway."""
@@ -25,7 +26,7 @@ def require_environment(kind: str, environment: Mapping[str, str] = os.environ) 
     expected = json.loads(environment[VARIABLE])
     decisive, others = differences(expected, expected_environment(cuda=False))
     if others:
-        print(f"detour: since the submission: {', '.join(others)}", file=sys.stderr, flush=True)
+        LOGGER.warning("since the submission: %s", ", ".join(others))
     if decisive:
         raise PermanentFailure(
             f"the environment is not the one of the submission: {', '.join(decisive)} in {sys.prefix}; "

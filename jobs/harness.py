@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -32,6 +31,7 @@ from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, 
 from detour.files import fsync_directory, write_atomic
 from detour.jobs.context import StageContext
 from detour.jobs.environment import require_environment
+from detour.jobs.log import LOGGER
 from detour.jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
@@ -322,4 +322,4 @@ def _owner(job: str | None) -> str:
 
 def _say(rank: Rank, message: str) -> None:
     if rank.is_main:
-        print(f"detour: {message}", file=sys.stderr, flush=True)
+        LOGGER.info(message)

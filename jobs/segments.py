@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from detour.errors import SchedulerUnavailable
+from detour.jobs.log import LOGGER
 from detour.ledger.process import user_name
 from detour.scheduler.commands import Slurm
 from detour.scheduler.snapshot import take_snapshot
@@ -33,6 +33,6 @@ def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[
         try:
             slurm.cancel(doomed)
         except SchedulerUnavailable as error:
-            print(f"detour: {error}", file=sys.stderr)
+            LOGGER.error(error)
             return []
     return doomed

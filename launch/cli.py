@@ -13,23 +13,24 @@ from importlib import import_module
 import click
 
 from detour.errors import DetourError, UserError
+from detour.launch.text.screen import say
 
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
-    "run": "Carry a recipe or a sweep through on this machine.",
+    "run": "Run a recipe or a sweep on this machine.",
     "submit": "Submit what is missing of a recipe or a sweep to Slurm, exactly once.",
-    "cancel": "Take a chain, or a stage with its dependants, out of Slurm.",
-    "retry": "Submit what failed of a chain, and what hangs on it, once more.",
-    "hold": "Keep what has not started of a chain from starting.",
-    "release": "Let what was held of a chain go on.",
-    "adopt": "Take over jobs of this workspace that a lost ledger left behind.",
-    "status": "Show chains, stages and what they have used so far.",
-    "budget": "Show what budgets hold, and how fast they are used.",
-    "prices": "Set finished stages against their prices.",
+    "cancel": "Cancel a chain, or a stage with its dependents.",
+    "retry": "Resubmit failed stages and their dependents.",
+    "hold": "Hold a chain's pending jobs.",
+    "release": "Release a chain's held jobs.",
+    "adopt": "Record jobs of this workspace that its ledger does not know.",
+    "status": "Show chains, their stages and what they have used so far.",
+    "budget": "Show what is spent and reserved of each budget.",
+    "prices": "Compare finished stages with their estimates.",
     "report": "Write the report of one or several chains.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",
-    "schema": "Print the JSON Schema of recipes, for editors; or every key, for people.",
+    "schema": "Print the JSON Schema of recipes, or a table of every key.",
 }
 
 
@@ -77,15 +78,12 @@ def _imported(verb: str) -> click.Command:
 
 
 def main() -> None:
-    """Entry point; a person's mistake ends in one message and a documented exit code, never a traceback."""
+    """Entry point; a user's mistake ends in one message and a documented exit code, never a traceback."""
     try:
         detour(prog_name="detour")
     except DetourError as error:
-        click.echo(f"detour: {error}", err=True)
+        say(f"detour: {error}")
         sys.exit(error.exit_code)
     except PermissionError as error:
-        told = (
-            f"{error.filename}: {error.strerror}; a workspace is its owner's alone until it is shared (docs/slurm.md)"
-        )
-        click.echo(f"detour: {told}", err=True)
+        say(f"detour: {error.filename}: {error.strerror}; a workspace is private until it is shared (docs/slurm.md)")
         sys.exit(UserError.exit_code)

@@ -1,4 +1,4 @@
-"""`detour hold`: what has not started waits."""
+"""`detour hold`: keeps pending jobs from starting."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from pathlib import Path
 import click
 
 from detour.launch.options import json_option, stage_option, written_workspace_option
+from detour.launch.text.control import show_controlled
+from detour.launch.text.screen import say_waiting
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import chosen_stages
-from detour.orchestration.slurm import command_journal, control, submitting, tell_affected
-from detour.orchestration.waves import continuations
-from detour.scheduler.commands import Slurm
+from detour.orchestration.control import hold
 
 
-@click.command(help="Keep what has not started of a chain from starting.")
+@click.command(help="Hold a chain's pending jobs.")
 @click.argument("chain")
 @stage_option
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
-    place = Workspace.find(workspace)
-    labels = {row.id: row.label for row in chosen_stages(place, chain, stage)} | continuations(place, [chain])
-    with submitting(place), command_journal(place) as journal:
-        affected = control(place, journal, Slurm()).hold(list(labels))
-        journal.append("hold.chain", chain=chain, jobs=list(affected.ids))
-    tell_affected("held", affected, labels, as_json)
+    """They stay held when the chain is submitted again, until `detour release`."""
+    reached = hold(Workspace.find(workspace), chain, stage, on_wait=say_waiting)
+    show_controlled(reached, as_json=as_json)

@@ -10,6 +10,22 @@ import click
 from detour.ledger.workspace import Workspace
 
 
+class Seconds(click.ParamType[int]):
+    """`20h`, `90m`, `1h30`, `02:00:00`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from detour.config.quantities import parse_duration_s
+
+        try:
+            parsed = parse_duration_s(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        assert isinstance(parsed, int)
+        return parsed
+
+
 def _in_its_mode(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
     from detour.ledger.folders import workspace_umask  # verbs that only read start without it
 
@@ -32,6 +48,6 @@ recipe_argument = click.argument(
 )
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 over_budget_option = click.option(
-    "--over-budget", "why_over", metavar="WHY", help="Go past a budget's hard cap; the reason is recorded."
+    "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."
 )
-stage_option = click.option("--stage", help="One stage, by id or label, with all that needs it.")
+stage_option = click.option("--stage", help="One stage, by id or label, with its dependents.")

@@ -1,134 +1,35 @@
-"""`detour prices`: every finished stage against the price it was given, and what the next estimate starts from."""
+"""`detour prices`: every finished stage against its estimate, and what the next estimate starts from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import orjson
 
-from detour.config.quantities import format_duration
 from detour.launch.options import json_option, workspace_option
-from detour.launch.text.price import WIDTH, amount, band_json, wrapped
+from detour.launch.text.prices import prices_json, render_prices
+from detour.launch.text.screen import show, show_json
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.text import cut, plain
-from detour.pricing.comparison import PRICED, Accuracy, Compared, accuracy, compare, quotes
-from detour.pricing.history import Finished, LedgerHistory, finished_stages
-from detour.pricing.price import Measured
+from detour.pricing.comparison import PRICED, compare, quotes
+from detour.pricing.history import finished_stages
 
 NEWEST = 20
 
 
-@click.command(help="Set finished stages against their prices.")
+@click.command(help="Compare finished stages with their estimates.")
 @workspace_option
 @click.option("--cluster", help="Only stages that ran under this profile.")
-@click.option("--all", "everything", is_flag=True, help=f"Every stage, not the newest {NEWEST} alone.")
+@click.option("--all", "everything", is_flag=True, help=f"Every stage, not just the newest {NEWEST}.")
 @json_option
 def command(workspace: Path | None, cluster: str | None, everything: bool, as_json: bool) -> None:
-    """What the ledger has measured prices the next plan; here is how well it did so far."""
+    """The next plan is priced by what the ledger has measured; this shows how accurate that was so far."""
     view = LedgerView(Workspace.find(workspace))
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
     rows = compare(finished, quotes((record["wall_s"], record["data"]) for record in view.records({PRICED})))
     if as_json:
-        click.echo(orjson.dumps(_to_json(rows, finished), option=orjson.OPT_INDENT_2))
+        show_json(prices_json(rows, finished))
     elif not rows:
-        click.echo(f"nothing has finished in {view.workspace.root} yet")
+        show(f"No stage has finished in {view.workspace.root} yet.")
     else:
-        click.echo(render(rows, finished, len(rows) if everything else NEWEST))
-
-
-def render(rows: Sequence[Compared], finished: Sequence[Finished], newest: int) -> str:
-    """At most 100 columns."""
-    lines = [
-        f"  {'kind':<11}{'stages':>7}{'priced':>8}{'expected':>13}{'actual':>13}{'median':>9}{'largest':>9}  in band"
-    ]
-    lines += [_accuracy(one) for one in accuracy(rows)]
-    shown = rows[-newest:]
-    if len(shown) < len(rows):
-        lines.append(f"\nThe newest {len(shown)} of {len(rows)} (--all for the rest):")
-    else:
-        lines.append("\nStage by stage:")
-    lines += [line for row in shown for line in _row(row)]
-    lines.append("\nThe next estimate starts from:")
-    lines += [line for told in _next(finished) for line in wrapped(told)]
-    return "\n".join(lines)
-
-
-def _accuracy(one: Accuracy) -> str:
-    head = f"  {one.kind:<11}{one.stages:>7,}{one.priced:>8,}"
-    if not one.priced:
-        return f"{head}{'no price':>13}"
-    times = f"{format_duration(one.expected_s):>13}{format_duration(one.actual_s):>13}"
-    return f"{head}{times}{_percent(one.median_error):>9}{_percent(one.largest_error):>9}  {one.within} of {one.priced}"
-
-
-def _row(row: Compared) -> Iterator[str]:
-    finished, quoted = row.finished, row.quoted
-    tries = f", {finished.attempts} attempts" if finished.attempts > 1 else ""
-    took = f"{format_duration(finished.elapsed_s)}{tries}"
-    expected = quoted.wall_s if quoted else None
-    said = "no price" if expected is None else f"expected {format_duration(expected.expected)}"
-    label = cut(plain(finished.stage.label), 34)
-    error = "" if row.error is None else f"  {_percent(row.error)}"
-    yield cut(f"  {label:<34}  {plain(finished.cluster or 'unknown'):<13} {took}; {said}{error}", WIDTH)
-
-
-def _next(finished: Sequence[Finished]) -> Iterator[str]:
-    for cluster in dict.fromkeys(one.cluster for one in finished if one.cluster):
-        history = LedgerHistory(finished, cluster)
-        for signature in history.signatures:
-            measured = history.measured(signature)
-            assert measured is not None
-            yield f"{plain(cluster)}: {plain(signature)}: {_measured(signature, measured)}"
-
-
-def _measured(signature: str, measured: Measured) -> str:
-    of = f"{measured.stages} stage{'s' if measured.stages > 1 else ''}, +-{measured.error:.0%}"
-    kind = signature.partition(" ")[0]
-    if kind == "pretrain" and measured.unit_s > 0:
-        return f"{amount(1 / measured.unit_s)} tokens/s a GPU after {amount(measured.fixed_s)} s ({of})"
-    if kind == "prepare" and measured.unit_s > 0:
-        return f"{amount(1e-6 / measured.unit_s)} MB/s ({of})"
-    return f"{format_duration(measured.unit_s)} ({of})"
-
-
-def _percent(error: float | None) -> str:
-    return "" if error is None else f"{error:+.0%}"
-
-
-def _to_json(rows: Sequence[Compared], finished: Sequence[Finished]) -> dict[str, Any]:
-    return {
-        "kinds": [{name: getattr(one, name) for name in Accuracy.__slots__} for one in accuracy(rows)],
-        "stages": [_row_json(row) for row in rows],
-        "next": {
-            cluster: {
-                signature: measured._asdict()
-                for signature in history.signatures
-                if (measured := history.measured(signature)) is not None
-            }
-            for cluster in dict.fromkeys(one.cluster for one in finished if one.cluster)
-            for history in [LedgerHistory(finished, cluster)]
-        },
-    }
-
-
-def _row_json(row: Compared) -> dict[str, Any]:
-    finished, quoted = row.finished, row.quoted
-    return {
-        "stage": finished.stage.id,
-        "label": finished.stage.label,
-        "kind": finished.stage.kind,
-        "cluster": finished.cluster,
-        "attempts": finished.attempts,
-        "started_s": finished.started_s,
-        "elapsed_s": finished.elapsed_s,
-        "gpu_hours": finished.gpu_hours,
-        "expected_s": band_json(quoted.wall_s) if quoted else None,
-        "expected_gpu_hours": band_json(quoted.gpu_hours) if quoted else None,
-        "source": quoted.source if quoted else None,
-        "error": row.error,
-        "within": row.is_within,
-    }
+        show(render_prices(rows, finished, len(rows) if everything else NEWEST))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache
 from pathlib import Path
 
 import click
 
-from detour.accounting.energy import Site
-from detour.accounting.site import site_of
-from detour.config.loading import available_clusters, load_cluster
+import detour
 from detour.errors import UserError
 from detour.files import write_atomic
 from detour.launch.options import json_option, workspace_option
-from detour.ledger.workspace import Workspace
-from detour.reporting.build import SiteOf, build_report
+from detour.launch.text.screen import show, warn
 from detour.reporting.html import ledes, render_html
 
 DEFAULT_PAGE = Path("report.html")
@@ -33,37 +28,17 @@ def command(
     chains: tuple[str, ...], workspace: Path | None, out: Path | None, cluster: str | None, as_json: bool
 ) -> None:
     """All chains of the workspace when none is named; several are set side by side, shared work counted once."""
-    report = build_report(Workspace.find(workspace), chains, profile_sites(cluster), time.time())
+    report = detour.report(*chains, workspace=workspace, cluster=cluster)
     if as_json:
-        click.echo(report.to_json(), nl=False)
+        show(report.to_json().decode().rstrip("\n"))
     if out is None and as_json:
         return
     page = out or DEFAULT_PAGE
     try:
         write_atomic(page, render_html(report))
     except OSError as error:
-        raise UserError(f"{page}: cannot be written ({error.strerror}); --out names another place") from error
+        raise UserError(f"{page}: cannot be written ({error.strerror}); choose another file with --out") from error
     if not as_json:
-        for line in ledes(report):
-            click.echo(line)
-        for warning in report.warnings:
-            click.echo(f"Mind: {warning}")
-        click.echo(f"The page: {page}")
-
-
-def profile_sites(cluster: str | None) -> SiteOf:
-    """Constants by the profile's name that an attempt recorded, or all from `cluster`, a name or a file.
-
-    Recorded names come from journals, so they are only looked up among the profiles there are, never opened as paths.
-    """
-    chosen = site_of(load_cluster(cluster)) if cluster else None
-
-    @cache
-    def site(name: str | None) -> Site:
-        if chosen is not None:
-            return chosen
-        if name is None or name not in available_clusters():
-            return Site(name or "an unknown place")
-        return site_of(load_cluster(name))
-
-    return site
+        show(*ledes(report))
+        warn(report.warnings)
+        show(f"Report written to {page}")

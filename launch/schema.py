@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from detour.config.loading import recipe_json_schema
+from detour.launch.text.screen import show, show_json
 
 
-@click.command(help="Print the JSON Schema of recipes, for editors; or every key, for people.")
+@click.command(help="Print the JSON Schema of recipes, or a table of every key.")
 @click.option("--markdown", is_flag=True, help="Tables of all keys, as in docs/recipes.md.")
 def command(markdown: bool) -> None:
     if markdown:
         from detour.config.reference import recipe_reference
 
-        click.echo(recipe_reference(), nl=False)
+        show(recipe_reference().rstrip("\n"))
         return
-    click.echo(json.dumps(recipe_json_schema(), indent=1, ensure_ascii=False))
+    show_json(recipe_json_schema())

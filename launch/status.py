@@ -5,72 +5,51 @@ Imports no pydantic, and nothing that could ask Slurm unless there is something 
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import click
-import orjson
 
 from detour.launch.options import json_option, workspace_option
+from detour.launch.text.screen import columns, is_terminal, show, show_json
+from detour.launch.text.status import no_chains, render_text
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import Monitor
-from detour.monitoring.seen import Question, Reading
-from detour.monitoring.text import render_text
-
-NARROWEST, WIDEST = 80, 120
+from detour.monitoring.monitor import Monitor, monitor
 
 
-@click.command(help="Show chains, stages and what they have used so far.")
+@click.command(help="Show chains, their stages and what they have used so far.")
 @click.argument("chains", nargs=-1)
 @workspace_option
-@click.option("--watch", is_flag=True, help="Keep looking until Ctrl-C.")
-@click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between looks.")
-@click.option("--offline", is_flag=True, help="Ask no scheduler: markers and the ledger alone.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between refreshes.")
+@click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
 @json_option
 def command(
     chains: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, offline: bool, as_json: bool
 ) -> None:
-    """One look, or many with --watch. Slurm is asked no more often than the cluster's profile allows."""
-    place = Workspace.find(workspace)
-    monitor = Monitor(place, ask=None if offline else partial(_ask, place))
+    """Slurm is asked no more often than the cluster's poll interval allows."""
+    watched = monitor(Workspace.find(workspace), offline=offline)
     if watch:
-        _watch(monitor, chains, every_s)
+        _watch(watched, chains, every_s)
         return
-    status = monitor.look(chains)
+    status = watched.look(chains)
     if as_json:
-        click.echo(orjson.dumps(status.to_json(), option=orjson.OPT_INDENT_2))
+        show_json(status.to_json())
     elif not status.chains:
-        click.echo(f"no chain in {place.root}; `detour run RECIPE` starts one")
+        show(no_chains(status))
     else:
-        click.echo(render_text(status, min(max(_columns(), NARROWEST), WIDEST), colour=sys.stdout.isatty()))
+        show(render_text(status, columns(), colour=is_terminal()))
 
 
-def _columns() -> int:
-    """As `shutil.get_terminal_size`, whose import takes longer than the whole reading of a small ledger."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdigit():
-        return int(told)
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 100
-
-
-def _ask(workspace: Workspace, question: Question) -> Reading:
-    from detour.monitoring.jobs import read_jobs
-
-    return read_jobs(workspace, question)
-
-
-def _watch(monitor: Monitor, chains: tuple[str, ...], every_s: float) -> None:
+def _watch(watched: Monitor, chains: tuple[str, ...], every_s: float) -> None:
     from rich.console import Console
 
-    from detour.monitoring.live import live_view
+    from detour.launch.text.live import live_view
 
     try:
-        with live_view(Console()) as show:
+        with live_view(Console()) as view:
             while True:
-                show(monitor.look(chains))
+                view(watched.look(chains))
                 time.sleep(every_s)
     except KeyboardInterrupt:
         return

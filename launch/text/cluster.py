@@ -1,14 +1,19 @@
-"""A cluster profile as a page for people: every value that is set, each figure with its source."""
+"""Cluster profiles: a table of all, or one as a page with every value that is set and each figure with its source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
+from pathlib import Path
+from textwrap import fill, wrap
 
 from detour.config.cluster import Cluster, Figure, Partition
-from detour.config.quantities import format_count, write_duration
-from detour.monitoring.text import plain
+from detour.config.layers import config_roots
+from detour.config.loading import Profile
+from detour.config.problems import shown
+from detour.config.quantities import write_duration
+from detour.text import WIDTH, cut, format_count, plain
 
+HEADINGS = ("name", "GPUs", "longest", "account")
 LABEL = 22
 """Width of the column of names."""
 Row = tuple[str, str]
@@ -173,3 +178,55 @@ def _figure(figure: Figure | None, unit: str) -> str:
 
 def _sourced(text: str, source: str | None) -> str:
     return f"{text}  [{source}]" if source else text
+
+
+def table(profiles: list[Profile]) -> str:
+    """By folder, since a file in `./configs/clusters` hides a shipped one of its name; fits 100 columns."""
+    rows = {profile.name: _table_row(profile) for profile in profiles}
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows.values(), strict=True)]
+    lines = []
+    for folder in (root / "clusters" for root in config_roots()):
+        if here := [profile for profile in profiles if profile.path.parent == folder]:
+            lines += [cut(f"{shown(folder)}:", WIDTH), _table_line(HEADINGS, widths, "")]
+            lines += [_table_line(rows[profile.name], widths, plain(_description(profile))) for profile in here]
+            lines.append("")
+    lines += [fill(f"not readable: {plain(profile.problem)}", WIDTH) for profile in profiles if profile.problem]
+    return "\n".join([*lines, "`detour clusters NAME` shows one whole, `detour doctor --cluster NAME` checks it."])
+
+
+def _description(profile: Profile) -> str:
+    return profile.cluster.description if profile.cluster else "not readable, see below"
+
+
+def _table_row(profile: Profile) -> tuple[str, str, str, str]:
+    cluster = profile.cluster
+    if cluster is None:
+        return (profile.name, "", "", "")
+    gpus = f"{cluster.gpu.per_node} x {plain(cluster.gpu.type)}" if cluster.gpu else "none"
+    account = cluster.full_account("gpu" if cluster.gpu else "cpu") or "none"
+    return (profile.name, gpus, longest_run(cluster), plain(account))
+
+
+def _table_line(cells: tuple[str, ...], widths: list[int], text: str) -> str:
+    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+    return cut(f"  {columns}  {text}".rstrip(), WIDTH)
+
+
+def cluster_json(cluster: Cluster, path: Path) -> dict[str, object]:
+    return {"file": str(path), **cluster.model_dump(mode="json")}
+
+
+def longest_run(cluster: Cluster) -> str:
+    """Of a GPU job, as far as the profile knows."""
+    if cluster.scheduler == "local":
+        return "no limit"
+    walls = [qos.wall for qos in cluster.qos if "gpu" in qos.use] + [cluster.gpu_partition.wall]
+    known = [wall for wall in walls if wall is not None]
+    return write_duration(max(known)) if known else "unknown"
+
+
+def profile_json(profile: Profile) -> dict[str, object]:
+    if profile.cluster is None:
+        return {"name": profile.name, "file": str(profile.path), "problem": profile.problem}
+    kept = profile.cluster.model_dump(mode="json", include={"description", "scheduler", "account", "sources"})
+    return {"name": profile.name, "file": str(profile.path), **kept, "problem": None}

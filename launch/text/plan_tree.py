@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from detour.config.quantities import format_count
-from detour.orchestration.progress import Standing, count
+from detour.orchestration.progress import Progress, count
 from detour.planning.build import Plan
 from detour.planning.sharing import Branch, tree
 from detour.planning.stage import Stage
+from detour.text import WIDTH, cut, format_count
 
-WIDTH = 100
 MOST_LINES = 90
 """More than that, and branches that read alike are folded."""
 COMPARED = 20
@@ -33,7 +32,7 @@ class Line(NamedTuple):
     state: str
 
 
-def render_tree(plans: Iterable[Plan], known: Mapping[str, Standing], width: int = WIDTH) -> list[str]:
+def render_tree(plans: Iterable[Plan], known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
     """No line is longer than `width`, if that is 80 or more."""
     roots = list(tree(plans).values())
     lines = list(_lines(roots, known, "", folded=_size(roots) > MOST_LINES))
@@ -53,7 +52,7 @@ def _left(line: Line, text_width: int, room: int) -> str:
     return f"{cut(line.text, text_width):<{text_width}}  {_end(line.chain, room - text_width - 2)}"
 
 
-def in_words(standing: Mapping[Standing, int]) -> str:
+def in_words(standing: Mapping[Progress, int]) -> str:
     """Empty where all is new: `3/74 done, 2 in flight`."""
     total = sum(standing.values())
     if standing.get("done") == total:
@@ -87,7 +86,7 @@ def _model(stage: Stage) -> str:
     return f"{name.rstrip('/').rpartition('/')[2]}, " if name else ""
 
 
-def _lines(branches: Sequence[Branch], known: Mapping[str, Standing], prefix: str, *, folded: bool) -> Iterator[Line]:
+def _lines(branches: Sequence[Branch], known: Mapping[str, Progress], prefix: str, *, folded: bool) -> Iterator[Line]:
     groups = list(_groups(branches, folded=folded))
     for index, (text, group) in enumerate(groups):
         is_last, is_end = index == len(groups) - 1, all(map(_ends, group))
@@ -175,10 +174,6 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
         for name, child in items
         for inner, text in _flat(child, f"{path}.{name}" if path else str(name)).items()
     }
-
-
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _end(text: str, width: int) -> str:

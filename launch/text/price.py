@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detour.accounting.energy import Band, EnergyFigure, Method, Site
 from detour.config.cluster import Cluster
-from detour.config.quantities import format_duration
-from detour.planning.stage import Stage
-from detour.pricing.price import History, Price, prices_of
-from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
+from detour.pricing.plan_price import PlanPrice
+from detour.pricing.price import Price
+from detour.pricing.totals import Total
+from detour.text import amount, counted, format_duration, label_names, wrapped
 
-WIDTH = 100
-LABELS_SHOWN = 3
-_SEED = re.compile(r" seed \d+$")
 _COLUMNS = (12, 7, 26, 9)
 """Part, stages, GPU-h with band, billed hours; what follows is kWh and kg CO2eq of each method."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanPrice:
-    """Some stages, each counted once."""
-
-    cluster: Cluster
-    stages: tuple[Stage, ...]
-    prices: Mapping[str, Price]
-    """By stage id."""
-    parts: Mapping[str, Total]
-    whole: Total
-    critical_path_s: Band
-
-
-def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
-    """`stages` in the plan's order; `gpus` is what a training asks for."""
-    prices = prices_of(stages, cluster, history, gpus)
-    return PlanPrice(
-        cluster=cluster,
-        stages=tuple(stages),
-        prices=prices,
-        parts=totals_by_part(stages, prices, cluster),
-        whole=total(stages, prices, cluster),
-        critical_path_s=critical_path_s(stages, prices),
-    )
 
 
 def render_price(price: PlanPrice) -> str:
@@ -98,23 +66,6 @@ def hours_in_words(band: Band) -> str:
     if band.low == band.high:
         return amount(band.expected)
     return f"{amount(band.expected)} ({amount(band.low)} to {amount(band.high)})"
-
-
-def amount(value: float) -> str:
-    """Three significant digits or whole numbers: `1,234`, `16.0`, `0.46`."""
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-
-
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """`1 stage`, `1,234 stages`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or f'{noun}s'}"
-
-
-def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """Lines of at most 100 columns, all but the first indented further."""
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)
 
 
 def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
@@ -191,13 +142,6 @@ def _site_in_words(site: Site) -> str:
         return f"no CO2: {'the PUE' if site.pue is None else 'the grid factor'} of {site.name} is unknown"
     sources = dict.fromkeys((site.pue.source, site.grid_g_per_kwh.source))
     return f"kWh with PUE {site.pue.value:g}, {site.grid_g_per_kwh.value:g} gCO2eq/kWh: {'; '.join(sources)}"
-
-
-def label_names(labels: Sequence[str]) -> str:
-    """`evaluate emea, evaluate medline (18 stages)`: seeds folded, a few named."""
-    names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
-    shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
-    return shown if len(labels) == 1 else f"{shown} ({counted(len(labels), 'stage')})"
 
 
 def _durations(band: Band) -> str:

@@ -1,34 +1,42 @@
-"""What `detour run` shows while it waits: a live tree on a terminal, one line a change elsewhere."""
+"""What `detour run` shows while it works and when it ends: a live tree on a terminal, one line a change elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
-import click
-
-from detour.config.quantities import format_duration
+from detour.launch.text.screen import show
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
-from detour.orchestration.planning import Planned
+from detour.orchestration.local_run import Ran, Refresh
+from detour.orchestration.plans import Planned
+from detour.text import counted, format_duration
 
-Refresh = Callable[[Collection[str]], None]
-"""Called often, with the ids of the stages that run."""
+LOG_TAIL_LINES = 15
 
 
 @contextmanager
 def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[Refresh]:
+    """The live tree begins with the first refresh, so that what is said before stays above it."""
     if not live:
         yield Lines(workspace, planned.labels).refresh
         return
     from rich.console import Console
 
-    from detour.monitoring.live import live_view
+    from detour.launch.text.live import Show, live_view
 
     monitor = Monitor(workspace)
-    with live_view(Console()) as show:
-        yield lambda _running: show(monitor.look(planned.chains))
+    with ExitStack() as stack:
+        view: Show | None = None
+
+        def refresh(_running: Collection[str]) -> None:
+            nonlocal view
+            if view is None:
+                view = stack.enter_context(live_view(Console()))
+            view(monitor.look(planned.chains))
+
+        yield refresh
 
 
 class Lines:
@@ -41,10 +49,37 @@ class Lines:
     def refresh(self, running: Collection[str]) -> None:
         now_s = time.monotonic()
         for stage_id in [stage_id for stage_id in self._started_s if stage_id not in running]:
-            took = format_duration(now_s - self._started_s.pop(stage_id))
+            elapsed = format_duration(now_s - self._started_s.pop(stage_id))
             ending = "done" if self._workspace.is_done(stage_id) else "stopped"
-            click.echo(f"{self._labels[stage_id]:<36} {ending} after {took}")
+            show(f"{self._labels[stage_id]:<36} {ending} after {elapsed}")
         for stage_id in running:
             if stage_id not in self._started_s:
                 self._started_s[stage_id] = now_s
-                click.echo(f"{self._labels[stage_id]:<36} started")
+                show(f"{self._labels[stage_id]:<36} started")
+
+
+def done_lines(planned: Planned, workspace: Workspace, *, already: bool) -> Iterator[str]:
+    stages = counted(len(planned.shared.stages), "stage")
+    yield (
+        f"{planned.name}: nothing to do, all {stages} are done in {workspace.root}"
+        if already
+        else f"{planned.name}: all {stages} are done."
+    )
+    yield f"Report: detour report {' '.join(planned.chains)}"
+
+
+def stopped_text(ran: Ran) -> str:
+    return f"stopped; {len(ran.left)} of {counted(len(ran.order.stages), 'stage')} are left. The same command resumes."
+
+
+def failures_text(ran: Ran) -> str:
+    """Each failed stage with its reason and the end of its log, and what to do."""
+    labels, lines = ran.order.planned.labels, []
+    for failure in ran.failures:
+        pending = f" ({counted(failure.dependents, 'dependent')} pending)" if failure.dependents else ""
+        lines.append(f"{labels[failure.stage.id]} failed: {failure.reason}{pending}")
+        if failure.log is not None and failure.log.exists():
+            lines.append(f"the end of {failure.log}:")
+            lines += [f"  {line}" for line in failure.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
+    lines.append("`detour run` again resumes; add --retry for a stage that failed for good, once its cause is fixed.")
+    return "\n".join(lines)

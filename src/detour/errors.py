@@ -5,6 +5,7 @@ UserError                 exit 2   a file, an option or an argument is wrong: co
 StageFailed               exit 3   a stage ended and a retry cannot cure it by itself
 BudgetRefused             exit 4   the plan costs more than the budget holds
 SchedulerUnavailable      exit 5   Slurm gave no usable answer: nothing is known, nothing was changed
+Withdrawn                 exit 130 interrupted (Ctrl-C): what had begun was withdrawn, or saved and stopped
 NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
 Interrupted               exit 85  (in a job) stopped on request after saving; the next segment goes on
 PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
@@ -35,6 +36,10 @@ class BudgetRefused(DetourError):
 
 class SchedulerUnavailable(DetourError):
     exit_code = 5
+
+
+class Withdrawn(DetourError):
+    exit_code = 130
 
 
 class Interrupted(DetourError):

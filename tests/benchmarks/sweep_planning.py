@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 from detour.config.loading import load_cluster
 from detour.launch.text.plan_tree import render_tree
-from detour.launch.text.price import price_plan
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.planning import Planned, load_plans
-from detour.orchestration.progress import standings
+from detour.orchestration.plans import Planned, load_plans
+from detour.orchestration.progress import progress_of
+from detour.pricing.plan_price import price_plan
 from detour.pricing.price import NoHistory
 from detour.pricing.totals import gpu_hours_of
 
@@ -64,7 +64,7 @@ def cpu_s(action: Callable[[], object]) -> float:
 
 def price(planned: Planned, workspace: Workspace) -> None:
     shared = planned.shared
-    known = standings(LedgerView(workspace), shared.stages.values())
+    known = progress_of(LedgerView(workspace), shared.stages.values())
     render_tree(planned.plans, known)
     priced = price_plan(shared.stages.values(), load_cluster("jean-zay"), NoHistory())
     gpu_hours_of(shared.uses, priced.prices)

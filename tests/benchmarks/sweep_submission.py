@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from detour.config.loading import load_cluster
-from detour.launch.submit import make_order
 from detour.ledger.workspace import Workspace
-from detour.orchestration.planning import load_plans
-from detour.orchestration.requests import Wishes
+from detour.orchestration.plans import load_plans
+from detour.orchestration.requests import JobOptions
+from detour.orchestration.submit import make_order
 from tests.benchmarks.sweep_planning import CONFIGS
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings
@@ -64,7 +64,7 @@ def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
 
 def lay_out(folder: Path, seeds: int) -> None:
     planned, place = load_plans(write_sweep(folder, seeds), (SEEDS,)), Workspace(folder / "nothing-yet")
-    order = make_order(place, planned.name, planned.plans, load_cluster("slurm-local"), Wishes(), None, planned.sweep)
+    order = make_order(place, planned.name, planned.plans, load_cluster("slurm-local"), JobOptions(), planned.sweep)
     jobs, calls = (sum(one) for one in zip(*((r.jobs, r.segments) for r in order.requests), strict=True))
     print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  not sent  {calls} sbatch", flush=True)
 

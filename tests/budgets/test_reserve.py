@@ -184,7 +184,7 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
         reserve(workspace, journal, [make_budget(100.0)], wanted)
     text = str(refused.value)
     assert refused.value.exit_code == 4
-    for line in ("spent 0.00", "reserved 70.00", "asked 35.00", "together 105.00", "cap 100.00 5.00 too much"):
+    for line in ("spent 0.00", "reserved 70.00", "asked 35.00", "sum 105.00", "cap 100.00 5.00 too much"):
         assert line in " ".join(text.split())
     assert "1 of 2 stages would fit: pretrain first" in text
     assert "--over-budget" in text
@@ -195,13 +195,13 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
 def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Workspace, journal: Journal) -> None:
     wanted = asked(20.0, "priced", "unpriced")
     wanted = Asked(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
-    with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default limits"):
+    with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default time"):
         reserve(workspace, journal, [make_budget(10.0)], wanted)
 
 
 def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: Journal) -> None:
-    held = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
-    assert held.remarks == ("budget abc-2026: 12.0 GPU-h are past the hard cap of 10.0",)
+    share = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
+    assert [(line.budget, line.after, line.hard) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
     made = Book(workspace).reservations[0]
     assert (made.over, made.why) == (("abc-2026",), "the deadline is Friday")
 
@@ -212,8 +212,8 @@ def test_an_override_that_was_not_needed_exceeds_nothing(workspace: Workspace, j
 
 
 def test_past_the_soft_cap_one_is_warned(workspace: Workspace, journal: Journal) -> None:
-    held = reserve(workspace, journal, [make_budget(20.0, 10.0)], asked(12.0, "a"))
-    assert held.remarks == ("budget abc-2026: 12.0 GPU-h are past the soft cap of 10.0",)
+    share = reserve(workspace, journal, [make_budget(20.0, 10.0)], asked(12.0, "a"))
+    assert [(line.budget, line.after, line.soft) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
 
 
 def test_a_budget_of_others_and_one_out_of_its_period_do_not_apply(workspace: Workspace, journal: Journal) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.config.quantities import format_count, format_duration, parse_count, parse_duration_s
+from detour.config.quantities import parse_count, parse_duration_s
+from detour.text import format_count, format_duration
 
 SUFFIXES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
@@ -103,5 +104,5 @@ def test_a_duration_needs_a_unit(written: object) -> None:
 def test_unknown_is_not_zero() -> None:
     assert format_count(None) == "unknown"
     assert format_duration(None) == "unknown"
-    assert format_duration(59) == "59 s"
-    assert format_duration(8100) == "2 h 15"
+    assert format_duration(59) == "59s"
+    assert format_duration(8100) == "2h15m"

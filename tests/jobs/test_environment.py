@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.environment import gpus_held, require_environment
 from detour.jobs.harness import run_stage
+from detour.jobs.log import LOGGER
 from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import script_style
@@ -65,9 +67,9 @@ def test_what_was_not_there_at_submission_is_not_asked_for() -> None:
     assert decisive(planned(torch=None)) == []
 
 
-def test_lesser_packages_are_only_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lesser_packages_are_only_named(caplog: pytest.LogCaptureFixture) -> None:
     require_environment("prepare", {VARIABLE: json.dumps(planned(submitit="0.1"))})
-    assert "submitit 1.5.4 instead of 0.1" in capsys.readouterr().err
+    assert "submitit 1.5.4 instead of 0.1" in caplog.text
 
 
 def test_a_package_that_is_gone_is_missing() -> None:
@@ -112,8 +114,9 @@ def test_gpus_must_be_usable_by_torch(kind: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_job_in_another_environment_fails_for_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, LOGGER.name)
     place = Workspace(tmp_path / "workspace")
     place.create()
     stage = Stage("prepare", "prepare", {"what": "a test"})
@@ -122,7 +125,7 @@ def test_a_job_in_another_environment_fails_for_good(
     monkeypatch.setenv(VARIABLE, json.dumps(planned(python="3.10.2", torch="2.4.0")))
     assert run_stage(place, stage.id, read_rank({}), job=None, wall_limit_s=None) == PermanentFailure.exit_code
     reason = json.loads(place.failure(stage.id).read_bytes())["reason"]
-    assert reason in capsys.readouterr().err
+    assert reason in caplog.text
     assert "Python 3.11" in reason
     assert "instead of 3.10.2, torch 2.13.0" in reason
     assert "`detour retry`" in reason
@@ -140,9 +143,11 @@ def test_a_submission_says_what_it_was_made_with(cluster: str, cuda: bool, tmp_p
 def test_asking_imports_no_torch() -> None:
     code = f"""
 import sys
+from detour.jobs.log import LOGGER
 from detour.jobs.environment import require_environment
 from detour.environment import expected_environment
 import json
+import logging
 require_environment("pretrain", {{"{VARIABLE}": json.dumps(expected_environment(cuda=True))}})
 print("torch" in sys.modules)
 """

@@ -17,7 +17,7 @@ from detour.files import sha256_file
 from detour.jobs.context import StageContext
 from detour.jobs.prepare import run
 from detour.ledger.attempt import Attempt
-from detour.orchestration.planning import inspect_entry, load_plans
+from detour.orchestration.plans import inspect_entry, load_plans
 from detour.planning.build import Planner
 from detour.planning.stage import Stage
 from tests.support.corpora import icd10_labels

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from detour.budgets.reservations import reserved_data
 from detour.launch import budget
-from detour.launch.budget import BAR_WIDTH, bar
+from detour.launch.text.budget import BAR_WIDTH, bar, exhaustion
 from detour.ledger.workspace import Workspace
 from tests.support.past import Past
 
@@ -130,7 +130,7 @@ def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path
 )
 def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], says: str) -> None:
     early_s, expected_s, late_s = (None if day is None else day * DAY_S for day in days)
-    assert budget.exhaustion(early_s, expected_s, late_s) == says
+    assert exhaustion(early_s, expected_s, late_s) == says
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(w
     kinds = {kind["kind"]: kind for kind in data["kinds"]}
     assert (kinds["pretrain"]["priced"], kinds["prepare"]["priced"]) == (1, 0)
     text = run(workspace)
-    assert "expected 1 min 40  +4%" in text
+    assert "expected 1m40s  +4%" in text
     assert "no price" in text
     assert max(map(len, text.splitlines())) <= 100
 
@@ -151,7 +151,7 @@ def test_a_stage_file_that_is_none_is_left_out(workspace: Workspace, junk: bytes
     finish(workspace, past, clm, 40.0, START_S)
     past.write()
     (workspace.stage(clm.id) / "stage.json").write_bytes(junk)
-    assert "nothing has finished" in run(workspace)
+    assert "No stage has finished" in run(workspace)
 
 
 def test_prices_that_others_wrote_wrong_are_no_error(workspace: Workspace) -> None:

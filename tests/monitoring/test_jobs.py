@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from detour.launch.text.status import render_text
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.seen import Question, Reading
 from detour.monitoring.status import StageRow
-from detour.monitoring.text import render_text
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, CommandResult, Slurm
 from detour.scheduler.tags import Tag, workspace_id
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, make_workspace, mark_done

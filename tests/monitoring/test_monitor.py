@@ -195,6 +195,6 @@ def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
 
 
 def test_it_imports_nothing_heavy() -> None:
-    code = "import sys, detour.monitoring.monitor, detour.monitoring.text; print(' '.join(sys.modules))"
+    code = "import sys, detour.monitoring.monitor, detour.launch.text.status; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pydantic", "numpy", "yaml", "click", "hashlib", "tempfile", "socket"} & set(loaded)

@@ -61,8 +61,8 @@ def promotion(workspace: Workspace) -> str:
 def test_a_plan_names_the_chain_the_reason_and_the_way_out(workspace: Workspace, promotion: str) -> None:
     text = call(plan, SWEEP, "-w", workspace.root).stdout
     assert "1 failed" in text
-    assert "failed for good: promote clm of quickstart-clm-decay-30k and 1 other chain: the loss fell by" in text
-    assert "14 stages" in text.replace("\n ", ""), "two decays with what follows them"
+    assert "failed: promote clm of quickstart-clm-decay-30k and 1 other chain: the loss fell by" in text
+    assert "14 dependents" in " ".join(text.split()), "two decays with what follows them"
     assert "\n    detour retry quickstart-clm-decay-60k\n" in text, "the one that the workspace knows"
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 100
@@ -72,18 +72,16 @@ def test_a_plan_names_the_chain_the_reason_and_the_way_out(workspace: Workspace,
 def test_a_submission_says_it_first_and_leaves_out_what_cannot_run(workspace: Workspace, promotion: str) -> None:
     everything = call(submit, SWEEP, "-w", workspace.root.with_name("other"), *WHERE, "--dry-run").stdout
     text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--dry-run").stdout
-    assert text.startswith("failed for good: promote clm")
+    assert text.startswith("failed: promote clm")
     assert promotion in everything
     assert promotion not in text
     assert everything.count("### export x2\n") == 2
     assert text.count("### export x2\n") == 1, "the other arm goes on"
 
 
-def test_told_to_retry_it_is_part_of_what_is_sent_and_a_dry_run_clears_nothing(
-    workspace: Workspace, promotion: str
-) -> None:
+def test_a_retry_sends_it_too_and_a_dry_run_clears_nothing(workspace: Workspace, promotion: str) -> None:
     text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--retry", "--dry-run").stdout
-    assert "tried again" in text
+    assert "retried now" in text
     assert promotion in text
     assert workspace.failure(promotion).exists()
 
@@ -107,15 +105,15 @@ def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promot
         finish(workspace, stage_id)
     result = call(submit, SWEEP, "-w", workspace.root, *WHERE)
     assert isinstance(result.exception, StageFailed)
-    assert "nothing to submit beside what failed" in str(result.exception)
+    assert "nothing to submit but what failed" in str(result.exception)
 
 
-def test_a_run_starts_nothing_that_failed_before_it_is_told_to(workspace: Workspace) -> None:
+def test_a_run_starts_nothing_that_failed_before_without_retry(workspace: Workspace) -> None:
     fail(workspace, next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare")), "no disk")
     result = call(run, SWEEP, "-w", workspace.root, "--quiet")
-    assert "failed for good: prepare of quickstart-clm-decay-30k and 3 other chains: no disk" in result.stdout
+    assert "failed: prepare of quickstart-clm-decay-30k and 3 other chains: no disk" in result.stdout
     assert isinstance(result.exception, StageFailed)
-    assert "prepare (4 chains) failed: no disk (32 stages wait for it)" in str(result.exception)
+    assert "prepare (4 chains) failed: no disk (32 dependents pending)" in str(result.exception)
     assert not list((workspace.root / "stages").glob("*/attempts")), "nothing was started"
 
 

@@ -11,7 +11,7 @@ import pytest
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.config.models import File, Recipe
-from detour.orchestration.requests import Wishes, job_requests
+from detour.orchestration.requests import JobOptions, job_requests
 from detour.planning.build import Content, Planner
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
@@ -42,10 +42,10 @@ def tiny(count: int, changes: Mapping[str, Any] | None = None) -> list[Stage]:
 
 
 def requests_of(
-    stages: Sequence[Stage], cluster: Cluster | None = None, wishes: Wishes | None = None, done: Sequence[str] = ()
+    stages: Sequence[Stage], cluster: Cluster | None = None, options: JobOptions | None = None, done: Sequence[str] = ()
 ) -> list[JobRequest]:
     profile = cluster or load_cluster("jean-zay")
-    return job_requests(stages, prices_of(stages, profile, NoHistory()), profile, wishes or Wishes(), done)
+    return job_requests(stages, prices_of(stages, profile, NoHistory()), profile, options or JobOptions(), done)
 
 
 def sent_all(requests: Sequence[JobRequest]) -> Places:
@@ -162,6 +162,8 @@ def test_arrays_keep_within_what_the_site_takes(limit: int, length: int) -> None
 
 
 def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:
-    by_label = {request.label: request.parallelism for request in requests_of(tiny(3), wishes=Wishes(parallelism=2))}
+    by_label = {
+        request.label: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))
+    }
     assert by_label["evaluate chapter x6"] == 2
     assert by_label["pretrain clm x3"] is None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,7 @@ import pytest
 from detour.ledger import process
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
-from detour.orchestration.slurm import WorkspaceLedger, command_journal, tell_affected
-from detour.scheduler.control import Affected
+from detour.orchestration.slurm import WorkspaceLedger, command_journal
 from detour.scheduler.sent import Sent
 from detour.scheduler.tags import Tag
 
@@ -35,17 +33,3 @@ def test_jobs_may_be_of_whoever_wrote_to_the_ledger_and_has_an_account(
         for user in ("nobody", "nobody", "of-another-machine", "root,nobody", "", "\0"):
             wrote(workspace, user, monkeypatch)
         assert ledger.users() == [user_name(), "nobody"]
-
-
-def test_what_is_left_to_others_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_affected("cancelled", Affected(("9",), ("pretrain-1",), (THEIRS,)), LABELS, as_json=False)
-    assert capsys.readouterr().out.splitlines() == [
-        "cancelled: pretrain clm",
-        "jobs: 9",
-        "not cancelled: job 7 of alice (prepare)",
-    ]
-    tell_affected("cancelled", Affected((), (), (THEIRS,)), LABELS, as_json=False)
-    assert capsys.readouterr().out.splitlines()[0] == "nothing cancelled: Slurm has no such job of yours"
-    tell_affected("held", Affected((), (), (THEIRS,)), LABELS, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["others"] == [{"job": "7", "user": "alice", "stages": ["prepare-0"]}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from detour.config.loading import available_clusters, load_cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError
+from detour.jobs.log import LOGGER
 from detour.jobs.next_wave import patiently, send_wave
 from detour.ledger.workspace import Workspace
-from detour.orchestration.requests import Wishes
+from detour.orchestration.requests import JobOptions
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.waves import ORDER, Continuation, continuations, last_jobs
 from detour.planning.stage import Stage
@@ -22,7 +24,7 @@ from detour.scheduler.tags import Slot
 CLUSTER = load_cluster("slurm-local")
 PREPARE = Stage("prepare", "prepare", {})
 TRAIN = Stage("pretrain", "pretrain clm", {}, {"corpus": PREPARE.id})
-ORDERED = Continuation("c", None, {"c": (PREPARE.id, TRAIN.id)}, CLUSTER, Wishes(segments=3), 1, 0, "why not")
+ORDERED = Continuation("c", None, {"c": (PREPARE.id, TRAIN.id)}, CLUSTER, JobOptions(gpus=1, segments=3), 0, "why not")
 
 
 def job(stage: str, *after: str, segments: int = 1) -> JobRequest:
@@ -59,17 +61,18 @@ def test_a_wave_ends_with_all_segments_of_what_nobody_waits_for() -> None:
 
 
 def test_a_wave_that_brought_nothing_further_is_the_last(place: Workspace) -> None:
-    with pytest.raises(StageFailed, match="nothing further"):
+    with pytest.raises(StageFailed, match="made no progress"):
         send_wave(place, ORDERED, ordered_s=0.0)
 
 
 def test_what_failed_for_good_is_left_out_with_all_that_needs_it(
-    place: Workspace, capsys: pytest.CaptureFixture[str]
+    place: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     (place.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)
     place.failure(PREPARE.id).write_text("{}")
+    caplog.set_level(logging.INFO, LOGGER.name)
     send_wave(place, ORDERED, ordered_s=0.0)
-    assert "nothing is left to submit" in capsys.readouterr().out
+    assert "nothing is left to submit" in caplog.text
 
 
 def test_a_slurm_that_does_not_answer_is_asked_again() -> None:

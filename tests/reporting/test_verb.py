@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from detour.accounting.site import profile_sites
 from detour.errors import DetourError
-from detour.launch.report import command, profile_sites
+from detour.launch.report import command
 from detour.ledger.workspace import Workspace
 from tests.reporting.fabricate import make_twins
 
@@ -33,7 +34,7 @@ def test_the_page_is_written_and_its_first_lines_said(workspace: Path, tmp_path:
     result = call("-w", workspace, "--out", page)
     assert result.exit_code == 0
     assert result.output.startswith("quickstart: an encoder of 2.11M parameters on 300k tokens causal")
-    assert result.output.splitlines()[-1] == f"The page: {page}"
+    assert result.output.splitlines()[-1] == f"Report written to {page}"
     assert page.read_text().startswith("<!doctype html>")
 
 
@@ -63,7 +64,7 @@ def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     error = call("-w", workspace, "--out", tmp_path / "file" / "page.html").exception
     assert isinstance(error, DetourError)
-    assert "--out names another place" in str(error)
+    assert "choose another file with --out" in str(error)
 
 
 def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> None:

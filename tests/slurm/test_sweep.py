@@ -20,7 +20,7 @@ from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.orchestration.requests import Wishes, job_requests
+from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.selection import chain_stages
 from detour.planning.build import Content, Planner
 from detour.planning.order import downstream
@@ -75,7 +75,7 @@ def requests_for(stages: Sequence[Stage], workspace: FakeWorkspace) -> list[JobR
     """On four cores each, so that ten run at once on the CPU node: for many more it lacks ports."""
     cluster = load_cluster("slurm-local").model_copy(update={"gpu": None, "cpu_only_cores": 4})
     done = [stage.id for stage in stages if workspace.is_done(stage.id)]
-    return job_requests(stages, prices_of(stages, cluster, NoHistory()), cluster, Wishes(), done)
+    return job_requests(stages, prices_of(stages, cluster, NoHistory()), cluster, JobOptions(), done)
 
 
 def in_queue(cluster: SlurmCluster, workspace: FakeWorkspace) -> bool:

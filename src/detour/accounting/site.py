@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from detour.accounting.energy import Site, Sourced
@@ -20,6 +22,26 @@ def site_of(cluster: Cluster) -> Site:
         core_w=_sourced(cluster.cpu_power.watt_per_core),
         ram_w_per_gb=_sourced(cluster.cpu_power.watt_per_gb_memory),
     )
+
+
+def profile_sites(cluster: str | None = None) -> Callable[[str | None], Site]:
+    """Constants by the name of the profile that an attempt recorded; or all from `cluster`, a name or a file.
+
+    Recorded names come from journals, so they are only looked up among the known profiles, never opened as paths.
+    """
+    from detour.config.loading import available_clusters, load_cluster
+
+    chosen = site_of(load_cluster(cluster)) if cluster else None
+
+    @cache
+    def site(name: str | None) -> Site:
+        if chosen is not None:
+            return chosen
+        if name is None or name not in available_clusters():
+            return Site(name or "an unknown cluster")
+        return site_of(load_cluster(name))
+
+    return site
 
 
 def _sourced(figure: Figure | None) -> Sourced | None:

@@ -30,9 +30,9 @@ from detour.ledger.claims import holder
 from detour.ledger.state import AttemptState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.progress import stages_sent
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
+from detour.scheduler.in_flight import stages_sent
 
 
 @dataclass(frozen=True, slots=True)

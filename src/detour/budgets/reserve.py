@@ -6,6 +6,7 @@ letting go. A submitter that dies leaves a claim and perhaps a reservation that 
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
@@ -17,7 +18,7 @@ from detour.accounting.hours import HOUR_S
 from detour.budgets.arithmetic import Line
 from detour.budgets.book import Asked, Book, energy_amounts
 from detour.budgets.caps import Budget, load_budgets
-from detour.budgets.refusal import by_default, outlook, refusal, warning
+from detour.budgets.refusal import refusal
 from detour.budgets.reservations import COMMITTED, RELEASED, RESERVED, Amounts, Facts, reserved_data
 from detour.config.cluster import Cluster
 from detour.errors import BudgetRefused, UserError
@@ -25,9 +26,9 @@ from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.journal import Journal
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
-from detour.orchestration.requests import stage_limit_s
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpus
+from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.pricing.totals import energy_of
 
@@ -71,24 +72,35 @@ def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: st
     }
 
 
-def outlooks(workspace: Workspace, asked: Asked) -> list[str]:
-    """What every budget that applies would say now, by the limits that would be asked for; nothing is reserved."""
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the budgets that apply would say to a submission now."""
+
+    lines: tuple[Line, ...]
+    asked: Asked
+
+
+def outlook(workspace: Workspace, asked: Asked) -> Outlook:
+    """By the time limits that would be asked for; nothing is reserved."""
     book = Book(workspace)
     asked = book.without_what_is_on_its_way(asked)
-    lines = book.check(load_budgets(), asked)
-    return [*map(outlook, lines), *by_default(lines, asked)]
+    return Outlook(tuple(book.check(load_budgets(), asked)), asked)
 
 
 @dataclass(slots=True)
-class Held:
+class Share:
     """A share of the budgets, from its reservation on."""
 
     journal: Journal
     submission: str
     lines: tuple[Line, ...]
     """The arithmetic of every cap that applies."""
-    remarks: tuple[str, ...]
     is_open: bool = True
+
+    @property
+    def exceeded(self) -> tuple[Line, ...]:
+        """Caps that the submission exceeds: soft ones, and hard ones for a recorded reason."""
+        return tuple(line for line in self.lines if line.is_refused or line.is_warned)
 
     def commit(self) -> None:
         """What was reserved has been handed over: it holds until its stages end, whatever becomes of this process."""
@@ -103,22 +115,22 @@ class Held:
 @contextmanager
 def reserving(
     workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
-) -> Iterator[Held]:
+) -> Iterator[Share]:
     """The submission's share while the block runs; given back at its end, unless `commit` was called.
 
     Raises BudgetRefused as `reserve` does. After a kill, the share is free again by itself.
     """
-    held = reserve(workspace, journal, budgets, asked, why_over)
+    share = reserve(workspace, journal, budgets, asked, why_over)
     try:
-        yield held
+        yield share
     finally:
-        if held.is_open:
-            held.release("ended, with nothing handed over")
+        if share.is_open:
+            share.release("ended, with nothing handed over")
 
 
 def reserve(
     workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
-) -> Held:
+) -> Share:
     """Record the submission's share, if every budget that applies holds it, or `why_over` says why it need not.
 
     Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError when the ledger cannot be read
@@ -139,8 +151,7 @@ def reserve(
         journal.append(RESERVED, **data)
         if not journal.flush():
             raise UserError(f"{workspace.ledger}: the ledger takes no events (disk full?), so nothing is reserved")
-    remarks = [warning(line) for line in lines if line.is_refused or line.is_warned]
-    return Held(journal, submission, tuple(lines), tuple(remarks))
+    return Share(journal, submission, tuple(lines))
 
 
 def release_stages(workspace: Workspace, journal: Journal, stages: Collection[str], why: str) -> None:
@@ -149,6 +160,14 @@ def release_stages(workspace: Workspace, journal: Journal, stages: Collection[st
         freed = sorted(made.amounts.keys() & set(stages) - made.released)
         if freed:
             journal.append(RELEASED, submission=made.submission, stages=freed, why=why)
+
+
+def release_submission(workspace: Workspace, submission: str) -> None:
+    """Free all that one submission has reserved. Raises UserError when it has reserved nothing."""
+    if submission not in {made.submission for made in Book(workspace).reservations}:
+        raise UserError(f"no submission {submission!r} has reserved anything in {workspace.root}")
+    with Journal.open(workspace, f"command-{os.getpid()}") as journal:
+        journal.append(RELEASED, submission=submission, stages=None, why="detour budget --release")
 
 
 @contextmanager

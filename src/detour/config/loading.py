@@ -118,6 +118,29 @@ def available_clusters() -> list[str]:
     return find_named("clusters", "")[1]
 
 
+def profile_path(name: str) -> Path:
+    """The file of what `load_cluster` takes."""
+    return find_named("clusters", name)[0] or Path(name).absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile that is there, or what is wrong with it."""
+
+    name: str
+    path: Path
+    cluster: Cluster | None
+    problem: str | None = None
+
+
+def read_profile(name: str) -> Profile:
+    """Raises nothing: a profile that cannot be read is listed with its first problem, beside the others."""
+    try:
+        return Profile(name, profile_path(name), load_cluster(name))
+    except RecipeError as error:
+        return Profile(name, profile_path(name), None, str(error.problems[0]))
+
+
 def absolute_paths(tree: Node) -> Node:
     """Files and local folders, relative to the file that wrote them (or to the current folder), made absolute."""
     tree = change_at(tree, ("data", "sources", "*"), _absolute_file)

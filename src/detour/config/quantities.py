@@ -57,28 +57,6 @@ def parse_duration_s(value: object) -> object:
     return int(((days_ * 24 + hours_) * 60 + minutes_) * 60 + seconds_)
 
 
-def format_count(value: int | None) -> str:
-    """1_000_000_000 -> `1B`; at most three significant digits; None -> `unknown`."""
-    if value is None:
-        return "unknown"
-    for suffix, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if value >= scale:
-            return f"{value / scale:.3g}{suffix}"
-    return str(value)
-
-
-def format_duration(seconds: float | None) -> str:
-    """8100 -> `2 h 15`; None -> `unknown`."""
-    if seconds is None:
-        return "unknown"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d}"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d}"
-
-
 def write_duration(seconds: int) -> str:
     """72000 -> `20h`, 5400 -> `90m`, 45 -> `45s`: what `parse_duration_s` reads back exactly."""
     scale, unit = next(one for one in ((3600, "h"), (60, "m"), (1, "s")) if seconds % one[0] == 0)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import sys
 import threading
 import time
 from collections import deque
@@ -263,7 +262,9 @@ class Journal:
             what = f"{len(items)} events are lost, for this node's disk takes none either ({error.strerror})"
         if not self._spooled:
             self._spooled = True
-            print(f"detour: the ledger cannot be written ({self._trouble}); {what}", file=sys.stderr, flush=True)
+            import logging  # only here: `detour status` starts without it
+
+            logging.getLogger(__name__).error("the ledger cannot be written (%s); %s", self._trouble, what)
 
     def _release_reserve(self) -> None:
         if self._reserve is not None:

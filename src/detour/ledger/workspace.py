@@ -30,9 +30,9 @@ class Workspace:
     root: Path
 
     @classmethod
-    def find(cls, given: Path | None = None) -> Workspace:
+    def find(cls, given: str | Path | None = None) -> Workspace:
         """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet."""
-        return cls((given or Path(os.environ.get(VARIABLE, "workspace"))).absolute())
+        return cls(Path(given or os.environ.get(VARIABLE, "workspace")).absolute())
 
     def create(self) -> None:
         from detour.ledger.folders import make_folder  # what only reads, as `detour status`, starts without it

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, totals
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.rows import stage_row, with_energy
-from detour.monitoring.seen import Ask, Question, SeenJob
+from detour.monitoring.seen import Ask, Question, Reading, SeenJob
 from detour.monitoring.sites import SiteOf, no_site, recorded_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
 
@@ -38,6 +39,17 @@ class _Planned(NamedTuple):
     stages: Sequence[Mapping[str, Any]]
     data: Mapping[str, Any]
     """The rest of what plan.json holds: cluster, site, poll_s."""
+
+
+def monitor(workspace: Workspace, *, offline: bool = False) -> Monitor:
+    """A monitor that asks Slurm about open jobs, unless `offline`; nothing of the scheduler is imported before."""
+    return Monitor(workspace, ask=None if offline else partial(_ask, workspace))
+
+
+def _ask(workspace: Workspace, question: Question) -> Reading:
+    from detour.monitoring.jobs import read_jobs
+
+    return read_jobs(workspace, question)
 
 
 class Monitor:

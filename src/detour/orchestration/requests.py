@@ -10,30 +10,21 @@ from detour.errors import UserError
 from detour.orchestration.arrays import Work, lanes
 from detour.planning.order import nearest_inputs
 from detour.planning.stage import Stage
+from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.scheduler.requests import JobRequest, Resources, split_arrays
 from detour.scheduler.submission_script import gpu_option
 
-MARGIN = 1.25
-"""Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
-LEAST_WALL_S = 600
-UNPRICED_WALL_S = {
-    "prepare": 4 * 3600,
-    "pretrain": 20 * 3600,
-    "promote": 1800,
-    "export": 1800,
-    "evaluate": 4 * 3600,
-    "summarize": 600,
-}
-"""Asked for where nobody knows how long it takes."""
 SPARE_SEGMENTS = 1
 """Beyond those that the estimate needs; Slurm cancels what is not used."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a person asks for on the command line; None leaves it to the estimate and the profile."""
+class JobOptions:
+    """What a submission asks for beyond its recipe; None leaves it to the estimate and the profile."""
 
+    gpus: int | None = None
+    """Of a training."""
     qos: str | None = None
     account: str | None = None
     wall_s: int | None = None
@@ -47,7 +38,7 @@ def job_requests(
     stages: Sequence[Stage],
     prices: Mapping[str, Price],
     cluster: Cluster,
-    wishes: Wishes,
+    options: JobOptions,
     done: Collection[str],
 ) -> list[JobRequest]:
     """The jobs for the stages that are not done, each behind those it waits for; what is in flight is left to the
@@ -64,8 +55,8 @@ def job_requests(
     requests = []
     for lane in lanes(work):
         tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
-        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, wishes))
-    return split_arrays(requests, _longest_array(requests, cluster, wishes))
+        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options))
+    return split_arrays(requests, _longest_array(requests, cluster, options))
 
 
 def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
@@ -96,9 +87,9 @@ def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, 
     return (first.kind, prices[first.id].gpus, prices[first.id].cores, needed_s.bit_length())
 
 
-def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, wishes: Wishes) -> int | None:
+def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, options: JobOptions) -> int | None:
     """By the site's limits on arrays and on submitted jobs; one length for all, so that lanes still correspond."""
-    qos = [_qos(cluster, 1, wishes.qos), _qos(cluster, 0, None)]
+    qos = [_qos(cluster, 1, options.qos), _qos(cluster, 0, None)]
     submitted = [one.submitted_jobs for one in qos if one is not None and one.submitted_jobs is not None]
     segments = max((request.segments for request in requests), default=1)
     kept_free = 2 * cluster.compute_nodes_submit  # the job that sends a wave, and the one that will send the next
@@ -123,29 +114,29 @@ def _request(
     waits: Sequence[tuple[str, ...]],
     prices: Mapping[str, Price],
     cluster: Cluster,
-    wishes: Wishes,
+    options: JobOptions,
 ) -> JobRequest:
     first = tasks[0][0]
     gpus = prices[first.id].gpus
     partition = cluster.gpu_partition if gpus else cluster.cpu_partition
-    qos = _qos(cluster, gpus, wishes.qos)
+    qos = _qos(cluster, gpus, options.qos)
     limit_s = min((limit for limit in (qos.wall if qos else None, partition.wall) if limit), default=None)
     needed_s = max(sum(stage_limit_s(stage, prices[stage.id]) for stage in task) for task in tasks)
     wall_s, segments = needed_s, 1
     if first.kind == "pretrain":
-        wall_s = min(filter(None, (needed_s, limit_s, wishes.wall_s)))
-        segments = wishes.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
+        wall_s = min(filter(None, (needed_s, limit_s, options.wall_s)))
+        segments = options.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
     elif limit_s is not None and needed_s > limit_s:
         wall_s = limit_s
     return JobRequest(
         tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
-        resources=_resources(first, gpus, cluster, partition, qos, wishes),
+        resources=_resources(first, gpus, cluster, partition, qos, options),
         wall_s=wall_s,
         label=_label(tasks),
         segments=segments,
         after=tuple(dict.fromkeys(stage for each in waits for stage in each)),
         after_each=tuple(waits) if len(set(waits)) > 1 else (),
-        parallelism=wishes.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
+        parallelism=options.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
     )
 
 
@@ -156,13 +147,6 @@ def _label(tasks: Sequence[Sequence[Stage]]) -> str:
         return stages[0].label
     names = dict.fromkeys(stage.label.partition(" seed ")[0] for stage in stages)
     return f"{next(iter(names)) if len(names) == 1 else stages[0].kind} x{len(stages)}"
-
-
-def stage_limit_s(stage: Stage, price: Price) -> int:
-    """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
-    if price.wall_s is None:
-        return UNPRICED_WALL_S[stage.kind]
-    return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))
 
 
 def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
@@ -176,13 +160,13 @@ def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
 
 
 def _resources(
-    stage: Stage, gpus: int, cluster: Cluster, partition: Partition, qos: Qos | None, wishes: Wishes
+    stage: Stage, gpus: int, cluster: Cluster, partition: Partition, qos: Qos | None, options: JobOptions
 ) -> Resources:
     per_node = cluster.gpu.per_node if cluster.gpu else 1
     nodes = max(1, -(-gpus // per_node))
     gpus_per_node = gpus // nodes
     tasks_per_node = max(1, gpus_per_node) if stage.kind == "pretrain" else 1
-    account = wishes.account if wishes.account and gpus else cluster.full_account("gpu" if gpus else "cpu")
+    account = options.account if options.account and gpus else cluster.full_account("gpu" if gpus else "cpu")
     return Resources(
         nodes=nodes,
         tasks_per_node=tasks_per_node,
@@ -195,7 +179,7 @@ def _resources(
         else None,
         account=account,
         partition=partition.name,
-        qos=qos.name if qos and (cluster.qos_required or wishes.qos) else None,
+        qos=qos.name if qos and (cluster.qos_required or options.qos) else None,
         constraint=partition.constraint,
         options=(*cluster.header, *(cluster.gpu_header if gpus else ())),
     )

@@ -1,4 +1,4 @@
-"""What the Slurm verbs share: the ledger as submission sees it, who submits, and where scripts and logs lie."""
+"""What all work with Slurm shares: the ledger as submission sees it, who submits, and where scripts and logs lie."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import click
 
 from detour.config.cluster import Cluster
 from detour.environment import VARIABLE as EXPECTED
@@ -25,7 +23,7 @@ from detour.ledger.reading import LedgerReader
 from detour.ledger.workspace import Workspace
 from detour.orchestration.code_snapshot import python_path
 from detour.scheduler.commands import Slurm
-from detour.scheduler.control import Affected, Control
+from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import ScriptWriter, Submitter
@@ -75,23 +73,25 @@ class WorkspaceLedger:
 
 
 @contextmanager
-def submitting(workspace: Workspace) -> Iterator[Claim]:
-    """The right to change what this workspace has in Slurm; waits a while for whoever has it now."""
+def submitting(workspace: Workspace, on_wait: Callable[[str], None]) -> Iterator[Claim]:
+    """The right to change what this workspace has in Slurm; waits up to two minutes for another holder, whom `on_wait`
+    is given once. Raises ClaimHeld after that.
+    """
     deadline_s = time.monotonic() + CLAIM_PATIENCE_S
-    told = False
+    is_waiting = False
     while True:
         try:
-            held = claim(workspace, SUBMISSION_CLAIM, " ".join(["detour", *sys.argv[1:2]]))
+            claimed = claim(workspace, SUBMISSION_CLAIM, " ".join(["detour", *sys.argv[1:2]]))
             break
         except ClaimHeld as error:
             if time.monotonic() > deadline_s:
                 raise
-            if not told:
-                click.echo(f"waiting: {error.holder} is submitting to this workspace", err=True)
-                told = True
+            if not is_waiting:
+                on_wait(str(error.holder))
+                is_waiting = True
             time.sleep(0.2)
-    with held:
-        yield held
+    with claimed:
+        yield claimed
 
 
 def submitter(
@@ -169,20 +169,3 @@ def command_journal(workspace: Workspace) -> Journal:
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
     ledger = WorkspaceLedger(workspace, journal)
     return Control(slurm, ledger, workspace_id(workspace.root), ledger.users())
-
-
-def tell_affected(done: str, affected: Affected, labels: Mapping[str, str], as_json: bool) -> None:
-    """Say what an order reached, and what it left to others, for people or for programs."""
-    theirs = [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs]
-    if as_json:
-        reached = {"jobs": list(affected.ids), "stages": list(affected.stages)}
-        click.echo(json.dumps({done: reached, "others": theirs}, indent=1))
-        return
-    if affected.ids:
-        click.echo(f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}")
-        click.echo(f"jobs: {', '.join(affected.ids)}")
-    else:
-        click.echo(f"nothing {done}: Slurm has no such job of {'yours' if theirs else 'this workspace'}")
-    for sent in affected.theirs:
-        stages = ", ".join(labels[stage] for stage in sent.stages if stage in labels)
-        click.echo(f"not {done}: job {sent.job_id} of {sent.owner} ({stages})")

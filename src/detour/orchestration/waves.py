@@ -1,18 +1,17 @@
-"""Between two waves: one small job waits for what a wave ends with, and submits what did not fit into it.
+"""Between two waves: one small job waits for the last jobs of a wave, and submits what did not fit into it.
 
-    <workspace>/submissions/continue-<order>-<number>/order.json   what it goes on with; nothing else is read
+    <workspace>/submissions/continue-<order>-<number>/order.json   what it submits; it reads nothing else
 
-It is numbered, because it sends its own successor while it runs itself. Whoever submits the same order while it waits
-finds it in the queue and brings its file up to date, so that never two of them wait.
+It is numbered, because it sends its own successor while it runs itself. A submission of the same order while it is
+pending finds it in the queue and updates its file, so that there are never two of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from detour.config.cluster import Cluster
@@ -22,15 +21,14 @@ from detour.files import write_atomic
 from detour.ledger.journal import Journal
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
-from detour.orchestration.requests import Wishes
+from detour.orchestration.requests import JobOptions
 from detour.orchestration.slurm import submission_folder, submitter
 from detour.scheduler.commands import Slurm
-from detour.scheduler.dependency import After, Dependency, all_of
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission_script import ScriptStyle
-from detour.scheduler.tags import Slot, Tag, workspace_id
+from detour.scheduler.tags import Slot, workspace_id
 
 PREFIX, ORDER = "continue", "order.json"
 WALL_S = 1800
@@ -39,15 +37,14 @@ MODULE = "detour.jobs.next_wave"
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """An order whose next wave somebody else sends, with all that was asked for."""
+    """An order whose next wave a job sends, with all that was asked for."""
 
     name: str
     sweep: str | None
     chains: Mapping[str, tuple[str, ...]]
     """Chain -> ids of its stages."""
     cluster: Cluster
-    wishes: Wishes
-    gpus: int | None
+    options: JobOptions
     done: int
     """Stages that were done when the wave was sent."""
     why_over: str | None = None
@@ -62,8 +59,7 @@ class Continuation:
             "sweep": self.sweep,
             "chains": dict(self.chains),
             "cluster": self.cluster.model_dump(mode="json", context=WITH_UNITS),
-            "wishes": asdict(self.wishes),
-            "gpus": self.gpus,
+            "options": asdict(self.options),
             "done": self.done,
             "why_over": self.why_over,
         }
@@ -75,16 +71,17 @@ class Continuation:
         try:
             data = json.loads(path.read_bytes())
             chains = {chain: tuple(stages) for chain, stages in data["chains"].items()}
-            cluster, wishes = Cluster.model_validate(data["cluster"]), Wishes(**data["wishes"])
-            return cls(**data | {"chains": chains, "cluster": cluster, "wishes": wishes})
+            cluster, options = Cluster.model_validate(data["cluster"]), JobOptions(**data["options"])
+            return cls(**data | {"chains": chains, "cluster": cluster, "options": options})
         except FileNotFoundError:
             raise UserError(f"{path}: no such order") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not an order as detour writes it ({error}); submit the recipe again") from error
 
 
-def last_jobs(requests: Sequence[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:
-    """What a wave ends with: its jobs that no other of them waits for, all segments of each."""
+def last_jobs(requests: Iterable[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:
+    """The last jobs of a wave: those that no other job of it waits for, all segments of each."""
+    requests = list(requests)
     stages = {request.unit: set(request.stages) for request in requests}
     present = {slot.unit for slot in jobs}
     waited = {stage for request in requests if request.unit in present for stage in request.after}
@@ -104,21 +101,10 @@ def send_continuation(
     """
     unit = _unit(workspace, slurm, continuation)
     write_atomic(submission_folder(workspace, unit) / ORDER, json.dumps(continuation.to_json(), indent=1))
-    made = submitter(workspace, journal, slurm, style)
-    write = made.write_script
-
-    def write_waiting(
-        request: JobRequest,
-        tag: Tag,
-        dependency: Dependency | None,  # noqa: ARG001
-        *,
-        gated: bool = False,
-    ) -> Path:
-        return write(request, tag, all_of([After("afterany", job) for job in ends]), gated=gated)
-
-    made.write_script = write_waiting
-    request = JobRequest(((unit,),), _resources(continuation.cluster), WALL_S, "next wave", module=MODULE)
-    return made.submit([request]).jobs[Slot(unit)]
+    request = JobRequest(
+        ((unit,),), _resources(continuation.cluster), WALL_S, "next wave", after_jobs=tuple(ends), module=MODULE
+    )
+    return submitter(workspace, journal, slurm, style).submit([request]).jobs[Slot(unit)]
 
 
 def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ undisturbed one, bit for bit on the CPU with the same number of threads, which i
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from typing import Any
 
 import torch
@@ -69,15 +69,15 @@ def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
         _say(f"the checkpoint of step {damaged.step:,} is left out: {damaged.reason}")
     if newest is not None:
         attempt.event("checkpoint.resumed", step=newest.step, tokens=newest.tokens)
-        _say(f"goes on from the checkpoint of step {newest.step:,}")
+        _say(f"resuming from the checkpoint of step {newest.step:,}")
     elif skipped:
-        _say("no checkpoint is left: starts from the beginning")
+        _say("no checkpoint is left: starting from step 0")
     return newest
 
 
 def _say(what: str) -> None:
     """In the stage's log."""
-    print(f"detour: {what}", file=sys.stderr, flush=True)
+    logging.getLogger(__name__).warning(what)
 
 
 def _train_on(

@@ -12,9 +12,9 @@ from math import ceil, floor, isfinite, log10
 from markupsafe import Markup
 
 from detour.accounting.hours import Fates
-from detour.config.quantities import format_count
 from detour.reporting.data import Chain, Curve, Phase, TaskScores
 from detour.reporting.words import objective, percent
+from detour.text import format_count
 
 WIDTH = 720.0
 LEFT, RIGHT = 54.0, 12.0

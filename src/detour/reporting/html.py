@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from detour.config.quantities import format_count, format_duration
 from detour.reporting import words
 from detour.reporting.charts import SERIES, fate_bar, score_chart, training_chart
 from detour.reporting.data import Chain, Cost, Report, Stage, TaskScores
+from detour.text import format_count, format_duration
 
 FATES = {
     "useful": "useful work",

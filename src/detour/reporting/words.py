@@ -8,8 +8,8 @@ from math import isfinite
 
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Band
 from detour.accounting.hours import Known
-from detour.config.quantities import format_count, format_duration
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
+from detour.text import format_count, format_duration
 
 UNKNOWN = "unknown"
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}

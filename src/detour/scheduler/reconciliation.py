@@ -136,8 +136,9 @@ def places(known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str) -> Pla
 
 
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
-    """What this segment waits for: jobs of stages ahead of it that somebody is still at, and its own forerunners."""
-    upstream: list[Upstream] = []
+    """What this segment waits for: jobs of stages ahead of it that are in the queue, jobs that are named, and its own
+    earlier segments."""
+    upstream = [Upstream([job_id], "afterany") for job_id in request.after_jobs]
     for unit in filled.units_of(request.after):
         segments = filled.unit(unit)
         if _corresponds(request, segments[0]):

@@ -47,6 +47,8 @@ class JobRequest:
     """Stage ids that must have succeeded; those that nobody is at any more are taken for done."""
     after_each: tuple[tuple[str, ...], ...] = ()
     """Task by task, which of `after` it waits for; empty: every task waits for all of them."""
+    after_jobs: tuple[str, ...] = ()
+    """Ids of jobs that must have ended, however they did."""
     parallelism: int | None = None
     """How many tasks of an array may run at once."""
     module: str = "detour.jobs"

@@ -141,8 +141,11 @@ class Submitter:
         if any(set(request.stages).intersection(sent.stages) for sent in self._known.values()):
             return None
         tag = Tag(self.workspace, request.unit, 1, self.new_id())
-        script = self.write_script(request, tag, None, gated=True)
-        self._record(events.INTENT, [tag], tasks=request.tasks, dependency="", gate=str(gate_of(script)))
+        dependency = dependency_of(request, 1, Places())
+        script = self.write_script(request, tag, dependency, gated=True)
+        self._record(
+            events.INTENT, [tag], tasks=request.tasks, dependency=str(dependency or ""), gate=str(gate_of(script))
+        )
         answer = self.slurm.submit(script)
         if answer.job_id is None:
             return None

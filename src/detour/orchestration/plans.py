@@ -1,4 +1,4 @@
-"""From what a person typed to a plan: loads the recipe or the sweep, looks at the files it names, and plans."""
+"""From a recipe or a sweep to its plan: loads it, looks at the files that it names, and plans every chain."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detour.budgets.book import Asked
+from detour.budgets.reserve import asked_for, facts_of
 from detour.config.expansion import expand
 from detour.config.loading import load_recipe, recipe_path
 from detour.config.models import File, Recipe
 from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError
+from detour.evaluation.supported import unsupported_tasks
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.sharing import SharedPlan
+from detour.planning.stage import Stage
+from detour.pricing.plan_price import PlanPrice
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,23 @@ def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
         recipes, name, description, of_sweep = (recipe,), recipe.name, recipe.description, None
     planner = Planner(EntryReader())
     return Planned(name, description, of_sweep, recipes, SharedPlan.of(planner.plan(recipe) for recipe in recipes))
+
+
+def check_runnable(planned: Planned) -> None:
+    """Raises UserError for what would only fail hours later: missing files, tasks that cannot be evaluated."""
+    if missing := planned.shared.missing:
+        raise UserError("cannot run, because these files are missing here:\n  " + "\n  ".join(missing))
+    benchmarks = {recipe.benchmark.name: recipe.benchmark for recipe in planned.recipes if recipe.benchmark}
+    for benchmark in benchmarks.values():
+        if unsupported := unsupported_tasks(benchmark):
+            reasons = "; ".join(f"{task}: {reason}" for task, reason in unsupported.items())
+            raise UserError(f"benchmark {benchmark.name} cannot be evaluated: {reasons}")
+
+
+def asked_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice, account: str | None = None) -> Asked:
+    """What some stages of a plan ask of the budgets."""
+    chain = None if planned.sweep else planned.name
+    return asked_for(stages, price.prices, price.cluster, facts_of(price.cluster, account, chain, planned.sweep))
 
 
 class EntryReader:

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from detour.launch.text.live import draw, live_view
+from detour.launch.text.status import energy_in_words, render_text
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.live import draw, live_view
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.monitoring.text import ENERGY_UNITS, cut, cut_label, energy_in_words, plain, render_text, scaled
+from detour.text import ENERGY_UNITS, cut, cut_label, plain, scaled
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 
@@ -36,7 +37,7 @@ def test_the_text_reads_on_100_columns(status: Status) -> None:
     assert prepare.startswith("✓ prepare")
     assert "1.2M tokens" in prepare
     assert all(word in train for word in ("▶ pretrain clm", "running", "120k/300k tokens", "12.3k/s"))
-    assert left.strip() == "15 s left, loss 3.21"
+    assert left.strip() == "15s left, loss 3.21"
     assert promote.startswith("✗ promote clm")
     assert reason.strip() == "worse than its parent [2J by 0.3"
     assert any("codecarbon: unknown (codecarbon recorded nothing)" in line for line in lines)
@@ -105,7 +106,7 @@ def test_the_live_view_shows_the_same(status: Status) -> None:
     with live_view(Console(file=output, width=120)) as show:
         show(status)
     shown = output.getvalue()
-    for words in ("✓ prepare", "▶ pretrain clm", "15 s left, loss 3.21", "worse than its parent [2J by 0.3"):
+    for words in ("✓ prepare", "▶ pretrain clm", "15s left, loss 3.21", "worse than its parent [2J by 0.3"):
         assert words in shown
     assert "\x1b" not in shown
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from detour.config.quantities import format_count, format_duration
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.text import (
+    ENERGY_UNITS,
+    MASS_UNITS,
+    cut,
+    cut_label,
+    format_count,
+    format_duration,
+    plain,
+    scaled,
+)
 
 SIGNS: dict[StageStatus, str] = {
     "planned": "·",
@@ -33,8 +42,6 @@ ANSI: dict[StageStatus, str] = {
     "cancelled": "33",
     "unknown": "35",
 }
-ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
-MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 _HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 11, 16, 8, 9, 8, 8)
 """Columns; the first takes what is left."""
@@ -48,9 +55,13 @@ def render_text(status: Status, width: int = 100, *, colour: bool = False) -> st
     for chain in status.chains:
         lines += [*_chain_lines(chain, width, paint), ""]
     if not status.chains:
-        lines.append(f"No chain in {plain(status.workspace)} yet: `detour run RECIPE` makes one.")
+        lines.append(no_chains(status))
     lines += [f"note: {plain(warning)}" for warning in status.warnings]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def no_chains(status: Status) -> str:
+    return f"No chain in {plain(status.workspace)}. `detour run RECIPE` or `detour submit RECIPE` starts one."
 
 
 def summary(chain: ChainStatus) -> str:
@@ -116,32 +127,6 @@ def progress(row: StageRow) -> str:
 
 def rate(row: StageRow) -> str:
     return "" if row.rate_per_s is None or row.unit is None else f"{format_count(round(row.rate_per_s))}/s"
-
-
-def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
-    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`."""
-    if value is None:
-        return "unknown"
-    scale, unit = next((one for one in units if value >= one[0]), units[-1])
-    amount = value / scale
-    return f"{amount:,.0f} {unit}" if amount >= 100 else f"{amount:.3g} {unit}"
-
-
-def plain(text: str) -> str:
-    """One line without control characters: what others wrote must not steer this terminal."""
-    if text.isprintable() and "  " not in text:
-        return text.strip()
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
-
-
-def cut_label(label: str, width: int) -> str:
-    """Cut ahead of a seed, by which stages of one name are told apart."""
-    name, separator, seed = label.rpartition(" seed ")
-    return cut(name, width - len(separator) - len(seed)) + separator + seed if separator else cut(label, width)
 
 
 def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:

@@ -12,21 +12,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from detour.config.quantities import format_duration
+from detour.launch.text.status import SIGNS, details, progress, rate, summary
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.monitoring.text import (
-    ENERGY_UNITS,
-    MASS_UNITS,
-    SIGNS,
-    cut,
-    cut_label,
-    details,
-    plain,
-    progress,
-    rate,
-    scaled,
-    summary,
-)
+from detour.text import ENERGY_UNITS, MASS_UNITS, cut, cut_label, format_duration, plain, scaled
 
 STYLES = {
     "planned": "dim",

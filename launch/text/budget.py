@@ -1,0 +1,180 @@
+"""A budget on a screen of 100 columns: bars, pace, forecast, burn-down, and the reservations that count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from detour.accounting.energy import Band
+from detour.budgets.arithmetic import UNITS
+from detour.budgets.burn import Burn
+from detour.budgets.caps import Measure
+from detour.budgets.reservations import Reservation
+from detour.budgets.view import BudgetView
+from detour.launch.text.price import band_json
+from detour.text import WIDTH, amount, counted, cut, plain, wrapped
+
+BAR_WIDTH = 40
+SPENT, HELD, FREE, PACE = "█", "▒", "·", "│"
+LEGEND = (
+    f"Bars: {SPENT} spent, {HELD} reserved, {PACE} linear pace; by day: {SPENT} left, {PACE} what that pace leaves."
+)
+SHOWN = 5
+
+
+def render_budget(view: BudgetView) -> str:
+    """At most 100 columns."""
+    budget = view.budget
+    scope = ", ".join(f"{name} {value}" for name, value in budget.scope.model_dump(exclude_none=True).items())
+    first = next(iter(view.burns.values()))
+    period = f"{_day(first.start_s)} to {_day(first.end_s - 1) if first.end_s else 'no end'}"
+    lines = wrapped(f"{budget.name}: {scope or 'everything'}; {period}", "")
+    lines += wrapped(plain(budget.description)) if budget.description else []
+    for measure, one in view.burns.items():
+        lines += _measure(view, measure, one)
+    lines += _burn_down(next(iter(view.burns)), first)
+    lines += _reservations(view)
+    return "\n".join(lines)
+
+
+def bar(spent: float, reserved: float, pace: float | None, cap: float) -> str:
+    """Spent, reserved and free parts of the cap, and where a linear use would be now."""
+
+    def cells(value: float) -> int:
+        return min(BAR_WIDTH, round(BAR_WIDTH * value / cap)) if cap > 0 else BAR_WIDTH
+
+    done, held = cells(spent), cells(spent + reserved)
+    drawn = [SPENT if index < done else HELD if index < held else FREE for index in range(BAR_WIDTH)]
+    if pace is not None:
+        drawn[min(BAR_WIDTH - 1, cells(pace))] = PACE
+    return "".join(drawn)
+
+
+def _measure(view: BudgetView, measure: Measure, one: Burn) -> Iterator[str]:
+    unit, cap = UNITS[measure], view.budget.caps()[measure]
+    assert one.cap is not None
+    caps = f"{_amount(one.cap)}" + (f" (soft {_amount(cap.soft)})" if cap.hard is not None and cap.soft else "")
+    share = f" {(one.spent + one.reserved) / one.cap:.0%}" if one.cap else ""
+    yield f"  {unit:<9} [{bar(one.spent, one.reserved, one.pace, one.cap)}]{share}"
+    indent = " " * 12
+    told = [f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"]
+    if unknown := view.standing.unknown[measure]:
+        told.append(
+            f"without {counted(unknown, 'attempt or reservation', 'attempts and reservations')} of unknown amount"
+        )
+    if one.pace is not None:
+        ahead = one.spent - one.pace
+        told.append(
+            f"linear pace {_amount(one.pace)}: {_amount(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} it"
+        )
+    told += _forecast(one)
+    for text in told:
+        yield from wrapped(text, indent)
+
+
+def _forecast(one: Burn) -> Iterator[str]:
+    if one.forecast is not None:
+        yield f"forecast at the end: {_range(one.forecast)}"
+    elif one.rate_per_day is None:
+        yield "forecast: too early to tell"
+    if one.cap is not None and one.spent >= one.cap:
+        yield f"used up: {_amount(one.spent - one.cap)} past it"
+    elif told := exhaustion(*one.exhausted_s()):
+        yield told
+    if one.lapses is not None:
+        yield f"will lapse unused: {_range(one.lapses)}"
+
+
+def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | None) -> str:
+    """Empty where not even the highest rate reaches the cap in time."""
+    if early_s is None:
+        return ""
+    early, late = _day(early_s), "not in this period" if late_s is None else _day(late_s)
+    if expected_s is None:
+        return f"used up on {early} at the highest rate, at the expected one not in this period"
+    expected = _day(expected_s)
+    return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
+
+
+def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
+    if one.cap is None or not one.cap or len(one.rows) < 2:
+        return
+    yield f"  {f'{UNITS[measure]} left by day:':<18}{'left':>15}" + ("   linear pace" if one.pace is not None else "")
+    for row in one.rows:
+        left, pace = one.cap - row.spent, None if row.pace is None else one.cap - row.pace
+        drawn = bar(max(0.0, left), 0.0, pace, one.cap)
+        told = "" if pace is None else _amount(pace)
+        yield f"  {_day(row.at_s)}       {_amount(left):>12}  {told:>12}   [{drawn}]"
+
+
+def _reservations(view: BudgetView) -> Iterator[str]:
+    held = view.reservations
+    if held:
+        yield f"  {counted(len(held), 'reservation')} in force (id, day, what and by whom):"
+    for one in held[-SHOWN:]:
+        stages = counted(len(one.amounts), "stage")
+        yield cut(f"    {plain(one.submission)}  {_day(one.at_s)}  {_what(one)}, {stages}", WIDTH)
+    if len(held) > SHOWN:
+        yield f"    and {len(held) - SHOWN} earlier"
+    for one in view.overrides[-SHOWN:]:
+        why = plain(one.why or "no reason recorded")
+        yield from wrapped(f"over budget on {_day(one.at_s)}, {_what(one)}: {why}")
+
+
+def _what(one: Reservation) -> str:
+    name = one.facts.get("sweep") or one.facts.get("chain") or "a submission"
+    return f"{plain(name)} by {plain(one.facts.get('user') or 'unknown')}"
+
+
+def budget_json(view: BudgetView) -> dict[str, Any]:
+    return {
+        "budget": view.budget.name,
+        "scope": view.budget.scope.model_dump(exclude_none=True),
+        "measures": {measure: _burn_json(view, measure, one) for measure, one in view.burns.items()},
+        "reservations": [_reservation_json(one) for one in view.reservations],
+        "overrides": [_reservation_json(one) for one in view.overrides],
+    }
+
+
+def _burn_json(view: BudgetView, measure: Measure, one: Burn) -> dict[str, Any]:
+    cap = view.budget.caps()[measure]
+    return {
+        "soft": cap.soft,
+        "hard": cap.hard,
+        "start": _day(one.start_s),
+        "end": None if one.end_s is None else _day(one.end_s - 1),
+        "spent": one.spent,
+        "reserved": one.reserved,
+        "unknown": view.standing.unknown[measure],
+        "pace": one.pace,
+        "rate_per_day": band_json(one.rate_per_day),
+        "forecast": band_json(one.forecast),
+        "lapses": band_json(one.lapses),
+        "exhausted": [None if at_s is None else _day(at_s) for at_s in one.exhausted_s()],
+        "rows": [{"day": _day(row.at_s), "spent": row.spent, "pace": row.pace} for row in one.rows],
+    }
+
+
+def _reservation_json(one: Reservation) -> dict[str, Any]:
+    return {
+        "submission": one.submission,
+        "at_s": one.at_s,
+        "facts": dict(one.facts),
+        "stages": len(one.amounts),
+        "committed": one.committed,
+        "over": list(one.over),
+        "why": one.why,
+    }
+
+
+def _range(band: Band) -> str:
+    return f"{_amount(band.expected)} ({_amount(band.low)} to {_amount(band.high)})"
+
+
+def _amount(value: float) -> str:
+    return amount(value) if value >= 0 else f"-{amount(-value)}"
+
+
+def _day(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).date().isoformat()

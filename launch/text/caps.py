@@ -1,0 +1,35 @@
+"""A cap of a budget and what it says to a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from detour.budgets.arithmetic import UNITS, Line
+from detour.budgets.refusal import by_default
+from detour.budgets.reserve import Outlook
+from detour.text import amount, counted
+
+
+def outlook_lines(outlook: Outlook) -> Iterator[str]:
+    """`budget abc: 70 GPU-h asked + 30 spent + 0 reserved of 99: over the hard cap`, a line a cap."""
+    for cap in outlook.lines:
+        unit, limit = UNITS[cap.measure], cap.soft if cap.hard is None else cap.hard
+        sums = f"{amount(cap.asked)} {unit} asked + {amount(cap.spent)} spent + {amount(cap.reserved)} reserved"
+        verdict = "over the hard cap" if cap.is_refused else "over the soft cap" if cap.is_warned else "fits"
+        unknown = f", {counted(cap.unknown, 'stage')} unknown" if cap.unknown else ""
+        yield f"budget {cap.budget}: {sums}{unknown} of {amount(limit or 0.0)}: {verdict}"
+    yield from by_default(outlook.lines, outlook.asked)
+
+
+def cap_warnings(caps: Iterable[Line]) -> Iterator[str]:
+    """For a submission that goes ahead over a soft cap, or over a hard one for a recorded reason."""
+    for cap in caps:
+        unit = UNITS[cap.measure]
+        limit, name = (cap.hard, "hard") if cap.is_refused else (cap.soft, "soft")
+        unknown = f"the {unit} of {counted(cap.unknown, 'stage')} are unknown"
+        if limit is None:
+            yield f"budget {cap.budget}: {unknown}"
+        elif cap.is_refused and cap.unknown:
+            yield f"budget {cap.budget}: {unknown}; the {name} cap is {limit:,.1f}"
+        else:
+            yield f"budget {cap.budget}: {cap.after:,.1f} {unit} exceed the {name} cap of {limit:,.1f}"

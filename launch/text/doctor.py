@@ -1,0 +1,66 @@
+"""What a check of a profile found, the worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from textwrap import fill
+
+import yaml
+
+from detour.doctor.check import Checked
+from detour.doctor.findings import VERDICTS, Finding, merged_changes
+from detour.text import WIDTH, cut, plain
+
+
+def doctor_json(checked: Checked) -> dict[str, object]:
+    findings = checked.findings
+    return {
+        "cluster": checked.cluster.name,
+        "profile": str(checked.profile),
+        "counts": counts(findings),
+        "findings": [asdict(finding) for finding in findings],
+        "silences": list(checked.site.silences),
+        "change": merged_changes(findings),
+    }
+
+
+def counts(findings: Sequence[Finding]) -> dict[str, int]:
+    found = Counter(finding.verdict for finding in findings)
+    return {verdict: found[verdict] for verdict in VERDICTS}
+
+
+def render_doctor(checked: Checked) -> str:
+    """No line is longer than 100 columns, except those of the profile to be copied."""
+    cluster, findings = checked.cluster, checked.findings
+    lines = [cut(plain(f"{cluster.name}: {cluster.description}"), WIDTH)]
+    ordered = sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict))
+    for finding in ordered:
+        lines += _finding_lines(finding)
+    for silence in checked.site.silences:
+        lines.append(_wrapped(f"no answer: {plain(silence)}", ""))
+    if change := merged_changes(findings):
+        own = {"extends": str(checked.profile), "name": f"my-{cluster.name}"[:64], **change}
+        lines += ["", "A profile of your own that says what the site says:", ""]
+        lines += [f"  {line}" for line in yaml.safe_dump(own, sort_keys=False, allow_unicode=True).splitlines()]
+        lines.append("")
+    total = counts(findings)
+    lines.append(", ".join(f"{number} {_plural(verdict, number)}" for verdict, number in total.items()))
+    return "\n".join(lines)
+
+
+def _plural(verdict: str, number: int) -> str:
+    return f"{verdict}s" if verdict in ("problem", "warning") and number != 1 else verdict
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    sides = [f"wanted: {finding.profile}" if finding.profile else "", f"found: {finding.site}" if finding.site else ""]
+    said = "; ".join(plain(side) for side in sides if side)
+    yield cut(f"{finding.verdict:<8} {plain(finding.subject)}" + (f"  ({said})" if said else ""), WIDTH)
+    if finding.advice:
+        yield _wrapped(plain(finding.advice), " " * 9)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False)

@@ -1,0 +1,62 @@
+"""The only place that writes to the terminal: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
+
+
+def show(*lines: str) -> None:
+    """Part of the result."""
+    for line in lines:
+        click.echo(line)
+
+
+def show_json(value: Any) -> None:
+    """The whole result of a verb with --json: nothing else goes to standard output then."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def say(*lines: str) -> None:
+    """What goes on, beside the result."""
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Each once, alike everywhere: `warning: ...`."""
+    say(*(f"warning: {warning}" for warning in dict.fromkeys(warnings)))
+
+
+def say_waiting(holder: str) -> None:
+    say(f"waiting: {holder} is submitting to this workspace")
+
+
+def ask_to_finish() -> bool:
+    """After Ctrl-C in a submission; without a terminal to ask on, it is completed."""
+    say("\nInterrupted: what was sent so far is held, and none of it runs.")
+    if not sys.stdin.isatty():
+        return True
+    return click.confirm("Finish the submission? (no: withdraw all of it)", default=True, err=True)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def columns() -> int:
+    """As `shutil.get_terminal_size`, whose import takes longer than the reading of a small ledger."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit():
+        width = int(given)
+    else:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal() else UNKNOWN
+    return min(max(width, NARROWEST), WIDEST)

@@ -1,0 +1,80 @@
+"""What a submission came to, or would send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from detour.launch.text.caps import cap_warnings
+from detour.launch.text.price import render_price
+from detour.ledger.workspace import Workspace
+from detour.orchestration.submit import Order, Submitted
+from detour.scheduler.requests import JobRequest
+from detour.text import counted, format_duration
+
+
+def submitted_lines(sent: Submitted) -> Iterator[str]:
+    """A line a job, then what is left out or deferred, the price, and how to follow it."""
+    order, submission = sent.order, sent.submission
+    by_unit: dict[str, list[str]] = {}
+    for slot, job_id in submission.jobs.items():
+        by_unit.setdefault(slot.unit, []).append(job_id)
+    for request in order.requests:
+        if request.unit in by_unit:
+            tasks = f" ({len(request.tasks)} tasks)" if request.is_array else ""
+            limit = format_duration(request.wall_s)
+            yield f"{request.label:<32} job {', '.join(by_unit[request.unit])}{tasks}, time limit {limit}"
+    if submission.in_flight:
+        yield f"{counted(len(submission.in_flight), 'stage')} already in flight, shared with this submission."
+    if submission.deferred:
+        sender = f"job {sent.next_wave} submits them later" if sent.next_wave else "submit again to send them later"
+        yield f"{counted(len(submission.deferred), 'job')} deferred by the submit limit: {sender}."
+    if order.price.stages:
+        yield render_price(order.price)
+    status = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
+    yield f"Submitted {order.name}. Track it with `{status}`."
+
+
+def nothing_to_submit(order: Order, workspace: Workspace) -> str:
+    stages = {stage for ids in order.continuation.chains.values() for stage in ids}
+    return f"{order.name}: nothing to submit, all {counted(len(stages), 'stage')} are done in {workspace.root}"
+
+
+def submission_warnings(sent: Submitted) -> Iterator[str]:
+    yield from cap_warnings(sent.caps)
+    yield from sent.submission.remarks
+    if sent.next_wave_problem:
+        yield f"no job submits the next wave: {sent.next_wave_problem}"
+
+
+def submitted_json(sent: Submitted) -> dict[str, Any]:
+    submission = sent.submission
+    return {
+        "name": sent.order.name,
+        "chains": list(sent.order.chains),
+        "jobs": {str(slot): job_id for slot, job_id in submission.jobs.items()},
+        "in_flight": list(submission.in_flight),
+        "deferred": [request.label for request in submission.deferred],
+        "next_wave": sent.next_wave,
+        "remarks": list(submission_warnings(sent)),
+        "calls": dict(sent.calls or {}),
+    }
+
+
+def script_lines(scripts: Sequence[tuple[JobRequest, str]]) -> Iterator[str]:
+    """Every batch script under its label."""
+    for request, script in scripts:
+        segments = f", {request.segments} segments" if request.segments > 1 else ""
+        yield f"### {request.label}{segments}"
+        yield script
+
+
+def dry_run_json(order: Order, scripts: Sequence[tuple[JobRequest, str]]) -> dict[str, Any]:
+    return {
+        "name": order.name,
+        "chains": list(order.chains),
+        "scripts": [
+            {"label": request.label, "segments": request.segments, "stages": list(request.stages), "script": script}
+            for request, script in scripts
+        ],
+    }

@@ -1,0 +1,47 @@
+"""A budget as `detour budget` shows it: what is spent and reserved in its present period, and where that leads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detour.budgets.arithmetic import Standing, window_s
+from detour.budgets.book import Book
+from detour.budgets.burn import Burn, Piece, burn
+from detour.budgets.caps import Budget, Measure
+from detour.budgets.reservations import Reservation, is_held
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """A budget in its present period."""
+
+    budget: Budget
+    standing: Standing
+    burns: dict[Measure, Burn]
+    reservations: tuple[Reservation, ...]
+    """Those of which something still counts."""
+    overrides: tuple[Reservation, ...]
+    """Those that exceeded it, with a recorded reason."""
+
+
+def budget_view(book: Book, budget: Budget) -> BudgetView | None:
+    """None outside the budget's period."""
+    standing, bounds = book.standing(budget), window_s(budget, book.now_s)
+    if standing is None or bounds is None:
+        return None
+    ours = [spending for spending in book.spendings if budget.scope.matches(spending.facts)]
+    burns: dict[Measure, Burn] = {}
+    for measure, cap in budget.caps().items():
+        limit = cap.soft if cap.hard is None else cap.hard
+        pieces = [
+            Piece(one.start_s, one.end_s, value) for one in ours if (value := one.amounts.get(measure)) is not None
+        ]
+        burns[measure] = burn(pieces, standing.reserved_sum(measure), limit, book.now_s, bounds)
+    made = [one for one in book.reservations if budget.scope.matches(one.facts)]
+    return BudgetView(
+        budget,
+        standing,
+        burns,
+        tuple(one for one in made if any(is_held(one, stage, book.evidence) for stage in one.amounts)),
+        tuple(one for one in made if budget.name in one.over),
+    )

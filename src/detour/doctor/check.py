@@ -1,0 +1,39 @@
+"""A cluster profile held against the live site and this environment; changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.config.cluster import Cluster
+from detour.doctor.environment import environment_findings
+from detour.doctor.findings import Finding
+from detour.doctor.live_site import LiveSite, ask_site
+from detour.doctor.settings import compare
+from detour.ledger.process import user_name
+from detour.ledger.workspace import Workspace
+from detour.scheduler.commands import Slurm
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    cluster: Cluster
+    profile: Path
+    site: LiveSite
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether something must be changed before jobs can run."""
+        return any(finding.verdict == "problem" for finding in self.findings)
+
+
+def check(cluster: Cluster, profile: Path, workspace: Workspace) -> Checked:
+    """Seven questions to Slurm at most; what it does not answer is a finding of its own, not an error."""
+    site, findings = LiveSite(), list[Finding]()
+    if cluster.scheduler == "slurm":
+        site = ask_site(Slurm(), user_name(), time.time)
+        findings = compare(cluster, site)
+    findings += environment_findings(cluster, workspace.root)
+    return Checked(cluster, profile, site, tuple(findings))

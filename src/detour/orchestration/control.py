@@ -1,0 +1,89 @@
+"""Orders about what is in Slurm already: cancel, hold, release, adopt, for a chain or one stage with its dependents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from detour.budgets.reserve import release_stages
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.orchestration.selection import chain_names, chain_stages, chosen_stages, only_here
+from detour.orchestration.slurm import command_journal, control, submitting
+from detour.orchestration.waves import continuations
+from detour.scheduler.commands import Slurm
+from detour.scheduler.control import Affected
+
+OnWait = Callable[[str], None]
+"""Is given who else is submitting to the workspace, while that is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """What an order reached."""
+
+    done: Literal["cancelled", "held", "released", "adopted"]
+    affected: Affected
+    labels: Mapping[str, str]
+    """Stage id, or the unit of a job that sends a next wave, -> its name."""
+
+
+def cancel(
+    workspace: Workspace, chain: str, stage: str | None = None, *, shared: bool = False, on_wait: OnWait
+) -> Controlled:
+    """Take a chain, or one stage with its dependents, out of Slurm. Finished stages stay; so do other users' jobs and,
+    unless `shared`, stages that another chain waits for. No further wave is sent.
+
+    Raises UserError for an unknown chain or stage, SchedulerUnavailable when the queue cannot be read.
+    """
+    named = chosen_stages(workspace, chain, stage)
+    stages = named if stage or shared else only_here(workspace, chain)
+    labels = {row.id: row.label for row in named}
+    next_waves = continuations(workspace, [chain])
+    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        ours = [*next_waves, *(row.id for row in stages)]
+        affected = control(workspace, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
+        cancelled = [stage_id for stage_id in affected.stages if stage_id in labels]
+        known = load_state(workspace)[0].stages
+        for stage_id in cancelled:
+            for job in sorted(known[stage_id].jobs if stage_id in known else ()):
+                journal.append("cancel.stage", stage=stage_id, job=job, sync=False)
+        release_stages(workspace, journal, cancelled, "cancelled")
+        journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
+    return Controlled("cancelled", affected, labels | next_waves)
+
+
+def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
+    """Keep pending jobs from starting, also when the chain is submitted again meanwhile. Raises as `cancel`."""
+    labels = _labels(workspace, chain, stage)
+    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        affected = control(workspace, journal, Slurm()).hold(list(labels))
+        journal.append("hold.chain", chain=chain, jobs=list(affected.ids))
+    return Controlled("held", affected, labels)
+
+
+def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
+    """Undo `hold`. Raises as `cancel`."""
+    labels = _labels(workspace, chain, stage)
+    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        affected = control(workspace, journal, Slurm()).release(list(labels))
+        journal.append("release.chain", chain=chain, jobs=list(affected.ids))
+    return Controlled("released", affected, labels)
+
+
+def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
+    """Record jobs of this workspace that Slurm has and the ledger does not know, found by their tags.
+
+    Raises SchedulerUnavailable when the queue cannot be read.
+    """
+    labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
+    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        affected = control(workspace, journal, Slurm()).adopt(labels)
+        for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
+            journal.append("submit.stage", stage=stage_id, job=job_id)
+    return Controlled("adopted", affected, labels)
+
+
+def _labels(workspace: Workspace, chain: str, stage: str | None) -> dict[str, str]:
+    return {row.id: row.label for row in chosen_stages(workspace, chain, stage)} | continuations(workspace, [chain])

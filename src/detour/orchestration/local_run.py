@@ -1,0 +1,253 @@
+"""A recipe or a sweep on this machine: stages start as their inputs get done and cores are free."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detour.budgets.arithmetic import Line
+from detour.budgets.book import Asked
+from detour.budgets.caps import load_budgets
+from detour.budgets.reserve import reserving
+from detour.config.cluster import Cluster
+from detour.ledger.claims import holder
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.failures import Failure, failures_of, with_dependents
+from detour.orchestration.plans import Planned, asked_of, check_runnable
+from detour.orchestration.slurm import command_journal
+from detour.planning.order import downstream, startable
+from detour.planning.stage import Stage
+from detour.pricing.plan_price import price_in
+from detour.pricing.price import Price
+from detour.scheduler.local import LocalJob, start
+
+POLL_S = 0.25
+Refresh = Callable[[Collection[str]], None]
+"""Called often, with the ids of the stages that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOrder:
+    """What is to run on this machine."""
+
+    workspace: Workspace
+    planned: Planned
+    cluster: Cluster
+    """The profile with this machine's PUE and grid factor."""
+    cores: int
+    gpus: int
+    failures: tuple[Failure, ...]
+    """Stages that failed for good in an earlier run."""
+    retry: bool
+    """Whether these run again; else they and their dependents are left out."""
+    asked: Asked
+    """What it asks of the budgets."""
+    prices: Mapping[str, Price]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Each once, whichever chains need it."""
+        return tuple(self.planned.shared.stages.values())
+
+    @property
+    def is_done(self) -> bool:
+        return all(self.workspace.is_done(stage.id) for stage in self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailure:
+    """A stage that did not end well, or had failed before."""
+
+    stage: Stage
+    reason: str
+    dependents: int
+    log: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of a local run."""
+
+    order: LocalOrder
+    left: tuple[Stage, ...]
+    """Stages that are not done."""
+    failures: tuple[StageFailure, ...]
+    stopped: bool
+    """By Ctrl-C or TERM, after the running stages had saved."""
+
+
+def local_order(
+    workspace: Workspace,
+    planned: Planned,
+    cluster: Cluster,
+    *,
+    cores: int | None = None,
+    gpus: int | None = None,
+    retry: bool = False,
+) -> LocalOrder:
+    """What a run would do; nothing is written. Without `cores` and `gpus` all of this machine is used.
+
+    Raises UserError where it cannot run: files are missing, or tasks cannot be evaluated.
+    """
+    check_runnable(planned)
+    failures = tuple(failures_of(workspace, planned.plans))
+    stages = tuple(planned.shared.stages.values())
+    left_out = set() if retry else with_dependents(stages, [failure.stage for failure in failures])
+    left = [stage for stage in stages if stage.id not in left_out and not workspace.is_done(stage.id)]
+    gpus = visible_gpus() if gpus is None else gpus
+    price = price_in(workspace, load_state(workspace)[0], left, cluster, gpus)
+    cores = cores or len(os.sched_getaffinity(0))
+    asked = asked_of(planned, left, price)
+    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, price.prices)
+
+
+def run_here(
+    order: LocalOrder,
+    *,
+    over_budget: str | None = None,
+    on_caps: Callable[[Sequence[Line]], None],
+    on_refresh: Refresh,
+    on_stop: Callable[[], None],
+) -> Ran:
+    """Run what is missing and return when nothing more can be started.
+
+    over_budget  why a hard cap may be exceeded; recorded
+    on_caps      is given the caps of budgets that the run exceeds, before it starts
+    on_stop      is called at the first Ctrl-C or TERM: running stages save and end; a second one leaves at once
+
+    Raises BudgetRefused with the arithmetic; KeyboardInterrupt at the second Ctrl-C.
+    """
+    workspace = order.workspace
+    workspace.create()
+    runner = Runner(workspace, order.stages, order.cores, order.gpus)
+    if not order.retry:
+        runner.failed = {failure.stage.id: failure.reason for failure in order.failures}
+    with (
+        command_journal(workspace) as journal,
+        reserving(workspace, journal, load_budgets(), order.asked, over_budget) as share,
+    ):
+        if share.exceeded:
+            on_caps(share.exceeded)
+        write_chains(workspace, order.planned.plans, order.cluster, order.prices)
+        if order.retry:
+            for stage in order.stages:
+                workspace.failure(stage.id).unlink(missing_ok=True)
+        with _stop_on_ctrl_c(runner, on_stop):
+            runner.carry(on_refresh)
+    return _result(order, runner)
+
+
+def visible_gpus() -> int:
+    """GPUs of this machine as its driver lists them; asked without torch."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+@dataclass(slots=True)
+class Runner:
+    """Starts stages as their inputs get done and cores are free, until nothing more can be started."""
+
+    workspace: Workspace
+    stages: Sequence[Stage]
+    cores: int
+    gpus: int
+    running: dict[str, LocalJob] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Stage id -> why."""
+    logs: dict[str, Path] = field(default_factory=dict)
+    stopping: bool = False
+
+    def carry(self, refresh: Refresh) -> None:
+        while self.step():
+            refresh(self.running)
+            time.sleep(POLL_S)
+        refresh(self.running)
+
+    def step(self) -> bool:
+        """Collect what ended, start what can start; False when there is nothing left to wait for."""
+        for stage_id, job in list(self.running.items()):
+            if not job.is_running():
+                del self.running[stage_id]
+                self._collect(stage_id)
+        done = {stage.id for stage in self.stages if self.workspace.is_done(stage.id)}
+        elsewhere = False
+        if not self.stopping:
+            blocked = {*self.running, *self.failed}
+            for stage in startable(self.stages, done, blocked):
+                if holder(self.workspace, stage.id) is not None:
+                    elsewhere = True
+                elif self._free_cores() >= self._cores(stage) or not self.running:
+                    self._start(stage)
+        return bool(self.running) or elsewhere
+
+    def stop(self) -> None:
+        """Ask every job to save and end; `carry` returns once they have."""
+        self.stopping = True
+        for job in self.running.values():
+            job.ask_to_stop()
+
+    def _cores(self, stage: Stage) -> int:
+        """Fine-tunings and summaries take one core each and run side by side; all else takes the machine."""
+        return 1 if stage.kind in ("evaluate", "summarize") else self.cores
+
+    def _free_cores(self) -> int:
+        stages = {stage.id: stage for stage in self.stages}
+        return self.cores - sum(self._cores(stages[stage_id]) for stage_id in self.running)
+
+    def _start(self, stage: Stage) -> None:
+        tasks = max(1, self.gpus) if stage.kind == "pretrain" else 1
+        job = start(
+            self.workspace.root,
+            [stage.id],
+            self.workspace.stage(stage.id) / "logs",
+            tasks=tasks,
+            gpus=self.gpus if stage.kind == "pretrain" else min(1, self.gpus),
+            threads=self._cores(stage),
+        )
+        self.running[stage.id] = job
+        self.logs[stage.id] = job.log
+
+    def _collect(self, stage_id: str) -> None:
+        if self.workspace.is_done(stage_id) or self.stopping:
+            return
+        known = load_state(self.workspace)[0].stages.get(stage_id)
+        self.failed[stage_id] = (known.reason if known else None) or "its process was killed"
+
+
+@contextmanager
+def _stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C (or TERM) lets the jobs save and end; a second one leaves at once, and they end alone."""
+
+    def ask(_number: int, _frame: object) -> None:
+        if runner.stopping:
+            raise KeyboardInterrupt
+        on_stop()
+        runner.stop()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _result(order: LocalOrder, runner: Runner) -> Ran:
+    stages = {stage.id: stage for stage in order.stages}
+    failures = tuple(
+        StageFailure(
+            stages[stage_id],
+            reason,
+            len(downstream(order.stages, [stage_id])) - 1,
+            runner.logs.get(stage_id),
+        )
+        for stage_id, reason in runner.failed.items()
+    )
+    left = tuple(stage for stage in order.stages if not order.workspace.is_done(stage.id))
+    return Ran(order, left, failures, runner.stopping)

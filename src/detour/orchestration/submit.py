@@ -1,0 +1,217 @@
+"""From plans to jobs in Slurm: an order is made from what is missing and its price, then sent exactly once.
+
+Run again after any kill or refusal, a submission completes what is missing and sends nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from detour.budgets.arithmetic import Line
+from detour.budgets.book import Asked
+from detour.budgets.caps import load_budgets
+from detour.budgets.reserve import asked_for, facts_of, reserving
+from detour.config.cluster import Cluster
+from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
+from detour.ledger.journal import Journal
+from detour.ledger.state import load_state
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.code_snapshot import take_code_snapshot
+from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
+from detour.orchestration.plans import Planned, check_runnable
+from detour.orchestration.requests import JobOptions, job_requests
+from detour.orchestration.slurm import (
+    command_journal,
+    script_style,
+    submission_folder,
+    submit_limit,
+    submitter,
+    submitting,
+)
+from detour.orchestration.waves import Continuation, last_jobs, send_continuation
+from detour.planning.build import Plan
+from detour.pricing.plan_price import PlanPrice, price_in
+from detour.scheduler.commands import Slurm, SubmissionRefused
+from detour.scheduler.dependency import After
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.submission import Submission, Submitter
+from detour.scheduler.submission_script import submission_script
+from detour.scheduler.tags import Tag, workspace_id
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be submitted for one chain, or for the chains of a sweep, and what it will cost."""
+
+    name: str
+    chains: tuple[str, ...]
+    cluster: Cluster
+    requests: tuple[JobRequest, ...]
+    asked: Asked
+    """What it asks of the budgets."""
+    price: PlanPrice
+    """Of the stages that it submits."""
+    continuation: Continuation
+    """What sends the next wave, where a submit limit cuts the order."""
+    failures: tuple[Failure, ...] = ()
+    """Stages that failed for good."""
+    retry: bool = False
+    """Whether these are part of the order, to be cleared once the budgets hold it; else they and their dependents are
+    left out."""
+    plans: tuple[Plan, ...] = ()
+    """To be written into the workspace before anything is sent; none where they are there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of an order."""
+
+    order: Order
+    submission: Submission
+    caps: tuple[Line, ...] = ()
+    """Caps of budgets that the order exceeds: soft ones, and hard ones with a recorded reason."""
+    next_wave: str | None = None
+    """The job that sends what did not fit under a submit limit."""
+    next_wave_problem: str | None = None
+    """Why there is none although the cluster lets jobs submit."""
+    calls: Mapping[str, int] | None = None
+    """How often each of Slurm's commands was called."""
+
+
+def order_for(
+    workspace: Workspace, planned: Planned, cluster: Cluster, options: JobOptions, *, retry: bool = False
+) -> Order:
+    """The order for a recipe or a sweep; nothing is written or sent.
+
+    Raises UserError where it cannot be submitted: files are missing, tasks cannot be evaluated, there is no Slurm.
+    """
+    check_runnable(planned)
+    if cluster.scheduler != "slurm":
+        raise UserError(f"cluster {cluster.name} has no Slurm: use `detour run`")
+    order = make_order(workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry)
+    if not order.requests and order.failures and not retry:
+        raise StageFailed(f"{order.name}: nothing to submit but what failed and its dependents; --retry submits these")
+    return replace(order, plans=tuple(planned.plans))
+
+
+def make_order(
+    workspace: Workspace,
+    name: str,
+    plans: Sequence[Plan],
+    cluster: Cluster,
+    options: JobOptions,
+    sweep: str | None = None,
+    *,
+    retry: bool = False,
+) -> Order:
+    """Jobs for what is not done, each stage once, whichever chains need it."""
+    stages = {stage.id: stage for plan in plans for stage in plan.stages}
+    done = {stage_id for stage_id in stages if workspace.is_done(stage_id)}
+    failures = tuple(failures_of(workspace, plans))
+    left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
+    price = price_in(workspace, load_state(workspace)[0], missing, cluster, options.gpus)
+    requests = job_requests(missing, price.prices, cluster, options, done)
+    chains = tuple(plan.chain for plan in plans)
+    facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
+    ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
+    return Order(
+        name,
+        chains,
+        cluster,
+        tuple(requests),
+        asked_for(missing, price.prices, cluster, facts),
+        price,
+        Continuation(name, sweep, ids, cluster, options, len(done)),
+        failures,
+        retry,
+    )
+
+
+def send(
+    workspace: Workspace,
+    order: Order,
+    *,
+    over_budget: str | None = None,
+    on_wait: Callable[[str], None],
+    finish_interrupted: Callable[[], bool],
+) -> Submitted:
+    """Bring the order into the queue, exactly once, under the workspace's claim, if the budgets hold it.
+
+    over_budget         why a hard cap may be exceeded; recorded
+    on_wait             is given who else is submitting, while that is waited for
+    finish_interrupted  asked after Ctrl-C, when what was sent is still held: True completes it, False withdraws it
+
+    Raises BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn after an interrupted submission that was
+    not to be completed.
+    """
+    workspace.create()
+    slurm = Slurm()
+    style = script_style(workspace, order.cluster, take_code_snapshot(workspace))
+    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
+        with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
+            write_chains(workspace, order.plans, order.cluster, order.price.prices)
+            if order.retry:
+                clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
+            kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave
+
+            def make() -> Submitter:
+                return submitter(workspace, journal, slurm, style, limit, kept_free)
+
+            submission = _submit(make, order.requests, finish_interrupted)
+            reservation.commit()
+        _record(journal, order, submission)
+        next_wave, problem = None, None
+        if submission.deferred and order.cluster.compute_nodes_submit:
+            continuation = replace(order.continuation, why_over=over_budget)
+            ends = last_jobs(order.requests, submission.jobs)
+            try:
+                next_wave = send_continuation(workspace, journal, slurm, style, continuation, ends)
+            except (SchedulerUnavailable, SubmissionRefused) as error:
+                problem = str(error)
+    return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls))
+
+
+def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
+    """The batch scripts that the order would send, with stages in place of the ids of jobs that they wait for."""
+    style = script_style(workspace, order.cluster, None)
+    made = []
+    for request in order.requests:
+        tag = Tag(workspace_id(workspace.root), request.unit, 1, "dry-run")
+        stages = " ".join(f"<{stage}>" for stage in request.after)
+        dependency = After("afterok", stages) if stages else None
+        folder: Path = submission_folder(workspace, request.unit)
+        made.append((request, submission_script(request, tag, dependency, style, folder)))
+    return made
+
+
+def _submit(
+    make: Callable[[], Submitter], requests: Sequence[JobRequest], finish_interrupted: Callable[[], bool]
+) -> Submission:
+    """After Ctrl-C nothing of what was sent has been able to run: it is completed, or withdrawn."""
+    try:
+        return make().submit(requests)
+    except KeyboardInterrupt:
+        if finish_interrupted():
+            return make().submit(requests)
+    ids = make().withdraw({request.unit for request in requests})
+    raise Withdrawn(f"withdrawn: {len(ids)} job(s); nothing of this submission is left in Slurm")
+
+
+def _record(journal: Journal, order: Order, submission: Submission) -> None:
+    """Which job each stage is in, for readers of the ledger; the submission itself does not need it."""
+    jobs: dict[str, list[str]] = {}
+    for slot, job_id in submission.jobs.items():
+        jobs.setdefault(slot.unit, []).append(job_id)
+    for request in order.requests:
+        for index, task in enumerate(request.tasks):
+            for job_id in jobs.get(request.unit, ()):
+                job = f"{job_id}_{index}" if request.is_array else job_id
+                for stage in task:
+                    journal.append("submit.stage", stage=stage, job=job, sync=False)
+    for chain in order.chains:
+        journal.append("chain.submitted", chain=chain, cluster=order.cluster.name, sync=False)

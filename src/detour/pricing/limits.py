@@ -1,0 +1,26 @@
+"""The time limit that a stage asks for, from its price."""
+
+from __future__ import annotations
+
+from detour.planning.stage import Stage
+from detour.pricing.price import Price
+
+MARGIN = 1.25
+"""Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
+LEAST_WALL_S = 600
+UNPRICED_WALL_S = {
+    "prepare": 4 * 3600,
+    "pretrain": 20 * 3600,
+    "promote": 1800,
+    "export": 1800,
+    "evaluate": 4 * 3600,
+    "summarize": 600,
+}
+"""Asked for where nobody knows how long it takes."""
+
+
+def stage_limit_s(stage: Stage, price: Price) -> int:
+    """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
+    if price.wall_s is None:
+        return UNPRICED_WALL_S[stage.kind]
+    return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))

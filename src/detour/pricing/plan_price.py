@@ -1,0 +1,48 @@
+"""What a set of stages costs on one cluster: each stage's price, sums by part, the longest path."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from detour.accounting.energy import Band
+from detour.config.cluster import Cluster
+from detour.ledger.state import State
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import Stage
+from detour.pricing.history import LedgerHistory, finished_stages
+from detour.pricing.price import History, Price, prices_of
+from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPrice:
+    """Some stages, each counted once."""
+
+    cluster: Cluster
+    stages: tuple[Stage, ...]
+    prices: Mapping[str, Price]
+    """By stage id."""
+    parts: Mapping[str, Total]
+    whole: Total
+    critical_path_s: Band
+
+
+def price_in(
+    workspace: Workspace, state: State, stages: Collection[Stage], cluster: Cluster, gpus: int | None = None
+) -> PlanPrice:
+    """As `price_plan`, with what the workspace's finished stages took; `state` is its folded ledger."""
+    return price_plan(stages, cluster, LedgerHistory(finished_stages(workspace, state), cluster.name), gpus)
+
+
+def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
+    """`stages` in the plan's order; `gpus` is what a training asks for."""
+    prices = prices_of(stages, cluster, history, gpus)
+    return PlanPrice(
+        cluster=cluster,
+        stages=tuple(stages),
+        prices=prices,
+        parts=totals_by_part(stages, prices, cluster),
+        whole=total(stages, prices, cluster),
+        critical_path_s=critical_path_s(stages, prices),
+    )

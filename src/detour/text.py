@@ -1,0 +1,97 @@
+"""Figures, names and lines as every screen, report and message spells them. Pure; standard library only.
+
+What comes from files that others may write (labels, reasons, names) passes through `plain` before it is shown.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+WIDTH = 100
+"""Columns that a screen may use where nothing else is known."""
+LABELS_SHOWN = 3
+ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
+"""Of kWh; the largest first, as `scaled` takes them."""
+MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
+"""Of grams."""
+_COUNT_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T"))
+_SEED = re.compile(r" seed \d+$")
+
+
+def format_count(value: int | None) -> str:
+    """1_000_000_000 -> `1B`, 999_999 -> `1M`; at most three significant digits; None -> `unknown`."""
+    if value is None:
+        return "unknown"
+    if value < 1000:
+        return str(value)
+    for scale, suffix in _COUNT_UNITS:
+        figure = f"{value / scale:.3g}"
+        if float(figure) < 1000:
+            return f"{figure}{suffix}"
+    return f"{value / scale:,.0f}{suffix}"
+
+
+def format_duration(seconds: float | None) -> str:
+    """45 -> `45s`, 169 -> `2m49s`, 8100 -> `2h15m`, 568800 -> `6d14h`; None -> `unknown`."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest_minutes = divmod(minutes, 60)
+    days, rest_hours = divmod(hours, 24)
+    if minutes == 0:
+        return f"{rest_s}s"
+    if hours == 0:
+        return f"{minutes}m{rest_s:02d}s"
+    return f"{hours}h{rest_minutes:02d}m" if hours < 100 else f"{days}d{rest_hours:02d}h"
+
+
+def amount(value: float) -> str:
+    """Three significant digits or whole numbers: `1,234`, `16.0`, `0.46`."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
+    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`."""
+    if value is None:
+        return "unknown"
+    scale, unit = next((one for one in units if float(f"{value / one[0]:.3g}") >= 1), units[-1])
+    figure = value / scale
+    return f"{figure:,.0f} {unit}" if figure >= 100 else f"{figure:.3g} {unit}"
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 stage`, `1,234 stages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or f'{noun}s'}"
+
+
+def label_names(labels: Sequence[str]) -> str:
+    """`evaluate emea, evaluate medline (18 stages)`: seeds folded, the first few named."""
+    names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
+    shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
+    return shown if len(labels) == 1 else f"{shown} ({counted(len(labels), 'stage')})"
+
+
+def plain(text: str) -> str:
+    """One line without control characters: what others wrote must not steer this terminal."""
+    if text.isprintable() and "  " not in text:
+        return text.strip()
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def cut_label(label: str, width: int) -> str:
+    """Cut ahead of a seed, by which stages of one name are distinguished."""
+    name, separator, seed = label.rpartition(" seed ")
+    return cut(name, width - len(separator) - len(seed)) + separator + seed if separator else cut(label, width)
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Lines of at most `WIDTH` columns, all but the first indented further."""
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)

@@ -1,0 +1,31 @@
+"""What an order about jobs says: what it reached, and what it left to other users."""
+
+from __future__ import annotations
+
+from detour.launch.text.control import controlled_json, controlled_lines
+from detour.orchestration.control import Controlled
+from detour.scheduler.control import Affected
+from detour.scheduler.sent import Sent
+from detour.scheduler.tags import Tag
+
+LABELS = {"prepare-0": "prepare", "pretrain-1": "pretrain clm"}
+THEIRS = Sent(Tag("w", "prepare-0", 1, "s"), (("prepare-0",),), job_id="7", committed=True, owner="alice")
+
+
+def test_jobs_of_others_are_named_as_left_alone() -> None:
+    reached = Controlled("cancelled", Affected(("9",), ("pretrain-1",), (THEIRS,)), LABELS)
+    assert list(controlled_lines(reached)) == [
+        "cancelled: pretrain clm",
+        "jobs: 9",
+        "not cancelled: job 7 of alice (prepare)",
+    ]
+
+
+def test_where_all_jobs_are_of_others_nothing_was_reached() -> None:
+    reached = Controlled("cancelled", Affected((), (), (THEIRS,)), LABELS)
+    assert next(controlled_lines(reached)) == "nothing cancelled: Slurm has no such job of yours"
+
+
+def test_programs_are_given_the_jobs_of_others_too() -> None:
+    reached = Controlled("held", Affected((), (), (THEIRS,)), LABELS)
+    assert controlled_json(reached)["others"] == [{"job": "7", "user": "alice", "stages": ["prepare-0"]}]
