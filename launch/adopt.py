@@ -13,9 +13,12 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.control import adopt
 
 
-@click.command(help="Record jobs of this workspace that its ledger does not know.")
+@click.command()
 @written_workspace_option
 @json_option
 def command(workspace: Path | None, as_json: bool) -> None:
-    """They are found by their tags; known jobs are left alone. For a ledger that was lost or restored."""
+    """Record jobs of this workspace that its ledger does not know.
+
+    They are found by their tags; known jobs are left alone. For a ledger that was lost or restored.
+    """
     show_controlled(adopt(Workspace.find(workspace), on_wait=say_waiting), as_json=as_json)

@@ -16,13 +16,16 @@ from detour.launch.text.screen import show, show_json
 from detour.ledger.workspace import Workspace
 
 
-@click.command(help="Show what is spent and reserved of each budget.")
+@click.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @written_workspace_option
 @click.option("--release", "submission", help="Free what this submission has reserved and will not use.")
 @json_option
 def command(file: Path | None, workspace: Path | None, submission: str | None, as_json: bool) -> None:
-    """Of the budget in FILE, or of all in configs/budgets."""
+    """Show what is spent and reserved of each budget.
+
+    Shows the budget in FILE, or all of those in configs/budgets.
+    """
     budgets = [load_budget(file)] if file else load_budgets()
     place = Workspace.find(workspace)
     if submission:

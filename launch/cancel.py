@@ -13,14 +13,16 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.control import cancel
 
 
-@click.command(help="Cancel a chain, or a stage with its dependents.")
+@click.command()
 @click.argument("chain")
 @stage_option
 @click.option("--shared", is_flag=True, help="Also stages that other chains need.")
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
-    """Finished stages stay, so do stages that other chains need (unless --shared) and jobs of other users.
+    """Cancel a chain, or a stage with its dependents.
+
+    Finished stages stay, so do stages that other chains need (unless --shared) and jobs of other users.
 
     No further wave is sent.
     """

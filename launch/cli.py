@@ -59,8 +59,15 @@ class Verbs(click.Group):
 def detour() -> None:
     """Encoder pretraining with a causal detour, as chains of jobs.
 
-    Exit codes: 0 done, 1 a bug, 2 bad input, 3 a stage failed, 4 over budget, 5 Slurm did not answer,
-    130 interrupted.
+    \b
+    Exit codes:
+      0    done
+      1    a bug
+      2    bad input: correct it and run again
+      3    a stage failed
+      4    over budget: nothing was submitted
+      5    Slurm did not answer, or did not do as ordered
+      130  interrupted
     """
 
 

@@ -12,11 +12,14 @@ from detour.launch.text.screen import show, show_json
 from detour.text import WIDTH
 
 
-@click.command(help="List the cluster profiles, or show one with its sources.")
+@click.command()
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """NAME may also be a file."""
+    """List the cluster profiles, or show one with its sources.
+
+    NAME may also be a file.
+    """
     if name is not None:
         cluster, path = load_cluster(name), profile_path(name)
         if as_json:

@@ -16,12 +16,15 @@ from detour.launch.text.screen import show, show_json
 from detour.ledger.workspace import Workspace
 
 
-@click.command(help="Check a cluster profile against the live site, and this environment.")
+@click.command()
 @click.option("--cluster", "name", default="local", show_default=True, help="The profile: a name or a file.")
 @workspace_option
 @json_option
 def command(name: str, workspace: Path | None, as_json: bool) -> None:
-    """Exit code 2 when something must be changed before jobs can run; unknown facts are no problem."""
+    """Check a cluster profile against the live site, and this environment.
+
+    Exit code 2 when something must be changed before jobs can run; unknown facts are no problem.
+    """
     checked = check(load_cluster(name), profile_path(name), Workspace.find(workspace))
     if as_json:
         show_json(doctor_json(checked))

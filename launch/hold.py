@@ -13,12 +13,15 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.control import hold
 
 
-@click.command(help="Hold a chain's pending jobs.")
+@click.command()
 @click.argument("chain")
 @stage_option
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
-    """They stay held when the chain is submitted again, until `detour release`."""
+    """Hold a chain's pending jobs.
+
+    They stay held when the chain is submitted again, until `detour release`.
+    """
     reached = hold(Workspace.find(workspace), chain, stage, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)

@@ -23,7 +23,7 @@ from detour.orchestration.progress import progress_of
 from detour.pricing.plan_price import price_in
 
 
-@click.command(help="Show what a recipe or a sweep would do and what it would cost.")
+@click.command()
 @recipe_argument
 @overrides_argument
 @workspace_option
@@ -38,7 +38,10 @@ def command(
     gpus: int | None,
     as_json: bool,
 ) -> None:
-    """Plan, and price where a cluster is named; nothing is written."""
+    """Show what a recipe or a sweep would do and what it would cost.
+
+    With --cluster it is priced too. Nothing is written.
+    """
     profile = load_cluster(cluster) if cluster else None
     planned = detour.plan(recipe, overrides)
     view = LedgerView(Workspace.find(workspace))

@@ -17,13 +17,16 @@ from detour.pricing.history import finished_stages
 NEWEST = 20
 
 
-@click.command(help="Compare finished stages with their estimates.")
+@click.command()
 @workspace_option
 @click.option("--cluster", help="Only stages that ran under this profile.")
 @click.option("--all", "everything", is_flag=True, help=f"Every stage, not just the newest {NEWEST}.")
 @json_option
 def command(workspace: Path | None, cluster: str | None, everything: bool, as_json: bool) -> None:
-    """The next plan is priced by what the ledger has measured; this shows how accurate that was so far."""
+    """Compare finished stages with their estimates.
+
+    The next plan is priced by what the ledger has measured; this shows how accurate that was so far.
+    """
     view = LedgerView(Workspace.find(workspace))
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
     rows = compare(finished, quotes((record["wall_s"], record["data"]) for record in view.records({PRICED})))

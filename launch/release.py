@@ -13,12 +13,15 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.control import release
 
 
-@click.command(help="Release a chain's held jobs.")
+@click.command()
 @click.argument("chain")
 @stage_option
 @written_workspace_option
 @json_option
 def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
-    """Undoes `detour hold`."""
+    """Release a chain's held jobs.
+
+    Undoes `detour hold`.
+    """
     reached = release(Workspace.find(workspace), chain, stage, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)

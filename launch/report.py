@@ -16,7 +16,7 @@ from detour.reporting.html import ledes, render_html
 DEFAULT_PAGE = Path("report.html")
 
 
-@click.command(help="Write the report of one or several chains.")
+@click.command()
 @click.argument("chains", nargs=-1, metavar="[CHAIN]...")
 @workspace_option
 @click.option(
@@ -27,7 +27,10 @@ DEFAULT_PAGE = Path("report.html")
 def command(
     chains: tuple[str, ...], workspace: Path | None, out: Path | None, cluster: str | None, as_json: bool
 ) -> None:
-    """All chains of the workspace when none is named; several are set side by side, shared work counted once."""
+    """Write the report of one or several chains.
+
+    All chains of the workspace when none is named; several are set side by side, shared work counted once.
+    """
     report = detour.report(*chains, workspace=workspace, cluster=cluster)
     if as_json:
         show(report.to_json().decode().rstrip("\n"))

@@ -14,14 +14,17 @@ from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import retry_order
 
 
-@click.command(help="Resubmit failed stages and their dependents.")
+@click.command()
 @click.argument("chain")
 @written_workspace_option
 @click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
 @over_budget_option
 @json_option
 def command(chain: str, workspace: Path | None, gpus: int | None, over_budget: str | None, as_json: bool) -> None:
-    """Checkpoints stay: the next attempt resumes from the last good one. A local chain is cleared for `detour run`."""
+    """Resubmit failed stages and their dependents.
+
+    Checkpoints stay: the next attempt resumes from the last good one. A local chain is cleared for `detour run`.
+    """
     place = Workspace.find(workspace)
     retry = retry_order(place, chain, JobOptions(gpus))
     for label, reason in retry.cleared.items():

@@ -18,7 +18,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.local_run import local_order, run_here
 
 
-@click.command(help="Run a recipe or a sweep on this machine.")
+@click.command()
 @recipe_argument
 @overrides_argument
 @written_workspace_option
@@ -39,7 +39,10 @@ def command(
     over_budget: str | None,
     quiet: bool,
 ) -> None:
-    """Run what is missing. Ctrl-C saves and stops; the same command resumes."""
+    """Run a recipe or a sweep on this machine.
+
+    Run what is missing. Ctrl-C saves and stops; the same command resumes.
+    """
     planned = detour.plan(recipe, overrides)
     order = local_order(Workspace.find(workspace), planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry)
     if order.is_done:

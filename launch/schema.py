@@ -8,9 +8,10 @@ from detour.config.loading import recipe_json_schema
 from detour.launch.text.screen import show, show_json
 
 
-@click.command(help="Print the JSON Schema of recipes, or a table of every key.")
+@click.command()
 @click.option("--markdown", is_flag=True, help="Tables of all keys, as in docs/recipes.md.")
 def command(markdown: bool) -> None:
+    """Print the JSON Schema of recipes, or a table of every key."""
     if markdown:
         from detour.config.reference import recipe_reference
 

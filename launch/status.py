@@ -17,7 +17,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor, monitor
 
 
-@click.command(help="Show chains, their stages and what they have used so far.")
+@click.command()
 @click.argument("chains", nargs=-1)
 @workspace_option
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
@@ -27,7 +27,10 @@ from detour.monitoring.monitor import Monitor, monitor
 def command(
     chains: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, offline: bool, as_json: bool
 ) -> None:
-    """Slurm is asked no more often than the cluster's poll interval allows."""
+    """Show chains, their stages and what they have used so far.
+
+    Slurm is asked no more often than the cluster's poll interval allows.
+    """
     watched = monitor(Workspace.find(workspace), offline=offline)
     if watch:
         _watch(watched, chains, every_s)

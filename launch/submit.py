@@ -34,7 +34,7 @@ from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Order, order_for, scripts, send
 
 
-@click.command(help="Submit what is missing of a recipe or a sweep to Slurm, exactly once.")
+@click.command()
 @recipe_argument
 @overrides_argument
 @written_workspace_option
@@ -65,7 +65,10 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run again after any kill or refusal, it completes what is missing and sends nothing twice."""
+    """Submit what is missing of a recipe or a sweep to Slurm, exactly once.
+
+    Run again after any kill or refusal, it completes what is missing and sends nothing twice.
+    """
     planned, place = detour.plan(recipe, overrides), Workspace.find(workspace)
     options = JobOptions(gpus, qos, account, wall_s, segments, parallel)
     order = order_for(place, planned, load_cluster(cluster), options, retry=retry)
