@@ -11,7 +11,7 @@ from pathlib import Path
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.harness import run_stage
 from detour.jobs.log import LOGGER, log_to_stderr
-from detour.jobs.rank import Rank, read_rank
+from detour.jobs.rank import Rank, forget_leftovers, read_rank
 from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     log_to_stderr()
     # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    forget_leftovers(os.environ)
     rank = read_rank()
     rank.export(os.environ)  # type: ignore[arg-type]
     workspace = Workspace(options.workspace)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
+
+from detour.scheduler.client_environment import is_ignored
+
+LAUNCHER = "SUBMITIT_EXECUTOR"
+"""Set by the batch script to `slurm`, by the local executor to `local`."""
 
 IDENTITY = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_RESTART_COUNT")
 """Of one attempt, for all its ranks: the name holds a submission's tag, so that two clusters on one host differ too."""
@@ -46,6 +51,18 @@ def first_host(node_list: str) -> str:
     if not bracket or "," in head:
         return head.split(",")[0]
     return head + rest.split("]")[0].split(",")[0].split("-")[0]
+
+
+def forget_leftovers(environment: MutableMapping[str, str]) -> None:
+    """Remove what another launcher than this process's own has set: an allocation or a job that it was started in.
+
+    Without it, a `detour run` in an allocation of two tasks would wait for a second rank.
+    """
+    launcher = environment.get(LAUNCHER)
+    for name in list(environment):
+        of_slurm, of_local = is_ignored(name), name.startswith("SUBMITIT_LOCAL_")
+        if (of_slurm and launcher != "slurm") or (of_local and launcher != "local"):
+            del environment[name]
 
 
 def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from detour.jobs.rank import first_host, read_rank
+from detour.jobs.__main__ import job_id
+from detour.jobs.rank import first_host, forget_leftovers, read_rank
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,45 @@ def test_a_port_is_one_attempts_alone() -> None:
 
 def test_alone_without_a_launcher() -> None:
     assert (read_rank({}).rank, read_rank({}).world_size) == (0, 1)
+
+
+ALLOCATION = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_ARRAY_JOB_ID": "6",
+    "SLURM_ARRAY_TASK_ID": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_NTASKS": "2",
+    "SLURM_GPUS_PER_NODE": "4",
+}
+LOCAL = {"SUBMITIT_LOCAL_JOB_ID": "55", "SUBMITIT_LOCAL_NTASKS": "1", "SUBMITIT_LOCAL_GLOBALID": "0"}
+LOCAL |= {"SUBMITIT_LOCAL_LOCALID": "0"}
+
+
+def left(environment: dict[str, str]) -> dict[str, str]:
+    forget_leftovers(environment)
+    return environment
+
+
+def test_a_local_job_in_an_allocation_of_two_tasks_is_alone() -> None:
+    environment = left({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "local"})
+    assert (read_rank(environment).world_size, job_id(environment)) == (1, "55")
+
+
+def test_local_jobs_in_one_allocation_have_a_port_each() -> None:
+    jobs = ({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": pid} for pid in "56")
+    assert len({read_rank(left(job)).main_port for job in jobs}) == 2
+
+
+def test_a_process_started_by_hand_in_an_allocation_is_alone_and_in_no_job() -> None:
+    environment = left(dict(ALLOCATION))
+    assert (read_rank(environment).world_size, job_id(environment), environment) == (1, None, {})
+
+
+def test_a_job_of_slurm_submitted_from_a_local_job_is_slurms() -> None:
+    environment = left({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "slurm"})
+    assert (read_rank(environment).world_size, job_id(environment)) == (2, "6_1")
+    assert not any(name.startswith("SUBMITIT_LOCAL_") for name in environment)
+
+
+def test_where_slurm_is_stays_known() -> None:
+    assert left({"SLURM_CONF": "/etc/slurm.conf"}) == {"SLURM_CONF": "/etc/slurm.conf"}

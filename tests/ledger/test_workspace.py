@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 
 STAGE = "pretrain-1"
@@ -31,3 +34,13 @@ def test_a_file_in_the_stages_place_and_an_impossible_name_have_no_markers(works
 def test_what_cannot_be_looked_at_is_not_taken_for_absent(workspace: Workspace) -> None:
     with pytest.raises(OSError, match="name too long"):
         workspace.is_done("x" * 5000)
+
+
+@pytest.mark.parametrize("letter", ["\n", "\0", "\r", "\x1b", "\udcff"])
+def test_a_path_that_no_batch_script_can_hold_is_refused_with_the_reason(letter: str) -> None:
+    with pytest.raises(UserError, match="control character or bytes that are not UTF-8"):
+        Workspace.find(Path(f"/scratch/a{letter}b"))
+
+
+def test_blanks_quotes_percent_signs_and_backslashes_are_fine() -> None:
+    assert Workspace.find(Path("/a b'\"%\\é")).root == Path("/a b'\"%\\é")

@@ -7,7 +7,7 @@ import pytest
 
 from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.submission_script import ScriptStyle, gate_of, gpu_option, submission_script
+from detour.scheduler.submission_script import ScriptStyle, gate_of, gpu_option, log_patterns, submission_script
 from detour.scheduler.tags import Tag
 
 STYLE = ScriptStyle(Path("/work space"), "/opt/python", code=Path("/code"), preamble=("module purge",))
@@ -19,6 +19,7 @@ ASKED = Resources(
     options=("--exclusive",),
     memory_gb=1.5,
 )
+SRUN = "srun --unbuffered --output {}/%j_%t_log.out --export=ALL --kill-on-bad-exit=1 "
 TAG = Tag("w", "pretrain-1", 2, "s")
 
 
@@ -57,7 +58,7 @@ def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
     assert {"--array=0-1%1", "--no-requeue", "--time=1"} <= options(script)
     assert not any(option.startswith("--dependency") for option in options(script))
     assert script.startswith("#!/bin/bash -l\n")
-    runnable = script.replace(f"srun --unbuffered --output {tmp_path}/%j_%t_log.out --kill-on-bad-exit=1 ", "")
+    runnable = script.replace(SRUN.format(tmp_path), "")
     for index, stages in enumerate(tasks):
         environment = {"SLURM_ARRAY_TASK_ID": str(index), "PATH": "/bin:/usr/bin"}
         said = subprocess.run(["bash", "-c", runnable], env=environment, capture_output=True, text=True, check=True)
@@ -90,7 +91,7 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
     request = JobRequest((("export-1",),), Resources(), wall_s=60)
     text = submission_script(request, TAG, None, ScriptStyle(Path("/w"), "echo"), tmp_path, gate)
     assert "--hold" not in options(text)
-    script.write_text(text.replace(f"srun --unbuffered --output {tmp_path}/%j_%t_log.out --kill-on-bad-exit=1 ", ""))
+    script.write_text(text.replace(SRUN.format(tmp_path), ""))
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
@@ -98,3 +99,17 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
     assert (run().returncode, "submit the chain again" in run().stdout) == (87, True)
     gate.touch()
     assert run().stdout == "-uP -m detour.jobs --workspace /w export-1\n"
+
+
+def test_a_percent_sign_in_the_path_of_logs_is_no_pattern() -> None:
+    assert log_patterns(Path("/w%j"), TAG) == ("/w%%j/%j_0_log.out", "/w%%j/%j_%t_log.out")
+
+
+def test_where_a_backslash_turns_patterns_off_the_submission_has_one_log() -> None:
+    assert log_patterns(Path("/w\\x%j"), TAG) == ("/w\\\\\\\\x%j/2-s_log.out", None)
+
+
+def test_what_the_script_exports_reaches_the_tasks_whatever_sbatch_exports() -> None:
+    request = JobRequest((("export-1",),), Resources(options=("--export=NONE",)), wall_s=60)
+    assert "srun --unbuffered --export=ALL" in submission_script(request, TAG, None, STYLE, Path("/a\\b"))
+    assert "--export=ALL" in submission_script(request, TAG, None, STYLE, Path("/logs"))

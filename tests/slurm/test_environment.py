@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
+from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.submission_script import ScriptStyle, submission_script
+from detour.scheduler.tags import Tag
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import Programs
-from tests.slurm.jobs import CPU, client, small_chain
+from tests.slurm.jobs import CPU, GPU, client, small_chain, wait_for_states
 from tests.slurm.test_submission import fresh, live_ids, slots
 from tests.support.chains import detour, small
 from tests.support.slurm_variables import LISTED, hostile, hostile_variables, input_variables
@@ -24,6 +30,38 @@ WORST = (
     *("SQUEUE_STATES", "SQUEUE_PARTITION", "SCANCEL_INTERACTIVE", "SCANCEL_STATE", "SBATCH_ARRAY_INX"),
     *("SBATCH_JOB_NAME", "SBATCH_EXPORT", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT", "SLURM_DEBUG_FLAGS"),
 )
+
+ALLOCATION = {
+    "SLURM_JOB_ID": "1",
+    "SLURM_NTASKS": "2",
+    "SLURM_MEM_PER_NODE": "8000",
+    "SLURM_GPUS_PER_NODE": "1",
+    "SLURM_ARRAY_JOB_ID": "9",
+    "SLURM_ARRAY_TASK_ID": "3",
+    "CUDA_VISIBLE_DEVICES": "3",
+}
+SPY = """\
+#!/bin/bash
+echo "task $SLURM_PROCID, mark ${MARK:-lost}, array ${SLURM_ARRAY_JOB_ID:-none}, devices ${CUDA_VISIBLE_DEVICES:-none}"
+"""
+
+
+def logged(cluster: SlurmCluster, logs: Path, asked: Resources, shell: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What a job of ours says in its log: it runs a script in place of Python, and its script exports MARK."""
+    logs.mkdir(parents=True)
+    spy, script = logs / "python", logs / "job.sh"
+    spy.write_text(SPY)
+    spy.chmod(0o755)
+    request, tag = JobRequest((("export-1",),), asked, 60), Tag("w", "export-1", 1, secrets.token_hex(4))
+    # with --export=NONE a job has the machine's own path, and so finds the srun of another version
+    style = ScriptStyle(Path("/w"), str(spy), environment={"MARK": "there", "PATH": cluster.environment["PATH"]})
+    script.write_text(submission_script(request, tag, None, style, logs))
+    slurm = Slurm(SubprocessRunner({**cluster.environment, **shell}))
+    job = slurm.submit(script).job_id
+    assert job is not None
+    slurm.release([job])
+    wait_for_states(cluster, {job: "COMPLETED"}, timeout_s=60)
+    return "".join(path.read_text() for path in sorted(logs.glob("*.out")))
 
 
 def test_the_list_is_that_of_the_manual_pages(slurm: SlurmCluster) -> None:
@@ -58,3 +96,22 @@ def test_a_variable_that_hides_or_bends_jobs_changes_nothing(slurm: SlurmCluster
     stages = [stage for request in requests for stage in request.stages]
     Control(bent, ledger, workspace.name, [workspace.user]).cancel(stages, "test")
     assert live_ids(slurm, workspace) == {}
+
+
+def test_a_job_submitted_in_an_allocation_sees_nothing_of_it(slurm: SlurmCluster, tmp_path: Path) -> None:
+    asked = replace(GPU, gpus_per_node=4, gpu_option="gres=gpu:4")
+    said = logged(slurm, tmp_path / "logs", asked, ALLOCATION)
+    assert said == "task 0, mark there, array none, devices 0,1,2,3\n"
+
+
+@pytest.mark.parametrize("variable", [{}, {"SBATCH_EXPORT": "NONE"}])
+def test_what_the_script_exports_reaches_the_tasks(
+    slurm: SlurmCluster, tmp_path: Path, variable: Mapping[str, str]
+) -> None:
+    said = logged(slurm, tmp_path / "logs", replace(CPU, options=("--export=NONE",)), variable)
+    assert said.startswith("task 0, mark there")
+
+
+@pytest.mark.parametrize("name", ["100% %j", "back\\slash", "both\\and %t", 'it\'s "quoted"'])
+def test_logs_lie_where_the_workspace_is_whatever_its_path(slurm: SlurmCluster, tmp_path: Path, name: str) -> None:
+    assert "task 0, mark there" in logged(slurm, tmp_path / name / "logs", CPU)

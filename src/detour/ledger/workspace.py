@@ -18,9 +18,12 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
+
+from detour.errors import UserError
 
 VARIABLE = "DETOUR_WORKSPACE"
 
@@ -31,8 +34,17 @@ class Workspace:
 
     @classmethod
     def find(cls, given: str | Path | None = None) -> Workspace:
-        """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet."""
-        return cls(Path(given or os.environ.get(VARIABLE, "workspace")).absolute())
+        """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet.
+
+        Raises UserError for a path that no batch script can hold.
+        """
+        root = Path(given or os.environ.get(VARIABLE, "workspace")).absolute()
+        if {"Cc", "Cs"}.intersection(map(unicodedata.category, str(root))):
+            raise UserError(
+                f"workspace {str(root)!r}: its path holds a line break, another control character or bytes that are not"
+                " UTF-8, which batch scripts cannot hold; choose another with --workspace"
+            )
+        return cls(root)
 
     def create(self) -> None:
         from detour.ledger.folders import make_folder  # what only reads, as `detour status`, starts without it

@@ -74,8 +74,9 @@ def submission_script(
     The job is submitted held; or, with a `gate`, free to start, but doing nothing until that file is there.
     """
     asked = request.resources
+    to_batch, to_task = log_patterns(logs, tag)
     body = _Text(logs).text(
-        _command(request, style),
+        shlex.join(_srun(to_task)) + " " + _command(request, style),
         job_name=str(tag),
         time=max(1, -(-request.wall_s // 60)),
         nodes=asked.nodes,
@@ -90,12 +91,31 @@ def submission_script(
         dependency=None if dependency is None else str(dependency),
         wckey=None,
         stderr_to_stdout=True,
+        use_srun=False,
         setup=[*(_wait_for(gate) if gate else ()), *_setup(request, style)],
-        srun_args=["--kill-on-bad-exit=1"],
-        additional_parameters=_additional(request, style, held=gate is None),
+        additional_parameters=_additional(request, style, held=gate is None) | {"output": to_batch},
     )
     shell = "#!/bin/bash -l" if style.login_shell else "#!/bin/bash"
     return f"{shell}\n{body.partition(chr(10))[2]}"
+
+
+def log_patterns(logs: Path, tag: Tag) -> tuple[str, str | None]:
+    """What sbatch's and srun's `--output` are; None: a task writes where the batch script does.
+
+    One file a job and rank. A backslash turns off all of Slurm's patterns: sbatch takes one out of four, srun takes out
+    all, and so all jobs of a submission share one file there.
+    """
+    folder = str(logs)
+    if "\\" in folder:
+        return f"{folder}/{tag.segment}-{tag.submission}_log.out".replace("\\", "\\" * 4), None
+    folder = folder.replace("%", "%%")
+    return f"{folder}/%j_0_log.out", f"{folder}/%j_%t_log.out"
+
+
+def _srun(log_pattern: str | None) -> list[str]:
+    """`--export=ALL`: srun inherits `--export=NONE` of sbatch, which keeps the exports of the script from the tasks."""
+    output = [] if log_pattern is None else ["--output", log_pattern]
+    return ["srun", "--unbuffered", *output, "--export=ALL", "--kill-on-bad-exit=1"]
 
 
 def _additional(request: JobRequest, style: ScriptStyle, *, held: bool) -> dict[str, str | bool]:
