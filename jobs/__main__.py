@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DetourError as error:
         LOGGER.error(error)
         return error.exit_code
+    except OSError as error:
+        LOGGER.error("%s: %s", workspace.root, error)
+        return DetourError.exit_code
 
 
 def _run_stages(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,7 +28,8 @@ from detour.accounting.allocation import read_allocation
 from detour.accounting.meter import EnergyMeter
 from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
-from detour.errors import DetourError, Interrupted, NotReady, PermanentFailure, UserError
+from detour.disk import with_room
+from detour.errors import DetourError, Interrupted, NoRoom, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
 from detour.jobs.context import StageContext
 from detour.jobs.environment import require_environment
@@ -59,6 +61,7 @@ class Outcome:
     """done, interrupted, failed, refused, already-done."""
     reason: str | None = None
     result: Mapping[str, Any] | None = None
+    out_of_room: bool = False
 
 
 def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | None, wall_limit_s: float | None) -> int:
@@ -78,7 +81,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
     if not rank.is_main:
         return _run_follower(workspace, stage, rank)
     try:
-        held = _claim(workspace, stage_id, job)
+        held = with_room(lambda: _claim(workspace, stage_id, job), _tell)
     except ClaimHeld as error:
         _say(rank, str(error))
         return NotReady.exit_code
@@ -113,7 +116,7 @@ def load_stage(workspace: Workspace, stage_id: str) -> Stage:
 def _run_main(
     workspace: Workspace, stage: Stage, rank: Rank, held: Claim, job: str | None, wall_limit_s: float | None
 ) -> int:
-    number, folder = _next_attempt(workspace, stage.id, job), workspace.stage(stage.id)
+    number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), _tell), workspace.stage(stage.id)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter = EnergyMeter(attempt)
@@ -126,13 +129,14 @@ def _run_main(
         **read_allocation().to_json(),
     )
     with _stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
-        outcome = _worthwhile(folder, number) or _guarded(lambda: _attempt(workspace, stage, attempt, number))
+        outcome = _worthwhile(folder, number) or _guarded(lambda: _patient(workspace, stage, attempt, number, rank))
     outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
-        count_anew(folder, number)
-        marker = {"reason": outcome.reason, "attempt": number, "job": job}
-        write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
         attempt.event("stage.failed", reason=outcome.reason)
+        with _best_effort(f"{workspace.failure(stage.id)} is not written, so one more attempt may be made"):
+            count_anew(folder, number)
+            marker = {"reason": outcome.reason, "attempt": number, "job": job}
+            write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
     if outcome.name == "done":
         attempt.event("stage.done", result=outcome.result)
     attempt.event(
@@ -158,12 +162,17 @@ def _worthwhile(folder: Path, number: int) -> Outcome | None:
 
 def _judged(folder: Path, number: int, outcome: Outcome, stop_reason: str | None) -> Outcome:
     """The outcome, or a failure for good where a failure or a time limit is one too many without progress."""
-    if outcome.name == "not-ready" or (outcome.name == "interrupted" and stop_reason not in OUT_OF_TIME):
-        leave_uncounted(folder, number)
+    if outcome.name == "not-ready" or outcome.out_of_room or _makes_room_for_others(outcome, stop_reason):
+        with _best_effort("this attempt counts as one without progress"):
+            leave_uncounted(folder, number)
     elif outcome.name in ("failed", "interrupted") and is_fruitless(folder, number):
         reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress; the last one: {outcome.reason}"
         return Outcome(PermanentFailure.exit_code, "refused", reason)
     return outcome
+
+
+def _makes_room_for_others(outcome: Outcome, stop_reason: str | None) -> bool:
+    return outcome.name == "interrupted" and stop_reason not in OUT_OF_TIME
 
 
 def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
@@ -175,10 +184,21 @@ def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
     return outcome.exit_code
 
 
+def _patient(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank) -> dict[str, Any]:
+    """An attempt that waits for room on a full disk and begins again, from what is saved. Ranks that trained with this
+    one have no part in that; their training waits at its checkpoints itself."""
+    if rank.world_size > 1:
+        return _attempt(workspace, stage, attempt, number)
+    return with_room(
+        lambda: _attempt(workspace, stage, attempt, number), _tell, lambda: attempt.stop_reason is not None
+    )
+
+
 def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) -> dict[str, Any]:
     folder = workspace.stage(stage.id)
     for leftover in folder.glob("output.*"):
-        shutil.rmtree(leftover)
+        with _best_effort(f"{leftover} stays"):
+            shutil.rmtree(leftover)
     unfinished = folder / f"output.{number:04d}"
     unfinished.mkdir()
     result = _call(workspace, stage, attempt, unfinished)
@@ -187,19 +207,51 @@ def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) 
         unfinished,
         {"stage": stage.to_json(), "attempt": number, "result": result, **provenance()},
     )
-    unfinished.rename(workspace.output(stage.id))
-    fsync_directory(folder)
-    _discard_work(folder / "work")
+    _put_in_place(unfinished, workspace.output(stage.id))
+    _tidy(folder)
     return result
 
 
+def _put_in_place(unfinished: Path, output: Path) -> None:
+    """What lies there has no manifest, or the stage would be done: it is moved aside, and removed by the next start."""
+    if os.path.lexists(output):
+        output.rename(output.with_name(f"output.damaged-{secrets.token_hex(4)}"))
+    unfinished.rename(output)
+
+
+def _tidy(folder: Path) -> None:
+    """Once the output is in place, nothing makes the stage fail: what cannot be removed stays."""
+    with _best_effort(f"{folder} is not tidied up"):
+        fsync_directory(folder)
+        _discard_work(folder / "work")
+
+
 def _discard_work(work_dir: Path) -> None:
-    """Checkpoints are of no use once the output is in place; what users' loggers wrote stays."""
-    for path in work_dir.iterdir():
-        if path.is_file():
-            path.unlink()
-        elif path.name != "logs":
-            shutil.rmtree(path)
+    """Checkpoints are of no use once the output is in place; what users' loggers wrote stays.
+
+    By descriptor, so that a link put in its place leads nowhere.
+    """
+    descriptor = os.open(work_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with os.scandir(descriptor) as entries:
+            doomed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != "logs"]
+        for name, is_folder in doomed:
+            with _best_effort(f"{work_dir / name} stays"):
+                if is_folder:
+                    shutil.rmtree(name, dir_fd=descriptor)
+                else:
+                    os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _best_effort(consequence: str) -> Iterator[None]:
+    """For what a stage can do without; `consequence` is told when the file system does not do it."""
+    try:
+        yield
+    except OSError as error:
+        _tell(f"{consequence}: {error}")
 
 
 def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path) -> dict[str, Any]:
@@ -246,7 +298,7 @@ def _guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
     except (PermanentFailure, UserError) as error:
         return Outcome(PermanentFailure.exit_code, "failed", str(error))
     except DetourError as error:
-        return Outcome(error.exit_code, "failed", str(error))
+        return Outcome(error.exit_code, "failed", str(error), out_of_room=isinstance(error, NoRoom))
     except Exception as error:  # noqa: BLE001  the journal must say how any attempt ended
         traceback.print_exc()
         return Outcome(1, "failed", f"{type(error).__name__}: {error}")
@@ -258,13 +310,18 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
     folder.mkdir(exist_ok=True)
     number = 1 + max((int(path.stem) for path in folder.glob("*.json")), default=0)
     while True:
+        path = folder / f"{number:04d}.json"
         try:
-            with (folder / f"{number:04d}.json").open("x") as file:
-                json.dump({"job": job, "node": socket.gethostname(), "pid": os.getpid()}, file)
+            path.touch(exist_ok=False)
         except FileExistsError:
             number += 1
-        else:
-            return number
+            continue
+        try:
+            path.write_text(json.dumps({"job": job, "node": socket.gethostname(), "pid": os.getpid()}))
+        except OSError:
+            path.unlink()
+            raise
+        return number
 
 
 @contextmanager
@@ -322,4 +379,8 @@ def _owner(job: str | None) -> str:
 
 def _say(rank: Rank, message: str) -> None:
     if rank.is_main:
-        LOGGER.info(message)
+        _tell(message)
+
+
+def _tell(message: str) -> None:
+    LOGGER.info(message)

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import Any, TextIO
 
 LOGGER = logging.getLogger("detour")
 
 
+class Log:
+    """A job's output, where a line that a full disk does not take is lost, and nothing else is."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):  # there is nowhere else to say it
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def log_to_stderr() -> None:
     """For the whole process; loggers of libraries are left alone."""
+    sys.stdout, sys.stderr = Log(sys.stdout), Log(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("detour: %(message)s"))
     LOGGER.handlers = [handler]

@@ -6,6 +6,7 @@ StageFailed               exit 3   a stage ended and a retry cannot cure it by i
 BudgetRefused             exit 4   the plan costs more than the budget holds
 SchedulerUnavailable      exit 5   Slurm gave no usable answer: nothing is known, nothing was changed
 Withdrawn                 exit 130 interrupted (Ctrl-C): what had begun was withdrawn, or saved and stopped
+NoRoom                    exit 1   (in a job) the disk stayed full: free some space, the next attempt goes on
 NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
 Interrupted               exit 85  (in a job) stopped on request after saving; the next segment goes on
 PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
@@ -18,6 +19,10 @@ class DetourError(Exception):
     """Root of all errors that end a command with one message and a documented exit code."""
 
     exit_code = 1
+
+
+class NoRoom(DetourError):
+    """A disk stayed full, or a quota used up, for as long as one waits: the next attempt goes on from what is saved."""
 
 
 class UserError(DetourError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from detour import disk
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.jobs import harness
@@ -246,6 +248,93 @@ def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Any) -
     assert attempt(stage, until_asked, wall_limit_s=0.05) == 85
     assert reasons == ["signal SIGUSR2", "wall-time limit"]
     assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def no_room(times: int) -> Behaviour:
+    """A stage whose disk is full so often, and which leaves a part of its output each time."""
+    left = [errno.ENOSPC] * times
+
+    def behaviour(context: StageContext) -> dict[str, Any]:
+        if left:
+            (context.output_dir / f"part-{len(left)}").write_text("half")
+            raise OSError(left.pop(), "No space left on device")
+        return good(context)
+
+    return behaviour
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(
+    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
+    assert attempt(stage, no_room(5)) == 0
+    assert set(read_manifest(workspace.output(stage.id))["files"]) == {"result.txt"}
+    assert len(events(workspace, "attempt.started")) == 1
+
+
+def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
+    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "ROOM_PATIENCE_S", 0.0)
+    assert [attempt(stage, no_room(1000)) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [1] * (FRUITLESS_ATTEMPTS + 1)
+    assert "free some space" in events(workspace, "attempt.ended")[-1]["reason"]
+    assert not workspace.has_failed(stage.id)
+    assert attempt(stage, good) == 0
+
+
+@pytest.mark.parametrize("function", ["unlink", "rmdir"])
+def test_once_the_output_is_there_nothing_makes_the_stage_fail(
+    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """As where another node holds a checkpoint open: EBUSY for what is removed after the rename."""
+    real = getattr(os, function)
+
+    def busy(*arguments: Any, **options: Any) -> Any:
+        if workspace.is_done(stage.id):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return real(*arguments, **options)
+
+    def behaviour(context: StageContext) -> dict[str, Any]:
+        (context.work_dir / "checkpoints").mkdir()
+        (context.work_dir / "checkpoints" / "file").write_text("held open")
+        return good(context)
+
+    monkeypatch.setattr(os, function, busy)
+    assert attempt(stage, behaviour) == 0
+    assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
+
+
+def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
+    stage: Stage, attempt: Any, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "a victim's"
+    elsewhere.mkdir()
+    (elsewhere / "thesis").write_text("years")
+
+    def behaviour(context: StageContext) -> dict[str, Any]:
+        context.work_dir.rmdir()
+        context.work_dir.symlink_to(elsewhere)
+        return good(context)
+
+    assert attempt(stage, behaviour) == 0
+    assert (elsewhere / "thesis").read_text() == "years"
+
+
+def test_an_output_without_its_manifest_gives_way_to_a_complete_one(
+    workspace: Workspace, stage: Stage, attempt: Any
+) -> None:
+    assert attempt(stage, good) == 0
+    workspace.manifest(stage.id).unlink()
+    assert attempt(stage, good) == 0
+    assert read_manifest(workspace.output(stage.id))["files"].keys() == {"result.txt"}
+
+
+def test_a_log_on_a_full_disk_loses_lines_and_no_exit_code(workspace: Workspace) -> None:
+    """The job cannot say that this stage does not exist, and says so with its exit code all the same."""
+    command = [sys.executable, "-um", "detour.jobs", "--workspace", str(workspace.root), "prepare-0000"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, cwd=ROOT, stdout=full, stderr=full, check=False)
+    assert result.returncode == 2
 
 
 def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, attempt: Any) -> None:

@@ -379,13 +379,14 @@ def test_an_output_that_is_not_this_stages_is_refused_for_good(
 
 @pytest.mark.parametrize("damage", [emptied, cut, without_checkpoint, config_cut])
 def test_a_file_that_changed_after_its_manifest_says_what_to_do(
-    attempts: Attempts, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+    attempts: Attempts, damage: Callable[[Path], None]
 ) -> None:
     attempts.leave()
     damage(attempts.pretrained)
     code, _ = attempts.promote()
     assert code == NotReady.exit_code
-    assert "make it again with `detour retry`" in capsys.readouterr().err
+    told = "".join(path.read_text() for path in attempts.workspace.ledger.rglob("*.jsonl"))
+    assert "make it again with `detour retry`" in told
 
 
 def one_group(saved: Saved) -> None:

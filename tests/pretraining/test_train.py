@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from detour import disk
 from detour.checkpoints.promoted import write_promoted
+from detour.checkpoints.store import CheckpointStore
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
 from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
@@ -220,7 +223,7 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_said(
     corpus: Path,
     kind: str,
     undisturbed: dict[str, TrainerState],
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = job(tmp_path, corpus)
     with pytest.raises(Interrupted):
@@ -232,9 +235,9 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_said(
     assert skipped["step"] == 9
     assert skipped["reason"]
     assert recorder.told("checkpoint.resumed")[0]["step"] == 6
-    log = capsys.readouterr().err
+    log = caplog.text
     assert f"the checkpoint of step 9 is left out: {skipped['reason']}" in log
-    assert "goes on from the checkpoint of step 6" in log
+    assert "resuming from the checkpoint of step 6" in log
     assert_same(final(made), undisturbed["clm"])
 
 
@@ -274,6 +277,37 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> type[Poisoned]:
     Poisoned.calls = 0
     monkeypatch.setattr("detour.pretraining.train.LossOf", Poisoned)
     return Poisoned
+
+
+def test_a_disk_full_for_a_while_costs_no_step(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+) -> None:
+    refusals = [errno.ENOSPC] * 3
+
+    def refused(path: Path, *state: Any) -> None:
+        if refusals:
+            path.write_bytes(b"half")
+            raise OSError(refusals.pop(), "No space left on device", str(path))
+        write_state(path, *state)
+
+    monkeypatch.setattr(run_module, "write_state", refused)
+    monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
+    made = job(tmp_path, corpus)
+    train(made, Recorder())
+    assert refusals == []
+    assert_same(final(made), undisturbed["clm"])
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_stays(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+) -> None:
+    def busy(*_: Any) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(CheckpointStore, "prune", busy)
+    made = job(tmp_path, corpus)
+    train(made, Recorder())
+    assert_same(final(made), undisturbed["clm"])
 
 
 def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, corpus: Path, poisoned: type[Poisoned]) -> None:

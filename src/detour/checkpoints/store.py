@@ -159,7 +159,7 @@ class CheckpointStore:
     def _remove_leftovers(self) -> None:
         for pattern in (".writing-*", ".removing-*"):
             for leftover in self.folder.glob(pattern):
-                shutil.rmtree(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)  # another node may hold a file of it open: later, then
 
 
 def _manifest(state: Path, step: int, tokens: int, figures: Mapping[str, Any]) -> bytes:

@@ -38,7 +38,9 @@ class TrainerState:
 
 
 def write_trainer_state(path: Path, state: TrainerState) -> None:
-    torch.save({field.name: getattr(state, field.name) for field in fields(state)}, path)
+    content = {field.name: getattr(state, field.name) for field in fields(state)}
+    with path.open("wb") as file:  # given a path, torch does not say that the disk is full
+        torch.save(content, file)
 
 
 def read_trainer_state(path: Path) -> TrainerState:

@@ -81,9 +81,12 @@ class Claim:
         return True
 
     def release(self) -> None:
-        """Give it back, unless another has taken it over; a second release does nothing."""
+        """Give it back, unless another has taken it over; a second release does nothing.
+
+        One that a failing or full disk keeps is stale as soon as its process has ended.
+        """
         path = _path(self._workspace, self.name)
-        with _right_to_change(self._workspace, self.name, self._token) as right, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _right_to_change(self._workspace, self.name, self._token) as right:
             if right and _token(path) == self._token:
                 path.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,6 +20,11 @@ class Attempt(Protocol):
 
     @property
     def stop_reason(self) -> str | None: ...
+
+
+def say(what: str) -> None:
+    """In the stage's log."""
+    logging.getLogger(__name__).warning(what)
 
 
 @dataclass(frozen=True, slots=True)

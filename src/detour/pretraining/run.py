@@ -13,10 +13,11 @@ from transformers import ModernBertForMaskedLM
 from detour.checkpoints.store import Checkpoint, CheckpointStore
 from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
+from detour.disk import with_room
 from detour.errors import PermanentFailure
 from detour.pretraining.batches import Batch
 from detour.pretraining.composer_seam import Loop
-from detour.pretraining.job import Attempt, PretrainJob
+from detour.pretraining.job import Attempt, PretrainJob, say
 from detour.pretraining.loss import CrossEntropy, language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import set_lr
@@ -192,15 +193,25 @@ class Run:
                 "threads": torch.get_num_threads(),
                 "world_size": self.ranks.world_size,
             }
-            self.saved = self.store.save(
-                self.steps_done,
-                tokens,
-                lambda path: write_state(path, self.model, self.optimizer, self.steps_done, tokens),
-                figures,
+            self.saved = with_room(
+                lambda: self.store.save(
+                    self.steps_done,
+                    tokens,
+                    lambda path: write_state(path, self.model, self.optimizer, self.steps_done, tokens),
+                    figures,
+                ),
+                say,
             )
-            self.store.prune(self.job.training.checkpoints_kept)
+            self._prune()
             self.attempt.event("checkpoint.saved", step=self.steps_done, tokens=tokens)
         self.saved = self.ranks.from_main(self.saved)
+
+    def _prune(self) -> None:
+        """An old checkpoint that cannot be removed is no reason to lose the run."""
+        try:
+            self.store.prune(self.job.training.checkpoints_kept)
+        except OSError as error:
+            say(f"older checkpoints stay: {error}")
 
     def _progress(self, **figures: float | None) -> None:
         self.attempt.progress(self.steps_done * self.job.step_tokens, self.job.tokens, "tokens", **figures)

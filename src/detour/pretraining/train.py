@@ -7,9 +7,9 @@ undisturbed one, bit for bit on the CPU with the same number of threads, which i
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,11 +20,12 @@ from detour.checkpoints.store import Checkpoint, CheckpointStore
 from detour.checkpoints.trainer_state import problem
 from detour.corpus.layout import Index, read_index
 from detour.corpus.packing import PackedRows
+from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
 from detour.pretraining.attention import choose_backend
 from detour.pretraining.batches import Sharing, StepExamples
 from detour.pretraining.composer_seam import run_steps
-from detour.pretraining.job import Attempt, PretrainJob
+from detour.pretraining.job import Attempt, PretrainJob, say
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
@@ -50,7 +51,7 @@ def train(job: PretrainJob, attempt: Attempt) -> dict[str, Any]:
         if newest is None or newest.step < job.steps:
             newest = _train_on(job, attempt, ranks, store, newest)
         if ranks.is_main:
-            _write_output(job, newest)
+            with_room(partial(_write_output, job, newest), say)
         ranks.wait()
         return _result(job, newest)
 
@@ -66,18 +67,13 @@ def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
     newest, skipped = store.newest_good(problem)
     for damaged in skipped:
         attempt.event("checkpoint.skipped", path=str(damaged.path), step=damaged.step, reason=damaged.reason)
-        _say(f"the checkpoint of step {damaged.step:,} is left out: {damaged.reason}")
+        say(f"the checkpoint of step {damaged.step:,} is left out: {damaged.reason}")
     if newest is not None:
         attempt.event("checkpoint.resumed", step=newest.step, tokens=newest.tokens)
-        _say(f"resuming from the checkpoint of step {newest.step:,}")
+        say(f"resuming from the checkpoint of step {newest.step:,}")
     elif skipped:
-        _say("no checkpoint is left: starting from step 0")
+        say("no checkpoint is left: starting from step 0")
     return newest
-
-
-def _say(what: str) -> None:
-    """In the stage's log."""
-    logging.getLogger(__name__).warning(what)
 
 
 def _train_on(

@@ -1,0 +1,50 @@
+"""A full disk is waited for: somebody frees some space, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from detour.errors import NoRoom
+
+T = TypeVar("T")
+
+ROOM_PATIENCE_S = 900.0
+"""How long a full disk is waited for; half of what ranks wait for each other."""
+ROOM_POLL_S = 10.0
+OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Whether a full disk or a quota is behind it: torch and safetensors hide what the system said in their own
+    errors."""
+    while error is not None:
+        if getattr(error, "errno", None) in OUT_OF_ROOM or any(f"(os error {n})" in str(error) for n in OUT_OF_ROOM):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def with_room(write: Callable[[], T], tell: Callable[[str], None], give_up: Callable[[], bool] = lambda: False) -> T:
+    """What `write` returns, called again and again while the disk is full; it must leave nothing behind when it fails.
+
+    Raises NoRoom after ROOM_PATIENCE_S, or when one is to `give_up`, and everything else as it is.
+    """
+    deadline_s = time.monotonic() + ROOM_PATIENCE_S
+    told = False
+    while True:
+        try:
+            return write()
+        except NoRoom:
+            raise
+        except Exception as error:
+            if not is_out_of_room(error):
+                raise
+            if give_up() or time.monotonic() >= deadline_s:
+                raise NoRoom(f"no room left on the disk ({error}): free some space, or raise the quota") from error
+            if not told:
+                told = True
+                tell(f"no room left on the disk ({error}): trying again for {ROOM_PATIENCE_S / 60:g} minutes")
+        time.sleep(ROOM_POLL_S)

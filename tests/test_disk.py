@@ -1,0 +1,77 @@
+"""A full disk is waited for, whoever reports it; everything else is raised as it is."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from detour import disk
+from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
+from detour.disk import is_out_of_room, with_room
+from detour.errors import NoRoom
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
+    monkeypatch.setattr(disk, "ROOM_PATIENCE_S", 0.2)
+
+
+def failing(times: int, number: int) -> Callable[[], str]:
+    """Something that the system refuses so often."""
+    left = [number] * times
+
+    def write() -> str:
+        if left:
+            raise OSError(left.pop(), "no")
+        return "written"
+
+    return write
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_for_a_while_is_waited_for_and_said_once(number: int) -> None:
+    told: list[str] = []
+    assert with_room(failing(3, number), told.append) == "written"
+    assert len(told) == 1
+
+
+def test_a_disk_that_stays_full_ends_in_one_sentence() -> None:
+    with pytest.raises(NoRoom, match=r"no room left on the disk .*: free some space, or raise the quota"):
+        with_room(failing(1000, errno.ENOSPC), lambda _: None)
+
+
+def test_nobody_waits_who_is_asked_to_stop() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(NoRoom):
+        with_room(failing(1000, errno.ENOSPC), lambda _: None, lambda: True)
+    assert time.monotonic() - began_s < disk.ROOM_PATIENCE_S
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
+def test_other_errors_are_not_waited_for(number: int) -> None:
+    with pytest.raises(OSError, match="no"):
+        with_room(failing(1, number), lambda _: None)
+
+
+def test_torch_is_understood_when_the_disk_is_full() -> None:
+    state = TrainerState({"weight": torch.zeros(300_000)}, None, 1, 1)
+    with pytest.raises((RuntimeError, OSError)) as error:
+        write_trainer_state(Path("/dev/full"), state)
+    assert is_out_of_room(error.value)
+
+
+def test_what_hides_behind_another_error_is_found() -> None:
+    hidden = RuntimeError("unexpected pos")
+    hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_out_of_room(hidden)
+
+
+def test_safetensors_words_are_known() -> None:
+    assert is_out_of_room(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert not is_out_of_room(RuntimeError("Error while serializing: I/O error: Input/output error (os error 5)"))
