@@ -26,7 +26,8 @@ def run(context: StageContext) -> dict[str, Any]:
     write_atomic(context.output_dir / "predictions.jsonl", predictions)
     write_atomic(context.output_dir / "result.json", json.dumps(evaluation.result, indent=2, ensure_ascii=False))
     return {
-        key: evaluation.result[key] for key in ("task", "seed", "primary_metric", "validation", "test", "best_epoch")
+        key: evaluation.result[key]
+        for key in ("task", "seed", "primary_metric", "validation", "test", "best_epoch", "documents")
     }
 
 

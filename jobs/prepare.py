@@ -51,7 +51,7 @@ def _spec(settings: Mapping[str, Any], source_paths: Mapping[str, Sequence[str]]
         if not paths:
             raise SourceError(f"source {source['name']}: no file was found when the chain was planned; plan it again")
         check_unchanged(paths, [file["fingerprint"] for file in source["files"]])
-        fields = {key: source[key] for key in ("name", "weight", "format", "column", "separator", "exclude")}
+        fields = {key: value for key, value in source.items() if key != "files"}
         sources.append(TextSource(paths=paths, **fields))
     return CorpusSpec(sources, settings["validation_tokens"], settings["sequence_length"], settings["shuffle_seed"])
 

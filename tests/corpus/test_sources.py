@@ -76,6 +76,42 @@ def test_a_text_file_is_one_document(tmp_path: Path, name: str) -> None:
     assert list(read_texts(Table(path, ["text"]))) == [text]
 
 
+STRAY_QUOTES = 'id\ttext\n1\tPremier.\n2\t"Bonjour, dit-il.\n3\tTroisième.\n4\tElle se tut."\n5\tCinquième.\n'
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.TSV", "a.tsv.gz"])
+def test_quotation_marks_of_a_tsv_are_text(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    data = STRAY_QUOTES.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    texts = list(read_texts(Table(path, ["text"], separator="\t")))
+    assert texts == ["Premier.", '"Bonjour, dit-il.', "Troisième.", 'Elle se tut."', "Cinquième."]
+
+
+@pytest.mark.parametrize(
+    ("name", "quoting", "text"),
+    [("a.tsv", "double", 'un "mot"\nsuite'), ("a.csv", "auto", 'un "mot"\nsuite'), ("b.csv", "none", '"un"')],
+)
+def test_quoting_is_as_the_recipe_says(tmp_path: Path, name: str, quoting: str, text: str) -> None:
+    quoted = text if quoting == "none" else f'"{text.replace(chr(34), chr(34) * 2)}"'
+    (tmp_path / name).write_text(f"id\ttext\n1\t{quoted}\n")
+    assert list(read_texts(Table(tmp_path / name, ["text"], separator="\t", quoting=quoting))) == [text]
+
+
+def test_a_row_that_quoting_breaks_is_named_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('id\ttext\n1\t"deux\nlignes"\n')
+    with pytest.raises(SourceError, match=r"line 3: 1 fields, the header has 2; .* set `quoting: double`"):
+        list(Table(path, ["text"], separator="\t"))
+
+
+def test_tabs_in_a_header_that_lacks_the_column_are_pointed_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(STRAY_QUOTES)
+    with pytest.raises(SourceError, match=r'no column `text`; .* set `separator: "\\t"`'):
+        list(Table(path, ["text"]))
+
+
 PARTS = [b'{"text": "un"}\n', b'{"text": "deux"}\n']
 EMPTY_ZSTD_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
 

@@ -69,3 +69,8 @@ def test_the_text_shows_percent_and_says_what_is_missing() -> None:
     assert " ".join(lines[2].split()) == "task primary metric macro F1 micro F1 accuracy seeds"
     assert " ".join(lines[3].split()) == "a macro_f1 70.0 ± 14.1 80.0 ± 14.1 50.0 ± 0.0 2 of 2"
     assert lines[5].startswith("average  55.0 ± 0.0")
+
+
+def test_what_a_reader_should_know_of_the_data_stands_below_the_scores() -> None:
+    noted = {("a", 1): {**result(0.6, 0.7), "notes": ["3 of 40 test documents are in training too"]}}
+    assert "a: 3 of 40 test documents are in training too" in as_text(summarize(["a"], [1], noted)).splitlines()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from detour.evaluation.tasks import (
     keep_frequent,
     load_task,
     merge_repeated,
+    order_key,
     read_documents,
     text_key,
 )
@@ -109,12 +112,18 @@ def test_only_the_most_frequent_labels_and_the_documents_that_have_one() -> None
 def test_the_datas_own_split_is_taken_and_shared_texts_are_counted(tmp_path: Path) -> None:
     data = {"path": "x", "split_column": "split"}
     rows = [
-        {"text": text, "label": "a", "split": split}
-        for text, split in [("un", "train"), ("deux", "train"), ("trois", "validation"), ("un", "test")]
+        {"text": text, "label": label, "split": split}
+        for text, label, split in [
+            ("un", "a", "train"),
+            ("deux", "b", "train"),
+            ("trois", "a", "validation"),
+            ("un", "a", "test"),
+        ]
     ]
     documents = load(tmp_path, rows, data=data, split=None)
     assert [d.text for d in documents.train] == ["un", "deux"]
     assert documents.counts["shared_texts"] == 1
+    assert "1 of 1 test documents have a text that training or validation has too" in documents.notes[0]
     with pytest.raises(UserError, match="leaves test without a document"):
         load(tmp_path, rows[:3], data=data, split=None)
     with pytest.raises(UserError, match="line 1: column `split` holds 'dev'"):
@@ -146,6 +155,7 @@ def test_the_quickstart_task_on_the_real_file() -> None:
         "contradictory": 5,
         "without_frequent_label": 0,
         "shared_texts": 0,
+        "test_seen": 0,
     }
     assert len(documents.labels) == 20
     assert documents == load_task(task, [icd10_csv()])
@@ -165,6 +175,138 @@ def icd10_task() -> Task:
         },
         split={"train": 4000, "validation": 1000, "test": 2000},
     )
+
+
+VARIANTS = {
+    "form": ("douleur aiguë", unicodedata.normalize("NFD", "douleur aiguë")),
+    "case and spaces": ("Douleur  AIGUË\n", "douleur aiguë"),
+    "apostrophe": ("l\N{RIGHT SINGLE QUOTATION MARK}examen", "l'examen"),
+    "guillemets": ("dit «\N{NO-BREAK SPACE}oui\N{NO-BREAK SPACE}»", 'dit "oui"'),
+    "space before a colon": ("Motif\N{NARROW NO-BREAK SPACE}: chute", "Motif: chute"),
+    "dash": ("2019\N{EN DASH}2020", "2019-2020"),
+    "ellipsis": ("et puis…", "et puis..."),
+    "ligature": ("\N{LATIN SMALL LIGATURE FI}èvre", "fièvre"),
+    "zero-width space": ("dou\N{ZERO WIDTH SPACE}leur", "douleur"),
+    "soft hyphen": ("dou\N{SOFT HYPHEN}leur", "douleur"),
+    "byte order mark": ("\N{ZERO WIDTH NO-BREAK SPACE}douleur", "douleur"),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), VARIANTS.values(), ids=VARIANTS)
+def test_what_a_reader_takes_for_the_same_text_is_one_document(one: str, other: str) -> None:
+    first, second = Document(one, frozenset("a")), Document(other, frozenset("b"))
+    merged = merge_repeated([first, second])
+    assert [document.labels for document in merged] == [{"a", "b"}]
+    assert {order_key(document.text) for document in merged + merge_repeated([second, first])} == {
+        min(order_key(one), order_key(other))
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("aigu", "aiguë"), ("stade 1", "stade 12"), ("non", "nom"), ("5 mg", "5 g")],
+)
+def test_texts_that_say_something_else_stay_apart(one: str, other: str) -> None:
+    assert text_key(one) != text_key(other)
+
+
+SHAPES = [
+    ("auto", [[1, 0, 0], [0, 1, 0]], "nothing but zeros and ones"),
+    ("auto", ["0 1 0", "1 0 0"], "nothing but zeros and ones"),
+    ("auto", ["['a', 'b']"], "set `label_format` to list or vector"),
+    ("auto", ['{"start": 0}'], "set `label_format` to list or vector"),
+    ("auto", ["a;b"], "looks like several labels"),
+    ("auto", [["a", ["b"]]], "holds a list in place of a label"),
+    ("auto", [[{"start": 0, "end": 5}]], "holds a object in place of a label"),
+    ("auto", [1.5], "holds the number 1.5"),
+    ("auto", [123456789012345678901234567890], "holds the number 1.23"),
+    ("auto", ["NaN"], "holds 'NaN', no label"),
+    ("auto", [" "], "holds no label"),
+    ("vector", [["a"]], "expects a 0 or 1 a label"),
+    ("vector", [[0, 1], [0, 1, 1]], "has 3 places, those of the rows before have 2"),
+    ("list", ["a"], "expects a list"),
+    ("list", ["['a' 'b']"], "expects a list"),
+]
+
+
+@pytest.mark.parametrize(("shape", "values", "said"), SHAPES)
+def test_labels_of_a_shape_that_was_not_stated_are_refused(
+    tmp_path: Path, shape: str, values: list[Any], said: str
+) -> None:
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(*((f"texte {v}", v) for v in values))))
+    data = TaskData.model_validate({"path": "x", "label_format": shape})
+    with pytest.raises(UserError, match=re.escape(said)):
+        list(read_documents(path, data))
+
+
+@pytest.mark.parametrize(
+    ("changes", "value", "labels"),
+    [
+        ({"label_format": "vector"}, [0, 1, 1], {"1", "2"}),
+        ({"label_format": "vector"}, [0.0, 1.0], {"1"}),
+        ({"label_format": "vector"}, "[1 0 1]", {"0", "2"}),
+        ({"label_format": "vector"}, [0, 0], set()),
+        ({"label_format": "list"}, "['a', 'b']", {"a", "b"}),
+        ({"label_format": "list"}, '["a"]', {"a"}),
+        ({"label_format": "list"}, "[]", set()),
+        ({"label_format": "name"}, "[UNK]", {"[UNK]"}),
+        ({"label_format": "name"}, "a;b", {"a;b"}),
+        ({"label_separator": ";"}, "a; b;", {"a", "b"}),
+        ({}, " a ", {"a"}),
+        ({}, 12345678901234567890, {"12345678901234567890"}),
+    ],
+)
+def test_labels_are_read_as_the_recipe_says(
+    tmp_path: Path, changes: dict[str, Any], value: Any, labels: set[str]
+) -> None:
+    path = tmp_path / "task.jsonl"
+    path.write_text(json.dumps({"text": "texte", "label": value}) + "\n")
+    (document,) = read_documents(path, TaskData.model_validate({"path": "x", **changes}))
+    assert document.labels == labels
+
+
+@pytest.mark.parametrize("value", [[0, 1, 0], ["a", "b"]])
+def test_several_labels_in_a_task_of_one_are_refused(tmp_path: Path, value: list[Any]) -> None:
+    with pytest.raises(UserError, match=r"line 1: column `label` holds"):
+        load(tmp_path, rows_of(("un", value)))
+
+
+@pytest.mark.parametrize("pair", [("pos", "Pos"), ("aiguë", unicodedata.normalize("NFD", "aiguë"))])
+def test_labels_that_differ_in_their_spelling_alone_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
+    rows = rows_of(*((f"texte {number}", pair[number % 2]) for number in range(8)))
+    split = {"train": 6, "validation": 1, "test": 1}
+    with pytest.raises(UserError, match="differ in case, spaces or Unicode form alone"):
+        load(tmp_path, rows, split=split)
+    kept = load(tmp_path, rows, split=split, data={"path": "x", "label_format": "name"})
+    assert kept.labels == tuple(sorted(pair))
+
+
+@pytest.mark.parametrize("task_type", ["single_label", "multilabel"])
+def test_a_task_of_one_class_is_refused(tmp_path: Path, task_type: str) -> None:
+    rows = rows_of(*((f"texte {number}", "a") for number in range(8)))
+    with pytest.raises(UserError, match="hold one label, 'a'"):
+        load(tmp_path, rows, type=task_type)
+
+
+def test_labels_are_counted_by_split(tmp_path: Path) -> None:
+    data = {"path": "x", "split_column": "split"}
+    rows = [
+        {"text": f"texte {number}", "label": label, "split": split}
+        for number, (label, split) in enumerate(
+            [("a", "train"), ("a", "train"), ("b", "train"), ("b", "validation"), ("c", "test")]
+        )
+    ]
+    documents = load(tmp_path, rows, data=data, split=None)
+    assert documents.label_counts == {
+        "a": {"train": 2, "validation": 0, "test": 0},
+        "b": {"train": 1, "validation": 1, "test": 0},
+        "c": {"train": 0, "validation": 0, "test": 1},
+    }
+    assert documents.notes == [
+        "1 labels are in no training document: c",
+        "3 labels, with their training documents: a (2), b (1), c (0)",
+    ]
 
 
 def test_csv_and_lists_in_parquet_are_read_too(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from detour.reporting.build import build_report
 from detour.reporting.charts import fate_bar, score_chart, thinned, ticks, training_chart
 from detour.reporting.data import Curve, TaskScores
 from detour.reporting.html import render_html
+from detour.reporting.outputs import task_scores
 from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_plan
 from tests.reporting.test_build import site_of
 
@@ -201,3 +202,10 @@ def test_bands_and_unknowns_in_words() -> None:
     assert words.hours(Known(1.5, 2)) == "1.5 (+ 2 unknown)"
     assert words.significant(0.000012) == "0.000012"
     assert words.instant(None) == "unknown"
+
+
+def test_what_a_reader_should_know_of_a_tasks_data_comes_with_its_scores() -> None:
+    note = "3 of 40 test documents have a text that training or validation has too"
+    result = {"primary_metric": "macro_f1", "test": {"macro_f1": 0.5}, "notes": [note]}
+    assert task_scores("organs", {"1": result, "2": result}).notes == (note,)
+    assert task_scores("organs", {"1": {**result, "notes": None}}).notes == ()

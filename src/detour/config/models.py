@@ -101,6 +101,9 @@ class Source(File):
     """Column or JSON field that holds the document."""
     separator: str = ","
     """Between the fields of a CSV file."""
+    quoting: Literal["auto", "double", "none"] = added("auto")
+    """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
+    for files named `.tsv`."""
     exclude: dict[str, Pattern] = {}
     """Column -> regular expression; rows that match (at the start) are left out."""
     weight: float = Field(default=1.0, ge=0.0)
@@ -306,10 +309,18 @@ class TaskData(File):
     """`auto` goes by the file name."""
     separator: str = ","
     """Between the fields of a CSV file."""
+    quoting: Literal["auto", "double", "none"] = added("auto")
+    """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
+    for files named `.tsv`."""
     text: str = "text"
     """Column of the document."""
     label: str = "label"
     """Column of the label, or of the list of labels."""
+    label_format: Literal["auto", "name", "list", "vector"] = added("auto")
+    """`name`: text as it is; `list`: a list, also written as text; `vector`: a 0 or 1 a label, named by its position;
+    `auto`: a name or a list of names, and what looks like another kind is refused."""
+    label_separator: str | None = added(None, min_length=1)
+    """Splits a text into several labels, as `;`."""
     label_map: Literal["icd10_chapter"] | None = None
     """Named function that turns the column into the label."""
     exclude: dict[str, Pattern] = {}
@@ -318,6 +329,12 @@ class TaskData(File):
     """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
     split_column: str | None = None
     """Column that says `train`, `validation` or `test`, where the data come with their own split."""
+
+    @model_validator(mode="after")
+    def _one_way_to_read_labels(self) -> TaskData:
+        if self.label_separator and self.label_format != "auto":
+            raise Inconsistent([(("label_separator",), f"`label_format` says {self.label_format}: give one of them")])
+        return self
 
 
 class Split(Written):

@@ -77,14 +77,22 @@ def file_format(path: Path, given: str) -> Format:
     """The format given, or for `auto` the one that the name says; a compression suffix is passed over."""
     if given != "auto":
         return given  # type: ignore[return-value]  # the recipe's models allow no other
-    name = path.with_suffix("") if path.suffix in COMPRESSED_SUFFIXES else path
-    found = FORMAT_OF_SUFFIX.get(name.suffix.lower())
+    found = FORMAT_OF_SUFFIX.get(_suffix(path))
     if found is None:
         known = ", ".join(FORMAT_OF_SUFFIX)
         raise SourceError(
             f"{path}: cannot tell its format from its name ({known}); set `format` to jsonl, parquet, csv or text"
         )
     return found
+
+
+def is_tsv(path: Path) -> bool:
+    return _suffix(path) == ".tsv"
+
+
+def _suffix(path: Path) -> str:
+    """Without that of a compression, in small letters."""
+    return Path(path.stem if path.suffix in COMPRESSED_SUFFIXES else path.name).suffix.lower()
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -28,6 +28,7 @@ class TextSource:
     format: str = "auto"
     column: str = "text"
     separator: str = ","
+    quoting: str = "auto"
     exclude: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -41,7 +42,14 @@ class TextSource:
 
     def tables(self) -> Iterator[Table]:
         for path in self.paths:
-            yield Table(path, [self.column], format=self.format, separator=self.separator, exclude=self.exclude)
+            yield Table(
+                path,
+                [self.column],
+                format=self.format,
+                separator=self.separator,
+                quoting=self.quoting,
+                exclude=self.exclude,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from detour.corpus.files import Format, SourceError, file_format
+from detour.corpus.files import Format, SourceError, file_format, is_tsv
 from detour.corpus.streams import MAX_LINE_BYTES, TextFile, open_text
 
 PARQUET_BATCH_ROWS = 1024
@@ -33,6 +33,7 @@ class Table:
         *,
         format: str = "auto",
         separator: str = ",",
+        quoting: str = "auto",
         exclude: Mapping[str, str] | None = None,
     ) -> None:
         """`exclude` maps a column to a regular expression: rows where it matches at the start are left out.
@@ -42,6 +43,7 @@ class Table:
         self.path = path
         self.format: Format = file_format(path, format)
         self.separator = separator
+        self.has_quotes = not is_tsv(path) if quoting == "auto" else quoting == "double"
         self.excluded = 0
         self.position = 0
         """Bytes of the file gone through, roughly; equal to its size at the end."""
@@ -83,7 +85,8 @@ class Table:
     def _missing(self, column: str, existing: Sequence[object]) -> SourceError:
         place = f"{self.path}: {self.place}" if self.place else str(self.path)
         names = ", ".join(map(str, existing)) or "none"
-        return SourceError(f"{place}: no column `{column}`; there are: {names}")
+        hint = '; for fields between tabs set `separator: "\\t"`' if any("\t" in str(n) for n in existing) else ""
+        return SourceError(f"{place}: no column `{column}`; there are: {names}{hint}")
 
     def _at(self, file: TextFile, line: int) -> None:
         self.place = f"line {line}"
@@ -101,7 +104,7 @@ class Table:
                     file.decode(line)
                     raise self.error(f"not JSON: {error.msg} at character {error.pos + 1}") from error
                 if not isinstance(record, dict):
-                    raise self.error(f"a JSON {_json_kind(record)}, expected an object")
+                    raise self.error(f"a JSON {kind_of(record)}, expected an object")
                 try:
                     yield [record[column] for column in self._wanted]
                 except KeyError as error:
@@ -112,7 +115,8 @@ class Table:
             raise SourceError(f"{self.path}: the separator {self.separator!r} must be a single character")
         csv.field_size_limit(MAX_LINE_BYTES)
         with open_text(self.path) as file:
-            reader = csv.reader(file.lines(), delimiter=self.separator, strict=True)
+            quoting: Any = csv.QUOTE_MINIMAL if self.has_quotes else csv.QUOTE_NONE
+            reader = csv.reader(file.lines(), delimiter=self.separator, quoting=quoting, strict=True)
             try:
                 header = next(reader)
                 places = [self._column(header, column) for column in self._wanted]
@@ -121,10 +125,17 @@ class Table:
                         continue
                     self._at(file, reader.line_num)
                     if len(record) != len(header):
-                        raise self.error(f"{len(record)} fields, the header has {len(header)}")
+                        raise self.error(f"{len(record)} fields, the header has {len(header)}{self._quoting_hint()}")
                     yield [record[place] for place in places]
             except csv.Error as error:
-                raise SourceError(f"{self.path}: line {reader.line_num}: not CSV: {error}") from error
+                raise SourceError(
+                    f"{self.path}: line {reader.line_num}: not CSV: {error}{self._quoting_hint()}"
+                ) from error
+
+    def _quoting_hint(self) -> str:
+        if self.has_quotes:
+            return "; where quotation marks enclose no field, set `quoting: none`"
+        return "; where quotation marks enclose fields, set `quoting: double`"
 
     def _column(self, header: Sequence[str], column: str) -> int:
         if header.count(column) > 1:
@@ -181,7 +192,7 @@ def read_texts(table: Table) -> Iterator[str]:
         elif isinstance(value, str):
             yield value
         else:
-            raise table.error(f"the document is a {_json_kind(value)}, expected text")
+            raise table.error(f"the document is a {kind_of(value)}, expected text")
 
 
 def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
@@ -191,6 +202,7 @@ def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
         raise SourceError(f"{path}: exclude.{column}: {pattern!r} is no regular expression: {error}") from error
 
 
-def _json_kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What JSON calls a value of this type."""
     kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
     return kinds.get(type(value), "null" if value is None else type(value).__name__)

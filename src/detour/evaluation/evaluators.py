@@ -46,6 +46,8 @@ def classify(
         "history": outcome.history,
         "labels": list(data.labels),
         "documents": documents.counts,
+        "label_counts": documents.label_counts,
+        "notes": documents.notes,
         "max_length_tokens": data.max_length,
         "elapsed_s": outcome.elapsed_s,
     }

@@ -18,7 +18,7 @@ Results = Mapping[tuple[str, int], Mapping[str, Any]]
 def summarize(tasks: Sequence[str], seeds: Sequence[int], results: Results) -> dict[str, Any]:
     """JSON of the test scores: a task's and, averaged over the tasks seed by seed, the benchmark's.
 
-    {seeds, tasks: {name: {primary_metric, missing_seeds, metrics: {metric: spread}}},
+    {seeds, tasks: {name: {primary_metric, missing_seeds, notes, metrics: {metric: spread}}},
      average: {primary | metric: spread}, missing: [{task, seed}]}; see `spread`.
     """
     table = {task: {seed: results.get((task, seed)) for seed in seeds} for task in tasks}
@@ -51,9 +51,10 @@ def spread(by_seed: Mapping[int, float | None]) -> dict[str, Any]:
 
 
 def _task_summary(by_seed: Mapping[int, Mapping[str, Any] | None]) -> dict[str, Any]:
-    primary = next((result["primary_metric"] for result in by_seed.values() if result), None)
+    first: Mapping[str, Any] = next((result for result in by_seed.values() if result), {})
     return {
-        "primary_metric": primary,
+        "primary_metric": first.get("primary_metric"),
+        "notes": first.get("notes", []),
         "missing_seeds": [seed for seed, result in by_seed.items() if result is None],
         "metrics": {
             metric: spread({seed: _score(result, metric) for seed, result in by_seed.items()}) for metric in METRICS
@@ -86,6 +87,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["test scores in %: mean ± standard deviation over seeds", ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"{name}: {note}" for name, task in summary["tasks"].items() for note in task["notes"]]
     lines += [f"missing: {gap['task']}, seed {gap['seed']}" for gap in summary["missing"]]
     return "\n".join(lines) + "\n"
 

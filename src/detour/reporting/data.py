@@ -152,6 +152,8 @@ class TaskScores:
     mean: float | None
     standard_deviation: float | None
     """Sample standard deviation (n - 1); None for a single seed."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the scores should know of the task's data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def score_tasks(report: Report) -> list[dict[str, Any]]:
             "chart": score_chart(task, rows),
             "rows": rows,
             "seeds": list(dict.fromkeys(seed for _, _, scores in rows for seed in scores.by_seed)),
+            "notes": list(dict.fromkeys(note for _, _, scores in rows for note in scores.notes)),
         }
         for task, rows in tasks.items()
     ]

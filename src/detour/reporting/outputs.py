@@ -72,6 +72,7 @@ def task_scores(task: str, results: Mapping[str, Mapping[str, Any]]) -> TaskScor
         by_seed=by_seed,
         mean=statistics.fmean(scores) if complete else None,
         standard_deviation=statistics.stdev(scores) if complete and len(scores) > 1 else None,
+        notes=tuple(dict.fromkeys(str(note) for result in results.values() for note in _list(result.get("notes")))),
     )
 
 
@@ -88,6 +89,10 @@ def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
         packages=packages,
         machines=_distinct(_machine(_at(source, "machine") or {}) for source in sources),
     )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
