@@ -7,13 +7,15 @@ line against the verb's own.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
-from detour.errors import DetourError, UserError
-from detour.launch.text.screen import say
+from detour.launch.endings import DEBUG, ending
+from detour.launch.text.screen import leave_closed_pipe, say, speak_any_locale
 
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
@@ -85,12 +87,24 @@ def _imported(verb: str) -> click.Command:
 
 
 def main() -> None:
-    """Entry point; a user's mistake ends in one message and a documented exit code, never a traceback."""
+    """Entry point; whatever goes wrong ends in one message and a documented exit code."""
+    speak_any_locale()
     try:
-        detour(prog_name="detour")
-    except DetourError as error:
-        say(f"detour: {error}")
+        sys.exit(detour.main(prog_name="detour", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
         sys.exit(error.exit_code)
-    except PermissionError as error:
-        say(f"detour: {error.filename}: {error.strerror}; a workspace is private until it is shared (docs/slurm.md)")
-        sys.exit(UserError.exit_code)
+    except BrokenPipeError:
+        leave_closed_pipe()
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        _end(error)
+    except (KeyboardInterrupt, click.Abort):
+        _end(KeyboardInterrupt())
+
+
+def _end(error: BaseException) -> NoReturn:
+    message, exit_code = ending(error)
+    say(f"detour: {message}")
+    sys.exit(exit_code)

@@ -13,7 +13,7 @@ from detour.launch.options import over_budget_option, overrides_argument, recipe
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.run import display, done_lines, failures_text, stopped_text
-from detour.launch.text.screen import is_terminal, say, show, warn
+from detour.launch.text.screen import is_animated, say, show, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.local_run import local_order, run_here
 
@@ -49,7 +49,7 @@ def command(
         show(*done_lines(planned, order.workspace, already=True))
         return
     show(*failure_lines(order.failures, "detour run ... --retry", retrying=retry))
-    with display(order.workspace, planned, live=not quiet and is_terminal()) as refresh:
+    with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
         ran = run_here(
             order,
             over_budget=over_budget,

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from detour.launch.options import json_option, workspace_option
-from detour.launch.text.screen import columns, is_terminal, show, show_json
+from detour.launch.text.screen import columns, show, show_json, uses_colour
 from detour.launch.text.status import no_chains, render_text
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor, monitor
@@ -41,7 +41,7 @@ def command(
     elif not status.chains:
         show(no_chains(status))
     else:
-        show(render_text(status, columns(), colour=is_terminal()))
+        show(render_text(status, columns(), colour=uses_colour()), styled=True)
 
 
 def _watch(watched: Monitor, chains: tuple[str, ...], every_s: float) -> None:

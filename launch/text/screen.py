@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
+
+from detour.text import printable
 
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 
 
-def show(*lines: str) -> None:
-    """Part of the result."""
+def show(*lines: str, styled: bool = False) -> None:
+    """Part of the result. Control characters are taken out, unless the lines are `styled`: cleaned and coloured."""
     for line in lines:
-        click.echo(line)
+        click.echo(line if styled else printable(line))
 
 
 def show_json(value: Any) -> None:
@@ -26,9 +29,9 @@ def show_json(value: Any) -> None:
 
 
 def say(*lines: str) -> None:
-    """What goes on, beside the result."""
+    """Progress, warnings and errors, beside the result."""
     for line in lines:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -50,6 +53,29 @@ def ask_to_finish() -> bool:
 
 def is_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def is_animated() -> bool:
+    """Whether lines can be redrawn."""
+    return is_terminal() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def uses_colour() -> bool:
+    """On a terminal that has colours, unless NO_COLOR (no-color.org) is set."""
+    return is_animated() and not os.environ.get("NO_COLOR")
+
+
+def speak_any_locale() -> None:
+    """Letters that the locale's encoding lacks come out as `?`, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def leave_closed_pipe() -> NoReturn:
+    """The reader of a pipe, as `head`, has seen enough: that is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def columns() -> int:

@@ -14,11 +14,14 @@ PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, Na
 
 from __future__ import annotations
 
+BUG_EXIT_CODE = 1
+"""Of a command that ends in an error that is none of these."""
+
 
 class DetourError(Exception):
     """Root of all errors that end a command with one message and a documented exit code."""
 
-    exit_code = 1
+    exit_code = BUG_EXIT_CODE
 
 
 class NoRoom(DetourError):

@@ -1,0 +1,113 @@
+"""Whatever goes wrong ends in one message and a documented exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.errors import BudgetRefused, SchedulerUnavailable, StageFailed, UserError, Withdrawn
+from detour.launch.endings import ending
+
+MAIN = "from detour.launch.cli import main; main()"
+BUG = """
+import detour.launch.cli as cli
+def broken(**_): raise KeyError("no such thing")
+import detour.launch.schema as schema
+schema.command.callback = broken
+cli.main()
+"""
+
+
+def command(*arguments: str, code: str = MAIN, cwd: Path | None = None, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        errors="replace",
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (UserError("x"), 2),
+        (StageFailed("x"), 3),
+        (BudgetRefused("x"), 4),
+        (SchedulerUnavailable("x"), 5),
+        (Withdrawn("x"), 130),
+    ],
+)
+def test_an_error_of_ours_keeps_its_words_and_its_code(error: Exception, exit_code: int) -> None:
+    assert ending(error) == ("x", exit_code)
+
+
+def test_ctrl_c_ends_with_130() -> None:
+    assert ending(KeyboardInterrupt()) == ("interrupted", 130)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device", "/w/ledger/a.jsonl"), "/w/ledger/a.jsonl: the disk is full"),
+        (OSError(122, "Disk quota exceeded", "/w/a"), "/w/a: the quota is used up"),
+        (OSError(30, "Read-only file system", "/w/a"), "/w/a: the file system is read-only"),
+        (PermissionError(13, "Permission denied", "/w/a"), "/w/a: no permission"),
+        (OSError(36, "File name too long", "/w/a"), "/w/a: the name is too long"),
+        (IsADirectoryError(21, "Is a directory", "/w/a"), "/w/a: Is a directory"),
+        (RecursionError(), "nested too deeply"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_said_with_the_file(error: BaseException, says: str) -> None:
+    message, exit_code = ending(error)
+    assert says in message
+    assert exit_code == 2
+
+
+def test_a_deleted_working_directory_is_named_as_such(tmp_path: Path) -> None:
+    code = f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r})\n{MAIN}"
+    exit_code, out, error = command("status", code=code)
+    assert (exit_code, out) == (2, "")
+    assert error == "detour: the current directory no longer exists: change to another one\n"
+
+
+def test_a_bug_is_one_line_with_its_place() -> None:
+    exit_code, out, error = command("schema", code=BUG)
+    assert exit_code == 1
+    assert out == ""
+    assert error.startswith("detour: a bug in detour: KeyError: 'no such thing' at ")
+    assert len(error.splitlines()) == 1
+
+
+def test_the_traceback_of_a_bug_is_there_for_those_who_ask() -> None:
+    assert "Traceback" in command("schema", code=BUG, DETOUR_DEBUG="1")[2]
+
+
+def test_a_mistyped_option_is_bad_input() -> None:
+    exit_code, out, error = command("status", "--offlin")
+    assert (exit_code, out) == (2, "")
+    assert "--offline" in error
+
+
+def test_a_locale_without_the_letters_shows_question_marks() -> None:
+    exit_code, out, error = command("plan", "quickstart", PYTHONIOENCODING="latin-1")
+    assert (exit_code, error) == (0, "")
+    assert "?? prepare" in out
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    reader = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -c '{MAIN}' schema | head -1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (reader.returncode, reader.stdout, reader.stderr) == (0, "{\n", "")

@@ -1,0 +1,58 @@
+"""Figures have one spelling, and nothing that files hold steers the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.text import ENERGY_UNITS, amount, format_count, format_duration, printable, scaled
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "unknown"),
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1k"),
+        (999_499, "999k"),
+        (999_999, "1M"),
+        (1_234_567, "1.23M"),
+        (999_999_999, "1B"),
+        (10_000_000_000, "10B"),
+        (1_500_000_000_000_000, "1,500T"),
+    ],
+)
+def test_counts_have_three_digits_and_round_into_the_next_unit(value: int | None, text: str) -> None:
+    assert format_count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "unknown"),
+        (0, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (169, "2m49s"),
+        (3599.7, "1h00m"),
+        (8100, "2h15m"),
+        (158 * 3600, "6d14h"),
+    ],
+)
+def test_durations_name_two_units(seconds: float | None, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_an_amount_rounds_into_the_next_unit() -> None:
+    assert scaled(0.9999, ENERGY_UNITS) == "1 kWh"
+    assert scaled(0.0123, ENERGY_UNITS) == "12.3 Wh"
+    assert scaled(None, ENERGY_UNITS) == "unknown"
+
+
+def test_an_amount_keeps_its_sign() -> None:
+    assert amount(-1234.5) == "-1,234"
+    assert amount(0.456) == "0.46"
+
+
+def test_control_characters_are_taken_out_but_lines_stay() -> None:
+    assert printable("a\x1b[2Jb\r\nc\x9b\u202e") == "a [2Jb \nc  "
