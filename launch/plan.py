@@ -43,7 +43,7 @@ def command(
     With --cluster it is priced too. Nothing is written.
     """
     profile = load_cluster(cluster) if cluster else None
-    planned = detour.plan(recipe, overrides)
+    planned = detour.plan(recipe, *overrides)
     view = LedgerView(Workspace.find(workspace))
     stages = planned.shared.stages.values()
     progress = progress_of(view, stages)

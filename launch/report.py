@@ -33,7 +33,7 @@ def command(
     """
     report = detour.report(*chains, workspace=workspace, cluster=cluster)
     if as_json:
-        show(report.to_json().decode().rstrip("\n"))
+        show(report.to_json_bytes().decode().rstrip("\n"))
     if out is None and as_json:
         return
     page = out or DEFAULT_PAGE

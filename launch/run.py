@@ -43,7 +43,7 @@ def command(
 
     Run what is missing. Ctrl-C saves and stops; the same command resumes.
     """
-    planned = detour.plan(recipe, overrides)
+    planned = detour.plan(recipe, *overrides)
     order = local_order(Workspace.find(workspace), planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry)
     if order.is_done:
         show(*done_lines(planned, order.workspace, already=True))

@@ -69,7 +69,7 @@ def command(
 
     Run again after any kill or refusal, it completes what is missing and sends nothing twice.
     """
-    planned, place = detour.plan(recipe, overrides), Workspace.find(workspace)
+    planned, place = detour.plan(recipe, *overrides), Workspace.find(workspace)
     options = JobOptions(gpus, qos, account, wall_s, segments, parallel)
     order = order_for(place, planned, load_cluster(cluster), options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, retrying=retry))

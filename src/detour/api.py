@@ -2,21 +2,31 @@
 
     import detour
 
-    planned = detour.plan("configs/recipes/quickstart.yaml")
-    detour.price(planned, "jean-zay").whole.gpu_hours
-    detour.run(planned)
+    plan = detour.plan("quickstart", "phases.mlm.tokens=30k")
+    detour.price(plan, "jean-zay").whole.gpu_hours.expected
+    detour.run(plan)
     detour.status("quickstart")
 
-Nothing here prints or asks. Errors are those of `detour.errors`; each has the exit code with which a verb would end.
+Arguments that several functions share:
+
+    plan         what `plan` returns
+    cluster      a profile: its name, its file, or a `Cluster`
+    workspace    a directory; without one $DETOUR_WORKSPACE, else ./workspace. It need not exist yet
+    retry        also do the stages that failed for good; else they and their dependents are left out
+    over_budget  why a hard cap may be exceeded; recorded
+
+Nothing here prints or asks. Errors are those of `detour.errors`: one sentence each, with the exit code of the verb.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,17 +35,20 @@ if TYPE_CHECKING:
     from detour.monitoring.status import Status
     from detour.orchestration.local_run import Ran
     from detour.orchestration.plans import Planned
-    from detour.orchestration.requests import JobOptions
     from detour.orchestration.submit import Submitted
     from detour.pricing.plan_price import PlanPrice
     from detour.reporting.data import Report
 
+PathLike: TypeAlias = "str | Path"
+ClusterLike: TypeAlias = "str | Path | Cluster"
 
-def plan(recipe: str | Path, overrides: Sequence[str] = ()) -> Planned:
-    """The chain of a recipe, or the chains of a sweep, with the key of every stage; nothing is written.
 
-    `overrides` are `key=value`, as on the command line. Inputs that are missing here are named in the plan, which can
-    then be priced but not run. Raises RecipeError with file, line and key of every mistake.
+def plan(recipe: PathLike, *overrides: str) -> Planned:
+    """Plan a recipe or a sweep, given by file or by name; nothing is written.
+
+    `overrides` are `key=value`, as on the command line. Files that are missing here are listed in
+    `planned.shared.missing`: such a plan can be priced but not run. Raises RecipeError, which names file, line and key
+    of every mistake.
     """
     from detour.orchestration.plans import load_plans
 
@@ -43,104 +56,132 @@ def plan(recipe: str | Path, overrides: Sequence[str] = ()) -> Planned:
 
 
 def price(
-    planned: Planned, cluster: str | Cluster, *, gpus: int | None = None, workspace: str | Path | None = None
+    plan: Planned, cluster: ClusterLike, *, gpus: int | None = None, workspace: PathLike | None = None
 ) -> PlanPrice:
-    """GPU-hours, kWh and g CO2eq of all stages of a plan on a cluster, each with a band and its source.
+    """Price all stages of a plan on a cluster, also those that are done: GPU-hours, kWh and g CO2eq with their bands.
 
-    cluster    a profile: its name, its file, or the profile itself
-    gpus       that a training uses; the profile's default without
+    gpus       GPUs of a training; without, what the profile says
     workspace  whose finished stages refine the estimate
 
-    Raises RecipeError for a profile that cannot be read.
+    Stages that cannot be estimated are named in `unpriced` and are in no sum. Raises RecipeError for a bad profile.
     """
     from detour.ledger.state import load_state
     from detour.pricing.plan_price import price_in
 
     place = Workspace.find(workspace)
-    return price_in(place, load_state(place)[0], planned.shared.stages.values(), _cluster(cluster), gpus)
+    return price_in(place, load_state(place)[0], plan.shared.stages.values(), _cluster(cluster), gpus)
 
 
 def submit(
-    planned: Planned,
-    cluster: str | Cluster,
+    plan: Planned,
+    cluster: ClusterLike,
     *,
-    workspace: str | Path | None = None,
-    options: JobOptions | None = None,
+    gpus: int | None = None,
+    qos: str | None = None,
+    account: str | None = None,
+    wall_s: int | None = None,
+    segments: int | None = None,
+    parallelism: int | None = None,
+    workspace: PathLike | None = None,
     retry: bool = False,
     over_budget: str | None = None,
-    on_wait: Callable[[str], None] = lambda holder: None,  # noqa: ARG005
-    finish_interrupted: Callable[[], bool] = lambda: True,
+    on_wait: Callable[[str], None] | None = None,
+    finish_interrupted: Callable[[], bool] | None = None,
 ) -> Submitted:
-    """Submit what is missing of a plan to Slurm, exactly once, and return; again, it completes and repeats nothing.
+    """Submit what is missing of a plan to Slurm, exactly once, and return. Called again, it submits nothing twice.
 
-    retry               include stages that failed for good
-    over_budget         why a hard cap may be exceeded; recorded
-    on_wait             is given who else is submitting, while that is waited for
-    finish_interrupted  asked after Ctrl-C: True completes the submission, False withdraws it
+    gpus, qos, account  of jobs on GPUs; without, what the profile says
+    wall_s, segments    time limit of one segment of a training, and how many; without, by the estimate
+    parallelism         evaluations at once
+    on_wait             called once with the other submitter's name, if one must be waited for
+    finish_interrupted  asked after Ctrl-C: True completes the submission (so it is without this), False withdraws it
 
-    Raises UserError for a plan that cannot run, BudgetRefused, SchedulerUnavailable, SubmissionRefused, StageFailed
-    where only failed stages and their dependents are left.
+    Raises UserError for a plan that cannot run; BudgetRefused; StageFailed if only failed stages and their dependents
+    are left; SchedulerUnavailable if Slurm gives no answer (call again); SubmissionRefused if Slurm refuses a job.
     """
+    from detour.ledger.folders import workspace_umask
     from detour.orchestration.requests import JobOptions
     from detour.orchestration.submit import order_for, send
 
     place = Workspace.find(workspace)
-    order = order_for(place, planned, _cluster(cluster), options or JobOptions(), retry=retry)
-    return send(place, order, over_budget=over_budget, on_wait=on_wait, finish_interrupted=finish_interrupted)
+    options = JobOptions(gpus, qos, account, wall_s, segments, parallelism)
+    order = order_for(place, plan, _cluster(cluster), options, retry=retry)
+    with workspace_umask(place.root):
+        return send(
+            place,
+            order,
+            over_budget=over_budget,
+            on_wait=on_wait or (lambda holder: None),  # noqa: ARG005
+            finish_interrupted=finish_interrupted or (lambda: True),
+        )
 
 
 def run(
-    planned: Planned,
+    plan: Planned,
     *,
-    cluster: str | Cluster = "local",
-    workspace: str | Path | None = None,
     cores: int | None = None,
     gpus: int | None = None,
+    cluster: ClusterLike = "local",
+    workspace: PathLike | None = None,
     retry: bool = False,
     over_budget: str | None = None,
-    on_caps: Callable[[Sequence[Line]], None] = lambda caps: None,  # noqa: ARG005
-    on_refresh: Callable[[Collection[str]], None] = lambda running: None,  # noqa: ARG005
-    on_stop: Callable[[], None] = lambda: None,
+    on_caps: Callable[[Sequence[Line]], None] | None = None,
+    on_refresh: Callable[[Collection[str]], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> Ran:
     """Run what is missing of a plan on this machine, and return when nothing more can be started.
 
-    cluster     profile with this machine's PUE and grid factor
-    cores, gpus to use; all of this machine without
-    on_refresh  called four times a second with the ids of the running stages
-    on_stop     called at the first Ctrl-C, when the running stages save and end
+    cores, gpus  to use; without, all of this machine
+    cluster      the profile with this machine's PUE and grid factor
+    on_caps      called before the start with the caps of budgets that the run exceeds, if any
+    on_refresh   called four times a second with the ids of the running stages
+    on_stop      called at the first Ctrl-C, when the running stages save and end; the second raises KeyboardInterrupt
 
-    Failed stages are in the result, not raised. Raises UserError for a plan that cannot run, BudgetRefused.
+    Failed stages are not raised: see `failures` and `left` of the result. Raises UserError for a plan that cannot run
+    and outside the main thread, where no signal arrives; BudgetRefused.
     """
+    from detour.ledger.folders import workspace_umask
     from detour.orchestration.local_run import local_order, run_here
 
-    order = local_order(Workspace.find(workspace), planned, _cluster(cluster), cores=cores, gpus=gpus, retry=retry)
-    return run_here(order, over_budget=over_budget, on_caps=on_caps, on_refresh=on_refresh, on_stop=on_stop)
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError("detour.run handles Ctrl-C, which only the main thread receives: call it from there")
+    place = Workspace.find(workspace)
+    order = local_order(place, plan, _cluster(cluster), cores=cores, gpus=gpus, retry=retry)
+    with workspace_umask(place.root):
+        return run_here(
+            order,
+            over_budget=over_budget,
+            on_caps=on_caps or (lambda caps: None),  # noqa: ARG005
+            on_refresh=on_refresh or (lambda running: None),  # noqa: ARG005
+            on_stop=on_stop or (lambda: None),
+        )
 
 
-def status(*chains: str, workspace: str | Path | None = None, offline: bool = False) -> Status:
-    """Where chains are, all of them without a name: one reading of markers, ledger and, unless `offline`, Slurm.
+def status(*chains: str, workspace: PathLike | None = None, offline: bool = False) -> Status:
+    """Show where chains are, all of the workspace if none is named, from markers, the ledger and Slurm.
 
-    Slurm is asked only while jobs are open, and no more often than the cluster's poll interval. Raises UserError for an
-    unknown chain.
+    Slurm is asked only while jobs are open, no more often than the cluster's poll interval, and never if `offline`.
+    Raises UserError for an unknown chain.
     """
     from detour.monitoring.monitor import monitor
 
     return monitor(Workspace.find(workspace), offline=offline).look(chains)
 
 
-def report(*chains: str, workspace: str | Path | None = None, cluster: str | None = None) -> Report:
-    """What was trained, what it cost and what came out; `to_json()` and `detour.reporting.html` render it.
+def report(*chains: str, workspace: PathLike | None = None, cluster: ClusterLike | None = None) -> Report:
+    """Report what chains trained, what they used and how they scored, all of the workspace if none is named.
 
-    `cluster` takes PUE, grid factor and power from one profile, wherever the jobs ran. Raises UserError for an unknown
-    chain.
+    PUE, grid factor and power are those of `cluster`, wherever the jobs ran; without, each job's own cluster's.
+    `detour.reporting.html.render_html` makes the page. Raises UserError for an unknown chain.
     """
     from detour.accounting.site import profile_sites
     from detour.reporting.build import build_report
 
-    return build_report(Workspace.find(workspace), chains, profile_sites(cluster), time.time())
+    site_of = profile_sites(None if cluster is None else _cluster(cluster))
+    return build_report(Workspace.find(workspace), chains, site_of, time.time())
 
 
-def _cluster(cluster: str | Cluster) -> Cluster:
+def _cluster(cluster: ClusterLike) -> Cluster:
     from detour.config.loading import load_cluster
 
-    return load_cluster(cluster) if isinstance(cluster, str) else cluster
+    return load_cluster(cluster) if isinstance(cluster, str | Path) else cluster

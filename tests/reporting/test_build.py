@@ -114,7 +114,7 @@ def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
 
 
 def test_json_holds_the_whole_report(report: Report) -> None:
-    content = json.loads(report.to_json())
+    content = json.loads(report.to_json_bytes())
     assert content["schema"] == 1
     assert len(content["stages"]) == 19
     stage = content["stages"][report.chains[0].stages[0]]
@@ -214,7 +214,7 @@ def test_a_cost_of_nothing_is_nothing() -> None:
 def test_curves_are_plain_data(report: Report) -> None:
     curve = report.chains[0].phases[0].curves["loss"]
     assert replace(curve, x=[], y=[]) == Curve("loss", "tokens", [], [])
-    content: dict[str, Any] = json.loads(report.to_json())
+    content: dict[str, Any] = json.loads(report.to_json_bytes())
     assert content["chains"][0]["phases"][0]["curves"]["loss"]["x"] == curve.x
 
 

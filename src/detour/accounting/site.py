@@ -24,14 +24,14 @@ def site_of(cluster: Cluster) -> Site:
     )
 
 
-def profile_sites(cluster: str | None = None) -> Callable[[str | None], Site]:
-    """Constants by the name of the profile that an attempt recorded; or all from `cluster`, a name or a file.
+def profile_sites(cluster: Cluster | None = None) -> Callable[[str | None], Site]:
+    """Constants by the name of the profile that an attempt recorded; or all from `cluster`.
 
     Recorded names come from journals, so they are only looked up among the known profiles, never opened as paths.
     """
     from detour.config.loading import available_clusters, load_cluster
 
-    chosen = site_of(load_cluster(cluster)) if cluster else None
+    chosen = site_of(cluster) if cluster else None
 
     @cache
     def site(name: str | None) -> Site:

@@ -75,7 +75,7 @@ class StageFailure:
 class Ran:
     """What became of a local run."""
 
-    order: LocalOrder
+    order: LocalOrder = field(repr=False)
     left: tuple[Stage, ...]
     """Stages that are not done."""
     failures: tuple[StageFailure, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detour.budgets.book import Asked
@@ -29,8 +29,8 @@ class Planned:
     description: str
     sweep: str | None
     """The sweep's name; None for a recipe."""
-    recipes: tuple[Recipe, ...]
-    shared: SharedPlan
+    recipes: tuple[Recipe, ...] = field(repr=False)
+    shared: SharedPlan = field(repr=False)
 
     @property
     def plans(self) -> Sequence[Plan]:

@@ -6,7 +6,7 @@ Run again after any kill or refusal, a submission completes what is missing and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detour.budgets.arithmetic import Line
@@ -69,7 +69,7 @@ class Order:
 class Submitted:
     """What became of an order."""
 
-    order: Order
+    order: Order = field(repr=False)
     submission: Submission
     caps: tuple[Line, ...] = ()
     """Caps of budgets that the order exceeds: soft ones, and hard ones with a recorded reason."""

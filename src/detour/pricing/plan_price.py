@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detour.accounting.energy import Band
 from detour.config.cluster import Cluster
@@ -19,9 +19,9 @@ from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
 class PlanPrice:
     """Some stages, each counted once."""
 
-    cluster: Cluster
-    stages: tuple[Stage, ...]
-    prices: Mapping[str, Price]
+    cluster: Cluster = field(repr=False)
+    stages: tuple[Stage, ...] = field(repr=False)
+    prices: Mapping[str, Price] = field(repr=False)
     """By stage id."""
     parts: Mapping[str, Total]
     whole: Total

@@ -203,6 +203,6 @@ class Report:
     def shared(self) -> list[Stage]:
         return [stage for stage in self.stages.values() if len(stage.chains) > 1]
 
-    def to_json(self) -> bytes:
+    def to_json_bytes(self) -> bytes:
         """Indented, keys in the order of the classes above."""
         return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
