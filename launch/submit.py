@@ -99,6 +99,5 @@ def _dry_run(place: Workspace, order: Order, as_json: bool) -> None:
     if as_json:
         show_json(dry_run_json(order, made))
         return
-    show(*script_lines(made))
-    show(render_price(order.price) if order.price.stages else nothing_to_submit(order, place))
-    show(*outlook_lines(outlook(place, order.asked)))
+    price = render_price(order.price) if order.price.stages else nothing_to_submit(order, place)
+    show(*script_lines(made), price, *outlook_lines(outlook(place, order.asked)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "composer", "numpy", "submitit", "pydantic", "yaml"}
+LARGEST_SHARE = 0.11
+LONGEST_VERB = 100
 CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sacctmgr", "sinfo")
 
 
@@ -23,6 +27,27 @@ def graph() -> grimp.ImportGraph:
 
 def own(graph: grimp.ImportGraph) -> set[str]:
     return {module for module in graph.modules if module.partition(".")[0] == "detour"}
+
+
+def sources() -> list[Path]:
+    """All Python of the project but its tests, each file once: `src/detour` holds links to `launch` and `jobs`."""
+    return [path for name in ("src", "jobs", "launch") for path in (REPOSITORY / name).rglob("*.py")]
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def prints(path: Path) -> bool:
+    """Whether the module calls `print` or `click.echo`; code in strings does not count."""
+    calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return any(ast.unparse(function) in ("print", "click.echo", "click.secho") for function in calls)
+
+
+def room_of(path: Path) -> str:
+    """`config`, `launch`, `launch/text`, `jobs`; `detour` for the modules that stand in no room."""
+    folder = path.relative_to(REPOSITORY).parent.as_posix().removeprefix("src/detour/")
+    return "detour" if folder == "src/detour" else folder
 
 
 def test_no_module_reaches_itself_through_its_imports(graph: grimp.ImportGraph) -> None:
@@ -48,6 +73,23 @@ def test_what_starts_every_command_imports_nothing_heavy(module: str) -> None:
 def test_one_module_speaks_to_slurm() -> None:
     """A client's name begins a command, be it a list or our `ask(...)`, nowhere else."""
     command = re.compile(rf"""(\[|\bask\(|\b_text\()\s*["']({"|".join(CLIENTS)})["']""")
-    sources = [path for name in ("src", "jobs", "launch") for path in (REPOSITORY / name).rglob("*.py")]
-    speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources if command.search(path.read_text())}
+    speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources() if command.search(path.read_text())}
     assert speakers == {"src/detour/scheduler/commands.py"}
+
+
+def test_only_launch_text_prints() -> None:
+    assert {room_of(path) for path in sources() if prints(path)} == {"launch/text"}
+
+
+def test_a_verb_is_too_short_to_decide_anything() -> None:
+    """A verb parses, calls and shows; what decides is called by it, and by Python."""
+    verbs = (REPOSITORY / "launch").glob("*.py")
+    assert {path.name: lines for path in verbs if (lines := lines_of(path)) > LONGEST_VERB} == {}
+
+
+def test_no_room_is_larger_than_its_share() -> None:
+    rooms: Counter[str] = Counter()
+    for path in sources():
+        rooms[room_of(path)] += lines_of(path)
+    largest = LARGEST_SHARE * rooms.total()
+    assert {room: f"{lines / rooms.total():.1%}" for room, lines in rooms.items() if lines > largest} == {}
