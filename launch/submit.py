@@ -20,15 +20,8 @@ from detour.launch.options import (
 from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json, warn
-from detour.launch.text.submission import (
-    dry_run_json,
-    nothing_to_submit,
-    script_lines,
-    submission_warnings,
-    submitted_json,
-    submitted_lines,
-)
+from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json
+from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Order, order_for, scripts, send
@@ -87,11 +80,7 @@ def submit(place: Workspace, order: Order, over_budget: str | None, as_json: boo
             show_json({"name": order.name, "chains": list(order.chains), "jobs": {}})
         return
     sent = send(place, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
-    warn(submission_warnings(sent))
-    if as_json:
-        show_json(submitted_json(sent))
-    else:
-        show(*submitted_lines(sent))
+    show_submitted(sent, as_json=as_json)
 
 
 def _dry_run(place: Workspace, order: Order, as_json: bool) -> None:

@@ -7,10 +7,19 @@ from typing import Any
 
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.price import render_price
+from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.submit import Order, Submitted
 from detour.scheduler.requests import JobRequest
 from detour.text import counted, format_duration
+
+
+def show_submitted(sent: Submitted, *, as_json: bool) -> None:
+    warn(submission_warnings(sent))
+    if as_json:
+        show_json(submitted_json(sent))
+    else:
+        show(*submitted_lines(sent))
 
 
 def submitted_lines(sent: Submitted) -> Iterator[str]:
