@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from detour.ledger.attempt import Attempt
 from detour.planning.stage import Stage
 
+StageOfKind = TypeVar("StageOfKind", bound=Stage)
+
 
 @dataclass(frozen=True, slots=True)
-class StageContext:
-    stage: Stage
+class StageContext(Generic[StageOfKind]):
+    stage: StageOfKind
     inputs: Mapping[str, Path]
     """Role -> output folder of the input stage; its manifest has been verified."""
     work_dir: Path

@@ -12,15 +12,15 @@ from detour.corpus.files import check_unchanged
 from detour.evaluation.evaluators import evaluator_for
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
+from detour.planning.stage import EvaluateStage
 
 
-def run(context: StageContext) -> dict[str, Any]:
-    settings = context.stage.settings
-    paths = [Path(path) for path in context.stage.runtime["paths"]]
-    check_unchanged(paths, [file["fingerprint"] for file in settings["files"]])
-    task = _task(settings["task"], paths)
+def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
+    settings, paths = context.stage.settings, context.stage.runtime.paths
+    check_unchanged(paths, [file.fingerprint for file in settings.files])
+    task = _with_place(settings.task, paths)
     evaluation = evaluator_for(task)(
-        task, paths, context.inputs["model"], settings["seed"], context.work_dir, context.attempt
+        task, paths, context.inputs["model"], settings.seed, context.work_dir, context.attempt
     )
     predictions = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
     write_atomic(context.output_dir / "predictions.jsonl", predictions)
@@ -31,7 +31,7 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _task(dumped: dict[str, Any], paths: Sequence[Path]) -> Task:
+def _with_place(task: Task, paths: Sequence[Path]) -> Task:
     """Where its files lie is no part of a stage's settings: give the task a place again."""
-    data = dumped["data"] and dumped["data"] | {"path": str(paths[0])}
-    return Task.model_validate(dumped | {"data": data})
+    data = task.data and task.data.model_copy(update={"path": str(paths[0])})
+    return task.model_copy(update={"data": data})

@@ -17,19 +17,20 @@ from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
 from detour.corpus.tokenizer import load_tokenizer
 from detour.jobs.context import StageContext
+from detour.planning.stage import ExportStage
 from detour.pretraining.attention import PackedTokens, choose_backend, predict
 
 ROWS, DOCUMENTS, TOKENS = 16, 4, 512
 """Compared are the longest documents of the first rows set aside for validation, cut to this many tokens."""
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext[ExportStage]) -> dict[str, Any]:
     promotion, corpus = context.inputs["checkpoint"], context.inputs["corpus"]
     record = export(
         promotion / MODEL,
         load_tokenizer(str(corpus / TOKENIZER)),
         context.output_dir,
-        context.stage.settings["dtype"],
+        context.stage.settings.dtype,
         longest_documents(corpus),
         trained_logits,
     )

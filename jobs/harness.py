@@ -51,7 +51,7 @@ OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 MAKE_AGAIN = "put it back, or make it again with `detour retry`"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
-StageFunction = Callable[[StageContext], dict[str, Any]]
+StageFunction = Callable[[StageContext[Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

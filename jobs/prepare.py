@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from detour.corpus.files import SourceError, check_unchanged
@@ -16,13 +15,15 @@ from detour.errors import Interrupted
 
 if TYPE_CHECKING:
     from detour.jobs.context import StageContext
+    from detour.planning.settings import PrepareRuntime, PrepareSettings
+    from detour.planning.stage import PrepareStage
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext[PrepareStage]) -> dict[str, Any]:
     """The figures returned are of this attempt where they are speeds, of the whole corpus where they are sizes."""
     settings, runtime = context.stage.settings, context.stage.runtime
-    spec = _spec(settings, runtime["source_paths"])
-    tokenizer = _tokenizer(settings["tokenizer"], runtime, spec, context)
+    spec = _spec(settings, runtime)
+    tokenizer = _tokenizer(spec, context)
     folder = context.output_dir / TOKENIZER
     tokenizer.save_pretrained(folder)
     index, tokens_per_s = prepare_corpus(
@@ -32,7 +33,7 @@ def run(context: StageContext) -> dict[str, Any]:
         folder,
         context.work_dir / "sources",
         context.output_dir,
-        int(runtime.get("workers") or len(os.sched_getaffinity(0))),
+        len(os.sched_getaffinity(0)),
         context.attempt,
     )
     return {
@@ -44,33 +45,44 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _spec(settings: Mapping[str, Any], source_paths: Mapping[str, Sequence[str]]) -> CorpusSpec:
+def _spec(settings: PrepareSettings, runtime: PrepareRuntime) -> CorpusSpec:
     sources = []
-    for source in settings["sources"]:
-        paths = [Path(path) for path in source_paths[source["name"]]]
+    for source, files in settings.sources:
+        paths = runtime.source_paths[source.name]
         if not paths:
-            raise SourceError(f"source {source['name']}: no file was found when the chain was planned; plan it again")
-        check_unchanged(paths, [file["fingerprint"] for file in source["files"]])
-        fields = {key: value for key, value in source.items() if key != "files"}
-        sources.append(TextSource(paths=paths, **fields))
-    return CorpusSpec(sources, settings["validation_tokens"], settings["sequence_length"], settings["shuffle_seed"])
+            raise SourceError(f"source {source.name}: no file was found when the chain was planned; plan it again")
+        check_unchanged(paths, [file.fingerprint for file in files])
+        sources.append(
+            TextSource(
+                name=source.name,
+                paths=paths,
+                weight=source.weight,
+                format=source.format,
+                column=source.column,
+                separator=source.separator,
+                quoting=source.quoting,
+                exclude=source.exclude,
+            )
+        )
+    return CorpusSpec(sources, settings.validation_tokens, settings.sequence_length, settings.shuffle_seed)
 
 
-def _tokenizer(settings: Mapping[str, Any], runtime: Mapping[str, Any], spec: CorpusSpec, context: StageContext) -> Any:
+def _tokenizer(spec: CorpusSpec, context: StageContext[PrepareStage]) -> Any:
     """Learnt from the sources, or the published one that the plan names. What was learnt is kept between attempts."""
-    training = settings.get("train")
+    training, runtime = context.stage.settings.training, context.stage.runtime
     if training is None:
-        return load_tokenizer(runtime["tokenizer"], runtime.get("tokenizer_revision"))
+        assert runtime.tokenizer is not None
+        return load_tokenizer(runtime.tokenizer, runtime.tokenizer_revision)
     kept = context.work_dir / TOKENIZER
     if not kept.is_dir():
-        texts = _stoppable(sampled_texts(spec, training["documents"]), context)
+        texts = _stoppable(sampled_texts(spec, training.documents), context)
         unfinished = context.work_dir / f"{TOKENIZER}.unfinished"
-        train_tokenizer(texts, training["vocabulary"], spec.sequence_length).save_pretrained(unfinished)
+        train_tokenizer(texts, training.vocabulary, spec.sequence_length).save_pretrained(unfinished)
         unfinished.replace(kept)
     return load_tokenizer(str(kept))
 
 
-def _stoppable(texts: Iterator[str], context: StageContext) -> Iterator[str]:
+def _stoppable(texts: Iterator[str], context: StageContext[PrepareStage]) -> Iterator[str]:
     for text in texts:
         if context.attempt.stop_reason:
             raise Interrupted(f"stopped ({context.attempt.stop_reason}) while learning the tokenizer")

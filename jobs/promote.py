@@ -13,11 +13,12 @@ from detour.checkpoints.promoted import read_promotion, write_promotion
 from detour.checkpoints.promotion import CHECKPOINT, Expected, promote
 from detour.checkpoints.provenance import provenance, uncommitted_changes
 from detour.checkpoints.soundness import CONFIG
-from detour.config.models import Freeze, Model
 from detour.corpus.layout import read_index
 from detour.errors import PermanentFailure
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
+from detour.planning.settings import phase_json
+from detour.planning.stage import PromoteStage
 from detour.pretraining.objectives import Objective
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
@@ -27,15 +28,14 @@ DIFF = "code.diff"
 """What the code that ran had beyond its commit; absent when there was nothing."""
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
     settings = context.stage.settings
-    phase = settings["phase"]
     _require_vouched(context.inputs["checkpoint"])
-    objective = Objective(phase["objective"], phase["masking_rate"])
+    objective = Objective.of(settings.phase)
     figures = promote(
         context.inputs["checkpoint"],
         context.output_dir,
-        Expected(settings["steps"], settings["tokens"], settings["gate"]["validation_loss_drop"]),
+        Expected(settings.steps, settings.tokens, settings.phase.gate.validation_loss_drop),
         lambda model: _validation_loss(model, context, objective),
         lambda: _beginning(context),
     )
@@ -52,22 +52,22 @@ def _require_vouched(pretrained: Path) -> None:
         raise PermanentFailure(f"not promoted: the manifest of {pretrained} does not list {' and '.join(unlisted)}")
 
 
-def _beginning(context: StageContext) -> ModernBertForMaskedLM:
+def _beginning(context: StageContext[PromoteStage]) -> ModernBertForMaskedLM:
     """The weights that the phase started from; those that it holds fixed require no gradient."""
     settings = context.stage.settings
-    model = load_model(_start(context), read_index(context.inputs["corpus"]), settings["seeds"]["training"])
-    freeze(model, [Freeze.model_validate(held) for held in settings["phase"].get("freeze", ())])
+    model = load_model(_start(context), read_index(context.inputs["corpus"]), settings.seeds.training)
+    freeze(model, settings.phase.freeze)
     return model
 
 
-def _start(context: StageContext) -> Start:
+def _start(context: StageContext[PromoteStage]) -> Start:
     """Where the phase began: with the weights of its parent, or with the recipe's model."""
     if (parent := context.inputs.get("parent")) is not None:
         return Start(None, parent)
-    return Start(Model.model_validate(context.stage.runtime["model"]))
+    return Start(context.stage.runtime.model)
 
 
-def _validation_loss(model: ModernBertForMaskedLM, context: StageContext, objective: Objective) -> float:
+def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[PromoteStage], objective: Objective) -> float:
     """On the GPU where there is one, and with the model back on the CPU afterwards."""
     on_gpu = torch.cuda.is_available()
     model.to("cuda" if on_gpu else "cpu")
@@ -75,7 +75,7 @@ def _validation_loss(model: ModernBertForMaskedLM, context: StageContext, object
         return corpus_validation_loss(
             model,
             context.inputs["corpus"],
-            context.stage.settings["sequence_length"],
+            context.stage.settings.sequence_length,
             objective,
             autocast=torch.bfloat16 if on_gpu else None,
         )
@@ -83,13 +83,13 @@ def _validation_loss(model: ModernBertForMaskedLM, context: StageContext, object
         model.to("cpu")
 
 
-def _record(context: StageContext, figures: dict[str, Any]) -> dict[str, Any]:
+def _record(context: StageContext[PromoteStage], figures: dict[str, Any]) -> dict[str, Any]:
     """promotion.json: this phase's figures, all phases since the start, and where everything came from."""
     stage = context.stage
     parent = context.inputs.get("parent")
-    before = read_promotion(parent) if parent else {"start": stage.runtime["model"], "phases": []}
+    before = read_promotion(parent) if parent else {"start": stage.runtime.model.as_json, "phases": []}
     losses = {name: figures[name] for name in ("validation_loss", "parent_validation_loss")}
-    phase = {**stage.settings["phase"], "tokens": figures["tokens"], "steps": figures["step"], **losses}
+    phase = {**phase_json(stage.settings.phase), "tokens": figures["tokens"], "steps": figures["step"], **losses}
     return {
         **figures,
         "start": before["start"],

@@ -13,7 +13,7 @@ from detour.orchestration.plans import Planned
 from detour.orchestration.progress import PROGRESS, Progress, count
 from detour.planning.build import Plan
 from detour.planning.outputs import planned_outputs
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage, PromoteStage, Stage
 from detour.pricing.plan_price import PlanPrice
 from detour.pricing.totals import gpu_hours_of
 from detour.text import WIDTH, counted, cut, wrapped
@@ -34,7 +34,7 @@ def render_chain(plan: Plan, known: Mapping[str, Progress]) -> list[str]:
     """One line a stage; evaluations of one task share one."""
     groups: dict[str, list[Stage]] = {}
     for stage in plan.stages:
-        groups.setdefault(_without_seed(stage), []).append(stage)
+        groups.setdefault(stage.name, []).append(stage)
     states = [in_words(count(group, known)) for group in groups.values()]
     label_width, state_width = (max(map(len, texts)) for texts in (groups, states))
     room = WIDTH - label_width - ID_WIDTH - state_width - 9
@@ -47,25 +47,22 @@ def render_chain(plan: Plan, known: Mapping[str, Progress]) -> list[str]:
     return lines
 
 
-def _without_seed(stage: Stage) -> str:
-    return f"evaluate {stage.settings['task']['name']}" if stage.kind == "evaluate" else stage.label
-
-
 def _detail(group: Sequence[Stage]) -> str:
-    stage = group[0]
-    if stage.kind == "prepare":
-        return corpus_in_words(stage)
-    if stage.kind == "pretrain":
-        return phase_in_words(stage)
-    if stage.kind == "evaluate":
-        task = stage.settings["task"]
-        length = f"{task['epochs']} epochs" if task["epochs"] else f"{task['steps']:,} steps"
-        return f"{task['type'].replace('_', ' ')}, {len(group)} seeds, {length}"
-    return {
-        "promote": "verified checkpoint",
-        "export": f"transformers folder, {stage.settings.get('dtype')}",
-        "summarize": f"{len(stage.inputs)} results",
-    }.get(stage.kind, "")
+    match group[0]:
+        case PrepareStage() as stage:
+            return corpus_in_words(stage)
+        case PretrainStage() as stage:
+            return phase_in_words(stage)
+        case PromoteStage():
+            return "verified checkpoint"
+        case ExportStage(settings=settings):
+            return f"transformers folder, {settings.dtype}"
+        case EvaluateStage(settings=settings):
+            task = settings.task
+            length = f"{task.epochs} epochs" if task.epochs else f"{task.steps:,} steps"
+            return f"{task.type.replace('_', ' ')}, {len(group)} seeds, {length}"
+        case stage:
+            return f"{len(stage.inputs)} results"
 
 
 def _counts(planned: Planned, known: Mapping[str, Progress]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from detour.orchestration.progress import Progress, count
 from detour.planning.build import Plan
 from detour.planning.sharing import Branch, tree
-from detour.planning.stage import Stage
+from detour.planning.stage import ExportStage, PrepareStage, PretrainStage
 from detour.text import WIDTH, cut, format_count
 
 MOST_LINES = 90
@@ -61,28 +61,28 @@ def in_words(standing: Mapping[Progress, int]) -> str:
     return ", ".join(done + [f"{n} {word}" for word in ("in flight", "failed") if (n := standing.get(word))])
 
 
-def phase_in_words(stage: Stage) -> str:
+def phase_in_words(stage: PretrainStage) -> str:
     """What a training does: `masked 15%, layers 0-7 frozen, 1B tokens = 318 steps`; what may be cut off stands last."""
-    phase, planned = stage.settings["phase"], stage.runtime["planned"]
-    rate = f" {phase['masking_rate']:.0%}" if phase["masking_rate"] else ""
-    warmup = f", {planned['warmup_steps']:,} warm-up" if planned["warmup_steps"] else ""
-    layers = ", ".join(f"{held['first']}-{held['last']}" for held in phase["freeze"])
+    phase, runtime = stage.settings.phase, stage.runtime
+    rate = f" {phase.masking_rate:.0%}" if phase.masking_rate else ""
+    warmup = f", {runtime.warmup_steps:,} warm-up" if runtime.warmup_steps else ""
+    layers = ", ".join(f"{held.first}-{held.last}" for held in phase.freeze)
     frozen = f", layers {layers} frozen" if layers else ""
-    tokens = f"{format_count(phase['tokens'])} tokens = {planned['steps']:,} steps"
-    return f"{phase['objective']}{rate}{frozen}, {tokens}{warmup}"
+    tokens = f"{format_count(phase.tokens)} tokens = {runtime.steps:,} steps"
+    return f"{phase.objective}{rate}{frozen}, {tokens}{warmup}"
 
 
-def corpus_in_words(stage: Stage) -> str:
-    names = [source["name"] for source in stage.settings["sources"]]
+def corpus_in_words(stage: PrepareStage) -> str:
+    names = [source.name for source, _ in stage.settings.sources]
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    return f"{shown}: {stage.settings['sequence_length']:,}-token rows"
+    return f"{shown}: {stage.settings.sequence_length:,}-token rows"
 
 
-def _model(stage: Stage) -> str:
+def _model(stage: PretrainStage) -> str:
     """Only where a training starts from published weights."""
     if "parent" in stage.inputs:
         return ""
-    name = stage.runtime["model"]["pretrained"]
+    name = stage.runtime.model.pretrained
     return f"{name.rstrip('/').rpartition('/')[2]}, " if name else ""
 
 
@@ -131,12 +131,13 @@ def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, 
 
 def _text(branch: Branch) -> str:
     first = branch.stages[0]
-    if first.kind == "prepare":
+    if isinstance(first, PrepareStage):
         return f"prepare  {corpus_in_words(first)}"
-    if first.kind == "pretrain":
-        return f"{first.label.removeprefix('pretrain ')}  {_model(first)}{phase_in_words(first)}"
+    if isinstance(first, PretrainStage):
+        return f"{first.phase}  {_model(first)}{phase_in_words(first)}"
+    assert isinstance(first, ExportStage)
     evaluations = sum(stage.kind == "evaluate" for stage in branch.stages)
-    return f"export  {first.settings['dtype']}, {evaluations} evaluations"
+    return f"export  {first.settings.dtype}, {evaluations} evaluations"
 
 
 def _ends(branch: Branch) -> bool:
@@ -151,7 +152,7 @@ def _size(branches: Iterable[Branch]) -> int:
 
 def _differences(group: Sequence[Branch]) -> dict[str, list[str]]:
     """Dotted path -> the value in each branch, for settings in which branches that read alike differ."""
-    flat = [_flat({stage.kind: stage.settings for stage in branch.stages}) for branch in group]
+    flat = [_flat({stage.kind: stage.settings.to_json() for stage in branch.stages}) for branch in group]
     paths = dict.fromkeys(path for settings in flat for path in settings)
     values = {path: [settings.get(path, "none") for settings in flat] for path in paths}
     different = {path.partition(".")[2]: column for path, column in values.items() if len(set(column)) > 1}

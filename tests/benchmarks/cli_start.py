@@ -20,7 +20,7 @@ from pathlib import Path
 from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.planning.stage import Stage
+from tests.support.stages import evaluate_stage
 
 DETOUR = str(Path(sys.executable).parent / "detour")
 CHAINS, STAGES, RECORDS = 3, 79, 200
@@ -30,9 +30,7 @@ def make_workspace(root: Path) -> Workspace:
     workspace = Workspace(root)
     workspace.create()
     for chain in range(CHAINS):
-        stages = [
-            Stage("evaluate", f"evaluate task seed {seed}", {"chain": chain, "seed": seed}) for seed in range(STAGES)
-        ]
+        stages = [evaluate_stage(f"task-{chain}", seed) for seed in range(STAGES)]
         workspace.chain(f"chain-{chain}").mkdir(parents=True)
         plan = {"chain": f"chain-{chain}", "stages": [stage.to_json() for stage in stages]}
         (workspace.chain(f"chain-{chain}") / "plan.json").write_text(json.dumps(plan))

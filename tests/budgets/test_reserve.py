@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -32,13 +33,15 @@ from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.scheduler.tags import Tag, workspace_id
 from tests.support.recipes import make_recipe
+from tests.support.stages import pretrain_stage
 
 FORK = multiprocessing.get_context("fork")
 FACTS = {"account": "abc@h100", "user": "ada", "cluster": "local"}
 
 
 def make_stage(name: str, inputs: Mapping[str, str] | None = None) -> Stage:
-    return Stage("pretrain", f"pretrain {name}", {"name": name}, inputs or {})
+    """Another name, another key."""
+    return pretrain_stage(name, inputs, seed=zlib.crc32(name.encode()))
 
 
 def make_budget(hard: float | None, soft: float | None = None, measure: str = "gpu_hours") -> Budget:

@@ -11,22 +11,24 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.promoted import read_optimizer, read_promotion, write_promoted
-from detour.config.models import Model
+from detour.config.models import Gate, Model, Phase, Seeds, WarmupConstant
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
-from detour.jobs.context import StageContext
+from detour.jobs.context import StageContext, StageOfKind
 from detour.jobs.export import longest_documents
 from detour.jobs.export import run as run_export
 from detour.jobs.promote import run as run_promote
 from detour.ledger.attempt import Attempt
-from detour.planning.stage import Stage
+from detour.planning.settings import PromoteRuntime, PromoteSettings
+from detour.planning.stage import PromoteStage
 from detour.pretraining.batches import collate
 from detour.pretraining.loss import language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary, make_example
 from detour.pretraining.start import Start, load_model
 from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, tiny_model, trainer_state
 from tests.support.corpora import make_corpus
+from tests.support.stages import export_stage
 
 VOCABULARY = 1024
 
@@ -48,7 +50,7 @@ MODEL = {
 OBJECTIVES = {"causal": Objective("causal"), "masked": Objective("masked", 0.3)}
 
 
-def context(stage: Stage, inputs: dict[str, Path], tmp_path: Path) -> StageContext:
+def context(stage: StageOfKind, inputs: dict[str, Path], tmp_path: Path) -> StageContext[StageOfKind]:
     for name in ("work", "output"):
         (tmp_path / name).mkdir(parents=True)
     return StageContext(stage, inputs, tmp_path / "work", tmp_path / "output", Attempt(stage=stage.id))
@@ -72,25 +74,27 @@ def pretrained(folder: Path, corpus: Path, objective: Objective, start: Start) -
     return folder
 
 
-def promote_stage(objective: Objective, parent: bool, drop: float = 0.0) -> Stage:
-    settings = {
-        "gate": {"validation_loss_drop": drop},
-        "phase": {"objective": objective.kind, "masking_rate": objective.masking_rate, "tokens": 500},
-        "steps": STEPS,
-        "tokens": TOKENS,
-        "sequence_length": 128,
-        "seeds": {"training": 17, "shuffle": 42},
-    }
+def promotion_stage(objective: Objective, parent: bool, drop: float = 0.0) -> PromoteStage:
+    phase = Phase(
+        name=objective.kind,
+        objective=objective.kind,
+        masking_rate=objective.masking_rate,
+        tokens=500,
+        schedule=WarmupConstant(kind="warmup_constant"),
+        gate=Gate(validation_loss_drop=drop),
+    )
+    settings = PromoteSettings(phase, TOKENS, STEPS, sequence_length=128, seeds=Seeds(training=17, shuffle=42))
+    runtime = PromoteRuntime(Model(config=MODEL), VOCABULARY, validation_tokens=1000)
     inputs = {"checkpoint": "pretrain-1", "corpus": "prepare-1"} | ({"parent": "promote-1"} if parent else {})
-    return Stage("promote", "promote", settings, inputs, {"model": {"config": MODEL}})
+    return PromoteStage(settings, inputs, runtime)
 
 
 def promoted(
     corpus: Path, folder: Path, objective: Objective, parent: Path | None = None, drop: float = 0.0
-) -> StageContext:
+) -> StageContext[PromoteStage]:
     start = Start(None if parent else Model(config=MODEL), parent)
     inputs = {"checkpoint": pretrained(folder / "pretrain", corpus, objective, start), "corpus": corpus}
-    stage = promote_stage(objective, parent is not None, drop)
+    stage = promotion_stage(objective, parent is not None, drop)
     prepared = context(stage, inputs | ({"parent": parent} if parent else {}), folder)
     run_promote(prepared)
     write_manifest(prepared.output_dir, {})
@@ -104,7 +108,7 @@ def test_two_phases_are_promoted_one_upon_the_other(corpus: Path, tmp_path: Path
     promotion = read_promotion(second.output_dir)
     assert [phase["objective"] for phase in promotion["phases"]] == ["causal", "masked"]
     assert all(phase["validation_loss"] < phase["parent_validation_loss"] for phase in promotion["phases"])
-    assert promotion["start"] == {"config": MODEL}
+    assert promotion["start"] == {"pretrained": None, "revision": None, "config": MODEL}
     assert promotion["inputs"]["parent"] == {
         "stage": "promote-1",
         "sha256": json.loads((first.output_dir / "manifest.json").read_text())["sha256"],
@@ -141,7 +145,7 @@ def test_export_leaves_a_proven_model_and_its_card(corpus: Path, tmp_path: Path)
         "validation_loss": 6.5,
     }
     (promotion / "promotion.json").write_text(json.dumps({"start": {"config": {}}, "phases": [phase]}))
-    stage = Stage("export", "export", {"dtype": "bfloat16"}, {"checkpoint": "promote-1", "corpus": "prepare-1"})
+    stage = export_stage({"checkpoint": "promote-1", "corpus": "prepare-1"})
     prepared = context(stage, {"checkpoint": promotion, "corpus": corpus}, tmp_path / "stage")
 
     result = run_export(prepared)

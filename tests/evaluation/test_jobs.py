@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def plan(task_file: Path) -> Plan:
     return Planner(inspect).plan(recipe)
 
 
-def context(stage: Stage, inputs: dict[str, Path], folder: Path) -> StageContext:
+def context(stage: Stage, inputs: dict[str, Path], folder: Path) -> StageContext[Any]:
     """As the harness makes it: the stage has been to disk and back."""
     work_dir, output_dir = folder / stage.id / "work", folder / stage.id / "output"
     work_dir.mkdir(parents=True)

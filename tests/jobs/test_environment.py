@@ -20,7 +20,7 @@ from detour.jobs.log import LOGGER
 from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import script_style
-from detour.planning.stage import Stage
+from tests.support.stages import prepare_stage
 
 HERE = expected_environment(cuda=False)
 
@@ -119,7 +119,7 @@ def test_a_job_in_another_environment_fails_for_good(
     caplog.set_level(logging.INFO, LOGGER.name)
     place = Workspace(tmp_path / "workspace")
     place.create()
-    stage = Stage("prepare", "prepare", {"what": "a test"})
+    stage = prepare_stage()
     place.stage(stage.id).mkdir(parents=True)
     (place.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
     monkeypatch.setenv(VARIABLE, json.dumps(planned(python="3.10.2", torch="2.4.0")))

@@ -26,8 +26,9 @@ from detour.jobs.rank import read_rank
 from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
+from tests.support.stages import export_stage, prepare_stage
 
-Behaviour = Callable[[StageContext], dict[str, Any]]
+Behaviour = Callable[[StageContext[Any]], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,7 +48,7 @@ def write(workspace: Workspace, stage: Stage) -> Stage:
 
 @pytest.fixture
 def stage(workspace: Workspace) -> Stage:
-    return write(workspace, Stage("prepare", "prepare", {"what": "a test"}))
+    return write(workspace, prepare_stage())
 
 
 @pytest.fixture
@@ -65,16 +66,16 @@ def events(workspace: Workspace, kind: str) -> list[dict[str, Any]]:
     return [record["data"] for record in records if record["kind"] == kind]
 
 
-def good(context: StageContext) -> dict[str, Any]:
+def good(context: StageContext[Any]) -> dict[str, Any]:
     (context.output_dir / "result.txt").write_text("42")
     return {"answer": 42}
 
 
-def crash(_context: StageContext) -> dict[str, Any]:
+def crash(_context: StageContext[Any]) -> dict[str, Any]:
     raise RuntimeError("the node hiccuped")
 
 
-def crash_with_progress(context: StageContext) -> dict[str, Any]:
+def crash_with_progress(context: StageContext[Any]) -> dict[str, Any]:
     (context.work_dir / f"checkpoint-{time.monotonic_ns()}").write_text("kept")
     raise RuntimeError("the node hiccuped")
 
@@ -89,7 +90,7 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
 
 
 def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Any) -> None:
-    def behaviour(context: StageContext) -> dict[str, Any]:
+    def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         for name in ("logs", "checkpoints"):
             (context.work_dir / name).mkdir()
             (context.work_dir / name / "file").write_text("kept?")
@@ -111,7 +112,7 @@ def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: 
 def test_what_no_retry_cures_is_marked_and_not_tried_again(
     workspace: Workspace, stage: Stage, attempt: Any, error: Exception
 ) -> None:
-    def fail(_context: StageContext) -> dict[str, Any]:
+    def fail(_context: StageContext[Any]) -> dict[str, Any]:
         raise error
 
     assert attempt(stage, fail) == 86
@@ -125,11 +126,11 @@ def test_what_no_retry_cures_is_marked_and_not_tried_again(
 def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
     workspace: Workspace, stage: Stage, attempt: Any
 ) -> None:
-    def half(context: StageContext) -> dict[str, Any]:
+    def half(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "half").write_text("done")
         raise Interrupted("signal USR2")
 
-    def rest(context: StageContext) -> dict[str, Any]:
+    def rest(context: StageContext[Any]) -> dict[str, Any]:
         assert (context.work_dir / "half").read_text() == "done"
         return good(context)
 
@@ -155,7 +156,7 @@ def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, att
 def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_not(
     stage: Stage, attempt: Any, reason: str
 ) -> None:
-    def cut(context: StageContext) -> dict[str, Any]:
+    def cut(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "logs").mkdir(exist_ok=True)
         (context.work_dir / "logs" / "told").write_text("again")
         context.attempt.request_stop(reason)
@@ -171,7 +172,7 @@ def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
     class Killed(BaseException):
         """Nothing is recorded after it."""
 
-    def die(_context: StageContext) -> dict[str, Any]:
+    def die(_context: StageContext[Any]) -> dict[str, Any]:
         raise Killed
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
@@ -186,7 +187,7 @@ def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
 
 
 def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Any) -> None:
-    follower = write(workspace, Stage("export", "export", {}, {"corpus": stage.id}))
+    follower = write(workspace, export_stage({"corpus": stage.id}))
     assert [attempt(follower, good) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [87] * (FRUITLESS_ATTEMPTS + 1)
     attempt(stage, good)
     assert attempt(follower, crash) == 1
@@ -196,7 +197,7 @@ def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, 
 def test_an_attempt_gives_a_sign_of_life_while_it_works(
     workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(context: StageContext) -> dict[str, Any]:
+    def slow(context: StageContext[Any]) -> dict[str, Any]:
         time.sleep(0.2)
         return good(context)
 
@@ -208,7 +209,7 @@ def test_an_attempt_gives_a_sign_of_life_while_it_works(
 def test_a_missing_or_damaged_input_stops_the_start_and_marks_nothing(
     workspace: Workspace, stage: Stage, attempt: Any
 ) -> None:
-    follower = write(workspace, Stage("export", "export", {}, {"corpus": stage.id}))
+    follower = write(workspace, export_stage({"corpus": stage.id}))
     assert attempt(follower, good) == 87
     assert attempt(stage, good) == 0
     (workspace.output(stage.id) / "result.txt").write_text("43")
@@ -227,7 +228,7 @@ def test_a_claimed_stage_is_left_to_its_owner(workspace: Workspace, stage: Stage
 
 def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt: Any) -> None:
     path = workspace.stage(stage.id) / "stage.json"
-    path.write_text(path.read_text().replace("a test", "another"))
+    path.write_text(path.read_text().replace('"shuffle_seed": 42', '"shuffle_seed": 43'))
     with pytest.raises(UserError, match="edited"):
         attempt(stage, good)
 
@@ -235,7 +236,7 @@ def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt:
 def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Any) -> None:
     reasons: list[str] = []
 
-    def until_asked(context: StageContext) -> dict[str, Any]:
+    def until_asked(context: StageContext[Any]) -> dict[str, Any]:
         if not reasons:
             os.kill(os.getpid(), signal.SIGUSR2)
         while context.attempt.stop_reason is None:
@@ -254,7 +255,7 @@ def no_room(times: int) -> Behaviour:
     """A stage whose disk is full so often, and which leaves a part of its output each time."""
     left = [errno.ENOSPC] * times
 
-    def behaviour(context: StageContext) -> dict[str, Any]:
+    def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         if left:
             (context.output_dir / f"part-{len(left)}").write_text("half")
             raise OSError(left.pop(), "No space left on device")
@@ -294,7 +295,7 @@ def test_once_the_output_is_there_nothing_makes_the_stage_fail(
             raise OSError(errno.EBUSY, "Device or resource busy")
         return real(*arguments, **options)
 
-    def behaviour(context: StageContext) -> dict[str, Any]:
+    def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "checkpoints").mkdir()
         (context.work_dir / "checkpoints" / "file").write_text("held open")
         return good(context)
@@ -311,7 +312,7 @@ def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
     elsewhere.mkdir()
     (elsewhere / "thesis").write_text("years")
 
-    def behaviour(context: StageContext) -> dict[str, Any]:
+    def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         context.work_dir.rmdir()
         context.work_dir.symlink_to(elsewhere)
         return good(context)
@@ -338,7 +339,7 @@ def test_a_log_on_a_full_disk_loses_lines_and_no_exit_code(workspace: Workspace)
 
 
 def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, attempt: Any) -> None:
-    def die_half_way(context: StageContext) -> dict[str, Any]:
+    def die_half_way(context: StageContext[Any]) -> dict[str, Any]:
         (context.output_dir / "part").write_text("half")
         raise RuntimeError("lost")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from detour.jobs.prepare import run
 from detour.ledger.attempt import Attempt
 from detour.orchestration.plans import inspect_entry, load_plans
 from detour.planning.build import Planner
-from detour.planning.stage import Stage
+from detour.planning.stage import PrepareStage
 from tests.support.corpora import icd10_labels
 from tests.support.recipes import make_recipe
+from tests.support.stages import of_class
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "recipes" / "quickstart.yaml"
 
 
-def context(stage: Stage, folder: Path, attempt: Attempt | None = None) -> StageContext:
+def context(stage: PrepareStage, folder: Path, attempt: Attempt | None = None) -> StageContext[PrepareStage]:
     for name in ("work", "output"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return StageContext(stage, {}, folder / "work", folder / "output", attempt or Attempt())
@@ -37,13 +39,13 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def quickstart() -> Stage:
+def quickstart() -> PrepareStage:
     (plan,) = load_plans(QUICKSTART).plans
-    return plan.stages[0]
+    return of_class(plan.stages, PrepareStage)
 
 
 @pytest.fixture(scope="module")
-def done(quickstart: Stage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+def done(quickstart: PrepareStage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
     folder = tmp_path_factory.mktemp("prepare")
     return folder / "output", run(context(quickstart, folder))
 
@@ -71,7 +73,7 @@ def test_its_rows_read_as_french_labels(done: tuple[Path, Mapping[str, Any]]) ->
 
 
 def test_stopped_and_run_again_elsewhere_it_is_the_same_to_the_byte(
-    quickstart: Stage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
+    quickstart: PrepareStage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
 ) -> None:
     stopped = Attempt()
     stopped.request_stop("wall-time limit")
@@ -81,12 +83,12 @@ def test_stopped_and_run_again_elsewhere_it_is_the_same_to_the_byte(
     assert digests(tmp_path / "output") == digests(done[0])
 
 
-def stage_of(tmp_path: Path, text: str, **changes: Any) -> Stage:
+def stage_of(tmp_path: Path, text: str, **changes: Any) -> PrepareStage:
     path = tmp_path / "labels.csv"
     path.write_text(text)
     source = {"name": "labels", "path": str(path), "column": "text"}
     data = {"sources": [source], "sequence_length": 64, "validation_tokens": 64}
-    return Planner(inspect_entry).plan(make_recipe({"data": data, **changes})).stages[0]
+    return of_class(Planner(inspect_entry).plan(make_recipe({"data": data, **changes})).stages, PrepareStage)
 
 
 CSV = "text\n" + "".join(f'"{label}"\n' for label in icd10_labels()[:300])
@@ -116,9 +118,9 @@ def test_an_edit_of_equal_length_anywhere_in_a_large_file_is_another_corpus(tmp_
 
 def test_files_that_were_never_found_are_refused(tmp_path: Path) -> None:
     stage = stage_of(tmp_path, CSV)
-    runtime = {**stage.runtime, "source_paths": {"labels": []}}
+    runtime = replace(stage.runtime, source_paths={"labels": ()})
     with pytest.raises(SourceError, match="source labels: no file was found"):
-        run(context(Stage("prepare", "prepare", stage.settings, {}, runtime), tmp_path))
+        run(context(PrepareStage(stage.settings, {}, runtime), tmp_path))
 
 
 def test_a_folder_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from detour.checkpoints.manifest import write_manifest
 from detour.config.models import File, Recipe
 from detour.jobs import pretrain, promote
-from detour.jobs.context import StageContext
+from detour.jobs.context import StageContext, StageOfKind
 from detour.ledger.attempt import Attempt
 from detour.planning.build import Content, Plan, Planner
-from detour.planning.stage import Stage
+from detour.planning.stage import PretrainStage
 from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
 
 STEPS = {"clm": 8, "mlm": 4}
@@ -56,7 +56,7 @@ def planned() -> Plan:
     return Planner(look).plan(Recipe.model_validate(recipe))
 
 
-def context(folder: Path, stage: Stage, inputs: dict[str, Path]) -> StageContext:
+def context(folder: Path, stage: StageOfKind, inputs: dict[str, Path]) -> StageContext[StageOfKind]:
     work, output = folder / stage.id / "work", folder / stage.id / "output"
     work.mkdir(parents=True)
     output.mkdir()
@@ -69,7 +69,7 @@ def plan() -> Plan:
 
 
 def test_settings_become_a_job(tmp_path: Path, plan: Plan) -> None:
-    first, second = (stage for stage in plan.stages if stage.kind == "pretrain")
+    first, second = (stage for stage in plan.stages if isinstance(stage, PretrainStage))
     clm = pretrain.pretrain_job(context(tmp_path, first, {"corpus": tmp_path}))
     assert (clm.steps, clm.warmup_steps, clm.first_row) == (STEPS["clm"], 2, 0)
     assert clm.start.model is not None

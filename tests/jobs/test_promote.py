@@ -19,17 +19,19 @@ import torch
 
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.promoted import read_optimizer, read_promotion
-from detour.config.models import Freeze, Model
+from detour.config.models import Freeze, Model, Phase, Seeds
 from detour.corpus.layout import read_index
 from detour.errors import NotReady, PermanentFailure
 from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
-from detour.planning.stage import Stage
+from detour.planning.settings import PromoteRuntime, PromoteSettings
+from detour.planning.stage import PromoteStage, Stage
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
 from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, trained, trainer_state
 from tests.support.corpora import make_corpus
+from tests.support.stages import prepare_stage, pretrain_stage
 
 VOCABULARY = 1024
 MODEL = {
@@ -39,9 +41,10 @@ MODEL = {
     "num_attention_heads": 4,
     "local_attention": 16,
 }
-PREPARE = Stage("prepare", "prepare", {"what": "a corpus"})
-PRETRAIN = Stage("pretrain", "pretrain clm", {"phase": "clm"}, {"corpus": PREPARE.id})
-OTHER = Stage("pretrain", "pretrain clm", {"phase": "another chain's"}, {"corpus": PREPARE.id})
+PREPARE = prepare_stage()
+PRETRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
+OTHER = pretrain_stage("clm", {"corpus": PREPARE.id}, seed=18)
+"""Another chain's."""
 HELD = {"first": 0, "last": 0, "embeddings": True}
 
 Saved = dict[str, Any]
@@ -52,21 +55,19 @@ TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
 
 
 def promote_stage(held: list[dict[str, Any]]) -> Stage:
-    settings = {
+    phase = {
+        "name": "clm",
+        "objective": "causal",
+        "tokens": 500,
+        "schedule": {"kind": "warmup_constant"},
+        "freeze": held,
         "gate": {"validation_loss_drop": -1.0},
-        "phase": {"objective": "causal", "masking_rate": None, "tokens": 500, "freeze": held},
-        "steps": STEPS,
-        "tokens": TOKENS,
-        "sequence_length": 128,
-        "seeds": {"training": 17, "shuffle": 42},
     }
-    return Stage(
-        "promote",
-        "promote clm",
-        settings,
-        {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id},
-        {"model": {"config": MODEL}},
+    settings = PromoteSettings(
+        Phase.model_validate(phase), TOKENS, STEPS, sequence_length=128, seeds=Seeds(training=17, shuffle=42)
     )
+    runtime = PromoteRuntime(Model(config=MODEL), VOCABULARY, validation_tokens=1000)
+    return PromoteStage(settings, {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id}, runtime)
 
 
 @pytest.fixture(scope="module", autouse=True)

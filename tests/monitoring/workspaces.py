@@ -8,6 +8,7 @@ from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
+from tests.support.stages import prepare_stage, pretrain_stage, promote_stage
 
 SITE = {
     "name": "here",
@@ -17,9 +18,9 @@ SITE = {
     "core_w": {"value": 10, "source": "vendor"},
     "ram_w_per_gb": None,
 }
-PREPARE = Stage("prepare", "prepare", {"tokens": 1})
-TRAIN = Stage("pretrain", "pretrain clm", {"objective": "causal"}, {"corpus": PREPARE.id})
-PROMOTE = Stage("promote", "promote clm", {}, {"checkpoint": TRAIN.id})
+PREPARE = prepare_stage()
+TRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
+PROMOTE = promote_stage("clm", {"checkpoint": TRAIN.id})
 CHAIN = (PREPARE, TRAIN, PROMOTE)
 
 

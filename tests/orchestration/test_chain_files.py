@@ -16,7 +16,7 @@ from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.planning.build import Content, Plan, Planner
-from detour.planning.stage import Stage
+from detour.planning.stage import PretrainStage, Stage
 from tests.support.recipes import make_recipe
 
 
@@ -60,15 +60,20 @@ def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:
     assert read(workspace, plan.stages[1]) == plan.stages[1]
 
 
+def microbatch(stage: Stage) -> int:
+    assert isinstance(stage, PretrainStage)
+    return stage.runtime.microbatch_sequences
+
+
 def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(workspace: Workspace) -> None:
     (before,), (after,) = plans("one"), plans("one", microbatch=2)
     write_chains(workspace, [before], load_cluster("local"))
-    first, second = (stage for stage in before.stages if stage.kind == "pretrain")
+    first, second = (stage for stage in before.stages if isinstance(stage, PretrainStage))
     workspace.output(first.id).mkdir()
     workspace.manifest(first.id).write_text("{}")
     write_chains(workspace, [after], load_cluster("local"))
-    assert read(workspace, first).runtime["microbatch_sequences"] == 1, "as it was done"
-    assert read(workspace, second).runtime["microbatch_sequences"] == 2
+    assert microbatch(read(workspace, first)) == 1, "as it was done"
+    assert microbatch(read(workspace, second)) == 2
 
 
 def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspace: Workspace) -> None:

@@ -17,13 +17,13 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.waves import ORDER, Continuation, continuations, last_jobs
-from detour.planning.stage import Stage
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.tags import Slot
+from tests.support.stages import prepare_stage, pretrain_stage
 
 CLUSTER = load_cluster("slurm-local")
-PREPARE = Stage("prepare", "prepare", {})
-TRAIN = Stage("pretrain", "pretrain clm", {}, {"corpus": PREPARE.id})
+PREPARE = prepare_stage()
+TRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
 ORDERED = Continuation("c", None, {"c": (PREPARE.id, TRAIN.id)}, CLUSTER, JobOptions(gpus=1, segments=3), 0, "why not")
 
 

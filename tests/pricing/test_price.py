@@ -14,11 +14,12 @@ from detour.config.loading import load_cluster, load_recipe
 from detour.config.models import File, Recipe
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.flops import BASE, LARGE, training_flops_per_token
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, PretrainStage, Stage
 from detour.pricing.estimates import model_shape
 from detour.pricing.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature
 from detour.pricing.totals import critical_path_s, total, totals_by_part
 from tests.support.recipes import make_recipe
+from tests.support.stages import of_class
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
 
@@ -110,6 +111,7 @@ def test_published_numbers_of_documents_price_an_evaluation(
         "evaluate",
     )
     row = price(stage, load_cluster("jean-zay"), NoHistory())
+    assert isinstance(stage, EvaluateStage)
     shape = model_shape(stage)
     assert shape is not None
     flops = training_flops_per_token(shape, 1024, "masked", 0.0)
@@ -151,9 +153,9 @@ def test_without_a_table_the_flops_give_a_wide_band() -> None:
 def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_steps() -> None:
     profile = load_cluster("jean-zay")
     steps_only = profile.model_copy(update={"throughput": tuple(r for r in profile.throughput if r.objective)})
-    stage = shipped("moderncamembert-bio-base")[1]
+    stage = of_class(shipped("moderncamembert-bio-base"), PretrainStage)
     row = price(stage, steps_only, NoHistory())
-    steps_s = stage.runtime["planned"]["tokens"] / (4 * 203_000)
+    steps_s = stage.runtime.tokens / (4 * 203_000)
     checkpoints_s = -(-3179 // 150) * BASE.parameters * 12 / 1e9
     validation_s = 2 * 2_000_000 / 203_000 / 3
     assert row.wall_s is not None
@@ -161,10 +163,10 @@ def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_step
 
 
 def test_a_price_over_whole_chains_adds_nothing_twice() -> None:
-    stage = shipped("moderncamembert-bio-base")[1]
+    stage = of_class(shipped("moderncamembert-bio-base"), PretrainStage)
     row = price(stage, load_cluster("jean-zay"), NoHistory())
     assert row.wall_s is not None
-    assert row.wall_s.expected == pytest.approx(stage.runtime["planned"]["tokens"] / (4 * 191_000))
+    assert row.wall_s.expected == pytest.approx(stage.runtime.tokens / (4 * 191_000))
 
 
 def test_an_evaluation_of_known_size_has_an_upper_estimate_and_says_so() -> None:

@@ -15,7 +15,8 @@ from detour.checkpoints.manifest import write_manifest
 from detour.ledger.attempt import Attempt
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, PretrainStage, Stage
+from tests.support.stages import make_stages
 
 EPOCH_S = 1_790_000_000.0
 PHASES = {"clm": ("causal", None, 300_000), "mlm": ("masked", 0.15, 60_000)}
@@ -95,46 +96,40 @@ class Made:
 
 def stages_of(first_objective: str, seeds: Sequence[int] = SEEDS) -> list[Stage]:
     """prepare, two phases, export, evaluations, summary; phase 1 causal or masked at 30 %."""
-    prepare = Stage("prepare", "prepare", {"sources": ["icd10"]})
-    stages, parent = [prepare], None
-    for name, (objective, rate, _) in PHASES.items():
-        first = parent is None
-        chosen = first_objective if first else objective
-        phase: dict[str, Any] = {
-            "objective": chosen,
-            "masking_rate": 0.3 if first and chosen == "masked" else rate,
-            "schedule": {"kind": "warmup_constant" if first else "one_minus_sqrt"},
-            "freeze": [],
-        }
-        inputs = {"corpus": prepare.id} | ({"parent": parent.id} if parent else {})
-        label = f"pretrain {chosen if first else name}"
-        stages.append(Stage("pretrain", label, {"phase": phase, "optimizer": {"lr": 1e-3}}, inputs))
-        parent = Stage("promote", label.replace("pretrain", "promote"), {"phase": phase}, {"checkpoint": stages[-1].id})
-        stages.append(parent)
-    assert parent is not None
-    export = Stage("export", "export", {"dtype": "float32"}, {"checkpoint": parent.id})
-    evaluations = [
-        Stage(
-            "evaluate",
-            f"evaluate icd10-chapters seed {seed}",
-            {"task": {"name": "icd10-chapters", "type": "single_label"}, "seed": seed},
-            {"model": export.id},
-        )
-        for seed in seeds
-    ]
-    inputs = {f"icd10-chapters/{stage.settings['seed']}": stage.id for stage in evaluations}
-    return [*stages, export, *evaluations, Stage("summarize", "summarize", {}, inputs)]
+    (_, _, tokens), (objective, rate, decayed) = PHASES.values()
+    first = {
+        "name": first_objective,
+        "objective": first_objective,
+        "masking_rate": 0.3 if first_objective == "masked" else None,
+        "tokens": tokens,
+        "schedule": {"kind": "warmup_constant"},
+    }
+    second = {
+        "name": "mlm",
+        "objective": objective,
+        "masking_rate": rate,
+        "tokens": decayed,
+        "schedule": {"kind": "one_minus_sqrt"},
+    }
+    changes = {
+        "data.sources.0.name": "icd10",
+        "phases": [first, second],
+        "export.dtype": "float32",
+        "benchmark.tasks.0.name": "icd10-chapters",
+        "benchmark.seeds": list(seeds),
+    }
+    return list(make_stages(changes))
 
 
 def write_plan(workspace: Workspace, name: str, stages: Sequence[Stage]) -> None:
     phases = {
-        stage.label.removeprefix("pretrain "): {
+        stage.phase: {
             "tokens": tokens,
             "steps": tokens // 4096,
             "warmup_steps": 7 * (not index),
         }
         for index, (stage, (_, _, tokens)) in enumerate(
-            zip([one for one in stages if one.kind == "pretrain"], PHASES.values(), strict=False)
+            zip([one for one in stages if isinstance(one, PretrainStage)], PHASES.values(), strict=False)
         )
     }
     plan = {"chain": name, "phases": phases, "missing": [], "stages": [stage.to_json() for stage in stages]}
@@ -187,9 +182,8 @@ def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_a
             trained += 1
             figures = {"parameters": 2_107_392, "parent_validation_loss": losses[0], "validation_loss": losses[1]}
             made.run(stage, 5.0, {"promotion.json": figures})
-        elif stage.kind == "evaluate":
-            seed = stage.settings["seed"]
-            score = level + 0.011 * math.sin(seed * 2.3)
+        elif isinstance(stage, EvaluateStage):
+            score = level + 0.011 * math.sin(stage.seed * 2.3)
             result = {"primary_metric": "macro_f1", "test": {"macro_f1": score, "accuracy": score + 0.05}}
             made.run(stage, 21.0, {"result.json": result}, HELD | {"cpus": 1})
         else:

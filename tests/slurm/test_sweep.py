@@ -25,7 +25,7 @@ from detour.orchestration.selection import chain_stages
 from detour.planning.build import Content, Planner
 from detour.planning.order import downstream
 from detour.planning.sharing import SharedPlan
-from detour.planning.stage import Stage
+from detour.planning.stage import PretrainStage, Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.scheduler.requests import JobRequest
 from tests.scheduler.fake_slurm import MemoryLedger
@@ -82,14 +82,15 @@ def in_queue(cluster: SlurmCluster, workspace: FakeWorkspace) -> bool:
     return f":{workspace.name}:" in cluster.run("squeue", "-h", "-o", "%k").stdout
 
 
-def of_chain(stages: Sequence[Stage], seed: int, length: int) -> Stage:
+def of_chain(stages: Sequence[Stage], seed: int, length: int) -> PretrainStage:
     """The second training of one chain."""
     return next(
         stage
         for stage in stages
-        if stage.label == "pretrain mlm"
-        and stage.settings["seeds"]["training"] == seed
-        and stage.settings["phase"]["tokens"] == length
+        if isinstance(stage, PretrainStage)
+        and stage.phase == "mlm"
+        and stage.settings.seeds.training == seed
+        and stage.settings.phase.tokens == length
     )
 
 

@@ -7,8 +7,9 @@ Which fields determine a result, and so belong to a stage's key, is decided in `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from detour.canonical import digest
 from detour.config.model_config import config_problems
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.quantities import parse_count, parse_duration_s, write_duration
@@ -70,6 +72,23 @@ class Written(BaseModel):
     """Base of everything read from YAML: immutable, unknown keys refused, NaN and infinity refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @cached_property
+    def as_json(self) -> dict[str, Any]:
+        """The model in JSON values, defaults included; made once, so it must not be changed."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal content: what plans recognise shared parts by."""
+        return digest(self.as_json)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As in pydantic, but without what was computed from the fields before the update."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("as_json", "digest"):
+            copied.__dict__.pop(name, None)
+        return copied
 
 
 def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:

@@ -9,7 +9,7 @@ from detour.config.cluster import Cluster, Partition, Qos
 from detour.errors import UserError
 from detour.orchestration.arrays import Work, lanes
 from detour.planning.order import nearest_inputs
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, Stage
 from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.scheduler.requests import JobRequest, Resources, split_arrays
@@ -67,10 +67,10 @@ def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
     tasks: list[list[Stage]] = []
     open_tasks: dict[tuple[str, str], list[Stage]] = {}
     for stage in stages:
-        if stage.kind != "evaluate":
+        if not isinstance(stage, EvaluateStage):
             tasks.append([stage])
             continue
-        alike = (stage.inputs["model"], stage.settings["task"]["name"])
+        alike = (stage.inputs["model"], stage.task)
         if alike not in open_tasks or len(open_tasks[alike]) >= _seeds_per_job(stage, cluster):
             open_tasks[alike] = []
             tasks.append(open_tasks[alike])
@@ -97,14 +97,12 @@ def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, options: Jo
     return min([*limits, *([cluster.max_array_size] if cluster.max_array_size else [])], default=None)
 
 
-def _seeds_per_job(stage: Stage, cluster: Cluster) -> int:
-    if stage.kind != "evaluate":
-        return 1
-    task = stage.settings["task"]
+def _seeds_per_job(stage: EvaluateStage, cluster: Cluster) -> int:
+    task = stage.settings.task
     fitting = [
         row.seeds
         for row in cluster.seeds_per_job
-        if row.max_length >= task["max_length"] and row.batch_sequences >= task["batch_sequences"]
+        if row.max_length >= task.max_length and row.batch_sequences >= task.batch_sequences
     ]
     return max(fitting, default=1)
 
@@ -141,11 +139,11 @@ def _request(
 
 
 def _label(tasks: Sequence[Sequence[Stage]]) -> str:
-    """The stage's own, without its seed; of several kinds of work what they have in common."""
+    """The stage's own; of several stages their name, or the kind that they have in common."""
     stages = [stage for task in tasks for stage in task]
     if len(stages) == 1:
         return stages[0].label
-    names = dict.fromkeys(stage.label.partition(" seed ")[0] for stage in stages)
+    names = dict.fromkeys(stage.name for stage in stages)
     return f"{next(iter(names)) if len(names) == 1 else stages[0].kind} x{len(stages)}"
 
 

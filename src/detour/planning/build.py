@@ -9,16 +9,48 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
-from detour.config.models import Benchmark, File, Phase, Recipe, Task
+from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Task
 from detour.planning.arithmetic import PhaseSteps, phase_steps
-from detour.planning.stage import Stage, StageKind, settings_digest, stage_key
+from detour.planning.settings import (
+    EvaluateRuntime,
+    EvaluateSettings,
+    ExportRuntime,
+    ExportSettings,
+    FileContent,
+    Folder,
+    PrepareRuntime,
+    PrepareSettings,
+    PretrainRuntime,
+    PretrainSettings,
+    PromoteRuntime,
+    PromoteSettings,
+    Published,
+    RandomWeights,
+    Runtime,
+    Settings,
+    SourceSettings,
+    SummarizeRuntime,
+    SummarizeSettings,
+    without_place,
+)
+from detour.planning.stage import (
+    EvaluateStage,
+    ExportStage,
+    PrepareStage,
+    PretrainStage,
+    PromoteStage,
+    Stage,
+    SummarizeStage,
+    stage_key,
+)
+
+UNGATED = {"gate": Gate()}
+"""What a training knows of its phase's gate, which only the promotion asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +64,10 @@ class Content:
     missing: str | None = None
     """Why they cannot be looked at on this machine; the keys that depend on them are then provisional."""
 
-    def identity(self) -> list[dict[str, str]]:
-        return [
-            {"name": path.name, "fingerprint": fingerprint}
-            for path, fingerprint in zip(self.paths, self.fingerprints, strict=True)
-        ]
+    @property
+    def files(self) -> tuple[FileContent, ...]:
+        pairs = zip(self.paths, self.fingerprints, strict=True)
+        return tuple(FileContent(path.name, fingerprint) for path, fingerprint in pairs)
 
 
 Inspect = Callable[[File | str], Content | None]
@@ -75,38 +106,27 @@ class Plan:
 class _Template:
     """A stage without its inputs: made once for all chains that share its parts."""
 
-    kind: StageKind
-    label: str
-    settings: Mapping[str, Any]
-    runtime: Mapping[str, Any]
-    missing: tuple[str, ...]
-    digest: str
+    kind: type[Stage]
+    settings: Settings
+    runtime: Runtime
+    missing: tuple[str, ...] = ()
+    """Why files that enter the settings cannot be looked at."""
 
     def stage(self, inputs: Mapping[str, str]) -> Stage:
-        key = stage_key(self.kind, self.digest, inputs)
-        return Stage(self.kind, self.label, self.settings, inputs, self.runtime, key)
+        key = stage_key(self.kind.kind, self.settings.digest, inputs)
+        return self.kind(self.settings, inputs, self.runtime, key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    settings: dict[str, Any]
-    runtime: dict[str, Any] = field(default_factory=dict)
-    contents: Sequence[Content | None] = ()
-    """Of the files that enter the settings."""
+Made = TypeVar("Made")
 
 
 @dataclass(slots=True)
 class Planner:
-    """Plans chain after chain, remembering what they share.
-
-    Everything is remembered by identity, beside the objects themselves, so that an id stays its object's own.
-    """
+    """Plans chain after chain, remembering what they share by the digests of its parts."""
 
     inspect: Inspect
-    _contents: dict[int, tuple[object, Content | None]] = field(default_factory=dict)
-    _dumps: dict[int, tuple[object, Any]] = field(default_factory=dict)
-    _templates: dict[tuple[object, ...], tuple[object, _Template]] = field(default_factory=dict)
-    _evaluations: dict[tuple[int, ...], tuple[object, dict[str, _Template]]] = field(default_factory=dict)
+    _contents: dict[str, Content | None] = field(default_factory=dict)
+    _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def plan(self, recipe: Recipe) -> Plan:
         """The chain of one recipe. Pure but for `inspect`, which is asked once for every entry."""
@@ -115,65 +135,41 @@ class Planner:
         return Plan(recipe.name, tuple(chain.stages), chain.phases, tuple(dict.fromkeys(chain.missing)))
 
     def content(self, entry: File | str) -> Content | None:
-        cached = self._contents.get(id(entry))
-        if cached is None:
-            cached = self._contents[id(entry)] = (entry, self.inspect(entry))
-        return cached[1]
+        place = entry if isinstance(entry, str) else entry.digest
+        if place not in self._contents:
+            self._contents[place] = self.inspect(entry)
+        return self._contents[place]
 
-    def pretrained(self, name: str, revision: str | None) -> tuple[dict[str, Any], Content | None]:
+    def pretrained(self, name: str, revision: str | None) -> tuple[Published | Folder, Content | None]:
         """Identity of published weights or a tokenizer: a folder by its content, a hub id by its name."""
         content = self.content(name)
-        identity = {"pretrained": name, "revision": revision} if content is None else {"files": content.identity()}
-        return identity, content
+        return Published(name, revision) if content is None else Folder(content.files), content
 
-    def dump(self, model: BaseModel) -> Any:
-        cached = self._dumps.get(id(model))
-        if cached is None:
-            cached = self._dumps[id(model)] = (model, model.model_dump(mode="json"))
-        return cached[1]
-
-    def template(self, kind: StageKind, label: str, parts: Sequence[object], make: Callable[[], _Made]) -> _Template:
-        """What `make` says, asked once for the same `parts`: all that it depends on, in a fixed order."""
-        cache_key = (kind, label, *(part if isinstance(part, str | int) else id(part) for part in parts))
-        cached = self._templates.get(cache_key)
-        if cached is None:
-            made = make()
-            missing = tuple(content.missing for content in made.contents if content and content.missing)
-            template = _Template(kind, label, made.settings, made.runtime, missing, settings_digest(made.settings))
-            cached = self._templates[cache_key] = (parts, template)
-        return cached[1]
-
-    def size(self, recipe: Recipe) -> dict[str, Any]:
-        """Runtime entries that tell how large the model is, for prices."""
-        train = recipe.tokenizer.train
-        return {"model": self.dump(recipe.model), "vocabulary": train.vocabulary if train else None}
+    def once(self, parts: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """What `make` says, asked once for equal `parts`: what it is, and the digests of all that it depends on."""
+        made: Made | None = self._made.get(parts)
+        if made is None:
+            made = self._made[parts] = make()
+        return made
 
     def evaluations(self, recipe: Recipe, benchmark: Benchmark) -> dict[str, _Template]:
         """Role in the summary -> what is evaluated, whatever the weights."""
-        parts = (benchmark, recipe.model, recipe.tokenizer)
-        cache_key = tuple(map(id, parts))
-        cached = self._evaluations.get(cache_key)
-        if cached is None:
-            templates = {
+
+        def make() -> dict[str, _Template]:
+            return {
                 f"{task.name}/{seed}": self._evaluation(recipe, task, seed)
                 for task in benchmark.tasks
                 for seed in benchmark.seeds
             }
-            cached = self._evaluations[cache_key] = (parts, templates)
-        return cached[1]
+
+        return self.once(("evaluations", benchmark.digest, *_size_digests(recipe)), make)
 
     def _evaluation(self, recipe: Recipe, task: Task, seed: int) -> _Template:
-        def make() -> _Made:
-            content = self.content(task.data) if task.data else None
-            dumped = {**self.dump(task)}
-            documents = dumped.pop("documents")
-            dumped["data"] = dumped["data"] and _without_place(dumped["data"])
-            settings = {"task": dumped, "seed": seed, "files": content.identity() if content else []}
-            runtime = {"paths": _paths(content), "documents": documents, **self.size(recipe)}
-            return _Made(settings, runtime, [content])
-
-        parts = (task, seed, recipe.model, recipe.tokenizer)
-        return self.template("evaluate", f"evaluate {task.name} seed {seed}", parts, make)
+        content = self.content(task.data) if task.data else None
+        identity = {"data": task.data and without_place(task.data), "documents": None}
+        settings = EvaluateSettings(task.model_copy(update=identity), seed, content.files if content else ())
+        runtime = EvaluateRuntime(**_size(recipe), paths=_paths(content), documents=task.documents)
+        return _Template(EvaluateStage, settings, runtime, _missing(content))
 
 
 @dataclass(slots=True)
@@ -213,117 +209,135 @@ class _Chain:
         pretrained = None if tokenizer.train else (tokenizer.pretrained or recipe.model.pretrained)
         revision = tokenizer.revision if tokenizer.pretrained else recipe.model.revision
 
-        def make() -> _Made:
+        def make() -> _Template:
             contents = {source.name: planner.content(source) for source in recipe.data.sources}
-            identity, folder = planner.pretrained(pretrained, revision) if pretrained else (None, None)
-            settings = {
-                "sources": [
-                    {**_without_place(planner.dump(source)), "files": content.identity() if content else []}
+            identity, folder = planner.pretrained(pretrained, revision) if pretrained else (tokenizer, None)
+            settings = PrepareSettings(
+                sources=tuple(
+                    SourceSettings(without_place(source), content.files if content else ())
                     for source, content in zip(recipe.data.sources, contents.values(), strict=True)
-                ],
-                "tokenizer": identity or planner.dump(tokenizer),
-                "validation_tokens": recipe.data.validation_tokens,
-                "sequence_length": recipe.data.sequence_length,
-                "shuffle_seed": recipe.seeds.shuffle,
-            }
-            runtime = {
-                "source_paths": {name: _paths(content) for name, content in contents.items()},
-                "source_bytes": _sum(content.size_bytes if content else None for content in contents.values()),
-                "tokenizer": pretrained,
-                "tokenizer_revision": revision,
-            }
-            return _Made(settings, runtime, [*contents.values(), folder])
+                ),
+                tokenizer=identity,
+                validation_tokens=recipe.data.validation_tokens,
+                sequence_length=recipe.data.sequence_length,
+                shuffle_seed=recipe.seeds.shuffle,
+            )
+            runtime = PrepareRuntime(
+                source_paths={name: _paths(content) for name, content in contents.items()},
+                source_bytes=_sum(content.size_bytes if content else None for content in contents.values()),
+                tokenizer=pretrained,
+                tokenizer_revision=revision,
+            )
+            return _Template(PrepareStage, settings, runtime, _missing(*contents.values(), folder))
 
-        return planner.template("prepare", "prepare", (recipe.data, tokenizer, recipe.model, recipe.seeds), make)
+        parts = ("prepare", recipe.data.digest, tokenizer.digest, recipe.model.digest, recipe.seeds.shuffle)
+        return planner.once(parts, make)
 
     def _pretrain(self, phase: Phase, *, is_child: bool) -> _Template:
-        recipe, planner, steps = self.recipe, self.planner, self.phases[phase.name]
+        recipe, steps = self.recipe, self.phases[phase.name]
 
-        def make() -> _Made:
+        def make() -> _Template:
             start, folder = (None, None) if is_child else self._start()
-            settings = {
-                "model": start,
-                "phase": _result_determining(planner.dump(phase)),
-                "optimizer": planner.dump(recipe.optimizer),
-                "batch_sequences": recipe.batch.sequences,
-                "sequence_length": recipe.data.sequence_length,
-                "seeds": planner.dump(recipe.seeds),
-                "precision": recipe.training.precision,
-                "first_row": steps.first_row,
-            }
-            runtime = {
-                "microbatch_sequences": recipe.batch.microbatch_sequences,
-                "training": {k: v for k, v in planner.dump(recipe.training).items() if k != "precision"},
-                "planned": {"tokens": steps.tokens, "steps": steps.steps, "warmup_steps": steps.warmup_steps},
-                "validation_tokens": recipe.data.validation_tokens,
-                **planner.size(recipe),
-            }
-            return _Made(settings, runtime, [folder])
+            settings = PretrainSettings(
+                model=start,
+                phase=phase.model_copy(update=UNGATED),
+                optimizer=recipe.optimizer,
+                batch_sequences=recipe.batch.sequences,
+                sequence_length=recipe.data.sequence_length,
+                seeds=recipe.seeds,
+                precision=recipe.training.precision,
+                first_row=steps.first_row,
+            )
+            return _Template(PretrainStage, settings, self._pretrain_runtime(steps), _missing(folder))
 
         parts = (
-            phase,
-            recipe.optimizer,
-            recipe.batch,
-            recipe.data,
-            recipe.seeds,
-            recipe.training,
-            recipe.model,
-            recipe.tokenizer,
+            "pretrain",
+            phase.digest,
+            recipe.optimizer.digest,
+            recipe.batch.digest,
+            recipe.data.digest,
+            recipe.seeds.digest,
+            recipe.training.digest,
+            *_size_digests(recipe),
             steps.first_row,
             is_child,
         )
-        return planner.template("pretrain", f"pretrain {phase.name}", parts, make)
+        return self.planner.once(parts, make)
 
-    def _start(self) -> tuple[dict[str, Any], Content | None]:
+    def _pretrain_runtime(self, steps: PhaseSteps) -> PretrainRuntime:
+        recipe = self.recipe
+
+        def make() -> PretrainRuntime:
+            return PretrainRuntime(
+                **_size(recipe),
+                microbatch_sequences=recipe.batch.microbatch_sequences,
+                training=recipe.training,
+                tokens=steps.tokens,
+                steps=steps.steps,
+                warmup_steps=steps.warmup_steps,
+                validation_tokens=recipe.data.validation_tokens,
+            )
+
+        sections = (recipe.batch.digest, recipe.training.digest, recipe.data.digest)
+        planned = (steps.tokens, steps.steps, steps.warmup_steps)
+        return self.planner.once(("pretrain runtime", *sections, *planned, *_size_digests(recipe)), make)
+
+    def _start(self) -> tuple[Published | Folder | RandomWeights, Content | None]:
         model = self.recipe.model
         if model.pretrained:
-            identity, folder = self.planner.pretrained(model.pretrained, model.revision)
-            return identity | ({"head": model.head} if model.head != "pretrained" else {}), folder
-        return {"config": model.config}, None
+            origin, folder = self.planner.pretrained(model.pretrained, model.revision)
+            return replace(origin, head=model.head), folder
+        assert model.config is not None
+        return RandomWeights(model.config), None
 
     def _promote(self, phase: Phase) -> _Template:
-        recipe, planner, steps = self.recipe, self.planner, self.phases[phase.name]
+        recipe, steps = self.recipe, self.phases[phase.name]
 
-        def make() -> _Made:
-            settings = {
-                "gate": planner.dump(phase.gate),
-                "phase": _result_determining(planner.dump(phase)),
-                "tokens": steps.tokens,
-                "steps": steps.steps,
-                "sequence_length": recipe.data.sequence_length,
-                "seeds": planner.dump(recipe.seeds),
-            }
-            return _Made(settings, {"validation_tokens": recipe.data.validation_tokens, **planner.size(recipe)})
+        def make() -> _Template:
+            settings = PromoteSettings(phase, steps.tokens, steps.steps, recipe.data.sequence_length, recipe.seeds)
+            return _Template(PromoteStage, settings, self._promote_runtime())
 
-        parts = (phase, steps.tokens, steps.steps, recipe.data, recipe.seeds, recipe.model, recipe.tokenizer)
-        return planner.template("promote", f"promote {phase.name}", parts, make)
+        sections = (phase.digest, recipe.data.digest, recipe.seeds.digest)
+        return self.planner.once(("promote", *sections, steps.tokens, steps.steps, *_size_digests(recipe)), make)
+
+    def _promote_runtime(self) -> PromoteRuntime:
+        recipe = self.recipe
+        return self.planner.once(
+            ("promote runtime", recipe.data.digest, *_size_digests(recipe)),
+            lambda: PromoteRuntime(**_size(recipe), validation_tokens=recipe.data.validation_tokens),
+        )
 
     def _export(self) -> _Template:
-        recipe, planner = self.recipe, self.planner
-        parts = (recipe.export, recipe.model, recipe.tokenizer)
-        return planner.template(
-            "export", "export", parts, lambda: _Made({**planner.dump(recipe.export)}, planner.size(recipe))
+        recipe = self.recipe
+        return self.planner.once(
+            ("export", recipe.export.digest, *_size_digests(recipe)),
+            lambda: _Template(ExportStage, ExportSettings(recipe.export.dtype), ExportRuntime(**_size(recipe))),
         )
 
     def _summary(self, benchmark: Benchmark) -> _Template:
-        def make() -> _Made:
-            return _Made({"tasks": [task.name for task in benchmark.tasks], "seeds": list(benchmark.seeds)})
+        def make() -> _Template:
+            settings = SummarizeSettings(tuple(task.name for task in benchmark.tasks), benchmark.seeds)
+            return _Template(SummarizeStage, settings, SummarizeRuntime())
 
-        return self.planner.template("summarize", "summarize", (benchmark,), make)
-
-
-def _result_determining(phase: Mapping[str, Any]) -> dict[str, Any]:
-    """A phase without its name and its gate, which do not change the weights."""
-    return {key: value for key, value in phase.items() if key not in ("name", "gate")}
+        return self.planner.once(("summarize", benchmark.digest), make)
 
 
-def _without_place(file: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's entry without where it lies: its content is what counts."""
-    return {key: value for key, value in file.items() if key not in ("path", "package")}
+def _size_digests(recipe: Recipe) -> tuple[str, str]:
+    return recipe.model.digest, recipe.tokenizer.digest
 
 
-def _paths(content: Content | None) -> list[str]:
-    return [str(path) for path in content.paths] if content else []
+def _size(recipe: Recipe) -> dict[str, Any]:
+    """What tells how large the model is; see `ModelRuntime`."""
+    train = recipe.tokenizer.train
+    return {"model": recipe.model, "vocabulary": train.vocabulary if train else None}
+
+
+def _paths(content: Content | None) -> tuple[Path, ...]:
+    return content.paths if content else ()
+
+
+def _missing(*contents: Content | None) -> tuple[str, ...]:
+    return tuple(content.missing for content in contents if content and content.missing)
 
 
 def _sum(sizes: Iterable[int | None]) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from detour.planning.stage import Stage, StageKind
+from detour.planning.settings import PrepareSettings
+from detour.planning.stage import PrepareStage, Stage, StageKind
 
 MANIFEST = "manifest.json"
 """In every output: digests and provenance, and the mark that it is complete."""
@@ -27,8 +28,8 @@ _FIXED: Mapping[StageKind, tuple[str, ...]] = {
 
 def planned_files(stage: Stage) -> list[str]:
     """Relative to the stage's output folder. A stage may leave more, as a patch of uncommitted code; never less."""
-    named = _FIXED.get(stage.kind)
-    return [*(_corpus_files(stage.settings) if named is None else named), MANIFEST]
+    named = _corpus_files(stage.settings) if isinstance(stage, PrepareStage) else _FIXED[stage.kind]
+    return [*named, MANIFEST]
 
 
 def planned_outputs(stage: Stage, output_of: Callable[[str], object]) -> dict[str, Any]:
@@ -36,8 +37,8 @@ def planned_outputs(stage: Stage, output_of: Callable[[str], object]) -> dict[st
     return {"folder": str(output_of(stage.id)), "files": planned_files(stage)}
 
 
-def _corpus_files(settings: Mapping[str, Any]) -> list[str]:
-    used = [source["name"] for source in settings["sources"] if source["weight"] > 0]
+def _corpus_files(settings: PrepareSettings) -> list[str]:
+    used = [source.name for source, _ in settings.sources if source.weight > 0]
     shards = [
         f"{split}/{name}/{file}"
         for split in ("train", "validation")

@@ -8,75 +8,177 @@ chains, days and users. The code's version is provenance: recorded with the resu
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
+
+from detour.canonical import digest
+from detour.planning.settings import (
+    Entry,
+    EvaluateRuntime,
+    EvaluateSettings,
+    ExportRuntime,
+    ExportSettings,
+    PrepareRuntime,
+    PrepareSettings,
+    PretrainRuntime,
+    PretrainSettings,
+    PromoteRuntime,
+    PromoteSettings,
+    Runtime,
+    Settings,
+    SummarizeRuntime,
+    SummarizeSettings,
+)
 
 StageKind = Literal["prepare", "pretrain", "promote", "export", "evaluate", "summarize"]
 KEY_LENGTH = 16
 
 
-def canonical(value: Any) -> bytes:
-    """One byte string for equal JSON values, whatever the dict order or the machine.
+def stage_key(kind: str, settings_digest: str, inputs: Mapping[str, str]) -> str:
+    """First 64 bits, in hex; `inputs` maps role to stage id.
 
-    Raises ValueError for NaN and infinity, TypeError for what JSON does not know.
+    Hashes `canonical([kind, settings_digest, inputs])`; of ASCII strings, which all of them are, orjson makes the same
+    bytes, and sooner.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
-
-
-def settings_digest(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical(settings)).hexdigest()
-
-
-def stage_key(kind: str, digest: str, inputs: Mapping[str, str]) -> str:
-    """First 64 bits, in hex; `digest` is the `settings_digest`, `inputs` maps role to stage id.
-
-    Hashes `canonical([kind, digest, inputs])`; of ASCII strings, which all of them are, orjson makes the same bytes,
-    and sooner.
-    """
-    return hashlib.sha256(orjson.dumps((kind, digest, inputs), option=orjson.OPT_SORT_KEYS)).hexdigest()[:KEY_LENGTH]
+    content = orjson.dumps((kind, settings_digest, inputs), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()[:KEY_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One node of a plan; immutable and JSON round-trippable (`to_json`, `from_json`)."""
+    """One node of a plan; immutable and JSON round-trippable (`to_json`, `from_json`). Each kind has its class."""
 
-    kind: StageKind
-    label: str
-    """What people read, unique within a chain: `pretrain clm`, `evaluate icd10-chapter seed 42`."""
-    settings: Mapping[str, Any]
-    """JSON values that determine the result."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings
+    """Determine the result."""
+    inputs: Mapping[str, str]
     """Role -> id of the stage whose output is read."""
-    runtime: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values that change speed or place, never the result."""
+    runtime: Runtime
+    """Changes speed or place, never the result."""
     key: str = ""
     """Left empty, it is computed."""
     id: str = field(init=False, repr=False, compare=False)
     """`<kind>-<key>`; kept, because a plan asks for it many times."""
+    kind: ClassVar[StageKind]
 
     def __post_init__(self) -> None:
         if not self.key:
-            object.__setattr__(self, "key", stage_key(self.kind, settings_digest(self.settings), self.inputs))
+            object.__setattr__(self, "key", stage_key(self.kind, self.settings.digest, self.inputs))
         object.__setattr__(self, "id", f"{self.kind}-{self.key}")
+
+    @property
+    def name(self) -> str:
+        """What people call it, whatever its seed: `prepare`, `pretrain clm`, `evaluate icd10-chapter`."""
+        return self.kind
+
+    @property
+    def label(self) -> str:
+        """What people read, unique within a chain: the name, and the seed where there is one."""
+        return self.name
 
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "key": self.key,
             "label": self.label,
-            "settings": dict(self.settings),
+            "settings": self.settings.to_json(),
             "inputs": dict(self.inputs),
-            "runtime": dict(self.runtime),
+            "runtime": self.runtime.to_json(),
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Stage:
-        """Raises ValueError when the recorded key is not the key of the recorded settings."""
-        stage = cls(data["kind"], data["label"], data["settings"], data["inputs"], data["runtime"])
-        if stage.key != data["key"]:
-            raise ValueError(f"{data['kind']}-{data['key']}: its settings hash to {stage.key}: they were edited")
+    @staticmethod
+    def from_json(entry: Entry) -> Stage:
+        """Raises ValueError when the recorded key is not the key of the recorded settings; KeyError, TypeError or
+        ValueError for what is no stage.
+        """
+        kind, key, inputs = entry["kind"], entry["key"], entry["inputs"]
+        hashed = stage_key(kind, digest(entry["settings"]), inputs)
+        if hashed != key:
+            raise ValueError(f"{kind}-{key}: its settings hash to {hashed}: they were edited")
+        of_kind, settings, runtime = _KINDS[kind]
+        stage: Stage = of_kind(settings.from_json(entry), inputs, runtime.from_json(entry), key)
         return stage
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareStage(Stage):
+    settings: PrepareSettings
+    runtime: PrepareRuntime
+    kind: ClassVar[StageKind] = "prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class _PhaseStage(Stage):
+    settings: PretrainSettings | PromoteSettings
+
+    @property
+    def phase(self) -> str:
+        """Its name in the recipe."""
+        return self.settings.phase.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainStage(_PhaseStage):
+    settings: PretrainSettings
+    runtime: PretrainRuntime
+    kind: ClassVar[StageKind] = "pretrain"
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteStage(_PhaseStage):
+    settings: PromoteSettings
+    runtime: PromoteRuntime
+    kind: ClassVar[StageKind] = "promote"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStage(Stage):
+    settings: ExportSettings
+    runtime: ExportRuntime
+    kind: ClassVar[StageKind] = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateStage(Stage):
+    settings: EvaluateSettings
+    runtime: EvaluateRuntime
+    kind: ClassVar[StageKind] = "evaluate"
+
+    @property
+    def task(self) -> str:
+        return self.settings.task.name
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.task}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class SummarizeStage(Stage):
+    settings: SummarizeSettings
+    runtime: SummarizeRuntime
+    kind: ClassVar[StageKind] = "summarize"
+
+
+_KINDS: Mapping[str, tuple[Any, Any, Any]] = {
+    "prepare": (PrepareStage, PrepareSettings, PrepareRuntime),
+    "pretrain": (PretrainStage, PretrainSettings, PretrainRuntime),
+    "promote": (PromoteStage, PromoteSettings, PromoteRuntime),
+    "export": (ExportStage, ExportSettings, ExportRuntime),
+    "evaluate": (EvaluateStage, EvaluateSettings, EvaluateRuntime),
+    "summarize": (SummarizeStage, SummarizeSettings, SummarizeRuntime),
+}

@@ -5,13 +5,13 @@ Every estimate says where it came from. What neither the profile nor the stage t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from detour.accounting.energy import Band
 from detour.config.cluster import Cluster, Throughput
+from detour.config.models import Task, TaskSize
 from detour.planning.flops import BASE, LARGE, Shape, training_flops_per_token
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, ExportStage, PretrainStage, PromoteStage, Stage, SummarizeStage
 
 PRETRAINING_MFU = Band(0.15, 0.30, 0.45)
 """Share of the peak; public ModernBERT-size runs on A100 and H100 lie in this range."""
@@ -29,6 +29,8 @@ START_UP_S = Band(10.0, 60.0, 180.0)
 """From the start of the job to the first step: imports, device, data; assumed until measured here."""
 UNKNOWN_SIZE = "unknown: not measured here, and the model's size is unknown"
 UNKNOWN_PEAK = "unknown: not measured here, and no peak speed is known"
+ModelStage = PretrainStage | PromoteStage | ExportStage | EvaluateStage
+"""Stages whose time depends on the size of the model."""
 
 
 class Estimate(NamedTuple):
@@ -39,37 +41,35 @@ class Estimate(NamedTuple):
 
 def estimate(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
     """`gpus` is how many the stage holds; a stage that runs on none is estimated only where it needs none."""
-    if stage.kind == "pretrain":
+    if isinstance(stage, PretrainStage):
         return _training(stage, cluster, max(1, gpus))
-    if stage.kind == "evaluate":
+    if isinstance(stage, EvaluateStage):
         return _evaluation(stage, cluster)
-    if stage.kind in ("promote", "export"):
+    if isinstance(stage, PromoteStage | ExportStage):
         return _conversion(stage, cluster)
-    if stage.kind == "summarize":
+    if isinstance(stage, SummarizeStage):
         return Estimate(START_UP_S, "assumed: a start, and a few files to read")
     return Estimate(None, "unknown: no corpus was prepared here yet")
 
 
-def model_shape(stage: Stage) -> Shape | None:
-    """Of a stage's model: from the recipe's config; for a published model from the size in its name, else None."""
-    model = stage.runtime.get("model")
-    if model is None:
-        return None
-    if model["config"] is not None:
-        return Shape.from_config({"vocab_size": stage.runtime["vocabulary"], **model["config"]})
-    name = str(model["pretrained"]).lower()
+def model_shape(stage: ModelStage) -> Shape | None:
+    """From the recipe's config; for a published model from the size in its name, else None."""
+    model = stage.runtime.model
+    if model.config is not None:
+        return Shape.from_config({"vocab_size": stage.runtime.vocabulary, **model.config})
+    name = str(model.pretrained).lower()
     return next((shape for size, shape in (("base", BASE), ("large", LARGE)) if name.endswith(size)), None)
 
 
-def table_row(stage: Stage, cluster: Cluster) -> Throughput | None:
+def table_row(stage: PretrainStage, cluster: Cluster) -> Throughput | None:
     """The profile's row for a training: one over whole chains first, since it holds start-up and validation too."""
-    name = str(stage.runtime["model"]["pretrained"] or "")
+    name = stage.runtime.model.pretrained or ""
     rows = [
         row
         for row in cluster.throughput
         if (row.model == name or name.endswith(f"-{row.model}"))
-        and row.sequence_length == stage.settings["sequence_length"]
-        and row.objective in (None, stage.settings["phase"]["objective"])
+        and row.sequence_length == stage.settings.sequence_length
+        and row.objective in (None, stage.settings.phase.objective)
         and row.tokens_per_s_per_gpu.value > 0
     ]
     return min(rows, key=lambda row: row.objective is not None, default=None)
@@ -80,8 +80,8 @@ def inverse(band: Band) -> Band:
     return Band(1 / band.high, 1 / band.expected, 1 / band.low)
 
 
-def _training(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
-    tokens = int(stage.runtime["planned"]["tokens"])
+def _training(stage: PretrainStage, cluster: Cluster, gpus: int) -> Estimate:
+    tokens = stage.runtime.tokens
     row = table_row(stage, cluster)
     if row is not None:
         figure = row.tokens_per_s_per_gpu
@@ -94,37 +94,35 @@ def _training(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
     shape, peak = model_shape(stage), cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
-    phase = stage.settings["phase"]
-    flops = training_flops_per_token(
-        shape, stage.settings["sequence_length"], phase["objective"], phase["masking_rate"] or 1.0
-    )
+    phase, length = stage.settings.phase, stage.settings.sequence_length
+    flops = training_flops_per_token(shape, length, phase.objective, phase.masking_rate or 1.0)
     token_s = inverse(PRETRAINING_MFU) * (flops / (peak.value * 1e12))
     wall_s = token_s * (tokens / gpus) + START_UP_S + _upkeep_s(stage, token_s, shape.parameters)
     return Estimate(wall_s, _flops_source(PRETRAINING_MFU, peak.value))
 
 
-def _upkeep_s(stage: Stage, token_s: Band, parameters: int | None) -> Band:
+def _upkeep_s(stage: PretrainStage, token_s: Band, parameters: int | None) -> Band:
     """Checkpoints and validations; `token_s` is what a training token takes one GPU."""
-    training, steps = stage.runtime["training"], int(stage.runtime["planned"]["steps"])
-    validations = 2 + (steps // int(training["validate_every"]) if training["validate_every"] else 0)
-    validation_s = token_s * (validations * int(stage.runtime["validation_tokens"]) * FORWARD)
+    training, steps = stage.runtime.training, stage.runtime.steps
+    validations = 2 + (steps // training.validate_every if training.validate_every else 0)
+    validation_s = token_s * (validations * stage.runtime.validation_tokens * FORWARD)
     if parameters is None:
         return validation_s
-    saved = -(-steps // int(training["checkpoint_every"])) * parameters * CHECKPOINT_BYTES_PER_WEIGHT
+    saved = -(-steps // training.checkpoint_every) * parameters * CHECKPOINT_BYTES_PER_WEIGHT
     return validation_s + inverse(BYTES_PER_S) * saved
 
 
-def _evaluation(stage: Stage, cluster: Cluster) -> Estimate:
+def _evaluation(stage: EvaluateStage, cluster: Cluster) -> Estimate:
     """An upper estimate: every document as long as the task allows."""
     shape, peak = model_shape(stage), cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
-    task = stage.settings["task"]
-    documents, what = _documents(task, stage.runtime.get("documents"))
+    task = stage.settings.task
+    documents, what = _documents(task, stage.runtime.documents)
     if documents is None:
         return Estimate(None, what)
-    flops = training_flops_per_token(shape, task["max_length"], "masked", 0.0)
-    full_s = documents * task["max_length"] * flops / (peak.value * 1e12)
+    flops = training_flops_per_token(shape, task.max_length, "masked", 0.0)
+    full_s = documents * task.max_length * flops / (peak.value * 1e12)
     wall_s = Band(
         full_s * FILL.low / FINETUNING_MFU.high,
         full_s * FILL.expected / FINETUNING_MFU.expected,
@@ -142,55 +140,53 @@ class _Splits(NamedTuple):
     source: str = ""
 
 
-def _documents(task: Mapping[str, Any], published: Mapping[str, Any] | None) -> tuple[float | None, str]:
+def _documents(task: Task, published: TaskSize | None) -> tuple[float | None, str]:
     """Forward and backward passes of a fine-tuning, in documents, validations and test included where known."""
-    epochs, steps, batch, splits = task["epochs"], task["steps"], task["batch_sequences"], _splits(task, published)
+    epochs, steps, batch, splits = task.epochs, task.steps, task.batch_sequences, _splits(task, published)
     if steps is not None:
         told = f"{steps:,} steps of {batch} documents"
         if splits is None:
             return float(steps * batch), f"{told}, validation left out"
-        every = task["validate_every"]
+        every = task.validate_every
         validations = steps // every if every is not None else -(-steps * batch // splits.train)
         passes = steps * batch + FORWARD * (validations * splits.validation + splits.test)
         return passes, told + splits.source
-    if splits is None:
+    if splits is None or epochs is None:
         return None, "unknown: not measured here, and the task does not say how many documents it has"
     passes = epochs * (splits.train + FORWARD * splits.validation) + FORWARD * splits.test
     return passes, f"{epochs} epochs of {splits.train:,.0f} documents{splits.source}"
 
 
-def _splits(task: Mapping[str, Any], published: Mapping[str, Any] | None) -> _Splits | None:
+def _splits(task: Task, published: TaskSize | None) -> _Splits | None:
     """By the task's own split, else by how many documents are published; of a split that comes with the data nobody
     knows the parts, so all are counted as trained on.
     """
-    split = task["split"]
-    if split is not None and split["unit"] == "documents":
-        return _Splits(split["train"], split["validation"], split["test"])
+    split = task.split
+    if split is not None and split.unit == "documents":
+        return _Splits(split.train, split.validation, split.test)
     if published is None:
         return None
-    count, source = published["count"], f" ({published['source']})"
+    count, source = published.count, f" ({published.source})"
     if split is None:
         return _Splits(count, 0, 0, source)
-    train, validation, test = (count * split[part] / 100 for part in ("train", "validation", "test"))
+    train, validation, test = (count * part / 100 for part in (split.train, split.validation, split.test))
     return _Splits(train, validation, test, source)
 
 
-def _conversion(stage: Stage, cluster: Cluster) -> Estimate:
+def _conversion(stage: PromoteStage | ExportStage, cluster: Cluster) -> Estimate:
     """Reading, checking and writing a model; a promotion also validates it and what it started from."""
     shape = model_shape(stage)
     if shape is None:
         return Estimate(None, UNKNOWN_SIZE)
     moved = shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * 3
     wall_s, source = inverse(BYTES_PER_S) * moved + START_UP_S, f"{moved / 1e9:.2g} GB to read, digest and write"
-    if stage.kind == "export":
+    if isinstance(stage, ExportStage):
         return Estimate(wall_s, f"assumed: {source}")
     peak = cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if peak is None:
         return Estimate(None, UNKNOWN_PEAK)
-    flops = training_flops_per_token(
-        shape, stage.settings["sequence_length"], stage.settings["phase"]["objective"], 1.0
-    )
-    validation_s = 2 * stage.runtime["validation_tokens"] * flops * FORWARD / (peak.value * 1e12)
+    flops = training_flops_per_token(shape, stage.settings.sequence_length, stage.settings.phase.objective, 1.0)
+    validation_s = 2 * stage.runtime.validation_tokens * flops * FORWARD / (peak.value * 1e12)
     wall_s = wall_s + inverse(FINETUNING_MFU) * validation_s
     return Estimate(wall_s, f"assumed: {source}; two validations: {_flops_source(FINETUNING_MFU, peak.value)}")
 

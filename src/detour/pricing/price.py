@@ -7,17 +7,16 @@ None, is named, and is left out of sums that then say so.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from detour.accounting.energy import Band
 from detour.accounting.hours import HOUR_S
 from detour.config.cluster import Cluster
-from detour.planning.stage import Stage, canonical
+from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage, PromoteStage, Stage
 from detour.pricing.billing import billed_gpus
-from detour.pricing.estimates import CHECKPOINT_BYTES_PER_WEIGHT, Estimate, estimate, model_shape
+from detour.pricing.estimates import CHECKPOINT_BYTES_PER_WEIGHT, Estimate, ModelStage, estimate, model_shape
 
 GPU_KINDS = frozenset({"pretrain", "promote", "evaluate"})
 NEAR = 2.0
@@ -76,30 +75,26 @@ class Price:
 
 def work_signature(stage: Stage) -> str:
     """Equal for stages whose time differs by their `work_units` alone, on the same machine."""
-    settings = stage.settings
-    if stage.kind == "prepare":
-        return "prepare"
-    if stage.kind == "summarize":
-        return "summarize"
-    size = _size(stage)
-    if stage.kind == "pretrain":
-        shape = f"{settings['phase']['objective']} {settings['sequence_length']} {settings['precision']}"
-        frozen = sum(layers["last"] - layers["first"] + 1 for layers in settings["phase"]["freeze"])
-        return f"pretrain {size} {shape} {frozen} frozen"
-    if stage.kind == "promote":
-        return f"promote {size} {settings['phase']['objective']} {settings['sequence_length']}"
-    if stage.kind == "export":
-        return f"export {size} {settings['dtype']}"
-    task = {name: value for name, value in settings.items() if name != "seed"}
-    return f"evaluate {size} {settings['task']['name']} {hashlib.sha256(canonical(task)).hexdigest()[:16]}"
+    if isinstance(stage, PretrainStage):
+        settings, phase = stage.settings, stage.settings.phase
+        frozen = sum(layers.last - layers.first + 1 for layers in phase.freeze)
+        shape = f"{phase.objective} {settings.sequence_length} {settings.precision}"
+        return f"pretrain {_size(stage)} {shape} {frozen} frozen"
+    if isinstance(stage, PromoteStage):
+        return f"promote {_size(stage)} {stage.settings.phase.objective} {stage.settings.sequence_length}"
+    if isinstance(stage, ExportStage):
+        return f"export {_size(stage)} {stage.settings.dtype}"
+    if isinstance(stage, EvaluateStage):
+        return f"evaluate {_size(stage)} {stage.task} {replace(stage.settings, seed=0).digest[:16]}"
+    return stage.kind
 
 
 def work_units(stage: Stage, gpus: int) -> float | None:
     """What the duration grows with: tokens a GPU, bytes of text; 1 where like stages are of one size."""
-    if stage.kind == "pretrain":
-        return int(stage.runtime["planned"]["tokens"]) / max(1, gpus)
-    if stage.kind == "prepare":
-        size_bytes = stage.runtime.get("source_bytes")
+    if isinstance(stage, PretrainStage):
+        return stage.runtime.tokens / max(1, gpus)
+    if isinstance(stage, PrepareStage):
+        size_bytes = stage.runtime.source_bytes
         return None if size_bytes is None else float(size_bytes)
     return 1.0
 
@@ -129,11 +124,11 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
 
 
 def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> dict[str, Price]:
-    """By stage id; stages that share settings and runtime, as a planner makes them, share one price."""
-    by_shape: dict[tuple[int, int], Price] = {}
+    """By stage id; stages with equal settings and runtime share one price."""
+    by_shape: dict[tuple[str, str, str], Price] = {}
     prices = {}
     for stage in stages:
-        shape = (id(stage.settings), id(stage.runtime))
+        shape = (stage.kind, stage.settings.digest, stage.runtime.digest)
         if shape not in by_shape:
             by_shape[shape] = price(stage, cluster, history, gpus)
         prices[stage.id] = by_shape[shape]
@@ -145,22 +140,21 @@ def disk_bytes(stage: Stage) -> int | None:
 
     Results and predictions are taken for nothing. The tokens of a corpus are unknown before they are there.
     """
-    if stage.kind in ("evaluate", "summarize"):
-        return 0
+    if isinstance(stage, PretrainStage | PromoteStage):
+        bytes_per_weight = CHECKPOINT_BYTES_PER_WEIGHT
+    elif isinstance(stage, ExportStage):
+        bytes_per_weight = WEIGHT_BYTES[stage.settings.dtype]
+    else:
+        return None if isinstance(stage, PrepareStage) else 0
     shape = model_shape(stage)
-    if shape is None:
-        return None
-    if stage.kind in ("pretrain", "promote"):
-        return shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT
-    return shape.parameters * WEIGHT_BYTES[stage.settings["dtype"]]
+    return None if shape is None else shape.parameters * bytes_per_weight
 
 
 def work_bytes(stage: Stage) -> int | None:
     """What a training keeps for a resume, and what it is writing, less the one that stays; gone when it has ended."""
-    if stage.kind != "pretrain":
+    if not isinstance(stage, PretrainStage):
         return 0
-    shape = model_shape(stage)
-    kept = int(stage.runtime["training"]["checkpoints_kept"])
+    shape, kept = model_shape(stage), stage.runtime.training.checkpoints_kept
     return None if shape is None else shape.parameters * CHECKPOINT_BYTES_PER_WEIGHT * kept
 
 
@@ -191,7 +185,7 @@ def _charged(hours: Band | None, gpus: float | None) -> Band | None:
     return None if hours is None or gpus is None else hours * gpus
 
 
-def _size(stage: Stage) -> str:
-    model = stage.runtime["model"]
+def _size(stage: ModelStage) -> str:
     shape = model_shape(stage)
-    return str(model["pretrained"] or (shape and f"{shape.num_hidden_layers}x{shape.hidden_size}x{shape.vocab_size}"))
+    named = shape and f"{shape.num_hidden_layers}x{shape.hidden_size}x{shape.vocab_size}"
+    return str(stage.runtime.model.pretrained or named)

@@ -17,6 +17,7 @@ from detour.ledger.record import Record
 from detour.ledger.state import StageState, StageStatus, load_state
 from detour.ledger.workspace import Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.planning.stage import PretrainStage
 from detour.planning.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
@@ -159,7 +160,9 @@ def _chain(
         name=name,
         status=_chain_status([one.stage.status for one in mine]),
         stages=[stage.id for stage in stages],
-        phases=[_phase(workspace, stage, stages, plan, progress) for stage in stages if stage.kind == "pretrain"],
+        phases=[
+            _phase(workspace, stage, stages, plan, progress) for stage in stages if isinstance(stage, PretrainStage)
+        ],
         scores=scores_of(workspace, stages),
         cost=cost_of([attempt for one in mine for attempt in one.attempts]),
         parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
@@ -180,27 +183,26 @@ def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
 
 def _phase(
     workspace: Workspace,
-    stage: PlannedStage,
+    stage: PretrainStage,
     stages: Sequence[PlannedStage],
     plan: Mapping[str, Any],
     progress: Mapping[str, list[Record]],
 ) -> data.Phase:
-    name = stage.label.removeprefix("pretrain ")
-    phase, steps = stage.settings["phase"], (plan.get("phases") or {}).get(name) or {}
+    phase, steps = stage.settings.phase, (plan.get("phases") or {}).get(stage.phase) or {}
     promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
     promotion = _promotion(workspace, promoted[0]) if promoted else {}
     curves = curves_of(progress.get(stage.id, []))
     return data.Phase(
-        name=name,
+        name=phase.name,
         stage=stage.id,
-        objective=phase.get("objective"),
+        objective=phase.objective,
         tokens=_whole(steps.get("tokens")),
         steps=_whole(steps.get("steps")),
         warmup_steps=_whole(steps.get("warmup_steps")),
-        masking_rate=number(phase.get("masking_rate")),
-        schedule=_text((phase.get("schedule") or {}).get("kind")),
-        peak_lr=number((stage.settings.get("optimizer") or {}).get("lr")),
-        frozen=", ".join(f"layers {part['first']}-{part['last']}" for part in phase.get("freeze") or []) or None,
+        masking_rate=phase.masking_rate,
+        schedule=phase.schedule.kind,
+        peak_lr=stage.settings.optimizer.lr,
+        frozen=", ".join(f"layers {part.first}-{part.last}" for part in phase.freeze) or None,
         curves=curves,
         tokens_per_s=median_of(curves.get("tokens_per_s")),
         validation_loss=number(promotion.get("validation_loss")),

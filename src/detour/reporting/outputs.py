@@ -12,7 +12,7 @@ import orjson
 from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.stage import Stage
+from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import TaskScores, Versions
 
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
@@ -55,9 +55,9 @@ def scores_of(workspace: Workspace, stages: Sequence[Stage]) -> list[TaskScores]
     """Test scores by task, from the evaluations themselves, so that seeds show as they come."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for stage in stages:
-        if stage.kind == "evaluate":
+        if isinstance(stage, EvaluateStage):
             result = read_json(workspace.output(stage.id) / "result.json")
-            table.setdefault(stage.settings["task"]["name"], {})[str(stage.settings["seed"])] = result
+            table.setdefault(stage.task, {})[str(stage.seed)] = result
     return [task_scores(task, by_seed) for task, by_seed in table.items()]
 
 

@@ -1,0 +1,29 @@
+"""The shipped recipes and sweeps keep their keys, or every workspace would have to train anew.
+
+`shipped_keys.json` lists the ids of their stages up to the export, with edsnlp 0.23.0, whose texts the quickstart
+trains on. A change that is meant to change results changes the file too, and is told in the changelog.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from detour.orchestration.plans import load_plans
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+EXPECTED: dict[str, list[str]] = json.loads((Path(__file__).parent / "shipped_keys.json").read_text())
+SHIPPED = {path.stem: path for folder in ("recipes", "sweeps") for path in (CONFIGS / folder).glob("*.yaml")}
+KINDS = ("prepare", "pretrain", "promote", "export")
+
+
+def test_every_recipe_and_sweep_is_listed() -> None:
+    assert EXPECTED.keys() == SHIPPED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_its_stages_have_their_keys(name: str) -> None:
+    stages = load_plans(SHIPPED[name]).shared.stages.values()
+    assert sorted(stage.id for stage in stages if stage.kind in KINDS) == EXPECTED[name]
