@@ -47,6 +47,7 @@ def test_an_amount_rounds_into_the_next_unit() -> None:
     assert scaled(0.9999, ENERGY_UNITS) == "1 kWh"
     assert scaled(0.0123, ENERGY_UNITS) == "12.3 Wh"
     assert scaled(None, ENERGY_UNITS) == "unknown"
+    assert scaled(0.0, ENERGY_UNITS) == "0 kWh"
 
 
 def test_an_amount_keeps_its_sign() -> None:

@@ -58,6 +58,8 @@ def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
     """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`."""
     if value is None:
         return "unknown"
+    if value == 0:
+        return f"0 {next(unit for scale, unit in units if scale == 1)}"
     scale, unit = next((one for one in units if float(f"{value / one[0]:.3g}") >= 1), units[-1])
     figure = value / scale
     return f"{figure:,.0f} {unit}" if figure >= 100 else f"{figure:.3g} {unit}"

@@ -86,7 +86,7 @@ def test_stages_that_differ_by_their_seed_are_told_apart(label: str, expected: s
 
 @pytest.mark.parametrize(
     ("kwh", "text"),
-    [(None, "unknown"), (0.0, "0 mWh"), (1.5, "1.5 kWh"), (0.0123, "12.3 Wh"), (1234.5, "1.23 MWh"), (0.45, "450 Wh")],
+    [(None, "unknown"), (0.0, "0 kWh"), (1.5, "1.5 kWh"), (0.0123, "12.3 Wh"), (1234.5, "1.23 MWh"), (0.45, "450 Wh")],
 )
 def test_units_fit(kwh: float | None, text: str) -> None:
     assert scaled(kwh, ENERGY_UNITS) == text

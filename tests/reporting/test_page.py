@@ -182,7 +182,8 @@ def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kwh", "text"), [(0.00184, "1.84 Wh"), (13.44, "13.4 kWh"), (1234.0, "1.23 MWh"), (0.0, "0 Wh"), (None, "unknown")]
+    ("kwh", "text"),
+    [(0.00184, "1.84 Wh"), (13.44, "13.4 kWh"), (1234.0, "1.23 MWh"), (0.0, "0 kWh"), (None, "unknown")],
 )
 def test_energy_in_words(kwh: float | None, text: str) -> None:
     assert words.energy(kwh) == text

@@ -9,12 +9,10 @@ from math import isfinite
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Band
 from detour.accounting.hours import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
-from detour.text import format_count, format_duration
+from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, format_duration, scaled
 
 UNKNOWN = "unknown"
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
-ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"))
-MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -27,14 +25,6 @@ def significant(value: float | None, digits: int = 3) -> str:
         return f"{value:,.0f}"
     text = f"{value:.{digits}g}"
     return f"{value:.10f}".rstrip("0").rstrip(".") if "e" in text and abs(value) >= 1e-6 else text
-
-
-def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
-    """With the largest unit in which it is at least 1, else the smallest."""
-    if value is None:
-        return UNKNOWN
-    scale, unit = next((one for one in units if abs(value) >= one[0]), units[-1])
-    return f"{significant(value / scale)} {unit}"
 
 
 def energy(kwh: float | None) -> str:
