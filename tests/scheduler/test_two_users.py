@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_cancelling_takes_ones_own_jobs_and_says_whose_stay(mine: Desk, yours: D
     none = control(yours).cancel(everything, "test")
     assert none.ids == ()
     assert len(none.theirs) == len(jobs_of(mine, "me")) == 4
+
+
+@pytest.mark.parametrize("order", ["cancel", "hold", "release"])
+def test_anothers_job_with_the_tag_of_ours_shields_nothing(mine: Desk, order: str) -> None:
+    mine.submitter().submit(REQUESTS)
+    ours = mine.job("prepare-0")
+    mine.fake.jobs[99] = replace(ours, id=99, user="you", state="RUNNING")
+    stages = ["prepare-0"]
+    commands = control(mine)
+    affected = commands.cancel(stages, "test") if order == "cancel" else getattr(commands, order)(stages)
+    assert affected.ids == (str(ours.id),)
 
 
 def test_holding_and_releasing_leave_anothers_jobs_alone(mine: Desk, yours: Desk) -> None:

@@ -34,7 +34,7 @@ class Control:
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
-    """As `tags.workspace_id`."""
+    """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
     """As `Submitter.users`."""
     now_s: Callable[[], float] = time.time
@@ -94,7 +94,10 @@ class Control:
         waiting = [
             sent
             for sent in self._live(snapshot, stages)
-            if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
+            if any(
+                record.ids.id == sent.job_id and record.state.standing is Standing.WAITING
+                for record in snapshot.live(sent.tag)
+            )
         ]
         live = [sent for sent in waiting if sent.owner is None]
         ids = _ids(live, stages)
@@ -115,16 +118,19 @@ class Control:
         return snapshot
 
     def _live(self, snapshot: Snapshot, stages: Collection[str]) -> list[Sent]:
-        """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id."""
+        """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id.
+
+        Anybody may write a tag: another user's job with the tag of ours is one more job, and hides nothing.
+        """
         known = fold(self.ledger.events(), self.workspace)
         wanted = set(stages)
-        found: dict[Tag, Sent] = {}
+        found: dict[tuple[Tag, str], Sent] = {}
         for record in snapshot.tagged(self.workspace):
             if record.tag is None or not record.state.is_live:
                 continue
             sent = known.get(record.tag) or Sent(record.tag, tasks=((record.tag.unit,),))
             if wanted.intersection(sent.stages):
-                found[record.tag] = replace(sent, job_id=record.ids.id, owner=self._owner(record))
+                found[record.tag, record.ids.id] = replace(sent, job_id=record.ids.id, owner=self._owner(record))
         return sorted(found.values(), key=lambda sent: int(sent.job_id or 0))
 
 
