@@ -38,7 +38,7 @@ from detour.jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, l
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
-from detour.ledger.folders import let_group_read
+from detour.ledger.folders import let_group_read, make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
@@ -78,6 +78,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
         reason = json.loads(workspace.failure(stage_id).read_bytes())["reason"]
         _say(rank, f"{stage_id} failed for good: {reason}; `detour retry` clears it")
         return PermanentFailure.exit_code
+    _refuse_links(workspace, workspace.stage(stage_id))
     if not rank.is_main:
         return _run_follower(workspace, stage, rank)
     try:
@@ -89,6 +90,17 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
         if workspace.is_done(stage_id):
             return 0
         return _run_main(workspace, stage, rank, held, job, wall_limit_s)
+
+
+def _refuse_links(workspace: Workspace, folder: Path) -> None:
+    """Raises UserError: what the stage writes and deletes lies in its own folder. Loggers keep links in theirs."""
+    work = folder / "work"
+    for name in ("attempts", "logs", "output", "work", "work/logs"):
+        refuse_links(workspace.root, folder / name)
+    for parent, folders, _ in os.walk(work):
+        folders[:] = [name for name in folders if Path(parent) != work or name != "logs"]
+        for name in folders:
+            refuse_links(work, Path(parent) / name)
 
 
 def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
@@ -200,8 +212,12 @@ def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) 
         with _best_effort(f"{leftover} stays"):
             shutil.rmtree(leftover)
     unfinished = folder / f"output.{number:04d}"
-    unfinished.mkdir()
-    result = _call(workspace, stage, attempt, unfinished)
+    make_folder(workspace.root, unfinished)
+    try:
+        result = _call(workspace, stage, attempt, unfinished)
+    finally:
+        with _best_effort("another user may be unable to go on from here"):
+            let_group_read(workspace.root, folder / "work")
     let_group_read(workspace.root, unfinished)
     write_manifest(
         unfinished,
@@ -258,7 +274,7 @@ def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path
     require_environment(stage.kind)
     inputs = verified_inputs(workspace, stage)
     work_dir = workspace.stage(stage.id) / "work"
-    work_dir.mkdir(exist_ok=True)
+    make_folder(workspace.root, work_dir)
     return stage_function(stage.kind)(StageContext(stage, inputs, work_dir, output_dir, attempt))
 
 
@@ -307,7 +323,7 @@ def _guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
 def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
     """The next free number; creating its file is what takes it, so that two processes never share one."""
     folder = workspace.stage(stage_id) / "attempts"
-    folder.mkdir(exist_ok=True)
+    make_folder(workspace.root, folder)
     number = 1 + max((int(path.stem) for path in folder.glob("*.json")), default=0)
     while True:
         path = folder / f"{number:04d}.json"

@@ -25,13 +25,14 @@ from detour.config.models import File
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
+from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Content, Planner
 from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
-from detour.scheduler.tags import Tag, workspace_id
+from detour.scheduler.tags import Tag
 from tests.support.recipes import make_recipe
 from tests.support.stages import pretrain_stage
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from detour.jobs.harness import run_stage
 from detour.jobs.progress import FRUITLESS_ATTEMPTS
 from detour.jobs.rank import read_rank
 from detour.ledger.claims import claim
+from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
 from tests.support.stages import export_stage, prepare_stage
@@ -319,6 +321,38 @@ def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
 
     assert attempt(stage, behaviour) == 0
     assert (elsewhere / "thesis").read_text() == "years"
+
+
+@pytest.mark.parametrize("name", ["work", "attempts", "logs", "work/checkpoints", "work/sources/text"])
+def test_a_link_in_place_of_a_folder_of_the_stage_is_refused_before_anything_is_written(
+    workspace: Workspace, stage: Stage, attempt: Any, tmp_path: Path, name: str
+) -> None:
+    elsewhere, link = tmp_path / "a victim's", workspace.stage(stage.id) / name
+    elsewhere.mkdir()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{name}: a link"):
+        attempt(stage, good)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_in_a_groups_workspace_files_are_to_read_and_folders_to_write_in(
+    workspace: Workspace, stage: Stage, attempt: Any
+) -> None:
+    def half(context: StageContext[Any]) -> dict[str, Any]:
+        (context.work_dir / "checkpoints").mkdir()
+        (context.work_dir / "checkpoints" / "state").write_text("half")
+        raise Interrupted("signal USR2")
+
+    workspace.root.chmod(0o2770)
+    for path in workspace.root.rglob("*"):
+        path.chmod(0o2770 if path.is_dir() else 0o640)
+    with workspace_umask(workspace.root):
+        assert attempt(stage, half) == 85
+    modes = {path: path.stat().st_mode for path in workspace.root.rglob("*")}
+    made = {path for path in modes if path.name != "stage.json" and not path.name.endswith(".reserve")}
+    assert {stat.S_IMODE(modes[path]) & 0o777 for path in made if path.is_dir()} == {0o770}
+    assert {stat.S_IMODE(modes[path]) for path in made if path.is_file()} == {0o640}
 
 
 def test_an_output_without_its_manifest_gives_way_to_a_complete_one(

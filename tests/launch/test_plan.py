@@ -13,12 +13,13 @@ from detour.config.models import File
 from detour.launch import plan as plan_verb
 from detour.launch.text.plan_tree import MOST_LINES
 from detour.ledger.claims import claim
+from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import plans
 from detour.orchestration.plans import inspect_entry
 from detour.planning.build import Content
-from detour.scheduler.tags import Tag, unit_of, workspace_id
+from detour.scheduler.tags import Tag, unit_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICKSTART = CONFIGS / "recipes" / "quickstart.yaml"

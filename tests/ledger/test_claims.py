@@ -56,7 +56,7 @@ def test_a_name_stays_inside_the_folder(workspace: Workspace, name: str) -> None
 def test_the_group_may_read_it_where_the_workspace_says_so(workspace: Workspace) -> None:
     workspace.root.chmod(0o770)
     claim(workspace, NAME, "owner")
-    assert stat.S_IMODE((workspace.claims / f"{NAME}.json").stat().st_mode) == 0o660
+    assert stat.S_IMODE((workspace.claims / f"{NAME}.json").stat().st_mode) == 0o640
 
 
 def test_a_dead_process_of_this_machine_holds_nothing(workspace: Workspace) -> None:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.claims import claim
-from detour.ledger.folders import let_group_read, workspace_umask
+from detour.ledger.folders import let_group_read, make_folder, workspace_umask
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 
 
 @pytest.mark.parametrize("before", [0o000, 0o022, 0o077])
 @pytest.mark.parametrize(("root_mode", "group"), [(0o700, 0o00), (0o2770, 0o70), (0o2750, 0o50), (0o2777, 0o70)])
-def test_all_that_is_made_is_the_groups_as_the_workspace_is(
+def test_folders_are_the_groups_to_write_in_and_files_to_read_as_the_workspace_is(
     tmp_path: Path, root_mode: int, group: int, before: int
 ) -> None:
     tmp_path.chmod(root_mode)
@@ -24,8 +25,8 @@ def test_all_that_is_made_is_the_groups_as_the_workspace_is(
     try:
         with workspace_umask(tmp_path):
             workspace.create()
+            make_folder(tmp_path, workspace.stage("prepare-0") / "work")
             write_atomic(workspace.stage("prepare-0") / "stage.json", b"{}")
-            (workspace.stage("prepare-0") / "work").mkdir()
             (workspace.stage("prepare-0") / "work" / "a library's").write_text("")
             held = claim(workspace, "prepare-0", "a test")
             Journal.open(workspace, "run").close()
@@ -35,7 +36,7 @@ def test_all_that_is_made_is_the_groups_as_the_workspace_is(
     made = {path: path.stat().st_mode for path in tmp_path.rglob("*")}
     assert len(made) > 10
     for path, mode in made.items():
-        expected = 0o700 | group if stat.S_ISDIR(mode) else 0o600 | group & 0o60
+        expected = 0o700 | group if stat.S_ISDIR(mode) else 0o600 | group & 0o40
         assert mode & 0o777 == expected, path
         assert not stat.S_ISDIR(mode) or mode & stat.S_ISGID == root_mode & stat.S_ISGID, path
     held.release()
@@ -45,6 +46,25 @@ def test_a_workspace_that_is_not_there_yet_will_be_private(tmp_path: Path) -> No
     with workspace_umask(tmp_path / "later"):
         Workspace(tmp_path / "later").create()
     assert stat.S_IMODE((tmp_path / "later" / "stages").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("link", ["stages", "stages/prepare-0", "stages/prepare-0/work"])
+def test_no_folder_is_made_or_used_behind_a_link(tmp_path: Path, link: str) -> None:
+    """A member's job would write, and delete, with a member's rights wherever another member wants it to."""
+    root, elsewhere = tmp_path / "workspace", tmp_path / "a victim's"
+    elsewhere.mkdir()
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{link}: a link, where the workspace has a folder of its own"):
+        make_folder(root, root / "stages" / "prepare-0" / "work")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_workspace_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    Workspace(tmp_path / "link").create()
+    assert (tmp_path / "real" / "stages").is_dir()
 
 
 @pytest.mark.parametrize(("root_mode", "file_mode", "folder_mode"), [(0o700, 0o600, 0o700), (0o2770, 0o640, 0o770)])

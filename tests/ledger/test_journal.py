@@ -95,7 +95,7 @@ def test_same_name_never_shares_a_file(workspace: Workspace) -> None:
     assert len(journal_files(workspace)) == 2
 
 
-@pytest.mark.parametrize(("root_mode", "file_mode"), [(0o700, 0o600), (0o770, 0o660), (0o2750, 0o640), (0o755, 0o640)])
+@pytest.mark.parametrize(("root_mode", "file_mode"), [(0o700, 0o600), (0o770, 0o640), (0o2750, 0o640), (0o755, 0o640)])
 def test_private_unless_the_workspace_is_the_groups(workspace: Workspace, root_mode: int, file_mode: int) -> None:
     workspace.root.chmod(root_mode)
     previous = os.umask(0o077)
@@ -241,7 +241,7 @@ def test_the_queue_is_bounded_and_progress_goes_first(workspace: Workspace, disk
 
 
 def test_without_any_space_the_end_waits_on_the_node(
-    workspace: Workspace, disk: BrokenDisk, node: Path, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, disk: BrokenDisk, node: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
@@ -249,7 +249,7 @@ def test_without_any_space_the_end_waits_on_the_node(
     journal.append("attempt.ended", outcome="done")
     journal.append("stage.done")
     journal.close()
-    assert capfd.readouterr().err.count("\n") == 1
+    assert len(caplog.records) == 1
     disk.write_error = None
     (waiting,) = spool_folder(workspace).iterdir()
     assert waiting.is_relative_to(node)

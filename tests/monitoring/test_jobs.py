@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detour.launch.text.status import render_text
+from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
@@ -16,7 +17,7 @@ from detour.monitoring.monitor import Monitor
 from detour.monitoring.seen import Question, Reading
 from detour.monitoring.status import StageRow
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, CommandResult, Slurm
-from detour.scheduler.tags import Tag, workspace_id
+from detour.scheduler.tags import Tag
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, make_workspace, mark_done
 from tests.scheduler.fake_slurm import table
 

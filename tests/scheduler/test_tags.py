@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.scheduler.tags import LONGEST_BYTES, Slot, Tag, find_tag, unit_of, workspace_id
+from detour.ledger.identity import workspace_id
+from detour.scheduler.tags import LONGEST_BYTES, Slot, Tag, find_tag, unit_of
 
 WORDS = st.from_regex(r"[a-z0-9][a-zA-Z0-9._-]{0,30}", fullmatch=True)
 TAGS = st.builds(Tag, WORDS, WORDS, st.integers(1, 999), WORDS)

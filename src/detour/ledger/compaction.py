@@ -18,7 +18,7 @@ from zlib import crc32
 
 from detour.files import atomic_writer, fsync_directory
 from detour.ledger.claims import ClaimHeld, claim
-from detour.ledger.folders import ledger_mode
+from detour.ledger.folders import ledger_mode, refuse_links
 from detour.ledger.reading import COMPACTED, Parsed, decode, parse
 from detour.ledger.record import SCHEMA, Record, encode
 from detour.ledger.workspace import Workspace
@@ -56,8 +56,11 @@ def compact(
     now_s = time.time() if now_s is None else now_s
     present = time.strftime("%Y-%m", time.gmtime(now_s))
     done = []
+    refuse_links(workspace.root, workspace.ledger)
     for folder in sorted(workspace.ledger.iterdir()):
-        is_past = _MONTH.fullmatch(folder.name) and folder.name < present and folder.is_dir()
+        is_past = (
+            _MONTH.fullmatch(folder.name) and folder.name < present and folder.is_dir() and not folder.is_symlink()
+        )
         if not is_past or sum(1 for _ in folder.glob("*.jsonl")) < fewest:
             continue
         with suppress(ClaimHeld), claim(workspace, f"compact-{folder.name}", "compaction"):

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from detour.errors import UserError
 from detour.files import fsync_directory
 
 
 @contextmanager
 def workspace_umask(root: Path) -> Iterator[None]:
-    """While it lasts, what this process and its children create is the group's as far as the workspace is.
+    """While it lasts, what this process and its children create can be read by the group if the workspace can.
 
     The umask, because most of it is created by others: libraries, Slurm (which takes it over at submission), loggers.
-    A file is its group's from its first instant on, so that nobody meets one that he cannot read yet. Nothing is ever
-    for strangers.
+    A file is its group's from its first instant on, so that nobody meets one that he cannot read yet. Nobody else may
+    write to it, and nothing is ever for strangers. Folders to write in are the group's by `make_folder`.
     """
     try:
-        group = stat.S_IMODE(root.stat().st_mode) & 0o070
+        group = stat.S_IMODE(root.stat().st_mode) & 0o050
     except FileNotFoundError:
         group = 0
     previous = os.umask(0o077 & ~group)
@@ -32,25 +33,30 @@ def workspace_umask(root: Path) -> Iterator[None]:
 
 
 def let_group_read(root: Path, folder: Path) -> None:
-    """What lies in `folder` can be read by the group if the workspace can: safetensors writes 0600 whatever the umask.
+    """What lies in `folder` and is this user's becomes the group's as far as the workspace is: files to read, folders
+    to write in. Libraries make both as they like: safetensors writes 0600 whatever the umask.
 
     Nobody gains the right to write to a file, for training states that others can write to are refused.
     """
-    group = stat.S_IMODE(root.stat().st_mode) & 0o070
+    group, user = stat.S_IMODE(root.stat().st_mode) & 0o070, os.geteuid()
     for path in folder.rglob("*"):
-        mode = path.lstat().st_mode
-        wanted = mode | group & (0o070 if stat.S_ISDIR(mode) else 0o040)
-        if wanted != mode and not stat.S_ISLNK(mode):
+        status = path.lstat()
+        wanted = status.st_mode | group & (0o070 if stat.S_ISDIR(status.st_mode) else 0o040)
+        if wanted != status.st_mode and status.st_uid == user and not stat.S_ISLNK(status.st_mode):
             path.chmod(stat.S_IMODE(wanted))
 
 
 def ledger_mode(root: Path) -> int:
-    """0600, plus what the workspace's own mode grants its group."""
-    return 0o600 | stat.S_IMODE(root.stat().st_mode) & 0o060
+    """0600, and for its group to read if it may read the workspace."""
+    return 0o600 | stat.S_IMODE(root.stat().st_mode) & 0o040
 
 
 def make_folder(root: Path, folder: Path) -> None:
-    """Create `folder` inside the workspace, and the workspace, durably; its group may what it may in the workspace."""
+    """Create `folder` inside the workspace, and the workspace, durably; its group may what it may in the workspace.
+
+    Raises UserError where a link stands in its place, or in a parent's.
+    """
+    refuse_links(root, folder)
     if folder.is_dir():
         return
     if folder == root:
@@ -62,6 +68,17 @@ def make_folder(root: Path, folder: Path) -> None:
         folder.mkdir(mode=0o700 | group)
         folder.chmod(0o700 | group)
         fsync_directory(folder.parent)
+
+
+def refuse_links(root: Path, folder: Path) -> None:
+    """Raises UserError where a part of `folder` below the workspace is a link: whoever may write in a group's workspace
+    could lead another's commands and jobs to write and delete elsewhere. The workspace itself may be a link.
+    """
+    for part in (folder, *folder.parents):
+        if part == root:
+            return
+        if part.is_symlink():
+            raise UserError(f"{part}: a link, where the workspace has a folder of its own; put the folder in its place")
 
 
 def month_folder(root: Path, ledger: Path) -> Path:

@@ -1,6 +1,7 @@
 """Where everything lies: one directory on the shared file system, private by default.
 
 <workspace>/
+  workspace.json                    its id (detour.ledger.identity)
   ledger/<yyyy-mm>/<writer>.jsonl   append-only journals, one writer a file
   stages/<kind>-<key>/
     stage.json                      what it is (detour.planning.Stage), written before anything runs
@@ -47,8 +48,12 @@ class Workspace:
         return cls(root)
 
     def create(self) -> None:
+        """Folders and identity, durably. Raises UserError where a link stands in place of a folder."""
         from detour.ledger.folders import make_folder  # what only reads, as `detour status`, starts without it
+        from detour.ledger.identity import establish
 
+        make_folder(self.root, self.root)
+        establish(self.root)
         for name in ("ledger", "stages", "chains", "code", "models", "claims"):
             make_folder(self.root, self.root / name)
 

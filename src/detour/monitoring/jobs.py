@@ -12,12 +12,12 @@ from contextlib import suppress
 import orjson
 
 from detour.ledger.cache import keep_private, private_path
+from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.scheduler.commands import Slurm
 from detour.scheduler.snapshot import add_accounting, take_snapshot
 from detour.scheduler.states import JobState
-from detour.scheduler.tags import workspace_id
 
 FORMAT = 2
 PATIENCE_S = 10.0

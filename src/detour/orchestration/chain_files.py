@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -12,12 +13,15 @@ from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
 from detour.files import write_atomic
 from detour.ledger.compaction import tidy
+from detour.ledger.folders import make_folder
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Plan
 from detour.planning.stage import Stage
 from detour.pricing.comparison import PRICED, priced_data
 from detour.pricing.price import Price
+
+PLAN = "plan.json"
 
 
 def write_chains(
@@ -34,7 +38,8 @@ def write_chains(
         _write_stage(workspace, stage)
     place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}
     for plan in plans:
-        write_atomic(workspace.chain(plan.chain) / "plan.json", _json({**plan.to_json(), **place}), sync=False)
+        make_folder(workspace.root, workspace.chain(plan.chain))
+        write_atomic(workspace.chain(plan.chain) / PLAN, _json({**plan.to_json(), **place}), sync=False)
         _link_model(workspace, plan)
     os.sync()
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
@@ -45,12 +50,27 @@ def write_chains(
             journal.append(PRICED, **priced_data(", ".join(plan.chain for plan in plans[:3]), cluster.name, prices))
 
 
+def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:
+    """Chains that the workspace does not know yet."""
+    return [plan.chain for plan in plans if not (workspace.chain(plan.chain) / PLAN).exists()]
+
+
+def forget_chains(workspace: Workspace, chains: Sequence[str]) -> None:
+    """Take back what `write_chains` wrote of chains that were refused; stage files, which nothing lists, stay."""
+    for chain in chains:
+        (workspace.chain(chain) / PLAN).unlink(missing_ok=True)
+        (workspace.root / "models" / chain).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody keeps something of his own there
+            workspace.chain(chain).rmdir()
+
+
 def _link_model(workspace: Workspace, plan: Plan) -> None:
     """models/<chain>, by which people find the encoder; it leads nowhere until the export is done."""
     export = next((stage for stage in plan.stages if stage.kind == "export"), None)
     if export is None:
         return
     link = workspace.root / "models" / plan.chain
+    make_folder(workspace.root, link.parent)
     target = Path("..") / workspace.output(export.id).relative_to(workspace.root)
     if link.is_symlink() and link.readlink() == target:
         return
@@ -65,7 +85,7 @@ def _write_stage(workspace: Workspace, stage: Stage) -> None:
     next command, and no job looks before one has come to its end.
     """
     path, content = workspace.stage(stage.id) / "stage.json", _json(stage.to_json())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace.root, path.parent)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:

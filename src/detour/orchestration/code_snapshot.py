@@ -21,6 +21,7 @@ from detour.checkpoints.code_files import CODE_ROOT, code_files
 from detour.checkpoints.provenance import PATCH, SNAPSHOT, code_version, uncommitted_changes
 from detour.environment import installed
 from detour.files import fsync_directory
+from detour.ledger.folders import make_folder, refuse_links
 from detour.ledger.workspace import Workspace
 
 PACKAGE = Path("src/detour")
@@ -32,9 +33,10 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
     files = code_files(root).files
     digest = _digest(files)
     folder = workspace.root / "code" / digest
+    refuse_links(workspace.root, folder)
     if (folder / SNAPSHOT).exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace.root, folder.parent)
     unfinished = folder.with_name(f".{digest}.{secrets.token_hex(8)}")
     unfinished.mkdir()
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
+from detour.errors import UserError
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_names, chain_stages, chosen_stages, only_here
@@ -75,8 +76,10 @@ def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wa
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     """Record jobs of this workspace that Slurm has and the ledger does not know, found by their tags.
 
-    Raises SchedulerUnavailable when the queue cannot be read.
+    Raises SchedulerUnavailable when the queue cannot be read, UserError where there is no workspace.
     """
+    if not (workspace.root / "chains").is_dir():
+        raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).adopt(labels)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.errors import UserError
+from detour.ledger.folders import refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_names, chain_stages
@@ -75,6 +76,7 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
     """Let failed stages run again; label -> why each had failed. `name` is the chain's or the sweep's."""
     cleared = {}
     for stage in failed:
+        refuse_links(workspace.root, workspace.stage(stage.id))
         cleared[stage.label] = failure_reason(workspace, stage.id)
         workspace.failure(stage.id).unlink(missing_ok=True)
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:

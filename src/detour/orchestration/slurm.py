@@ -17,6 +17,8 @@ from detour.environment import expected_environment
 from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.folders import make_folder
+from detour.ledger.identity import establish, workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.process import Process, has_account, user_name
 from detour.ledger.reading import LedgerReader
@@ -28,7 +30,7 @@ from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import ScriptWriter, Submitter
 from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
-from detour.scheduler.tags import Tag, workspace_id
+from detour.scheduler.tags import Tag
 
 SUBMISSION_CLAIM = "submission"
 CLAIM_PATIENCE_S = 120.0
@@ -91,6 +93,7 @@ def submitting(workspace: Workspace, on_wait: Callable[[str], None]) -> Iterator
                 is_waiting = True
             time.sleep(0.2)
     with claimed:
+        establish(workspace.root)
         yield claimed
 
 
@@ -145,6 +148,7 @@ def submission_folder(workspace: Workspace, unit: str) -> Path:
 def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
     def write(request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
         folder = submission_folder(workspace, tag.unit)
+        make_folder(workspace.root, folder)
         path = folder / f"{tag.segment}-{tag.submission}.sh"
         gate = gate_of(path) if gated else None
         write_atomic(path, submission_script(request, tag, dependency, style, folder, gate))

@@ -15,10 +15,11 @@ from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import asked_for, facts_of, reserving
 from detour.config.cluster import Cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
+from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.state import load_state
 from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import write_chains
+from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.plans import Planned, check_runnable
@@ -39,7 +40,7 @@ from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import submission_script
-from detour.scheduler.tags import Tag, workspace_id
+from detour.scheduler.tags import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def send(
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
+            brought_in = new_chains(workspace, order.plans)
             write_chains(workspace, order.plans, order.cluster, order.price.prices)
             if order.retry:
                 clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
@@ -162,7 +164,11 @@ def send(
             def make() -> Submitter:
                 return submitter(workspace, journal, slurm, style, limit, kept_free)
 
-            submission = _submit(make, order.requests, finish_interrupted)
+            try:
+                submission = _submit(make, order.requests, finish_interrupted)
+            except (SubmissionRefused, Withdrawn):
+                forget_chains(workspace, brought_in)
+                raise
             reservation.commit()
         _record(journal, order, submission)
         next_wave, problem = None, None

@@ -18,6 +18,8 @@ from detour.config.cluster import Cluster
 from detour.config.models import WITH_UNITS
 from detour.errors import SchedulerUnavailable, UserError
 from detour.files import write_atomic
+from detour.ledger.folders import make_folder
+from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
@@ -28,7 +30,7 @@ from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission_script import ScriptStyle
-from detour.scheduler.tags import Slot, workspace_id
+from detour.scheduler.tags import Slot
 
 PREFIX, ORDER = "continue", "order.json"
 WALL_S = 1800
@@ -100,6 +102,7 @@ def send_continuation(
     SubmissionRefused.
     """
     unit = _unit(workspace, slurm, continuation)
+    make_folder(workspace.root, submission_folder(workspace, unit))
     write_atomic(submission_folder(workspace, unit) / ORDER, json.dumps(continuation.to_json(), indent=1))
     request = JobRequest(
         ((unit,),), _resources(continuation.cluster), WALL_S, "next wave", after_jobs=tuple(ends), module=MODULE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from detour.ledger.identity import workspace_id
 from detour.ledger.view import LedgerView
 from detour.scheduler import sent as events
 from detour.scheduler.sent import fold
-from detour.scheduler.tags import workspace_id
 
 SUBMIT_EVENTS = (events.INTENT, events.ACCEPTED, events.RELINKED, events.COMMITTED, events.DROPPED)
 

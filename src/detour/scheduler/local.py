@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detour.ledger.folders import make_folder
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -49,7 +51,7 @@ def start(
     """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once."""
     from submitit.local.local import LocalExecutor
 
-    log_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace, log_folder)
     executor = LocalExecutor(log_folder)
     executor.update_parameters(tasks_per_node=tasks, gpus_per_node=gpus, timeout_min=A_YEAR_MIN, stderr_to_stdout=True)
     with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):

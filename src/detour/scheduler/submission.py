@@ -68,7 +68,7 @@ class Submitter:
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
-    """As `tags.workspace_id`."""
+    """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
     """Whose jobs may be this workspace's: who submits now, then everybody else that submits for it."""
     write_script: ScriptWriter

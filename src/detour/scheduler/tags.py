@@ -10,17 +10,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 LONGEST_BYTES = 1024
 """What `--comment` holds."""
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TAG = re.compile(rf"detour:1:(?P<workspace>{_WORD}):(?P<unit>{_WORD}):(?P<segment>\d+):(?P<submission>{_WORD})")
-
-
-def workspace_id(root: Path) -> str:
-    """Equal for all who see the workspace under this path, so that they see each other's jobs."""
-    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
 
 
 def unit_of(stages: Sequence[str]) -> str:

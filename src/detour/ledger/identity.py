@@ -1,0 +1,116 @@
+"""Which workspace this is, under whatever path it is seen: an id made with it, by which Slurm's jobs are found.
+
+<workspace>/workspace.json holds the id and the path under which it was last established. Seen under a second mount, or
+moved, a workspace keeps its id, and so its jobs. A copy beside the original gets an id of its own, for the jobs are
+the original's. One made before there were ids keeps what its path gave it: the id that its jobs carry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from detour.errors import UserError
+from detour.files import write_atomic
+
+FILE = "workspace.json"
+_ID = re.compile(r"[0-9a-f]{12}")
+_TAG = re.compile(rb"detour:1:([0-9a-f]{12}):")
+_MADE_BY_EARLIER_VERSIONS = ("ledger", "stages", "submissions")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    id: str
+    path: str
+
+
+def workspace_id(root: Path) -> str:
+    """Equal for all who see the workspace, so that they see each other's jobs. Nothing is written.
+
+    Raises UserError for an identity file that is none.
+    """
+    known = _read(root)
+    return known.id if known else _id_by_path(root)
+
+
+def establish(root: Path) -> None:
+    """Give an id to the workspace that has none, and to a copy one of its own; for whoever is about to write to it.
+
+    Two users who do it at once end with the same id.
+    """
+    here = str(root.resolve())
+    known = _read(root)
+    if known is None:
+        is_older = any((root / name).exists() for name in _MADE_BY_EARLIER_VERSIONS)
+        _create(root, Identity(_id_by_path(root) if is_older else secrets.token_hex(6), here))
+    elif known.path != here:
+        _write(root, Identity(_id_under(root, known, here), here))
+
+
+def _id_under(root: Path, known: Identity, here: str) -> str:
+    """The known id, unless the workspace that it was made for is still in its place, and is another folder."""
+    original = Path(known.path)
+    with suppress(OSError, UserError):
+        there = _read(original)
+        if there is not None and there.id == known.id and not _is_same_folder(root, original):
+            return hashlib.sha256(f"{known.id} {here}".encode()).hexdigest()[:12]
+    return known.id
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    """By what is written through one path and seen through the other: two mounts may number devices differently."""
+    probe = f".same-{secrets.token_hex(8)}"
+    try:
+        (one / probe).touch(exist_ok=False)
+        return (other / probe).exists()
+    finally:
+        (one / probe).unlink(missing_ok=True)
+
+
+def _id_by_path(root: Path) -> str:
+    """As earlier versions had it; where they have sent jobs, from the newest script, for it may have moved since."""
+    scripts = (root / "submissions").glob("*/*.sh")
+    for script in sorted(scripts, key=lambda path: path.stat().st_mtime, reverse=True):
+        if found := _TAG.search(script.read_bytes()):
+            return found[1].decode()
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+
+
+def _read(root: Path) -> Identity | None:
+    path = root / FILE
+    try:
+        content = orjson.loads(path.read_bytes())
+        identity = Identity(str(content["id"]), str(content["path"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not as detour writes it ({error}); {_WAY_OUT}") from error
+    if not _ID.fullmatch(identity.id):
+        raise UserError(f"{path}: id is {identity.id!r}, 12 hexadecimal digits are expected; {_WAY_OUT}")
+    return identity
+
+
+_WAY_OUT = "its jobs' names hold the id, as in `detour:1:<id>:...`: write it back, or delete the file if there are none"
+
+
+def _write(root: Path, identity: Identity) -> None:
+    write_atomic(root / FILE, orjson.dumps(asdict(identity)))
+
+
+def _create(root: Path, identity: Identity) -> None:
+    """The first one's word holds: a complete file is linked into place, which fails where there is one."""
+    aside = root / f".{FILE}.{secrets.token_hex(8)}"
+    write_atomic(aside, orjson.dumps(asdict(identity)))
+    try:
+        with suppress(FileExistsError):
+            os.link(aside, root / FILE)
+    finally:
+        aside.unlink(missing_ok=True)

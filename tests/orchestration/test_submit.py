@@ -1,0 +1,108 @@
+"""An order and what becomes of it, on a fake Slurm: what is refused leaves no trace in what people look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import detour
+from detour.config.loading import load_cluster
+from detour.errors import UserError, Withdrawn
+from detour.ledger.process import user_name
+from detour.ledger.workspace import Workspace
+from detour.orchestration import control
+from detour.orchestration import submit as submit_module
+from detour.orchestration.requests import JobOptions
+from detour.orchestration.selection import chain_names
+from detour.orchestration.submit import Submitted, order_for, send
+from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from tests.scheduler.fake_slurm import FakeSlurm
+from tests.support.chains import small
+
+RECIPE, *OVERRIDES = small()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    slurm = FakeSlurm(user=user_name())
+    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(slurm))
+    return slurm
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def submit(workspace: Workspace, options: JobOptions | None = None) -> Submitted:
+    planned = detour.plan(Path(RECIPE), *OVERRIDES)
+    order = order_for(workspace, planned, load_cluster("jean-zay"), options or JobOptions())
+    return send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+
+
+def test_a_submission_brings_a_chain_in(workspace: Workspace, fake: FakeSlurm) -> None:
+    submit(workspace)
+    assert chain_names(workspace) == ["quickstart"]
+    assert fake.live()
+
+
+@pytest.fixture
+def refusing(fake: FakeSlurm) -> Slurm:
+    """The same Slurm, whose sbatch takes nothing."""
+
+    def refuse(command: Sequence[str], timeout_s: float) -> CommandResult:
+        if command[0] == "sbatch":
+            return CommandResult(1, "", "sbatch: error: Invalid account\n")
+        return fake(command, timeout_s)
+
+    return Slurm(refuse)
+
+
+def test_what_slurm_refuses_leaves_no_chain(
+    workspace: Workspace, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit_module, "Slurm", lambda: refusing)
+    with pytest.raises(SubmissionRefused, match="Invalid account"):
+        submit(workspace)
+    assert chain_names(workspace) == []
+    assert list((workspace.root / "models").iterdir()) == []
+
+
+def test_what_slurm_refuses_leaves_a_chain_that_was_there(
+    workspace: Workspace, fake: FakeSlurm, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(workspace)
+    for job in fake.jobs.values():
+        job.state = "CANCELLED by 0"
+    monkeypatch.setattr(submit_module, "Slurm", lambda: refusing)
+    with pytest.raises(SubmissionRefused):
+        submit(workspace)
+    assert chain_names(workspace) == ["quickstart"]
+
+
+def test_what_is_withdrawn_after_ctrl_c_leaves_no_chain(
+    workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupt(command: Sequence[str], timeout_s: float) -> CommandResult:
+        nonlocal calls
+        calls += command[0] == "sbatch"
+        if calls == 2:
+            calls += 1
+            raise KeyboardInterrupt
+        return fake(command, timeout_s)
+
+    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(interrupt))
+    with pytest.raises(Withdrawn):
+        submit(workspace)
+    assert chain_names(workspace) == []
+    assert fake.live() == []
+
+
+def test_nothing_is_adopted_into_a_workspace_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no workspace of detour"):
+        control.adopt(Workspace(tmp_path / "nonexistent"), on_wait=lambda _: None)
+    assert list(tmp_path.iterdir()) == []
