@@ -1,0 +1,244 @@
+"""Mutated inputs through the commands that read them: a bug or more than five seconds of CPU is a finding.
+
+    python -m tests.benchmarks.fuzz_inputs [--count 20000] [--seed 1] [--only recipe]
+
+Recipes, sweeps, clusters and budgets are the shipped ones; state files are those of a small workspace, read by status,
+report, plan, prices and budget. Every finding is kept under --keep with its bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from detour.errors import BUG_EXIT_CODE
+from detour.launch.cli import detour
+from detour.launch.endings import ending
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.plans import load_plans
+from tests.support.past import Past
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MOST_CPU_S = 5.0
+MEMORY_BYTES = 6 * 2**30
+SCALARS = [
+    *["", "~", "null", "true", "-1", "0", "1e309", "-.inf", ".nan", "9" * 40, "1e-320", "0x41", "0o17", "1_000"],
+    *[
+        "2026-02-30",
+        "10:61",
+        "'",
+        '"',
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a *a",
+        "*a",
+        "!!python/object:os.system x",
+        "|",
+        ">",
+        "%TAG",
+    ],
+    *["${HOME}", "${NO_SUCH}", "${", "{recipe:>99999999999}", "{0.__class__}", "{", "../../../../etc/passwd", "/", "."],
+    *["\\u0000", "é" * 300, "a" * 5000, "/" * 5000, "\u202e", "\x1b[2J", "😀", "[[[[[[1]]]]]]", "- - - 1", "a: b: c"],
+    *["20h", "1h99", "-5m", "10B", "1e99B", "0.0000001", "100%", "1,5"],
+]
+TOKENS = [
+    b"\x00",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"\t",
+    b"\r\n",
+    b"\x1b[31m",
+    b"\xc3",
+    b": ",
+    b"- ",
+    b"#",
+    b"\\",
+    b"," * 50,
+]
+
+
+class TooSlow(BaseException):
+    """Not an Exception, so that nothing on the way takes it for one of its own."""
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """One to four changes, of bytes or of lines."""
+    for _ in range(chance.choice([1, 1, 1, 2, 4])):
+        content = chance.choice(MUTATIONS)(content, chance)
+    return content
+
+
+def _bytes(content: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(content) + 1)
+    return content[:at] + chance.choice(TOKENS) + content[at + chance.randrange(4) :]
+
+
+def _cut(content: bytes, chance: random.Random) -> bytes:
+    return content[: chance.randrange(len(content) + 1)]
+
+
+def _lines(content: bytes, chance: random.Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    if not lines:
+        return content
+    first, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+    action = chance.randrange(4)
+    if action == 0:
+        del lines[first]
+    elif action == 1:
+        lines.insert(other, lines[first])
+    elif action == 2:
+        lines[first] = b"  " + lines[first]
+    else:
+        lines[first], lines[other] = lines[other], lines[first]
+    return b"".join(lines)
+
+
+def _value(content: bytes, chance: random.Random) -> bytes:
+    """Another value behind a colon, on a line of its own or in JSON."""
+    marks = [index for index in range(len(content)) if content[index : index + 1] == b":"]
+    if not marks:
+        return content
+    at = chance.choice(marks) + 1
+    end = next((index for index in range(at, len(content)) if content[index] in b"\n,}]"), len(content))
+    return content[:at] + b" " + chance.choice(SCALARS).encode() + content[end:]
+
+
+def _nested(content: bytes, chance: random.Random) -> bytes:
+    depth = chance.choice([10, 100, 2000])
+    return content + b"\nextra: " + b"[" * depth + b"]" * depth + b"\n"
+
+
+MUTATIONS: Sequence[Callable[[bytes, random.Random], bytes]] = [_bytes, _cut, _lines, _value, _value, _value, _nested]
+
+
+def state_files(folder: Path) -> tuple[Workspace, list[Path]]:
+    """A small workspace as `submit` and a job leave it, and the files in it that verbs read."""
+    from detour.config.loading import load_cluster
+
+    workspace = Workspace(folder / "workspace")
+    workspace.create()
+    planned = load_plans(CONFIGS / "recipes" / "quickstart.yaml")
+    write_chains(workspace, planned.plans, load_cluster("local"))
+    past, stages = Past(workspace, "segment-1"), [stage.id for stage in planned.plans[0].stages]
+    past.attempt(stages[0], 1_767_300_000.0, 60.0, gpus=0, cpus=2, cluster="local")
+    past.attempt(stages[1], 1_767_300_100.0, None, gpus=1, cpus=2, cluster="jean-zay")
+    past.write()
+    for stage in stages[:2]:
+        workspace.output(stage).mkdir(parents=True, exist_ok=True)
+    workspace.manifest(stages[0]).write_text('{"sha256": "0", "files": {}, "stage": {}, "result": {"documents": 3}}')
+    workspace.failure(stages[1]).write_text('{"reason": "the loss is not finite", "attempt": 1, "job": "7"}')
+    found = [path for path in workspace.root.rglob("*") if path.suffix in (".json", ".jsonl") and path.is_file()]
+    return workspace, found
+
+
+def cases(only: str | None, folder: Path) -> list[tuple[str, Path, list[list[str]]]]:
+    """Kind, the file to mutate, and the commands that read it."""
+    found: list[tuple[str, Path, list[list[str]]]] = []
+    for kind, commands in (
+        ("recipe", [["plan", "{}"]]),
+        ("sweep", [["plan", "{}"]]),
+        ("cluster", [["clusters", "{}"], ["plan", "quickstart", "--cluster", "{}"]]),
+        ("budget", [["budget", "{}"]]),
+    ):
+        for path in sorted((CONFIGS / f"{kind}s").glob("*.yaml")):
+            copied = folder / "configs" / f"{kind}s" / path.name
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copied)
+            found.append((kind, copied, [[part.format(copied) for part in command] for command in commands]))
+    workspace, files = state_files(folder)
+    place = ["-w", str(workspace.root)]
+    page = ["--out", str(folder / "report.html")]
+    for path in files:
+        commands = [["status", "--offline"], ["report", *page], ["plan", "quickstart"], ["prices"], ["budget"]]
+        found.append(("state", path, [[*command, *place] for command in commands]))
+    return [case for case in found if only in (None, case[0])]
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    def stop(_number: int, _frame: object) -> None:
+        raise TooSlow
+
+    previous = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, MOST_CPU_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+
+
+def outcome(command: Sequence[str]) -> str:
+    """`ok`, `refused`, or what is wrong with it."""
+    said = io.StringIO()
+    try:
+        with limited(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            detour.main(list(command), prog_name="detour", standalone_mode=False)
+    except TooSlow:
+        return f"more than {MOST_CPU_S:.0f} s of CPU"
+    except click.ClickException:
+        return "refused"
+    except SystemExit as error:
+        return "refused" if error.code else "ok"
+    except BaseException as error:  # noqa: BLE001  what a command would end with
+        message, exit_code = ending(error)
+        return message if exit_code == BUG_EXIT_CODE else "refused"
+    return "traceback on the screen" if "Traceback (most recent" in said.getvalue() else "ok"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=20_000, help="mutated files")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=["recipe", "sweep", "cluster", "budget", "state"])
+    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "detour-fuzz")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    chance, counts, findings = random.Random(options.seed), Counter[str](), Counter[str]()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        listed = cases(options.only, folder)
+        os.chdir(folder)
+        begun_s = time.process_time()
+        for number in range(options.count):
+            kind, path, commands = chance.choice(listed)
+            original = path.read_bytes()
+            content = mutated(original, chance)
+            path.write_bytes(content)
+            for command in commands:
+                result = outcome(command)
+                counts[f"{kind} {result if result in ('ok', 'refused') else 'FOUND'}"] += 1
+                if result not in ("ok", "refused"):
+                    findings[f"{kind}: {command[0]}: {result}"] += 1
+                    options.keep.mkdir(parents=True, exist_ok=True)
+                    (options.keep / f"{kind}-{number}-{path.name}").write_bytes(content)
+            path.write_bytes(original)
+        cpu_s = time.process_time() - begun_s
+    for what, number in sorted(counts.items()):
+        print(f"{what:<20} {number:>8,}")
+    print(f"{options.count:,} files, {cpu_s:.0f} s of CPU")
+    for what, number in findings.most_common():
+        print(f"{number:>6}  {what}")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
