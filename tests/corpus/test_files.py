@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,6 @@ def test_a_pattern_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) 
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
-    (tmp_path / "folder.jsonl").mkdir()
     assert resolve_files(File(path=f"{tmp_path}/*.jsonl")) == [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     assert resolve_files(File(path=f"{tmp_path}/**/*.jsonl"))[-1] == tmp_path / "deep/d.jsonl"
 
@@ -26,6 +27,92 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
     path.write_text("texte")
     (tmp_path / "part1.txt").write_text("autre")
     assert resolve_files(File(path=str(path))) == [path]
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "essai[1]"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("texte")
+    assert resolve_files(File(path=f"{folder}/*.txt")) == [folder / "a.txt", folder / "b.txt"]
+
+
+def test_a_link_to_a_file_elsewhere_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.txt").write_text("texte")
+    (tmp_path / "corpus").mkdir()
+    link = tmp_path / "corpus" / "a.txt"
+    link.symlink_to(tmp_path / "elsewhere.txt")
+    assert resolve_files(File(path=f"{tmp_path}/corpus/*.txt")) == [link]
+
+
+def dangle(folder: Path) -> None:
+    (folder / "part-2.txt").symlink_to(folder / "gone.txt")
+
+
+def nest(folder: Path) -> None:
+    (folder / "part-2.txt").mkdir()
+    (folder / "part-2.txt" / "part-0.txt").write_text("texte")
+
+
+def link_twice(folder: Path) -> None:
+    (folder / "part-2.txt").symlink_to("part-0.txt")
+
+
+def link_hard(folder: Path) -> None:
+    (folder / "part-2.txt").hardlink_to(folder / "part-0.txt")
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / "part-2.txt")
+
+
+def point(folder: Path) -> None:
+    (folder / "part-2.txt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (dangle, "a link to .*gone.txt, which does not exist"),
+        (nest, "a folder among the files of"),
+        (link_twice, "the same file as .*part-0.txt"),
+        (link_hard, "the same file as .*part-0.txt"),
+        (pipe, "not a regular file"),
+        (point, "a Git LFS pointer"),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["*.txt", "**/part-*"])
+def test_nothing_that_a_pattern_meets_is_passed_over(
+    tmp_path: Path, spoil: Callable[[Path], None], said: str, pattern: str
+) -> None:
+    for number in (0, 1):
+        (tmp_path / f"part-{number}.txt").write_text("texte")
+    spoil(tmp_path)
+    with pytest.raises(SourceError, match=f"part-2.txt: {said}"):
+        resolve_files(File(path=f"{tmp_path}/{pattern}"))
+
+
+def test_a_pattern_of_everything_below_passes_through_folders(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.txt").write_text("texte")
+    for pattern in ("**", "**/*"):
+        assert resolve_files(File(path=f"{tmp_path}/{pattern}")) == [tmp_path / "a" / "b.txt"]
+
+
+def test_a_link_that_leads_back_reads_no_file_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("texte")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    with pytest.raises(SourceError, match="the same file as"):
+        resolve_files(File(path=f"{tmp_path}/**/*.txt"))
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text("texte")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "closed")
+    with pytest.raises(SourceError, match=r"closed: cannot be looked into: permission denied"):
+        resolve_files(File(path=f"{tmp_path}/*/*.txt"))
 
 
 def test_files_of_a_package_are_found_without_importing_it() -> None:

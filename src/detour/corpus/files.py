@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import glob
 import importlib.util
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from typing import Literal
 from detour.config.models import File
 from detour.corpus.fingerprints import fingerprints
 from detour.errors import UserError
+from detour.files import is_lfs_pointer
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
 
@@ -35,8 +38,8 @@ class SourceError(UserError):
 def resolve_files(entry: File) -> list[Path]:
     """The files of an entry, absolute and sorted; at least one.
 
-    Raises SourceError when there is none, when one of them cannot be opened or is empty, or when the package that ships
-    them is not installed.
+    Raises SourceError when there is none, when one of them is not a readable file with content or is there twice, when
+    a pattern would pass something over, or when the package that ships them is not installed.
     """
     if entry.package is None:
         pattern = Path(entry.path).expanduser().absolute()
@@ -44,11 +47,12 @@ def resolve_files(entry: File) -> list[Path]:
         pattern = _package_folder(entry.package) / _relative(entry)
     if pattern.is_dir():
         raise SourceError(f"{pattern}: a folder; give the files in it, such as {pattern}/*.jsonl.gz")
-    paths = [pattern] if pattern.exists() else _matches(pattern)
+    paths = _matches(pattern)
     if not paths:
         raise SourceError(f"{pattern}: no such file" if not glob.has_magic(str(pattern)) else f"{pattern}: no match")
     for path in paths:
         _check_readable(path)
+    _check_distinct(paths)
     return paths
 
 
@@ -96,18 +100,62 @@ def _suffix(path: Path) -> str:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    # Not Path.glob: a shell's pattern leaves hidden files out, as half-written ones often are.
-    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207
-    return sorted(path for path in map(Path, names) if path.is_file())
+    """Files, and links to files, sorted. Raises SourceError for what a pattern meets and would pass over.
+
+    As far as the path exists as it is written, it is no pattern: a folder may have brackets in its name. Hidden files,
+    as half-written ones often are, match only a pattern that begins with a dot, as in a shell.
+    """
+    base, rest = _literal(pattern)
+    if not rest:
+        return [base]
+    for level in range(len(rest)):
+        folders = glob.glob(str(Path(*rest[:level])), root_dir=base, recursive=True) if level else ["."]  # noqa: PTH207
+        for folder in (base / name for name in folders):
+            if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+                raise SourceError(f"{folder}: cannot be looked into: permission denied; {pattern} would pass it over")
+    found = [base / name for name in glob.glob(str(Path(*rest)), root_dir=base, recursive=True)]  # noqa: PTH207
+    whole = rest[-1] == "**" or rest[-2:] == ("**", "*")
+    files = sorted(path for path in found if not (whole and path.is_dir()))
+    for path in files:
+        if path.is_dir():
+            raise SourceError(f"{path}: a folder among the files of {pattern}: give {path}/* as well, or rename it")
+        if not path.exists():
+            raise SourceError(f"{path}: a link to {path.readlink()}, which does not exist; mend or remove it")
+    return files
+
+
+def _literal(pattern: Path) -> tuple[Path, tuple[str, ...]]:
+    """The part of a path that exists as it is written, and what is left of it."""
+    base = Path(pattern.anchor)
+    parts = pattern.parts[1:]
+    for place, part in enumerate(parts):
+        if not os.path.lexists(base / part):
+            return base, parts[place:]
+        base /= part
+    return base, ()
 
 
 def _check_readable(path: Path) -> None:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"{path}: not a regular file, but a pipe, a socket or a device")
         with path.open("rb") as file:
             if not file.read(1):
                 raise SourceError(f"{path}: is empty")
+        if is_lfs_pointer(path):
+            raise SourceError(f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _check_distinct(paths: Sequence[Path]) -> None:
+    """Raises SourceError for a file that would be read twice."""
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        status = path.stat()
+        first = known.setdefault((status.st_dev, status.st_ino), path)
+        if first is not path:
+            raise SourceError(f"{path}: the same file as {first}, through a link: it would be read twice; remove one")
 
 
 def _relative(entry: File) -> Path:
