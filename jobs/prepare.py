@@ -64,7 +64,13 @@ def _spec(settings: PrepareSettings, runtime: PrepareRuntime) -> CorpusSpec:
                 exclude=source.exclude,
             )
         )
-    return CorpusSpec(sources, settings.validation_tokens, settings.sequence_length, settings.shuffle_seed)
+    return CorpusSpec(
+        sources,
+        settings.validation_tokens,
+        settings.sequence_length,
+        settings.shuffle_seed,
+        drop_repeats=settings.repeats == "drop",
+    )
 
 
 def _tokenizer(spec: CorpusSpec, context: StageContext[PrepareStage]) -> Any:

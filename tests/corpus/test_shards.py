@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from detour.corpus import buckets, shards
 from detour.corpus.files import SourceError
-from detour.corpus.layout import Index, SpecialTokens, open_tokens, read_index, verify
+from detour.corpus.layout import SPLITS, Index, SpecialTokens, Split, open_tokens, read_index, verify
 from detour.corpus.packing import PackedRows
 from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
 from detour.corpus.shards import prepare_corpus
@@ -57,6 +57,11 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def stored_tokens(folder: Path, split: Split, source: str) -> list[bytes]:
+    tokens, offsets = open_tokens(folder, read_index(folder), split, source)
+    return [document.tobytes() for document in np.split(tokens, offsets[1:-1])]
+
+
 def stored_texts(folder: Path, tokenizer: Path, source: str) -> list[str]:
     backend = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     texts = []
@@ -82,6 +87,65 @@ def test_every_document_is_stored_once(spec: CorpusSpec, tokenizer: Path, tmp_pa
     assert index.sources["labels"].excluded_documents == 42_886 - len(labels)
     assert tokens_per_s is not None
     assert tokens_per_s > 0
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> CorpusSpec:
+    """Two sources: the second repeats 50 documents of the first, and each repeats 10 of its own; one blank, one out."""
+    labels = [f"{label}, dossier {number}" for number, label in enumerate(icd10_labels()[:600])]
+    first, second = labels[:300] + labels[:10], labels[250:600] + labels[400:410]
+    for name, texts in (("first", first), ("second", [*second, " "])):
+        rows = [{"text": text, "kind": "out" if text == labels[599] else "in"} for text in texts]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sources = [
+        TextSource(name, [tmp_path / f"{name}.jsonl"], exclude={"kind": "out"}, weight=0.5)
+        for name in ("first", "second")
+    ]
+    return CorpusSpec(sources, validation_tokens=2048, sequence_length=128, shuffle_seed=42)
+
+
+def test_what_became_of_every_row_is_counted(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    index, _ = prepare(twice, tokenizer, tmp_path)
+    second = index.sources["second"]
+    assert second.read_documents == 361
+    assert (second.blank_documents, second.excluded_documents) == (1, 1)
+    assert second.train_documents + second.validation_documents == 359
+    assert (index.sources["first"].repeated_documents, second.repeated_documents) == (10, 60)
+    assert second.left_out_documents == 0
+
+
+def test_validation_documents_that_training_has_too_are_counted(
+    twice: CorpusSpec, tokenizer: Path, tmp_path: Path
+) -> None:
+    index, _ = prepare(twice, tokenizer, tmp_path)
+    texts = {
+        split: {name: stored_tokens(tmp_path / "output", split, name) for name in index.sources} for split in SPLITS
+    }
+    train = {text for documents in texts["train"].values() for text in documents}
+    seen = {name: sum(text in train for text in documents) for name, documents in texts["validation"].items()}
+    assert {name: source.validation_seen_documents for name, source in index.sources.items()} == seen
+    assert sum(seen.values()) > 0
+
+
+def test_repeats_are_dropped_where_the_recipe_says_so(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    index, _ = prepare(replace(twice, drop_repeats=True), tokenizer, tmp_path)
+    stored = [text for name in index.sources for text in stored_texts(tmp_path / "output", tokenizer, name)]
+    assert len(stored) == len(set(stored)) == 599
+    for source, dropped in zip(index.sources.values(), (10, 60), strict=True):
+        assert (source.repeated_documents, source.left_out_documents) == (dropped, dropped)
+        assert source.validation_seen_documents == 0
+
+
+def test_a_long_document_does_not_take_the_corpus_for_validation(tokenizer: Path, tmp_path: Path) -> None:
+    lines = {"a": 40, "b": 40, "c": 4000}
+    for name, count in lines.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"Ligne {n} du livre {name}.\n" for n in range(count)))
+    paths = [tmp_path / f"{name}.txt" for name in lines]
+    for seed in range(6):
+        spec = CorpusSpec([TextSource("books", paths)], 64, 32, seed)
+        index, _ = prepare(spec, tokenizer, tmp_path / str(seed))
+        assert index.sources["books"].validation_documents == 1
+        assert index.sources["books"].validation_tokens < index.tokens / 50
 
 
 def test_validation_follows_the_weights_and_is_no_part_of_training(

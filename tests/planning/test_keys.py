@@ -52,6 +52,7 @@ FROM_EXPORT = {"export", "evaluate chapter seed 1", "evaluate chapter seed 2", "
 DETERMINING = [
     ("data.sequence_length", 128, ALL),
     ("data.validation_tokens", 2000, ALL),
+    ("data.repeats", "drop", ALL),
     ("data.sources.labels.weight", 0.5, ALL),
     ("data.sources.labels.exclude", {"code": "^U"}, ALL),
     ("data.sources.labels.name", "others", ALL),

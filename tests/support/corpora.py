@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from detour.corpus.buckets import Documents
 from detour.corpus.layout import Index, SourceIndex, SpecialTokens, source_folder, token_dtype, write_index
 from detour.corpus.order import order_key, shuffled
-from detour.corpus.writing import write_splits
+from detour.corpus.writing import set_aside, write_splits
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "<mask>"}
 
@@ -83,7 +83,8 @@ def make_corpus(
         labels = icd10_labels()[number :: len(weights)]
         chosen = shuffled(len(labels), order_key(shuffle_seed, name))[:documents]
         tokens = [tokenise([labels[i] for i in chosen], vocabulary)]
-        written = write_splits(folder / name, tokens, max(int(validation_tokens * weight / total), sequence_length))
+        wanted = max(int(validation_tokens * weight / total), sequence_length)
+        written = write_splits(folder / name, tokens, set_aside(tokens[0].lengths, wanted))
         for split in written:
             destination = source_folder(folder, split, name)
             destination.parent.mkdir(exist_ok=True, parents=True)

@@ -183,6 +183,8 @@ class Data(Written):
     """Tokens a packed row; documents longer than this are cut into several."""
     validation_tokens: Count
     """Tokens set aside, from whole documents, before anything is trained on."""
+    repeats: Literal["keep", "drop"] = added("keep")
+    """`drop`: of documents that are equal to the tokenizer, in all sources, only the first one is used."""
 
     @model_validator(mode="after")
     def _mix_is_possible(self) -> Data:

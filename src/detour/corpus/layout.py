@@ -50,6 +50,14 @@ class SourceIndex(_Record):
     blank_documents: int
     """Rows whose text was empty; they are left out."""
     excluded_documents: int
+    read_documents: int | None = None
+    """Rows of its files, with those that are not here; this and what follows are unknown in older corpora."""
+    repeated_documents: int | None = None
+    """Neither blank nor excluded, and equal to an earlier one, of this source or of one before it."""
+    left_out_documents: int | None = None
+    """Of these, how many are left out: all where the recipe drops repeats, else none."""
+    validation_seen_documents: int | None = None
+    """Validation documents that are also in a source's training split."""
     sha256: dict[str, str]
     """Digest of every file of this source, by its path in the folder."""
 

@@ -61,6 +61,7 @@ class CorpusSpec:
     validation_tokens: int
     sequence_length: int
     shuffle_seed: int
+    drop_repeats: bool = False
 
     @property
     def used(self) -> list[TextSource]:

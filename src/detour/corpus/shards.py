@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from detour.corpus.buckets import Buckets, Documents
 from detour.corpus.encoding import Encode, encoding_pool
 from detour.corpus.files import SourceError
-from detour.corpus.layout import SPLITS, Index, SourceIndex, SpecialTokens, token_dtype, write_index
+from detour.corpus.layout import SPLITS, Index, SourceIndex, SpecialTokens, Split, token_dtype, write_index
 from detour.corpus.order import order_key
 from detour.corpus.reading import CorpusSpec, SourceReader, TextSource
-from detour.corpus.writing import validation_share, write_splits
+from detour.corpus.repeats import Digests, mapped, outline, repeated, seen, write_chosen
+from detour.corpus.writing import set_aside, validation_share, write_splits
 from detour.errors import Interrupted
 from detour.files import fsync_directory, write_atomic
 from detour.ledger.attempt import Attempt
@@ -87,11 +90,19 @@ def prepare_corpus(
     if sum(source.text_bytes for source in spec.used) < POOL_FROM_BYTES:
         workers = 1
     entries: dict[str, SourceIndex] = {}
+    folders = {source.name: work_dir / source.name for source in spec.used}
     with encoding_pool(tokenizer_folder, special, dtype, workers) as encode:
         for source in spec.used:
-            folder = work_dir / source.name
-            entries[source.name] = _finished(folder) or _prepare_source(spec, source, folder, dtype, encode, meter)
+            folder = folders[source.name]
+            earlier = [_digests(folders[name], split) for name in entries for split in SPLITS]
+            entries[source.name] = _finished(folder) or _prepare_source(
+                spec, source, folder, dtype, encode, meter, earlier
+            )
             meter.done_bytes += source.size
+    train = [_digests(folder, "train") for folder in folders.values()]
+    for name, entry in entries.items():
+        in_training = seen(_digests(folders[name], "validation"), train)
+        entries[name] = entry.model_copy(update={"validation_seen_documents": in_training})
     for name in entries:
         for split in SPLITS:
             (output_dir / split).mkdir(parents=True, exist_ok=True)
@@ -111,32 +122,46 @@ def prepare_corpus(
 def _finished(folder: Path) -> SourceIndex | None:
     """A source that an earlier attempt completed; one whose files have been moved on since does not count."""
     entry = folder / ENTRY
-    if not entry.is_file() or not all((folder / split).is_dir() for split in SPLITS):
+    needed = [folder / split for split in SPLITS] + [folder / _digest_file(split) for split in SPLITS]
+    if not entry.is_file() or not all(path.exists() for path in needed):
         return None
     return SourceIndex.model_validate_json(entry.read_bytes())
 
 
 def _prepare_source(
-    spec: CorpusSpec, source: TextSource, folder: Path, dtype: str, encode: Encode, meter: _Meter
+    spec: CorpusSpec,
+    source: TextSource,
+    folder: Path,
+    dtype: str,
+    encode: Encode,
+    meter: _Meter,
+    earlier: Sequence[Digests],
 ) -> SourceIndex:
+    """`earlier` are the digests of the documents of the sources before."""
     if (folder / ENTRY).exists():  # of a source whose files have been moved on and lost
         shutil.rmtree(folder)
     read = SourceReader(source)
     key = order_key(spec.shuffle_seed, source.name)
     buckets = Buckets(folder / "buckets", key, dtype, source.text_bytes // BYTES_PER_TOKEN)
     passed_over = _scatter(read, buckets, encode, meter)
-    aside = validation_share(spec.validation_tokens, spec.share(source), spec.sequence_length)
+    wanted = validation_share(spec.validation_tokens, spec.share(source), spec.sequence_length)
     for split in SPLITS:
         shutil.rmtree(folder / split, ignore_errors=True)
-    written = write_splits(folder, _stoppable(buckets.shuffled(), meter), aside)
+    found = outline(_stoppable(buckets.shuffled(), meter), folder)
+    again = repeated(found.digests, earlier)
+    kept = ~again if spec.drop_repeats else np.ones_like(again)
+    aside = set_aside(np.where(kept, found.lengths, 0) if spec.drop_repeats else found.lengths, wanted)
+    written = write_splits(folder, _stoppable(buckets.shuffled(), meter), aside, kept)
     train, validation = written["train"], written["validation"]
     if train.tokens < spec.sequence_length:
         raise SourceError(
             f"source {source.name}: too little text: {train.tokens + validation.tokens:,} tokens in "
-            f"{train.documents + validation.documents:,} documents, of which validation takes {aside:,} and a training "
-            f"row {spec.sequence_length:,}; {passed_over['blank']:,} documents were blank, "
-            f"{passed_over['excluded']:,} excluded"
+            f"{train.documents + validation.documents:,} documents, of which validation takes {wanted:,} and a "
+            f"training row {spec.sequence_length:,}; {passed_over['blank']:,} documents were blank, "
+            f"{passed_over['excluded']:,} excluded, {int((~kept).sum()):,} left out as repeats"
         )
+    for split, chosen in (("train", ~aside & kept), ("validation", aside & kept)):
+        write_chosen(folder / _digest_file(split), found.digests, chosen)
     entry = SourceIndex(
         weight=source.weight,
         train_tokens=train.tokens,
@@ -145,12 +170,23 @@ def _prepare_source(
         validation_documents=validation.documents,
         blank_documents=passed_over["blank"],
         excluded_documents=passed_over["excluded"],
+        read_documents=len(again) + passed_over["blank"] + passed_over["excluded"],
+        repeated_documents=int(again.sum()),
+        left_out_documents=int((~kept).sum()),
         sha256={f"{s}/{source.name}/{name}": digest for s, w in written.items() for name, digest in w.sha256.items()},
     )
     fsync_directory(folder)
     write_atomic(folder / ENTRY, entry.model_dump_json())
     buckets.remove()
     return entry
+
+
+def _digest_file(split: str) -> str:
+    return f"{split}-digests.bin"
+
+
+def _digests(folder: Path, split: Split) -> Digests:
+    return mapped(folder / _digest_file(split), "<u8")
 
 
 def _scatter(read: SourceReader, buckets: Buckets, encode: Encode, meter: _Meter) -> Mapping[str, int]:

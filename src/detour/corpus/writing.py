@@ -1,4 +1,4 @@
-"""Writing the documents of one source, in the order they come: the first ones are set aside for validation."""
+"""Writing the documents of one source, in the order they come: some of the first are set aside for validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detour.corpus.buckets import Documents
+from detour.corpus.buckets import RUN_DOCUMENTS, Documents
 from detour.corpus.layout import DOCUMENTS, SPLITS, TOKENS, Split
 from detour.files import fsync_directory, sha256_file
 
@@ -73,20 +73,43 @@ class SplitWriter:
         return WrittenSplit(self.tokens, self.documents, digests)
 
 
-def write_splits(folder: Path, documents: Iterable[Documents], validation_tokens: int) -> dict[Split, WrittenSplit]:
-    """Whole documents go to `folder`/validation until it holds `validation_tokens`, the others to `folder`/train."""
+def set_aside(lengths: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
+    """True for the documents that validation takes: the first ones, until they hold `wanted` tokens.
+
+    One longer than all that is wanted goes to training, or a book would take the corpus; where the others do not
+    suffice, the shortest of those are taken.
+    """
+    chosen = np.zeros(len(lengths), dtype=np.bool_)
+    missing = wanted
+    for start in range(0, len(lengths), RUN_DOCUMENTS):
+        short = np.where(lengths[start : start + RUN_DOCUMENTS] <= wanted, lengths[start : start + RUN_DOCUMENTS], 0)
+        ends = np.cumsum(short)
+        chosen[start : start + RUN_DOCUMENTS] = (short > 0) & (ends - short < missing)
+        missing -= int(ends[-1])
+        if missing <= 0:
+            return chosen
+    long = np.flatnonzero(lengths > wanted)
+    by_length = long[np.argsort(lengths[long], kind="stable")]
+    ends = np.cumsum(lengths[by_length])
+    chosen[by_length[: int(np.searchsorted(ends, missing)) + 1]] = True
+    return chosen
+
+
+def write_splits(
+    folder: Path, documents: Iterable[Documents], aside: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None
+) -> dict[Split, WrittenSplit]:
+    """Whole documents, those `aside` to `folder`/validation, the others to `folder`/train; only the `kept` ones."""
     with ExitStack() as stack:
         writers = {split: stack.enter_context(SplitWriter(folder / split)) for split in SPLITS}
-        train, validation = writers["train"], writers["validation"]
+        done = 0
         for run in documents:
-            ends = np.cumsum(run.lengths)
-            wanted = validation_tokens - validation.tokens
-            cut = int(np.searchsorted(ends, wanted, side="left")) + 1 if wanted > 0 else 0
-            tokens_cut = int(ends[min(cut, len(ends)) - 1]) if cut else 0
-            if cut:
-                validation.append(run.tokens[:tokens_cut], run.lengths[:cut])
-            if cut < len(ends):
-                train.append(run.tokens[tokens_cut:], run.lengths[cut:])
+            here = slice(done, done := done + len(run.lengths))
+            wanted = np.ones(len(run.lengths), dtype=np.bool_) if kept is None else kept[here]
+            for split in SPLITS:
+                chosen = wanted & (aside[here] if split == "validation" else ~aside[here])
+                if chosen.any():
+                    tokens = run.tokens if chosen.all() else run.tokens[np.repeat(chosen, run.lengths)]
+                    writers[split].append(tokens, run.lengths[chosen])
         return {split: writer.finish() for split, writer in writers.items()}
 
 

@@ -221,6 +221,7 @@ class _Chain:
                 validation_tokens=recipe.data.validation_tokens,
                 sequence_length=recipe.data.sequence_length,
                 shuffle_seed=recipe.seeds.shuffle,
+                repeats=recipe.data.repeats,
             )
             runtime = PrepareRuntime(
                 source_paths={name: _paths(content) for name, content in contents.items()},

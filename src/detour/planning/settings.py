@@ -113,6 +113,7 @@ class PrepareSettings(_Values):
     validation_tokens: int
     sequence_length: int
     shuffle_seed: int
+    repeats: Literal["keep", "drop"] = "keep"
 
     @property
     def training(self) -> TokenizerTraining | None:
@@ -127,6 +128,7 @@ class PrepareSettings(_Values):
             "validation_tokens": self.validation_tokens,
             "sequence_length": self.sequence_length,
             "shuffle_seed": self.shuffle_seed,
+            **({} if self.repeats == "keep" else {"repeats": self.repeats}),
         }
 
     @classmethod
@@ -139,6 +141,7 @@ class PrepareSettings(_Values):
             validation_tokens=data["validation_tokens"],
             sequence_length=data["sequence_length"],
             shuffle_seed=data["shuffle_seed"],
+            repeats=data.get("repeats", "keep"),
         )
 
 
