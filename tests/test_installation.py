@@ -151,7 +151,7 @@ def test_launch_and_jobs_stay_the_users_names(installed: Installed, decoys: Path
 
 def test_jobs_of_an_installed_detour_run_a_snapshot_of_it(installed: Installed, empty: Path) -> None:
     take = "from detour.ledger.workspace import Workspace; from detour.orchestration.code_snapshot import *\n"
-    take += "print(take_code_snapshot(Workspace.find()))"
+    take += "print(take_code_snapshot(Workspace.find()).folder)"
     code = Path(installed.run(installed.python, "-c", take, cwd=empty).strip()) / "src"
     usage = installed.run(installed.python, "-uP", "-m", "detour.jobs", "--help", cwd=empty, python_path=code)
     assert usage.startswith("usage: python -m detour.jobs")

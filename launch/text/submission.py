@@ -13,6 +13,8 @@ from detour.orchestration.submit import Order, Submitted
 from detour.scheduler.requests import JobRequest
 from detour.text import counted, format_duration
 
+NAMES_SHOWN = 3
+
 
 def show_submitted(sent: Submitted, *, as_json: bool) -> None:
     warn(submission_warnings(sent))
@@ -54,6 +56,13 @@ def submission_warnings(sent: Submitted) -> Iterator[str]:
     yield from sent.submission.remarks
     if sent.next_wave_problem:
         yield f"no job submits the next wave: {sent.next_wave_problem}"
+    if sent.left_out:
+        yield f"not part of the code that jobs run: {_first(sent.left_out)} (docs/installing.md)"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = [f"{len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
+    return ", ".join([*names[:NAMES_SHOWN], *more])
 
 
 def submitted_json(sent: Submitted) -> dict[str, Any]:

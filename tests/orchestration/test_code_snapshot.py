@@ -36,7 +36,7 @@ def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: P
     """As a job runs it: from the folder that was submitted from, which is the checkout."""
     workspace = Workspace(tmp_path / "w")
     (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
-    code = take_code_snapshot(workspace, checkout)
+    code = take_code_snapshot(workspace, checkout).folder
     (checkout / "src/detour/__init__.py").write_text("VALUE = 2\n")
     (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(2, detour.VALUE)\n")
     style = ScriptStyle(workspace.root, sys.executable, environment={"PYTHONPATH": python_path(code)})
@@ -58,16 +58,16 @@ def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: P
 
 def test_the_same_code_is_one_folder_and_other_code_another(tmp_path: Path, checkout: Path) -> None:
     workspace = Workspace(tmp_path / "w")
-    first = take_code_snapshot(workspace, checkout)
-    assert take_code_snapshot(workspace, checkout) == first
+    first = take_code_snapshot(workspace, checkout).folder
+    assert take_code_snapshot(workspace, checkout).folder == first
     (checkout / "jobs/new.py").write_text("")
-    assert take_code_snapshot(workspace, checkout) != first
+    assert take_code_snapshot(workspace, checkout).folder != first
     assert not [path for path in first.parent.iterdir() if path.name.startswith(".")]
 
 
 def test_uncommitted_edits_are_kept_as_a_patch(tmp_path: Path, checkout: Path) -> None:
     (checkout / "src/detour/__init__.py").write_text("VALUE = 3\n")
-    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout).folder
     assert "+VALUE = 3" in (code / "changes.patch").read_text()
     assert json.loads((code / "snapshot.json").read_text())["git_commit"]
 
@@ -76,10 +76,10 @@ def test_no_secret_goes_into_a_snapshot(tmp_path: Path, checkout: Path) -> None:
     (checkout / ".gitignore").write_text("local.py\n")
     for name in ("launch/.env", "src/detour/token.txt", "jobs/local.py", "notes.py"):
         (checkout / name).write_text("PASSWORD = 'hidden'\n")
-    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout).folder
     assert not [file for file in code.rglob("*") if file.is_file() and b"hidden" in file.read_bytes()]
 
 
 def test_the_version_is_recorded(tmp_path: Path, checkout: Path) -> None:
-    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout)
+    code = take_code_snapshot(Workspace(tmp_path / "w"), checkout).folder
     assert json.loads((code / "snapshot.json").read_text())["version"] == version("detour")

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from detour.checkpoints.code_files import CODE_ROOT, code_files
 from detour.checkpoints.provenance import PATCH, SNAPSHOT, code_version, uncommitted_changes
@@ -28,14 +29,21 @@ PACKAGE = Path("src/detour")
 DIGEST_LENGTH = 16
 
 
-def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
-    """The folder that holds the code under `root` as it is now; made once for the same content."""
-    files = code_files(root).files
+class CodeSnapshot(NamedTuple):
+    folder: Path
+    left_out: tuple[str, ...]
+    """Files that lie among the code and are not taken, relative to its root: see detour.checkpoints.code_files."""
+
+
+def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnapshot:
+    """The code under `root` as it is now, in the workspace; the same code is copied once."""
+    files, left_out = code_files(root)
     digest = _digest(files)
     folder = workspace.root / "code" / digest
+    snapshot = CodeSnapshot(folder, left_out)
     refuse_links(workspace.root, folder)
     if (folder / SNAPSHOT).exists():
-        return folder
+        return snapshot
     make_folder(workspace.root, folder.parent)
     unfinished = folder.with_name(f".{digest}.{secrets.token_hex(8)}")
     unfinished.mkdir()
@@ -54,7 +62,7 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
         if not (folder / SNAPSHOT).exists():  # else somebody made the same one meanwhile
             raise
     fsync_directory(folder.parent)
-    return folder
+    return snapshot
 
 
 def python_path(code: Path) -> str:

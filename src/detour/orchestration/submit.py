@@ -80,6 +80,8 @@ class Submitted:
     """Why there is none although the cluster lets jobs submit."""
     calls: Mapping[str, int] | None = None
     """How often each of Slurm's commands was called."""
+    left_out: tuple[str, ...] = ()
+    """Files that lie among the code and that jobs do not get."""
 
 
 def order_for(
@@ -151,7 +153,8 @@ def send(
     """
     workspace.create()
     slurm = Slurm()
-    style = script_style(workspace, order.cluster, take_code_snapshot(workspace))
+    code = take_code_snapshot(workspace)
+    style = script_style(workspace, order.cluster, code.folder)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
@@ -179,7 +182,7 @@ def send(
                 next_wave = send_continuation(workspace, journal, slurm, style, continuation, ends)
             except (SchedulerUnavailable, SubmissionRefused) as error:
                 problem = str(error)
-    return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls))
+    return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
 
 
 def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
