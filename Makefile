@@ -21,7 +21,7 @@ $(ENVIRONMENT): pyproject.toml
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv .venv; } || { \
-		echo "No virtual environment: install Python 3.11 with its venv module, or set PYTHON=." >&2; exit 1; }
+		echo "No virtual environment: install Python 3.11, 3.12 or 3.13 with its venv module, and set PYTHON=." >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,quickstart,test]' torch==2.13.0
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps mosaicml==0.32.1
 	@touch $@
