@@ -14,10 +14,22 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult, Runner
+from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.tags import Tag, find_tag
 
-FAULTS = ("lost reply", "no reply", "late", "empty", "empty, accepted", "limit", "down")
+FAULTS = (
+    "lost reply",
+    "no reply",
+    "late",
+    "empty",
+    "empty, accepted",
+    "limit",
+    "down",
+    "wrong number",
+    "refused, accepted",
+)
+ORDER_FAULTS = ("deaf", "down")
 ENDED = frozenset({"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED by 0"})
 DENIED = CommandResult(1, "", "Access/permission denied\n")
 DOWN = CommandResult(1, "", "error: Unable to contact slurm controller (connect failure)\n")
@@ -34,9 +46,14 @@ class FakeJob:
     state: str = "PENDING"
     gate: Path | None = None
     """What its script waits for before it does anything."""
+    script: str = ""
+    reason: str = ""
+    """Why it is held, where it was not a person."""
     visible: bool = True
     """False: accepted, but not yet where anybody can see it."""
     released: bool = False
+    by_client: bool = False
+    """Cancelled by scancel."""
 
     @property
     def tag(self) -> Tag | None:
@@ -63,18 +80,24 @@ class FakeSlurm:
     down: bool = False
     faults: list[str] = field(default_factory=list)
     """For the next calls of sbatch, one each; "" is none."""
+    order_faults: list[str] = field(default_factory=list)
+    """The same for scancel and scontrol: `deaf` does nothing and exits 0."""
+    rewrites: bool = False
+    """A plugin of the site gives jobs other names and comments."""
     limit: int | None = None
     """Live jobs beyond which nothing is accepted."""
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
         verb, *arguments = command
         if verb == "sbatch":
-            return self._sbatch(Path(arguments[-1]).read_text())
+            return self._sbatch(Path(arguments[-1]))
         if self.down:
             return DOWN
         if verb in ("scancel", "scontrol") and any(job.user != self.user for job in self._named(arguments)):
             self.denials.append(" ".join(command))
             return DENIED
+        if verb in ("scancel", "scontrol") and (fault := self.order_faults.pop(0) if self.order_faults else ""):
+            return DOWN if fault == "down" else CommandResult(0)
         return {"squeue": self._squeue, "sacct": self._sacct, "scancel": self._scancel, "scontrol": self._scontrol}[
             verb
         ](arguments)
@@ -97,7 +120,8 @@ class FakeSlurm:
     def live(self) -> list[FakeJob]:
         return [job for job in self.jobs.values() if job.is_live]
 
-    def _sbatch(self, script: str) -> CommandResult:
+    def _sbatch(self, path: Path) -> CommandResult:
+        script = path.read_text()
         fault = "down" if self.down else self.faults.pop(0) if self.faults else ""
         if fault == "down":
             return DOWN
@@ -110,12 +134,15 @@ class FakeSlurm:
         options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script, re.MULTILINE))
         stages = tuple(dict.fromkeys(re.findall(r"[a-z]+-\d+[a-z]*", script.partition("# command")[2])))
         job = self.add(options["job-name"], "hold" in options, options.get("dependency", "").strip("'"), stages)
-        job.visible = fault != "late"
+        job.visible, job.script = fault != "late", str(path)
         gate = re.search(r"^\[ -e (\S+) \] \|\|", script, re.MULTILINE)
         job.gate = Path(gate[1]) if gate else None
         if fault in ("lost reply", "late"):
             return CommandResult(None)
-        return CommandResult(0, "\n" if fault == "empty, accepted" else f"{job.id}\n")
+        if fault == "refused, accepted":
+            return CommandResult(1, "", "sbatch: error: spank: a plugin of the site failed\n")
+        said = {"empty, accepted": "", "wrong number": str(job.id + 1000)}.get(fault, str(job.id))
+        return CommandResult(0, f"{said}\n")
 
     def add(self, name: str, held: bool, dependency: str, stages: tuple[str, ...]) -> FakeJob:
         job = FakeJob(self.next_id, name, held, dependency, stages, self.user)
@@ -129,10 +156,13 @@ class FakeSlurm:
             {
                 "job": str(job.id),
                 "state": job.state,
-                "reason": "JobHeldUser" if job.held else "Dependency" if job.dependency else "None",
-                "name": job.name,
-                "comment": job.name,
+                "reason": (job.reason or "JobHeldUser") if job.held else "Dependency" if job.dependency else "None",
+                "priority": "0" if job.held else "5000",
+                "dependency": self._unfulfilled(job.dependency) or "(null)",
+                "name": "rewritten" if self.rewrites else job.name,
+                "comment": "rewritten" if self.rewrites else job.name,
                 "user": job.user,
+                "script": job.script or "(null)",
             }
             for job in self.jobs.values()
             if job.is_live and job.visible and job.user in users
@@ -147,11 +177,23 @@ class FakeSlurm:
         ]
         return CommandResult(0, table(ACCOUNTING_FIELDS, lines))
 
+    def _unfulfilled(self, dependency: str) -> str:
+        """What of it is still waited for, as squeue shows it."""
+        separator = "?" if "?" in dependency else ","
+        verdicts = {term: self._term(term) for term in dependency.split(separator) if term}
+        if separator == "?" and True in verdicts.values():
+            return ""
+        return separator.join(
+            f"{term}({'unfulfilled' if verdict is None else 'failed'})"
+            for term, verdict in verdicts.items()
+            if verdict is not True
+        )
+
     def _scancel(self, arguments: Sequence[str]) -> CommandResult:
         for word in arguments:
             job = self.jobs.get(int(word)) if word.isdigit() else None
             if job and job.is_live:
-                job.state = "CANCELLED by 0"
+                job.state, job.by_client = "CANCELLED by 0", True
         return CommandResult(0)
 
     def _scontrol(self, arguments: Sequence[str]) -> CommandResult:
@@ -159,7 +201,7 @@ class FakeSlurm:
             jobs = [self.jobs.get(int(word)) for word in arguments[1].split(",")]
             for job in jobs:
                 if job is not None and job.is_live:
-                    job.held, job.released = False, True
+                    job.held, job.released, job.reason = False, True, ""
             return CommandResult(0 if all(job and job.is_live for job in jobs) else 1, "", "Invalid job id\n")
         if arguments[0] == "hold":
             for word in arguments[1].split(","):
@@ -167,6 +209,8 @@ class FakeSlurm:
             return CommandResult(0)
         words = dict(word.split("=", 1) for word in arguments[1:])
         job = self.jobs.get(int(words["JobId"]))
+        if any(int(parse_job_ids(number).id) not in self.jobs for number in waited_ids(words["Dependency"])):
+            return CommandResult(1, "", "Job dependency problem\n")
         if job is None or job.state != "PENDING":
             return CommandResult(1, "", "Job is no longer pending execution\n")
         job.dependency = words["Dependency"]
@@ -189,6 +233,12 @@ class FakeSlurm:
             doomed = [job for job in waiting if self._may_start(job.dependency) is False]
             for job in doomed:
                 job.state = "CANCELLED by 0"
+
+    def is_cut_off(self, job: FakeJob) -> bool:
+        """Whether it can never start, because a client has cancelled what it waits for."""
+        waited = [self.jobs.get(int(parse_job_ids(number).id)) for number in waited_ids(job.dependency)]
+        cancelled = any(other is not None and other.by_client for other in waited)
+        return job.state == "PENDING" and cancelled and self._may_start(job.dependency) is False
 
     def _may_start(self, dependency: str) -> bool | None:
         """True, False for never, None for not yet. What it no longer knows is lifted, as on 22.05."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from detour.doctor.live_site import ask_site
 from detour.scheduler.client_environment import NEEDED, client_environment, ignored, is_ignored
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import take_snapshot
 from tests.scheduler.fake_slurm import FakeSlurm
@@ -23,17 +23,31 @@ from tests.support.slurm_variables import LISTED, WHERE_SLURM_IS, hostile, hosti
 
 @dataclass
 class Recorder:
-    """In place of `subprocess.run`: a fake Slurm, which also remembers what environment each client was given."""
+    """In place of `subprocess.Popen`: a fake Slurm, which also remembers what environment each client was given."""
 
     fake: FakeSlurm
     calls: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
-    def __call__(self, command: Sequence[str], env: Mapping[str, str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+    def __call__(self, command: Sequence[str], env: Mapping[str, str], **_: Any) -> Any:
         self.calls.append((command[0], env))
         if command[0] in ("sinfo", "sacctmgr") or command[1] in ("show", "--oneliner"):
-            return subprocess.CompletedProcess(command, 0, b"A=1\n", b"")
-        done = self.fake(command, 1.0)
-        return subprocess.CompletedProcess(command, done.returncode or 0, done.stdout.encode(), done.stderr.encode())
+            return nullcontext(Ended(CommandResult(0, "A=1\n")))
+        return nullcontext(Ended(self.fake(command, 1.0)))
+
+
+@dataclass
+class Ended:
+    """A process that has ended."""
+
+    result: CommandResult
+
+    @property
+    def returncode(self) -> int | None:
+        return self.result.returncode
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        assert timeout > 0
+        return self.result.stdout.encode(), self.result.stderr.encode()
 
 
 def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
@@ -42,7 +56,7 @@ def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     desk = Desk(folder)
     desk.slurm = Slurm()
     recorder = Recorder(desk.fake)
-    monkeypatch.setattr("detour.scheduler.commands.subprocess.run", recorder)
+    monkeypatch.setattr("detour.scheduler.commands.subprocess.Popen", recorder)
     desk.submitter().submit(REQUESTS)
     desk.submitter().submit(REQUESTS)
     take_snapshot(desk.slurm, desk.users, ended=["1"])

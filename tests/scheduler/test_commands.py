@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from detour.scheduler.commands import CommandResult, Slurm, SubmitAnswer, Subpro
         (CommandResult(0, "Welcome to the site\n\n17\n"), SubmitAnswer("17")),
         (CommandResult(0, "\n"), SubmitAnswer(unknown="sbatch printed no job id")),
         (CommandResult(0, "Submitted\n"), SubmitAnswer(unknown="sbatch printed no job id")),
+        (CommandResult(0, "17\n4711\n"), SubmitAnswer(unknown="sbatch printed several numbers")),
         (CommandResult(None), SubmitAnswer(unknown="sbatch gave no answer in time")),
+        (CommandResult(None, "", "busy\n"), SubmitAnswer(unknown="sbatch gave no answer in time (busy)")),
     ],
 )
 def test_only_an_id_is_a_job(result: CommandResult, expected: SubmitAnswer) -> None:
@@ -77,3 +80,21 @@ def test_the_runner_raises_nothing(tmp_path: Path) -> None:
     missing = SubprocessRunner()(["no-such-client"], 5)
     assert missing.returncode == 127
     assert "is not on the path" in missing.message
+
+
+def test_a_full_queue_costs_seconds_and_is_told_in_slurms_words(tmp_path: Path) -> None:
+    """sbatch itself tries again for two minutes."""
+    words = "Slurm temporarily unable to accept job"
+    (tmp_path / "sbatch").write_text(
+        f"#!/bin/sh\necho 'sbatch: error: {words}, sleeping and retrying' >&2\nexec sleep 120\n"
+    )
+    (tmp_path / "sbatch").chmod(0o755)
+    began_s = time.monotonic()
+    answer = Slurm(SubprocessRunner({"PATH": f"{tmp_path}:/bin:/usr/bin"})).submit(tmp_path / "script.sh")
+    assert answer == SubmitAnswer(limit=words)
+    assert time.monotonic() - began_s < 10
+
+
+def test_of_what_a_client_complains_about_the_last_lines_are_passed_on() -> None:
+    said = "banner\nslurm_suspend error: first\nslurm_suspend error: first\nslurm_suspend error: second\n"
+    assert CommandResult(1, "", said).message == "banner; slurm_suspend error: first; slurm_suspend error: second"

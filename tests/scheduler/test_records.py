@@ -17,14 +17,24 @@ QUEUE_HEADER = SEPARATOR.join(QUEUE_FIELDS) + "\n"
 ACCOUNTING_HEADER = SEPARATOR.join(ACCOUNTING_FIELDS) + "\n"
 
 
-def queue_line(job: str = "7", state: str = "PENDING", name: str = "n", comment: str = "(null)") -> str:
-    fields = [job, state, "1795378999", "N/A", "N/A", "0:00", "cpu_p1", "", "JobHeldUser", "root", name, comment]
-    return SEPARATOR.join(fields) + "\n"
+def queue_line(
+    job: str = "7",
+    state: str = "PENDING",
+    name: str = "n",
+    comment: str = "(null)",
+    *,
+    reason: str = "JobHeldUser",
+    priority: str = "0",
+    dependency: str = "(null)",
+    script: str = "(null)",
+) -> str:
+    fields = [job, state, "1795378999", "N/A", "N/A", "0:00", "cpu_p1", "", reason, priority, dependency, "root"]
+    return SEPARATOR.join([*fields, name, comment, script]) + "\n"
 
 
 def accounting_line(job: str = "7", state: str = "FAILED", code: str = "3:0", name: str = "n") -> str:
     fields = [job, job, state, code, "1795378999", "Unknown", "1795379000", "12", "cpu_p1", "cpu1", "cpu=1", "root"]
-    return SEPARATOR.join([*fields, name]) + "\n"
+    return SEPARATOR.join([*fields, name, ""]) + "\n"
 
 
 def test_a_waiting_job_in_the_queue() -> None:
@@ -100,3 +110,44 @@ def test_a_time_in_slurms_own_form_is_read_too() -> None:
     second, first = parse_time_s("2026-11-22T20:00:01"), parse_time_s("2026-11-22T20:00:00")
     assert first is not None
     assert second == first + 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "priority", "held"),
+    [
+        ("PENDING", "JobHeldUser", "0", True),
+        ("PENDING", "JobHeldAdmin", "0", True),
+        ("PENDING", "launch failed requeued held", "0", True),
+        ("PENDING", "job requeued in held state", "0", True),
+        ("PENDING", "JobHoldMaxRequeue", "0", True),
+        ("REQUEUE_HOLD", "job requeued in held state", "0", True),
+        ("PENDING", "Dependency", "0", True),
+        ("PENDING", "Dependency", "5000", False),
+        ("PENDING", "Priority", "", False),
+        ("RUNNING", "None", "0", False),
+    ],
+)
+def test_what_waits_without_a_priority_is_held(state: str, reason: str, priority: str, held: bool) -> None:
+    (record,), _ = read_queue(QUEUE_HEADER + queue_line(state=state, reason=reason, priority=priority))
+    assert record.is_held is held
+
+
+def test_a_dependency_is_read_as_it_is_written() -> None:
+    said = "afterok:7_*(unfulfilled),afternotok:8(failed),afterok:9_3(unfulfilled)"
+    (record,), _ = read_queue(QUEUE_HEADER + queue_line(dependency=said))
+    assert record.dependency == "afterok:7,afternotok:8,afterok:9_3"
+    assert record.waits_for == {"7", "8", "9_3"}
+
+
+@pytest.mark.parametrize(
+    ("script", "submission"),
+    [("/a b/submissions/prepare-1/1-5f3a.sh", "5f3a"), ("(null)", ""), ("/home/x/train.py", "")],
+)
+def test_a_script_tells_its_submission(script: str, submission: str) -> None:
+    (record,), _ = read_queue(QUEUE_HEADER + queue_line(script=script))
+    assert record.script == submission
+
+
+def test_the_comment_tells_the_tag_in_the_accounts_too() -> None:
+    text = accounting_line(name="rewritten").removesuffix("\n") + f"{TAG}\n"
+    assert read_accounting(ACCOUNTING_HEADER + text)[0][0].tag == TAG

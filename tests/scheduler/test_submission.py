@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -95,7 +96,7 @@ def test_everything_is_linked_held_and_then_free(desk: Desk) -> None:
         "afterok:2?afterok:3",
     ]
     assert not any(job.held for job in desk.fake.live())
-    assert desk.slurm.calls == {"squeue": 2, "sbatch": 4, "scontrol": 1}
+    assert desk.slurm.calls == {"squeue": 3, "sbatch": 4, "scontrol": 1}
 
 
 def test_submitting_again_sends_nothing(desk: Desk) -> None:
@@ -298,3 +299,85 @@ def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, f
     assert free == list(submission.jobs.values())
     assert desk.submitter().submit(ALONE).jobs == submission.jobs
     assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"
+
+
+def test_a_wrong_number_from_a_wrapper_is_corrected_and_dependents_relinked_before_anything_is_released(
+    desk: Desk,
+) -> None:
+    desk.fake.faults = ["wrong number", "", "wrong number"]
+    submission = desk.submitter().submit(REQUESTS)
+    assert list(submission.jobs.values()) == ["1", "2", "3", "4"]
+    assert [job.dependency for job in desk.fake.live()] == [
+        "",
+        "afterok:1",
+        "afterok:1,afternotok:2",
+        "afterok:2?afterok:3",
+    ]
+
+
+@pytest.mark.parametrize("instant", range(8, 24))
+def test_killed_after_an_id_was_corrected_it_relinks_all_the_same(desk: Desk, instant: int) -> None:
+    desk.fake.faults = ["wrong number", "wrong number"]
+    desk.fuse.left = instant
+    with contextlib.suppress(Killed):
+        desk.submitter().submit(REQUESTS)
+    desk.fuse.left = None
+    desk.submitter().submit(REQUESTS)
+    assert [job.dependency for job in desk.fake.live()][1:3] == ["afterok:1", "afterok:1,afternotok:2"]
+
+
+def test_what_waits_for_a_double_waits_for_the_other_before_that_one_is_cancelled(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS[:2])
+    other = str(Tag("w", "prepare-0", 1, "older"))
+    desk.ledger.append("submit.intent", tags=[other], tasks=[["prepare-0"]], dependency="")
+    desk.ledger.append("submit.accepted", tags=[other], job_id="0")
+    desk.ledger.append("submit.committed", tags=[other])
+    desk.fake.jobs[0] = FakeJob(0, other, held=False, dependency="", stages=("prepare-0",))
+    desk.submitter().submit(REQUESTS[:2])
+    assert not desk.fake.jobs[1].is_live
+    assert [job.dependency for job in desk.fake.live() if job.id > 1] == ["afterok:0", "afterok:0,afternotok:2"]
+
+
+def test_a_release_that_did_nothing_is_given_again(desk: Desk) -> None:
+    desk.fake.order_faults = ["deaf"]
+    desk.submitter().submit(REQUESTS)
+    assert not any(job.held for job in desk.fake.live())
+
+
+def test_what_is_still_held_after_its_release_is_named_with_slurms_reason(desk: Desk) -> None:
+    desk.fake.order_faults = ["deaf"] * 2
+    with pytest.raises(SchedulerUnavailable, match=r"still held: 1 \(JobHeldUser\), 2 .*scontrol show job 1"):
+        desk.submitter().submit(REQUESTS)
+
+
+def test_what_scancel_leaves_in_the_queue_is_named(desk: Desk) -> None:
+    desk.kill_at(9)
+    desk.fake.order_faults = ["deaf"]
+    with pytest.raises(SchedulerUnavailable, match="did not cancel 1, 2, 3: run it again, or `scancel 1 2 3`"):
+        desk.submitter().withdraw(["prepare-0", "pretrain-1"])
+
+
+@pytest.mark.parametrize("reason", ["launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"])
+def test_what_slurm_itself_holds_is_released_and_said(desk: Desk, reason: str) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.job("prepare-0").held, desk.job("prepare-0").reason = True, reason
+    again = desk.submitter().submit(REQUESTS)
+    assert again.remarks == (f"job 1 was held by Slurm ({reason}), and is released",)
+    assert desk.job("prepare-0").is_free
+
+
+def test_a_site_that_rewrites_names_and_comments_loses_no_job(desk: Desk) -> None:
+    desk.fake.rewrites = True
+    first = desk.submitter().submit(REQUESTS)
+    again = desk.submitter().submit(REQUESTS)
+    assert again.jobs == first.jobs
+    assert again.remarks == ("the site rewrites names and comments: known by their scripts alone: 1, 2, 3, 4",)
+    assert desk.slurm.calls["sbatch"] == 4
+    assert not any(job.held for job in desk.fake.live())
+
+
+def test_a_plugin_that_fails_once_the_job_is_in_is_no_refusal(desk: Desk) -> None:
+    desk.fake.faults = ["refused, accepted"]
+    submission = desk.submitter().submit(REQUESTS)
+    assert len(submission.jobs) == len(desk.fake.live()) == 4
+    assert "spank" in submission.remarks[0]

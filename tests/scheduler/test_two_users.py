@@ -49,7 +49,7 @@ def test_what_another_has_committed_is_joined(mine: Desk, yours: Desk) -> None:
     (own,) = jobs_of(mine, "you")
     assert own.dependency == f"afterok:{first.jobs[Slot('promote-2')]}"
     assert not any(job.held for job in mine.fake.live())
-    assert yours.slurm.calls == {"squeue": 2, "sbatch": 1, "scontrol": 1}
+    assert yours.slurm.calls == {"squeue": 3, "sbatch": 1, "scontrol": 1}
 
 
 @pytest.mark.parametrize("instant", range(1, 13))

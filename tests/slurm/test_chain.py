@@ -58,7 +58,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     arguments = ["submit", *small(), "-w", str(workspace), *WHERE]
     submitted = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
     assert submitted["deferred"] == []
-    assert submitted["calls"] == {"sbatch": 10, "squeue": 2, "scontrol": 1}
+    assert submitted["calls"] == {"sbatch": 10, "squeue": 3, "scontrol": 1}
     joined = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
     assert "sbatch" not in joined["calls"], "what is in flight is joined, not sent again"
     wait_until(lambda: agrees(workspace, slurm, submitted["jobs"]), "status to agree with sacct", 60, 1)

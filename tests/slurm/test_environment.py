@@ -72,7 +72,7 @@ def test_submit_status_and_cancel_with_every_variable_set_at_once(slurm: SlurmCl
     hostile_shell = {**os.environ, **slurm.environment, **hostile_variables()}
     order = ("submit", *small(), "-w", str(tmp_path), "--cluster", "slurm-local", "--gpus", "1", "--json")
     sent = json.loads(detour(*order, environment=hostile_shell).stdout)
-    assert sent["calls"] == {"sbatch": 10, "squeue": 2, "scontrol": 1}
+    assert sent["calls"] == {"sbatch": 10, "squeue": 3, "scontrol": 1}
     again = json.loads(detour(*order, environment=hostile_shell).stdout)
     assert again["jobs"] == sent["jobs"]
     assert "sbatch" not in again["calls"]

@@ -44,11 +44,11 @@ def slots(requests: Sequence[JobRequest]) -> set[Slot]:
     return {slot for request in requests for slot in request.slots}
 
 
-def test_a_chain_goes_through_in_one_call_a_job_and_three_more(slurm: SlurmCluster) -> None:
+def test_a_chain_goes_through_in_one_call_a_job_and_four_more(slurm: SlurmCluster) -> None:
     workspace, slurm_client, requests = fresh(slurm), client(slurm), small_chain()
     workspace.plan("pretrain-0", 85)
     submission = workspace.submitter(slurm_client, MemoryLedger()).submit(requests)
-    assert slurm_client.calls == {"sbatch": 6, "squeue": 2, "scontrol": 1}
+    assert slurm_client.calls == {"sbatch": 6, "squeue": 3, "scontrol": 1}
     assert set(submission.jobs) == slots(requests)
     assert submission.remarks == ()
     by_unit = {(slot.unit, slot.segment): job for slot, job in submission.jobs.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from detour.scheduler.client_environment import client_environment
 TIMEOUT_S = 60.0
 """A controller that is down is reported by its clients after up to 38 s."""
 IDS_A_CALL = 1000
+LINES_SHOWN = 3
+LISTEN_S = 1.0
+"""How often a client that has not ended is looked at for whether it gives up by itself in time."""
 SEPARATOR = "\x1f"
 """Between fields; unlike `|`, nobody types it into a job's name."""
 QUEUE_FIELDS = {
@@ -33,9 +37,12 @@ QUEUE_FIELDS = {
     "partition": "%P",
     "nodes": "%N",
     "reason": "%r",
+    "priority": "%Q",
+    "dependency": "%E",
     "user": "%u",
     "name": "%j",
     "comment": "%k",
+    "script": "%o",
 }
 """The free text last, so that even a separator in it shifts nothing else."""
 ACCOUNTING_FIELDS = {
@@ -52,10 +59,13 @@ ACCOUNTING_FIELDS = {
     "allocated": "AllocTRES",
     "user": "User",
     "name": "JobName",
+    "comment": "Comment",
 }
 
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
+_FULL = re.compile(r"Slurm [^;\n]*(?:temporarily unable to accept job|job queue full)")
+"""sbatch says so and tries again, for two minutes: the site's MaxJobCount."""
 _CLOCK = re.compile(r"^Configuration data as of (\S+)", re.MULTILINE)
 _NO_ANSWER = re.compile(
     r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
@@ -74,11 +84,12 @@ class CommandResult:
 
     @property
     def message(self) -> str:
-        """The last line of what went wrong, for people."""
+        """What went wrong in the client's own words, of many lines the last, for people."""
+        lines = dict.fromkeys(line.strip() for line in self.stderr.splitlines() if line.strip())
+        said = "; ".join(list(lines)[-LINES_SHOWN:])
         if self.returncode is None:
-            return "no answer in time"
-        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.returncode} without a message"
+            return f"no answer in time ({said})" if said else "no answer in time"
+        return said or f"exit code {self.returncode} without a message"
 
 
 class Runner(Protocol):
@@ -94,23 +105,36 @@ class SubprocessRunner:
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
         environment = client_environment({**os.environ, **self.environment}, command[0])
         try:
-            done = subprocess.run(
+            with subprocess.Popen(
                 list(command),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-            )
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as process:
+                return _result(process, timeout_s)
         except FileNotFoundError:
             return CommandResult(127, "", f"{command[0]} is not on the path: is this a login node of the cluster?")
         except PermissionError:
             return CommandResult(126, "", f"permission denied: {command[0]} may not be run here")
-        except subprocess.TimeoutExpired:
-            return CommandResult(None)
-        return CommandResult(
-            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        )
+
+
+def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult:
+    """Of a client, ended by itself or, when its time is over or sbatch says that the queue is full, by us."""
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            out, said = process.communicate(timeout=max(0.0, min(LISTEN_S, end_s - time.monotonic())))
+            return CommandResult(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"))
+        except subprocess.TimeoutExpired as waiting:
+            if time.monotonic() < end_s and not _FULL.search((waiting.stderr or b"").decode(errors="replace")):
+                continue
+        except BaseException:
+            process.kill()
+            raise
+        process.kill()
+        out, said = process.communicate()
+        return CommandResult(None, out.decode(errors="replace"), said.decode(errors="replace"))
 
 
 def _of(users: Sequence[str]) -> str:
@@ -134,13 +158,20 @@ class SubmitAnswer:
 
 
 def read_submission(result: CommandResult) -> SubmitAnswer:
-    """Exit 0 with an id is a job; an error that Slurm explains is none; everything else proves nothing."""
-    if result.returncode is None:
-        return SubmitAnswer(unknown="sbatch gave no answer in time")
-    if result.returncode == 0:
-        ids = [match for line in result.stdout.splitlines() if (match := _JOB_ID.match(line.strip()))]
-        return SubmitAnswer(ids[-1][1]) if ids else SubmitAnswer(unknown="sbatch printed no job id")
+    """Exit 0 with one id is a job; an error that Slurm explains is none; everything else proves nothing.
+
+    A site's wrapper may print further numbers: then the id is looked up.
+    """
     said = result.stderr
+    if full := _FULL.search(said):
+        return SubmitAnswer(limit=full[0])
+    if result.returncode is None:
+        return SubmitAnswer(unknown=f"sbatch gave {result.message}")
+    if result.returncode == 0:
+        ids = {match[1] for line in result.stdout.splitlines() if (match := _JOB_ID.match(line.strip()))}
+        if len(ids) == 1:
+            return SubmitAnswer(ids.pop())
+        return SubmitAnswer(unknown="sbatch printed several numbers" if ids else "sbatch printed no job id")
     if result.returncode == 127 or _NO_ANSWER.search(said) or "error:" not in said:
         return SubmitAnswer(unknown=result.message)
     if limit := _SUBMIT_LIMIT.search(said):

@@ -6,7 +6,7 @@ misreads it. The rules of a chain of segments are the two functions at the end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal, NamedTuple
@@ -73,11 +73,28 @@ def any_of(terms: Sequence[Dependency]) -> Dependency | None:
     return reduce(lambda left, right: left | right, terms) if terms else None
 
 
-def without(dependency: str, job_ids: Collection[str]) -> str:
-    """A dependency in Slurm's words, less its terms about these jobs or tasks of theirs."""
+def terms_of(dependency: str) -> tuple[str, list[str]]:
+    """The separator of a dependency in Slurm's words, and its terms."""
     separator = "?" if "?" in dependency else ","
-    terms = [term for term in dependency.split(separator) if term]
-    return separator.join(term for term in terms if term.partition(":")[2].partition("_")[0] not in job_ids)
+    return separator, [term for term in dependency.split(separator) if term]
+
+
+def waited_ids(dependency: str) -> frozenset[str]:
+    """Ids of the jobs and array tasks that it is about."""
+    return frozenset(term.partition(":")[2] for term in terms_of(dependency)[1])
+
+
+def replaced(dependency: str, successors: Mapping[str, str | None]) -> str:
+    """It, with other jobs in place of these; None takes the terms about a job out."""
+    separator, terms = terms_of(dependency)
+    kept = []
+    for term in terms:
+        kind, _, job = term.partition(":")
+        base, underscore, index = job.partition("_")
+        successor = successors.get(base, base)
+        if successor is not None:
+            kept.append(f"{kind}:{successor}{underscore}{index}")
+    return separator.join(dict.fromkeys(kept))
 
 
 class Upstream(NamedTuple):

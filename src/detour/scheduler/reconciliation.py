@@ -36,7 +36,9 @@ class Decision:
     drop: Mapping[Tag, str] = field(default_factory=dict)
     """Decisions that came to nothing, and why."""
     cancel: tuple[str, ...] = ()
-    """Held jobs that nobody wants."""
+    """Jobs that nobody wants, held ones but for doubles; only once nothing waits for them."""
+    successors: Mapping[str, str | None] = field(default_factory=dict)
+    """Each of these, and of `stale`, with the job that fills its place, if there is one."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
     kept: tuple[str, ...] = ()
@@ -71,9 +73,9 @@ def counted_for(
     ours = {record.tag for record in tagged if record.user in ("", user)}
     others = {record.tag: record for record in tagged if record.tag not in ours}
     joined = {
-        tag: replace(sent, owner=others[tag].user)
+        tag: replace(sent, owner=others[tag].user, job_id=others[tag].ids.id)
         for tag, sent in known.items()
-        if tag in others and sent.committed and not sent.dropped and sent.job_id == others[tag].ids.id
+        if tag in others and sent.committed and not sent.dropped
     }
     counted = {tag: joined.get(tag, sent) for tag, sent in known.items() if tag in joined or tag not in others}
     left = [record for record in snapshot.queue or () if record.tag in joined or record.user in ("", user)]
@@ -115,13 +117,18 @@ def decide(
     ours = [sent for sent in held if sent.owner is None]
     over = {sent.tag.unit for sent in ours if all(map(is_done, sent.stages))}
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
+    doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
+    stale = tuple(sent for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over)
+    gone = {*doomed, *(sent.job_id for sent in stale)}
+    fillers = {job: filled.id_at(slot) for job, slot in doomed.items()}
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
-        cancel=tuple(sorted({*spare, *(sent.job_id for sent, _ in unwanted if sent.job_id)}, key=int)),
+        cancel=tuple(sorted(doomed, key=int)),
+        successors={job: None if (filler := fillers.get(job)) in gone else filler for job in gone if job},
         release=tuple(one.job_id for one in ours if one.job_id and not one.is_kept and one.tag.unit not in over),
         kept=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_kept),
-        stale=tuple(sent for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over),
+        stale=stale,
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),
@@ -186,18 +193,18 @@ def _with_orphans(
 
 def _compare(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]]
-) -> tuple[dict[Tag, str], dict[Tag, str], list[str]]:
-    """Each thing sent against the queue: to adopt, to drop, and ids of jobs that must not be there."""
+) -> tuple[dict[Tag, str], dict[Tag, str], dict[str, Slot]]:
+    """Each thing sent against the queue: to adopt, to drop, and the jobs that must not be there, with their slots."""
     adopt: dict[Tag, str] = {}
     drop: dict[Tag, str] = {}
-    spare: list[str] = []
+    spare: dict[str, Slot] = {}
     for tag, sent in known.items():
         ids = _ids(seen.get(tag, ()))
-        if sent.dropped:
-            spare += ids
+        if sent.dropped:  # what is being cancelled needs no second order
+            spare |= dict.fromkeys(_ids([one for one in seen.get(tag, ()) if not one.is_ending]), tag.slot)
         elif ids:
             keep = sent.job_id if sent.job_id in ids else ids[0]
-            spare += [job for job in ids if job != keep]
+            spare |= dict.fromkeys([job for job in ids if job != keep], tag.slot)
             if keep != sent.job_id:
                 adopt[tag] = keep
         elif not sent.committed:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
+from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
-from detour.scheduler.states import JobState, parse_state
+from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
 
-HELD_REASONS = frozenset({"JobHeldUser", "JobHeldAdmin"})
+BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
+"""Reasons of jobs that a person or a submission holds."""
+BY_SLURM = frozenset({"launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"})
+"""Of jobs that Slurm took back and holds, after a prolog that failed, say."""
+_SCRIPT = re.compile(r"([A-Za-z0-9]+)\.sh$")
+_STATE_OF_TERM = re.compile(r"\([^()]*\)")
 
 
 class Unreadable(ValueError):
@@ -34,7 +41,12 @@ class JobRecord:
     ended_s: float | None
     nodes: str
     reason: str = ""
-    """Why it waits; from squeue only."""
+    """Why it waits; from squeue only, as all down to `script`."""
+    priority: int | None = None
+    dependency: str = ""
+    """What it still waits for, as `afterok:7,afterok:8_3`."""
+    script: str = ""
+    """The submission that the name of its batch script tells: other than name and comment, no site rewrites that."""
     elapsed_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -46,7 +58,24 @@ class JobRecord:
 
     @property
     def is_held(self) -> bool:
-        return self.state is JobState.PENDING and self.reason in HELD_REASONS
+        """Whether it waits for a release, whoever holds it: nothing else has no priority."""
+        held = self.priority == 0 or self.reason in BY_A_PERSON or self.reason in BY_SLURM
+        return self.state.standing is Standing.WAITING and held
+
+    @property
+    def by_slurm(self) -> bool:
+        """Whether Slurm itself has taken it back, and holds it."""
+        return self.is_held and self.reason in BY_SLURM
+
+    @property
+    def is_ending(self) -> bool:
+        """On its way out of the queue: nothing more is to be ordered of it."""
+        return self.state is JobState.COMPLETING
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """Ids of the jobs and array tasks in its dependency."""
+        return waited_ids(self.dependency)
 
 
 def read_queue(text: str) -> tuple[tuple[JobRecord, ...], int]:
@@ -89,6 +118,9 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         ended_s=parse_time_s(field["ended"]),
         nodes=field["nodes"],
         reason=field["reason"],
+        priority=int(field["priority"]) if field["priority"].isdigit() else None,
+        dependency=_dependency(field["dependency"]),
+        script=found[1] if (found := _SCRIPT.search(field["script"])) else "",
         elapsed_s=parse_elapsed_s(field["elapsed"]),
     )
 
@@ -97,7 +129,7 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
     code, _, number = field["exit"].partition(":")
     return JobRecord(
         ids=parse_job_ids(field["job"]),
-        tag=find_tag(field["name"]),
+        tag=find_tag(field["comment"], field["name"]),
         state=parse_state(field["state"]),
         name=field["name"],
         user=field["user"],
@@ -112,6 +144,11 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
         allocated=field["allocated"],
         raw_id=field["raw_id"],
     )
+
+
+def _dependency(text: str) -> str:
+    """`afterok:7_*(unfulfilled)` -> `afterok:7`."""
+    return "" if text == "(null)" else _STATE_OF_TERM.sub("", text).replace("_*", "")
 
 
 def parse_time_s(text: str) -> float | None:

@@ -96,6 +96,11 @@ class Places:
     def __contains__(self, slot: Slot) -> bool:
         return slot.segment in self._units.get(slot.unit, {})
 
+    def id_at(self, slot: Slot) -> str | None:
+        """Of the job in this slot."""
+        sent = self._units.get(slot.unit, {}).get(slot.segment)
+        return sent.job_id if sent else None
+
     def unit(self, unit: str) -> list[Sent]:
         """The unit's jobs, by segment."""
         segments = self._units.get(unit, {})

@@ -76,6 +76,22 @@ class Snapshot:
         return last.state.is_live and self.queue is not None
 
 
+def identified(snapshot: Snapshot, known: Iterable[Tag]) -> tuple[Snapshot, list[str]]:
+    """The same, with the tags of jobs whose names and comments the site has rewritten, and the ids of these.
+
+    They are told by their batch script, whose name holds the submission; an id proves nothing.
+    """
+    by_submission = {tag.submission: tag for tag in known}
+    lost: dict[str, None] = {}
+    queue = []
+    for record in snapshot.queue or ():
+        tag = record.tag or by_submission.get(record.script)
+        if tag is not record.tag:
+            lost[record.ids.id] = None
+        queue.append(replace(record, tag=tag))
+    return (replace(snapshot, queue=tuple(queue)), list(lost)) if lost else (snapshot, [])
+
+
 class _Index:
     """Records by tag and id, made once a snapshot, when first asked."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,19 +24,21 @@ from typing import Any, Protocol
 from detour.errors import SchedulerUnavailable
 from detour.scheduler import sent as events
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
-from detour.scheduler.dependency import Dependency, without
+from detour.scheduler.dependency import Dependency, replaced, waited_ids
 from detour.scheduler.reconciliation import Decision, counted_for, decide, dependency_of, places
 from detour.scheduler.requests import JobRequest, first_wave, in_order
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
-from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
+from detour.scheduler.states import Standing
 from detour.scheduler.submission_script import gate_of
 from detour.scheduler.tags import Slot, Tag
 
 ROUNDS = 8
 SENDS_A_SLOT = 2
 """A job that got lost is sent again, once; after that somebody has to look."""
+CANCELS_A_JOB = 2
 LATE_S = 2.0
-"""How long a job whose sbatch said nothing is given to appear in the queue."""
+"""How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
 
 
 class ScriptWriter(Protocol):
@@ -82,9 +84,14 @@ class Submitter:
     wait: Callable[[float], None] = time.sleep
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
     _known: dict[Tag, Sent] = field(default_factory=dict)
+    _events: int = 0
+    """How many of the ledger's are in `_known`."""
+    _queue: Snapshot = field(default_factory=lambda: Snapshot(0.0, None, None))
+    """The last look."""
     _filled: Places = field(default_factory=Places)
     _remarks: list[str] = field(default_factory=list)
     _sends: Counter[Slot] = field(default_factory=Counter)
+    _cancels: Counter[str] = field(default_factory=Counter)
     _room: int | None = None
     """What is left of the limit, counted at the first look."""
     _full: str = ""
@@ -96,7 +103,7 @@ class Submitter:
         Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
         (what is not yet set free is withdrawn), ValueError for requests that contradict each other.
         """
-        self._known = fold(self.ledger.events(), self.workspace)
+        self._learn()
         ordered = in_order(requests)
         if (alone := self._send_alone(ordered)) is not None:
             return alone
@@ -104,6 +111,7 @@ class Submitter:
         in_flight, wave, deferred = decision.in_flight, list(decision.wanted), list[JobRequest]()
         for _ in range(ROUNDS):
             if decision.is_settled:
+                self._relink([*ordered, *wave], set(), decision)
                 self._set_free(wave, decision)
                 jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
                 wanted = {request.unit for request in (*ordered, *wave)}
@@ -112,12 +120,13 @@ class Submitter:
             try:
                 sent_now = self._send(decision)
             except SubmissionRefused:
-                self._withdraw({request.unit for request in wave})
+                self._check_gone(self._withdraw({request.unit for request in wave}))
                 raise
             if self._full:
                 wave, put_off = self._cut(wave, is_all=not in_flight)
                 deferred += put_off
-            self._relink([*ordered, *wave], sent_now)
+            self._relink([*ordered, *wave], sent_now, decision)
+            self._discard(decision)
             decision = self._look(wave)
         raise SchedulerUnavailable(
             "jobs keep vanishing from Slurm's queue; nothing was set free. Look, and run it again"
@@ -125,9 +134,13 @@ class Submitter:
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
-        self._known = fold(self.ledger.events(), self.workspace)
-        self._look([])  # takes in jobs whose ids were not recorded
-        return self._withdraw(set(units))
+        self._learn()
+        decision = self._look([])  # takes in jobs whose ids were not recorded
+        self._relink([], set(), decision)
+        self._discard(decision)
+        ids = self._withdraw(set(units))
+        self._check_gone(ids)
+        return ids
 
     def _send_alone(self, requests: Sequence[JobRequest]) -> Submission | None:
         """A single job of which nothing is known, for which nothing waits and which waits for nothing.
@@ -153,55 +166,66 @@ class Submitter:
         self._commit([self._known[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), ())
 
+    def _learn(self) -> None:
+        """Take in what others have written: should a claim fail, they submit at the same time."""
+        written = list(self.ledger.events())
+        if len(written) != self._events:
+            self._known, self._events = fold(written, self.workspace), len(written)
+
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
             raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}. What was sent is held: run it again later")
+        snapshot, lost = identified(snapshot, self._known)
+        if lost:
+            self._remark(f"the site rewrites names and comments: known by their scripts alone: {', '.join(lost)}")
         return snapshot
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
-        """One look at the queue; record what it shows, and cancel what nobody wants."""
+        """One look at the queue; record what it shows. No order is given yet."""
+        self._learn()
         snapshot = self._snapshot()
         if self._room is None:
             self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
-        self._known, snapshot = counted_for(self.users[0], self._known, snapshot, self.workspace)
-        decision = decide(requests, self._known, snapshot, self.workspace, self.is_done)
+        self._known, self._queue = counted_for(self.users[0], self._known, snapshot, self.workspace)
+        decision = decide(requests, self._known, self._queue, self.workspace, self.is_done)
         for tag, job_id in decision.adopt.items():
-            self._remarks.append(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
+            self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known:
                 tasks = next(request.tasks for request in requests if request.unit == tag.unit)
                 self._record(events.INTENT, [tag], tasks=tasks, dependency="")
             self._record(events.ACCEPTED, [tag], job_id=job_id)
         for tag, why in decision.drop.items():
-            self._remarks.append(f"{tag.slot}: {why}")
+            self._remark(f"{tag.slot}: {why}")
             self._record(events.DROPPED, [tag], why=why)
-        if decision.cancel:
-            self._remarks.append(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
-            self.slurm.cancel(decision.cancel)
         if decision.stale:
-            self._retire(decision.stale, places(self._known, snapshot, self.workspace))
-        told = [
-            f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
-            for sent in decision.held_by_others
-        ]
+            self._record(events.DROPPED, [sent.tag for sent in decision.stale], why="done")
+        for sent in decision.held_by_others:
+            self._remark(
+                f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
+            )
         if decision.kept:
-            told.append(f"held by `detour hold` until `detour release`: {', '.join(decision.kept)}")
-        self._remarks += [remark for remark in told if remark not in self._remarks]
-        self._filled = places(self._known, snapshot, self.workspace)
+            self._remark(f"held by `detour hold` until `detour release`: {', '.join(decision.kept)}")
+        self._filled = places(self._known, self._queue, self.workspace)
         return decision
 
-    def _retire(self, stale: Sequence[Sent], filled: Iterable[Sent]) -> None:
-        """Take out what is done and yet held, after those that wait for it wait for it no more."""
-        ids = sorted((sent.job_id for sent in stale if sent.job_id), key=int)
-        for sent in filled:
-            dependency = without(sent.dependency, ids)
-            if sent in stale or sent.owner is not None or dependency == sent.dependency or sent.job_id is None:
-                continue
-            if self.slurm.change_dependency(sent.job_id, dependency).returncode == 0:
-                self._record(events.RELINKED, [sent.tag], dependency=dependency)
-        self._remarks.append(f"cancelled, for they are done and Slurm has forgotten it: {', '.join(ids)}")
-        self._record(events.DROPPED, [sent.tag for sent in stale], why="done")
-        self.slurm.cancel(ids[::-1])
+    def _remark(self, text: str) -> None:
+        if text not in self._remarks:
+            self._remarks.append(text)
+
+    def _discard(self, decision: Decision) -> None:
+        """Cancel what nobody wants, and nobody waits for any more; last first."""
+        stale = sorted((sent.job_id for sent in decision.stale if sent.job_id), key=int)
+        if decision.cancel:
+            self._remark(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
+        if stale:
+            self._remark(f"cancelled, for they are done and Slurm has forgotten it: {', '.join(stale)}")
+        ids = [*decision.cancel, *stale]
+        if stubborn := [job for job in ids if self._cancels[job] >= CANCELS_A_JOB]:
+            raise SchedulerUnavailable(_still_there(stubborn))
+        if ids:
+            self._cancels.update(ids)
+            self.slurm.cancel(ids[::-1])
 
     def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
         if self.limit is None:
@@ -214,6 +238,7 @@ class Submitter:
         """To the ledger first; then it is known."""
         data["tags"] = [str(tag) for tag in tags]
         self.ledger.append(kind, **data)
+        self._events += 1
         learn(self._known, kind, data, self.workspace)
 
     def _send(self, decision: Decision) -> set[str]:
@@ -242,22 +267,23 @@ class Submitter:
         tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
         self._record(events.INTENT, [tag], tasks=request.tasks, dependency=str(dependency or ""))
         answer = self.slurm.submit(self.write_script(request, tag, dependency))
-        job_id = answer.job_id or (self._find(tag) if answer.unknown else None)
+        job_id = answer.job_id or (self._find(tag, answer) if answer.unknown or answer.refusal else None)
         if job_id is None:
             self._record(events.DROPPED, [tag], why=answer.unknown or answer.limit or answer.refusal)
             self._judge(slot, answer)
             return False
-        if answer.unknown:
-            self._remarks.append(f"{answer.unknown} for {slot}; it is in the queue as job {job_id}")
+        if said := answer.unknown or answer.refusal:
+            self._remark(f"{said} for {slot}; it is in the queue as job {job_id}")
         self._record(events.ACCEPTED, [tag], job_id=job_id)
         self._filled.add(self._known[tag])
         if self._room is not None:
             self._room -= len(request.tasks)
         return True
 
-    def _find(self, tag: Tag) -> str | None:
-        """A job whose sbatch said nothing, by its tag; given a moment to appear."""
-        for pause_s in (0.0, LATE_S):
+    def _find(self, tag: Tag, answer: SubmitAnswer) -> str | None:
+        """A job whose sbatch said nothing, by its tag, given a moment to appear; also after a no, which may be a
+        plugin's."""
+        for pause_s in (0.0,) if answer.refusal else (0.0, LATE_S):
             self.wait(pause_s)
             if live := self._snapshot().live(tag):
                 return live[0].ids.id
@@ -272,7 +298,7 @@ class Submitter:
         elif self._sends[slot] >= SENDS_A_SLOT:
             self._full = f"{slot} did not get through: {answer.unknown or answer.refusal}"
         else:
-            self._remarks.append(f"{answer.unknown or answer.refusal} for {slot}: tried again")
+            self._remark(f"{answer.unknown or answer.refusal} for {slot}: tried again")
 
     def _cut(self, wave: Sequence[JobRequest], *, is_all: bool) -> tuple[list[JobRequest], list[JobRequest]]:
         """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it.
@@ -298,31 +324,86 @@ class Submitter:
             raise SchedulerUnavailable(f"nothing was submitted: {self._full}")
         return kept, later
 
-    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str]) -> None:
-        """Make jobs that were there before wait for those that were sent just now, in place of lost ones."""
-        for request in {request.unit: request for request in requests}.values():
-            if not sent_now.intersection(self._filled.units_of(request.after)) and request.unit not in sent_now:
+    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> None:
+        """Make every job wait for those that fill the places now, before anything is cancelled or set free.
+
+        Found from what Slurm says that it waits for, and so also after a kill. Raises SchedulerUnavailable for a job
+        that cannot be changed although it waits.
+        """
+        wanted = {request.unit: request for request in requests}
+        for sent in list(self._filled):
+            if sent.job_id is None or sent.owner is not None or not self._can_be_changed(sent.tag):
                 continue
-            for sent in self._filled.unit(request.unit):
-                dependency = str(dependency_of(request, sent.tag.segment, self._filled) or "")
-                if dependency == sent.dependency or sent.job_id is None or sent.owner is not None:
-                    continue
-                result = self.slurm.change_dependency(sent.job_id, dependency)
-                if result.returncode == 0:
-                    self._record(events.RELINKED, [sent.tag], dependency=dependency)
-                    self._filled.add(self._known[sent.tag])
-                elif not sent.committed:
-                    raise SchedulerUnavailable(f"job {sent.job_id} cannot be made to wait: {result.message}")
+            dependency = self._right_dependency(sent, wanted.get(sent.tag.unit), sent_now, decision.successors)
+            if dependency is None:
+                continue
+            result = self.slurm.change_dependency(sent.job_id, dependency)
+            if result.returncode == 0:
+                self._record(events.RELINKED, [sent.tag], dependency=dependency)
+                self._filled.add(self._known[sent.tag])
+            elif not sent.committed or self._still_waits(sent.tag):
+                raise SchedulerUnavailable(
+                    f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was set free: "
+                    "run it again"
+                )
+
+    def _right_dependency(
+        self, sent: Sent, request: JobRequest | None, sent_now: set[str], successors: Mapping[str, str | None]
+    ) -> str | None:
+        """What the job must wait for in place of what it does; None where that is right.
+
+        Of what is set free already, only jobs that go or came just now count: the others may have ended since the look.
+        """
+        records = self._queue.live(sent.tag)
+        told = records[0].dependency if records else sent.dependency
+        waits = {job.partition("_")[0] for job in waited_ids(told)}
+        is_lost = bool(waits.intersection(successors))
+        if request is None:
+            return replaced(told, successors) if is_lost else None
+        right = str(dependency_of(request, sent.tag.segment, self._filled) or "")
+        if sent.committed:
+            new = {one.job_id for unit in sent_now for one in self._filled.unit(unit)} - {sent.job_id}
+            wanted = {job.partition("_")[0] for job in waited_ids(right)}
+            return right if is_lost or new.intersection(wanted - waits) else None
+        return right if waited_ids(right) != waited_ids(told) else None
+
+    def _can_be_changed(self, tag: Tag) -> bool:
+        """Slurm changes what waits, of an array all of it; what was sent since the look is held."""
+        return all(record.state.standing is Standing.WAITING for record in self._queue.live(tag))
+
+    def _still_waits(self, tag: Tag) -> bool:
+        live = self._snapshot().live(tag)
+        return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
     def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> None:
-        """Commit, then release: those that wait for others first, so that nothing starts before all are free."""
+        """Commit, then release: those that wait for others first, so that nothing starts before all are free.
+
+        Done when the queue shows it: what has ended or started meanwhile is no reason to complain, what is still held
+        is.
+        """
         ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
         self._commit(ready)
+        for job_id in decision.release:
+            if reason := next((r.reason for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
+                self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
         ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
-        for first in range(0, len(ids), IDS_A_CALL):
-            result = self.slurm.release(ids[first : first + IDS_A_CALL])
-            if result.returncode != 0:
-                self._check_released(set(ids), result.message)
+        if not ids:
+            return
+        for pause_s in (0.0, LATE_S):
+            self.wait(pause_s)
+            said = [
+                result.message
+                for first in range(0, len(ids), IDS_A_CALL)
+                if (result := self.slurm.release(ids[first : first + IDS_A_CALL])).returncode != 0
+            ]
+            held = {r.ids.id: r.reason for r in self._snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
+            if not held:
+                return
+        named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
+        raise SchedulerUnavailable(
+            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to set them free, or ask who "
+            f"holds them: `scontrol show job {min(held, key=int)}`"
+        )
 
     def _commit(self, ready: Sequence[Sent]) -> None:
         """Gates first: a kill in between leaves a job that runs, and that the next submission finds and commits."""
@@ -331,12 +412,6 @@ class Submitter:
                 self.open_gate(sent.gate)
         if ready:
             self._record(events.COMMITTED, [sent.tag for sent in ready])
-
-    def _check_released(self, ids: set[str], message: str) -> None:
-        """A job that has ended or started meanwhile is no reason to complain; one that is still held is."""
-        held = sorted({r.ids.id for r in self._snapshot().queue or () if r.is_held and r.ids.id in ids}, key=int)
-        if held:
-            raise SchedulerUnavailable(f"still held: {', '.join(held)} ({message}). Run it again to set them free")
 
     def _withdraw(self, units: set[str]) -> list[str]:
         doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
@@ -349,3 +424,18 @@ class Submitter:
         if open_tags:
             self._record(events.DROPPED, open_tags, why="withdrawn")
         return ids
+
+    def _check_gone(self, ids: Collection[str]) -> None:
+        """Raises SchedulerUnavailable while any of these cancelled jobs is still in the queue."""
+        left = set(ids)
+        for pause_s in (0.0, LATE_S) if ids else ():
+            self.wait(pause_s)
+            left = {r.ids.id for r in self._snapshot().queue or () if r.ids.id in ids and not r.is_ending}
+            if not left:
+                return
+        if left:
+            raise SchedulerUnavailable(_still_there(sorted(left, key=int)))
+
+
+def _still_there(ids: Sequence[str]) -> str:
+    return f"Slurm did not cancel {', '.join(ids)}: run it again, or `scancel {' '.join(ids)}`"
