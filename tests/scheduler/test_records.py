@@ -32,9 +32,11 @@ def queue_line(
     return SEPARATOR.join([*fields, name, comment, script]) + "\n"
 
 
-def accounting_line(job: str = "7", state: str = "FAILED", code: str = "3:0", name: str = "n") -> str:
+def accounting_line(
+    job: str = "7", state: str = "FAILED", code: str = "3:0", name: str = "n", comment: str = ""
+) -> str:
     fields = [job, job, state, code, "1795378999", "Unknown", "1795379000", "12", "cpu_p1", "cpu1", "cpu=1", "root"]
-    return SEPARATOR.join([*fields, name, ""]) + "\n"
+    return SEPARATOR.join([*fields, comment, name]) + "\n"
 
 
 def test_a_waiting_job_in_the_queue() -> None:
@@ -149,5 +151,5 @@ def test_a_script_tells_its_submission(script: str, submission: str) -> None:
 
 
 def test_the_comment_tells_the_tag_in_the_accounts_too() -> None:
-    text = accounting_line(name="rewritten").removesuffix("\n") + f"{TAG}\n"
-    assert read_accounting(ACCOUNTING_HEADER + text)[0][0].tag == TAG
+    (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(name="rewritten", comment=str(TAG)))
+    assert record.tag == TAG

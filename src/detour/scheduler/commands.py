@@ -58,8 +58,8 @@ ACCOUNTING_FIELDS = {
     "nodes": "NodeList",
     "allocated": "AllocTRES",
     "user": "User",
-    "name": "JobName",
     "comment": "Comment",
+    "name": "JobName",
 }
 
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
