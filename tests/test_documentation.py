@@ -1,0 +1,92 @@
+"""What the pages say of files, rooms and tests is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    named = re.findall(r"(?<![\w/])((?:[a-z_]+/)+[a-z_]+\.(?:py|html))\b", ARCHITECTURE.read_text())
+    roots = (REPOSITORY, REPOSITORY / "src" / "detour")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+def test_the_architecture_page_names_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", ARCHITECTURE.read_text())
+    assert len(named) > 20
+    assert [(file, test) for file, test in named if f"def {test}(" not in (REPOSITORY / file).read_text()] == []
+
+
+def test_the_architecture_page_lists_the_rooms_floor_by_floor() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "floors")
+    floors: dict[int, set[str]] = {}
+    for floor, rooms in re.findall(r"^\| (\d+) \| (`[^|]*) \|", ARCHITECTURE.read_text(), re.MULTILINE):
+        floors.setdefault(int(floor), set()).update(re.findall(r"`(\w+)`", rooms))
+    highest_first = [floors[number] for number in sorted(floors, reverse=True)]
+    assert highest_first == [{room.strip().removeprefix("detour.") for room in layer.split("|")} for layer in layers]
+
+
+def test_the_commit_hooks_run_the_tools_of_make_check() -> None:
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    check = re.search(r"^check:.*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert check is not None
+    tools = [line.strip().replace("$(BIN)", ".venv/bin") for line in check[1].splitlines()]
+    assert [words_of(hook["entry"]) for hook in hooks] == [words_of(tool) for tool in tools]
+
+
+@pytest.fixture(scope="module")
+def with_new_verb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the files and the line that CONTRIBUTING.md adds for a verb."""
+    copy = tmp_path_factory.mktemp("copy")
+    for folder in ("src", "launch", "jobs", "configs"):
+        shutil.copytree(REPOSITORY / folder, copy / folder, symlinks=True)
+    walk = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## Add a verb")[2].partition("\n## ")[0]
+    for name, code in re.findall(r"`((?:src|launch|tests)/[\w/]*inputs\.py)`.*?```python\n(.*?)```", walk, re.DOTALL):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(textwrap.dedent(code))
+    (line,) = re.findall(r'`("inputs": .*)`$', walk, re.MULTILINE)
+    frame = copy / "launch" / "cli.py"
+    frame.write_text(frame.read_text().replace('\n    "schema": ', f'\n    {line}\n    "schema": '))
+    return copy
+
+
+def run(copy: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_verb_of_the_contributing_page_passes_the_test_of_that_page(with_new_verb: Path) -> None:
+    assert "1 passed" in run(with_new_verb, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/launch")
+
+
+def test_the_verb_of_the_contributing_page_is_listed(with_new_verb: Path) -> None:
+    shown = run(with_new_verb, "-c", "from detour.launch.cli import main; main()", "--help")
+    assert "inputs    Print what each stage of a chain reads." in shown
+
+
+def words_of(command: str) -> list[str]:
+    return [word for word in command.split() if word != "." and not word.startswith("-")]
