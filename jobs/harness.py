@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from detour.jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, l
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted, StageDone, StageFailed
 from detour.ledger.folders import let_group_read, make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -134,29 +135,24 @@ def _run_main(
     meter = EnergyMeter(attempt)
     started_s = time.monotonic()
     attempt.event(
-        "attempt.started",
-        node=socket.gethostname(),
-        pid=os.getpid(),
-        world_size=rank.world_size,
-        **read_allocation().to_json(),
+        AttemptStarted(
+            node=socket.gethostname(), pid=os.getpid(), world_size=rank.world_size, **asdict(read_allocation())
+        )
     )
     with _stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
         outcome = _worthwhile(folder, number) or _guarded(lambda: _patient(workspace, stage, attempt, number, rank))
     outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
-        attempt.event("stage.failed", reason=outcome.reason)
+        attempt.event(StageFailed(reason=outcome.reason))
         with _best_effort(f"{workspace.failure(stage.id)} is not written, so one more attempt may be made"):
             count_anew(folder, number)
             marker = {"reason": outcome.reason, "attempt": number, "job": job}
             write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
     if outcome.name == "done":
-        attempt.event("stage.done", result=outcome.result)
+        attempt.event(StageDone(result=outcome.result))
+    elapsed_s = time.monotonic() - started_s
     attempt.event(
-        "attempt.ended",
-        outcome=outcome.name,
-        exit_code=outcome.exit_code,
-        reason=outcome.reason,
-        elapsed_s=time.monotonic() - started_s,
+        AttemptEnded(outcome=outcome.name, exit_code=outcome.exit_code, reason=outcome.reason, elapsed_s=elapsed_s)
     )
     journal.close()
     if outcome.reason:
@@ -377,7 +373,7 @@ def _heartbeats(attempt: Attempt, held: Claim, meter: EnergyMeter) -> Iterator[N
     def beat() -> None:
         while not done.wait(HEARTBEAT_S):
             held.refresh()
-            attempt.event("attempt.heartbeat")
+            attempt.event(AttemptHeartbeat())
             meter.flush()
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

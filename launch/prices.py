@@ -9,9 +9,10 @@ import click
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.prices import prices_json, render_prices
 from detour.launch.text.screen import show, show_json
+from detour.ledger.events import ChainPriced
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.pricing.comparison import PRICED, compare, quotes
+from detour.pricing.comparison import compare, quotes
 from detour.pricing.history import finished_stages
 
 NEWEST = 20
@@ -29,7 +30,7 @@ def command(workspace: Path | None, cluster: str | None, everything: bool, as_js
     """
     view = LedgerView(Workspace.find(workspace))
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
-    rows = compare(finished, quotes((record["wall_s"], record["data"]) for record in view.records({PRICED})))
+    rows = compare(finished, quotes(view.commands(ChainPriced)))
     if as_json:
         show_json(prices_json(rows, finished))
     elif not rows:

@@ -65,11 +65,11 @@ def price(
 
     Stages that cannot be estimated are named in `unpriced` and are in no sum. Raises RecipeError for a bad profile.
     """
-    from detour.ledger.state import load_state
+    from detour.ledger.view import LedgerView
     from detour.pricing.plan_price import price_in
 
     place = Workspace.find(workspace)
-    return price_in(place, load_state(place)[0], plan.shared.stages.values(), _cluster(cluster), gpus)
+    return price_in(place, LedgerView(place).state, plan.shared.stages.values(), _cluster(cluster), gpus)
 
 
 def submit(

@@ -9,7 +9,7 @@ import pytest
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import Method, Site, Sourced
 from detour.accounting.hours import AttemptUsage, fates_s
-from detour.ledger.record import Record
+from detour.ledger.record import Record, entry_of
 from detour.ledger.state import AttemptState, State
 
 STAGE = "pretrain-0123456789abcdef"
@@ -46,7 +46,7 @@ def attempt_of(events: Events) -> AttemptState:
         for sequence, (at_s, kind, data) in enumerate(events)
     ]
     state = State()
-    state.add(records)
+    state.add(filter(None, map(entry_of, records)))
     (attempt,) = state.stages[STAGE].attempts
     return attempt
 
@@ -100,10 +100,10 @@ def test_what_nobody_recorded_is_unknown() -> None:
 
 
 def test_nonsense_in_a_record_is_unknown_and_no_error() -> None:
-    held = {"gpus": "four", "cpus": -1, "nodes": None, "ram_gb": [1], "cluster": 7}
+    held = {"gpus": -4, "cpus": -1, "nodes": None, "ram_gb": -1.0, "cluster": None}
     nonsense: Events = [
         (0.0, "attempt.started", held),
-        (5.0, "energy", {"energy_kwh": "much", "duration_s": None}),
+        (5.0, "energy", {"energy_kwh": -1.0, "duration_s": None}),
         (9.0, "attempt.ended", {"outcome": "done"}),
     ]
     found = usage(nonsense)

@@ -22,6 +22,7 @@ from detour.accounting.methods import (
     extension_kwh,
     tracked,
 )
+from detour.ledger.events import EnergyCounted
 
 CARD_SITE = Site(
     "jean-zay",
@@ -35,8 +36,12 @@ CODECARBON_FRANCE = Sourced(56.039, "codecarbon 3.3.0, France", 2023)
 amounts = st.floats(0.0, 1e6, allow_nan=False)
 
 
-def flush(energy_kwh: float | None, duration_s: float | None, **more: object) -> dict[str, object]:
-    return {"energy_kwh": energy_kwh, "duration_s": duration_s, "gpu_kwh": 0.0, "tool": "codecarbon", **more}
+def flush(
+    energy_kwh: float | None, duration_s: float | None, gpu_kwh: float = 0.0, reason: str | None = None
+) -> EnergyCounted:
+    return EnergyCounted(
+        energy_kwh=energy_kwh, duration_s=duration_s, gpu_kwh=gpu_kwh, tool="codecarbon", reason=reason
+    )
 
 
 def without(constant: str) -> Site:
@@ -155,7 +160,7 @@ def test_nothing_seen_gives_no_mean_power() -> None:
 
 
 def test_gpu_share_has_the_narrower_band() -> None:
-    figure = tracked(CARD_SITE, [flush(10.0, 10.0) | {"gpu_kwh": 8.0}], allocated_s=10.0)
+    figure = tracked(CARD_SITE, [flush(10.0, 10.0, gpu_kwh=8.0)], allocated_s=10.0)
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.high == pytest.approx(8 * 1.05 + 2 * 1.3)
 

@@ -13,14 +13,15 @@ import pytest
 from detour.accounting.energy import Method, Site
 from detour.accounting.meter import describe, tracking_mode
 from detour.accounting.methods import tracked
+from detour.ledger.events import EnergyCounted
 
 METERED = """
 import json, sys, time
 from detour.accounting.meter import EnergyMeter
 
 class Recorder:
-    def event(self, kind, **data):
-        print(json.dumps([kind, data]), flush=True)
+    def event(self, event):
+        print(json.dumps([event.kind, event.to_json()]), flush=True)
 
 with EnergyMeter(Recorder(), sample_s=1.0, flush_s={flush_s}) as meter:
     meter.flush()
@@ -46,7 +47,7 @@ def run_metered(
         check=False,
     )
     events = [json.loads(line) for line in process.stdout.splitlines()]
-    assert {kind for kind, _ in events} <= {"energy"}
+    assert {kind for kind, _ in events} <= {EnergyCounted.kind}
     return process, [data for _, data in events]
 
 
@@ -60,7 +61,7 @@ def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> N
     assert 2.0 <= last["duration_s"] < 60
     assert (last["tool"], last["version"], last["reason"]) == ("codecarbon", "3.3.2", None)
     assert "RAM by codecarbon's model" in last["detail"]
-    figure = tracked(Site("here"), [last], allocated_s=last["duration_s"] + 1.0)
+    figure = tracked(Site("here"), [EnergyCounted(**last)], allocated_s=last["duration_s"] + 1.0)
     assert figure.method is Method.CODECARBON
     assert figure.extended_s == pytest.approx(1.0)
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
+from detour.ledger.events import AttemptEnded, AttemptStarted, Progress
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.support.stages import evaluate_stage
@@ -37,10 +38,12 @@ def make_workspace(root: Path) -> Workspace:
         for stage in stages[::2]:
             with Journal.open(workspace, stage.id) as journal:
                 attempt = Attempt(journal, stage=stage.id, number=1)
-                attempt.event("attempt.started", gpus=0, cpus=2, sync=False)
+                attempt.event(AttemptStarted(gpus=0, cpus=2))
                 for done in range(RECORDS):
-                    journal.append("progress", stage=stage.id, attempt=1, done=done, total=RECORDS, unit="steps")
-                attempt.event("attempt.ended", outcome="done", exit_code=0, sync=False)
+                    journal.append(
+                        Progress(done=done, total=RECORDS, unit="steps", figures={}), stage=stage.id, attempt=1
+                    )
+                attempt.event(AttemptEnded(outcome="done", exit_code=0))
     return workspace
 
 

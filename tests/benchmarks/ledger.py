@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
-from detour.ledger.cache import load_cached
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, Progress
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader, journal_paths
 from detour.ledger.state import State
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 
 STAGES, ATTEMPTS = 20, 5
-FIGURES = {"loss": 2.34567, "lr": 8e-4, "tokens_per_s": 123456.7, "gradient_norm": 0.53}
+FIGURES: dict[str, float | None] = {"loss": 2.34567, "lr": 8e-4, "tokens_per_s": 123456.7, "gradient_norm": 0.53}
 
 
 def best(action: Callable[[Path], None]) -> float:
@@ -42,19 +43,15 @@ def write_ledger(workspace: Workspace, events: int, attempts: int = STAGES * ATT
     for index in range(attempts):
         with Journal.open(workspace, f"writer-{index}") as journal:
             attempt = Attempt(journal, stage=f"pretrain-{index % STAGES:016x}", job=str(index), number=index + 1)
-            attempt.event("attempt.started")
+            attempt.event(AttemptStarted())
             for done in range(share):
                 journal.append(
-                    "progress",
+                    Progress(done=done, total=share, unit="tokens", figures=FIGURES),
                     stage=attempt.stage,
                     job=attempt.job,
                     attempt=attempt.number,
-                    done=done,
-                    total=share,
-                    unit="tokens",
-                    figures=FIGURES,
                 )
-            attempt.event("attempt.ended", outcome="done", exit_code=0)
+            attempt.event(AttemptEnded(outcome="done", exit_code=0))
 
 
 def append_bare(folder: Path, events: int) -> None:
@@ -70,7 +67,7 @@ def append_durable(folder: Path, events: int) -> None:
     workspace = Workspace(folder)
     with Journal.open(workspace, "durable") as journal:
         for step in range(events):
-            journal.append("checkpoint.saved", step=step)
+            journal.append(CheckpointSaved(step=step, tokens=step))
 
 
 def fold_bare(workspace: Workspace) -> None:
@@ -82,28 +79,30 @@ def fold_bare(workspace: Workspace) -> None:
                 latest[record["stage"], record["attempt"], record["kind"]] = record
 
 
-def fold(workspace: Workspace) -> None:
+def folded(reader: LedgerReader) -> State:
     state = State()
-    state.refresh(LedgerReader(workspace))
+    for batch in reader.read_new():
+        state.add(batch)
+    return state
+
+
+def fold(workspace: Workspace) -> None:
+    state = folded(LedgerReader(workspace))
     assert state.missing == 0
     assert len(state.stages) == STAGES
 
 
 def fold_cached(workspace: Workspace) -> None:
-    state, _ = load_cached(workspace)
-    assert len(state.stages) == STAGES
+    assert len(LedgerView(workspace).state.stages) == STAGES
 
 
 def refresh_s(workspace: Workspace, events: int) -> float:
-    state, reader = State(), LedgerReader(workspace)
-    state.refresh(reader)
+    view = LedgerView(workspace)
     with Journal.open(workspace, "more") as journal:
         for done in range(events):
-            journal.append(
-                "progress", stage="pretrain-0", attempt=9, done=done, total=events, unit="tokens", figures={}
-            )
+            journal.append(Progress(done=done, total=events, unit="tokens", figures={}), stage="pretrain-0", attempt=9)
         start_s = time.perf_counter()
-        state.refresh(reader)
+        view.refresh()
         return time.perf_counter() - start_s
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,20 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from detour.budgets.arithmetic import Line, Spending, check, fitting, share_within, standing, window_s
 from detour.budgets.caps import Budget
-from detour.budgets.reservations import (
-    COMMITTED,
-    EXPIRES_S,
-    RELEASED,
-    RESERVED,
-    Amounts,
-    Evidence,
-    Told,
-    reservations,
-    reserved_data,
-)
+from detour.budgets.reservations import EXPIRES_S, Amounts, Evidence, reservations, shares
+from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Foreign, Share
+from detour.ledger.record import Entry, event_of
 
 FACTS = {"account": "abc@h100", "user": "ada"}
 HOUR_S = 3600.0
+
+Made = Entry[BudgetEvent]
 
 
 def make_budget(hard: float | None = 100.0, soft: float | None = None, **more: Any) -> Budget:
@@ -34,10 +29,17 @@ def make_budget(hard: float | None = 100.0, soft: float | None = None, **more: A
     return Budget.model_validate({"name": "b", "gpu_hours": cap, **more})
 
 
-def reserved(submission: str, amounts: Mapping[str, float], at_s: float = 0.0, **more: Any) -> Told:
+SEQUENCES = count()
+
+
+def made_at(at_s: float, event: BudgetEvent, writer: str) -> Made:
+    return Entry(next(SEQUENCES), writer, at_s, at_s, event)
+
+
+def reserved(submission: str, amounts: Mapping[str, float], at_s: float = 0.0, **more: Any) -> Made:
     of_stage: dict[str, Amounts] = {stage: {"gpu_hours": value} for stage, value in amounts.items()}
-    data = reserved_data(submission, more.pop("facts", FACTS), of_stage, [], None)
-    return Told(RESERVED, at_s, more.pop("writer", f"w-{submission}"), data)
+    event = BudgetReserved(submission=submission, facts=more.pop("facts", FACTS), stages=shares(of_stage), over=[])
+    return made_at(at_s, event, more.pop("writer", f"w-{submission}"))
 
 
 def spending(stage: str, hours: float | None, start_s: float = 0.0, end_s: float = HOUR_S, **more: Any) -> Spending:
@@ -52,7 +54,7 @@ def dead(_writer: str) -> bool:
     return False
 
 
-def held(told: list[Told], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
+def held(told: list[Made], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
     return standing(make_budget(), reservations(told), spendings or [], evidence).reserved_sum("gpu_hours")
 
 
@@ -84,10 +86,10 @@ def test_what_a_stage_has_spent_since_is_not_reserved_any_more() -> None:
 
 def test_done_and_released_stages_hold_nothing() -> None:
     told = [reserved("one", {"a": 30.0, "b": 10.0, "c": 5.0})]
-    some = Told(RELEASED, 5.0, "w", {"submission": "one", "stages": ["b"], "why": "cancelled"})
+    some = made_at(5.0, BudgetReleased(submission="one", stages=["b"], why="cancelled"), "w")
     evidence = Evidence(10.0, lambda stage, _since_s: stage == "c", is_alive=alive)
     assert held([*told, some], evidence) == 30.0
-    everything = Told(RELEASED, 6.0, "w", {"submission": "one", "stages": None, "why": "withdrawn"})
+    everything = made_at(6.0, BudgetReleased(submission="one", stages=None, why="withdrawn"), "w")
     assert held([everything, some, *told], evidence) == 0.0, "in whatever order they are read"
 
 
@@ -95,7 +97,7 @@ def test_a_submitter_that_died_before_it_handed_over_holds_nothing() -> None:
     told = [reserved("one", {"a": 30.0, "b": 10.0})]
     assert held(told, Evidence(10.0, is_alive=dead)) == 0.0
     assert held(told, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
-    committed = Told(COMMITTED, 6.0, "w-one", {"submission": "one"})
+    committed = made_at(6.0, BudgetCommitted(submission="one"), "w-one")
     assert held([*told, committed], Evidence(1e9, is_alive=dead)) == 40.0
 
 
@@ -182,14 +184,14 @@ def test_what_would_fit_is_a_part_that_can_run() -> None:
         {"submission": "x", "facts": {}, "stages": [{"ids": "a"}]},
     ],
 )
-def test_what_is_no_reservation_is_left_out(data: dict[str, Any]) -> None:
-    assert reservations([Told(RESERVED, 0.0, "w", data)]) == []
+def test_what_is_no_reservation_is_foreign(data: dict[str, Any]) -> None:
+    assert isinstance(event_of(BudgetReserved.kind, data), Foreign)
 
 
 def test_amounts_that_make_no_sense_are_unknown() -> None:
-    stages = [{"ids": ["a"], "amounts": {"gpu_hours": -5, "co2_kg": "much", "energy_kwh": True}}]
-    told = Told(RESERVED, 0.0, "w", {"submission": "x", "facts": {}, "stages": stages})
-    assert set(reservations([told])[0].amounts["a"].values()) == {None}
+    stages: list[Share] = [{"ids": ["a"], "amounts": {"gpu_hours": -5.0, "co2_kg": None}}]
+    made = made_at(0.0, BudgetReserved(submission="x", facts={}, stages=stages, over=[]), "w")
+    assert set(reservations([made])[0].amounts["a"].values()) == {None}
 
 
 @given(st.permutations(range(6)))
@@ -198,10 +200,10 @@ def test_the_order_of_records_does_not_matter(order: list[int]) -> None:
     told = [
         reserved("one", {"a": 3.0, "b": 2.0}),
         reserved("two", {"b": 4.0}, at_s=5.0),
-        Told(COMMITTED, 6.0, "w", {"submission": "one"}),
-        Told(RELEASED, 7.0, "w", {"submission": "two", "stages": None}),
-        Told(RELEASED, 8.0, "w", {"submission": "one", "stages": ["a"]}),
-        Told(COMMITTED, 9.0, "w", {"submission": "nobody"}),
+        made_at(6.0, BudgetCommitted(submission="one"), "w"),
+        made_at(7.0, BudgetReleased(submission="two", stages=None), "w"),
+        made_at(8.0, BudgetReleased(submission="one", stages=["a"]), "w"),
+        made_at(9.0, BudgetCommitted(submission="nobody"), "w"),
     ]
     assert reservations(told[index] for index in order) == reservations(told)
 
@@ -213,7 +215,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.budget = make_budget(20.0)
         self.now_s = 0.0
-        self.told: list[Told] = []
+        self.told: list[Made] = []
         self.spendings: list[Spending] = []
         self.finished: dict[str, float] = {}
         self.alive: dict[str, bool] = {}
@@ -263,7 +265,7 @@ class Histories(RuleBasedStateMachine):
         writer = data.draw(st.sampled_from(sorted(self.alive)))
         if self.alive[writer]:
             self.committed.add(writer)
-            self.told.append(Told(COMMITTED, self.tick(), writer, {"submission": writer[2:]}))
+            self.told.append(made_at(self.tick(), BudgetCommitted(submission=writer[2:]), writer))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
@@ -277,7 +279,7 @@ class Histories(RuleBasedStateMachine):
     def withdraw(self, data: st.DataObject) -> None:
         writer = data.draw(st.sampled_from(sorted(self.alive)))
         if self.alive[writer] and writer not in self.committed:
-            self.told.append(Told(RELEASED, self.tick(), writer, {"submission": writer[2:], "stages": None}))
+            self.told.append(made_at(self.tick(), BudgetReleased(submission=writer[2:], stages=None), writer))
 
     @rule(share=st.floats(0.0, 1.0), ends=st.booleans(), data=st.data())
     def run(self, share: float, ends: bool, data: st.DataObject) -> None:

@@ -11,20 +11,29 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from detour.budgets import reserve as reserve_module
 from detour.budgets.book import Asked, Book
 from detour.budgets.caps import Budget
-from detour.budgets.reservations import RESERVED, Amounts
+from detour.budgets.reservations import Amounts
 from detour.budgets.reserve import CLAIM, asked_for, facts_of, release_stages, reserve, reserving
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
+from detour.ledger.events import (
+    AttemptEnded,
+    AttemptStarted,
+    BudgetReserved,
+    Event,
+    JobIntended,
+    JobsCommitted,
+    StageDone,
+    StageFailed,
+)
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
@@ -113,7 +122,7 @@ def test_a_submission_killed_after_it_reserved_holds_nothing(workspace: Workspac
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_a_child(die) == -signal.SIGKILL
-    assert LedgerView(workspace).records({RESERVED}), "its reservation is in the ledger, and stays there"
+    assert LedgerView(workspace).commands(BudgetReserved), "its reservation is in the ledger, and stays there"
     assert reserved_hours(workspace) == 0.0
     reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
     assert reserved_hours(workspace) == 10.0
@@ -127,9 +136,9 @@ def test_a_submission_killed_while_it_adds_up_blocks_nobody(
         with Journal.open(workspace, "dying") as dying:
             append = dying.append
 
-            def killed(kind: str, /, **data: Any) -> None:
+            def killed(event: Event) -> None:
                 if where == "after":
-                    append(kind, **data)
+                    append(event)
                 os.kill(os.getpid(), signal.SIGKILL)
 
             monkeypatch.setattr(dying, "append", killed)
@@ -158,8 +167,8 @@ def test_jobs_that_slurm_has_hold_although_the_submitter_died_before_it_said_so(
         with Journal.open(workspace, "dying") as dying:
             reserve(workspace, dying, [], asked(6.0, "a", "b"))
             tag = str(Tag(workspace_id(workspace.root), ours.id, 1, "s1"))
-            dying.append("submit.intent", tags=[tag], tasks=[[ours.id]], dependency="")
-            dying.append("submit.committed", tags=[tag])
+            dying.append(JobIntended(tags=[tag], tasks=[[ours.id]], dependency=""))
+            dying.append(JobsCommitted(tags=[tag]))
             os.kill(os.getpid(), signal.SIGKILL)
 
     in_a_child(submit_and_die)
@@ -251,10 +260,10 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
     stage = make_stage("a").id
     with Journal.open(workspace, stage) as told:
         attempt = Attempt(told, stage=stage, number=1, job="7")
-        attempt.event("attempt.started", gpus=4, cpus=8, nodes=1, cluster="jean-zay")
+        attempt.event(AttemptStarted(gpus=4, cpus=8, nodes=1, cluster="jean-zay"))
         time.sleep(0.2)
-        attempt.event("stage.done", result={})
-        attempt.event("attempt.ended", outcome="done", exit_code=0)
+        attempt.event(StageDone(result={}))
+        attempt.event(AttemptEnded(outcome="done", exit_code=0))
     book = Book(workspace)
     budget = Budget.model_validate(
         {"name": "b", "gpu_hours": {"hard": 1}, "billed_hours": {"hard": 1}, "energy_kwh": {"hard": 1}}
@@ -280,7 +289,7 @@ def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace
         workspace.stage(stage.id).mkdir(parents=True)
         (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
     with Journal.open(workspace, first.id) as told:
-        Attempt(told, stage=first.id, number=1, job="7").event("stage.failed", reason="gate")
+        Attempt(told, stage=first.id, number=1, job="7").event(StageFailed(reason="gate"))
     workspace.failure(first.id).write_text('{"reason": "gate"}')
     assert reserved_hours(workspace) == 0.0
     workspace.failure(first.id).unlink()
@@ -291,8 +300,8 @@ def test_who_joins_what_is_on_its_way_does_not_pay_for_it_again(workspace: Works
     shared = make_stage("shared").id
     reserve(workspace, journal, [], asked(8.0, "shared")).commit()
     tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
-    journal.append("submit.intent", tags=[tag], tasks=[[shared]], dependency="")
-    journal.append("submit.committed", tags=[tag])
+    journal.append(JobIntended(tags=[tag], tasks=[[shared]], dependency=""))
+    journal.append(JobsCommitted(tags=[tag]))
     others = Asked({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
     theirs = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 10}})
     assert reserve(workspace, journal, [theirs], others).lines[0].asked == 8.0

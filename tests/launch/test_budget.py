@@ -10,21 +10,24 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from detour.budgets.reservations import reserved_data
 from detour.launch import budget
 from detour.launch.text.budget import BAR_WIDTH, bar, exhaustion
+from detour.ledger.events import BudgetReserved
 from detour.ledger.workspace import Workspace
 from tests.support.past import Past
 
 DAY_S = 86_400.0
-FACTS = {"account": "abc@h100", "user": "ada\x1b[31m", "chain": "base"}
+FACTS: dict[str, str | None] = {"account": "abc@h100", "user": "ada\x1b[31m", "chain": "base"}
 HOURS = 6.0
 
 
 def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: str | None = None) -> None:
     """What a submission and its job leave behind: 24 GPU-h, if it ended."""
     over = ["abc"] if why else []
-    past.add("budget.reserved", start_s - 2, reserved_data(stage, FACTS, {stage: {"gpu_hours": 30.0}}, over, why))
+    event = BudgetReserved(
+        submission=stage, facts=FACTS, stages=[{"ids": [stage], "amounts": {"gpu_hours": 30.0}}], over=over, why=why
+    )
+    past.add(event.kind, start_s - 2, event.to_json())
     past.add("budget.committed", start_s - 1, {"submission": stage})
     past.attempt(stage, start_s, HOURS * 3600 if ended else None, gpus=4, cpus=96, cluster="jean-zay")
 

@@ -13,6 +13,7 @@ from detour.config.models import File
 from detour.launch import plan as plan_verb
 from detour.launch.text.plan_tree import MOST_LINES
 from detour.ledger.claims import claim
+from detour.ledger.events import JobIntended, JobsCommitted, JobsDropped
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -132,10 +133,10 @@ def test_done_failed_and_in_flight_are_told(workspace: Workspace) -> None:
     tag = str(Tag(workspace_id(workspace.root), unit_of(sent), 1, "s1"))
     withdrawn = str(Tag(workspace_id(workspace.root), ids[4], 1, "s2"))
     with Journal.open(workspace, "test") as journal, claim(workspace, ids[3], "a test"):
-        journal.append("submit.intent", tags=[tag], tasks=[[stage_id] for stage_id in sent], dependency="")
-        journal.append("submit.committed", tags=[tag])
-        journal.append("submit.intent", tags=[withdrawn], tasks=[[ids[4]]], dependency="")
-        journal.append("submit.dropped", tags=[withdrawn], why="withdrawn")
+        journal.append(JobIntended(tags=[tag], tasks=[[stage_id] for stage_id in sent], dependency=""))
+        journal.append(JobsCommitted(tags=[tag]))
+        journal.append(JobIntended(tags=[withdrawn], tasks=[[ids[4]]], dependency=""))
+        journal.append(JobsDropped(tags=[withdrawn], why="withdrawn"))
         text = run(QUICKSTART, "-w", workspace.root)
         standing = as_json(QUICKSTART, "-w", workspace.root)["standing"]
     assert f"{len(ids)} stages: 2 done, 4 in flight, 1 failed, 3 new." in text

@@ -14,11 +14,11 @@ from detour.accounting.energy import Band
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.launch import prices
-from detour.ledger.state import load_state
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Content, Planner
 from detour.planning.stage import Stage
-from detour.pricing.comparison import PRICED, priced_data
+from detour.pricing.comparison import chain_priced
 from detour.pricing.history import LedgerHistory, finished_stages
 from detour.pricing.price import NoHistory, Price, prices_of
 from tests.support.past import Past
@@ -66,20 +66,20 @@ def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Wo
     assert prices_of([clm], cluster, NoHistory())[clm.id].wall_s is None
     finish(workspace, past, clm, 50.0, START_S, start_up_s=10.0)
     past.write()
-    history = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "local")
+    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local")
     longer = stages_of(phases__clm__tokens=16384, seeds__training=5)[1]
     price = prices_of([longer], cluster, history)[longer.id]
     assert price.wall_s == Band.around(90.0, 0.10)
-    elsewhere = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "jean-zay")
+    elsewhere = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "jean-zay")
     assert "measured here" not in prices_of([longer], load_cluster("jean-zay"), elsewhere)[longer.id].source
 
 
 def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(workspace: Workspace) -> None:
     past = Past(workspace)
     prepare, clm, *_ = stages_of()
-    past.add(PRICED, START_S - 20, priced_data("tiny", "local", quote(clm, 10.0)))
-    past.add(PRICED, START_S - 10, priced_data("tiny", "local", quote(clm, 100.0)))
-    past.add(PRICED, START_S + 10, priced_data("tiny", "local", quote(clm, 1.0)))
+    past.add("chain.priced", START_S - 20, chain_priced("tiny", "local", quote(clm, 10.0)).to_json())
+    past.add("chain.priced", START_S - 10, chain_priced("tiny", "local", quote(clm, 100.0)).to_json())
+    past.add("chain.priced", START_S + 10, chain_priced("tiny", "local", quote(clm, 1.0)).to_json())
     finish(workspace, past, prepare, 5.0, START_S - 30)
     finish(workspace, past, clm, 104.0, START_S)
     past.write()
@@ -101,7 +101,7 @@ def test_errors_are_summed_up_by_kind(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, took_s in enumerate((90.0, 105.0, 150.0)):
         clm = stages_of(seeds__training=number)[1]
-        past.add(PRICED, START_S - 1, priced_data("tiny", "local", quote(clm, 100.0)))
+        past.add("chain.priced", START_S - 1, chain_priced("tiny", "local", quote(clm, 100.0)).to_json())
         finish(workspace, past, clm, took_s, START_S + 1000 * number)
     past.write()
     (kind,) = json.loads(run(workspace, "--json"))["kinds"]
@@ -122,7 +122,7 @@ def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(
     for number, took_s in enumerate((1000.0, 90.0, 100.0, 110.0, 100.0, 100.0)):
         finish(workspace, past, stages_of(seeds__training=number)[1], took_s, START_S + 5000 * number)
     past.write()
-    history = LedgerHistory(finished_stages(workspace, load_state(workspace)[0]), "local")
+    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local")
     new = stages_of(seeds__training=99)[1]
     price = prices_of([new], cluster, history)[new.id]
     assert price.wall_s is not None
@@ -158,7 +158,7 @@ def test_prices_that_others_wrote_wrong_are_no_error(workspace: Workspace) -> No
     past = Past(workspace)
     clm = stages_of()[1]
     for prices_data in (None, [7], [{"stages": [clm.id], "wall_s": "long"}], [{"stages": [clm.id], "wall_s": [1]}]):
-        past.add(PRICED, START_S - 1, {"prices": prices_data})
+        past.add("chain.priced", START_S - 1, {"prices": prices_data})
     finish(workspace, past, clm, 40.0, START_S)
     past.write()
     assert json.loads(run(workspace, "--json"))["stages"][0]["error"] is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detour.ledger.state import load_state
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from tests.support.chains import RECIPES, SMALL, detour
 
@@ -38,7 +38,7 @@ def test_phase_1_is_trained_once_and_a_further_chain_adds_only_itself(tmp_path: 
     assert "tiny: all 9 stages are done" in said
     assert "pretrain clm" not in said, "it was done already"
     assert "pretrain mlm (tiny-8k)" in said
-    attempts = {stage.id: len(stage.attempts) for stage in load_state(workspace)[0].stages.values()}
+    attempts = {stage.id: len(stage.attempts) for stage in LedgerView(workspace).state.stages.values()}
     assert attempts == dict.fromkeys(plan["stages"], 1)
     assert "nothing to do" in detour("run", *arguments, "-w", workspace.root).stdout
 

@@ -1,10 +1,12 @@
-"""Reading journals the plain way, to check what was written without the code under test."""
+"""Reading journals: the plain way, to check what was written without the code under test, and without a cache."""
 
 import json
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from detour.ledger.reading import LedgerReader
+from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
 
@@ -23,3 +25,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def all_records(workspace: Workspace) -> list[dict[str, Any]]:
     return [record for path in journal_files(workspace) for record in read_lines(path)]
+
+
+def load_state(workspace: Workspace) -> tuple[State, LedgerReader]:
+    """The present state, folded anew, and the reader that keeps it up to date."""
+    state, reader = State(), LedgerReader(workspace)
+    refresh(state, reader)
+    return state, reader
+
+
+def refresh(state: State, reader: LedgerReader) -> None:
+    for batch in reader.read_new():
+        state.add(batch)

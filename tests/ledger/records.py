@@ -4,10 +4,9 @@ from typing import Any, cast
 
 from hypothesis import strategies as st
 
-from detour.ledger.record import Record
+from detour.ledger.record import Entry, Record, entry_of
 
 STAGE_KINDS = (
-    "stage.planned",
     "attempt.started",
     "attempt.heartbeat",
     "progress",
@@ -16,12 +15,12 @@ STAGE_KINDS = (
     "attempt.ended",
     "stage.done",
     "stage.failed",
-    "submit.recorded",
-    "cancel.recorded",
+    "submit.stage",
+    "cancel.stage",
 )
 
 
-def make_record(writer: str = "w", sequence: int = 0, kind: str = "progress", **fields: Any) -> Record:
+def make_record(writer: str = "w", sequence: int = 0, kind: str = "attempt.heartbeat", **fields: Any) -> Record:
     record: Record = {
         "schema": 1,
         "wall_s": 1_000_000.0 + sequence,
@@ -38,10 +37,18 @@ def make_record(writer: str = "w", sequence: int = 0, kind: str = "progress", **
     return cast("Record", record | fields)
 
 
+def make_entry(writer: str = "w", sequence: int = 0, kind: str = "attempt.heartbeat", **fields: Any) -> Entry[Any]:
+    entry = entry_of(make_record(writer, sequence, kind, **fields))
+    assert entry is not None
+    return entry
+
+
 def _data(kind: str, value: int) -> dict[str, Any]:
     by_kind: dict[str, dict[str, Any]] = {
         "progress": {"done": value, "total": 100, "unit": "tokens", "figures": {"loss": value / 7}},
         "energy": {"energy_kwh": value / 1000},
+        "checkpoint.saved": {"step": value, "tokens": 10 * value},
+        "chain.submitted": {"cluster": "local"},
         "attempt.ended": {"outcome": ("done", "interrupted", "failed", "refused")[value % 4], "exit_code": value},
         "stage.done": {"result": value},
     }
@@ -49,7 +56,7 @@ def _data(kind: str, value: int) -> dict[str, Any]:
 
 
 @st.composite
-def journals(draw: st.DrawFn) -> list[list[Record]]:
+def journals(draw: st.DrawFn) -> list[list[Entry[Any]]]:
     """Some writers, each with its records in order; clocks may jump, attempts and stages are shared between writers."""
     written = []
     for number in range(draw(st.integers(1, 4))):
@@ -58,7 +65,7 @@ def journals(draw: st.DrawFn) -> list[list[Record]]:
             kind = draw(st.sampled_from((*STAGE_KINDS, "chain.submitted", "journal.closed")))
             of_stage = kind in STAGE_KINDS
             records.append(
-                make_record(
+                make_entry(
                     f"writer-{number}",
                     sequence,
                     kind,

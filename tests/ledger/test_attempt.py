@@ -3,6 +3,7 @@ import time
 import pytest
 
 from detour.ledger.attempt import Attempt
+from detour.ledger.events import AttemptStarted, CheckpointSaved
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.ledger.lines import all_records
@@ -26,10 +27,10 @@ def progress_of(workspace: Workspace) -> list[dict[str, object]]:
 def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, stage="pretrain-1", chain="c", job="7", number=3)
-        attempt.event("checkpoint.saved", step=5, stage="any key is data", kind="too")
+        attempt.event(CheckpointSaved(step=5, tokens=50))
     record = all_records(workspace)[1]
     assert (record["stage"], record["chain"], record["job"], record["attempt"]) == ("pretrain-1", "c", "7", 3)
-    assert record["data"] == {"step": 5, "stage": "any key is data", "kind": "too"}
+    assert record["data"] == {"step": 5, "tokens": 50}
 
 
 def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Clock) -> None:
@@ -38,7 +39,7 @@ def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Cl
         for step in range(10 * 3600 * 2):
             attempt.progress(step, 10**9, "tokens", loss=1.0)
             clock.now_s += 0.5
-        attempt.event("checkpoint.saved", step=step)
+        attempt.event(CheckpointSaved(step=step, tokens=step))
         attempt.progress(10**9, 10**9, "tokens", loss=0.5)
     told = progress_of(workspace)
     assert 1_500 < len(told) < 3_000
@@ -71,6 +72,6 @@ def test_the_first_reason_to_stop_stays() -> None:
 
 def test_a_silent_attempt_writes_nothing(workspace: Workspace) -> None:
     attempt = Attempt(number=1)
-    attempt.event("attempt.started")
+    attempt.event(AttemptStarted())
     attempt.progress(1, 2, "steps", loss=1.0)
     assert all_records(workspace) == []

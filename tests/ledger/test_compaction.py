@@ -13,10 +13,12 @@ from detour.files import fsync_directory
 from detour.ledger import compaction
 from detour.ledger.claims import claim
 from detour.ledger.compaction import IDLE_S, compact
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, Progress
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader
-from detour.ledger.state import State, load_state
+from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
+from tests.ledger.lines import load_state, refresh
 
 NEXT_MONTH_S = time.time() + 32 * 86400
 
@@ -25,10 +27,10 @@ def write_journals(workspace: Workspace, count: int = 5) -> None:
     for index in range(count):
         with Journal.open(workspace, f"w{index}") as journal:
             place: dict[str, Any] = {"stage": f"pretrain-{index % 2}", "job": "7"}
-            journal.record("attempt.started", {}, attempt=index, **place)
+            journal.append(AttemptStarted(), attempt=index, **place)
             for done in range(10):
-                journal.record("progress", {"done": done}, attempt=index, **place)
-            journal.record("attempt.ended", {"outcome": "interrupted"}, attempt=index, **place)
+                journal.append(Progress(done=done, total=10, unit="tokens", figures={}), attempt=index, **place)
+            journal.append(AttemptEnded(outcome="interrupted"), attempt=index, **place)
 
 
 def stages_and_writers(state: State) -> tuple[object, object]:
@@ -51,7 +53,7 @@ def test_one_segment_tells_what_many_journals_told(workspace: Workspace) -> None
     assert segment.stat().st_mode & 0o777 == 0o600
     after, _ = load_state(workspace)
     assert stages_and_writers(after) == stages_and_writers(before)
-    before.refresh(reader)
+    refresh(before, reader)
     assert stages_and_writers(after) == stages_and_writers(before)
     assert compact(workspace, now_s=NEXT_MONTH_S) == []
 
@@ -62,7 +64,7 @@ def test_the_present_month_and_living_writers_are_left_alone(workspace: Workspac
     open_journal = Journal.open(workspace, "alive")
     (done,) = compact(workspace, now_s=NEXT_MONTH_S, idle_s=40 * 86400)
     assert (done.journals, done.kept) == (2, 1)
-    open_journal.append("checkpoint.saved", stage="pretrain-0", attempt=9, step=3)
+    open_journal.append(CheckpointSaved(step=3, tokens=3), stage="pretrain-0", attempt=9)
     open_journal.close()
     state, _ = load_state(workspace)
     assert state.stages["pretrain-0"].attempts[-1].checkpoint is not None
@@ -71,7 +73,7 @@ def test_the_present_month_and_living_writers_are_left_alone(workspace: Workspac
 def test_a_writer_that_is_long_gone_is_compacted_and_its_reserve_cleared(workspace: Workspace) -> None:
     write_journals(workspace, 1)
     lost = Journal.open(workspace, "killed")
-    lost.append("checkpoint.saved", stage="pretrain-0", attempt=9, step=3)
+    lost.append(CheckpointSaved(step=3, tokens=3), stage="pretrain-0", attempt=9)
     past_s = NEXT_MONTH_S - 2 * IDLE_S
     for path in month(workspace).iterdir():
         os.utime(path, (past_s, past_s))
@@ -176,7 +178,7 @@ def test_a_reader_beside_a_killed_compaction_sees_everything(workspace: Workspac
             process.stdout.readline()
             time.sleep(delay_s)
             during = State()
-            during.refresh(LedgerReader(workspace))
+            refresh(during, LedgerReader(workspace))
             process.send_signal(signal.SIGKILL)
         assert stages_and_writers(during) == stages_and_writers(expected)
         after, _ = load_state(workspace)

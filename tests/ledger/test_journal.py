@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from detour.errors import UserError
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted, Progress, StageDone
 from detour.ledger.journal import QUEUE_BYTES, QUEUE_RECORDS, RESERVE_BYTES, Journal
 from detour.ledger.spool import import_spool, spool, spool_folder
 from detour.ledger.workspace import Workspace
@@ -61,15 +62,21 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def progress(done: int, unit: str = "tokens") -> Progress:
+    return Progress(done=done, total=1000, unit=unit, figures={})
+
+
+def saved(step: int) -> CheckpointSaved:
+    return CheckpointSaved(step=step, tokens=10 * step)
+
+
 def kinds(workspace: Workspace) -> list[str]:
     return [record["kind"] for record in all_records(workspace)]
 
 
 def test_a_record_carries_all_that_the_contract_says(workspace: Workspace) -> None:
     with Journal.open(workspace, "host/../α 1") as journal:
-        journal.append(
-            "attempt.started", chain="c", stage="s", job="12_3", attempt=2, kind="pretrain", loss=float("nan")
-        )
+        journal.append(AttemptStarted(node="n1", ram_gb=float("nan")), chain="c", stage="s", job="12_3", attempt=2)
     (path,) = journal_files(workspace)
     opened, started, closed = read_lines(path)
     assert path.stem == journal.writer
@@ -85,7 +92,7 @@ def test_a_record_carries_all_that_the_contract_says(workspace: Workspace) -> No
         "stage": "s",
         "job": "12_3",
         "attempt": 2,
-        "data": {"kind": "pretrain", "loss": None},
+        "data": {"node": "n1", "ram_gb": None},
     }
 
 
@@ -117,9 +124,9 @@ def test_a_ledger_that_may_not_be_written_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["\udc80", 2**70, {1: {2, 3}}, Path("/x"), b"raw", object()])
 def test_whatever_the_data_something_is_recorded(workspace: Workspace, value: object) -> None:
     with Journal.open(workspace, "run") as journal:
-        journal.append("checkpoint.saved", stage="s\udc80", value=value)
+        journal.append(StageDone(result=value), stage="s\udc80")
     record = all_records(workspace)[1]
-    assert record["kind"] == "checkpoint.saved"
+    assert record["kind"] == "stage.done"
     assert record["stage"].startswith("s")
     assert record["data"]
 
@@ -129,13 +136,11 @@ def test_state_is_synced_at_once_and_progress_is_not(workspace: Workspace, monke
     journal = Journal.open(workspace, "run")
     monkeypatch.setattr(os, "fsync", synced.append)
     for done in range(50):
-        journal.append("progress", done=done)
-        journal.append("energy", energy_kwh=0.1)
+        journal.append(progress(done))
+        journal.append(EnergyCounted(energy_kwh=0.1))
     assert synced == []
-    journal.append("checkpoint.saved")
+    journal.append(saved(1))
     assert len(synced) == 1
-    journal.append("progress", sync=True)
-    assert len(synced) == 2
     journal.close()
 
 
@@ -144,7 +149,7 @@ def test_threads_and_forks_keep_their_order(workspace: Workspace) -> None:
 
     def work(name: int) -> None:
         for index in range(200):
-            journal.append("progress", name=name, index=index)
+            journal.append(progress(index, unit=str(name)))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
     for thread in threads:
@@ -153,14 +158,14 @@ def test_threads_and_forks_keep_their_order(workspace: Workspace) -> None:
         thread.join()
     child = os.fork()
     if child == 0:
-        journal.append("checkpoint.saved", step=7)
+        journal.append(saved(7))
         os._exit(0)
     os.waitpid(child, 0)
     journal.close()
     own, forked = sorted((read_lines(path) for path in journal_files(workspace)), key=len, reverse=True)
     assert [record["sequence"] for record in own] == list(range(802))
     for name in range(4):
-        assert [r["data"]["index"] for r in own if r["data"].get("name") == name] == list(range(200))
+        assert [r["data"]["done"] for r in own if r["data"].get("unit") == str(name)] == list(range(200))
     assert [record["kind"] for record in forked] == ["journal.opened", "checkpoint.saved"]
     assert forked[0]["writer"] != own[0]["writer"]
 
@@ -172,14 +177,14 @@ def test_a_signal_handler_may_append(workspace: Workspace) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
         nonlocal handled
         handled += 1
-        journal.append("signal.received", handled=handled)
+        journal.append(saved(handled))
 
     previous = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
         written = 0
         while handled < 30:
-            journal.append("progress", done=written)
+            journal.append(progress(written))
             written += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -187,27 +192,27 @@ def test_a_signal_handler_may_append(workspace: Workspace) -> None:
     journal.close()
     records = all_records(workspace)
     assert [record["sequence"] for record in records] == list(range(written + handled + 2))
-    told = [record["data"]["handled"] for record in records if record["kind"] == "signal.received"]
-    assert sorted(told) == list(range(1, handled + 1))
+    steps = [record["data"]["step"] for record in records if record["kind"] == "checkpoint.saved"]
+    assert sorted(steps) == list(range(1, handled + 1))
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
 def test_a_failing_disk_leaves_whole_lines_and_is_caught_up(workspace: Workspace, disk: BrokenDisk, error: int) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error, disk.partial = error, 10
-    journal.append("checkpoint.saved", step=1)
+    journal.append(saved(1))
     assert kinds(workspace) == ["journal.opened"]
     disk.write_error = None
-    journal.append("checkpoint.saved", step=2)
+    journal.append(saved(2))
     assert [record["data"].get("step") for record in all_records(workspace)][1:] == [1, 2]
     journal.close()
 
 
 def test_a_failed_sync_writes_again_what_may_be_lost(workspace: Workspace, disk: BrokenDisk) -> None:
     journal = Journal.open(workspace, "run")
-    journal.append("progress", done=1)
+    journal.append(progress(1))
     disk.sync_error = errno.EIO
-    journal.append("checkpoint.saved", step=1)
+    journal.append(saved(1))
     assert kinds(workspace) == ["journal.opened"]
     disk.sync_error = None
     journal.close()
@@ -217,8 +222,8 @@ def test_a_failed_sync_writes_again_what_may_be_lost(workspace: Workspace, disk:
 def test_a_deleted_journal_begins_again(workspace: Workspace) -> None:
     journal = Journal.open(workspace, "run")
     journal_files(workspace)[0].unlink()
-    journal.append("checkpoint.saved", step=1)
-    journal.append("checkpoint.saved", step=2)
+    journal.append(saved(1))
+    journal.append(saved(2))
     journal.close()
     assert [record["data"].get("step") for record in all_records(workspace)][:2] == [1, 2]
 
@@ -227,11 +232,11 @@ def test_the_queue_is_bounded_and_progress_goes_first(workspace: Workspace, disk
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
     for step in range(20):
-        journal.append("checkpoint.saved", step=step)
+        journal.append(saved(step))
         for done in range(60):
-            journal.append("progress", done=done)
+            journal.append(progress(done))
     disk.write_error = None
-    journal.append("checkpoint.saved", step=20)
+    journal.append(saved(20))
     journal.close()
     records = all_records(workspace)
     assert [r["data"]["step"] for r in records if r["kind"] == "checkpoint.saved"] == list(range(21))
@@ -245,9 +250,9 @@ def test_without_any_space_the_end_waits_on_the_node(
 ) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
-    journal.append("checkpoint.saved", step=1)
-    journal.append("attempt.ended", outcome="done")
-    journal.append("stage.done")
+    journal.append(saved(1))
+    journal.append(AttemptEnded(outcome="done"))
+    journal.append(StageDone())
     journal.close()
     assert len(caplog.records) == 1
     disk.write_error = None
@@ -265,13 +270,13 @@ def test_without_any_space_the_end_waits_on_the_node(
 def test_the_next_journal_on_the_node_brings_in_what_waits(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
-    journal.append("attempt.ended", outcome="done")
+    journal.append(AttemptEnded(outcome="done"))
     Journal.open(workspace, "too early").close()
     assert kinds(workspace) == ["journal.opened"]
     disk.write_error = None
     Journal.open(workspace, "next").close()
     assert sorted(kinds(workspace)) == ["attempt.ended", *["journal.closed"] * 2, *["journal.opened"] * 3]
-    journal.append("stage.done")
+    journal.append(StageDone())
     journal.close()
     assert kinds(workspace).count("stage.done") == 1
     assert not [path for path in node.rglob("*") if path.is_file()]
@@ -296,7 +301,7 @@ def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: Bro
     stranger.chmod(0o777)
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
-    journal.append("attempt.ended", outcome="done")
+    journal.append(AttemptEnded(outcome="done"))
     disk.write_error = None
     assert list(stranger.iterdir()) == []
     assert len(list(node.glob("detour-spool-*/*.jsonl"))) == 1
@@ -316,9 +321,9 @@ def test_a_journal_that_cannot_even_be_created_waits(
 
     monkeypatch.setattr(os, "open", refuse)
     journal = Journal.open(workspace, "run")
-    journal.append("attempt.started")
+    journal.append(AttemptStarted())
     full = False
-    journal.append("checkpoint.saved")
+    journal.append(saved(1))
     journal.close()
     assert list(node.iterdir()) == []
     assert kinds(workspace) == ["journal.opened", "attempt.started", "checkpoint.saved", "journal.closed"]
@@ -327,6 +332,7 @@ def test_a_journal_that_cannot_even_be_created_waits(
 FULL_DISK = """
 import sys
 from pathlib import Path
+from detour.ledger.events import AttemptEnded, CheckpointSaved, Progress
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
@@ -338,10 +344,10 @@ try:
 except OSError:
     pass
 for done in range(500):
-    journal.append("progress", done=done, text="x" * 100)
+    journal.append(Progress(done=done, total=500, unit="x" * 100, figures={}))
     if done % 50 == 0:
-        journal.append("checkpoint.saved", step=done)
-journal.append("attempt.ended", outcome="done", exit_code=0)
+        journal.append(CheckpointSaved(step=done, tokens=done))
+journal.append(AttemptEnded(outcome="done", exit_code=0))
 journal.close()
 """
 

@@ -3,19 +3,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detour.ledger.events import CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
-from detour.ledger.reading import LedgerReader, decode, journal_paths, parse, records
-from detour.ledger.record import Record, encode
-from detour.ledger.state import State, load_state
+from detour.ledger.reading import LedgerReader, decode, history, journal_paths, parse
+from detour.ledger.record import Entry, encode, entry_of
+from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
+from tests.ledger.lines import load_state, refresh
 from tests.ledger.records import make_record
 
 WRITTEN = [make_record(sequence=number, data={"text": 'é\n"x' * (number % 5), "n": number}) for number in range(12)]
+ENTRIES = [entry for record in WRITTEN if (entry := entry_of(record)) is not None]
 LINES = [encode(record) for record in WRITTEN]
 CONTENT = b"".join(LINES)
 STARTS = [sum(map(len, LINES[:number])) for number in range(len(LINES))]
@@ -28,20 +32,22 @@ def write_file(workspace: Workspace, name: str, content: bytes) -> Path:
     return path
 
 
-def read_all(reader: LedgerReader) -> list[Record]:
-    return [record for batch in reader.read_new() for record in batch]
+def read_all(reader: LedgerReader) -> list[Entry[Any]]:
+    return [entry for batch in reader.read_new() for entry in batch]
 
 
 def lost_and_counted(content: bytes) -> tuple[set[int], int]:
     """Sequence numbers that cannot be read from damaged content, and how much damage is counted."""
     parsed = parse(content)
-    found = decode(parsed.payloads)
-    assert all(record == WRITTEN[record["sequence"]] for record in found)
+    values = decode(parsed.payloads)
+    found = [entry for value in values if (entry := entry_of(value)) is not None]
+    assert len(found) == len(values)
+    assert all(value == WRITTEN[entry.sequence] for value, entry in zip(values, found, strict=True))
     state = State()
     state.add(found)
     torn = parsed.used < len(content)
     damage = parsed.bad_lines + parsed.nul_bytes + state.missing + torn
-    return set(range(len(WRITTEN))) - {record["sequence"] for record in found}, damage
+    return set(range(len(WRITTEN))) - {entry.sequence for entry in found}, damage
 
 
 def touched(start: int, end: int) -> set[int]:
@@ -101,17 +107,17 @@ def test_reading_again_reads_what_is_new(workspace: Workspace) -> None:
     reader = LedgerReader(workspace)
     assert read_all(reader) == []
     path = write_file(workspace, "w.jsonl", LINES[0] + LINES[1][:20])
-    assert read_all(reader) == WRITTEN[:1]
+    assert read_all(reader) == ENTRIES[:1]
     assert reader.damage.torn_tails == 1
     path.write_bytes(b"".join(LINES[:3]))
-    assert read_all(reader) == WRITTEN[1:3]
+    assert read_all(reader) == ENTRIES[1:3]
     assert reader.damage.torn_tails == 0
     assert read_all(reader) == []
     path.write_bytes(LINES[0])
-    assert read_all(reader) == WRITTEN[:1]
+    assert read_all(reader) == ENTRIES[:1]
     write_file(workspace, "v.jsonl", LINES[3])
     path.unlink()
-    assert read_all(reader) == WRITTEN[3:4]
+    assert read_all(reader) == ENTRIES[3:4]
 
 
 def test_damage_is_told_and_stays_told(workspace: Workspace) -> None:
@@ -120,7 +126,7 @@ def test_damage_is_told_and_stays_told(workspace: Workspace) -> None:
     for _ in range(2):
         damage = reader.damage
         assert (damage.bad_lines, damage.nul_bytes, damage.torn_tails, damage.unreadable) == (1, 7, 1, [])
-        state.refresh(reader)
+        refresh(state, reader)
     assert state.missing == 0
 
 
@@ -142,30 +148,30 @@ def test_a_file_that_vanishes_is_looked_for_again(workspace: Workspace, monkeypa
     path.rename(path.with_name("segment-1.jsonl"))
     listings = [listed, journal_paths(workspace)]
     monkeypatch.setattr("detour.ledger.reading.journal_paths", lambda _workspace: listings.pop(0))
-    assert read_all(LedgerReader(workspace)) == WRITTEN[:1]
+    assert read_all(LedgerReader(workspace)) == ENTRIES[:1]
 
 
 def test_the_history_of_a_kind(workspace: Workspace) -> None:
     with Journal.open(workspace, "w") as journal:
         for done in range(3):
-            journal.append("progress", stage="pretrain-1", attempt=1, done=done)
-            journal.append("progress", stage="prepare-1", attempt=1, done=done)
-            journal.append("energy", stage="pretrain-1", attempt=1)
+            journal.append(CheckpointSaved(step=done, tokens=done), stage="pretrain-1", attempt=1)
+            journal.append(EnergyCounted(), stage="pretrain-1", attempt=1)
     (path,) = journal_paths(workspace)
     (Path(path).parent / "segment-1.jsonl").write_bytes(Path(path).read_bytes())
-    assert [r["data"]["done"] for r in records(workspace, {"progress"}, "pretrain-1")] == [0, 1, 2]
-    assert len(records(workspace, {"progress", "energy"})) == 9
+    assert [entry.event.step for entry in history(workspace, (CheckpointSaved,))] == [0, 1, 2]
+    assert len(history(workspace, (CheckpointSaved, EnergyCounted))) == 6
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from detour.ledger.attempt import Attempt
+from detour.ledger.events import Progress
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 journal = Journal.open(Workspace(Path(sys.argv[1])), "w" + sys.argv[2])
 for index in range(10**9):
-    journal.append("progress", stage="pretrain-1", attempt=1, index=index, text="x" * (index % 500))
+    event = Progress(done=index, total=10**9, unit="x" * (index % 500), figures={})
+    journal.append(event, stage="pretrain-1", attempt=1)
     if index == 20:
         print("ready", flush=True)
 """
@@ -184,5 +190,6 @@ def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> No
             writer.communicate()
     state, reader = load_state(workspace)
     assert len(state.writers) == 20
+    assert reader.damage.foreign == {}
     assert all(writer.next > 20 and not writer.closed for writer in state.writers.values())
-    assert (reader.damage.bad_lines, reader.damage.nul_bytes, state.missing, state.foreign) == (0, 0, 0, 0)
+    assert (reader.damage.bad_lines, reader.damage.nul_bytes, state.missing) == (0, 0, 0)

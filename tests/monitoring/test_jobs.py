@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detour.launch.text.status import render_text
+from detour.ledger.events import ChainSubmitted, StageDone, StageSubmitted
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -59,8 +60,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     made = make_workspace(tmp_path, poll_s=60.0)
     with Journal.open(made, "command-1") as journal:
         for stage, job in ((PREPARE, "7"), (TRAIN, "8"), (TRAIN, "9"), (PROMOTE, "10_3")):
-            journal.append("submit.stage", stage=stage.id, job=job)
-        journal.append("chain.submitted", chain="base", cluster="here")
+            journal.append(StageSubmitted(), stage=stage.id, job=job)
+        journal.append(ChainSubmitted(cluster="here"), chain="base")
     return made
 
 
@@ -96,7 +97,7 @@ def test_what_was_submitted_since_the_last_reading_is_asked_about_at_once(worksp
     site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9", "10_[0-5]", "11")]
     Viewer(workspace, site).rows()
     with Journal.open(workspace, "command-2") as journal:
-        journal.append("submit.stage", stage=PREPARE.id, job="11")
+        journal.append(StageSubmitted(), stage=PREPARE.id, job="11")
     assert {job.id for job in Viewer(workspace, site).rows()[PREPARE.id].seen} == {"7", "11"}
     assert site.calls == {"squeue": 2}
 
@@ -132,7 +133,7 @@ def test_with_everything_done_or_nothing_submitted_nobody_is_asked(workspace: Wo
     for stage in (PREPARE, TRAIN, PROMOTE):
         mark_done(workspace, stage)
         with Journal.open(workspace, stage.id) as journal:
-            journal.append("stage.done", stage=stage.id, attempt=1)
+            journal.append(StageDone(), stage=stage.id, attempt=1)
     assert Monitor(workspace, ask=never).look().chains[0].is_done
     other = make_workspace(tmp_path / "other")
     assert Monitor(other, ask=never).look().chains[0].counts == {"planned": 3}

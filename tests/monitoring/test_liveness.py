@@ -1,10 +1,18 @@
-from typing import Any
-
 import pytest
 
 from detour.accounting.attempts import DEAD_AFTER_S
+from detour.ledger.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    JournalOpened,
+    StageCancelled,
+    StageDone,
+    StageFailed,
+    StageSubmitted,
+)
 from detour.ledger.process import Process
-from detour.ledger.record import Record
+from detour.ledger.record import Entry
 from detour.ledger.state import StageStatus, State
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.seen import SeenJob
@@ -17,33 +25,18 @@ NOW_S = 10_000.0
 LATELY_S, LONG_AGO_S = NOW_S - 30, NOW_S - DEAD_AFTER_S - 60
 
 
-def record(sequence: int, kind: str, wall_s: float, attempt: int | None, **data: Any) -> Record:
-    return {
-        "schema": 1,
-        "wall_s": wall_s,
-        "mono_s": wall_s,
-        "writer": "w",
-        "sequence": sequence,
-        "kind": kind,
-        "chain": None,
-        "stage": None if kind == "journal.opened" else "s",
-        "job": None if kind == "journal.opened" else "7",
-        "attempt": attempt,
-        "data": data,
-    }
-
-
 def status(
     process: Process,
-    events: list[tuple[str, dict[str, Any]]],
+    events: list[Event],
     seen_s: float,
     jobs: dict[str, str],
     marker: Marker | None = None,
 ) -> StageStatus:
     state = State()
-    state.add([record(0, "journal.opened", seen_s, None, **process.to_json())])
-    for sequence, (kind, data) in enumerate(events, start=1):
-        state.add([record(sequence, kind, seen_s, None if kind.startswith(("submit", "cancel")) else 1, **data)])
+    state.add([Entry(0, "w", seen_s, seen_s, JournalOpened(**process._asdict()))])
+    for sequence, event in enumerate(events, start=1):
+        attempt = None if isinstance(event, StageSubmitted | StageCancelled) else 1
+        state.add([Entry(sequence, "w", seen_s, seen_s, event, stage="s", job="7", attempt=attempt)])
     seen = {job: SeenJob(job, word, parse_state(word).standing.value) for job, word in jobs.items()}
     return stage_status(state.stages.get("s"), marker, Evidence(NOW_S, state.writers, seen))
 
@@ -67,12 +60,12 @@ def status(
     ],
 )
 def test_an_attempt_without_an_end(process: Process, seen_s: float, job: str, expected: str) -> None:
-    assert status(process, [("attempt.started", {})], seen_s, {"7": job} if job else {}) == expected
+    assert status(process, [AttemptStarted()], seen_s, {"7": job} if job else {}) == expected
 
 
-ENDED = [("attempt.started", {}), ("attempt.ended", {"outcome": "interrupted"})]
-FAILED = [("attempt.started", {}), ("attempt.ended", {"outcome": "failed"})]
-FAILED_FOR_GOOD = [("stage.failed", {"reason": "NaN"}), *FAILED]
+ENDED = [AttemptStarted(), AttemptEnded(outcome="interrupted")]
+FAILED = [AttemptStarted(), AttemptEnded(outcome="failed")]
+FAILED_FOR_GOOD = [StageFailed(reason="NaN"), *FAILED]
 
 
 @pytest.mark.parametrize(
@@ -80,26 +73,26 @@ FAILED_FOR_GOOD = [("stage.failed", {"reason": "NaN"}), *FAILED]
     [
         ([], "", None, "planned"),
         ([], "", "done", "done"),
-        ([("submit.recorded", {})], "", None, "submitted"),
-        ([("submit.recorded", {})], "RUNNING", None, "running"),
-        ([("submit.recorded", {})], "FAILED", None, "failed"),
-        ([("submit.recorded", {})], "OUT_OF_MEMORY", None, "failed"),
-        ([("submit.recorded", {})], "NODE_FAIL", None, "interrupted"),
-        ([("submit.recorded", {})], "CANCELLED by 1000", None, "cancelled"),
-        ([("submit.recorded", {})], "COMPLETED", None, "unknown"),
-        ([("submit.recorded", {})], "a state of a later Slurm", None, "submitted"),
-        ([("submit.recorded", {}), ("cancel.stage", {})], "", None, "planned"),
+        ([StageSubmitted()], "", None, "submitted"),
+        ([StageSubmitted()], "RUNNING", None, "running"),
+        ([StageSubmitted()], "FAILED", None, "failed"),
+        ([StageSubmitted()], "OUT_OF_MEMORY", None, "failed"),
+        ([StageSubmitted()], "NODE_FAIL", None, "interrupted"),
+        ([StageSubmitted()], "CANCELLED by 1000", None, "cancelled"),
+        ([StageSubmitted()], "COMPLETED", None, "unknown"),
+        ([StageSubmitted()], "a state of a later Slurm", None, "submitted"),
+        ([StageSubmitted(), StageCancelled()], "", None, "planned"),
         (ENDED, "", None, "interrupted"),
         (FAILED, "", None, "failed"),
         (FAILED_FOR_GOOD, "", "failed", "failed"),
         (FAILED_FOR_GOOD, "", None, "interrupted"),
         (FAILED_FOR_GOOD, "", "done", "done"),
-        ([("stage.done", {})], "", "done", "done"),
-        ([("stage.done", {})], "", None, "planned"),
-        ([("submit.recorded", {}), *ENDED], "PENDING", None, "submitted"),
+        ([StageDone()], "", "done", "done"),
+        ([StageDone()], "", None, "planned"),
+        ([StageSubmitted(), *ENDED], "PENDING", None, "submitted"),
     ],
 )
 def test_markers_then_events_then_the_scheduler(
-    events: list[tuple[str, dict[str, Any]]], job: str, marker: Marker | None, expected: str
+    events: list[Event], job: str, marker: Marker | None, expected: str
 ) -> None:
     assert status(ELSEWHERE, events, LATELY_S, {"7": job} if job else {}, marker) == expected

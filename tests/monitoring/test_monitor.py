@@ -3,13 +3,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 
 from detour.accounting.energy import Site, Sourced
 from detour.errors import UserError
+from detour.ledger.events import EnergyCounted
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor, read_status
@@ -18,7 +18,6 @@ from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
     PROMOTE,
-    SITE,
     TRAIN,
     end,
     make_workspace,
@@ -89,7 +88,7 @@ def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, TRAIN, node="n1")
     time.sleep(0.02)
-    attempt.event("energy", energy_kwh=0.5, gpu_kwh=0.4, duration_s=3600.0, scope="this machine")
+    attempt.event(EnergyCounted(energy_kwh=0.5, gpu_kwh=0.4, duration_s=3600.0, scope="this machine"))
     end(attempt)
     (chain,) = read_status(workspace).chains
     codecarbon, estimated, card = chain.energy
@@ -111,7 +110,7 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_sum_up(tmp_path: P
     for stage, seen_s in ((PREPARE, 3600.0), (TRAIN, 0.001)):
         attempt = start(workspace, stage)
         time.sleep(0.05)
-        attempt.event("energy", energy_kwh=1.0, gpu_kwh=1.0, duration_s=seen_s)
+        attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=seen_s))
         end(attempt)
     (chain,) = read_status(workspace).chains
     assert chain.quoted is not None
@@ -121,14 +120,12 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_sum_up(tmp_path: P
     assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
 
 
-def test_an_attempts_own_site_outranks_the_plans_and_the_callers(tmp_path: Path) -> None:
+def test_the_caller_knows_the_site_where_the_plan_does_not(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, site=None)
-    figures: dict[str, Any] = {"energy_kwh": 1.0, "gpu_kwh": 1.0, "duration_s": 60.0}
-    own: dict[str, Any] = {"site": {**SITE, "pue": {"value": 2.0, "source": "own"}}}
-    for stage, data in ((PREPARE, own), (TRAIN, {})):
-        attempt = start(workspace, stage, cluster="far", **data)
+    for stage in (PREPARE, TRAIN):
+        attempt = start(workspace, stage, cluster="far")
         time.sleep(0.01)
-        attempt.event("energy", **figures)
+        attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0))
         end(attempt)
     asked = []
 
@@ -137,12 +134,11 @@ def test_an_attempts_own_site_outranks_the_plans_and_the_callers(tmp_path: Path)
         return Site("far", pue=Sourced(1.5, "profile"))
 
     (chain,) = read_status(workspace, site_of=site_of).chains
-    assert asked == ["far"]
-    prepare, train, _ = chain.stages
-    assert [prepare.energy_kwh, prepare.co2_g] == pytest.approx([2.0, 100.0])
+    assert asked == ["far", "far"]
+    train = chain.stages[1]
     assert [train.energy_kwh, train.co2_g] == pytest.approx([1.5, None])
     assert chain.quoted is not None
-    assert [chain.quoted.energy_kwh, chain.quoted.co2_g] == pytest.approx([3.5, None])
+    assert [chain.quoted.energy_kwh, chain.quoted.co2_g] == pytest.approx([3.0, None])
     assert chain.quoted.missing == "no grid factor is known for far"
 
 
@@ -183,7 +179,7 @@ def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, TRAIN)
     attempt.progress(1, 4, "tokens", loss=2.0)
-    attempt.event("energy", energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0)
+    attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0))
     end(attempt)
     read_back = orjson.loads(orjson.dumps(read_status(workspace).to_json()))
     (chain,) = read_back["chains"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from detour.ledger.attempt import Attempt
+from detour.ledger.events import AttemptEnded, AttemptStarted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
@@ -37,12 +38,12 @@ def make_workspace(folder: Path, chain: str = "base", stages: tuple[Stage, ...] 
 def start(workspace: Workspace, stage: Stage, number: int = 1, **data: Any) -> Attempt:
     journal = Journal.open(workspace, f"{stage.id}.{number}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=data.pop("job", None))
-    attempt.event("attempt.started", **{"gpus": 2, "cpus": 8, "nodes": 1, **data})
+    attempt.event(AttemptStarted(**{"gpus": 2, "cpus": 8, "nodes": 1, **data}))
     return attempt
 
 
 def end(attempt: Attempt, outcome: str = "done", **data: Any) -> None:
-    attempt.event("attempt.ended", outcome=outcome, **data)
+    attempt.event(AttemptEnded(outcome=outcome, **data))
     assert attempt.journal is not None
     attempt.journal.close()
 

@@ -11,8 +11,9 @@ import pytest
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.ledger.compaction import MANY
+from detour.ledger.events import ChainPlanned
 from detour.ledger.journal import Journal
-from detour.ledger.state import load_state
+from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.planning.build import Content, Plan, Planner
@@ -93,10 +94,10 @@ def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspac
 def test_a_past_month_of_many_journals_becomes_one_file(workspace: Workspace) -> None:
     for number in range(MANY):
         with Journal.open(workspace, f"w{number}") as journal:
-            journal.append("chain.planned", chain=f"chain-{number}", cluster="local", stages=[])
+            journal.append(ChainPlanned(cluster="local", stages=[]), chain=f"chain-{number}")
     (month,) = workspace.ledger.iterdir()
     past = month.rename(month.with_name("2024-02"))
     write_chains(workspace, plans("one"), load_cluster("local"))
     assert [path.name.partition("-")[0] for path in past.iterdir()] == ["segment"]
-    chains = load_state(workspace)[0].chains
-    assert set(chains) == {"one", *(f"chain-{number}" for number in range(MANY))}
+    planned = {entry.chain for entry in history(workspace, (ChainPlanned,))}
+    assert planned == {"one", *(f"chain-{number}" for number in range(MANY))}

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from detour.errors import StageFailed
 from detour.launch import plan, run, submit
-from detour.ledger.view import LedgerView
+from detour.ledger.events import ChainRetried
+from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import clear_failures
 from detour.planning.stage import Stage
@@ -91,8 +92,8 @@ def test_what_is_cleared_is_journalled_with_its_reason(workspace: Workspace, pro
     stage = Stage.from_json(data["stages"][promotion])
     assert clear_failures(workspace, "quickstart-sweep", [stage])["promote clm"].startswith("the loss fell")
     assert not workspace.failure(promotion).exists()
-    (record,) = LedgerView(workspace).records({"chain.retried"})
-    assert record["data"]["cleared"].keys() == {"promote clm"}
+    (retried,) = history(workspace, (ChainRetried,))
+    assert retried.event.cleared.keys() == {"promote clm"}
 
 
 def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promotion: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from detour.corpus.layout import (
     source_folder,
     write_index,
 )
+from detour.ledger.events import Event
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
 
@@ -115,17 +115,20 @@ def frozen(phase: Phase, *ranges: tuple[int, int], embeddings: bool = False) -> 
     return phase.model_copy(update={"freeze": held})
 
 
+E = TypeVar("E", bound=Event)
+
+
 @dataclass
 class Recorder:
-    """An attempt that keeps what it is told, and asks for a stop once the phase has come to `stop_at` tokens."""
+    """An attempt that keeps its events, and asks for a stop once the phase has come to `stop_at` tokens."""
 
     stop_at: int | None = None
-    events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     figures: list[dict[str, float | None]] = field(default_factory=list)
     stop_reason: str | None = None
 
-    def event(self, kind: str, /, **data: Any) -> None:
-        self.events.append((kind, data))
+    def event(self, event: Event) -> None:
+        self.events.append(event)
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
         assert unit == "tokens"
@@ -138,5 +141,5 @@ class Recorder:
         """The figure at every step that was made."""
         return [value for entry in self.figures if "lr" in entry and (value := entry[key]) is not None]
 
-    def told(self, kind: str) -> list[Mapping[str, Any]]:
-        return [data for name, data in self.events if name == kind]
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]

@@ -21,6 +21,7 @@ from detour.checkpoints.store import CheckpointStore
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
 from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
+from detour.ledger.events import CheckpointResumed, CheckpointSaved, CheckpointSkipped, GradientSkipped
 from detour.pretraining import composer_seam
 from detour.pretraining import run as run_module
 from detour.pretraining.job import PretrainJob
@@ -181,10 +182,10 @@ def test_a_stop_saves_and_the_next_attempt_ends_as_if_undisturbed(
     first = Recorder(stop_at=stop_step * made.step_tokens)
     with pytest.raises(Interrupted, match=f"signal SIGTERM: saved at step {stop_step} of 12"):
         train(made, first)
-    assert first.told("checkpoint.saved")[-1]["step"] == stop_step
+    assert first.of(CheckpointSaved)[-1].step == stop_step
     second = Recorder()
     train(made, second)
-    assert second.told("checkpoint.resumed") == [{"step": stop_step, "tokens": stop_step * made.step_tokens}]
+    assert second.of(CheckpointResumed) == [CheckpointResumed(step=stop_step, tokens=stop_step * made.step_tokens)]
     expected = [
         made.optimizer.lr * lr_factor(phase.schedule, step, made.steps, made.warmup_steps) for step in range(made.steps)
     ]
@@ -231,12 +232,12 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_said(
     DAMAGE[kind](_newest_state(made))
     recorder = Recorder()
     train(made, recorder)
-    (skipped,) = recorder.told("checkpoint.skipped")
-    assert skipped["step"] == 9
-    assert skipped["reason"]
-    assert recorder.told("checkpoint.resumed")[0]["step"] == 6
+    (skipped,) = recorder.of(CheckpointSkipped)
+    assert skipped.step == 9
+    assert skipped.reason
+    assert recorder.of(CheckpointResumed)[0].step == 6
     log = caplog.text
-    assert f"the checkpoint of step 9 is left out: {skipped['reason']}" in log
+    assert f"the checkpoint of step 9 is left out: {skipped.reason}" in log
     assert "resuming from the checkpoint of step 6" in log
     assert_same(final(made), undisturbed["clm"])
 
@@ -257,7 +258,7 @@ def test_a_checkpoint_with_nan_is_skipped_and_said(
             train(made, Recorder(stop_at=9 * made.step_tokens))
     recorder = Recorder()
     train(made, recorder)
-    assert "NaN" in recorder.told("checkpoint.skipped")[0]["reason"]
+    assert "NaN" in recorder.of(CheckpointSkipped)[0].reason
     assert_same(final(made), undisturbed["clm"])
 
 
@@ -314,7 +315,7 @@ def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, corpus: Path,
     poisoned.bad = frozenset({2, 3, 5})
     made, recorder = job(tmp_path, corpus, steps=6), Recorder()
     assert train(made, recorder)["tokens"] == made.tokens
-    assert [event["step"] for event in recorder.told("gradient.skipped")] == [1, 2, 4]
+    assert [event.step for event in recorder.of(GradientSkipped)] == [1, 2, 4]
     state = final(made)
     assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
     assert state.optimizer is not None
@@ -326,7 +327,7 @@ def test_three_in_a_row_end_the_phase_for_good(tmp_path: Path, corpus: Path, poi
     made, recorder = job(tmp_path, corpus), Recorder()
     with pytest.raises(PermanentFailure, match="not finite in 3 steps in a row, up to step 6"):
         train(made, recorder)
-    assert [saved["step"] for saved in recorder.told("checkpoint.saved")] == [3, 6]
+    assert [saved.step for saved in recorder.of(CheckpointSaved)] == [3, 6]
 
 
 def test_the_second_phase_takes_weights_and_moments_and_its_own_schedule(
@@ -367,7 +368,7 @@ def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path
     train(made, recorder)
     measured = [entry["tokens"] for entry in recorder.figures if "validation_loss" in entry]
     assert measured == [step * made.step_tokens for step in (0, 2, 4, 6, 7)]
-    assert [saved["step"] for saved in recorder.told("checkpoint.saved")] == [3, 6, 7]
+    assert [saved.step for saved in recorder.of(CheckpointSaved)] == [3, 6, 7]
     assert len(list((made.work_dir / "checkpoints").glob("step-*"))) == 1
 
 

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from detour.checkpoints.manifest import write_manifest
 from detour.ledger.attempt import Attempt
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
@@ -57,7 +58,7 @@ class Made:
         with patch("detour.ledger.journal.time", self.clock), patch("detour.ledger.attempt.time", self.clock):
             journal = Journal.open(self.workspace, f"{stage.id}.{number:04d}")
             attempt = Attempt(journal, stage=stage.id, number=number, job="77")
-            attempt.event("attempt.started", **held)
+            attempt.event(AttemptStarted(**held))
             yield attempt
             journal.close()
 
@@ -66,19 +67,20 @@ class Made:
     ) -> None:
         elapsed_s = self.clock.now_s - started_s
         attempt.event(
-            "energy",
-            energy_kwh=elapsed_s * 28e-3 / 3600,
-            cpu_kwh=elapsed_s * 8e-3 / 3600,
-            gpu_kwh=0.0,
-            ram_kwh=elapsed_s * 20e-3 / 3600,
-            duration_s=max(elapsed_s - 2.0, 0.1),
-            scope="this machine",
-            detail="CPU by codecarbon's load model, RAM by codecarbon's model, no GPU",
-            tool="codecarbon",
-            version="3.3.2",
-            reason=None,
+            EnergyCounted(
+                energy_kwh=elapsed_s * 28e-3 / 3600,
+                cpu_kwh=elapsed_s * 8e-3 / 3600,
+                gpu_kwh=0.0,
+                ram_kwh=elapsed_s * 20e-3 / 3600,
+                duration_s=max(elapsed_s - 2.0, 0.1),
+                scope="this machine",
+                detail="CPU by codecarbon's load model, RAM by codecarbon's model, no GPU",
+                tool="codecarbon",
+                version="3.3.2",
+                reason=None,
+            )
         )
-        attempt.event("attempt.ended", outcome=outcome, exit_code=0, reason=None)
+        attempt.event(AttemptEnded(outcome=outcome, exit_code=0, reason=None))
         if outcome == "done":
             folder = self.workspace.output(stage.id)
             folder.mkdir(parents=True)
@@ -154,9 +156,9 @@ def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | N
                 noise = 0.12 * math.sin(done / 3000) * math.cos(done / 777)
                 attempt.progress(done, tokens, "tokens", loss=loss + noise, lr=lr, tokens_per_s=step / 1.2)
                 if done % 40_960 == 0:
-                    attempt.event("checkpoint.saved", step=done // step, tokens=done)
+                    attempt.event(CheckpointSaved(step=done // step, tokens=done))
                     attempt.progress(done, tokens, "tokens", loss=loss, lr=lr, validation_loss=loss + 0.1)
-                    attempt.event("energy", energy_kwh=done * 2e-9, gpu_kwh=0.0, duration_s=1.2 * done / step)
+                    attempt.event(EnergyCounted(energy_kwh=done * 2e-9, gpu_kwh=0.0, duration_s=1.2 * done / step))
                 if killed_at is not None and done >= killed_at:
                     break
             else:

@@ -11,6 +11,7 @@ import pytest
 
 from detour.accounting.energy import Site, Sourced
 from detour.errors import UserError
+from detour.ledger.events import AttemptHeartbeat, CheckpointSkipped, EnergyCounted, GradientSkipped
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
@@ -153,7 +154,7 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     write_plan(made.workspace, "half", stages)
     with made.attempt(stages[3], 1, HELD) as attempt:
         made.clock.now_s += 3.0
-        attempt.event("attempt.heartbeat")
+        attempt.event(AttemptHeartbeat())
     report = build_report(made.workspace, [], site_of, made.clock.now_s + 5.0)
     (chain,) = report.chains
     assert chain.status == "running"
@@ -179,7 +180,7 @@ def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> No
     carry(made, "moved", stages, 0.7)
     with made.attempt(stages[0], 2, {**HELD, "cluster": "elsewhere"}) as attempt:
         made.clock.now_s += 10.0
-        attempt.event("energy", energy_kwh=1e-6, duration_s=10.0)
+        attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0))
     report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
     rows = [row for row in report.total.energy if row.method == "codecarbon"]
     assert [(row.site, row.co2_g is None) for row in rows] == [("local", False), ("elsewhere", True)]
@@ -195,7 +196,7 @@ def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> N
         made.clock.now_s = EPOCH_S + 5.0 * number
         with made.attempt(stages[0], number, HELD) as attempt:
             made.clock.now_s += 10.0
-            attempt.event("energy", energy_kwh=1e-6, duration_s=10.0, scope="this machine")
+            attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0, scope="this machine"))
     report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
     assert report.warnings == ["laptop: several attempts counted the whole machine at once, for 5 s in all"]
 
@@ -224,11 +225,11 @@ def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
     stages = stages_of("causal")[:2]
     write_plan(made.workspace, "bumpy", stages)
     with made.attempt(stages[1], 1, HELD) as attempt:
-        attempt.event("checkpoint.skipped", path="x", step=20, reason="state.pt is missing")
-        attempt.event("gradient.skipped", step=11, in_a_row=1)
-        attempt.event("gradient.skipped", step=12, in_a_row=2)
+        attempt.event(CheckpointSkipped(path="x", step=20, reason="state.pt is missing"))
+        attempt.event(GradientSkipped(step=11, in_a_row=1))
+        attempt.event(GradientSkipped(step=12, in_a_row=2))
     warnings = build_report(made.workspace, [], site_of, made.clock.now_s).warnings
     assert [warning for warning in warnings if warning.startswith(stages[1].label)] == [
-        "pretrain causal: the checkpoint of step 20 was left out (state.pt is missing); an older one was gone on from",
+        "pretrain causal: the checkpoint of step 20 was skipped (state.pt is missing), and an older one was resumed",
         "pretrain causal: 2 steps had no finite gradient and changed nothing",
     ]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from detour.accounting.energy import Band
 from detour.accounting.hours import Fates, Known
+from detour.ledger.events import AttemptEnded
 from detour.ledger.workspace import Workspace
 from detour.reporting import words
 from detour.reporting.build import build_report
@@ -105,7 +106,7 @@ def test_hostile_names_reasons_and_versions_are_text(tmp_path: Path, monkeypatch
     stages = stages_of("causal")
     carry(made, name, stages, 0.7)
     with made.attempt(stages[-1], 2, {**HELD, "node": HOSTILE, "cluster": HOSTILE}) as attempt:
-        attempt.event("attempt.ended", outcome="failed", exit_code=1, reason=HOSTILE)
+        attempt.event(AttemptEnded(outcome="failed", exit_code=1, reason=HOSTILE))
     (made.workspace.output(stages[-1].id) / "manifest.json").unlink()
     made.workspace.failure(stages[-1].id).write_text('{"reason": "<img src=x onerror=alert(3)>"}')
     content = render_html(build_report(made.workspace, [], site_of, made.clock.now_s))

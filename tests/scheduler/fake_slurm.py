@@ -8,11 +8,12 @@ may ask about each other's jobs, and not touch them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+from detour.ledger.events import JobEvent
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult, Runner
 from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import parse_job_ids
@@ -308,10 +309,10 @@ class MemoryLedger:
     """Events that survive the kill of their writer."""
 
     fuse: Fuse = field(default_factory=Fuse)
-    written: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    written: list[JobEvent] = field(default_factory=list)
 
-    def append(self, kind: str, **data: Any) -> None:
-        self.fuse.guard(self.written.append, (kind, data))
+    def append(self, event: JobEvent) -> None:
+        self.fuse.guard(self.written.append, event)
 
-    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    def events(self) -> Iterable[JobEvent]:
         return list(self.written)

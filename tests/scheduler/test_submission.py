@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
+from detour.ledger.events import JobAccepted, JobIntended, JobsCommitted
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
@@ -329,9 +330,9 @@ def test_killed_after_an_id_was_corrected_it_relinks_all_the_same(desk: Desk, in
 def test_what_waits_for_a_double_waits_for_the_other_before_that_one_is_cancelled(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS[:2])
     other = str(Tag("w", "prepare-0", 1, "older"))
-    desk.ledger.append("submit.intent", tags=[other], tasks=[["prepare-0"]], dependency="")
-    desk.ledger.append("submit.accepted", tags=[other], job_id="0")
-    desk.ledger.append("submit.committed", tags=[other])
+    desk.ledger.append(JobIntended(tags=[other], tasks=[["prepare-0"]], dependency=""))
+    desk.ledger.append(JobAccepted(tags=[other], job_id="0"))
+    desk.ledger.append(JobsCommitted(tags=[other]))
     desk.fake.jobs[0] = FakeJob(0, other, held=False, dependency="", stages=("prepare-0",))
     desk.submitter().submit(REQUESTS[:2])
     assert not desk.fake.jobs[1].is_live

@@ -61,7 +61,7 @@ def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, 
     assert set(submission.jobs) == {slot for request in MORE for slot in request.slots}
     assert all(job.is_live and job.held for job in left)
     theirs = {str(job.tag) for job in left}
-    assert not any(theirs.intersection(data["tags"]) for _, data in mine.ledger.written[told:])
+    assert not any(theirs.intersection(event.tags) for event in mine.ledger.written[told:])
     again = mine.submitter().submit(REQUESTS)
     assert again.jobs == {slot: job_id for slot, job_id in submission.jobs.items() if slot.unit != "pretrain-3"}
     assert jobs_of(mine, "me") == []

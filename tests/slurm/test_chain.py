@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from detour.ledger.reading import LedgerReader
+from detour.ledger.events import CheckpointResumed
+from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
 from tests.slurm.cluster.cluster import SlurmCluster
@@ -48,9 +49,8 @@ def accounts(cluster: SlurmCluster, jobs: Mapping[str, str]) -> dict[str, str]:
 
 
 def resumed_at(workspace: Path) -> list[int]:
-    """Step of each checkpoint that an attempt went on from."""
-    records = [record for batch in LedgerReader(Workspace(workspace)).read_new() for record in batch]
-    return [record["data"]["step"] for record in records if record["kind"] == "checkpoint.resumed"]
+    """Step of each checkpoint that an attempt resumed."""
+    return [entry.event.step for entry in history(Workspace(workspace), (CheckpointResumed,))]
 
 
 def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCluster, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from detour.config.loading import load_cluster
 from detour.config.models import File
-from detour.ledger.state import load_state
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.selection import chain_stages
@@ -211,7 +211,7 @@ def test_two_users_who_submit_at_the_same_time_share_what_overlaps(
 
     (place / "go").touch()
     wait_until(lambda: not cluster.run("squeue", "-h").stdout, "both sweeps to end", 240, 0.3)
-    state, _ = load_state(Workspace(place))
+    state = LedgerView(Workspace(place)).state
     for user in (first, second):
         for stage in stages[user]:
             assert Workspace(place).is_done(stage)

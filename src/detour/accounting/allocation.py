@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 _REPEATED = re.compile(r"^(\d+)(?:\(x(\d+)\))?$")
 
@@ -22,9 +21,6 @@ class Allocation:
     nodes: int = 1
     cluster: str | None = None
     """Name of the profile the job was submitted with; `local` on a machine without Slurm."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def read_allocation(environment: Mapping[str, str] = os.environ) -> Allocation:

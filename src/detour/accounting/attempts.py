@@ -9,7 +9,9 @@ from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.methods import card_convention, estimated, number, tracked
 
 if TYPE_CHECKING:
-    from detour.ledger.state import AttemptState, Mark
+    from detour.ledger.events import AttemptStarted, Event
+    from detour.ledger.record import Entry
+    from detour.ledger.state import AttemptState
 
 DEAD_AFTER_S = 120.0
 """Without a sign of life for longer (heartbeats come at least every 30 s), an attempt is taken for ended."""
@@ -29,7 +31,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
     """
     if attempt.started is None or attempt.elapsed_s is None:
         return None
-    held = attempt.started.data
+    held = attempt.started.event
     start_s = attempt.started.wall_s
     end_s = start_s + attempt.elapsed_s
     done = attempt.outcome == "done"
@@ -40,10 +42,10 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
         stage=stage,
         start_s=start_s,
         end_s=end_s,
-        gpus=_count(held.get("gpus")),
-        cpus=_count(held.get("cpus")),
-        nodes=_count(held.get("nodes")) or 1,
-        ram_gb=number(held.get("ram_gb")),
+        gpus=_count(held.gpus),
+        cpus=_count(held.cpus),
+        nodes=_count(held.nodes) or 1,
+        ram_gb=number(held.ram_gb),
         ready_s=start_s if done and ready_s is None else ready_s,
         saved_s=end_s if done else _at(attempt.checkpoint, attempt.started),
         failed=attempt.outcome == LOST_TO_ERROR,
@@ -57,20 +59,20 @@ def figures_of(attempt: AttemptState, usage: AttemptUsage, site: Site) -> list[E
     allocated_s = usage.allocated_s
     reserved = None if usage.gpus is None else usage.gpus * allocated_s / HOUR_S
     return [
-        tracked(site, [mark.data for mark in attempt.energy.values()], allocated_s, usage.nodes),
+        tracked(site, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
         estimated(site, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
         card_convention(site, reserved, allocated_s),
     ]
 
 
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+def _count(value: int | None) -> int | None:
+    return value if value is not None and value >= 0 else None
 
 
-def _at(mark: Mark | None, started: Mark) -> float | None:
+def _at(entry: Entry[Event] | None, started: Entry[AttemptStarted]) -> float | None:
     """When it happened, counted from the start by the writer's own clock where it is the same writer."""
-    if mark is None:
+    if entry is None:
         return None
-    if mark.writer == started.writer:
-        return started.wall_s + mark.mono_s - started.mono_s
-    return mark.wall_s
+    if entry.writer == started.writer:
+        return started.wall_s + entry.mono_s - started.mono_s
+    return entry.wall_s

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
 from detour.accounting.allocation import held_cpus, nvml_uuids, visible_gpus
+from detour.ledger.events import EnergyCounted
 
 if TYPE_CHECKING:
     from detour.ledger.attempt import Attempt
@@ -48,8 +49,8 @@ class EnergyMeter:
         self._flushed_s = float("-inf")
         self._tracker: _Tracker | None = None
         self._reason: str | None = None
-        self._told: str | None = None
-        self._last: dict[str, Any] = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
+        self._reason_recorded: str | None = None
+        self._last = EnergyCounted(energy_kwh=None, cpu_kwh=None, gpu_kwh=None, ram_kwh=None, duration_s=None)
         self._lock = threading.RLock()
         self._starting = threading.Thread(target=self._start, name="energy-meter-start", daemon=True)
 
@@ -69,7 +70,7 @@ class EnergyMeter:
                 self._tracker = None
             elif self._reason is None:
                 self._reason = f"codecarbon was not up within {LONGEST_WAIT_S:g} s of the end"
-                self._tell()
+                self._record_reason()
 
     def flush(self) -> None:
         """Journal what was counted so far; a kill costs only what comes after the last flush."""
@@ -79,16 +80,16 @@ class EnergyMeter:
             figures = self._guarded(self._tracker.read) if self._tracker is not None else None
             if figures is not None:
                 self._last, self._flushed_s = figures, time.monotonic()
-                self._attempt.event("energy", **figures)
+                self._attempt.event(figures)
             elif self._reason is not None:
-                self._tell()
+                self._record_reason()
 
-    def _tell(self) -> None:
+    def _record_reason(self) -> None:
         """Say once why there is no newer figure, beside the last one there was."""
-        if self._reason != self._told:
-            self._told = self._reason
+        if self._reason != self._reason_recorded:
+            self._reason_recorded = self._reason
             label = {"method": "codecarbon", "tool": "codecarbon", "reason": self._reason}
-            self._attempt.event("energy", **(self._last | label))
+            self._attempt.event(EnergyCounted(**self._last.to_json() | label))
 
     def _start(self) -> None:
         tracker = self._guarded(lambda: _Tracker(self._sample_s))
@@ -166,29 +167,29 @@ class _Tracker:
         self._tracker.start()
         self.read()
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> EnergyCounted:
         """Cumulative figures since the start, in kWh and seconds, and how they came about."""
         self._latest.totals = None
         self._tracker.flush()
         totals = self._latest.totals
         if totals is None:
             raise _NoFigure(self._muffler.complaint or "no figure and no reason given")
-        return {
-            "energy_kwh": totals.energy_consumed if self._gpus is not None else None,
-            "cpu_kwh": totals.cpu_energy,
-            "gpu_kwh": totals.gpu_energy if self._gpus is not None else None,
-            "ram_kwh": totals.ram_energy,
-            "duration_s": totals.duration,
-            "method": "codecarbon",
-            "scope": "this machine" if self._mode == "machine" else "this process and its children",
-            "detail": describe(self._cpu_mode(), self._gpus, self._mode),
-            "cpu_model": totals.cpu_model,
-            "gpus": self._gpus,
-            "gpu_model": totals.gpu_model or None,
-            "tool": "codecarbon",
-            "version": version("codecarbon"),
-            "reason": None if self._gpus is not None else "slices of a GPU (MIG): their energy is not known",
-        }
+        return EnergyCounted(
+            energy_kwh=totals.energy_consumed if self._gpus is not None else None,
+            cpu_kwh=totals.cpu_energy,
+            gpu_kwh=totals.gpu_energy if self._gpus is not None else None,
+            ram_kwh=totals.ram_energy,
+            duration_s=totals.duration,
+            method="codecarbon",
+            scope="this machine" if self._mode == "machine" else "this process and its children",
+            detail=describe(self._cpu_mode(), self._gpus, self._mode),
+            cpu_model=totals.cpu_model,
+            gpus=self._gpus,
+            gpu_model=totals.gpu_model or None,
+            tool="codecarbon",
+            version=version("codecarbon"),
+            reason=None if self._gpus is not None else "slices of a GPU (MIG): their energy is not known",
+        )
 
     def stop(self) -> None:
         self._tracker.stop()

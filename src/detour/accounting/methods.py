@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import fsum, isfinite
-from typing import Any
+from typing import TYPE_CHECKING
 
 from detour.accounting.energy import Band, EnergyFigure, Method, Site, Sourced
+
+if TYPE_CHECKING:
+    from detour.ledger.events import EnergyCounted
 
 GPU_COUNTER_ERROR = 0.05
 CPU_RAM_ERROR = 0.30
@@ -80,23 +83,21 @@ def estimated(
     )
 
 
-def tracked(site: Site, trackers: Sequence[Mapping[str, Any]], allocated_s: float, nodes: int = 1) -> EnergyFigure:
+def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, nodes: int = 1) -> EnergyFigure:
     """What codecarbon journalled during one attempt (`EnergyMeter`), extended over the time that it did not see.
 
     `trackers` are the last flushes of the attempt's trackers, one a node. A flush is cumulative, so the last one holds
     all (adding up those of a day once gave 3.27 times the truth). Node-seconds that no tracker saw (before it was up,
     after the last flush of a killed attempt, nodes without one) are added at the mean power, with an estimate's band.
     """
-    known = [
-        flush for flush in trackers if None not in (number(flush.get("energy_kwh")), number(flush.get("duration_s")))
-    ]
-    reason = next((str(flush["reason"]) for flush in reversed(trackers) if flush.get("reason")), None)
-    seen_s = fsum(_amount(flush, "duration_s") for flush in known) / max(nodes, len(known), 1)
+    known = [flush for flush in trackers if None not in (number(flush.energy_kwh), number(flush.duration_s))]
+    reason = next((flush.reason for flush in reversed(trackers) if flush.reason), None)
+    seen_s = fsum(number(flush.duration_s) or 0.0 for flush in known) / max(nodes, len(known), 1)
     if seen_s <= 0:
         reason = reason or "codecarbon recorded nothing"
         return EnergyFigure(Method.CODECARBON, site, None, allocated_s, 0.0, tool="codecarbon", reason=reason)
-    seen_kwh = fsum(_amount(flush, "energy_kwh") for flush in known)
-    gpu_kwh = fsum(_amount(flush, "gpu_kwh") for flush in known)
+    seen_kwh = fsum(number(flush.energy_kwh) or 0.0 for flush in known)
+    gpu_kwh = fsum(number(flush.gpu_kwh) or 0.0 for flush in known)
     missing_s = max(0.0, allocated_s - seen_s)
     return EnergyFigure(
         method=Method.CODECARBON,
@@ -107,10 +108,10 @@ def tracked(site: Site, trackers: Sequence[Mapping[str, Any]], allocated_s: floa
         allocated_s=allocated_s,
         covered_s=min(seen_s, allocated_s),
         extended_s=missing_s,
-        scope=str(known[-1].get("scope") or ""),
-        detail=str(known[-1].get("detail") or ""),
+        scope=known[-1].scope or "",
+        detail=known[-1].detail or "",
         tool="codecarbon",
-        version=str(known[-1].get("version") or ""),
+        version=known[-1].version or "",
         reason=reason,
     )
 
@@ -132,10 +133,6 @@ def number(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
         return float(value)
     return None
-
-
-def _amount(flush: Mapping[str, Any], name: str) -> float:
-    return number(flush.get(name)) or 0.0
 
 
 def _value(sourced: Sourced | None) -> float:

@@ -14,19 +14,11 @@ from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import site_of
 from detour.budgets.arithmetic import Line, Spending, Standing, check, standing, window_s
 from detour.budgets.caps import Budget, Measure
-from detour.budgets.reservations import (
-    KINDS,
-    Amounts,
-    Evidence,
-    Facts,
-    Reservation,
-    Told,
-    is_held,
-    reservations,
-)
+from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.config.cluster import Cluster
 from detour.config.loading import available_clusters, load_cluster
 from detour.ledger.claims import holder
+from detour.ledger.events import BudgetEvent, Event
 from detour.ledger.state import AttemptState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -53,10 +45,7 @@ class Book:
     def __init__(self, workspace: Workspace, now_s: float | None = None) -> None:
         self.workspace, self.view = workspace, LedgerView(workspace)
         self.now_s = time.time() if now_s is None else now_s
-        self.reservations: list[Reservation] = reservations(
-            Told(record["kind"], record["wall_s"], record["writer"], record["data"])
-            for record in self.view.records(KINDS)
-        )
+        self.reservations = reservations(self.view.commands(BudgetEvent))
         self._failed = {
             stage.id for stage in self.view.state.stages.values() if stage.failed and workspace.has_failed(stage.id)
         }
@@ -100,7 +89,8 @@ class Book:
             return known.process.is_alive() if known and known.process else None
 
         in_flight = running | stages_sent(self.view)
-        return Evidence(self.now_s, self._is_finished, in_flight, is_alive, self.view.last_told_s)
+        last_seen_s = {entry.writer: entry.wall_s for entry in self.view.commands(Event)}
+        return Evidence(self.now_s, self._is_finished, in_flight, is_alive, last_seen_s.get)
 
     def _spendings(self) -> Iterator[Spending]:
         """Every attempt, by the facts of the reservation that it ran under."""
@@ -121,9 +111,9 @@ class Book:
     def _facts(self, attempt: AttemptState) -> Facts:
         """Of an attempt that nobody reserved anything for."""
         assert attempt.started is not None
-        cluster, writer = attempt.started.data.get("cluster"), self.view.state.writers.get(attempt.started.writer)
+        writer = self.view.state.writers.get(attempt.started.writer)
         return {
-            "cluster": cluster if isinstance(cluster, str) else None,
+            "cluster": attempt.started.event.cluster,
             "user": writer.process.user if writer and writer.process else None,
         }
 
@@ -150,8 +140,7 @@ class _AttemptAmounts:
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
         assert attempt.started is not None
-        name = attempt.started.data.get("cluster")
-        name = name if isinstance(name, str) else None
+        name = attempt.started.event.cluster
         cluster = self._cluster(name)
         site = Site(name or "an unknown place") if cluster is None else site_of(cluster)
         return {

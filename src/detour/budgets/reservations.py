@@ -2,24 +2,18 @@
 
 What a reservation still holds is derived: a stage that is done, failed or released holds nothing, nor does any stage of
 a submission whose submitter died before it handed anything over.
-
-budget.reserved   {submission, facts, stages: [{ids, amounts}], over, why}
-budget.committed  {submission}                what was reserved is handed over: it holds without its submitter
-budget.released   {submission, stages, why}   stages is null for all of them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, NamedTuple
 
 from detour.budgets.caps import MEASURES, Measure
+from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Share
+from detour.ledger.record import Entry
 
-RESERVED, COMMITTED, RELEASED = "budget.reserved", "budget.committed", "budget.released"
-KINDS = (RESERVED, COMMITTED, RELEASED)
 EXPIRES_S = 900.0
 """Without a sign of life from a submitter on another machine, after which it is taken for dead."""
 
@@ -48,15 +42,6 @@ class Reservation:
     """Stages that hold nothing any more."""
 
 
-class Told(NamedTuple):
-    """A `budget.*` record, as far as it counts here."""
-
-    kind: str
-    wall_s: float
-    writer: str
-    data: Mapping[str, Any]
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of stages and submitters beside the reservations."""
@@ -72,39 +57,33 @@ class Evidence:
     """When that journal was last written to."""
 
 
-def reserved_data(
-    submission: str, facts: Facts, amounts: Mapping[str, Amounts], over: Sequence[str], why: str | None
-) -> dict[str, Any]:
-    """The data of a `budget.reserved` event; stages of equal amounts together."""
-    groups: dict[tuple[tuple[str, float | None], ...], list[str]] = {}
+def shares(amounts: Mapping[str, Amounts]) -> list[Share]:
+    """For `BudgetReserved`: stages of equal amounts together."""
+    groups: dict[tuple[tuple[Measure, float | None], ...], list[str]] = {}
     for stage, of_stage in amounts.items():
         groups.setdefault(tuple(sorted(of_stage.items())), []).append(stage)
-    stages = [{"ids": ids, "amounts": dict(same)} for same, ids in groups.items()]
-    return {"submission": submission, "facts": dict(facts), "stages": stages, "over": list(over), "why": why}
+    return [{"ids": ids, "amounts": dict(same)} for same, ids in groups.items()]
 
 
-def reservations(records: Iterable[Told]) -> list[Reservation]:
-    """Every reservation ever made, the same whatever the order of the records; what is not one of ours is left out."""
+def reservations(entries: Iterable[Entry[BudgetEvent]]) -> list[Reservation]:
+    """Every reservation ever made, the same whatever the order of the entries."""
     made: dict[str, Reservation] = {}
     committed: set[str] = set()
-    released: dict[str, list[set[str] | None]] = {}
-    for told in records:
-        submission = told.data.get("submission")
-        if not isinstance(submission, str):
-            continue
-        if told.kind == RESERVED:
-            reservation = _reservation(submission, told)
-            if reservation is not None and (submission not in made or reservation.at_s < made[submission].at_s):
-                made[submission] = reservation
-        elif told.kind == COMMITTED:
-            committed.add(submission)
-        elif told.kind == RELEASED:
-            stages = told.data.get("stages")
-            released.setdefault(submission, []).append(set(map(str, stages)) if isinstance(stages, list) else None)
+    released: dict[str, list[Collection[str] | None]] = {}
+    for entry in entries:
+        event = entry.event
+        match event:
+            case BudgetReserved(submission=submission):
+                if submission not in made or entry.wall_s < made[submission].at_s:
+                    made[submission] = _reservation(event, entry)
+            case BudgetCommitted(submission=submission):
+                committed.add(submission)
+            case BudgetReleased(submission=submission, stages=stages):
+                released.setdefault(submission, []).append(stages)
     for submission, reservation in made.items():
         reservation.committed = submission in committed
-        for stages in released.get(submission, ()):
-            reservation.released |= set(reservation.amounts) if stages is None else stages
+        for freed in released.get(submission, ()):
+            reservation.released |= set(reservation.amounts if freed is None else freed)
     return sorted(made.values(), key=lambda reservation: (reservation.at_s, reservation.submission))
 
 
@@ -121,29 +100,22 @@ def is_held(reservation: Reservation, stage: str, evidence: Evidence) -> bool:
     return evidence.now_s - seen_s < EXPIRES_S
 
 
-def _reservation(submission: str, told: Told) -> Reservation | None:
-    facts, stages, over, why = (told.data.get(name) for name in ("facts", "stages", "over", "why"))
-    if not isinstance(facts, dict) or not isinstance(stages, list):
-        return None
+def _reservation(event: BudgetReserved, entry: Entry[BudgetEvent]) -> Reservation:
     amounts: dict[str, Amounts] = {}
-    for group in stages:
-        if not isinstance(group, dict) or not isinstance(group.get("ids"), list):
-            return None
-        found = group.get("amounts")
-        same = {measure: _number(found.get(measure)) for measure in MEASURES} if isinstance(found, dict) else {}
-        amounts |= {str(stage): same for stage in group["ids"]}
+    for share in event.stages:
+        same: Amounts = {measure: _number(share["amounts"].get(measure)) for measure in MEASURES}
+        amounts |= dict.fromkeys(share["ids"], same)
     return Reservation(
-        submission=submission,
-        facts={str(name): value if isinstance(value, str) else None for name, value in facts.items()},
-        at_s=told.wall_s,
-        writer=told.writer,
+        submission=event.submission,
+        facts=event.facts,
+        at_s=entry.wall_s,
+        writer=entry.writer,
         amounts=amounts,
-        over=tuple(map(str, over)) if isinstance(over, list) else (),
-        why=why if isinstance(why, str) else None,
+        over=tuple(event.over),
+        why=event.why,
     )
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
-        return float(value)
-    return None
+def _number(amount: float | None) -> float | None:
+    """What is no amount is unknown."""
+    return float(amount) if amount is not None and amount >= 0 else None

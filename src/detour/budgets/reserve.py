@@ -19,10 +19,11 @@ from detour.budgets.arithmetic import Line
 from detour.budgets.book import Asked, Book, energy_amounts
 from detour.budgets.caps import Budget, load_budgets
 from detour.budgets.refusal import refusal
-from detour.budgets.reservations import COMMITTED, RELEASED, RESERVED, Amounts, Facts, reserved_data
+from detour.budgets.reservations import Amounts, Facts, shares
 from detour.config.cluster import Cluster
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.events import BudgetCommitted, BudgetReleased, BudgetReserved
 from detour.ledger.journal import Journal
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
@@ -104,11 +105,11 @@ class Share:
 
     def commit(self) -> None:
         """What was reserved has been handed over: it holds until its stages end, whatever becomes of this process."""
-        self.journal.append(COMMITTED, submission=self.submission)
+        self.journal.append(BudgetCommitted(submission=self.submission))
         self.is_open = False
 
     def release(self, why: str) -> None:
-        self.journal.append(RELEASED, submission=self.submission, stages=None, why=why)
+        self.journal.append(BudgetReleased(submission=self.submission, stages=None, why=why))
         self.is_open = False
 
 
@@ -141,14 +142,21 @@ def reserve(
         asked = book.without_what_is_on_its_way(asked)
         lines = book.check(budgets, asked)
         refused = [line for line in lines if line.is_refused]
-        if lines and book.view.unreadable:
-            raise UserError(f"the budget cannot be counted, for this is not readable: {book.view.unreadable[0]}")
+        if lines and book.view.damage.unreadable:
+            raise UserError(f"the budget cannot be counted, for this is not readable: {book.view.damage.unreadable[0]}")
         if refused and why_over is None:
             raise BudgetRefused(refusal(lines, asked))
         submission = secrets.token_hex(6)
         over = list(dict.fromkeys(line.budget for line in refused))
-        data = reserved_data(submission, asked.facts, asked.amounts, over, why_over)
-        journal.append(RESERVED, **data)
+        journal.append(
+            BudgetReserved(
+                submission=submission,
+                facts=dict(asked.facts),
+                stages=shares(asked.amounts),
+                over=over,
+                why=why_over,
+            )
+        )
         if not journal.flush():
             raise UserError(f"{workspace.ledger}: the ledger takes no events (disk full?), so nothing is reserved")
     return Share(journal, submission, tuple(lines))
@@ -159,7 +167,7 @@ def release_stages(workspace: Workspace, journal: Journal, stages: Collection[st
     for made in Book(workspace).reservations:
         freed = sorted(made.amounts.keys() & set(stages) - made.released)
         if freed:
-            journal.append(RELEASED, submission=made.submission, stages=freed, why=why)
+            journal.append(BudgetReleased(submission=made.submission, stages=freed, why=why))
 
 
 def release_submission(workspace: Workspace, submission: str) -> None:
@@ -167,7 +175,7 @@ def release_submission(workspace: Workspace, submission: str) -> None:
     if submission not in {made.submission for made in Book(workspace).reservations}:
         raise UserError(f"no submission {submission!r} has reserved anything in {workspace.root}")
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
-        journal.append(RELEASED, submission=submission, stages=None, why="detour budget --release")
+        journal.append(BudgetReleased(submission=submission, stages=None, why="detour budget --release"))
 
 
 @contextmanager

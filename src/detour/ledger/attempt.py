@@ -1,15 +1,16 @@
-"""One run of one stage, as the code that does the work sees it: tell what happens, and ask whether to stop."""
+"""One run of one stage, as the code that does the work sees it: record what happens, and ask whether to stop."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
+from detour.ledger.events import Event, Progress
 from detour.ledger.journal import Journal
 
 FINEST_S, COARSEST_S = 1.0, 30.0
 THINNING = 300
-"""An attempt of `a` seconds tells its progress every a/300 s, between 1 s and 30 s: some 2,000 records in ten hours."""
+"""An attempt of `a` seconds journals its progress every a/300 s, between 1 s and 30 s: some 2,000 records in ten hours.
+"""
 
 
 class Attempt:
@@ -28,35 +29,35 @@ class Attempt:
         self.stage, self.chain, self.job, self.number = stage, chain, job, number
         self._stop_reason: str | None = None
         self._began = time.monotonic()
-        self._told = float("-inf")
-        self._held: dict[str, Any] | None = None
+        self._recorded_s = float("-inf")
+        self._latest: Progress | None = None
         self._names: frozenset[str] = frozenset()
 
-    def event(self, kind: str, /, *, sync: bool | None = None, **data: Any) -> None:
-        """Journal an event of this attempt, synced unless its kind is lazy; progress held back is told before it."""
+    def event(self, event: Event) -> None:
+        """Journal an event of this attempt; progress that was held back goes before it."""
         if self.journal is None:
             return
-        self._tell_held()
-        self._append(kind, data, sync)
+        self._record_latest()
+        self._append(event)
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
-        """Cheap enough for every step: told about once a second, more rarely in a long attempt, and at the end.
+        """Cheap enough for every step: recorded about once a second, more rarely in a long attempt, and at the end.
 
-        A figure that the call before did not have (a validation loss among the steps' losses) is told at once. The
-        others are the latest when told.
+        A figure that the call before did not have (a validation loss among the steps' losses) is recorded at once. Of
+        the others, the latest at the time.
         """
         if self.journal is None:
             return
-        if self._held is not None and self._held["unit"] != unit:
-            self._tell_held()
+        if self._latest is not None and self._latest.unit != unit:
+            self._record_latest()
         names = frozenset(figures)
-        news = not names <= self._names or done >= total
+        is_new = not names <= self._names or done >= total
         self._names = names
-        now = time.monotonic()
-        interval = min(max((now - self._began) / THINNING, FINEST_S), COARSEST_S)
-        self._held = {"done": done, "total": total, "unit": unit, "figures": figures}
-        if news or now - self._told >= interval:
-            self._tell_held()
+        now_s = time.monotonic()
+        interval_s = min(max((now_s - self._began) / THINNING, FINEST_S), COARSEST_S)
+        self._latest = Progress(done=done, total=total, unit=unit, figures=figures)
+        if is_new or now_s - self._recorded_s >= interval_s:
+            self._record_latest()
 
     @property
     def stop_reason(self) -> str | None:
@@ -68,14 +69,12 @@ class Attempt:
         if self._stop_reason is None:
             self._stop_reason = reason
 
-    def _tell_held(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._told = time.monotonic()
-            self._append("progress", held, None)
+    def _record_latest(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            self._recorded_s = time.monotonic()
+            self._append(latest)
 
-    def _append(self, kind: str, data: dict[str, Any], sync: bool | None) -> None:
+    def _append(self, event: Event) -> None:
         if self.journal is not None:
-            self.journal.record(
-                kind, data, chain=self.chain, stage=self.stage, job=self.job, attempt=self.number, sync=sync
-            )
+            self.journal.append(event, chain=self.chain, stage=self.stage, job=self.job, attempt=self.number)

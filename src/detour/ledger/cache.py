@@ -1,44 +1,90 @@
-"""The folded state kept between commands, so that `detour status` of a large ledger answers at once.
+"""What was read of the ledger, kept between commands, so that a large ledger answers at once.
 
-Only a cache: on this node, private, tied to the very files it was folded from, and dropped at the least doubt (a file
+Only a cache: on this node, private, tied to the very files it was read from, and dropped at the least doubt (a file
 gone, replaced or shortened, another version). It is never the truth and may be deleted at any time.
 
-<temporary folder>/detour-cache-<uid>/<crc32 of the workspace>.state.json
+<temporary folder>/detour-cache-<uid>/
+  <crc32 of the workspace>.state.json      the folded state, and how far each journal is in it
+  <crc32 of the workspace>.commands.json   entries that the fold does not keep; only of the state with the same stamp
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 
+from detour.ledger.events import KINDS, Foreign
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader
-from detour.ledger.stages import AttemptState, ChainState, Mark, StageState, WriterState
+from detour.ledger.record import Entry, event_of
+from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 1
+FORMAT = 2
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
-WORTH_KEEPING = 2_000
-"""New records since the last save, beyond which folding them again would be felt."""
+_DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def load_cached(workspace: Workspace) -> tuple[State, LedgerReader]:
-    """The present state and its reader, from the cache as far as it holds; saved again when much was new."""
-    state, reader = _restored(workspace) or (State(), LedgerReader(workspace))
-    known = state.records
-    state.refresh(reader)
-    if state.records - known >= WORTH_KEEPING:
-        _save(workspace, state, reader)
-    return state, reader
+class Cached(NamedTuple):
+    state: State
+    reader: LedgerReader
+    """Stands where the state ends."""
+    stamp: str
+    """Of the commands that belong to it."""
+
+
+def restore(workspace: Workspace) -> Cached | None:
+    """The state as it was last kept; None without one that fits the journals."""
+    try:
+        data = orjson.loads(private_path(workspace, "state").read_bytes())
+        if data["version"] != _version() or data["workspace"] != str(workspace.root):
+            return None
+        reader = LedgerReader(workspace)
+        return Cached(_state(data["state"]), reader, data["stamp"]) if reader.restore(data["files"]) else None
+    except _DOUBTS:
+        return None
+
+
+def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | None:
+    """The entries that were kept beside the state of this stamp; None where they are not there (any more)."""
+    try:
+        data = orjson.loads(private_path(workspace, "commands").read_bytes())
+        return [_entry(entry) for entry in data["entries"]] if data["stamp"] == stamp else None
+    except _DOUBTS:
+        return None
+
+
+def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> None:
+    """Nothing is kept while some journal cannot be read, or where this node has no place for it."""
+    files, stamp = reader.positions(), os.urandom(8).hex()
+    if files is None:
+        return
+    beside = {"stamp": stamp, "entries": list(commands)}
+    content = {
+        "version": _version(),
+        "workspace": str(workspace.root),
+        "stamp": stamp,
+        "files": files,
+        "state": state,
+    }
+    with suppress(OSError):
+        keep_private(private_path(workspace, "commands"), orjson.dumps(beside, default=_plain, option=_OPTIONS))
+        keep_private(private_path(workspace, "state"), orjson.dumps(content, default=_plain, option=_OPTIONS))
+
+
+def _version() -> str:
+    """Another table of events reads other entries out of the same journals."""
+    table = [(kind, event.__annotations__) for kind, event in KINDS.items()]
+    return f"{FORMAT}.{crc32(repr(table).encode()):08x}"
 
 
 def private_path(workspace: Workspace, what: str) -> Path:
@@ -59,30 +105,12 @@ def keep_private(path: Path, content: bytes) -> None:
         unfinished.replace(path)
 
 
-def _restored(workspace: Workspace) -> tuple[State, LedgerReader] | None:
-    try:
-        data = orjson.loads(private_path(workspace, "state").read_bytes())
-        if data["format"] != FORMAT or data["workspace"] != str(workspace.root):
-            return None
-        reader = LedgerReader(workspace)
-        return (_state(data["state"]), reader) if reader.restore(data["files"]) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _save(workspace: Workspace, state: State, reader: LedgerReader) -> None:
-    files = reader.positions()
-    if files is None:
-        return
-    content = {"format": FORMAT, "workspace": str(workspace.root), "files": files, "state": state}
-    with suppress(OSError):
-        keep_private(private_path(workspace, "state"), orjson.dumps(content, default=_plain, option=_OPTIONS))
-
-
 def _plain(value: object) -> Any:
     if isinstance(value, set):
         return list(value)
-    if isinstance(value, Mark | Process):
+    if isinstance(value, Entry):
+        return [value.event.kind, value.event.to_json(), *value[:4], *value[5:]]
+    if isinstance(value, Process):
         return tuple(value)
     if isinstance(value, StageState):
         return {**_fields(value), "attempts_by_key": list(value.attempts_by_key.values())}
@@ -93,21 +121,29 @@ def _fields(value: object) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
 
 
-def _mark(data: Any) -> Mark | None:
-    return None if data is None else Mark(*data)
+def _entry(data: Any) -> Entry[Any]:
+    """Raises ValueError for an event that this version does not know."""
+    kind, payload, sequence, writer, wall_s, mono_s, *place = data
+    event = event_of(kind, payload)
+    if isinstance(event, Foreign):
+        raise ValueError(event.reason)
+    return Entry(sequence, writer, wall_s, mono_s, event, *place)
 
 
-def _marks(data: Mapping[str, Any]) -> dict[str, Mark]:
-    return {name: Mark(*mark) for name, mark in data.items()}
+def _entry_or_none(data: Any) -> Entry[Any] | None:
+    return None if data is None else _entry(data)
+
+
+def _entries(data: Mapping[str, Any]) -> dict[str, Entry[Any]]:
+    return {name: _entry(entry) for name, entry in data.items()}
 
 
 def _state(data: Mapping[str, Any]) -> State:
     return State(
-        chains={name: _chain(chain) for name, chain in data["chains"].items()},
         stages={name: _stage(stage) for name, stage in data["stages"].items()},
         writers={name: _writer(writer) for name, writer in data["writers"].items()},
+        submitted_s=data["submitted_s"],
         records=data["records"],
-        foreign=data["foreign"],
         damaged_sources=data["damaged_sources"],
     )
 
@@ -117,18 +153,13 @@ def _writer(data: Mapping[str, Any]) -> WriterState:
     return WriterState(process and Process(*process), data["closed"], data["next"], set(data["ahead"]))
 
 
-def _chain(data: Mapping[str, Any]) -> ChainState:
-    return ChainState(data["name"], {kind: _marks(marks) for kind, marks in data["told"].items()})
-
-
 def _stage(data: Mapping[str, Any]) -> StageState:
     attempts = [_attempt(attempt) for attempt in data["attempts_by_key"]]
     return StageState(
         id=data["id"],
-        planned_by=_marks(data["planned_by"]),
         attempts_by_key={(attempt.number, attempt.job or ""): attempt for attempt in attempts},
-        done={int(number): Mark(*mark) for number, mark in data["done"].items()},
-        failed={int(number): Mark(*mark) for number, mark in data["failed"].items()},
+        done={int(number): _entry(entry) for number, entry in data["done"].items()},
+        failed={int(number): _entry(entry) for number, entry in data["failed"].items()},
         submitted_jobs=set(data["submitted_jobs"]),
         cancelled_jobs=set(data["cancelled_jobs"]),
     )
@@ -138,11 +169,11 @@ def _attempt(data: Mapping[str, Any]) -> AttemptState:
     return AttemptState(
         number=data["number"],
         job=data["job"],
-        started=_mark(data["started"]),
-        ended=_mark(data["ended"]),
-        first_progress=_mark(data["first_progress"]),
-        progress=_mark(data["progress"]),
-        checkpoint=_mark(data["checkpoint"]),
-        energy=_marks(data["energy"]),
+        started=_entry_or_none(data["started"]),
+        ended=_entry_or_none(data["ended"]),
+        first_progress=_entry_or_none(data["first_progress"]),
+        progress=_entry_or_none(data["progress"]),
+        checkpoint=_entry_or_none(data["checkpoint"]),
+        energy=_entries(data["energy"]),
         seen={writer: (mono_s, wall_s) for writer, (mono_s, wall_s) in data["seen"].items()},
     )

@@ -18,9 +18,10 @@ from zlib import crc32
 
 from detour.files import atomic_writer, fsync_directory
 from detour.ledger.claims import ClaimHeld, claim
+from detour.ledger.events import JournalClosed, JournalsCompacted
 from detour.ledger.folders import ledger_mode, refuse_links
-from detour.ledger.reading import COMPACTED, Parsed, decode, parse
-from detour.ledger.record import SCHEMA, Record, encode
+from detour.ledger.reading import Parsed, decode, parse
+from detour.ledger.record import SCHEMA, Record, encode, entry_of
 from detour.ledger.workspace import Workspace
 
 IDLE_S = 3 * 86400.0
@@ -99,19 +100,20 @@ def _compact_month(workspace: Workspace, folder: Path, idle_since_s: float) -> C
 
 
 def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
-    """What the sources can no longer tell. Bad lines of segments among them are told by their own headers."""
+    """What the sources can no longer say. Bad lines of segments among them are in their own headers."""
+    event = JournalsCompacted(bad_lines=bad_lines, journals=[path.name for path in sources])
     record: Record = {
         "schema": SCHEMA,
         "wall_s": time.time(),
         "mono_s": time.monotonic(),
         "writer": writer,
         "sequence": 0,
-        "kind": COMPACTED,
+        "kind": event.kind,
         "chain": None,
         "stage": None,
         "job": None,
         "attempt": None,
-        "data": {"bad_lines": bad_lines, "journals": [path.name for path in sources]},
+        "data": event.to_json(),
     }
     return encode(record)
 
@@ -125,12 +127,12 @@ def _is_finished(path: Path, idle_since_s: float) -> bool:
         return False
     if path.stem.startswith("segment-") or path.stat().st_mtime < idle_since_s:
         return True
-    last = _last_record(parse(path.read_bytes()))
-    return last is not None and last["kind"] == "journal.closed"
+    return _is_closed(parse(path.read_bytes()))
 
 
-def _last_record(parsed: Parsed) -> Record | None:
-    return next(iter(decode(parsed.payloads[-1:])), None)
+def _is_closed(journal: Parsed) -> bool:
+    last = [entry_of(value) for value in decode(journal.payloads[-1:])]
+    return any(entry is not None and isinstance(entry.event, JournalClosed) for entry in last)
 
 
 def _clear_leftovers(folder: Path, idle_since_s: float) -> None:

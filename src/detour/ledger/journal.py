@@ -20,13 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain as chained
 from pathlib import Path
-from typing import Any
 
 from detour.errors import UserError
 from detour.ledger.appendfile import AppendFile
+from detour.ledger.events import Durability, Event, JournalClosed, JournalOpened
 from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.process import Process
-from detour.ledger.record import DROPPABLE_KINDS, END_KINDS, LAZY_KINDS, SCHEMA, Record, encode
+from detour.ledger.record import SCHEMA, Record, encode
 from detour.ledger.spool import import_spool, spool
 from detour.ledger.workspace import Workspace
 
@@ -42,8 +42,16 @@ UNSYNCED_BYTES = 1 << 20
 @dataclass(slots=True)
 class _Pending:
     record: Record
-    durable: bool
+    durability: Durability
     line: bytes = b""
+
+    @property
+    def is_end(self) -> bool:
+        return self.durability is Durability.END
+
+    @property
+    def must_sync(self) -> bool:
+        return self.durability in (Durability.SYNCED, Durability.END)
 
 
 class Journal:
@@ -74,31 +82,14 @@ class Journal:
 
     def append(
         self,
-        kind: str,
-        /,
+        event: Event,
         *,
         chain: str | None = None,
         stage: str | None = None,
         job: str | None = None,
         attempt: int | None = None,
-        sync: bool | None = None,
-        **data: Any,
     ) -> None:
-        """Record an event; it is on disk on return when `sync`, by default for every kind but progress and its like."""
-        self.record(kind, data, chain=chain, stage=stage, job=job, attempt=attempt, sync=sync)
-
-    def record(
-        self,
-        kind: str,
-        data: dict[str, Any],
-        *,
-        chain: str | None = None,
-        stage: str | None = None,
-        job: str | None = None,
-        attempt: int | None = None,
-        sync: bool | None = None,
-    ) -> None:
-        """`append` for data whose keys may be anything."""
+        """Record an event; how soon it is on disk is its kind's `durability`."""
         if os.getpid() != self._pid:
             self._begin()
         record: Record = {
@@ -107,14 +98,14 @@ class Journal:
             "mono_s": time.monotonic(),
             "writer": "",
             "sequence": -1,
-            "kind": kind,
+            "kind": event.kind,
             "chain": chain,
             "stage": stage,
             "job": job,
             "attempt": attempt,
-            "data": data,
+            "data": event.to_json(),
         }
-        self._pending.append(_Pending(record, kind not in LAZY_KINDS if sync is None else sync))
+        self._pending.append(_Pending(record, event.durability))
         with self._lock:
             if not self._draining:  # else a signal handler interrupted `_drain`, which goes on with this record
                 self._drain()
@@ -131,7 +122,7 @@ class Journal:
 
         Appending afterwards begins a new file.
         """
-        self.append("journal.closed")
+        self.append(JournalClosed())
         with self._lock:
             if not self.flush() and (waiting := self._last_resort(self._take())):
                 self._spool(waiting)
@@ -170,7 +161,7 @@ class Journal:
             ) from error
         except OSError as error:
             self._trouble = error.strerror
-        self.append("journal.opened", **Process.current().to_json())
+        self.append(JournalOpened(**Process.current()._asdict()))
 
     def _create(self) -> None:
         folder = month_folder(self.workspace.root, self.workspace.ledger)
@@ -187,9 +178,9 @@ class Journal:
         try:
             while self._pending or (sync and self._unsynced):
                 batch = self._take()
-                waiting = self._commit(batch, sync or any(item.durable for item in batch))
+                waiting = self._commit(batch, sync or any(item.must_sync for item in batch))
                 batch = []
-                if any(item.record["kind"] in END_KINDS for item in waiting):
+                if any(item.is_end for item in waiting):
                     waiting = self._last_resort(waiting)
                 if waiting:
                     self._pending.extendleft(reversed(trimmed(waiting)))
@@ -244,8 +235,8 @@ class Journal:
         """
         self._release_reserve()
         waiting = self._commit(waiting, True)
-        ends = [item for item in waiting if item.record["kind"] in END_KINDS]
-        rest = [item for item in waiting if item.record["kind"] not in END_KINDS]
+        ends = [item for item in waiting if item.is_end]
+        rest = [item for item in waiting if not item.is_end]
         if ends:
             ends = self._commit(ends, True)
             if not ends:
@@ -277,8 +268,8 @@ def trimmed(items: list[_Pending]) -> list[_Pending]:
     """Within the queue's bounds: the oldest progress goes first, then the oldest of the rest; an end never goes."""
     excess = len(items) - QUEUE_RECORDS
     excess_bytes = sum(len(item.line) for item in items) - QUEUE_BYTES
-    droppable = [item for item in items if item.record["kind"] in DROPPABLE_KINDS]
-    rest = [item for item in items if item.record["kind"] not in DROPPABLE_KINDS | END_KINDS]
+    droppable = [item for item in items if item.durability is Durability.DROPPABLE]
+    rest = [item for item in items if item.durability in (Durability.LAZY, Durability.SYNCED)]
     dropped: set[int] = set()
     for item in chained(droppable, rest):
         if excess <= 0 and excess_bytes <= 0:

@@ -1,29 +1,32 @@
 """Every good record of the ledger, however damaged its files are, and a count of what was not good.
 
 Only complete lines with a good checksum are taken. A line cut by a kill, overwritten, or glued to its neighbour costs
-itself alone: the next good record is looked for inside it. Reading again reads only what was added.
+itself alone: the next good record is looked for inside it. Records that this version does not understand are
+counted, by what makes them foreign (`record.entry_of`). Reading again reads only what was added.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import orjson
 
-from detour.ledger.record import Record
+from detour.ledger.events import Event, Foreign
+from detour.ledger.record import Entry, entry_of
 from detour.ledger.workspace import Workspace
 
-COMPACTED = "journal.compacted"
-"""First record of a compacted segment: carries the damage that its sources had."""
 LISTINGS = 5
 LOOK_ALIKES = 8
 """Beginnings of records that a damaged record's own text may hold; a bound, since anyone in the group writes text."""
+FOREIGN_REASONS = 8
+"""Reasons that are kept apart in one file, and named in a warning; a bound, for the same reason."""
 _RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
 
 
@@ -45,6 +48,20 @@ class Damage(NamedTuple):
     """Files whose last line has no end: being written, or cut short by a kill."""
     unreadable: list[str]
     """Files that this user may not read, or that cannot be read now."""
+    foreign: Mapping[str, int]
+    """Records with a good checksum that this version does not understand, by what makes them foreign."""
+
+    @property
+    def foreign_in_words(self) -> str | None:
+        """One sentence for people; None where there are none."""
+        if not self.foreign:
+            return None
+        named = [f"{count} {what}" for what, count in list(self.foreign.items())[:FOREIGN_REASONS]]
+        if left := sum(list(self.foreign.values())[FOREIGN_REASONS:]):
+            named.append(f"{left} others")
+        total = sum(self.foreign.values())
+        events = "1 event in the ledger was" if total == 1 else f"{total} events in the ledger were"
+        return f"{events} left out ({', '.join(named)}): a newer version of detour may be able to read them"
 
 
 @dataclass(slots=True)
@@ -55,6 +72,7 @@ class _Tail:
     size: int = 0
     bad_lines: int = 0
     nul_bytes: int = 0
+    foreign: dict[str, int] = field(default_factory=dict)
 
     def is_of(self, status: os.stat_result) -> bool:
         """Whether it is still the file that was read, grown or not."""
@@ -97,13 +115,12 @@ def _records_within(line: bytes) -> Iterator[bytes]:
                 break
 
 
-def decode(payloads: list[bytes]) -> list[Record]:
-    """Records of payloads with a good checksum: of one file at once, which is quicker than line by line."""
+def decode(payloads: list[bytes]) -> list[object]:
+    """JSON values of payloads with a good checksum: of one file at once, which is quicker than line by line."""
     try:
-        values = orjson.loads(b"[%b]" % b",".join(payloads))
+        return cast("list[object]", orjson.loads(b"[%b]" % b",".join(payloads)))
     except ValueError:
-        values = [value for payload in payloads if (value := _decoded(payload)) is not None]
-    return cast("list[Record]", values)
+        return [value for payload in payloads if (value := _decoded(payload)) is not None]
 
 
 def _decoded(payload: bytes) -> object:
@@ -121,8 +138,8 @@ class LedgerReader:
         self._tails: dict[str, _Tail] = {}
         self._unreadable: list[str] = []
 
-    def read_new(self) -> Iterator[list[Record]]:
-        """The records added since the last call, file by file; some may come twice (see `State`).
+    def read_new(self) -> Iterator[list[Entry[Event]]]:
+        """The entries added since the last call, file by file; some may come twice (see `State`).
 
         Consume it to the end: what it has yielded it does not yield again.
         """
@@ -134,29 +151,24 @@ class LedgerReader:
             complete = True
             for path in present:
                 try:
-                    payloads = self._read_file(path)
+                    entries = self._read_file(path)
                 except FileNotFoundError:  # compacted after it was listed: the segment must be listed too
                     complete = False
                 except OSError as error:
                     self._unreadable.append(f"{path}: {error.strerror}")
                 else:
-                    if payloads:
-                        yield decode(payloads)
+                    if entries:
+                        yield entries
             if complete:
                 break
 
-    def positions(self) -> dict[str, list[int]] | None:
+    def positions(self) -> dict[str, dict[str, Any]] | None:
         """Where each file stands, for `restore`; None while some file cannot be read."""
-        if self._unreadable:
-            return None
-        return {
-            path: [tail.device, tail.inode, tail.offset, tail.size, tail.bad_lines, tail.nul_bytes]
-            for path, tail in self._tails.items()
-        }
+        return None if self._unreadable else {path: asdict(tail) for path, tail in self._tails.items()}
 
-    def restore(self, positions: Mapping[str, Sequence[int]]) -> bool:
+    def restore(self, positions: Mapping[str, Mapping[str, Any]]) -> bool:
         """Go on from there; False, and from the start, when some file is no longer the one that it was."""
-        tails = {path: _Tail(*values) for path, values in positions.items()}
+        tails = {path: _Tail(**position) for path, position in positions.items()}
         try:
             unchanged = all(tail.is_of(os.stat(path, follow_symlinks=False)) for path, tail in tails.items())  # noqa: PTH116
         except OSError:
@@ -168,14 +180,18 @@ class LedgerReader:
     @property
     def damage(self) -> Damage:
         tails = self._tails.values()
+        foreign: Counter[str] = Counter()
+        for tail in tails:
+            foreign.update(tail.foreign)
         return Damage(
             bad_lines=sum(tail.bad_lines for tail in tails),
             nul_bytes=sum(tail.nul_bytes for tail in tails),
             torn_tails=sum(tail.offset < tail.size for tail in tails),
             unreadable=list(self._unreadable),
+            foreign=dict(foreign.most_common()),
         )
 
-    def _read_file(self, path: str) -> list[bytes]:
+    def _read_file(self, path: str) -> list[Entry[Event]]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
@@ -192,7 +208,23 @@ class LedgerReader:
         tail.offset += parsed.used
         tail.bad_lines += parsed.bad_lines
         tail.nul_bytes += parsed.nul_bytes
-        return parsed.payloads
+        return _entries(decode(parsed.payloads), tail.foreign) if parsed.payloads else []
+
+
+def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]]:
+    """Of all records among the values; `foreign` counts what cannot be folded."""
+    entries = []
+    for value in values:
+        entry = entry_of(value)
+        if entry is not None:
+            entries.append(entry)
+        event = entry.event if entry is not None else Foreign(reason="without the form of a record")
+        if isinstance(event, Foreign):
+            reason = (
+                event.reason if event.reason in foreign or len(foreign) < FOREIGN_REASONS else "for further reasons"
+            )
+            foreign[reason] = foreign.get(reason, 0) + 1
+    return entries
 
 
 def journal_paths(workspace: Workspace) -> list[str]:
@@ -212,12 +244,12 @@ def _listed(folder: Path) -> list[str]:
         return []
 
 
-def records(workspace: Workspace, kinds: Collection[str], stage: str | None = None) -> list[Record]:
-    """The history of some kinds (of one stage): each record once, writer by writer in its order. For curves."""
+def history(workspace: Workspace, kinds: tuple[type[Event], ...]) -> list[Entry[Any]]:
+    """All events of some kinds, each once, writer by writer in its order. For curves."""
     chosen = {
-        (record["writer"], record["sequence"]): record
+        (entry.writer, entry.sequence): entry
         for batch in LedgerReader(workspace).read_new()
-        for record in batch
-        if record["kind"] in kinds and (stage is None or record["stage"] == stage)
+        for entry in batch
+        if isinstance(entry.event, kinds)
     }
     return [chosen[key] for key in sorted(chosen)]

@@ -1,29 +1,40 @@
-"""One event as one line: `<crc32 in 8 hex digits> <JSON>\\n`, and which kinds must not be lost.
+"""One event as one line, `<crc32 in 8 hex digits> <JSON>\\n`, and back.
 
 The checksum covers the JSON, so that a line cut by a kill, a hole of NULs left by a crashed server or a stray write is
-recognised and counted, never folded.
+recognised and counted, never folded. A good checksum proves no form: anyone in the group can compute one, and so does
+a later version of detour. `entry_of` lets through what this version understands, and names the rest.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import re
+from collections.abc import Callable
+from functools import cache, lru_cache
+from itertools import product
+from operator import itemgetter
+from types import NoneType, UnionType
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 from zlib import crc32
 
 import orjson
 
-SCHEMA = 1
-LAZY_KINDS = frozenset({"progress", "attempt.heartbeat", "energy"})
-"""Superseded by their successors: synced at most once a minute. Every other kind is synced before `append` returns."""
-DROPPABLE_KINDS = frozenset({"progress", "attempt.heartbeat"})
-"""What a journal that cannot write gives up first."""
-END_KINDS = frozenset({"attempt.ended", "stage.done", "stage.failed"})
-"""What the reserve is kept for."""
+from detour.ledger.events import KINDS, Event, Foreign
 
+SCHEMA = 1
+LATEST_S = 1e11
+"""In the year 5138: clocks beyond it are no clocks, and calendars fail at them."""
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_KIND = re.compile(r"[a-z][a-z_.-]{0,40}")
+
+_Accepts = Callable[[Any], bool]
+
+E = TypeVar("E", bound=Event, covariant=True)
 
 
 class Record(TypedDict):
-    """An event. `wall_s` is seconds since the epoch, `mono_s` the writer's monotonic clock: only differences count."""
+    """An event in JSON. `wall_s` is seconds since the epoch, `mono_s` the writer's monotonic clock: only differences
+    count.
+    """
 
     schema: int
     wall_s: float
@@ -36,6 +47,20 @@ class Record(TypedDict):
     job: str | None
     attempt: int | None
     data: dict[str, Any]
+
+
+class Entry(NamedTuple, Generic[E]):
+    """An event and its place in the ledger; of two entries of one attempt the greater is the later."""
+
+    sequence: int
+    writer: str
+    wall_s: float
+    mono_s: float
+    event: E
+    chain: str | None = None
+    stage: str | None = None
+    job: str | None = None
+    attempt: int | None = None
 
 
 def encode(record: Record) -> bytes:
@@ -51,3 +76,111 @@ def _legible(record: Record) -> dict[str, Any]:
     """The same event with its data as one ASCII string, for what JSON has no word for (lone surrogates, 2**64...)."""
     names = {key: value.encode(errors="replace").decode() for key, value in record.items() if isinstance(value, str)}
     return {**record, **names, "data": {"unserialisable": ascii(record["data"])}}
+
+
+_new_entry = tuple.__new__
+"""Makes a named tuple in half the time."""
+_FIELDS = itemgetter(*Record.__annotations__)
+_SHAPES = {
+    (int, float, float, str, int, str, *named, dict)
+    for named in product((str, NoneType), (str, NoneType), (str, NoneType), (int, NoneType))
+}
+
+
+def entry_of(record: object) -> Entry[Event] | None:
+    """The entry that a record's JSON stands for; None without the form of a record."""
+    try:
+        fields = _FIELDS(record)  # type: ignore[arg-type]
+    except (TypeError, KeyError):
+        return None
+    schema, wall_s, mono_s, writer, sequence, kind, chain, stage, job, attempt, data = fields
+    if tuple(map(type, fields)) not in _SHAPES or not 0 <= wall_s < LATEST_S:
+        return None
+    event = event_of(kind, data) if schema == SCHEMA else Foreign(reason=f"of schema {schema}")
+    return _new_entry(Entry, (sequence, writer, wall_s, mono_s, event, chain, stage, job, attempt))
+
+
+def event_of(kind: str, data: dict[str, Any]) -> Event:
+    """The event with this payload; a `Foreign` one where the kind is unknown or the payload does not fit."""
+    if kind not in KINDS:
+        return Foreign(reason=f"of the unknown kind {kind}" if _KIND.fullmatch(kind) else "of an unknown kind")
+    fit = _fit(kind, tuple(data), tuple(map(type, data.values())))
+    if isinstance(fit, Foreign):
+        return fit
+    for name, accepts in fit.nested:
+        if not accepts(data[name]):
+            return Foreign(reason=f"of kind {kind} with an unusable {name}")
+    return KINDS[kind](**({name: data[name] for name in fit.known} if fit.known else data))
+
+
+class _Fit(NamedTuple):
+    nested: tuple[tuple[str, _Accepts], ...]
+    """What is still to be looked at: fields that are lists or objects."""
+    known: tuple[str, ...]
+    """The fields to keep, where some are not known here; else empty."""
+
+
+@lru_cache(maxsize=1024)
+def _fit(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> _Fit | Foreign:
+    """How the types of a payload's values fit the kind. Thousands of records look alike."""
+    fields, given = _fields(kind), dict(zip(names, types, strict=True))
+    for name, field in fields.items():
+        if name not in given and field.is_required:
+            return Foreign(reason=f"of kind {kind} without {name}")
+        if name in given and given[name] not in field.types:
+            return Foreign(reason=f"of kind {kind} with an unusable {name}")
+    nested = tuple((name, fields[name].accepts) for name in names if name in fields and given[name] in (list, dict))
+    known = tuple(name for name in names if name in fields)
+    return _Fit(nested, () if len(known) == len(names) else known)
+
+
+class _Field(NamedTuple):
+    types: frozenset[type]
+    accepts: _Accepts
+    is_required: bool
+
+
+@cache
+def _fields(kind: str) -> dict[str, _Field]:
+    """By name."""
+    event = KINDS[kind]
+    own = {name for base in event.__mro__ if base is not Event for name in vars(base).get("__annotations__", ())}
+    hints = {name: hint for name, hint in get_type_hints(event).items() if name in own}
+    return {name: _Field(_types(hint), _accepts(hint), not hasattr(event, name)) for name, hint in hints.items()}
+
+
+def _types(annotation: Any) -> frozenset[type]:
+    """Of JSON values that the annotation allows; a whole number is also a float, a truth value is no number."""
+    if annotation is Any:
+        return frozenset({NoneType, bool, int, float, str, list, dict})
+    if annotation is float:
+        return frozenset({float, int})
+    if get_origin(annotation) is UnionType:
+        return frozenset().union(*map(_types, get_args(annotation)))
+    return frozenset({dict if is_typeddict(annotation) else get_origin(annotation) or annotation})
+
+
+def _accepts(annotation: Any) -> _Accepts:
+    """Whether a JSON value is of this type, down to its last part."""
+    types, arguments = _types(annotation), get_args(annotation)
+    if get_origin(annotation) is UnionType:
+        parts = [_accepts(argument) for argument in arguments]
+        return lambda value: any(accepts(value) for accepts in parts)
+    if is_typeddict(annotation):
+        fields = {name: _accepts(hint) for name, hint in get_type_hints(annotation).items()}
+        return lambda value: (
+            type(value) is dict and all(name in value and accepts(value[name]) for name, accepts in fields.items())
+        )
+    if get_origin(annotation) in (list, dict):
+        part = arguments[-1]
+        inner, of_parts = _types(part), _accepts(part)
+        is_flat = inner.isdisjoint((list, dict))
+
+        def accepts(value: Any) -> bool:
+            if type(value) not in types:
+                return False
+            values = value.values() if type(value) is dict else value
+            return inner.issuperset(map(type, values)) and (is_flat or all(map(of_parts, values)))
+
+        return accepts
+    return lambda value: type(value) in types

@@ -1,15 +1,24 @@
-"""What is known of stages, attempts, chains and writers: the parts of the folded state, and what follows from them."""
+"""What is known of stages, attempts and writers: the parts of the folded state, and what follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from detour.ledger.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointSaved,
+    EnergyCounted,
+    Progress,
+    StageDone,
+    StageFailed,
+)
 from detour.ledger.process import Process
+from detour.ledger.record import Entry
 
 StageStatus = Literal["planned", "submitted", "running", "interrupted", "done", "failed", "cancelled", "unknown"]
-_OUTCOMES: dict[object, StageStatus] = {
+_OUTCOMES: dict[str | None, StageStatus] = {
     "done": "done",
     "already-done": "done",
     "interrupted": "interrupted",
@@ -17,16 +26,6 @@ _OUTCOMES: dict[object, StageStatus] = {
     "failed": "failed",
     "refused": "failed",
 }
-
-
-class Mark(NamedTuple):
-    """A record's place and content; of two marks of one attempt the greater is the later."""
-
-    sequence: int
-    writer: str
-    wall_s: float
-    mono_s: float
-    data: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -60,14 +59,12 @@ class WriterState:
 class AttemptState:
     number: int
     job: str | None
-    started: Mark | None = None
-    ended: Mark | None = None
-    """`data`: outcome, exit_code, reason, result."""
-    first_progress: Mark | None = None
-    progress: Mark | None = None
-    """`data`: done, total, unit, figures."""
-    checkpoint: Mark | None = None
-    energy: dict[str, Mark] = field(default_factory=dict)
+    started: Entry[AttemptStarted] | None = None
+    ended: Entry[AttemptEnded] | None = None
+    first_progress: Entry[Progress] | None = None
+    progress: Entry[Progress] | None = None
+    checkpoint: Entry[CheckpointSaved] | None = None
+    energy: dict[str, Entry[EnergyCounted]] = field(default_factory=dict)
     """Writer (one a node) -> its last cumulative figures."""
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Writer -> the last monotonic and the last wall-clock second at which it gave a sign of life."""
@@ -77,18 +74,16 @@ class AttemptState:
         """None while no end is recorded."""
         if self.ended is None:
             return None
-        by_code: dict[object, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
-        return _OUTCOMES.get(self.ended.data.get("outcome")) or by_code.get(self.exit_code, "failed")
+        by_code: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
+        return _OUTCOMES.get(self.ended.event.outcome) or by_code.get(self.exit_code, "failed")
 
     @property
     def exit_code(self) -> int | None:
-        code = self.ended.data.get("exit_code") if self.ended else None
-        return code if isinstance(code, int) else None
+        return self.ended.event.exit_code if self.ended else None
 
     @property
     def reason(self) -> str | None:
-        reason = self.ended.data.get("reason") if self.ended else None
-        return reason if isinstance(reason, str) else None
+        return self.ended.event.reason if self.ended else None
 
     @property
     def started_s(self) -> float | None:
@@ -110,18 +105,12 @@ class AttemptState:
 @dataclass(slots=True)
 class StageState:
     id: str
-    planned_by: dict[str, Mark] = field(default_factory=dict)
-    """Writer -> its last word on what the stage is."""
     attempts_by_key: dict[tuple[int, str], AttemptState] = field(default_factory=dict)
-    done: dict[int, Mark] = field(default_factory=dict)
-    failed: dict[int, Mark] = field(default_factory=dict)
+    done: dict[int, Entry[StageDone]] = field(default_factory=dict)
+    failed: dict[int, Entry[StageFailed]] = field(default_factory=dict)
     """Attempt number -> the event that ended the stage for good."""
     submitted_jobs: set[str] = field(default_factory=set)
     cancelled_jobs: set[str] = field(default_factory=set)
-
-    @property
-    def planned(self) -> Mark | None:
-        return _by_clock(self.planned_by.values())
 
     @property
     def attempts(self) -> list[AttemptState]:
@@ -139,22 +128,21 @@ class StageState:
         return self.status != "done" and not (self.failed and self.status == "failed")
 
     @property
-    def progress(self) -> Mark | None:
+    def progress(self) -> Progress | None:
         """Of the latest attempt that got that far."""
-        told = [attempt.progress for attempt in self.attempts if attempt.progress]
-        return told[-1] if told else None
+        reached = [attempt.progress for attempt in self.attempts if attempt.progress]
+        return reached[-1].event if reached else None
 
     @property
     def result(self) -> Any:
         """What the stage said when it was done; None when it is not, or said nothing."""
-        return self.done[max(self.done)].data.get("result") if self.done else None
+        return self.done[max(self.done)].event.result if self.done else None
 
     @property
     def reason(self) -> str | None:
         """Why it failed or stopped, in its own words."""
         if self.failed:
-            reason = self.failed[max(self.failed)].data.get("reason")
-            return reason if isinstance(reason, str) else None
+            return self.failed[max(self.failed)].event.reason
         return self.attempts[-1].reason if self.attempts_by_key else None
 
     @property
@@ -168,18 +156,3 @@ class StageState:
         if attempts:
             return attempts[-1].outcome or "running"
         return "submitted" if self.jobs else "planned"
-
-
-@dataclass(slots=True)
-class ChainState:
-    name: str
-    told: dict[str, dict[str, Mark]] = field(default_factory=dict)
-    """Kind -> writer -> its last event that concerns the chain as a whole (chain.*, submit.*, cancel.*, budget.*)."""
-
-    def latest(self, kind: str) -> Mark | None:
-        return _by_clock(self.told.get(kind, {}).values())
-
-
-def _by_clock(marks: Iterable[Mark]) -> Mark | None:
-    """Among the last words of commands, which have no number that orders them, the clock chooses."""
-    return max(marks, key=lambda mark: (mark.wall_s, mark.writer), default=None)

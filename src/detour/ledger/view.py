@@ -1,64 +1,76 @@
-"""One reading of the whole ledger: its folded state, and the records of commands that the fold does not keep."""
+"""The one way to look at the ledger: its folded state, and the events of commands that the fold does not keep.
+
+Looking again reads what is new; between commands, a cache on this node keeps what was read (see `cache`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
-from detour.ledger.reading import LedgerReader
-from detour.ledger.record import Record
+from detour.ledger import cache
+from detour.ledger.events import BudgetEvent, ChainPriced, Event, JobEvent
+from detour.ledger.reading import Damage, LedgerReader
+from detour.ledger.record import Entry
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FAMILIES = ("submit.", "budget.", "chain.")
+WORTH_KEEPING = 2_000
+"""New records since the cache was written, beyond which reading them again would be felt."""
+KEPT = (JobEvent, BudgetEvent, ChainPriced)
+
+E = TypeVar("E", bound=Event)
 
 
-@dataclass(slots=True)
 class LedgerView:
-    """`refresh` reads what is new."""
+    """`state` and `commands` are as of the last `refresh`, or of the beginning."""
 
-    workspace: Workspace
-    state: State = field(default_factory=State)
-    _reader: LedgerReader = field(init=False)
-    _told: dict[tuple[str, int], Record] = field(default_factory=dict)
-    _last_s: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._reader = LedgerReader(self.workspace)
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        cached = cache.restore(workspace)
+        self._stamp = cached and cached.stamp
+        """Of the cached commands, while they have not been needed; None: all are in memory."""
+        self.state = cached.state if cached else State()
+        self._reader = cached.reader if cached else LedgerReader(workspace)
+        self._commands: dict[tuple[str, int], Entry[Any]] = {}
+        self._kept_records = self.state.records
         self.refresh()
 
     def refresh(self) -> None:
         for batch in self._reader.read_new():
             self.state.add(batch)
-            for record in batch:
-                if _is_told(record):
-                    writer, wall_s = record["writer"], record["wall_s"]
-                    self._told[writer, record["sequence"]] = record
-                    self._last_s[writer] = max(wall_s, self._last_s.get(writer, wall_s))
+            self._remember(batch)
+        if self.state.records - self._kept_records >= WORTH_KEEPING:
+            cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
+            self._kept_records = self.state.records
 
-    def records(self, kinds: Collection[str]) -> list[Record]:
-        """Records of these kinds, each once, in the order of their clocks."""
-        found = [record for record in self._told.values() if record["kind"] in kinds]
-        return sorted(found, key=lambda record: (record["wall_s"], record["writer"], record["sequence"]))
-
-    def last_told_s(self, writer: str) -> float | None:
-        """When a command's journal was last written to, as far as these records tell."""
-        return self._last_s.get(writer)
+    def commands(self, kind: type[E]) -> list[Entry[E]]:
+        """Events of jobs, budgets and prices that are of this kind, each once, in the order of their clocks."""
+        found = [entry for entry in self._all_commands().values() if isinstance(entry.event, kind)]
+        return sorted(found, key=lambda entry: (entry.wall_s, entry.writer, entry.sequence))
 
     @property
-    def unreadable(self) -> list[str]:
-        """Journals that this user may not read."""
-        return self._reader.damage.unreadable
+    def damage(self) -> Damage:
+        return self._reader.damage
 
+    def warnings(self) -> Iterator[str]:
+        """What was not to be read of the ledger, in sentences for people."""
+        damage = self.damage
+        if bad := damage.bad_lines + self.state.damaged_sources:
+            yield f"{bad} damaged lines in the ledger were left out"
+        if self.state.missing:
+            yield f"{self.state.missing} events are missing from the ledger"
+        if damage.foreign_in_words:
+            yield damage.foreign_in_words
+        yield from (f"not readable: {path}" for path in damage.unreadable)
 
-def _is_told(record: object) -> bool:
-    """Whoever may write here can make a good checksum, so its form is looked at first."""
-    return (
-        isinstance(record, dict)
-        and isinstance(record.get("kind"), str)
-        and record["kind"].startswith(FAMILIES)
-        and isinstance(record.get("writer"), str)
-        and isinstance(record.get("sequence"), int)
-        and isinstance(record.get("wall_s"), float)
-        and isinstance(record.get("data"), dict)
-    )
+    def _remember(self, entries: Iterable[Entry[Any]]) -> None:
+        self._commands |= {(entry.writer, entry.sequence): entry for entry in entries if isinstance(entry.event, KEPT)}
+
+    def _all_commands(self) -> dict[tuple[str, int], Entry[Any]]:
+        if self._stamp is not None:
+            kept = cache.restore_commands(self.workspace, self._stamp)
+            self._stamp = None
+            for batch in LedgerReader(self.workspace).read_new() if kept is None else (kept,):
+                self._remember(batch)
+        return self._commands

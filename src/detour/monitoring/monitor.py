@@ -17,10 +17,9 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.methods import number
 from detour.errors import UserError
-from detour.ledger.cache import load_cached
 from detour.ledger.process import has_account, user_name
-from detour.ledger.reading import LedgerReader
 from detour.ledger.state import StageState, State
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, totals
 from detour.monitoring.liveness import Evidence, Marker, stage_status
@@ -29,7 +28,6 @@ from detour.monitoring.seen import Ask, Question, Reading, SeenJob
 from detour.monitoring.sites import SiteOf, no_site, recorded_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
 
-SUBMITTED = "chain.submitted"
 POLL_S = 60.0
 """Where no plan tells the site's polling floor."""
 
@@ -61,15 +59,16 @@ class Monitor:
         """
         self.workspace, self.site_of, self.ask = workspace, site_of, ask
         self.state = State()
-        self._reader: LedgerReader | None = None
+        self._view: LedgerView | None = None
 
     def look(self, chains: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of some chains, of all when none is named. Raises UserError for a chain that is not there."""
-        if self._reader is None:
-            self.state, self._reader = load_cached(self.workspace)
+        if self._view is None:
+            self._view = LedgerView(self.workspace)
         else:
-            self.state.refresh(self._reader)
-        warnings = list(_ledger_warnings(self._reader, self.state))
+            self._view.refresh()
+        self.state = self._view.state
+        warnings = list(self._view.warnings())
         plans = list(_plans(self.workspace, chains, warnings))
         jobs, missing = self._jobs(plans)
         warnings += missing
@@ -88,14 +87,13 @@ class Monitor:
         jobs = sorted(job for stage in self.state.stages.values() if stage.is_open for job in stage.jobs)
         if self.ask is None or not jobs:
             return {}, ()
-        submitted = [mark for chain in self.state.chains.values() for mark in chain.told.get(SUBMITTED, {}).values()]
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
         reading = self.ask(
             Question(
                 jobs,
                 sorted(users),
-                since_s=min((mark.wall_s for mark in submitted), default=0.0),
+                since_s=min(self.state.submitted_s.values(), default=0.0),
                 every_s=max(
                     (every_s for plan in plans if (every_s := number(plan.data.get("poll_s")))), default=POLL_S
                 ),
@@ -127,10 +125,7 @@ class Monitor:
         for attempt in known.attempts if known else []:
             usage = usage_of(stage_id, attempt, now_s)
             if usage is not None and attempt.started is not None:
-                held = attempt.started.data
-                cluster = held.get("cluster")
-                site = recorded_site(held) or recorded_site(planned_site)
-                site = site or self.site_of(cluster if isinstance(cluster, str) else None)
+                site = recorded_site(planned_site) or self.site_of(attempt.started.event.cluster)
                 figures += figures_of(attempt, usage, site)
         return figures
 
@@ -184,17 +179,6 @@ def _checked(stage: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(stage["label"], str) or not isinstance(stage["inputs"], dict):
         raise TypeError(f"stage {stage['id']} has no label or inputs")
     return stage
-
-
-def _ledger_warnings(reader: LedgerReader, state: State) -> Iterator[str]:
-    damage = reader.damage
-    if bad := damage.bad_lines + state.damaged_sources:
-        yield f"{bad} damaged lines in the ledger were left out"
-    if state.missing:
-        yield f"{state.missing} events are missing from the ledger"
-    if state.foreign:
-        yield f"{state.foreign} events were written by another version of detour and left out"
-    yield from (f"not readable: {path}" for path in damage.unreadable)
 
 
 def _marker(workspace: Workspace, stage_id: str) -> Marker | None:

@@ -1,11 +1,10 @@
-"""A stage's row, out of what the ledger holds of it; pure functions, lenient with what stands in records."""
+"""A stage's row, out of what the ledger holds of it; pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from detour.accounting.methods import number
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
@@ -21,8 +20,7 @@ def stage_row(
 ) -> StageRow:
     """`planned` is the stage in plan.json, `failure` what its failure marker says, if it has one. Without energy."""
     progress = known.progress if known else None
-    told = progress.data if progress else {}
-    done, total = _whole(told.get("done")), _whole(told.get("total"))
+    done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(known, status)
     left = total - done if done is not None and total is not None else None
     reason = failure or (known.reason if known and status in ("failed", "interrupted") else None)
@@ -36,10 +34,10 @@ def stage_row(
         inputs=tuple(planned["inputs"].values()),
         done=done,
         total=total,
-        unit=str(told["unit"]) if "unit" in told else None,
+        unit=progress.unit if progress else None,
         rate_per_s=rate_per_s,
         eta_s=max(left, 0) / rate_per_s if status == "running" and left is not None and rate_per_s else None,
-        figures=_figures_told(told),
+        figures=progress.figures if progress else {},
         attempts=len(known.attempts) if known else 0,
         jobs=jobs,
         seen=tuple(evidence.jobs[job] for job in jobs if job in evidence.jobs),
@@ -64,8 +62,8 @@ def _rate_per_s(known: StageState | None, status: StageStatus) -> float | None:
     attempts = [attempt for attempt in known.attempts if attempt.progress] if known else []
     if not attempts or attempts[-1].progress is None:
         return None
-    told = attempts[-1].progress.data
-    reported = _figures_told(told).get("tokens_per_s") if told.get("unit") == "tokens" else None
+    latest = attempts[-1].progress.event
+    reported = latest.figures.get("tokens_per_s") if latest.unit == "tokens" else None
     if status == "running" and reported:
         return reported
     return _mean_rate_per_s(attempts[-1]) or reported
@@ -74,11 +72,10 @@ def _rate_per_s(known: StageState | None, status: StageStatus) -> float | None:
 def _mean_rate_per_s(attempt: AttemptState) -> float | None:
     """Over the attempt's progress, by its writer's own clock; None for one line, or one of another unit."""
     first, last = attempt.first_progress, attempt.progress
-    if first is None or last is None or first.writer != last.writer or first.data.get("unit") != last.data.get("unit"):
+    if first is None or last is None or first.writer != last.writer or first.event.unit != last.event.unit:
         return None
-    begun, done = _whole(first.data.get("done")), _whole(last.data.get("done"))
     elapsed_s = last.mono_s - first.mono_s
-    return (done - begun) / elapsed_s if begun is not None and done is not None and elapsed_s > 0 else None
+    return (last.event.done - first.event.done) / elapsed_s if elapsed_s > 0 else None
 
 
 def _elapsed_s(known: StageState | None, status: StageStatus, now_s: float) -> float | None:
@@ -88,18 +85,3 @@ def _elapsed_s(known: StageState | None, status: StageStatus, now_s: float) -> f
     last_seen_s = known.attempts[-1].last_seen_s
     since_s = max(now_s - last_seen_s, 0.0) if status == "running" and last_seen_s is not None else 0.0
     return sum(parts) + since_s
-
-
-def _figures_told(told: Mapping[str, Any]) -> dict[str, float | None]:
-    figures = told.get("figures")
-    if not isinstance(figures, dict):
-        return {}
-    return {
-        str(name): float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        for name, value in figures.items()
-    }
-
-
-def _whole(value: object) -> int | None:
-    known = number(value)
-    return None if known is None else int(known)

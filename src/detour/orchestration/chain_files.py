@@ -13,12 +13,13 @@ from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
 from detour.files import write_atomic
 from detour.ledger.compaction import tidy
+from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Plan
 from detour.planning.stage import Stage
-from detour.pricing.comparison import PRICED, priced_data
+from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
 
 PLAN = "plan.json"
@@ -45,9 +46,10 @@ def write_chains(
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
         for plan in plans:
             stages = [stage.id for stage in plan.stages]
-            journal.append("chain.planned", chain=plan.chain, cluster=cluster.name, stages=stages, sync=False)
+            journal.append(ChainPlanned(cluster=cluster.name, stages=stages), chain=plan.chain)
         if prices:
-            journal.append(PRICED, **priced_data(", ".join(plan.chain for plan in plans[:3]), cluster.name, prices))
+            name = ", ".join(plan.chain for plan in plans[:3])
+            journal.append(chain_priced(name, cluster.name, prices))
 
 
 def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:

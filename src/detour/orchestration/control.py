@@ -8,7 +8,8 @@ from typing import Literal
 
 from detour.budgets.reserve import release_stages
 from detour.errors import UserError
-from detour.ledger.state import load_state
+from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_names, chain_stages, chosen_stages, only_here
 from detour.orchestration.slurm import command_journal, control, submitting
@@ -46,12 +47,12 @@ def cancel(
         ours = [*next_waves, *(row.id for row in stages)]
         affected = control(workspace, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
         cancelled = [stage_id for stage_id in affected.stages if stage_id in labels]
-        known = load_state(workspace)[0].stages
+        known = LedgerView(workspace).state.stages
         for stage_id in cancelled:
             for job in sorted(known[stage_id].jobs if stage_id in known else ()):
-                journal.append("cancel.stage", stage=stage_id, job=job, sync=False)
+                journal.append(StageCancelled(), stage=stage_id, job=job)
         release_stages(workspace, journal, cancelled, "cancelled")
-        journal.append("cancel.chain", chain=chain, jobs=list(affected.ids))
+        journal.append(ChainCancelled(jobs=list(affected.ids)), chain=chain)
     return Controlled("cancelled", affected, labels | next_waves)
 
 
@@ -60,7 +61,7 @@ def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait:
     labels = _labels(workspace, chain, stage)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).hold(list(labels))
-        journal.append("hold.chain", chain=chain, jobs=list(affected.ids))
+        journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
     return Controlled("held", affected, labels)
 
 
@@ -69,7 +70,7 @@ def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wa
     labels = _labels(workspace, chain, stage)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).release(list(labels))
-        journal.append("release.chain", chain=chain, jobs=list(affected.ids))
+        journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
     return Controlled("released", affected, labels)
 
 
@@ -84,7 +85,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).adopt(labels)
         for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
-            journal.append("submit.stage", stage=stage_id, job=job_id)
+            journal.append(StageSubmitted(), stage=stage_id, job=job_id)
     return Controlled("adopted", affected, labels)
 
 

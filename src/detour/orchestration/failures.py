@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.errors import UserError
+from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -80,7 +81,7 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
         cleared[stage.label] = failure_reason(workspace, stage.id)
         workspace.failure(stage.id).unlink(missing_ok=True)
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
-        journal.append("chain.retried", chain=name, cleared=cleared)
+        journal.append(ChainRetried(cleared=cleared), chain=name)
     return cleared
 
 

@@ -16,7 +16,7 @@ from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
 from detour.config.cluster import Cluster
 from detour.ledger.claims import holder
-from detour.ledger.state import load_state
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.failures import Failure, failures_of, with_dependents
@@ -102,7 +102,7 @@ def local_order(
     left_out = set() if retry else with_dependents(stages, [failure.stage for failure in failures])
     left = [stage for stage in stages if stage.id not in left_out and not workspace.is_done(stage.id)]
     gpus = visible_gpus() if gpus is None else gpus
-    price = price_in(workspace, load_state(workspace)[0], left, cluster, gpus)
+    price = price_in(workspace, LedgerView(workspace).state, left, cluster, gpus)
     cores = cores or len(os.sched_getaffinity(0))
     asked = asked_of(planned, left, price)
     return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, price.prices)
@@ -216,7 +216,7 @@ class Runner:
     def _collect(self, stage_id: str) -> None:
         if self.workspace.is_done(stage_id) or self.stopping:
             return
-        known = load_state(self.workspace)[0].stages.get(stage_id)
+        known = LedgerView(self.workspace).state.stages.get(stage_id)
         self.failed[stage_id] = (known.reason if known else None) or "its process was killed"
 
 

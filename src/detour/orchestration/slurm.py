@@ -6,10 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from detour.config.cluster import Cluster
 from detour.environment import VARIABLE as EXPECTED
@@ -17,11 +16,12 @@ from detour.environment import expected_environment
 from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.claims import Claim, ClaimHeld, claim
+from detour.ledger.events import JobEvent
 from detour.ledger.folders import make_folder
 from detour.ledger.identity import establish, workspace_id
 from detour.ledger.journal import Journal
-from detour.ledger.process import Process, has_account, user_name
-from detour.ledger.reading import LedgerReader
+from detour.ledger.process import has_account, user_name
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.code_snapshot import python_path
 from detour.scheduler.commands import Slurm
@@ -41,37 +41,29 @@ class WorkspaceLedger:
     """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
 
     def __init__(self, workspace: Workspace, journal: Journal) -> None:
-        self._workspace, self._journal = workspace, journal
-        self._reader = LedgerReader(workspace)
-        self._events: list[tuple[str, Mapping[str, Any]]] = []
-        self._writers: set[str] = set()
+        self._journal = journal
+        self._view = LedgerView(workspace)
 
-    def append(self, kind: str, **data: Any) -> None:
+    def append(self, event: JobEvent) -> None:
         """Raises UserError when the event is not on disk: without a record of it nothing may be sent."""
-        self._journal.append(kind, **data)
+        self._journal.append(event)
         if not self._journal.flush():
-            raise UserError(f"{self._workspace.ledger}: the ledger takes no events (disk full?): nothing more was sent")
+            ledger = self._view.workspace.ledger
+            raise UserError(f"{ledger}: the ledger takes no events (disk full?): nothing more was sent")
 
-    def events(self) -> list[tuple[str, Mapping[str, Any]]]:
-        self._read()
-        return list(self._events)
+    def events(self) -> list[JobEvent]:
+        self._view.refresh()
+        return [entry.event for entry in self._view.commands(JobEvent)]
 
     def users(self) -> list[str]:
         """Who may have jobs of this workspace: this user, then whoever wrote to its ledger and has an account here.
 
         An account elsewhere has no jobs here, and squeue refuses a list with a name that it does not know.
         """
-        self._read()
+        self._view.refresh()
+        writers = {writer.process.user for writer in self._view.state.writers.values() if writer.process}
         me = user_name()
-        return [me, *(name for name in sorted(self._writers - {me}) if has_account(name))]
-
-    def _read(self) -> None:
-        for batch in self._reader.read_new():
-            for record in batch:
-                if record["kind"].startswith("submit.") and "tags" in record["data"]:
-                    self._events.append((record["kind"], record["data"]))
-                elif record["kind"] == "journal.opened" and (process := Process.from_json(record["data"])):
-                    self._writers.add(process.user)
+        return [me, *(name for name in sorted(writers - {me}) if has_account(name))]
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import asked_for, facts_of, reserving
 from detour.config.cluster import Cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
+from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
-from detour.ledger.state import load_state
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
@@ -116,7 +117,7 @@ def make_order(
     failures = tuple(failures_of(workspace, plans))
     left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
     missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
-    price = price_in(workspace, load_state(workspace)[0], missing, cluster, options.gpus)
+    price = price_in(workspace, LedgerView(workspace).state, missing, cluster, options.gpus)
     requests = job_requests(missing, price.prices, cluster, options, done)
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
@@ -221,6 +222,6 @@ def _record(journal: Journal, order: Order, submission: Submission) -> None:
             for job_id in jobs.get(request.unit, ()):
                 job = f"{job_id}_{index}" if request.is_array else job_id
                 for stage in task:
-                    journal.append("submit.stage", stage=stage, job=job, sync=False)
+                    journal.append(StageSubmitted(), stage=stage, job=job)
     for chain in order.chains:
-        journal.append("chain.submitted", chain=chain, cluster=order.cluster.name, sync=False)
+        journal.append(ChainSubmitted(cluster=order.cluster.name), chain=chain)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from detour.config.models import Optimizer, Phase, Seeds, Training
+from detour.ledger.events import Event
 from detour.pretraining.start import Start
 
 
 class Attempt(Protocol):
     """`detour.ledger.attempt.Attempt`, as far as training needs it."""
 
-    def event(self, kind: str, /, **data: Any) -> None: ...
+    def event(self, event: Event) -> None: ...
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None: ...
 

@@ -15,6 +15,7 @@ from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import PermanentFailure
+from detour.ledger.events import CheckpointSaved, GradientSkipped
 from detour.pretraining.batches import Batch
 from detour.pretraining.composer_seam import Loop
 from detour.pretraining.job import Attempt, PretrainJob, say
@@ -120,7 +121,7 @@ class Run:
             self.non_finite = 0
             return
         self.non_finite += 1
-        self.attempt.event("gradient.skipped", step=self.steps_done, in_a_row=self.non_finite)
+        self.attempt.event(GradientSkipped(step=self.steps_done, in_a_row=self.non_finite))
         if self.non_finite >= NON_FINITE_IN_A_ROW:
             raise PermanentFailure(
                 f"the gradient was not finite in {self.non_finite} steps in a row, up to step {self.steps_done:,}: "
@@ -203,7 +204,7 @@ class Run:
                 say,
             )
             self._prune()
-            self.attempt.event("checkpoint.saved", step=self.steps_done, tokens=tokens)
+            self.attempt.event(CheckpointSaved(step=self.steps_done, tokens=tokens))
         self.saved = self.ranks.from_main(self.saved)
 
     def _prune(self) -> None:

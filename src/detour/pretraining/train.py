@@ -22,6 +22,7 @@ from detour.corpus.layout import Index, read_index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
+from detour.ledger.events import CheckpointResumed, CheckpointSkipped
 from detour.pretraining.attention import choose_backend
 from detour.pretraining.batches import Sharing, StepExamples
 from detour.pretraining.composer_seam import run_steps
@@ -66,10 +67,10 @@ def _check(job: PretrainJob, ranks: Ranks) -> None:
 def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
     newest, skipped = store.newest_good(problem)
     for damaged in skipped:
-        attempt.event("checkpoint.skipped", path=str(damaged.path), step=damaged.step, reason=damaged.reason)
+        attempt.event(CheckpointSkipped(path=str(damaged.path), step=damaged.step, reason=damaged.reason))
         say(f"the checkpoint of step {damaged.step:,} is left out: {damaged.reason}")
     if newest is not None:
-        attempt.event("checkpoint.resumed", step=newest.step, tokens=newest.tokens)
+        attempt.event(CheckpointResumed(step=newest.step, tokens=newest.tokens))
         say(f"resuming from the checkpoint of step {newest.step:,}")
     elif skipped:
         say("no checkpoint is left: starting from step 0")

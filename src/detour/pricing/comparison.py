@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from detour.accounting.energy import Band
+from detour.ledger.events import ChainPriced, PriceQuoted
+from detour.ledger.record import Entry
 from detour.pricing.history import Finished
 from detour.pricing.price import Price
-
-PRICED = "chain.priced"
-"""{name, cluster, prices: [{kind, gpus, cores, wall_s, gpu_hours, source, stages: [ids]}]}"""
 
 
 class Quoted(NamedTuple):
@@ -60,12 +59,12 @@ class Accuracy:
     within: int
 
 
-def priced_data(name: str, cluster: str, prices: Mapping[str, Price]) -> dict[str, Any]:
-    """The data of a `chain.priced` event; stages (by id) of one price together."""
+def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainPriced:
+    """What `quotes` reads later; stages (by id) of one price together."""
     groups: dict[int, tuple[Price, list[str]]] = {}
     for stage_id, price in prices.items():
         groups.setdefault(id(price), (price, []))[1].append(stage_id)
-    told = [
+    quoted: list[PriceQuoted] = [
         {
             "kind": price.kind,
             "gpus": price.gpus,
@@ -77,19 +76,17 @@ def priced_data(name: str, cluster: str, prices: Mapping[str, Price]) -> dict[st
         }
         for price, stages in groups.values()
     ]
-    return {"name": name, "cluster": cluster, "prices": told}
+    return ChainPriced(name=name, cluster=cluster, prices=quoted)
 
 
-def quotes(events: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, list[Quoted]]:
-    """Stage id -> what was said of it, oldest first; `events` are the times and data of `chain.priced` events."""
+def quotes(entries: Iterable[Entry[ChainPriced]]) -> dict[str, list[Quoted]]:
+    """Stage id -> what was said of it, oldest first."""
     found: dict[str, list[Quoted]] = {}
-    for at_s, data in events:
-        for told in data["prices"] if isinstance(data.get("prices"), list) else ():
-            if isinstance(told, dict) and isinstance(told.get("stages"), list):
-                source = str(told.get("source", ""))
-                quoted = Quoted(at_s, _band(told.get("wall_s")), _band(told.get("gpu_hours")), source)
-                for stage_id in told["stages"]:
-                    found.setdefault(str(stage_id), []).append(quoted)
+    for entry in entries:
+        for price in entry.event.prices:
+            quoted = Quoted(entry.wall_s, _band(price["wall_s"]), _band(price["gpu_hours"]), price["source"])
+            for stage_id in price["stages"]:
+                found.setdefault(stage_id, []).append(quoted)
     for of_stage in found.values():
         of_stage.sort(key=lambda quoted: quoted.at_s)
     return found
@@ -132,7 +129,5 @@ def _band_data(band: Band | None) -> list[float] | None:
     return None if band is None else [band.low, band.expected, band.high]
 
 
-def _band(value: object) -> Band | None:
-    if not isinstance(value, list) or len(value) != 3 or not all(type(part) in (int, float) for part in value):
-        return None
-    return Band(*map(float, value))
+def _band(parts: list[float] | None) -> Band | None:
+    return Band(*map(float, parts)) if parts is not None and len(parts) == 3 else None

@@ -109,13 +109,12 @@ def _finished(workspace: Workspace, state: StageState) -> Finished | None:
         signature, units = work_signature(stage), work_units(stage, last.gpus or 0)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    cluster = started.data.get("cluster") if started else None
     known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
     return Finished(
         stage=stage,
         signature=signature,
         units=units,
-        cluster=cluster if isinstance(cluster, str) else None,
+        cluster=started.event.cluster if started else None,
         attempts=len(usages),
         elapsed_s=sum(usage.allocated_s for usage in usages),
         gpus=last.gpus,

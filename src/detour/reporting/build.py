@@ -12,9 +12,11 @@ from detour.accounting.energy import Site
 from detour.accounting.hours import fates_s
 from detour.accounting.methods import number
 from detour.errors import UserError
-from detour.ledger.reading import records
-from detour.ledger.record import Record
-from detour.ledger.state import StageState, StageStatus, load_state
+from detour.ledger.events import Progress
+from detour.ledger.reading import history
+from detour.ledger.record import Entry
+from detour.ledger.state import StageState, StageStatus
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.planning.stage import PretrainStage
@@ -22,7 +24,7 @@ from detour.planning.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
-from detour.reporting.incidents import KINDS, incidents
+from detour.reporting.incidents import INCIDENTS, incidents
 from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
@@ -55,7 +57,8 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
             f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
         )
     plans = {name: read_plan(workspace, name) for name in chosen}
-    state, reader = load_state(workspace)
+    view = LedgerView(workspace)
+    state = view.state
     evidence = Evidence(now_s, state.writers)
     users: dict[str, list[str]] = {}
     planned: dict[str, PlannedStage] = {}
@@ -67,16 +70,13 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
         for stage_id, stage in planned.items()
     }
-    history = records(workspace, ("progress", *KINDS))
-    progress = _by_stage([record for record in history if record["kind"] == "progress"])
+    events = history(workspace, (Progress, *INCIDENTS))
+    progress = _by_stage([entry for entry in events if isinstance(entry.event, Progress)])
     everything = [attempt for one in told.values() for attempt in one.attempts]
-    damage = reader.damage
+    setbacks = [entry for entry in events if isinstance(entry.event, INCIDENTS)]
     warnings = energy_warnings(everything)
-    setbacks = [record for record in history if record["kind"] in KINDS]
     warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
-    if lost := damage.bad_lines + state.missing:
-        warnings.append(f"{lost} records of the ledger cannot be read or are missing; the figures are without them")
-    warnings += [f"not readable: {path}" for path in damage.unreadable]
+    warnings += view.warnings()
     return data.Report(
         workspace=str(workspace.root),
         generated_s=now_s,
@@ -102,8 +102,7 @@ def _tell(
         usage = usage_of(planned.id, attempt, evidence.now_s)
         if usage is None or attempt.started is None:
             continue
-        held = attempt.started.data
-        node, cluster = _text(held.get("node")), _text(held.get("cluster"))
+        node, cluster = attempt.started.event.node, attempt.started.event.cluster
         counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node))
         attempts.append(
             data.Attempt(
@@ -148,7 +147,7 @@ def _chain(
     plan: Mapping[str, Any],
     stages: Sequence[PlannedStage],
     told: Mapping[str, _Told],
-    progress: Mapping[str, list[Record]],
+    progress: Mapping[str, list[Entry[Progress]]],
 ) -> data.Chain:
     mine = [told[stage.id] for stage in stages]
     usages = [attempt.usage for one in mine for attempt in one.attempts]
@@ -186,7 +185,7 @@ def _phase(
     stage: PretrainStage,
     stages: Sequence[PlannedStage],
     plan: Mapping[str, Any],
-    progress: Mapping[str, list[Record]],
+    progress: Mapping[str, list[Entry[Progress]]],
 ) -> data.Phase:
     phase, steps = stage.settings.phase, (plan.get("phases") or {}).get(stage.phase) or {}
     promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
@@ -221,10 +220,10 @@ def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def _by_stage(listed: Sequence[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in listed:
-        found.setdefault(record["stage"] or "", []).append(record)
+def _by_stage(listed: Sequence[Entry[Progress]]) -> dict[str, list[Entry[Progress]]]:
+    found: dict[str, list[Entry[Progress]]] = {}
+    for entry in listed:
+        found.setdefault(entry.stage or "", []).append(entry)
     return found
 
 

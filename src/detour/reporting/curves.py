@@ -10,26 +10,25 @@ from detour.accounting.methods import number
 from detour.reporting.data import Curve
 
 if TYPE_CHECKING:
-    from detour.ledger.record import Record
+    from detour.ledger.events import Progress
+    from detour.ledger.record import Entry
 
 FIGURES = ("loss", "lr", "validation_loss", "gradient_norm", "tokens_per_s")
 
 
-def curves_of(progress: Iterable[Record]) -> dict[str, Curve]:
+def curves_of(progress: Iterable[Entry[Progress]]) -> dict[str, Curve]:
     """One stage's curves by figure. A later attempt overwrites the earlier ones from where it took up the work."""
     points: dict[str, list[tuple[float, float]]] = {figure: [] for figure in FIGURES}
     unit, current = "", -1
-    for record in sorted(progress, key=lambda one: (one["attempt"] or 0, one["sequence"])):
-        done, figures = number(record["data"].get("done")), record["data"].get("figures")
-        if done is None or not isinstance(figures, dict):
-            continue
-        if record["attempt"] != current:
-            current = record["attempt"] or 0
-            points = {figure: [point for point in known if point[0] < done] for figure, known in points.items()}
-        unit = str(record["data"].get("unit") or unit)
+    for entry in sorted(progress, key=lambda one: (one.attempt or 0, one.sequence)):
+        event = entry.event
+        if entry.attempt != current:
+            current = entry.attempt or 0
+            points = {figure: [point for point in known if point[0] < event.done] for figure, known in points.items()}
+        unit = event.unit
         for figure in FIGURES:
-            if (value := number(figures.get(figure))) is not None:
-                points[figure].append((done, value))
+            if (value := number(event.figures.get(figure))) is not None:
+                points[figure].append((float(event.done), value))
     return {
         figure: Curve(figure, unit, [x for x, _ in known], [y for _, y in known])
         for figure, known in points.items()

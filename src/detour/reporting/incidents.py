@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from detour.ledger.record import Record
+from detour.ledger.events import CheckpointSkipped, GradientSkipped
+from detour.ledger.record import Entry
 
-KINDS = ("checkpoint.skipped", "gradient.skipped")
+INCIDENTS = (CheckpointSkipped, GradientSkipped)
 
 
-def incidents(records: Iterable[Record], labels: Mapping[str, str]) -> list[str]:
+def incidents(entries: Iterable[Entry[CheckpointSkipped | GradientSkipped]], labels: Mapping[str, str]) -> list[str]:
     """One sentence a damaged checkpoint, one a stage for its steps without a finite gradient; only of `labels`."""
-    told, steps = [], dict.fromkeys(labels, 0)
-    for record in records:
-        label = labels.get(record["stage"] or "")
+    sentences, steps = [], Counter[str]()
+    for entry in entries:
+        label = labels.get(entry.stage or "")
         if label is None:
             continue
-        if record["kind"] == "gradient.skipped":
-            steps[str(record["stage"])] += 1
-            continue
-        step, reason = record["data"].get("step"), record["data"].get("reason")
-        told.append(f"{label}: the checkpoint of step {step} was left out ({reason}); an older one was gone on from")
-    told += [
-        f"{labels[stage]}: {count} steps had no finite gradient and changed nothing"
-        for stage, count in steps.items()
-        if count
+        match entry.event:
+            case CheckpointSkipped(step=step, reason=reason):
+                sentences.append(
+                    f"{label}: the checkpoint of step {step} was skipped ({reason}), and an older one was resumed"
+                )
+            case GradientSkipped():
+                steps[entry.stage or ""] += 1
+    return sentences + [
+        f"{label}: {steps[stage]} steps had no finite gradient and changed nothing"
+        for stage, label in labels.items()
+        if steps[stage]
     ]
-    return told

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler import sent as events
+from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
 from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
@@ -53,16 +53,16 @@ class Control:
             self.slurm.cancel(ids[::-1])
         whole = [str(sent.tag) for sent in live if set(sent.stages) <= set(stages)]
         if whole:
-            self.ledger.append(events.DROPPED, tags=whole, why=why)
+            self.ledger.append(JobsDropped(tags=whole, why=why))
         return Affected(tuple(ids), _stages(live, stages), _theirs(everything))
 
     def hold(self, stages: Collection[str]) -> Affected:
         """Keep what has not started from starting, also when the chain is submitted again meanwhile."""
-        return self._order(stages, self.slurm.hold, events.KEPT)
+        return self._order(stages, self.slurm.hold, lambda tags: JobsHeld(tags=tags, at_s=self.now_s()))
 
     def release(self, stages: Collection[str]) -> Affected:
         """Let go what was held."""
-        return self._order(stages, self.slurm.release, events.LET_GO)
+        return self._order(stages, self.slurm.release, lambda tags: JobsReleased(tags=tags, at_s=self.now_s()))
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
         """Record this user's jobs that carry this workspace's tag and that the ledger does not know, as submitted.
@@ -81,14 +81,19 @@ class Control:
             and self._owner(record) is None
         }
         for tag, record in orphans.items():
-            self.ledger.append(events.INTENT, tags=[str(tag)], tasks=[[tag.unit]], dependency="")
-            self.ledger.append(events.ACCEPTED, tags=[str(tag)], job_id=record.ids.id)
+            self.ledger.append(JobIntended(tags=[str(tag)], tasks=[[tag.unit]], dependency=""))
+            self.ledger.append(JobAccepted(tags=[str(tag)], job_id=record.ids.id))
         if orphans:
-            self.ledger.append(events.COMMITTED, tags=[str(tag) for tag in orphans])
+            self.ledger.append(JobsCommitted(tags=[str(tag) for tag in orphans]))
         ids = tuple(record.ids.id for record in orphans.values())
         return Affected(ids, tuple(dict.fromkeys(tag.unit for tag in orphans)))
 
-    def _order(self, stages: Collection[str], give: Callable[[Sequence[str]], CommandResult], event: str) -> Affected:
+    def _order(
+        self,
+        stages: Collection[str],
+        give: Callable[[Sequence[str]], CommandResult],
+        event_of: Callable[[list[str]], JobEvent],
+    ) -> Affected:
         """To all that waits: Slurm shows only one reason for waiting, so who is held already is not to be known."""
         snapshot = self._snapshot()
         waiting = [
@@ -105,7 +110,7 @@ class Control:
             result = give(ids)
             if result.returncode != 0:
                 raise SchedulerUnavailable(f"Slurm did not do it for {', '.join(ids)}: {result.message}")
-            self.ledger.append(event, tags=[str(sent.tag) for sent in live], at_s=self.now_s())
+            self.ledger.append(event_of([str(sent.tag) for sent in live]))
         return Affected(tuple(ids), _stages(live, stages), _theirs(waiting))
 
     def _owner(self, record: JobRecord) -> str | None:

@@ -1,37 +1,40 @@
-"""What the ledger knows of jobs sent to Slurm, folded from its `submit.*` events.
+"""What the ledger knows of jobs sent to Slurm, folded from its job events (`detour.ledger.events.JobEvent`).
 
-submit.intent    {tags, tasks, dependency[, gate]}  written before sbatch is called
-submit.accepted  {tags, job_id}             the job is in the queue, held
-submit.relinked  {tags, dependency}         it waits for other jobs now
-submit.committed {tags}                     all of them are there: from here on they belong to Slurm, and are released
-submit.dropped   {tags, why}                they never came to be, or were withdrawn; nobody wants them any more
-submit.kept      {tags, at_s}               somebody holds them on purpose, until
-submit.let_go    {tags, at_s}               somebody releases them
-
-The fold does not depend on the order in which the journals of several writers are read.
+An intent is written before sbatch is called; then the job is accepted, relinked perhaps, and committed with all others
+of its submission, or dropped. The fold does not depend on the order in which the journals of several writers are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+from detour.ledger.events import (
+    JobAccepted,
+    JobEvent,
+    JobIntended,
+    JobRelinked,
+    JobsCommitted,
+    JobsDropped,
+    JobsHeld,
+    JobsReleased,
+)
 from detour.scheduler.tags import Slot, Tag, find_tag
 
-INTENT, ACCEPTED, RELINKED = "submit.intent", "submit.accepted", "submit.relinked"
-COMMITTED, DROPPED = "submit.committed", "submit.dropped"
-KEPT, LET_GO = "submit.kept", "submit.let_go"
+_JOB_ID = re.compile(r"[0-9]{1,18}")
+"""What else stands in a journal is no id, and names no job."""
 
 
 class SubmissionLedger(Protocol):
     """The ledger, as far as submission needs it."""
 
-    def append(self, kind: str, **data: Any) -> None:
+    def append(self, event: JobEvent) -> None:
         """Record an event. On return it survives a kill and a power cut; raises when it does not."""
 
-    def events(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Kind and data of every `submit.*` event of the workspace so far, by whomever."""
+    def events(self) -> Iterable[JobEvent]:
+        """Every one of the workspace so far, whoever wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,34 +118,37 @@ class Places:
         return any(sent.committed for sent in self.unit(unit))
 
 
-def fold(events: Iterable[tuple[str, Mapping[str, Any]]], workspace: str) -> dict[Tag, Sent]:
+def fold(events: Iterable[JobEvent], workspace: str) -> dict[Tag, Sent]:
     """Every job ever sent for this workspace, by its tag."""
     known: dict[Tag, Sent] = {}
-    for kind, data in events:
-        learn(known, kind, data, workspace)
+    for event in events:
+        learn(known, event, workspace)
     return known
 
 
-def learn(known: dict[Tag, Sent], kind: str, data: Mapping[str, Any], workspace: str) -> None:
+def learn(known: dict[Tag, Sent], event: JobEvent, workspace: str) -> None:
     """Take one more event into what is known."""
-    for text in data["tags"]:
+    for text in event.tags:
         tag = find_tag(text)
         if tag is not None and tag.workspace == workspace:
-            known[tag] = _advance(known.get(tag, Sent(tag)), kind, data)
+            known[tag] = _advance(known.get(tag, Sent(tag)), event)
 
 
-def _advance(sent: Sent, kind: str, data: Mapping[str, Any]) -> Sent:
-    if kind == INTENT:
-        tasks = tuple(tuple(task) for task in data["tasks"])
-        return replace(sent, tasks=tasks, dependency=sent.dependency or data["dependency"], gate=data.get("gate", ""))
-    if kind == ACCEPTED:
-        return replace(sent, job_id=data["job_id"])
-    if kind == RELINKED:
-        return replace(sent, dependency=data["dependency"])
-    if kind == COMMITTED:
-        return replace(sent, committed=True)
-    if kind == KEPT:
-        return replace(sent, kept_s=max(sent.kept_s, data["at_s"]))
-    if kind == LET_GO:
-        return replace(sent, let_go_s=max(sent.let_go_s, data["at_s"]))
-    return replace(sent, dropped=True) if kind == DROPPED else sent
+def _advance(sent: Sent, event: JobEvent) -> Sent:
+    match event:
+        case JobIntended():
+            tasks = tuple(tuple(task) for task in event.tasks)
+            return replace(sent, tasks=tasks, dependency=sent.dependency or event.dependency, gate=event.gate)
+        case JobAccepted() if _JOB_ID.fullmatch(event.job_id):
+            return replace(sent, job_id=event.job_id)
+        case JobRelinked():
+            return replace(sent, dependency=event.dependency)
+        case JobsCommitted():
+            return replace(sent, committed=True)
+        case JobsDropped():
+            return replace(sent, dropped=True)
+        case JobsHeld():
+            return replace(sent, kept_s=max(sent.kept_s, event.at_s))
+        case JobsReleased():
+            return replace(sent, let_go_s=max(sent.let_go_s, event.at_s))
+    return sent

@@ -19,10 +19,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler import sent as events
+from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobRelinked, JobsCommitted, JobsDropped
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
 from detour.scheduler.dependency import Dependency, replaced, waited_ids
 from detour.scheduler.reconciliation import Decision, counted_for, decide, dependency_of, places
@@ -156,13 +156,12 @@ class Submitter:
         tag = Tag(self.workspace, request.unit, 1, self.new_id())
         dependency = dependency_of(request, 1, Places())
         script = self.write_script(request, tag, dependency, gated=True)
-        self._record(
-            events.INTENT, [tag], tasks=request.tasks, dependency=str(dependency or ""), gate=str(gate_of(script))
-        )
+        tasks, gate = _lists(request.tasks), str(gate_of(script))
+        self._record(JobIntended(tasks=tasks, dependency=str(dependency or ""), gate=gate, tags=[str(tag)]))
         answer = self.slurm.submit(script)
         if answer.job_id is None:
             return None
-        self._record(events.ACCEPTED, [tag], job_id=answer.job_id)
+        self._record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
         self._commit([self._known[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), ())
 
@@ -193,13 +192,13 @@ class Submitter:
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known:
                 tasks = next(request.tasks for request in requests if request.unit == tag.unit)
-                self._record(events.INTENT, [tag], tasks=tasks, dependency="")
-            self._record(events.ACCEPTED, [tag], job_id=job_id)
+                self._record(JobIntended(tasks=_lists(tasks), dependency="", tags=[str(tag)]))
+            self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         for tag, why in decision.drop.items():
             self._remark(f"{tag.slot}: {why}")
-            self._record(events.DROPPED, [tag], why=why)
+            self._record(JobsDropped(why=why, tags=[str(tag)]))
         if decision.stale:
-            self._record(events.DROPPED, [sent.tag for sent in decision.stale], why="done")
+            self._record(JobsDropped(why="done", tags=[str(sent.tag) for sent in decision.stale]))
         for sent in decision.held_by_others:
             self._remark(
                 f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
@@ -234,12 +233,11 @@ class Submitter:
         room = max(0, self.limit - sum(len(record.ids) for record in mine))
         return room if wanted <= room else max(min(room, 1), room - self.kept_free)
 
-    def _record(self, kind: str, tags: Sequence[Tag], **data: Any) -> None:
+    def _record(self, event: JobEvent) -> None:
         """To the ledger first; then it is known."""
-        data["tags"] = [str(tag) for tag in tags]
-        self.ledger.append(kind, **data)
+        self.ledger.append(event)
         self._events += 1
-        learn(self._known, kind, data, self.workspace)
+        learn(self._known, event, self.workspace)
 
     def _send(self, decision: Decision) -> set[str]:
         """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
@@ -265,16 +263,16 @@ class Submitter:
         self._sends[slot] += 1
         dependency = dependency_of(request, slot.segment, self._filled)
         tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
-        self._record(events.INTENT, [tag], tasks=request.tasks, dependency=str(dependency or ""))
+        self._record(JobIntended(tasks=_lists(request.tasks), dependency=str(dependency or ""), tags=[str(tag)]))
         answer = self.slurm.submit(self.write_script(request, tag, dependency))
         job_id = answer.job_id or (self._find(tag, answer) if answer.unknown or answer.refusal else None)
         if job_id is None:
-            self._record(events.DROPPED, [tag], why=answer.unknown or answer.limit or answer.refusal)
+            self._record(JobsDropped(why=answer.unknown or answer.limit or answer.refusal, tags=[str(tag)]))
             self._judge(slot, answer)
             return False
         if said := answer.unknown or answer.refusal:
             self._remark(f"{said} for {slot}; it is in the queue as job {job_id}")
-        self._record(events.ACCEPTED, [tag], job_id=job_id)
+        self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         self._filled.add(self._known[tag])
         if self._room is not None:
             self._room -= len(request.tasks)
@@ -339,7 +337,7 @@ class Submitter:
                 continue
             result = self.slurm.change_dependency(sent.job_id, dependency)
             if result.returncode == 0:
-                self._record(events.RELINKED, [sent.tag], dependency=dependency)
+                self._record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
                 self._filled.add(self._known[sent.tag])
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
@@ -411,7 +409,7 @@ class Submitter:
             if sent.gate:
                 self.open_gate(sent.gate)
         if ready:
-            self._record(events.COMMITTED, [sent.tag for sent in ready])
+            self._record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
 
     def _withdraw(self, units: set[str]) -> list[str]:
         doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
@@ -422,7 +420,7 @@ class Submitter:
             tag for tag, sent in self._known.items() if tag.unit in units and not (sent.committed or sent.dropped)
         ]
         if open_tags:
-            self._record(events.DROPPED, open_tags, why="withdrawn")
+            self._record(JobsDropped(why="withdrawn", tags=list(map(str, open_tags))))
         return ids
 
     def _check_gone(self, ids: Collection[str]) -> None:
@@ -439,3 +437,7 @@ class Submitter:
 
 def _still_there(ids: Sequence[str]) -> str:
     return f"Slurm did not cancel {', '.join(ids)}: run it again, or `scancel {' '.join(ids)}`"
+
+
+def _lists(tasks: Iterable[Sequence[str]]) -> list[list[str]]:
+    return [list(task) for task in tasks]

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 LONGEST_BYTES = 1024
 """What `--comment` holds."""
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_TAG = re.compile(rf"detour:1:(?P<workspace>{_WORD}):(?P<unit>{_WORD}):(?P<segment>\d+):(?P<submission>{_WORD})")
+_TAG = re.compile(
+    rf"detour:1:(?P<workspace>{_WORD}):(?P<unit>{_WORD}):(?P<segment>[0-9]{{1,6}}):(?P<submission>{_WORD})"
+)
 
 
 def unit_of(stages: Sequence[str]) -> str:
@@ -60,6 +62,6 @@ class Tag:
 def find_tag(*texts: str) -> Tag | None:
     """The tag in a job's name or comment, the first one found; sites and wrappers may have put words around it."""
     for text in texts:
-        if found := _TAG.search(text):
+        if (found := _TAG.search(text)) and len(found[0]) < LONGEST_BYTES:
             return Tag(found["workspace"], found["unit"], int(found["segment"]), found["submission"])
     return None

@@ -1,0 +1,322 @@
+"""What the ledger records: one class a kind of event, its payload, and how soon it must be on disk.
+
+The fields of a class are the `data` of its records. A field with a default may be missing, in the constructor and on
+disk; fields that are unknown here (a later version's) are ignored. Any other record is foreign: `LedgerReader` counts
+and names it, and nobody folds it.
+
+To add a kind, add its class here and write it: `journal.append(GradientSkipped(step=7, in_a_row=1))`. Kinds that were
+ever written stay readable: they grow by fields with a default only.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, ClassVar, TypedDict, dataclass_transform
+
+
+class Durability(Enum):
+    SYNCED = "on disk before `append` returns"
+    LAZY = "on disk within a minute, or with the next synced event: a successor or another source tells the same"
+    DROPPABLE = "lazy, and the first to be given up where the disk takes nothing"
+    END = "synced, and the journal's reserve is kept for it"
+
+
+KINDS: dict[str, type[Event]] = {}
+"""Every kind, by its name on disk."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Event:
+    """A frozen dataclass to type checkers and readers, made without one.
+
+    The dataclasses of the standard library, for all kinds, would cost every `detour status` as much as the
+    interpreter's own start.
+    """
+
+    kind: ClassVar[str]
+    durability: ClassVar[Durability]
+
+    def __init_subclass__(cls, *, kind: str | None = None, durability: Durability = Durability.SYNCED) -> None:
+        if kind is not None:
+            cls.kind, cls.durability = kind, durability
+            KINDS[kind] = cls
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload as it was given: a field that was left out stays out of the record too."""
+        return dict(vars(self))
+
+
+class Foreign(Event):
+    """A record of another version: nothing is taken from it but its place in the journal."""
+
+    reason: str
+    """What makes it foreign, to be said of `events`."""
+
+
+# Journals
+
+
+class JournalOpened(Event, kind="journal.opened"):
+    """The process behind a journal, as `detour.ledger.process.Process`."""
+
+    host: str
+    pid: int
+    user: str
+    boot: str | None = None
+    start_ticks: int | None = None
+
+
+class JournalClosed(Event, kind="journal.closed"):
+    """Nothing follows from this writer."""
+
+
+class JournalsCompacted(Event, kind="journal.compacted"):
+    """In a segment: the damage that its sources had, which their deletion would hide."""
+
+    bad_lines: int
+    journals: list[str]
+    """File names of the sources."""
+
+
+# Attempts at stages; `stage`, `job` and `attempt` stand beside the payload
+
+
+class AttemptStarted(Event, kind="attempt.started"):
+    """What the attempt holds, as `detour.accounting.allocation.Allocation`."""
+
+    node: str | None = None
+    pid: int | None = None
+    world_size: int | None = None
+    gpus: int | None = None
+    cpus: int | None = None
+    ram_gb: float | None = None
+    nodes: int | None = None
+    cluster: str | None = None
+
+
+class AttemptHeartbeat(Event, kind="attempt.heartbeat", durability=Durability.DROPPABLE):
+    """A sign of life, every 10 s or so."""
+
+
+class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):
+    outcome: str | None = None
+    """done, already-done, interrupted, not-ready, failed, refused."""
+    exit_code: int | None = None
+    reason: str | None = None
+    elapsed_s: float | None = None
+
+
+class Progress(Event, kind="progress", durability=Durability.DROPPABLE):
+    done: int
+    total: int
+    unit: str
+    figures: dict[str, float | None]
+    """Losses and rates, by name; None where a figure was not finite."""
+
+
+class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
+    """Cumulative figures of one node's tracker, so that the last one counts; see `detour.accounting.meter`."""
+
+    energy_kwh: float | None = None
+    cpu_kwh: float | None = None
+    gpu_kwh: float | None = None
+    ram_kwh: float | None = None
+    duration_s: float | None = None
+    method: str | None = None
+    scope: str | None = None
+    detail: str | None = None
+    cpu_model: str | None = None
+    gpus: list[int] | None = None
+    gpu_model: str | None = None
+    tool: str | None = None
+    version: str | None = None
+    reason: str | None = None
+    """Why there is no figure, or no newer one."""
+
+
+class CheckpointSaved(Event, kind="checkpoint.saved"):
+    step: int
+    tokens: int
+
+
+class CheckpointResumed(Event, kind="checkpoint.resumed"):
+    step: int
+    tokens: int
+
+
+class CheckpointSkipped(Event, kind="checkpoint.skipped"):
+    """A damaged one, in whose place an older one was resumed."""
+
+    path: str
+    step: int
+    reason: str
+
+
+class GradientSkipped(Event, kind="gradient.skipped"):
+    """A step without a finite gradient, which changed nothing."""
+
+    step: int
+    in_a_row: int
+
+
+class StageDone(Event, kind="stage.done", durability=Durability.END):
+    result: Any = None
+    """What the stage returned, as JSON."""
+
+
+class StageFailed(Event, kind="stage.failed", durability=Durability.END):
+    """For good: nothing runs it again before a retry."""
+
+    reason: str | None = None
+
+
+class StageSubmitted(Event, kind="submit.stage", durability=Durability.LAZY):
+    """The stage is in this job: for readers, since submission goes by the job events."""
+
+
+class StageCancelled(Event, kind="cancel.stage", durability=Durability.LAZY):
+    """The job is no longer the stage's."""
+
+
+# Jobs sent to Slurm; see `detour.scheduler.sent`
+
+
+class JobEvent(Event):
+    """Of the jobs with these tags."""
+
+    tags: list[str]
+
+
+class JobIntended(JobEvent, kind="submit.intent"):
+    """Written before sbatch is called."""
+
+    tasks: list[list[str]]
+    """Stage ids, by array task."""
+    dependency: str
+    gate: str = ""
+    """The file that lets the job go on, where it is not held."""
+
+
+class JobAccepted(JobEvent, kind="submit.accepted"):
+    """The job is in the queue, held or before its gate."""
+
+    job_id: str
+
+
+class JobRelinked(JobEvent, kind="submit.relinked"):
+    """It waits for other jobs now."""
+
+    dependency: str
+
+
+class JobsCommitted(JobEvent, kind="submit.committed"):
+    """All of them are there: from here on they belong to Slurm, and are released."""
+
+
+class JobsDropped(JobEvent, kind="submit.dropped"):
+    """They never came to be, or were withdrawn, and are not wanted any more."""
+
+    why: str | None = None
+
+
+class JobsHeld(JobEvent, kind="submit.kept"):
+    """By a person, until they are released."""
+
+    at_s: float
+
+
+class JobsReleased(JobEvent, kind="submit.let_go"):
+    at_s: float
+
+
+# Chains; `chain` stands beside the payload where there is one
+
+
+class ChainPlanned(Event, kind="chain.planned", durability=Durability.LAZY):
+    cluster: str
+    stages: list[str]
+
+
+class PriceQuoted(TypedDict):
+    """What was expected of stages of one price; a band is [low, expected, high]."""
+
+    kind: str
+    gpus: int
+    cores: int
+    wall_s: list[float] | None
+    gpu_hours: list[float] | None
+    source: str
+    stages: list[str]
+
+
+class ChainPriced(Event, kind="chain.priced"):
+    name: str
+    """Of the chains."""
+    cluster: str
+    prices: list[PriceQuoted]
+
+
+class ChainSubmitted(Event, kind="chain.submitted", durability=Durability.LAZY):
+    cluster: str
+
+
+class ChainRetried(Event, kind="chain.retried"):
+    cleared: dict[str, str]
+    """Label of a stage -> why it had failed."""
+
+
+class ChainCancelled(Event, kind="cancel.chain"):
+    jobs: list[str]
+
+
+class ChainHeld(Event, kind="hold.chain"):
+    jobs: list[str]
+
+
+class ChainReleased(Event, kind="release.chain"):
+    jobs: list[str]
+
+
+# Budgets; see `detour.budgets.reservations`
+
+
+class Share(TypedDict):
+    """Stages of equal amounts."""
+
+    ids: list[str]
+    amounts: dict[str, float | None]
+
+
+class BudgetEvent(Event):
+    submission: str
+
+
+class BudgetReserved(BudgetEvent, kind="budget.reserved"):
+    facts: dict[str, str | None]
+    """What a budget's scope asks about: project, account, cluster, sweep, chain, user."""
+    stages: list[Share]
+    over: list[str]
+    """Budgets whose hard cap it exceeds, knowingly."""
+    why: str | None = None
+
+
+class BudgetCommitted(BudgetEvent, kind="budget.committed"):
+    """What was reserved is handed over: it holds without its submitter."""
+
+
+class BudgetReleased(BudgetEvent, kind="budget.released"):
+    stages: list[str] | None = None
+    """None: all of the submission's."""
+    why: str | None = None

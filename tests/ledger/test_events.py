@@ -1,0 +1,271 @@
+"""The table of events: complete, emitted, readable, byte-compatible, and no way in for what it does not know."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.energy import Site, preferred
+from detour.budgets.reservations import Evidence, is_held, reservations
+from detour.ledger.events import (
+    KINDS,
+    BudgetEvent,
+    ChainPriced,
+    Durability,
+    EnergyCounted,
+    Foreign,
+    GradientSkipped,
+    JobEvent,
+    JobIntended,
+    Progress,
+)
+from detour.ledger.reading import LedgerReader
+from detour.ledger.record import Entry, encode, entry_of, event_of
+from detour.ledger.state import State
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.pricing.comparison import quotes
+from detour.reporting.curves import curves_of
+from detour.reporting.incidents import INCIDENTS, incidents
+from detour.scheduler.sent import Places, fold
+from tests.ledger.payloads import WRITTEN_BEFORE, hostile_records, payloads
+from tests.ledger.records import make_record
+
+REPOSITORY = Path(__file__).parents[2]
+TABLE = REPOSITORY / "src/detour/ledger/events.py"
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for folder in ("src", "launch", "jobs"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            if path != TABLE:
+                yield path, ast.parse(path.read_text())
+
+
+def calls(tree: ast.Module) -> set[str]:
+    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+
+
+def strings(tree: ast.Module) -> set[str]:
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_every_kind_is_emitted_somewhere() -> None:
+    made = set[str]().union(*(calls(tree) for _, tree in sources()))
+    assert {event.__name__ for event in KINDS.values()} - made == set()
+
+
+def test_no_kind_is_a_bare_string_outside_the_table() -> None:
+    dotted = {kind for kind in KINDS if "." in kind}
+    assert {str(path): dotted & strings(tree) for path, tree in sources() if dotted & strings(tree)} == {}
+
+
+def test_what_earlier_versions_wrote_is_here_kind_by_kind() -> None:
+    assert WRITTEN_BEFORE.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_record_of_an_earlier_version_is_read_whole_and_written_alike(kind: str) -> None:
+    event = event_of(kind, WRITTEN_BEFORE[kind])
+    assert type(event) is KINDS[kind]
+    assert orjson.dumps(event.to_json()) == orjson.dumps(WRITTEN_BEFORE[kind])
+
+
+def test_a_field_that_was_not_given_is_not_written() -> None:
+    held = JobIntended(tasks=[["a"]], dependency="", tags=["t"])
+    assert held.to_json() == {"tasks": [["a"]], "dependency": "", "tags": ["t"]}
+    assert held.gate == ""
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@given(st.data())
+@settings(max_examples=25)
+def test_every_payload_survives_the_disk(kind: str, data: st.DataObject) -> None:
+    event = KINDS[kind](**data.draw(payloads(kind)))
+    line = encode(make_record(kind=kind, data=event.to_json()))
+    entry = entry_of(orjson.loads(line[9:]))
+    assert entry is not None
+    assert entry.event == event
+
+
+def test_events_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        GradientSkipped(step=1, in_a_row=1).step = 2  # type: ignore[misc]
+
+
+def test_only_signs_of_life_are_given_up_by_a_full_disk() -> None:
+    assert {kind for kind, event in KINDS.items() if event.durability is Durability.DROPPABLE} == {
+        "attempt.heartbeat",
+        "progress",
+    }
+
+
+def test_ends_have_the_reserve() -> None:
+    ends = {kind for kind, event in KINDS.items() if event.durability is Durability.END}
+    assert ends == {"attempt.ended", "stage.done", "stage.failed"}
+
+
+def test_what_submission_and_budgets_rest_on_is_synced() -> None:
+    assert {event.durability for event in KINDS.values() if issubclass(event, JobEvent | BudgetEvent)} == {
+        Durability.SYNCED
+    }
+
+
+def test_fields_of_a_later_version_are_ignored() -> None:
+    event = event_of("gradient.skipped", {"step": 1, "in_a_row": 2, "norm": 1e9, "to_json": "x", "kind": "y"})
+    assert event == GradientSkipped(step=1, in_a_row=2)
+    assert event.to_json() == {"step": 1, "in_a_row": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema": 2}, "of schema 2"),
+        ({"kind": "run.paused"}, "of the unknown kind run.paused"),
+        ({"kind": "\x1b[2J"}, "of an unknown kind"),
+        ({"kind": "gradient.skipped", "data": {"step": 1}}, "of kind gradient.skipped without in_a_row"),
+        (
+            {"kind": "gradient.skipped", "data": {"step": "1", "in_a_row": 1}},
+            "of kind gradient.skipped with an unusable step",
+        ),
+        (
+            {"kind": "gradient.skipped", "data": {"step": True, "in_a_row": 1}},
+            "of kind gradient.skipped with an unusable step",
+        ),
+        ({"kind": "submit.committed", "data": {"tags": [7]}}, "of kind submit.committed with an unusable tags"),
+        ({"kind": "stage.failed", "data": {"reason": ["NaN"]}}, "of kind stage.failed with an unusable reason"),
+    ],
+)
+def test_what_another_version_wrote_keeps_its_place_and_nothing_else(change: dict[str, Any], reason: str) -> None:
+    entry = entry_of(make_record(sequence=3) | change)
+    assert entry is not None
+    assert entry.event == Foreign(reason=reason)
+    assert entry.sequence == 3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        "text",
+        {},
+        make_record(data=[]),
+        make_record() | {"sequence": "1"},
+        make_record(wall_s=None),
+        make_record(wall_s=1e300),
+        make_record(wall_s=-1.0),
+        make_record(attempt="1"),
+        make_record(stage=["x"]),
+        make_record(job=7),
+        make_record() | {"writer": None},
+        make_record() | {"kind": 1},
+        make_record(chain={}),
+        make_record(schema="1"),
+    ],
+)
+def test_what_has_not_the_form_of_a_record_is_none(record: object) -> None:
+    assert entry_of(record) is None
+
+
+def write(workspace: Workspace, *records: Any) -> None:
+    folder = workspace.ledger / "2030-01"
+    folder.mkdir(exist_ok=True)
+    (folder / "w.jsonl").write_bytes(b"".join(encode(record) for record in records))
+
+
+def test_foreign_records_are_counted_and_named_by_every_reading(workspace: Workspace) -> None:
+    write(
+        workspace,
+        make_record(sequence=0),
+        make_record(sequence=1) | {"schema": 2},
+        make_record(sequence=2) | {"schema": 2},
+        make_record(sequence=3) | {"kind": "run.paused"},
+        ["no record"],
+    )
+    view = LedgerView(workspace)
+    assert view.state.records == 4
+    assert list(view.warnings()) == [
+        "4 events in the ledger were left out (2 of schema 2, 1 of the unknown kind run.paused, "
+        "1 without the form of a record): a newer version of detour may be able to read them"
+    ]
+    view.refresh()
+    assert sum(view.damage.foreign.values()) == 4
+
+
+def test_the_sorts_of_foreign_records_are_bounded(workspace: Workspace) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    write(workspace, *(make_record(sequence=n) | {"kind": f"x.{letters[n % 26]}"} for n in range(100)))
+    reader = LedgerReader(workspace)
+    list(reader.read_new())
+    assert sum(reader.damage.foreign.values()) == 100
+    assert len(reader.damage.foreign) <= 9
+
+
+SITE = Site("here")
+
+
+def everything_that_reads(entries: list[Entry[Any]]) -> None:
+    """All folds of the ledger, and what people are shown of them."""
+    state = State()
+    state.add(entries)
+    for stage in state.stages.values():
+        str((stage.status, stage.is_open, stage.reason, stage.result, stage.progress, stage.jobs))
+        for attempt in stage.attempts:
+            if usage := usage_of(stage.id, attempt, 2e9):
+                preferred(figures_of(attempt, usage, SITE))
+    for writer in state.writers.values():
+        str((writer.missing, writer.process and writer.process.is_alive()))
+    made = reservations(of(entries, BudgetEvent))
+    for reservation in made:
+        [is_held(reservation, stage, Evidence(2e9)) for stage in reservation.amounts]
+    sent = fold([entry.event for entry in of(entries, JobEvent)], "w")
+    for job in Places(sent.values()):
+        str((job.stages, job.is_kept, job.ids_for(["a"]), int(job.job_id or 0)))
+    quotes(of(entries, ChainPriced))
+    incidents([entry for entry in entries if isinstance(entry.event, INCIDENTS)], {"pretrain-1": "pretrain clm"})
+    curves_of(of(entries, Progress))
+
+
+def of(entries: list[Entry[Any]], kind: type[Any]) -> list[Entry[Any]]:
+    return [entry for entry in entries if isinstance(entry.event, kind)]
+
+
+@given(st.lists(hostile_records(), max_size=12))
+@settings(max_examples=400)
+def test_no_record_stops_a_reader(records: list[object]) -> None:
+    entries = [entry for record in records if (entry := entry_of(orjson.loads(orjson.dumps(record)))) is not None]
+    everything_that_reads(entries)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@given(st.data())
+@settings(max_examples=25)
+def test_a_payload_is_the_kinds_or_foreign(kind: str, data: st.DataObject) -> None:
+    """Whatever the values: no field of an event ever holds what its type does not say."""
+    payload: dict[str, Any] = data.draw(payloads(kind))
+    for name in payload:
+        event = event_of(kind, payload | {name: {"not": {"of": "the type"}}})
+        if isinstance(event, Foreign):
+            assert name in event.reason
+        else:
+            assert name in {"result", "figures", "facts", "cleared"}
+
+
+def test_a_tag_that_cannot_be_one_is_none() -> None:
+    hostile = [f"detour:1:w:a:{'9' * 5000}:s", f"detour:1:w:{'a' * 2000}:1:s", "detour:1:w:a:٣:s"]
+    assert fold([JobIntended(tasks=[], dependency="", tags=hostile)], "w") == {}
+
+
+def test_energy_before_the_first_figure_is_read() -> None:
+    nothing = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
+    event = event_of("energy", {**nothing, "method": "codecarbon", "tool": "codecarbon", "reason": "no hardware"})
+    assert isinstance(event, EnergyCounted)
+    assert event.scope is None
