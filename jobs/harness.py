@@ -42,6 +42,7 @@ from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted,
 from detour.ledger.folders import let_group_read, make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from detour.planning.files import read_stage
 from detour.planning.stage import Stage
 
 HEARTBEAT_S = 10.0
@@ -74,7 +75,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
     if workspace.is_done(stage_id):
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
         return 0
-    stage = load_stage(workspace, stage_id)
+    stage = read_stage(workspace, stage_id)
     if workspace.has_failed(stage_id):
         reason = json.loads(workspace.failure(stage_id).read_bytes())["reason"]
         _say(rank, f"{stage_id} failed for good: {reason}; `detour retry` clears it")
@@ -114,16 +115,6 @@ def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
             if time.monotonic() >= deadline_s:
                 raise
             time.sleep(1.0)
-
-
-def load_stage(workspace: Workspace, stage_id: str) -> Stage:
-    path = workspace.stage(stage_id) / "stage.json"
-    try:
-        return Stage.from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such stage; `detour plan` lists a chain's stages") from None
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def _run_main(

@@ -7,20 +7,19 @@ what the workspace holds.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from detour.errors import DetourError, SchedulerUnavailable, StageFailed, UserError
+from detour.errors import DetourError, SchedulerUnavailable, StageFailed
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.submit import make_order, send
 from detour.orchestration.waves import ORDER, Continuation
 from detour.planning.build import Plan
-from detour.planning.stage import Stage
+from detour.planning.files import read_stage
 
 PATIENCE_S = 1200.0
 """For a Slurm that does not answer or takes no more jobs now; less than the job's own limit."""
@@ -52,7 +51,7 @@ def send_wave(workspace: Workspace, continuation: Continuation, ordered_s: float
         raise StageFailed(
             f"{continuation.name}: the last wave made no progress, so no further one is sent; `detour submit` resumes"
         )
-    plans = [Plan(chain, tuple(map(planned.__getitem__, ids)), {}) for chain, ids in continuation.chains.items()]
+    plans = [Plan(chain, tuple(map(planned.__getitem__, ids))) for chain, ids in continuation.chains.items()]
     order = make_order(
         workspace, continuation.name, plans, continuation.cluster, continuation.options, continuation.sweep
     )
@@ -73,14 +72,6 @@ def has_checkpoint_since(workspace: Workspace, stages: Iterable[str], since_s: f
     """Whether any training got on, though none may have ended: a wave can be all segments of one."""
     found = (path for stage_id in stages for path in (workspace.stage(stage_id) / "work").glob("checkpoints/step-*"))
     return any(path.stat().st_mtime > since_s for path in found)
-
-
-def read_stage(workspace: Workspace, stage_id: str) -> Stage:
-    path = workspace.stage(stage_id) / "stage.json"
-    try:
-        return Stage.from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {error}; submit the recipe again") from error
 
 
 def patiently(act: Callable[[], None], wait: Callable[[float], None] = time.sleep) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from detour.launch.text.status import SIGNS, details, progress, rate, summary
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.text import ENERGY_UNITS, MASS_UNITS, cut, cut_label, format_duration, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, cut, format_duration, plain, scaled, stage_label
 
 STYLES = {
     "planned": "dim",
@@ -78,8 +78,8 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
 def _line(row: StageRow, branch: str, label_width: int) -> Text:
     bar_width, *widths = WIDTHS
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
-    label = cut(cut_label(f"{SIGNS[row.status]} {plain(row.label)}", label_width), label_width).ljust(label_width)
-    line = Text(branch, style="dim").append(label, style=f"not dim {STYLES[row.status]}")
+    label = cut(stage_label(f"{SIGNS[row.status]} {plain(row.name)}", row.seed, label_width), label_width)
+    line = Text(branch, style="dim").append(label.ljust(label_width), style=f"not dim {STYLES[row.status]}")
     line.append(" ").append_text(_bar(row, bar_width))
     for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):
         line.append(f" {cut(text, size).rjust(size)}", style="not dim")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from detour.accounting.energy import Band, EnergyFigure, Method, Site
+from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.config.cluster import Cluster
+from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice
 from detour.pricing.price import Price
 from detour.pricing.totals import Total
-from detour.text import amount, counted, format_duration, label_names, wrapped
+from detour.site import Site
+from detour.text import amount, counted, format_duration, stage_names, wrapped
 
 _COLUMNS = (12, 7, 26, 9)
 """Part, stages, GPU-h with band, billed hours; what follows is kWh and kg CO2eq of each method."""
@@ -83,7 +85,7 @@ def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, s
     return name, stages, hours + (" *" if unknown else ""), amount(part.billed_hours.expected)
 
 
-def _uncounted(part: Total, cluster: Cluster) -> tuple[str, ...]:
+def _uncounted(part: Total, cluster: Cluster) -> tuple[Stage, ...]:
     """Stages that the hours shown do not hold; what takes no GPU takes no GPU-hours, however long it is."""
     return part.without_gpu_hours if cluster.gpu else part.unpriced
 
@@ -110,9 +112,13 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
     if whole.figures:
         yield from wrapped(_site_in_words(whole.figures[0].site))
-    missing = f", and without {label_names(whole.unpriced)}, of unknown duration" if whole.unpriced else ""
+    missing = (
+        f", and without {stage_names([stage.name for stage in whole.unpriced])}, of unknown duration"
+        if whole.unpriced
+        else ""
+    )
     yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
-    left_out = f"; {label_names(whole.unsized)} not counted" if whole.unsized else ""
+    left_out = f"; {stage_names([stage.name for stage in whole.unsized])} not counted" if whole.unsized else ""
     more = (
         f", and up to {amount(whole.work_bytes / 1e9)} GB more under each training that runs"
         if whole.work_bytes
@@ -122,9 +128,9 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     yield "Where the durations come from:"
     by_source: dict[str, list[str]] = {}
     for stage in price.stages:
-        by_source.setdefault(price.prices[stage.id].source, []).append(stage.label)
-    for source, labels in by_source.items():
-        yield from wrapped(f"{label_names(labels)}: {source}")
+        by_source.setdefault(price.prices[stage.id].source, []).append(stage.name)
+    for source, names in by_source.items():
+        yield from wrapped(f"{stage_names(names)}: {source}")
 
 
 def _method_in_words(figure: EnergyFigure) -> str:
@@ -169,6 +175,6 @@ def _total_json(sums: Total) -> dict[str, Any]:
             }
             for figure in sums.figures
         ],
-        "unpriced": list(sums.unpriced),
-        "unsized": list(sums.unsized),
+        "unpriced": [stage.label for stage in sums.unpriced],
+        "unsized": [stage.label for stage in sums.unsized],
     }

@@ -15,11 +15,11 @@ from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
     cut,
-    cut_label,
     format_count,
     format_duration,
     plain,
     scaled,
+    stage_label,
 )
 
 SIGNS: dict[StageStatus, str] = {
@@ -134,7 +134,7 @@ def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
     for row in chain.stages:
         cells = (
-            f"{SIGNS[row.status]} {plain(row.label)}",
+            stage_label(f"{SIGNS[row.status]} {plain(row.name)}", row.seed, _first(width)),
             row.status,
             progress(row),
             rate(row),
@@ -151,8 +151,12 @@ def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
         yield cut(f"    {energy_in_words(energy)}", width)
 
 
+def _first(width: int) -> int:
+    """Columns that the first cell may take."""
+    return width - sum(_WIDTHS) - len(_WIDTHS) + 1
+
+
 def _line(cells: Sequence[str], width: int) -> str:
-    first = width - sum(_WIDTHS) - len(_WIDTHS) + 1
-    left = [cut(cut_label(cells[0], first), first).ljust(first), cut(cells[1], _WIDTHS[1]).ljust(_WIDTHS[1])]
+    left = [cut(cell, size).ljust(size) for cell, size in zip(cells, (_first(width), _WIDTHS[1]), strict=False)]
     right = [cut(cell, size).rjust(size) for cell, size in zip(cells[2:], _WIDTHS[2:], strict=True)]
     return " ".join([*left, *right])

@@ -5,19 +5,17 @@ What comes from files that others may write (labels, reasons, names) passes thro
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 
 WIDTH = 100
 """Columns that a screen may use where nothing else is known."""
-LABELS_SHOWN = 3
+NAMES_SHOWN = 3
 ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
 """Of kWh; the largest first, as `scaled` takes them."""
 MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 """Of grams."""
 _COUNT_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T"))
-_SEED = re.compile(r" seed \d+$")
 
 
 def format_count(value: int | None) -> str:
@@ -70,11 +68,19 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or f'{noun}s'}"
 
 
-def label_names(labels: Sequence[str]) -> str:
-    """`evaluate emea, evaluate medline (18 stages)`: seeds folded, the first few named."""
-    names = list(dict.fromkeys(_SEED.sub("", label) for label in labels))
-    shown = ", ".join(names[:LABELS_SHOWN]) + (", ..." if len(names) > LABELS_SHOWN else "")
-    return shown if len(labels) == 1 else f"{shown} ({counted(len(labels), 'stage')})"
+def stage_label(name: str, seed: int | None = None, width: int | None = None) -> str:
+    """`evaluate emea seed 42`. In a column of `width` the name is cut, never the seed, by which stages of one name are
+    distinguished.
+    """
+    tail = "" if seed is None else f" seed {seed}"
+    return (name if width is None else cut(name, width - len(tail))) + tail
+
+
+def stage_names(names: Sequence[str]) -> str:
+    """`evaluate emea, evaluate medline (18 stages)`: equal names once, the first few of them."""
+    distinct = list(dict.fromkeys(names))
+    shown = ", ".join(distinct[:NAMES_SHOWN]) + (", ..." if len(distinct) > NAMES_SHOWN else "")
+    return shown if len(names) == 1 else f"{shown} ({counted(len(names), 'stage')})"
 
 
 def plain(text: str) -> str:
@@ -93,12 +99,6 @@ def printable(text: str) -> str:
 
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
-
-
-def cut_label(label: str, width: int) -> str:
-    """Cut ahead of a seed, by which stages of one name are distinguished."""
-    name, separator, seed = label.rpartition(" seed ")
-    return cut(name, width - len(separator) - len(seed)) + separator + seed if separator else cut(label, width)
 
 
 def wrapped(text: str, indent: str = "  ") -> list[str]:

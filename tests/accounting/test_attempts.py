@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import Method, Site, Sourced
+from detour.accounting.energy import Method
 from detour.accounting.hours import AttemptUsage, fates_s
 from detour.ledger.record import Record, entry_of
 from detour.ledger.state import AttemptState, State
+from detour.site import Site, Sourced
 
 STAGE = "pretrain-0123456789abcdef"
 SITE = Site("here", Sourced(1.2, "test"), Sourced(34.0, "test"), Sourced(700.0, "test"), Sourced(4.0, "test"))

@@ -10,8 +10,6 @@ from detour.accounting.energy import (
     Band,
     EnergyFigure,
     Method,
-    Site,
-    Sourced,
     implausible,
     preferred,
     total,
@@ -23,6 +21,7 @@ from detour.accounting.methods import (
     tracked,
 )
 from detour.ledger.events import EnergyCounted
+from detour.site import Site, Sourced
 
 CARD_SITE = Site(
     "jean-zay",

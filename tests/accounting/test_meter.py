@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from detour.accounting.energy import Method, Site
+from detour.accounting.energy import Method
 from detour.accounting.meter import describe, tracking_mode
 from detour.accounting.methods import tracked
 from detour.ledger.events import EnergyCounted
+from detour.site import Site
 
 METERED = """
 import json, sys, time

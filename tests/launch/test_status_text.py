@@ -11,7 +11,7 @@ from detour.launch.text.status import energy_in_words, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.text import ENERGY_UNITS, cut, cut_label, plain, scaled
+from detour.text import ENERGY_UNITS, cut, plain, scaled, stage_label
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 
@@ -59,7 +59,7 @@ def test_an_empty_workspace_says_what_to_do() -> None:
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
 def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
     row = StageRow(
-        *("x", label, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), (), 9.0, 1e-9, None, None)
+        *("x", label, 7, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), (), 9.0, 1e-9, None, None)
     )
     status = Status("/w", 0.0, (ChainStatus(label, (row,), 9.0, (), None),))
     lines = render_text(status, width).splitlines()
@@ -73,15 +73,15 @@ def test_plain_keeps_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "expected"),
+    ("name", "seed", "expected"),
     [
-        ("evaluate seed 42", "evaluate seed 42"),
-        ("evaluate icd10 seed 42", "evaluat… seed 42"),
-        ("x" * 20, "x" * 15 + "…"),
+        ("evaluate", 42, "evaluate seed 42"),
+        ("evaluate icd10", 42, "evaluat… seed 42"),
+        ("x" * 20, None, "x" * 15 + "…"),
     ],
 )
-def test_stages_that_differ_by_their_seed_are_told_apart(label: str, expected: str) -> None:
-    assert cut_label(label, 16) == expected
+def test_stages_that_differ_by_their_seed_are_told_apart(name: str, seed: int | None, expected: str) -> None:
+    assert stage_label(name, seed, 16) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import Site, preferred
+from detour.accounting.energy import preferred
 from detour.budgets.reservations import Evidence, is_held, reservations
 from detour.ledger.events import (
     KINDS,
@@ -36,6 +36,7 @@ from detour.pricing.comparison import quotes
 from detour.reporting.curves import curves_of
 from detour.reporting.incidents import INCIDENTS, incidents
 from detour.scheduler.sent import Places, fold
+from detour.site import Site
 from tests.ledger.payloads import WRITTEN_BEFORE, hostile_records, payloads
 from tests.ledger.records import make_record
 

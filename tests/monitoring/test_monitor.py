@@ -7,13 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from detour.accounting.energy import Site, Sourced
 from detour.errors import UserError
 from detour.ledger.events import EnergyCounted
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor, read_status
 from detour.monitoring.status import StageRow
+from detour.site import Site, Sourced
 from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert [chain.name for chain in status.chains] == ["base"]
     assert "1 damaged lines in the ledger were left out" in status.warnings
     assert "1 events are missing from the ledger" in status.warnings
-    assert any("broken" in warning and "plan the recipe again" in warning for warning in status.warnings)
+    assert any("broken" in warning and "run or submit the recipe again" in warning for warning in status.warnings)
     with pytest.raises(UserError, match=r"no chain named 'absent'.*there are: base"):
         read_status(workspace, {"absent"})
 

@@ -15,8 +15,8 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.selection import chain_names
 from detour.orchestration.submit import Submitted, order_for, send
+from detour.planning.files import chain_names
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small

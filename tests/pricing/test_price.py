@@ -80,13 +80,13 @@ def test_what_nobody_can_tell_is_named_and_adds_nothing() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     prices = prices_of(stages, profile, NoHistory())
     whole = total(stages, prices, profile)
-    assert whole.unpriced == whole.unsized == ("prepare",)
+    assert whole.unpriced == whole.unsized == stages[:1], "the corpus"
     assert whole.without_gpu_hours == (), "so the GPU-hours are whole"
 
     percent = {"train": 80, "validation": 10, "test": 10, "unit": "percent"}
     stages = plan(make_recipe({"benchmark.tasks.chapter.split": percent})).stages
     prices = prices_of(stages, profile, NoHistory())
-    unsaid = tuple(stage.label for stage in stages if stage.kind == "evaluate")
+    unsaid = tuple(stage for stage in stages if stage.kind == "evaluate")
     assert total(stages, prices, profile).without_gpu_hours == unsaid, "percents do not tell how many documents"
     assert "does not say how many documents" in price(of_kind(stages, "evaluate"), profile, NoHistory()).source
 

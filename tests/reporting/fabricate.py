@@ -16,7 +16,9 @@ from detour.ledger.attempt import Attempt
 from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.planning.stage import EvaluateStage, PretrainStage, Stage
+from detour.planning.build import Plan
+from detour.planning.files import Target, write_plan
+from detour.planning.stage import EvaluateStage, Stage
 from tests.support.stages import make_stages
 
 EPOCH_S = 1_790_000_000.0
@@ -104,7 +106,7 @@ def stages_of(first_objective: str, seeds: Sequence[int] = SEEDS) -> list[Stage]
         "objective": first_objective,
         "masking_rate": 0.3 if first_objective == "masked" else None,
         "tokens": tokens,
-        "schedule": {"kind": "warmup_constant"},
+        "schedule": {"kind": "warmup_constant", "warmup": 28_000},
     }
     second = {
         "name": "mlm",
@@ -115,6 +117,8 @@ def stages_of(first_objective: str, seeds: Sequence[int] = SEEDS) -> list[Stage]
     }
     changes = {
         "data.sources.0.name": "icd10",
+        "data.sequence_length": 100,
+        "batch.sequences": 40,
         "phases": [first, second],
         "export.dtype": "float32",
         "benchmark.tasks.0.name": "icd10-chapters",
@@ -123,21 +127,8 @@ def stages_of(first_objective: str, seeds: Sequence[int] = SEEDS) -> list[Stage]
     return list(make_stages(changes))
 
 
-def write_plan(workspace: Workspace, name: str, stages: Sequence[Stage]) -> None:
-    phases = {
-        stage.phase: {
-            "tokens": tokens,
-            "steps": tokens // 4096,
-            "warmup_steps": 7 * (not index),
-        }
-        for index, (stage, (_, _, tokens)) in enumerate(
-            zip([one for one in stages if isinstance(one, PretrainStage)], PHASES.values(), strict=False)
-        )
-    }
-    plan = {"chain": name, "phases": phases, "missing": [], "stages": [stage.to_json() for stage in stages]}
-    folder = workspace.chain(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps(plan))
+def write_chain(workspace: Workspace, name: str, stages: Sequence[Stage]) -> None:
+    write_plan(workspace, Plan(name, tuple(stages)), Target())
 
 
 def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | None = None) -> None:
@@ -170,7 +161,7 @@ def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | N
 
 def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_at: int | None = None) -> None:
     """Play a whole chain; stages that are done already are passed over."""
-    write_plan(made.workspace, name, stages)
+    write_chain(made.workspace, name, stages)
     trained = 0
     for stage in stages:
         if made.workspace.is_done(stage.id):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from detour.accounting.energy import Site, Sourced
 from detour.errors import UserError
 from detour.ledger.events import AttemptHeartbeat, CheckpointSkipped, EnergyCounted, GradientSkipped
 from detour.ledger.process import Process
@@ -18,7 +17,8 @@ from detour.monitoring.monitor import read_status
 from detour.reporting.build import build_report
 from detour.reporting.costs import cost_of, overlap_s
 from detour.reporting.data import Curve, Report
-from tests.reporting.fabricate import EPOCH_S, HELD, Made, carry, make_twins, stages_of, write_plan
+from detour.site import Site, Sourced
+from tests.reporting.fabricate import EPOCH_S, HELD, Made, carry, make_twins, stages_of, write_chain
 
 SITE = Site(
     "local",
@@ -84,7 +84,7 @@ def test_a_resumed_curve_goes_on_where_the_checkpoint_was(report: Report) -> Non
 
 def test_phases_have_their_plan_and_their_promotion(report: Report) -> None:
     first, second = report.chains[1].phases
-    assert (first.objective, first.masking_rate, first.tokens, first.steps) == ("masked", 0.3, 300_000, 73)
+    assert (first.objective, first.masking_rate, first.tokens, first.steps) == ("masked", 0.3, 300_000, 75)
     assert (second.validation_loss, second.parent_validation_loss) == (4.61, 5.2)
     assert report.chains[1].parameters == 2_107_392
     assert report.chains[1].corpus_tokens == 181_000
@@ -142,7 +142,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
     workspace = Workspace(tmp_path)
     workspace.chain("broken").mkdir(parents=True)
     (workspace.chain("broken") / "plan.json").write_text(content)
-    with pytest.raises(UserError, match="plan the recipe again"):
+    with pytest.raises(UserError, match=r"not a plan as detour writes it .* run or submit the recipe again"):
         build_report(workspace, ["broken"], site_of, 0.0)
 
 
@@ -151,7 +151,7 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     made.workspace.create()
     stages = stages_of("causal")
     carry(made, "half", stages[:3], 0.7)
-    write_plan(made.workspace, "half", stages)
+    write_chain(made.workspace, "half", stages)
     with made.attempt(stages[3], 1, HELD) as attempt:
         made.clock.now_s += 3.0
         attempt.event(AttemptHeartbeat())
@@ -191,7 +191,7 @@ def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> N
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:1]
-    write_plan(made.workspace, "twice", stages)
+    write_chain(made.workspace, "twice", stages)
     for number in (1, 2):
         made.clock.now_s = EPOCH_S + 5.0 * number
         with made.attempt(stages[0], number, HELD) as attempt:
@@ -223,7 +223,7 @@ def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:2]
-    write_plan(made.workspace, "bumpy", stages)
+    write_chain(made.workspace, "bumpy", stages)
     with made.attempt(stages[1], 1, HELD) as attempt:
         attempt.event(CheckpointSkipped(path="x", step=20, reason="state.pt is missing"))
         attempt.event(GradientSkipped(step=11, in_a_row=1))

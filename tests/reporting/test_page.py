@@ -23,7 +23,7 @@ from detour.reporting.charts import fate_bar, score_chart, thinned, ticks, train
 from detour.reporting.data import Curve, TaskScores
 from detour.reporting.html import render_html
 from detour.reporting.outputs import task_scores
-from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_plan
+from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_chain
 from tests.reporting.test_build import site_of
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -121,7 +121,7 @@ def test_hostile_names_reasons_and_versions_are_text(tmp_path: Path, monkeypatch
 def test_a_report_of_an_untouched_chain_can_be_drawn(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
-    write_plan(workspace, "planned", stages_of("causal"))
+    write_chain(workspace, "planned", stages_of("causal"))
     content = render_html(build_report(workspace, [], site_of, 0.0))
     assert "Planned: 0 of 10 stages are done" in content
     assert "No training progress is recorded" in content
@@ -175,7 +175,7 @@ def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
     made.workspace.create()
     stages = stages_of("causal")
     carry(made, "flat", stages[:1], 0.5)
-    write_plan(made.workspace, "flat", stages)
+    write_chain(made.workspace, "flat", stages)
     with made.attempt(stages[1], 1, HELD) as attempt:
         attempt.progress(0, 300_000, "tokens", loss=0.0)
     report = build_report(made.workspace, [], site_of, made.clock.now_s)

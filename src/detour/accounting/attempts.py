@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detour.accounting.energy import EnergyFigure, Site
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.methods import card_convention, estimated, number, tracked
+from detour.site import Site
 
 if TYPE_CHECKING:
     from detour.ledger.events import AttemptStarted, Event

@@ -15,6 +15,8 @@ from enum import StrEnum
 from math import fsum
 from typing import NamedTuple
 
+from detour.site import Site
+
 
 class Method(StrEnum):
     """How a figure was obtained; the value is what people read beside it."""
@@ -36,34 +38,6 @@ PREFERENCE = (Method.MEASURED, Method.CODECARBON, Method.SLURM, Method.ESTIMATED
 LEAST_COVERAGE = 0.9
 """Share of the allocated time that counters must have seen to be preferred."""
 PLAUSIBLE_KWH_PER_GPU_HOUR = (0.05, 1.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Sourced:
-    """A constant of a site and where it was read."""
-
-    value: float
-    source: str
-    year: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.value:g} ({self.source}{f', {self.year}' if self.year else ''})"
-
-
-class Site(NamedTuple):
-    """What turns hours into energy and energy into CO2 at one place; None where nobody has said."""
-
-    name: str
-    pue: Sourced | None = None
-    """Facility energy over IT energy."""
-    grid_g_per_kwh: Sourced | None = None
-    """gCO2eq per kWh of electricity."""
-    gpu_board_w: Sourced | None = None
-    """Power limit of one GPU's board, in watts."""
-    core_w: Sourced | None = None
-    """Power of one busy CPU core, in watts."""
-    ram_w_per_gb: Sourced | None = None
-    """Power of memory in watts a GB; Green Algorithms (Advanced Science, 2021) has 0.3725."""
 
 
 @dataclass(frozen=True, slots=True)

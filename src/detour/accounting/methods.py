@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import fsum, isfinite
 from typing import TYPE_CHECKING
 
-from detour.accounting.energy import Band, EnergyFigure, Method, Site, Sourced
+from detour.accounting.energy import Band, EnergyFigure, Method
+from detour.site import Site, Sourced
 
 if TYPE_CHECKING:
     from detour.ledger.events import EnergyCounted

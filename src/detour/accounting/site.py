@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from detour.accounting.energy import Site, Sourced
+from detour.site import Site, Sourced
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure

@@ -6,10 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import EnergyFigure, Site, preferred
+from detour.accounting.energy import EnergyFigure, preferred
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import site_of
 from detour.budgets.arithmetic import Line, Spending, Standing, check, standing, window_s
@@ -17,14 +15,17 @@ from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.config.cluster import Cluster
 from detour.config.loading import available_clusters, load_cluster
+from detour.errors import UserError
 from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
 from detour.ledger.state import AttemptState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.planning.files import read_stage_outline
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
 from detour.scheduler.in_flight import stages_sent
+from detour.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,6 @@ def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:
 def _inputs(workspace: Workspace, stage: str) -> list[str]:
     """Of a stage as it was planned; empty where that cannot be read."""
     try:
-        inputs = orjson.loads((workspace.stage(stage) / "stage.json").read_bytes())["inputs"]
-        return [input_id for input_id in inputs.values() if isinstance(input_id, str)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return list(read_stage_outline(workspace, stage).inputs.values())
+    except UserError:
         return []

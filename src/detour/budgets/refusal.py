@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from detour.budgets.arithmetic import UNITS, Line, fitting
 from detour.budgets.book import Asked
-from detour.text import counted, label_names, wrapped
+from detour.text import counted, stage_names, wrapped
 
 
 def refusal(caps: Sequence[Line], asked: Asked) -> str:
     """The arithmetic of every cap that does not hold the submission, then what would fit into all of them."""
     text = [line for cap in caps if cap.is_refused for line in _arithmetic(cap)]
     text += by_default(caps, asked)
-    labels = {stage.id: stage.label for stage in asked.stages}
+    names = {stage.id: stage.name for stage in asked.stages}
     inputs = {stage.id: tuple(stage.inputs.values()) for stage in asked.stages}
     if fits := fitting(caps, asked.amounts, inputs):
-        what = label_names([labels[stage] for stage in fits])
+        what = stage_names([names[stage] for stage in fits])
         text += wrapped(f"{len(fits)} of {len(asked.amounts)} stages would fit: {what}", "")
     else:
         text.append("No stage of it would fit.")

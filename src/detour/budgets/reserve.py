@@ -39,13 +39,13 @@ PATIENCE_S = 60.0
 
 def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Asked:
     """By their limits: the wall time that is asked for, which no stage can exceed without asking again."""
-    by_price: dict[int, Amounts] = {}
+    by_price: dict[Price, Amounts] = {}
     for stage in stages:
         price = prices[stage.id]
-        if id(price) not in by_price:
-            by_price[id(price)] = limit_amounts(stage, price, cluster)
+        if price not in by_price:
+            by_price[price] = limit_amounts(stage, price, cluster)
     unpriced = frozenset(stage.id for stage in stages if prices[stage.id].wall_s is None)
-    return Asked(facts, stages, {stage.id: by_price[id(prices[stage.id])] for stage in stages}, unpriced)
+    return Asked(facts, stages, {stage.id: by_price[prices[stage.id]] for stage in stages}, unpriced)
 
 
 def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:

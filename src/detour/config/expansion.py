@@ -166,7 +166,7 @@ class _Builder:
     """Validates sub-trees once and remembers the models by node, and by content where nodes differ."""
 
     bases: dict[Path, _Base] = field(default_factory=dict)
-    by_node: dict[tuple[str, int], tuple[Node, Any]] = field(default_factory=dict)
+    by_node: dict[tuple[str, Node], Any] = field(default_factory=dict)
     by_content: dict[tuple[str, str], Any] = field(default_factory=dict)
     adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict)
 
@@ -195,10 +195,9 @@ class _Builder:
 
     def _field(self, key: str, node: Node) -> Any:
         """The validated section, the same object for the same node or the same content."""
-        cached = self.by_node.get((key, id(node)))
-        if cached is None:
-            cached = self.by_node[key, id(node)] = (node, self._validated(key, node))
-        return cached[1]
+        if (key, node) not in self.by_node:
+            self.by_node[key, node] = self._validated(key, node)
+        return self.by_node[key, node]
 
     def _validated(self, key: str, node: Node) -> Any:
         if key == "phases" and isinstance(node.value, list):

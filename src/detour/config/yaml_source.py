@@ -24,9 +24,11 @@ MAX_DIGITS = 30
 Scalar = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One value of a document. `position` is where its key (or list item) is written."""
+    """One value of a document. `position` is where its key (or list item) is written. Equal is only what is the same,
+    so that nodes can be looked up.
+    """
 
     position: Position
     value: Scalar | dict[str, Node] | list[Node]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from detour.accounting.energy import Band, EnergyFigure, Method, Site, preferred, total
+from detour.accounting.energy import Band, EnergyFigure, Method, preferred, total
+from detour.site import Site
 
 
 class EnergyTotal(NamedTuple):

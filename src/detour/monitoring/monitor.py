@@ -9,13 +9,12 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
-from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.process import has_account, user_name
 from detour.ledger.state import StageState, State
@@ -25,18 +24,13 @@ from detour.monitoring.costs import chosen, quoted, totals
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.rows import stage_row, with_energy
 from detour.monitoring.seen import Ask, Question, Reading, SeenJob
-from detour.monitoring.sites import SiteOf, no_site, recorded_site
+from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, read_plan_outline, unknown_chain
+from detour.site import Site
 
 POLL_S = 60.0
 """Where no plan tells the site's polling floor."""
-
-
-class _Planned(NamedTuple):
-    name: str
-    stages: Sequence[Mapping[str, Any]]
-    data: Mapping[str, Any]
-    """The rest of what plan.json holds: cluster, site, poll_s."""
 
 
 def monitor(workspace: Workspace, *, offline: bool = False) -> Monitor:
@@ -77,12 +71,12 @@ class Monitor:
         shown = []
         for planned in plans:
             for stage in planned.stages:
-                if stage["id"] not in rows:
-                    rows[stage["id"]] = self._stage(stage, planned.data, evidence)
-            shown.append(_chain(planned, [rows[stage["id"]] for stage in planned.stages]))
+                if stage.id not in rows:
+                    rows[stage.id] = self._stage(stage, planned.target, evidence)
+            shown.append(_chain(planned.chain, [rows[stage.id] for stage in planned.stages]))
         return Status(str(self.workspace.root), evidence.now_s, tuple(shown), tuple(warnings))
 
-    def _jobs(self, plans: Sequence[_Planned]) -> tuple[Mapping[str, SeenJob], Sequence[str]]:
+    def _jobs(self, plans: Sequence[ChainOutline]) -> tuple[Mapping[str, SeenJob], Sequence[str]]:
         """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
         jobs = sorted(job for stage in self.state.stages.values() if stage.is_open for job in stage.jobs)
         if self.ask is None or not jobs:
@@ -94,21 +88,17 @@ class Monitor:
                 jobs,
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
-                every_s=max(
-                    (every_s for plan in plans if (every_s := number(plan.data.get("poll_s")))), default=POLL_S
-                ),
+                every_s=max((plan.target.poll_s for plan in plans if plan.target.poll_s), default=POLL_S),
             )
         )
         return reading.jobs, reading.missing
 
-    def _stage(
-        self, planned: Mapping[str, Any], site: Mapping[str, Any], evidence: Evidence
-    ) -> tuple[StageRow, list[EnergyFigure]]:
-        stage_id = planned["id"]
+    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence) -> tuple[StageRow, list[EnergyFigure]]:
+        stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = _marker(self.workspace, stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
-        figures = self._figures(stage_id, known, site, evidence.now_s)
+        figures = self._figures(stage_id, known, target.site, evidence.now_s)
         row = stage_row(
             planned,
             known,
@@ -119,13 +109,13 @@ class Monitor:
         return row, figures
 
     def _figures(
-        self, stage_id: str, known: StageState | None, planned_site: Mapping[str, Any], now_s: float
+        self, stage_id: str, known: StageState | None, planned_site: Site | None, now_s: float
     ) -> list[EnergyFigure]:
         figures: list[EnergyFigure] = []
         for attempt in known.attempts if known else []:
             usage = usage_of(stage_id, attempt, now_s)
             if usage is not None and attempt.started is not None:
-                site = recorded_site(planned_site) or self.site_of(attempt.started.event.cluster)
+                site = planned_site or self.site_of(attempt.started.event.cluster)
                 figures += figures_of(attempt, usage, site)
         return figures
 
@@ -142,13 +132,13 @@ def read_status(
     return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
 
 
-def _chain(planned: _Planned, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:
+def _chain(name: str, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:
     """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
     figures = [figure for _, of_stage in rows for figure in of_stage]
     elapsed = [row.elapsed_s for row, _ in rows if row.elapsed_s is not None]
     methods = chosen(figures)
     return ChainStatus(
-        name=planned.name,
+        name=name,
         stages=tuple(with_energy(row, quoted(of_stage, methods)) for row, of_stage in rows),
         elapsed_s=sum(elapsed) if elapsed else None,
         energy=tuple(totals(figures)),
@@ -156,29 +146,18 @@ def _chain(planned: _Planned, rows: Sequence[tuple[StageRow, list[EnergyFigure]]
     )
 
 
-def _plans(workspace: Workspace, chains: Collection[str], warnings: list[str]) -> Iterator[_Planned]:
+def _plans(workspace: Workspace, chains: Collection[str], warnings: list[str]) -> Iterator[ChainOutline]:
     """The chains' plans, by name; one that cannot be read becomes a warning."""
-    folder = workspace.root / "chains"
-    present = sorted(path.parent.name for path in folder.glob("*/plan.json"))
+    present = chain_names(workspace)
     if absent := sorted(set(chains) - set(present)):
-        there = f"there are: {', '.join(present)}" if present else "there is none yet: `detour run RECIPE` makes one"
-        raise UserError(f"no chain named {absent[0]!r} in {workspace.root}; {there}")
+        raise unknown_chain(workspace, absent[0])
     for name in present:
         if chains and name not in chains:
             continue
-        path = workspace.chain(name) / "plan.json"
         try:
-            plan = orjson.loads(path.read_bytes())
-            stages = [{**stage, "id": f"{stage['kind']}-{stage['key']}"} for stage in plan["stages"]]
-            yield _Planned(name, [_checked(stage) for stage in stages], plan)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            warnings.append(f"{path}: not a plan as detour writes it ({error}); plan the recipe again")
-
-
-def _checked(stage: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(stage["label"], str) or not isinstance(stage["inputs"], dict):
-        raise TypeError(f"stage {stage['id']} has no label or inputs")
-    return stage
+            yield read_plan_outline(workspace, name)
+        except UserError as error:
+            warnings.append(str(error))
 
 
 def _marker(workspace: Workspace, stage_id: str) -> Marker | None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
 from detour.monitoring.status import StageRow
+from detour.planning.files import StageOutline
 
 
 def stage_row(
-    planned: Mapping[str, Any],
+    planned: StageOutline,
     known: StageState | None,
     status: StageStatus,
     failure: str | None,
     evidence: Evidence,
 ) -> StageRow:
-    """`planned` is the stage in plan.json, `failure` what its failure marker says, if it has one. Without energy."""
+    """`failure` is what the failure marker says, if it has one. Without energy."""
     progress = known.progress if known else None
     done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(known, status)
@@ -26,12 +24,13 @@ def stage_row(
     reason = failure or (known.reason if known and status in ("failed", "interrupted") else None)
     jobs = _jobs(known) if known else ()
     return StageRow(
-        id=planned["id"],
-        label=planned["label"],
-        kind=planned["kind"],
+        id=planned.id,
+        name=planned.name,
+        seed=planned.seed,
+        kind=planned.kind,
         status=status,
         reason=reason,
-        inputs=tuple(planned["inputs"].values()),
+        inputs=tuple(planned.inputs.values()),
         done=done,
         total=total,
         unit=progress.unit if progress else None,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.seen import SeenJob
+from detour.text import stage_label
 
 SCHEMA = 1
 
@@ -21,7 +22,9 @@ class StageRow(NamedTuple):
     """One stage; shared by several chains, it is the same in each."""
 
     id: str
-    label: str
+    name: str
+    """What people call it, whatever its seed: `evaluate icd10-chapter`."""
+    seed: int | None
     kind: str
     status: StageStatus
     reason: str | None
@@ -47,6 +50,10 @@ class StageRow(NamedTuple):
     """Of the facility, by `energy_method`."""
     co2_g: float | None
     energy_method: str | None
+
+    @property
+    def label(self) -> str:
+        return stage_label(self.name, self.seed)
 
     @property
     def fraction(self) -> float | None:
@@ -96,6 +103,7 @@ class Status(NamedTuple):
             rows = [
                 {
                     **row._asdict(),
+                    "label": row.label,
                     "seen": [job._asdict() for job in row.seen],
                     "fraction": row.fraction,
                     "tokens_per_s": row.tokens_per_s,

@@ -7,22 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import orjson
-
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
-from detour.files import write_atomic
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Plan
-from detour.planning.stage import Stage
+from detour.planning.files import Target, plan_file, write_plan, write_stage
 from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
-
-PLAN = "plan.json"
 
 
 def write_chains(
@@ -30,17 +25,16 @@ def write_chains(
 ) -> None:
     """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
-    A chain's file also holds the place's PUE, grid factor, powers and polling floor, so that `status` needs no profile.
-    A stage that another chain brought in already keeps its file unless its way of running changed. `prices`, by id of
-    the stages that are still to run, are kept for `detour prices`. On the way, past months of the ledger are compacted.
+    A chain's file also holds what `status` needs of the profile. A stage that another chain brought in already keeps
+    its file unless its way of running changed. `prices`, by id of the stages that are still to run, are kept for
+    `detour prices`. On the way, past months of the ledger are compacted.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
-        _write_stage(workspace, stage)
-    place = {"cluster": cluster.name, "site": site_of(cluster)._asdict(), "poll_s": cluster.poll_seconds}
+        write_stage(workspace, stage)
+    target = Target(cluster.name, site_of(cluster), cluster.poll_seconds)
     for plan in plans:
-        make_folder(workspace.root, workspace.chain(plan.chain))
-        write_atomic(workspace.chain(plan.chain) / PLAN, _json({**plan.to_json(), **place}), sync=False)
+        write_plan(workspace, plan, target)
         _link_model(workspace, plan)
     os.sync()
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
@@ -54,13 +48,13 @@ def write_chains(
 
 def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:
     """Chains that the workspace does not know yet."""
-    return [plan.chain for plan in plans if not (workspace.chain(plan.chain) / PLAN).exists()]
+    return [plan.chain for plan in plans if not plan_file(workspace, plan.chain).exists()]
 
 
 def forget_chains(workspace: Workspace, chains: Sequence[str]) -> None:
     """Take back what `write_chains` wrote of chains that were refused; stage files, which nothing lists, stay."""
     for chain in chains:
-        (workspace.chain(chain) / PLAN).unlink(missing_ok=True)
+        plan_file(workspace, chain).unlink(missing_ok=True)
         (workspace.root / "models" / chain).unlink(missing_ok=True)
         with suppress(OSError):  # somebody keeps something of his own there
             workspace.chain(chain).rmdir()
@@ -80,23 +74,3 @@ def _link_model(workspace: Workspace, plan: Plan) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.replace(link)
-
-
-def _write_stage(workspace: Workspace, stage: Stage) -> None:
-    """A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
-    next command, and no job looks before one has come to its end.
-    """
-    path, content = workspace.stage(stage.id) / "stage.json", _json(stage.to_json())
-    make_folder(workspace.root, path.parent)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except FileExistsError:
-        if path.read_bytes() != content and not workspace.is_done(stage.id):
-            write_atomic(path, content, sync=False)
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-
-
-def _json(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2)

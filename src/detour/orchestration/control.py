@@ -11,9 +11,10 @@ from detour.errors import UserError
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import chain_names, chain_stages, chosen_stages, only_here
+from detour.orchestration.selection import chain_stages, chosen_stages, only_here
 from detour.orchestration.slurm import command_journal, control, submitting
 from detour.orchestration.waves import continuations
+from detour.planning.files import chain_names
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
 

@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from detour.errors import UserError
 from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import chain_names, chain_stages
+from detour.orchestration.selection import readable_stages
 from detour.planning.build import Plan
+from detour.planning.files import chain_names
 from detour.planning.order import downstream
 from detour.planning.stage import Stage
 
@@ -88,11 +88,6 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
 def _retry_chain(workspace: Workspace, stage_id: str, chains: Sequence[str], known: Sequence[str]) -> str | None:
     """One of the plan's chains if the workspace knows it, else the chain that brought the stage in."""
     ours = next((chain for chain in chains if chain in known), None)
-    return ours or next((name for name in known if _has(workspace, name, stage_id)), None)
-
-
-def _has(workspace: Workspace, chain: str, stage_id: str) -> bool:
-    try:
-        return any(stage.id == stage_id for stage in chain_stages(workspace, chain))
-    except UserError:
-        return False
+    return ours or next(
+        (name for name in known if any(stage.id == stage_id for stage in readable_stages(workspace, name))), None
+    )

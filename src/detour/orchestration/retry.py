@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detour.config.loading import load_cluster
+from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import clear_failures, failed_stages
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.selection import chain_cluster, chain_stages
 from detour.orchestration.submit import Order, make_order
-from detour.planning.build import Plan
+from detour.planning.files import plan_file, read_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,11 @@ class Retry:
 
 def retry_order(workspace: Workspace, chain: str, options: JobOptions) -> Retry:
     """Clear a chain's failed stages and order what is missing. Raises UserError for an unknown chain."""
-    stages = chain_stages(workspace, chain)
-    cluster = load_cluster(chain_cluster(workspace, chain))
-    cleared = clear_failures(workspace, chain, failed_stages(workspace, stages))
+    plan, target = read_plan(workspace, chain)
+    if target.cluster is None:
+        raise UserError(f"{plan_file(workspace, chain)}: no cluster is named; run or submit the recipe again")
+    cluster = load_cluster(target.cluster)
+    cleared = clear_failures(workspace, chain, failed_stages(workspace, plan.stages))
     if cluster.scheduler != "slurm":
         return Retry(cleared, None)
-    return Retry(cleared, make_order(workspace, chain, [Plan(chain, tuple(stages), {})], cluster, options))
+    return Retry(cleared, make_order(workspace, chain, [plan], cluster, options))

@@ -1,40 +1,24 @@
-"""Which stages a person means: a chain, or one stage of it with all that hangs on it, in this and in other chains."""
+"""Which stages a person means: a chain, or one stage of it with its dependents, in this and in other chains."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
+from detour.planning.files import StageOutline, chain_names, read_plan_outline
 from detour.planning.order import downstream
-from detour.planning.stage import Stage
 
 
-def chain_stages(workspace: Workspace, chain: str) -> list[Stage]:
+def chain_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
     """A chain's stages as last planned. Raises UserError when there is no such chain."""
-    path = workspace.chain(chain) / "plan.json"
-    try:
-        return [Stage.from_json(data) for data in json.loads(path.read_bytes())["stages"]]
-    except FileNotFoundError:
-        names = ", ".join(chain_names(workspace)) or "none"
-        raise UserError(f"no chain {chain!r} in {workspace.root}; there are: {names}") from None
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a plan as detour writes it ({error}); plan the recipe again") from error
+    return read_plan_outline(workspace, chain).stages
 
 
-def chain_cluster(workspace: Workspace, chain: str) -> str:
-    """Name of the profile that the chain was last planned with."""
-    return str(json.loads((workspace.chain(chain) / "plan.json").read_bytes())["cluster"])
-
-
-def chain_names(workspace: Workspace) -> list[str]:
-    return sorted(path.parent.name for path in (workspace.root / "chains").glob("*/plan.json"))
-
-
-def chosen_stages(workspace: Workspace, chain: str, wanted: str | None) -> list[Stage]:
+def chosen_stages(workspace: Workspace, chain: str, wanted: str | None) -> Sequence[StageOutline]:
     """All stages of the chain, or the one named by id or label with everything that needs it, in whatever chain.
 
-    Stages that other chains share and that do not hang on the named one are left out.
+    Stages that other chains share and that do not depend on the named one are left out.
     """
     stages = chain_stages(workspace, chain)
     if wanted is None:
@@ -42,18 +26,20 @@ def chosen_stages(workspace: Workspace, chain: str, wanted: str | None) -> list[
     roots = [stage.id for stage in stages if wanted in (stage.id, stage.label)]
     if not roots:
         raise UserError(f"{chain} has no stage {wanted!r}; it has: {', '.join(stage.label for stage in stages)}")
-    everything = {stage.id: stage for name in chain_names(workspace) for stage in _readable(workspace, name)}
+    everything = {stage.id: stage for name in chain_names(workspace) for stage in readable_stages(workspace, name)}
     return downstream(list(everything.values()), roots)
 
 
-def only_here(workspace: Workspace, chain: str) -> list[Stage]:
+def only_here(workspace: Workspace, chain: str) -> list[StageOutline]:
     """Stages of the chain that no other chain needs."""
-    elsewhere = {stage.id for name in chain_names(workspace) if name != chain for stage in _readable(workspace, name)}
+    others = (name for name in chain_names(workspace) if name != chain)
+    elsewhere = {stage.id for name in others for stage in readable_stages(workspace, name)}
     return [stage for stage in chain_stages(workspace, chain) if stage.id not in elsewhere]
 
 
-def _readable(workspace: Workspace, name: str) -> list[Stage]:
+def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
+    """A chain's stages; none where its plan cannot be read."""
     try:
-        return chain_stages(workspace, name)
+        return chain_stages(workspace, chain)
     except UserError:
-        return []
+        return ()

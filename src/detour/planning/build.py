@@ -80,26 +80,32 @@ class Plan:
 
     chain: str
     stages: tuple[Stage, ...]
-    phases: Mapping[str, PhaseSteps]
     missing: tuple[str, ...] = ()
     """What was not found here; a plan with missing files can be read and priced, not run."""
 
     def to_json(self, *, stages: bool = True) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        plan: dict[str, Any] = {
             "chain": self.chain,
             "phases": {
-                name: {
-                    "tokens": phase.tokens,
-                    "steps": phase.steps,
-                    "warmup_steps": phase.warmup_steps,
-                    "step_tokens": phase.step_tokens,
-                    "first_row": phase.first_row,
+                stage.phase: {
+                    "tokens": stage.runtime.tokens,
+                    "steps": stage.runtime.steps,
+                    "warmup_steps": stage.runtime.warmup_steps,
+                    "step_tokens": stage.settings.step_tokens,
+                    "first_row": stage.settings.first_row,
                 }
-                for name, phase in self.phases.items()
+                for stage in self.stages
+                if isinstance(stage, PretrainStage)
             },
             "missing": list(self.missing),
         }
-        return told | ({"stages": [stage.to_json() for stage in self.stages]} if stages else {})
+        return plan | ({"stages": [stage.to_json() for stage in self.stages]} if stages else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Raises KeyError, TypeError or ValueError for what is no plan."""
+        stages = tuple(map(Stage.from_json, data["stages"]))
+        return cls(data["chain"], stages, tuple(data.get("missing", ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ class Planner:
         """The chain of one recipe. Pure but for `inspect`, which is asked once for every entry."""
         chain = _Chain(self, recipe, phase_steps(recipe))
         chain.build()
-        return Plan(recipe.name, tuple(chain.stages), chain.phases, tuple(dict.fromkeys(chain.missing)))
+        return Plan(recipe.name, tuple(chain.stages), tuple(dict.fromkeys(chain.missing)))
 
     def content(self, entry: File | str) -> Content | None:
         place = entry if isinstance(entry, str) else entry.digest

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from detour.planning.stage import Stage
+
+class Node(Protocol):
+    """A stage, or its outline."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def inputs(self) -> Mapping[str, str]: ...
 
 
-def startable(stages: Sequence[Stage], done: Collection[str], busy: Collection[str]) -> list[Stage]:
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def startable(stages: Sequence[AnyNode], done: Collection[str], busy: Collection[str]) -> list[AnyNode]:
     """Stages whose inputs are all in `done` and that are neither done nor `busy`, in the plan's order."""
     return [
         stage
@@ -16,7 +28,7 @@ def startable(stages: Sequence[Stage], done: Collection[str], busy: Collection[s
     ]
 
 
-def downstream(stages: Sequence[Stage], roots: Collection[str]) -> list[Stage]:
+def downstream(stages: Sequence[AnyNode], roots: Collection[str]) -> list[AnyNode]:
     """The stages that need any of `roots`, directly or not, and the roots themselves, in the plan's order."""
     reached = set(roots)
     for stage in stages:
@@ -25,7 +37,7 @@ def downstream(stages: Sequence[Stage], roots: Collection[str]) -> list[Stage]:
     return [stage for stage in stages if stage.id in reached]
 
 
-def nearest_inputs(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+def nearest_inputs(stages: Sequence[Node]) -> dict[str, tuple[str, ...]]:
     """Stage id -> those of its inputs that no other input needs too, which is all it must wait for.
 
     A promotion reads the corpus and the checkpoint; the checkpoint's training has waited for the corpus already.

@@ -200,6 +200,11 @@ class PretrainSettings(_Values):
     first_row: int
     """Packed rows consumed by the phases before."""
 
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one optimizer step, over all GPUs."""
+        return self.batch_sequences * self.sequence_length
+
     def to_json(self) -> dict[str, Any]:
         return {
             "model": self.model and self.model.to_json(),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import orjson
+from pydantic import ValidationError
 
 from detour.canonical import digest
 from detour.planning.settings import (
@@ -32,6 +33,7 @@ from detour.planning.settings import (
     SummarizeRuntime,
     SummarizeSettings,
 )
+from detour.text import stage_label
 
 StageKind = Literal["prepare", "pretrain", "promote", "export", "evaluate", "summarize"]
 KEY_LENGTH = 16
@@ -97,8 +99,14 @@ class Stage:
         hashed = stage_key(kind, digest(entry["settings"]), inputs)
         if hashed != key:
             raise ValueError(f"{kind}-{key}: its settings hash to {hashed}: they were edited")
+        if kind not in _KINDS:
+            raise ValueError(f"{kind!r} is no kind of stage")
         of_kind, settings, runtime = _KINDS[kind]
-        stage: Stage = of_kind(settings.from_json(entry), inputs, runtime.from_json(entry), key)
+        try:
+            stage: Stage = of_kind(settings.from_json(entry), inputs, runtime.from_json(entry), key)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"{kind}-{key}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         return stage
 
 
@@ -164,7 +172,7 @@ class EvaluateStage(Stage):
 
     @property
     def label(self) -> str:
-        return f"{self.name} seed {self.seed}"
+        return stage_label(self.name, self.seed)
 
 
 @dataclass(frozen=True, slots=True)

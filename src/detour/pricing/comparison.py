@@ -61,9 +61,9 @@ class Accuracy:
 
 def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainPriced:
     """What `quotes` reads later; stages (by id) of one price together."""
-    groups: dict[int, tuple[Price, list[str]]] = {}
+    groups: dict[Price, list[str]] = {}
     for stage_id, price in prices.items():
-        groups.setdefault(id(price), (price, []))[1].append(stage_id)
+        groups.setdefault(price, []).append(stage_id)
     quoted: list[PriceQuoted] = [
         {
             "kind": price.kind,
@@ -74,7 +74,7 @@ def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainP
             "source": price.source,
             "stages": stages,
         }
-        for price, stages in groups.values()
+        for price, stages in groups.items()
     ]
     return ChainPriced(name=name, cluster=cluster, prices=quoted)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import orjson
-
 from detour.accounting.attempts import usage_of
 from detour.accounting.hours import HOUR_S
+from detour.errors import UserError
 from detour.ledger.state import StageState, State
 from detour.ledger.workspace import Workspace
+from detour.planning.files import read_stage
 from detour.planning.stage import Stage
 from detour.pricing.price import Measured, work_signature, work_units
 
@@ -105,15 +105,14 @@ def _finished(workspace: Workspace, state: StageState) -> Finished | None:
         return None
     last, started = usages[-1], state.attempts[-1].started
     try:
-        stage = Stage.from_json(orjson.loads((workspace.stage(state.id) / "stage.json").read_bytes()))
-        signature, units = work_signature(stage), work_units(stage, last.gpus or 0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        stage = read_stage(workspace, state.id)
+    except UserError:
         return None
     known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
     return Finished(
         stage=stage,
-        signature=signature,
-        units=units,
+        signature=work_signature(stage),
+        units=work_units(stage, last.gpus or 0),
         cluster=started.event.cluster if started else None,
         attempts=len(usages),
         elapsed_s=sum(usage.allocated_s for usage in usages),

@@ -8,7 +8,7 @@ None, is named, and is left out of sums that then say so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from detour.accounting.energy import Band
@@ -71,6 +71,15 @@ class Price:
     """What it takes beside that while it runs."""
     source: str
     """Where the duration came from."""
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Kept, because sums over a sweep look up the price of every stage."""
+
+    def __post_init__(self) -> None:
+        figures = self.wall_s, self.gpu_hours, self.billed_hours, self.disk_bytes, self.work_bytes
+        object.__setattr__(self, "_hash", hash((self.kind, self.gpus, self.cores, *figures, self.source)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def work_signature(stage: Stage) -> str:
@@ -124,14 +133,17 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
 
 
 def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> dict[str, Price]:
-    """By stage id; stages with equal settings and runtime share one price."""
+    """By stage id. Stages with equal settings and runtime are priced once, and equal prices are one object."""
     by_shape: dict[tuple[str, str, str], Price] = {}
+    distinct: dict[Price, Price] = {}
     prices = {}
     for stage in stages:
         shape = (stage.kind, stage.settings.digest, stage.runtime.digest)
-        if shape not in by_shape:
-            by_shape[shape] = price(stage, cluster, history, gpus)
-        prices[stage.id] = by_shape[shape]
+        made = by_shape.get(shape)
+        if made is None:
+            made = price(stage, cluster, history, gpus)
+            made = by_shape[shape] = distinct.setdefault(made, made)
+        prices[stage.id] = made
     return prices
 
 

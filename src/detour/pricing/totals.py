@@ -35,12 +35,12 @@ class Total:
     """What the largest of them takes beside that while it runs."""
     figures: tuple[EnergyFigure, ...]
     """Energy and CO2 by method; their bands hold the method's error and that of the durations."""
-    unpriced: tuple[str, ...]
-    """Labels of stages whose duration nobody knows."""
-    without_gpu_hours: tuple[str, ...]
+    unpriced: tuple[Stage, ...]
+    """Stages whose duration nobody knows."""
+    without_gpu_hours: tuple[Stage, ...]
     """Those of them that would hold a GPU."""
-    unsized: tuple[str, ...]
-    """Labels of stages of which nobody knows how much disk they take."""
+    unsized: tuple[Stage, ...]
+    """Stages of which nobody knows how much disk they take."""
 
 
 class _Group(NamedTuple):
@@ -66,13 +66,11 @@ def totals_by_part(stages: Iterable[Stage], prices: Mapping[str, Price], cluster
 
 def gpu_hours_of(uses: Mapping[str, int], prices: Mapping[str, Price]) -> Band:
     """Every stage (by id) as often as `uses` says."""
-    counted: dict[int, int] = {}
-    distinct: dict[int, Price] = {}
+    counted: dict[Price, int] = {}
     for stage_id, times in uses.items():
         price = prices[stage_id]
-        distinct[id(price)] = price
-        counted[id(price)] = counted.get(id(price), 0) + times
-    return _sum((distinct[key].gpu_hours, times) for key, times in counted.items())
+        counted[price] = counted.get(price, 0) + times
+    return _sum((price.gpu_hours, times) for price, times in counted.items())
 
 
 def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Band:
@@ -105,15 +103,10 @@ def energy_of(cluster: Cluster, gpus: int, cores: int, wall_s: float) -> tuple[E
 
 
 def _groups(stages: Iterable[Stage], prices: Mapping[str, Price]) -> list[_Group]:
-    groups: dict[int, _Group] = {}
+    groups: dict[Price, list[Stage]] = {}
     for stage in stages:
-        price = prices[stage.id]
-        group = groups.get(id(price))
-        if group is None:
-            groups[id(price)] = _Group(price, [stage])
-        else:
-            group.stages.append(stage)
-    return list(groups.values())
+        groups.setdefault(prices[stage.id], []).append(stage)
+    return [_Group(price, group) for price, group in groups.items()]
 
 
 def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
@@ -125,14 +118,14 @@ def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
         disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
         work_bytes=max((group.price.work_bytes or 0 for group in groups), default=0),
         figures=_energy(groups, cluster),
-        unpriced=_labels(group for group in groups if group.price.wall_s is None),
-        without_gpu_hours=_labels(group for group in groups if group.price.gpu_hours is None),
-        unsized=_labels(group for group in groups if group.price.disk_bytes is None),
+        unpriced=_stages(group for group in groups if group.price.wall_s is None),
+        without_gpu_hours=_stages(group for group in groups if group.price.gpu_hours is None),
+        unsized=_stages(group for group in groups if group.price.disk_bytes is None),
     )
 
 
-def _labels(groups: Iterable[_Group]) -> tuple[str, ...]:
-    return tuple(stage.label for group in groups for stage in group.stages)
+def _stages(groups: Iterable[_Group]) -> tuple[Stage, ...]:
+    return tuple(stage for group in groups for stage in group.stages)
 
 
 def _energy(groups: Iterable[_Group], cluster: Cluster) -> tuple[EnergyFigure, ...]:

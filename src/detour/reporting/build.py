@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import Site
 from detour.accounting.hours import fates_s
 from detour.accounting.methods import number
 from detour.errors import UserError
@@ -19,13 +18,16 @@ from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.planning.build import Plan
+from detour.planning.files import read_plan
 from detour.planning.stage import PretrainStage
 from detour.planning.stage import Stage as PlannedStage
 from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.outputs import chain_names, read_json, read_plan, scores_of, versions_of
+from detour.reporting.outputs import chains_by_age, read_json, scores_of, versions_of
+from detour.site import Site
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
     "failed",
@@ -51,20 +53,20 @@ class _Told:
 
 def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, now_s: float) -> data.Report:
     """The report of some chains, of all when none is named. Raises UserError for a chain that is not there."""
-    chosen = list(dict.fromkeys(names)) or chain_names(workspace)
+    chosen = list(dict.fromkeys(names)) or chains_by_age(workspace)
     if not chosen:
         raise UserError(
             f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
         )
-    plans = {name: read_plan(workspace, name) for name in chosen}
+    plans = [read_plan(workspace, name)[0] for name in chosen]
     view = LedgerView(workspace)
     state = view.state
     evidence = Evidence(now_s, state.writers)
     users: dict[str, list[str]] = {}
     planned: dict[str, PlannedStage] = {}
-    for name, (_, stages) in plans.items():
-        for stage in stages:
-            users.setdefault(stage.id, []).append(name)
+    for plan in plans:
+        for stage in plan.stages:
+            users.setdefault(stage.id, []).append(plan.chain)
             planned[stage.id] = stage
     told = {
         stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
@@ -81,7 +83,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         workspace=str(workspace.root),
         generated_s=now_s,
         version=version("detour"),
-        chains=[_chain(workspace, name, plan, stages, told, progress) for name, (plan, stages) in plans.items()],
+        chains=[_chain(workspace, plan, told, progress) for plan in plans],
         stages={stage_id: one.stage for stage_id, one in told.items()},
         total=cost_of(everything),
         versions=versions_of([one.manifest for one in told.values() if one.manifest]),
@@ -142,13 +144,9 @@ def _status(workspace: Workspace, stage_id: str, known: StageState | None, evide
 
 
 def _chain(
-    workspace: Workspace,
-    name: str,
-    plan: Mapping[str, Any],
-    stages: Sequence[PlannedStage],
-    told: Mapping[str, _Told],
-    progress: Mapping[str, list[Entry[Progress]]],
+    workspace: Workspace, plan: Plan, told: Mapping[str, _Told], progress: Mapping[str, list[Entry[Progress]]]
 ) -> data.Chain:
+    stages = plan.stages
     mine = [told[stage.id] for stage in stages]
     usages = [attempt.usage for one in mine for attempt in one.attempts]
     by_kind = {stage.kind: stage for stage in stages}
@@ -156,12 +154,10 @@ def _chain(
     corpus = read_json(workspace.output(by_kind["prepare"].id) / "index.json") if "prepare" in by_kind else {}
     exported = export is not None and workspace.is_done(export.id)
     return data.Chain(
-        name=name,
+        name=plan.chain,
         status=_chain_status([one.stage.status for one in mine]),
         stages=[stage.id for stage in stages],
-        phases=[
-            _phase(workspace, stage, stages, plan, progress) for stage in stages if isinstance(stage, PretrainStage)
-        ],
+        phases=[_phase(workspace, stage, stages, progress) for stage in stages if isinstance(stage, PretrainStage)],
         scores=scores_of(workspace, stages),
         cost=cost_of([attempt for one in mine for attempt in one.attempts]),
         parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
@@ -184,10 +180,9 @@ def _phase(
     workspace: Workspace,
     stage: PretrainStage,
     stages: Sequence[PlannedStage],
-    plan: Mapping[str, Any],
     progress: Mapping[str, list[Entry[Progress]]],
 ) -> data.Phase:
-    phase, steps = stage.settings.phase, (plan.get("phases") or {}).get(stage.phase) or {}
+    phase, runtime = stage.settings.phase, stage.runtime
     promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
     promotion = _promotion(workspace, promoted[0]) if promoted else {}
     curves = curves_of(progress.get(stage.id, []))
@@ -195,9 +190,9 @@ def _phase(
         name=phase.name,
         stage=stage.id,
         objective=phase.objective,
-        tokens=_whole(steps.get("tokens")),
-        steps=_whole(steps.get("steps")),
-        warmup_steps=_whole(steps.get("warmup_steps")),
+        tokens=runtime.tokens,
+        steps=runtime.steps,
+        warmup_steps=runtime.warmup_steps,
         masking_rate=phase.masking_rate,
         schedule=phase.schedule.kind,
         peak_lr=stage.settings.optimizer.lr,

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from detour.accounting.methods import number
-from detour.errors import UserError
 from detour.ledger.workspace import Workspace
+from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import TaskScores, Versions
 
@@ -28,27 +28,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def chain_names(workspace: Workspace) -> list[str]:
+def chains_by_age(workspace: Workspace) -> list[str]:
     """Chains that were planned in this workspace, the first one first."""
-    plans = (workspace.root / "chains").glob("*/plan.json")
-    return [path.parent.name for path in sorted(plans, key=lambda path: (path.stat().st_mtime, path))]
-
-
-def read_plan(workspace: Workspace, name: str) -> tuple[dict[str, Any], list[Stage]]:
-    """A chain's plan.json and its stages in order.
-
-    Raises UserError when there is no such chain (and says which there are) or its plan was changed by hand.
-    """
-    path = workspace.chain(name) / "plan.json"
-    known = chain_names(workspace)
-    if name not in known:
-        there = f"there are: {', '.join(known)}" if known else "there is none yet: `detour run RECIPE` makes one"
-        raise UserError(f"no chain named {name!r} in {workspace.root}; {there}")
-    plan = read_json(path)
-    try:
-        return plan, [Stage.from_json(stage) for stage in plan["stages"]]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a plan as detour writes it ({error}); plan the recipe again") from error
+    ages_s = {name: plan_file(workspace, name).stat().st_mtime for name in chain_names(workspace)}
+    return sorted(ages_s, key=ages_s.__getitem__)
 
 
 def scores_of(workspace: Workspace, stages: Sequence[Stage]) -> list[TaskScores]:

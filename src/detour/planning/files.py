@@ -1,0 +1,188 @@
+"""The one reader and writer of stages/<id>/stage.json and chains/<name>/plan.json.
+
+An outline is enough for whoever shows or chooses stages: it is read without pydantic, so that `detour status` answers
+at once, and its stages' keys are not checked. Whoever runs, prices or reports reads the stages themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import orjson
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.site import Site
+from detour.text import stage_label
+
+if TYPE_CHECKING:
+    from detour.planning.build import Plan
+    from detour.planning.stage import Stage
+
+STAGE, PLAN = "stage.json", "plan.json"
+Parsed = TypeVar("Parsed")
+
+
+class Target(NamedTuple):
+    """The cluster that a chain was last planned for, as far as `status` needs it; None where no file says."""
+
+    cluster: str | None = None
+    site: Site | None = None
+    poll_s: float | None = None
+    """The site's poll interval: how often Slurm may be asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"cluster": self.cluster, "site": self.site and self.site.to_json(), "poll_s": self.poll_s}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Target:
+        cluster, poll_s = data.get("cluster"), data.get("poll_s")
+        return cls(
+            cluster if isinstance(cluster, str) else None,
+            Site.from_json(data.get("site")),
+            poll_s if type(poll_s) in (int, float) else None,
+        )
+
+
+class StageOutline(NamedTuple):
+    """What a person sees of a stage, and what it waits for."""
+
+    kind: str
+    key: str
+    name: str
+    seed: int | None
+    inputs: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}-{self.key}"
+
+    @property
+    def label(self) -> str:
+        return stage_label(self.name, self.seed)
+
+
+class ChainOutline(NamedTuple):
+    chain: str
+    stages: tuple[StageOutline, ...]
+    target: Target
+
+
+def chain_names(workspace: Workspace) -> list[str]:
+    """Of all chains that were planned in the workspace, sorted."""
+    return sorted(path.parent.name for path in (workspace.root / "chains").glob(f"*/{PLAN}"))
+
+
+def plan_file(workspace: Workspace, chain: str) -> Path:
+    return workspace.chain(chain) / PLAN
+
+
+def stage_file(workspace: Workspace, stage_id: str) -> Path:
+    return workspace.stage(stage_id) / STAGE
+
+
+def read_stage(workspace: Workspace, stage_id: str) -> Stage:
+    """Raises UserError when there is no such stage, or its file is damaged or was edited."""
+    from detour.planning.stage import Stage
+
+    return _read_stage(workspace, stage_id, Stage.from_json)
+
+
+def read_stage_outline(workspace: Workspace, stage_id: str) -> StageOutline:
+    """Raises UserError when there is no such stage, or its file is damaged."""
+    return _read_stage(workspace, stage_id, _outline)
+
+
+def read_plan(workspace: Workspace, chain: str) -> tuple[Plan, Target]:
+    """A chain as last planned. Raises UserError when there is no such chain, or its file is damaged or was edited."""
+    from detour.planning.build import Plan
+
+    return _read_plan(workspace, chain, lambda data: (Plan.from_json(data), Target.from_json(data)))
+
+
+def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
+    """Raises UserError when there is no such chain, or its file is damaged."""
+
+    def parse(data: Mapping[str, Any]) -> ChainOutline:
+        return ChainOutline(chain, tuple(map(_outline, data["stages"])), Target.from_json(data))
+
+    return _read_plan(workspace, chain, parse)
+
+
+def write_stage(workspace: Workspace, stage: Stage) -> None:
+    """The stage's file, unless it is there and either says the same or the stage is done.
+
+    A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
+    next command, and no job looks before one has come to its end. Not synced.
+    """
+    from detour.files import write_atomic
+    from detour.ledger.folders import make_folder
+
+    path, content = stage_file(workspace, stage.id), _json(stage.to_json())
+    make_folder(workspace.root, path.parent)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        if path.read_bytes() != content and not workspace.is_done(stage.id):
+            write_atomic(path, content, sync=False)
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:
+    """Not synced."""
+    from detour.files import write_atomic
+    from detour.ledger.folders import make_folder
+
+    make_folder(workspace.root, workspace.chain(plan.chain))
+    write_atomic(plan_file(workspace, plan.chain), _json(plan.to_json() | target.to_json()), sync=False)
+
+
+def _read_stage(workspace: Workspace, stage_id: str, parse: Callable[[Any], Parsed]) -> Parsed:
+    path = stage_file(workspace, stage_id)
+    try:
+        return _parsed(path, "a stage", parse)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such stage; `detour plan` lists a chain's stages") from None
+
+
+def _read_plan(workspace: Workspace, chain: str, parse: Callable[[Any], Parsed]) -> Parsed:
+    try:
+        return _parsed(plan_file(workspace, chain), "a plan", parse)
+    except FileNotFoundError:
+        raise unknown_chain(workspace, chain) from None
+
+
+def unknown_chain(workspace: Workspace, chain: str) -> UserError:
+    names = ", ".join(chain_names(workspace))
+    known = f"there are: {names}" if names else "there is none yet: `detour run RECIPE` makes one"
+    return UserError(f"no chain named {chain!r} in {workspace.root}; {known}")
+
+
+def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
+    try:
+        return parse(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{path}: not {what} as detour writes it ({reason}); run or submit the recipe again, which rewrites it"
+        ) from error
+
+
+def _outline(entry: Mapping[str, Any]) -> StageOutline:
+    kind, name, inputs, seed = entry["kind"], entry["label"], entry["inputs"], None
+    if not isinstance(name, str) or not isinstance(inputs, dict):
+        raise TypeError(f"stage {kind}-{entry['key']} has no label or inputs")
+    if kind == "evaluate":
+        name, seed = f"{kind} {entry['settings']['task']['name']}", int(entry["settings"]["seed"])
+    return StageOutline(kind, entry["key"], name, seed, inputs)
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)

@@ -1,0 +1,158 @@
+"""stage.json and plan.json, written and read back, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.planning.build import Plan
+from detour.planning.files import (
+    Target,
+    chain_names,
+    plan_file,
+    read_plan,
+    read_plan_outline,
+    read_stage,
+    read_stage_outline,
+    stage_file,
+    write_plan,
+    write_stage,
+)
+from detour.site import Site, Sourced
+from tests.support.stages import make_stages, prepare_stage, pretrain_stage
+
+TARGET = Target("here", Site("here", pue=Sourced(1.2, "operator", 2024)), 60.0)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    return workspace
+
+
+def test_a_plan_is_read_back_as_it_was_written(workspace: Workspace) -> None:
+    plan = Plan("tiny", make_stages(), missing=("labels.csv: no such file",))
+    write_plan(workspace, plan, TARGET)
+    assert read_plan(workspace, "tiny") == (plan, TARGET)
+
+
+def test_stages_of_every_kind_are_read_back_as_they_were_written(workspace: Workspace) -> None:
+    for stage in make_stages():
+        write_stage(workspace, stage)
+        assert read_stage(workspace, stage.id) == stage
+
+
+def test_an_outline_tells_what_the_stage_tells(workspace: Workspace) -> None:
+    for stage in make_stages():
+        write_stage(workspace, stage)
+        outline = read_stage_outline(workspace, stage.id)
+        assert (outline.id, outline.kind, outline.name, outline.label) == (
+            stage.id,
+            stage.kind,
+            stage.name,
+            stage.label,
+        )
+        assert outline.inputs == stage.inputs
+
+
+def test_the_outline_of_a_plan_has_its_stages_and_its_target(workspace: Workspace) -> None:
+    write_plan(workspace, Plan("tiny", make_stages()), TARGET)
+    outline = read_plan_outline(workspace, "tiny")
+    assert [stage.id for stage in outline.stages] == [stage.id for stage in make_stages()]
+    assert outline.target == TARGET
+
+
+def test_of_a_target_only_what_has_the_right_type_is_taken() -> None:
+    assert Target.from_json({"cluster": 3, "site": {"pue": 1.2}, "poll_s": "often"}) == Target()
+
+
+def test_an_evaluation_names_its_seed_apart(workspace: Workspace) -> None:
+    stages = make_stages({"benchmark.tasks.0.name": "a-seed-5", "benchmark.seeds": [7]})
+    write_plan(workspace, Plan("tiny", stages), TARGET)
+    (outline,) = (stage for stage in read_plan_outline(workspace, "tiny").stages if stage.kind == "evaluate")
+    assert (outline.name, outline.seed) == ("evaluate a-seed-5", 7)
+
+
+def test_a_chain_that_is_not_there_is_answered_with_those_that_are(workspace: Workspace) -> None:
+    with pytest.raises(
+        UserError, match=r"no chain named 'tiny' in .*; there is none yet: `detour run RECIPE` makes one"
+    ):
+        read_plan(workspace, "tiny")
+    write_plan(workspace, Plan("one", ()), TARGET)
+    write_plan(workspace, Plan("another", ()), TARGET)
+    assert chain_names(workspace) == ["another", "one"]
+    with pytest.raises(UserError, match=r"no chain named 'tiny' in .*; there are: another, one"):
+        read_plan_outline(workspace, "tiny")
+
+
+def test_a_stage_that_is_not_there_is_said_to_be_missing(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match=r"prepare-0/stage\.json: no such stage; `detour plan` lists"):
+        read_stage(workspace, "prepare-0")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "empty document"),
+        ("[]", "list indices"),
+        ("{}", "is missing"),
+        ('{"kind": "prepare", "key": "0", "label": "prepare", "inputs": {}, "settings": {}}', "they were edited"),
+    ],
+)
+def test_an_unreadable_stage_is_named_with_the_reason_and_the_way_out(
+    workspace: Workspace, content: str, reason: str
+) -> None:
+    path = stage_file(workspace, "prepare-0")
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        read_stage(workspace, "prepare-0")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: not a stage as detour writes it (")
+    assert reason in message
+    assert message.endswith("); run or submit the recipe again, which rewrites it")
+    assert "\n" not in message
+
+
+def test_a_value_that_a_stage_cannot_have_is_named_in_one_line(workspace: Workspace) -> None:
+    stage = pretrain_stage()
+    entry = stage.to_json()
+    entry["runtime"]["training"]["attention"] = "none"
+    path = stage_file(workspace, stage.id)
+    path.parent.mkdir()
+    path.write_text(json.dumps(entry))
+    with pytest.raises(UserError, match=rf"\({stage.id}: attention: Input should be .*\); run or submit") as caught:
+        read_stage(workspace, stage.id)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_plan_is_named(workspace: Workspace) -> None:
+    plan_file(workspace, "tiny").parent.mkdir()
+    plan_file(workspace, "tiny").write_text('{"stages": 3}')
+    for read in (read_plan, read_plan_outline):
+        with pytest.raises(UserError, match=r"chains/tiny/plan\.json: not a plan as detour writes it"):
+            read(workspace, "tiny")
+
+
+def test_a_stage_that_is_done_keeps_its_file(workspace: Workspace) -> None:
+    before = prepare_stage()
+    write_stage(workspace, before)
+    written = stage_file(workspace, before.id).read_bytes()
+    workspace.output(before.id).mkdir()
+    workspace.manifest(before.id).write_text("{}")
+    entry = before.to_json()
+    entry["runtime"]["source_bytes"] = 1
+    write_stage(workspace, type(before).from_json(entry))
+    assert stage_file(workspace, before.id).read_bytes() == written
+
+
+def test_outlines_are_read_without_pydantic() -> None:
+    code = "import sys, detour.planning.files; print('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
