@@ -31,6 +31,7 @@ from detour.checkpoints.provenance import provenance
 from detour.disk import with_room
 from detour.errors import DetourError, Interrupted, NoRoom, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
+from detour.imports import uncollected
 from detour.jobs.context import StageContext
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
@@ -267,7 +268,8 @@ def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path
 
 def stage_function(kind: str) -> StageFunction:
     """Imports the module of one kind only: a summary needs no torch."""
-    function: StageFunction = importlib.import_module(f"detour.jobs.{kind}").run
+    with uncollected():
+        function: StageFunction = importlib.import_module(f"detour.jobs.{kind}").run
     return function
 
 

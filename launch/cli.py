@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from detour.imports import uncollected
 from detour.launch.endings import DEBUG, ending
 from detour.launch.text.screen import leave_closed_pipe, say, speak_any_locale
 
@@ -74,16 +75,10 @@ def detour() -> None:
 
 
 def _imported(verb: str) -> click.Command:
-    """Modules live to the end, so the garbage collector neither interrupts their import nor goes over them afterwards,
-    which it does even at exit: a tenth of what `detour status` takes."""
-    gc.disable()
-    try:
+    with uncollected():
         command: click.Command = import_module(f"detour.launch.{verb}").command
-        return command
-    finally:
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
-        gc.enable()
+    gc.set_threshold(GC_THRESHOLD)
+    return command
 
 
 def main() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import hypothesis
 import pytest
 
+from detour.imports import uncollected
 from tests.slurm.cluster.sharing import close_run, open_run
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
@@ -17,6 +20,13 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     close_run()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Every worker imports all test modules, torch with them; without the garbage collector in half the time."""
+    with uncollected():
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from detour.errors import PermanentFailure
+from detour.imports import uncollected
 from detour.pretraining.batches import Batch, StepExamples, count_labels, count_rows, count_tokens, microbatches
 
 WATCHED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -252,7 +253,8 @@ def _import_composer() -> Any:
         for package in ("torchvision", "mcli"):
             if importlib.util.find_spec(package) is None:
                 _stand_in(package)
-    import composer
+    with uncollected():
+        import composer
 
     return composer
 
