@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detour.errors import SchedulerUnavailable
 from detour.jobs.log import LOGGER
 from detour.ledger.process import user_name
 from detour.scheduler.commands import Slurm
@@ -29,10 +28,7 @@ def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[
     }
     task = environment.get("SLURM_ARRAY_TASK_ID")
     doomed = [job if task is None else f"{job}_{task}" for job in later]
-    if doomed:
-        try:
-            slurm.cancel(doomed)
-        except SchedulerUnavailable as error:
-            LOGGER.error(error)
-            return []
+    if doomed and (result := slurm.cancel(doomed)).returncode != 0:
+        LOGGER.error(f"Slurm did not cancel {', '.join(doomed)}: {result.message}")
+        return []
     return doomed

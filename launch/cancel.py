@@ -28,3 +28,4 @@ def command(chain: str, stage: str | None, shared: bool, workspace: Path | None,
     """
     reached = cancel(Workspace.find(workspace), chain, stage, shared=shared, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)
+    reached.require_done()

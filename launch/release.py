@@ -25,3 +25,4 @@ def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool
     """
     reached = release(Workspace.find(workspace), chain, stage, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)
+    reached.require_done()

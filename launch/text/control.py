@@ -21,7 +21,7 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
     if affected.ids:
         yield f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}"
         yield f"jobs: {', '.join(affected.ids)}"
-    else:
+    elif not affected.left:
         yield f"nothing {done}: Slurm has no such job of {'yours' if affected.theirs else 'this workspace'}"
     for sent in affected.theirs:
         stages = ", ".join(labels[stage] for stage in sent.stages if stage in labels)
@@ -32,5 +32,6 @@ def controlled_json(reached: Controlled) -> dict[str, Any]:
     affected = reached.affected
     return {
         reached.done: {"jobs": list(affected.ids), "stages": list(affected.stages)},
+        "left": dict(affected.left),
         "others": [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs],
     }

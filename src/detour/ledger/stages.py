@@ -123,6 +123,13 @@ class StageState:
         return self.submitted_jobs - self.cancelled_jobs
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether a person has cancelled the job that tried it last, and it has no other."""
+        if not self.cancelled_jobs or self.jobs or self.status in ("done", "failed"):
+            return False
+        return any(attempt.job in self.cancelled_jobs for attempt in self.attempts[-1:])
+
+    @property
     def is_open(self) -> bool:
         """By the ledger's word, a job of it may still change something: neither done nor failed for good."""
         return self.status != "done" and not (self.failed and self.status == "failed")

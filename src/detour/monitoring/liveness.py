@@ -36,6 +36,8 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         return marker
     if known is None:
         return "planned"
+    if known.is_cancelled:
+        return "cancelled"
     status = known.status
     if status == "running":
         status = _of_open_attempt(known.attempts[-1], evidence)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
-from detour.errors import UserError
+from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
+from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_stages, chosen_stages, only_here
@@ -30,6 +31,16 @@ class Controlled:
     affected: Affected
     labels: Mapping[str, str]
     """Stage id, or the unit of a job that sends a next wave, -> its name."""
+    again: str = ""
+    """The command that gives the order once more."""
+
+    def require_done(self) -> None:
+        """Raises SchedulerUnavailable where the queue shows jobs that are not as ordered: names them and what to do."""
+        if not self.affected.left:
+            return
+        jobs = ", ".join(f"{job} ({state})" for job, state in self.affected.left.items())
+        said = f"; Slurm says: {self.affected.said}" if self.affected.said else ""
+        raise SchedulerUnavailable(f"not {self.done}, by the queue: {jobs}{said}. Give it again: `{self.again}`")
 
 
 def cancel(
@@ -47,14 +58,19 @@ def cancel(
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         ours = [*next_waves, *(row.id for row in stages)]
         affected = control(workspace, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
-        cancelled = [stage_id for stage_id in affected.stages if stage_id in labels]
         known = LedgerView(workspace).state.stages
-        for stage_id in cancelled:
-            for job in sorted(known[stage_id].jobs if stage_id in known else ()):
+        settled = [row.id for row in stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
+        for stage_id in settled:
+            for job in sorted(_open_jobs(known[stage_id]) if stage_id in known else ()):
                 journal.append(StageCancelled(), stage=stage_id, job=job)
-        release_stages(workspace, journal, cancelled, "cancelled")
+        release_stages(workspace, journal, settled, "cancelled")
         journal.append(ChainCancelled(jobs=list(affected.ids)), chain=chain)
-    return Controlled("cancelled", affected, labels | next_waves)
+    return Controlled("cancelled", affected, labels | next_waves, f"detour cancel {chain}")
+
+
+def _open_jobs(stage: StageState) -> set[str]:
+    """Those that it was submitted as, or that tried it, and that nobody has cancelled yet."""
+    return (stage.jobs | {attempt.job for attempt in stage.attempts if attempt.job}) - stage.cancelled_jobs
 
 
 def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
@@ -63,7 +79,7 @@ def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait:
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).hold(list(labels))
         journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    return Controlled("held", affected, labels)
+    return Controlled("held", affected, labels, f"detour hold {chain}")
 
 
 def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
@@ -72,7 +88,7 @@ def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wa
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).release(list(labels))
         journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
-    return Controlled("released", affected, labels)
+    return Controlled("released", affected, labels, f"detour release {chain}")
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:

@@ -234,11 +234,9 @@ class Slurm:
         """Only what waits can be changed; an empty `dependency` removes it."""
         return self.ask("scontrol", "update", f"JobId={job_id}", f"Dependency={dependency}")
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """Jobs that have ended meanwhile are no error. Raises SchedulerUnavailable."""
-        result = self.ask("scancel", "--quiet", *ids)
-        if result.returncode:
-            raise SchedulerUnavailable(f"Slurm did not cancel {', '.join(ids)}: {result.message}; ask again later")
+    def cancel(self, ids: Sequence[str]) -> CommandResult:
+        """Jobs that have ended meanwhile are no error."""
+        return self.ask("scancel", "--quiet", *ids)
 
     def configuration(self) -> dict[str, str]:
         """`scontrol show config`, key by key; `AsOf` is the controller's clock. Raises SchedulerUnavailable."""

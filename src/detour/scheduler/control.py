@@ -1,19 +1,26 @@
-"""Stopping, holding and taking over what is in Slurm already: found by tag, whatever the ledger remembers."""
+"""Stopping, holding and taking over what is in Slurm already: found by tag, whatever the ledger remembers.
+
+An order is done when the queue shows it: after each the queue is read again, and what is not as ordered is named.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
 from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
-from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
+
+LATE_S = 2.0
+"""How long the queue is given to show what an order has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,12 @@ class Affected:
     stages: tuple[str, ...]
     theirs: tuple[Sent, ...] = ()
     """Other users' jobs, which were left alone: Slurm lets nobody but them touch these."""
+    left: Mapping[str, str] = field(default_factory=dict)
+    """Jobs that are not as ordered, and what the queue shows of each."""
+    said: str = ""
+    """What Slurm complained about."""
+    in_queue: frozenset[str] = frozenset()
+    """Of the stages, those that have a job in the queue after it, whoever owns that."""
 
 
 @dataclass(slots=True)
@@ -38,31 +51,62 @@ class Control:
     users: Sequence[str]
     """As `Submitter.users`."""
     now_s: Callable[[], float] = time.time
+    wait: Callable[[float], None] = time.sleep
 
     def cancel(self, stages: Collection[str], why: str, concerned: Collection[str] = ()) -> Affected:
         """Cancel every live job of this user for these stages, last first, so that Slurm starts none of them meanwhile.
 
-        Other users' jobs are named also where they are of further stages, the `concerned`. Raises SchedulerUnavailable
-        when the queue cannot be asked; nothing is cancelled or recorded then.
+        Other users' jobs are named also where they are of further stages, the `concerned`. What has left the queue
+        before, by an earlier try or a person's scancel, is settled too. Raises SchedulerUnavailable when the queue
+        cannot be asked.
         """
-        snapshot = self._snapshot()
-        everything = self._live(snapshot, {*stages, *concerned})
-        live = [sent for sent in everything if sent.owner is None and set(stages).intersection(sent.stages)]
+        wanted = set(stages)
+        everything = self._live(self._snapshot(), {*stages, *concerned})
+        live = [sent for sent in everything if sent.owner is None and wanted.intersection(sent.stages)]
         ids = _ids(live, stages)
-        if ids:
-            self.slurm.cancel(ids[::-1])
-        whole = [str(sent.tag) for sent in live if set(sent.stages) <= set(stages)]
-        if whole:
-            self.ledger.append(JobsDropped(tags=whole, why=why))
-        return Affected(tuple(ids), _stages(live, stages), _theirs(everything))
+        left, said, snapshot = self._give(self.slurm.cancel, ids[::-1], lambda record: not record.is_ending)
+        there = [one for one in self._live(snapshot, wanted) if not all(r.is_ending for r in snapshot.live(one.tag))]
+        tags = {sent.tag for sent in there}
+        known = {**fold(self.ledger.events(), self.workspace), **{sent.tag: sent for sent in live}}
+        settled = [
+            str(tag)
+            for tag, sent in known.items()
+            if sent.stages and wanted.issuperset(sent.stages) and tag not in tags and not sent.dropped
+        ]
+        if settled:
+            self.ledger.append(JobsDropped(tags=settled, why=why))
+        reached = [sent for sent in live if sent.tag not in tags or not wanted.issuperset(sent.stages)]
+        return Affected(
+            tuple(job for job in ids if job not in left),
+            _stages(reached, stages),
+            _theirs(everything),
+            left,
+            said,
+            frozenset(
+                stage
+                for sent in there
+                for stage in wanted.intersection(sent.stages)
+                if wanted.issuperset(sent.stages) or set(sent.ids_for([stage])).intersection(left)
+            ),
+        )
 
     def hold(self, stages: Collection[str]) -> Affected:
         """Keep what has not started from starting, also when the chain is submitted again meanwhile."""
-        return self._order(stages, self.slurm.hold, lambda tags: JobsHeld(tags=tags, at_s=self.now_s()))
+        return self._order(
+            stages,
+            self.slurm.hold,
+            lambda tags: JobsHeld(tags=tags, at_s=self.now_s()),
+            lambda record: not record.is_held,
+        )
 
     def release(self, stages: Collection[str]) -> Affected:
         """Let go what was held."""
-        return self._order(stages, self.slurm.release, lambda tags: JobsReleased(tags=tags, at_s=self.now_s()))
+        return self._order(
+            stages,
+            self.slurm.release,
+            lambda tags: JobsReleased(tags=tags, at_s=self.now_s()),
+            lambda record: record.is_held,
+        )
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
         """Record this user's jobs that carry this workspace's tag and that the ledger does not know, as submitted.
@@ -93,25 +137,51 @@ class Control:
         stages: Collection[str],
         give: Callable[[Sequence[str]], CommandResult],
         event_of: Callable[[list[str]], JobEvent],
+        is_left: Callable[[JobRecord], bool],
     ) -> Affected:
-        """To all that waits: Slurm shows only one reason for waiting, so who is held already is not to be known."""
+        """To all that waits, held or not: repeated, it does no harm."""
         snapshot = self._snapshot()
         waiting = [
             sent
             for sent in self._live(snapshot, stages)
-            if any(
-                record.ids.id == sent.job_id and record.state.standing is Standing.WAITING
-                for record in snapshot.live(sent.tag)
-            )
+            if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
         ]
         live = [sent for sent in waiting if sent.owner is None]
         ids = _ids(live, stages)
-        if ids:
-            result = give(ids)
-            if result.returncode != 0:
-                raise SchedulerUnavailable(f"Slurm did not do it for {', '.join(ids)}: {result.message}")
-            self.ledger.append(event_of([str(sent.tag) for sent in live]))
-        return Affected(tuple(ids), _stages(live, stages), _theirs(waiting))
+        left, said, _ = self._give(give, ids, lambda r: r.state.standing is Standing.WAITING and is_left(r))
+        reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
+        if reached:
+            self.ledger.append(event_of([str(sent.tag) for sent in reached]))
+        done = tuple(job for job in ids if job not in left)
+        return Affected(done, _stages(reached, stages), _theirs(waiting), left, said)
+
+    def _give(
+        self,
+        order: Callable[[Sequence[str]], CommandResult],
+        ids: Sequence[str],
+        is_left: Callable[[JobRecord], bool],
+    ) -> tuple[dict[str, str], str, Snapshot]:
+        """Give the order, look, and give it once more for what is not as ordered after a moment. Returns what is left
+        then, with its state; what Slurm complained about; and the last look.
+        """
+        left, said = dict.fromkeys(ids, ""), ""
+        for pause_s in (0.0, LATE_S) if ids else ():
+            self.wait(pause_s)
+            result = order([job for job in ids if job in left])
+            said = result.message if result.returncode != 0 else ""
+            snapshot = self._snapshot()
+            shown = [(job, parse_job_ids(job)) for job in left]
+            left = {
+                job: f"{record.state.value} {record.reason}".strip()
+                for job, asked in shown
+                for record in snapshot.queue or ()
+                if record.ids.id == asked.id
+                and (asked.index is None or record.ids.holds(asked.index))
+                and is_left(record)
+            }
+            if not left:
+                return {}, "", snapshot
+        return left, said, snapshot if ids else self._snapshot()
 
     def _owner(self, record: JobRecord) -> str | None:
         return None if record.user in ("", self.users[0]) else record.user
@@ -119,8 +189,10 @@ class Control:
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
-            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; nothing was changed, ask again later")
-        return snapshot
+            raise SchedulerUnavailable(
+                f"{'; '.join(snapshot.missing)}; what has been done is not known: run it again later"
+            )
+        return identified(snapshot, fold(self.ledger.events(), self.workspace))[0]
 
     def _live(self, snapshot: Snapshot, stages: Collection[str]) -> list[Sent]:
         """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id.

@@ -23,6 +23,11 @@ class JobIds:
     complete: bool = True
     """False where Slurm cut the list of indices short with `...`."""
 
+    @property
+    def index(self) -> int | None:
+        """Of a single array task."""
+        return self.indices[0][0] if len(self.indices) == 1 and len(self.indices[0]) == 1 else None
+
     def holds(self, index: int | None) -> bool:
         return not self.indices if index is None else any(index in part for part in self.indices)
 

@@ -60,7 +60,7 @@ class Snapshot:
     def job(self, workspace: str, job_id: str) -> JobRecord | None:
         """What is said of `7`, or of the array task `7_3`, if it is this workspace's; None when nothing is."""
         ids = parse_job_ids(job_id)
-        index = ids.indices[0][0] if ids.indices else None
+        index = ids.index
 
         def ours(known: Mapping[str, list[JobRecord]]) -> list[JobRecord]:
             found = known.get(ids.id, ())

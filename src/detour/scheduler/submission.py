@@ -224,7 +224,7 @@ class Submitter:
             raise SchedulerUnavailable(_still_there(stubborn))
         if ids:
             self._cancels.update(ids)
-            self.slurm.cancel(ids[::-1])
+            self._cancel(ids[::-1])
 
     def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
         if self.limit is None:
@@ -415,13 +415,18 @@ class Submitter:
         doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
         ids = [sent.job_id for sent in doomed if sent.job_id][::-1]
         if ids:
-            self.slurm.cancel(ids)
+            self._cancel(ids)
         open_tags = [
             tag for tag, sent in self._known.items() if tag.unit in units and not (sent.committed or sent.dropped)
         ]
         if open_tags:
             self._record(JobsDropped(why="withdrawn", tags=list(map(str, open_tags))))
         return ids
+
+    def _cancel(self, ids: Sequence[str]) -> None:
+        result = self.slurm.cancel(ids)
+        if result.returncode != 0:
+            raise SchedulerUnavailable(f"Slurm did not cancel {', '.join(ids)}: {result.message}. Run it again later")
 
     def _check_gone(self, ids: Collection[str]) -> None:
         """Raises SchedulerUnavailable while any of these cancelled jobs is still in the queue."""

@@ -1,0 +1,144 @@
+"""Cancel, hold and release, on a fake Slurm: done is what the queue shows, and an order given again settles the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import detour
+from detour.budgets.book import Book
+from detour.config.loading import load_cluster
+from detour.errors import SchedulerUnavailable
+from detour.ledger.process import user_name
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import Monitor
+from detour.orchestration import control
+from detour.orchestration import submit as submit_module
+from detour.orchestration.control import Controlled
+from detour.orchestration.requests import JobOptions
+from detour.orchestration.submit import order_for, send
+from detour.scheduler.commands import Slurm
+from tests.monitoring.workspaces import start
+from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
+from tests.support.chains import small
+
+CHAIN = "quickstart"
+RECIPE, *OVERRIDES = small(CHAIN)
+PLANNED = detour.plan(Path(RECIPE), *OVERRIDES)
+(PLAN,) = PLANNED.plans
+
+
+def silent(_: str) -> None:
+    """Nobody else submits."""
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    slurm = FakeSlurm(user=user_name())
+    for module in (submit_module, control):
+        monkeypatch.setattr(module, "Slurm", lambda: Slurm(slurm))
+    monkeypatch.setattr("detour.scheduler.control.LATE_S", 0.0)
+    return slurm
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, fake: FakeSlurm) -> Workspace:  # noqa: ARG001
+    """With the quickstart in the queue."""
+    made = Workspace(tmp_path / "workspace")
+    submit(made)
+    return made
+
+
+def submit(workspace: Workspace) -> None:
+    order = order_for(workspace, PLANNED, load_cluster("jean-zay"), JobOptions())
+    send(workspace, order, on_wait=silent, finish_interrupted=lambda: False)
+
+
+def cancel(workspace: Workspace) -> Controlled:
+    return control.cancel(workspace, CHAIN, on_wait=silent)
+
+
+def reserved(workspace: Workspace) -> set[str]:
+    """Stages that still hold a share of the budgets."""
+    return {stage for made in Book(workspace).reservations for stage in made.amounts.keys() - made.released}
+
+
+def statuses(workspace: Workspace) -> dict[str, str]:
+    (chain,) = Monitor(workspace).look().chains
+    return {row.id: row.status for row in chain.stages}
+
+
+def test_cancel_empties_the_queue_and_frees_what_was_reserved(workspace: Workspace, fake: FakeSlurm) -> None:
+    assert reserved(workspace)
+    cancel(workspace).require_done()
+    assert (fake.live(), reserved(workspace)) == ([], set())
+
+
+def test_a_scancel_that_does_nothing_is_given_again_then_named(workspace: Workspace, fake: FakeSlurm) -> None:
+    fake.order_faults = ["deaf"] * 2
+    reached = cancel(workspace)
+    assert reached.affected.ids == ()
+    assert len(reached.affected.left) == len(fake.live())
+    with pytest.raises(SchedulerUnavailable, match=rf"not cancelled, by the queue: .*`detour cancel {CHAIN}`"):
+        reached.require_done()
+    assert reserved(workspace)
+    cancel(workspace).require_done()
+    assert (fake.live(), reserved(workspace)) == ([], set())
+
+
+def test_one_deaf_scancel_is_made_up_for(workspace: Workspace, fake: FakeSlurm) -> None:
+    fake.order_faults = ["deaf"]
+    cancel(workspace).require_done()
+    assert fake.live() == []
+
+
+@pytest.mark.parametrize("verb", ["hold", "release"])
+def test_an_order_that_the_queue_does_not_show_is_named(workspace: Workspace, fake: FakeSlurm, verb: str) -> None:
+    if verb == "release":
+        control.hold(workspace, CHAIN, on_wait=silent).require_done()
+    fake.order_faults = ["deaf"] * 2
+    reached = getattr(control, verb)(workspace, CHAIN, on_wait=silent)
+    with pytest.raises(SchedulerUnavailable, match=f"`detour {verb} {CHAIN}`"):
+        reached.require_done()
+    getattr(control, verb)(workspace, CHAIN, on_wait=silent).require_done()
+    assert {job.held for job in fake.live()} == {verb == "hold"}
+
+
+def test_after_a_persons_scancel_cancel_settles_what_has_left_the_queue(workspace: Workspace, fake: FakeSlurm) -> None:
+    for job in fake.jobs.values():
+        job.state = "CANCELLED by 1000"
+    cancel(workspace).require_done()
+    assert reserved(workspace) == set()
+    assert set(statuses(workspace).values()) == {"planned"}
+    submit(workspace)
+    assert reserved(workspace) == {stage.id for stage in PLAN.stages}
+
+
+@pytest.mark.parametrize("instant", range(5))
+@pytest.mark.parametrize("after", [False, True])
+def test_cancel_killed_half_way_and_run_again_settles_everything(
+    workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, instant: int, after: bool
+) -> None:
+    fuse = Fuse(instant, after)
+    guarded = Slurm(lambda command, timeout_s: fuse.guard(fake, command, timeout_s))
+    monkeypatch.setattr(control, "Slurm", lambda: guarded)
+    try:
+        cancel(workspace)
+    except Killed:
+        fuse.left = None
+        cancel(workspace).require_done()
+    assert (fake.live(), reserved(workspace)) == ([], set())
+
+
+def test_a_cancelled_running_stage_is_shown_cancelled_at_once_and_its_time_stops(
+    workspace: Workspace, fake: FakeSlurm
+) -> None:
+    first = PLAN.stages[0]
+    start(workspace, first, job="1")
+    assert statuses(workspace)[first.id] == "running"
+    fake.jobs[1].state = "RUNNING"
+    cancel(workspace).require_done()
+    assert statuses(workspace)[first.id] == "cancelled"
+    looks = [Monitor(workspace).look(now_s=now_s).chains[0].elapsed_s for now_s in (2e9, 3e9)]
+    assert looks[0] == looks[1]
