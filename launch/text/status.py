@@ -102,7 +102,7 @@ def details(row: StageRow) -> str:
 
 def of_jobs(row: StageRow) -> str:
     """What Slurm says of a stage that does not run: the job that is next, or how the last one ended."""
-    waiting = next((job for job in row.seen if job.state == "PENDING"), None)
+    waiting = next((job for job in row.seen if job.standing == "waiting"), None)
     if waiting is not None:
         if waiting.reason in ("", "None", "Dependency"):
             return ""

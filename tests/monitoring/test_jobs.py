@@ -150,3 +150,39 @@ def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspa
     assert "job 7 ended as FAILED before it told of a start, and no other is left" in lines[3]
     assert "job 8 waits: QOSMaxGRESPerUser, expected " in lines[5]
     assert lines[6].startswith("○ promote clm")
+
+
+@pytest.mark.parametrize("reason", ["launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"])
+def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
+    workspace: Workspace, reason: str
+) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
+    site.queue.append({"job": "7", "state": "PENDING", "reason": reason, "priority": "0"})
+    told = render_text(Viewer(workspace, site).monitor.look(), 120, colour=False)
+    assert f"held by Slurm ({reason}), `detour release` frees it" in told
+
+
+def test_an_array_cancelled_before_it_split_is_asked_for_by_its_own_id(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9")]
+    site.accounts = [{"job": "10_[0-5]", "state": "CANCELLED by 1000"}]
+    assert Viewer(workspace, site).rows()[PROMOTE.id].status == "cancelled"
+    assert "--jobs=10" in site.asked[1]
+
+
+def test_a_site_that_rewrites_names_and_comments_has_its_jobs_known_by_their_ids(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.tag = "rewritten"
+    script = "/w/submissions/pretrain-1/1-5f3a.sh"
+    site.queue = [{"job": job, "state": "RUNNING", "script": script} for job in ("8", "9")]
+    site.accounts = [{"job": "7", "state": "CANCELLED by 1000"}, {"job": "10_3", "state": "FAILED"}]
+    rows = Viewer(workspace, site).rows()
+    assert [rows[stage.id].status for stage in (PREPARE, TRAIN, PROMOTE)] == ["cancelled", "running", "failed"]
+
+
+def test_where_one_job_has_its_tag_another_without_is_somebody_elses(workspace: Workspace) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
+    site.accounts = [{"job": "7", "state": "FAILED", "name": "train.sh"}]
+    assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"

@@ -1,4 +1,4 @@
-"""Cancel, hold and release, on a fake Slurm: done is what the queue shows, and an order given again settles the rest."""
+"""Cancel, hold and release, on a fake Slurm: done is what the queue shows, and the order given again does the rest."""
 
 from __future__ import annotations
 

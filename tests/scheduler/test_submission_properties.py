@@ -263,7 +263,7 @@ class Submissions(RuleBasedStateMachine):
     def nothing_unknown_is_called_failed(self) -> None:
         if not hasattr(self, "slurm"):
             return
-        snapshot = take_snapshot(Slurm(self.slurm), USERS, ended=["all"])
+        snapshot = take_snapshot(Slurm(self.slurm), USERS, ended=["1"])
         truth = {job.tag: job.state for job in self.slurm.jobs.values()}
         for tag in fold(self.ledger.events(), WORKSPACE):
             if snapshot.state(tag).standing is Standing.FAILED:

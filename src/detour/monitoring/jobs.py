@@ -16,6 +16,7 @@ from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.scheduler.commands import Slurm
+from detour.scheduler.records import JobRecord
 from detour.scheduler.snapshot import add_accounting, take_snapshot
 from detour.scheduler.states import JobState
 
@@ -44,13 +45,18 @@ def _ask(workspace: str, question: Question, slurm: Slurm) -> Reading:
         gone = [job for job in question.jobs if snapshot.job(workspace, job) is None]
         if gone:
             snapshot = add_accounting(snapshot, slurm, question.users, gone, question.since_s - LATE_S)
-    jobs = {}
+    jobs, untagged = {}, snapshot.rewrites_tags(question.jobs)
     for job in question.jobs:
-        record = snapshot.job(workspace, job)
+        record = snapshot.job(workspace, job, untagged=untagged)
         if record is not None:
             starts_s = record.started_s if record.state is JobState.PENDING else None
-            jobs[job] = SeenJob(job, record.state.value, record.state.standing.value, record.reason, starts_s)
+            jobs[job] = SeenJob(job, record.state.value, record.state.standing.value, _why(record), starts_s)
     return Reading(snapshot.taken_s, jobs, snapshot.missing)
+
+
+def _why(record: JobRecord) -> str:
+    """Why it waits, in Slurm's words."""
+    return f"held by Slurm ({record.reason}), `detour release` frees it" if record.by_slurm else record.reason
 
 
 def _keep(workspace: Workspace, question: Question, reading: Reading) -> None:

@@ -8,7 +8,7 @@ that crashes can give the same id out twice).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -57,15 +57,28 @@ class Snapshot:
             return JobState.UNKNOWN
         return JobState.UNKNOWN if self._lags(runs[-1]) else runs[-1].state
 
-    def job(self, workspace: str, job_id: str) -> JobRecord | None:
-        """What is said of `7`, or of the array task `7_3`, if it is this workspace's; None when nothing is."""
+    def rewrites_tags(self, job_ids: Collection[str]) -> bool:
+        """Whether none of these jobs has a tag, of any workspace: then the site rewrites names and comments."""
+        ids = {parse_job_ids(job_id).id for job_id in job_ids}
+        found = [one for one in (*(self.queue or ()), *(self.accounting or ())) if one.ids.id in ids]
+        return bool(found) and not any(one.tag for one in found)
+
+    def job(self, workspace: str, job_id: str, *, untagged: bool = False) -> JobRecord | None:
+        """What is said of `7`, or of the array task `7_3`, if it is this workspace's; None when nothing is.
+
+        `untagged`: also without our tag, which the site rewrites; in the queue the job still has a script of ours.
+        """
         ids = parse_job_ids(job_id)
         index = ids.index
 
         def ours(known: Mapping[str, list[JobRecord]]) -> list[JobRecord]:
             found = known.get(ids.id, ())
-            return [one for one in found if one.tag and one.tag.workspace == workspace and one.ids.holds(index)]
+            return [one for one in found if one.ids.holds(index) and is_ours(one)]
 
+        def is_ours(one: JobRecord) -> bool:
+            return one.tag.workspace == workspace if one.tag else untagged and (one.script != "" or one in accounted)
+
+        accounted = self._index.accounted_by_id.get(ids.id, ())
         if queued := ours(self._index.queued_by_id):
             return queued[-1]
         ran = ours(self._index.accounted_by_id)
@@ -151,7 +164,9 @@ def add_accounting(
     """The same with what sacct says of these jobs, for those who know only by the queue which to ask about."""
     missing = list(snapshot.missing)
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
-    accounting = _read("sacct", slurm.accounting(since, users, ended), read_accounting, missing)
+    # an array that was cancelled before it split is known by its own id alone
+    asked = list(dict.fromkeys(parse_job_ids(job).id for job in ended))
+    accounting = _read("sacct", slurm.accounting(since, users, asked), read_accounting, missing)
     return replace(snapshot, accounting=accounting, missing=tuple(missing))
 
 
