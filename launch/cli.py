@@ -23,7 +23,7 @@ VERBS = {
     "run": "Run a recipe or a sweep on this machine.",
     "submit": "Submit what is missing of a recipe or a sweep to Slurm, exactly once.",
     "cancel": "Cancel a chain, or a stage with its dependents.",
-    "retry": "Resubmit failed stages and their dependents.",
+    "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
     "hold": "Hold a chain's pending jobs.",
     "release": "Release a chain's held jobs.",
     "adopt": "Record jobs of this workspace that its ledger does not know.",

@@ -9,8 +9,8 @@ import click
 import detour
 from detour.budgets.reserve import outlook
 from detour.config.loading import load_cluster
+from detour.launch.job_options import job_options
 from detour.launch.options import (
-    Seconds,
     json_option,
     over_budget_option,
     overrides_argument,
@@ -32,12 +32,7 @@ from detour.orchestration.submit import Order, order_for, scripts, send
 @overrides_argument
 @written_workspace_option
 @click.option("--cluster", required=True, help="Cluster profile: a name (`detour clusters`) or a file.")
-@click.option("--qos", help="QOS of GPU jobs.  [default: the profile's]")
-@click.option("--account", help="Account of GPU jobs.  [default: the profile's]")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
-@click.option("--time", "wall_s", type=Seconds(), help="Longest segment of a training, as 20h.")
-@click.option("--segments", type=click.IntRange(1), help="Segments a training.  [default: by its price]")
-@click.option("--parallel", type=click.IntRange(1), help="Evaluations at once.")
+@job_options(gpus="a node's", others="the profile's")
 @click.option("--retry", is_flag=True, help="Submit stages again that failed for good.")
 @over_budget_option
 @click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
@@ -47,12 +42,7 @@ def command(
     overrides: tuple[str, ...],
     workspace: Path | None,
     cluster: str,
-    qos: str | None,
-    account: str | None,
-    gpus: int | None,
-    wall_s: int | None,
-    segments: int | None,
-    parallel: int | None,
+    options: JobOptions,
     retry: bool,
     over_budget: str | None,
     dry_run: bool,
@@ -63,7 +53,6 @@ def command(
     Run again after any kill or refusal, it completes what is missing and sends nothing twice.
     """
     planned, place = detour.plan(recipe, *overrides), Workspace.find(workspace)
-    options = JobOptions(gpus, qos, account, wall_s, segments, parallel)
     order = order_for(place, planned, load_cluster(cluster), options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, retrying=retry))
     if dry_run:

@@ -11,6 +11,7 @@ from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.submit import Order, Submitted
 from detour.scheduler.requests import JobRequest
+from detour.scheduler.submission import Submission
 from detour.text import counted, format_duration
 
 NAMES_SHOWN = 3
@@ -33,7 +34,7 @@ def submitted_lines(sent: Submitted) -> Iterator[str]:
     for request in order.requests:
         if request.unit in by_unit:
             tasks = f" ({len(request.tasks)} tasks)" if request.is_array else ""
-            limit = format_duration(request.wall_s)
+            limit = _limit(request, submission)
             yield f"{request.label:<32} job {', '.join(by_unit[request.unit])}{tasks}, time limit {limit}"
     if submission.in_flight:
         yield f"{counted(len(submission.in_flight), 'stage')} already in flight, shared with this submission."
@@ -44,6 +45,13 @@ def submitted_lines(sent: Submitted) -> Iterator[str]:
         yield render_price(order.price)
     status = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
     yield f"Submitted {order.name}. Track it with `{status}`."
+
+
+def _limit(request: JobRequest, submission: Submission) -> str:
+    """What the jobs have, which may be in the queue from an earlier submission, and what was asked for now."""
+    limits = sorted({limit for slot, limit in submission.limits_s.items() if slot.unit == request.unit and limit})
+    had = " and ".join(map(format_duration, limits)) or "unknown"
+    return had if limits == [request.wall_s] else f"{had} as submitted before, not {format_duration(request.wall_s)}"
 
 
 def nothing_to_submit(order: Order, workspace: Workspace) -> str:

@@ -10,6 +10,7 @@ import pytest
 import detour
 from detour.config.loading import load_cluster
 from detour.errors import UserError, Withdrawn
+from detour.launch.text.submission import submitted_lines
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration import control
@@ -106,3 +107,17 @@ def test_nothing_is_adopted_into_a_workspace_that_is_not_there(tmp_path: Path) -
     with pytest.raises(UserError, match="no workspace of detour"):
         control.adopt(Workspace(tmp_path / "nonexistent"), on_wait=lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_submission_tells_the_time_limit_that_pending_jobs_have(workspace: Workspace, fake: FakeSlurm) -> None:
+    submit(workspace, JobOptions(wall_s=300))
+    again = submit(workspace, JobOptions(wall_s=480))
+    (line,) = [line for line in submitted_lines(again) if line.startswith("pretrain clm")]
+    assert line.endswith("time limit 5m00s as submitted before, not 8m00s")
+    assert len(fake.live()) == len(fake.jobs)
+
+
+def test_a_time_limit_shorter_than_the_grace_is_refused_with_the_arithmetic(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match=r"a time limit of 1m00s less the 2m00s for saving .* leaves no time to work"):
+        submit(workspace, JobOptions(wall_s=60))
+    assert not workspace.root.exists()

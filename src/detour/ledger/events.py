@@ -207,6 +207,8 @@ class JobIntended(JobEvent, kind="submit.intent"):
     dependency: str
     gate: str = ""
     """The file that lets the job go on, where it is not held."""
+    wall_s: int | None = None
+    """Its time limit; None for a job that was found in the queue."""
 
 
 class JobAccepted(JobEvent, kind="submit.accepted"):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster
+from detour.config.models import WITH_UNITS
+from detour.config.problems import RecipeError
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from detour.orchestration.requests import JobOptions
 from detour.planning.build import Plan
 from detour.planning.files import Target, plan_file, write_plan, write_stage
 from detour.pricing.comparison import chain_priced
@@ -21,18 +26,29 @@ from detour.pricing.price import Price
 
 
 def write_chains(
-    workspace: Workspace, plans: Sequence[Plan], cluster: Cluster, prices: Mapping[str, Price] | None = None
+    workspace: Workspace,
+    plans: Sequence[Plan],
+    cluster: Cluster,
+    prices: Mapping[str, Price] | None = None,
+    options: JobOptions | None = None,
 ) -> None:
     """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
-    A chain's file also holds what `status` needs of the profile. A stage that another chain brought in already keeps
-    its file unless its way of running changed. `prices`, by id of the stages that are still to run, are kept for
+    A chain's file also holds what `status` needs of the profile, and what a retry needs: the `options`, and a profile
+    that has no name. A stage that another chain brought in already keeps its file unless its way of running changed.
+    `prices`, by id of the stages that are still to run, are kept for
     `detour prices`. On the way, past months of the ledger are compacted.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
         write_stage(workspace, stage)
-    target = Target(cluster.name, site_of(cluster), cluster.poll_seconds)
+    target = Target(
+        cluster.name,
+        site_of(cluster),
+        cluster.poll_seconds,
+        None if _is_known_by_name(cluster) else cluster.model_dump(mode="json", context=WITH_UNITS),
+        None if options is None else asdict(options),
+    )
     for plan in plans:
         write_plan(workspace, plan, target)
         _link_model(workspace, plan)
@@ -44,6 +60,13 @@ def write_chains(
         if prices:
             name = ", ".join(plan.chain for plan in plans[:3])
             journal.append(chain_priced(name, cluster.name, prices))
+
+
+def _is_known_by_name(cluster: Cluster) -> bool:
+    try:
+        return load_cluster(cluster.name) == cluster
+    except RecipeError:
+        return False
 
 
 def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:

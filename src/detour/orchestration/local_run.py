@@ -19,7 +19,7 @@ from detour.ledger.claims import holder
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
-from detour.orchestration.failures import Failure, failures_of, with_dependents
+from detour.orchestration.failures import Failure, failure_reason, failures_of, with_dependents
 from detour.orchestration.plans import Planned, asked_of, check_runnable
 from detour.orchestration.slurm import command_journal
 from detour.planning.order import downstream, startable
@@ -161,6 +161,8 @@ class Runner:
     failed: dict[str, str] = field(default_factory=dict)
     """Stage id -> why."""
     logs: dict[str, Path] = field(default_factory=dict)
+    started_s: dict[str, float] = field(default_factory=dict)
+    """When its last job was started, seconds since the epoch."""
     stopping: bool = False
 
     def carry(self, refresh: Refresh) -> None:
@@ -174,7 +176,7 @@ class Runner:
         for stage_id, job in list(self.running.items()):
             if not job.is_running():
                 del self.running[stage_id]
-                self._collect(stage_id)
+                self._collect(stage_id, job)
         done = {stage.id for stage in self.stages if self.workspace.is_done(stage.id)}
         elsewhere = False
         if not self.stopping:
@@ -202,6 +204,7 @@ class Runner:
 
     def _start(self, stage: Stage) -> None:
         tasks = max(1, self.gpus) if stage.kind == "pretrain" else 1
+        self.started_s[stage.id] = time.time()
         job = start(
             self.workspace.root,
             [stage.id],
@@ -213,11 +216,18 @@ class Runner:
         self.running[stage.id] = job
         self.logs[stage.id] = job.log
 
-    def _collect(self, stage_id: str) -> None:
-        if self.workspace.is_done(stage_id) or self.stopping:
+    def _collect(self, stage_id: str, job: LocalJob) -> None:
+        """Why it failed, unless it did not, or another command was faster and has the stage."""
+        if self.workspace.is_done(stage_id) or self.stopping or holder(self.workspace, stage_id) is not None:
             return
         known = LedgerView(self.workspace).state.stages.get(stage_id)
-        self.failed[stage_id] = (known.reason if known else None) or "its process was killed"
+        last = known.attempts[-1] if known and known.attempts else None
+        is_anothers = last is not None and last.job != job.id and (last.started_s or 0.0) >= self.started_s[stage_id]
+        if self.workspace.has_failed(stage_id):
+            self.failed[stage_id] = failure_reason(self.workspace, stage_id)
+        elif not is_anothers:
+            ours = known.reason if known and last and last.job == job.id else None
+            self.failed[stage_id] = ours or "its process was killed"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.scheduler.requests import JobRequest, Resources, split_arrays
 from detour.scheduler.submission_script import gpu_option
+from detour.text import format_duration
 
 SPARE_SEGMENTS = 1
 """Beyond those that the estimate needs; Slurm cancels what is not used."""
@@ -126,6 +127,7 @@ def _request(
         segments = options.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
     elif limit_s is not None and needed_s > limit_s:
         wall_s = limit_s
+    _require_longer_than_grace(wall_s, tasks[0][0], cluster)
     return JobRequest(
         tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
         resources=_resources(first, gpus, cluster, partition, qos, options),
@@ -136,6 +138,16 @@ def _request(
         after_each=tuple(waits) if len(set(waits)) > 1 else (),
         parallelism=options.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
     )
+
+
+def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> None:
+    """Raises UserError: a job that is told to save before it has begun makes a step a segment, if that."""
+    if wall_s < cluster.grace:
+        limit, grace = format_duration(wall_s), format_duration(cluster.grace)
+        raise UserError(
+            f"{stage.label}: a time limit of {limit} less the {grace} for saving (`grace` of {cluster.name}) leaves no "
+            f"time to work: give a longer one with --time, or a shorter grace in the profile"
+        )
 
 
 def _label(tasks: Sequence[Sequence[Stage]]) -> str:

@@ -22,6 +22,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
+from detour.orchestration.damage import set_aside
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.plans import Planned, check_runnable
 from detour.orchestration.requests import JobOptions, job_requests
@@ -35,6 +36,7 @@ from detour.orchestration.slurm import (
 )
 from detour.orchestration.waves import Continuation, last_jobs, send_continuation
 from detour.planning.build import Plan
+from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice, price_in
 from detour.scheduler.commands import Slurm, SubmissionRefused
 from detour.scheduler.dependency import After
@@ -65,6 +67,8 @@ class Order:
     left out."""
     plans: tuple[Plan, ...] = ()
     """To be written into the workspace before anything is sent; none where they are there already."""
+    damaged: tuple[Stage, ...] = ()
+    """Done stages whose output is not as it was written: set aside once the budgets hold the order, and made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,12 @@ def make_order(
     sweep: str | None = None,
     *,
     retry: bool = False,
+    damaged: Sequence[Stage] = (),
 ) -> Order:
-    """Jobs for what is not done, each stage once, whichever chains need it."""
+    """Jobs for what is not done, or done and `damaged`, each stage once, whichever chains need it."""
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
-    done = {stage_id for stage_id in stages if workspace.is_done(stage_id)}
+    again = {stage.id for stage in damaged}
+    done = {stage_id for stage_id in stages if stage_id not in again and workspace.is_done(stage_id)}
     failures = tuple(failures_of(workspace, plans))
     left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
     missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
@@ -132,6 +138,7 @@ def make_order(
         Continuation(name, sweep, ids, cluster, options, len(done)),
         failures,
         retry,
+        damaged=tuple(damaged),
     )
 
 
@@ -160,7 +167,8 @@ def send(
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)
-            write_chains(workspace, order.plans, order.cluster, order.price.prices)
+            write_chains(workspace, order.plans, order.cluster, order.price.prices, order.continuation.options)
+            set_aside(workspace, order.damaged)
             if order.retry:
                 clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
             kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave

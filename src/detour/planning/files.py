@@ -27,15 +27,19 @@ Parsed = TypeVar("Parsed")
 
 
 class Target(NamedTuple):
-    """The cluster that a chain was last planned for, as far as `status` needs it; None where no file says."""
+    """What a chain was last planned for, as far as `status` and a retry need it; None where no file says."""
 
     cluster: str | None = None
     site: Site | None = None
     poll_s: float | None = None
     """The site's poll interval: how often Slurm may be asked."""
+    profile: Mapping[str, Any] | None = None
+    """The cluster's profile, where it is not the one that its name finds."""
+    options: Mapping[str, Any] | None = None
+    """Fields of `detour.orchestration.requests.JobOptions`, as it was submitted with."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"cluster": self.cluster, "site": self.site and self.site.to_json(), "poll_s": self.poll_s}
+        return {**self._asdict(), "site": self.site and self.site.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Target:
@@ -44,7 +48,13 @@ class Target(NamedTuple):
             cluster if isinstance(cluster, str) else None,
             Site.from_json(data.get("site")),
             poll_s if type(poll_s) in (int, float) else None,
+            _mapping(data.get("profile")),
+            _mapping(data.get("options")),
         )
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return value if isinstance(value, dict) else None
 
 
 class StageOutline(NamedTuple):

@@ -49,6 +49,8 @@ class Sent:
     dropped: bool = False
     gate: str = ""
     """The file that lets it go on, where it is not held."""
+    wall_s: int | None = None
+    """The time limit that it was sent with; None where nobody wrote it down."""
     kept_s: float = 0.0
     let_go_s: float = 0.0
     """When it was last held, and released, by a person: seconds since the epoch."""
@@ -137,8 +139,13 @@ def learn(known: dict[Tag, Sent], event: JobEvent, workspace: str) -> None:
 def _advance(sent: Sent, event: JobEvent) -> Sent:
     match event:
         case JobIntended():
-            tasks = tuple(tuple(task) for task in event.tasks)
-            return replace(sent, tasks=tasks, dependency=sent.dependency or event.dependency, gate=event.gate)
+            return replace(
+                sent,
+                tasks=tuple(tuple(task) for task in event.tasks),
+                dependency=sent.dependency or event.dependency,
+                gate=event.gate,
+                wall_s=event.wall_s,
+            )
         case JobAccepted() if _JOB_ID.fullmatch(event.job_id):
             return replace(sent, job_id=event.job_id)
         case JobRelinked():

@@ -61,6 +61,8 @@ class Submission:
     """Past the submit limit: for the next wave."""
     remarks: tuple[str, ...]
     """What did not go straight, for people."""
+    limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
+    """The time limit that each of the jobs was sent with, now or before; None where nobody wrote it down."""
 
 
 @dataclass(slots=True)
@@ -116,7 +118,8 @@ class Submitter:
                 jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
                 wanted = {request.unit for request in (*ordered, *wave)}
                 jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
-                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks))
+                limits_s = {sent.slot: sent.wall_s for sent in self._filled if sent.slot in jobs}
+                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s)
             try:
                 sent_now = self._send(decision)
             except SubmissionRefused:
@@ -156,14 +159,21 @@ class Submitter:
         tag = Tag(self.workspace, request.unit, 1, self.new_id())
         dependency = dependency_of(request, 1, Places())
         script = self.write_script(request, tag, dependency, gated=True)
-        tasks, gate = _lists(request.tasks), str(gate_of(script))
-        self._record(JobIntended(tasks=tasks, dependency=str(dependency or ""), gate=gate, tags=[str(tag)]))
+        self._record(
+            JobIntended(
+                tasks=_lists(request.tasks),
+                dependency=str(dependency or ""),
+                gate=str(gate_of(script)),
+                wall_s=request.wall_s,
+                tags=[str(tag)],
+            )
+        )
         answer = self.slurm.submit(script)
         if answer.job_id is None:
             return None
         self._record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
         self._commit([self._known[tag]])
-        return Submission({tag.slot: answer.job_id}, (), (), ())
+        return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
 
     def _learn(self) -> None:
         """Take in what others have written: should a claim fail, they submit at the same time."""
@@ -263,7 +273,14 @@ class Submitter:
         self._sends[slot] += 1
         dependency = dependency_of(request, slot.segment, self._filled)
         tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
-        self._record(JobIntended(tasks=_lists(request.tasks), dependency=str(dependency or ""), tags=[str(tag)]))
+        self._record(
+            JobIntended(
+                tasks=_lists(request.tasks),
+                dependency=str(dependency or ""),
+                wall_s=request.wall_s,
+                tags=[str(tag)],
+            )
+        )
         answer = self.slurm.submit(self.write_script(request, tag, dependency))
         job_id = answer.job_id or (self._find(tag, answer) if answer.unknown or answer.refusal else None)
         if job_id is None:

@@ -1,0 +1,72 @@
+"""What was right once and is not any more: outputs whose files have changed, and texts that a plan was made for.
+
+A job notices and stops; what it cannot do is make its input again, for its maker counts as done. A retry can.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest
+from detour.corpus.files import check_unchanged
+from detour.errors import UserError
+from detour.ledger.folders import refuse_links
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import EvaluateStage, PrepareStage, Stage
+
+
+def damaged_outputs(workspace: Workspace, stages: Sequence[Stage]) -> dict[str, str]:
+    """Id -> what is wrong with its output, of the done stages that stages still to be run read, or that are read to
+    make a damaged one again. All files are read: a digest is the only proof.
+    """
+    by_id = {stage.id: stage for stage in stages}
+    to_run = [stage for stage in stages if not workspace.is_done(stage.id)]
+    sound: set[str] = set()
+    damaged: dict[str, str] = {}
+    while to_run:
+        for input_id in to_run.pop().inputs.values():
+            if input_id in sound or input_id in damaged or not workspace.is_done(input_id):
+                continue
+            if problem := _problem(workspace.output(input_id), input_id):
+                damaged[input_id] = problem
+                to_run += [by_id[input_id]] if input_id in by_id else []
+            else:
+                sound.add(input_id)
+    return damaged
+
+
+def _problem(output: Path, stage_id: str) -> str | None:
+    if problems := verify_manifest(output):
+        return "; ".join(problems)
+    return not_output_of(stage_id, read_manifest(output))
+
+
+def set_aside(workspace: Workspace, damaged: Iterable[Stage]) -> None:
+    """The stages count as not done from here on. Their next attempt removes what was set aside; until then it can be
+    looked at.
+    """
+    for stage in damaged:
+        output = workspace.output(stage.id)
+        refuse_links(workspace.root, output)
+        if output.exists():
+            output.rename(output.with_name(f"output.damaged-{secrets.token_hex(4)}"))
+
+
+def require_texts(stages: Iterable[Stage]) -> None:
+    """Raises UserError where files that these stages read are not here, or not as they were planned: their jobs would
+    find out in the queue.
+    """
+    wanted: dict[tuple[Path, ...], Sequence[str]] = {}
+    for stage in stages:
+        if isinstance(stage, PrepareStage):
+            paths: Mapping[str, tuple[Path, ...]] = stage.runtime.source_paths
+            for source, files in stage.settings.sources:
+                wanted[paths[source.name]] = [file.fingerprint for file in files]
+        elif isinstance(stage, EvaluateStage):
+            wanted[stage.runtime.paths] = [file.fingerprint for file in stage.settings.files]
+    for files_here, planned in wanted.items():
+        if missing := [path for path in files_here if not path.exists()]:
+            raise UserError(f"{missing[0]}: not here any more; put it back, or submit the recipe as it is now")
+        check_unchanged(files_here, planned)

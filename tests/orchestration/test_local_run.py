@@ -1,0 +1,105 @@
+"""Two commands on one workspace: the one that comes second waits, and records no failure that was none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.files import write_atomic
+from detour.ledger.attempt import Attempt
+from detour.ledger.claims import claim
+from detour.ledger.events import AttemptEnded, AttemptStarted
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.orchestration import local_run
+from detour.orchestration.local_run import Runner
+from detour.planning.stage import Stage
+from tests.support.stages import prepare_stage
+
+
+@dataclass
+class EndedJob:
+    """A job that has ended by the time anybody looks."""
+
+    id: str
+    log: Path
+
+    def is_running(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path / "workspace")
+    place.create()
+    return place
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Ids of the stages whose jobs were started."""
+    ids: list[str] = []
+
+    def start(_root: Path, stages: list[str], *_: Any, **__: Any) -> EndedJob:
+        ids.extend(stages)
+        return EndedJob(f"job-{len(ids)}", tmp_path / "log")
+
+    monkeypatch.setattr(local_run, "start", start)
+    return ids
+
+
+def attempted(workspace: Workspace, stage: Stage, job: str, reason: str) -> None:
+    with Journal.open(workspace, "attempt") as journal:
+        attempt = Attempt(journal, stage=stage.id, number=1, job=job)
+        attempt.event(AttemptStarted())
+        attempt.event(AttemptEnded(outcome="failed", exit_code=1, reason=reason))
+
+
+def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace, started: list[str]) -> None:
+    stage = prepare_stage()
+    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    assert runner.step()
+    with claim(workspace, stage.id, "another terminal"):
+        assert runner.step()
+    assert (runner.failed, started) == ({}, [stage.id])
+
+
+def test_what_another_command_ran_and_left_is_taken_up(workspace: Workspace, started: list[str]) -> None:
+    stage = prepare_stage()
+    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner.step()
+    attempted(workspace, stage, "another's", "signal SIGINT")
+    runner.step()
+    assert (runner.failed, started) == ({}, [stage.id, stage.id])
+
+
+@pytest.mark.usefixtures("started")
+def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Workspace) -> None:
+    stage = prepare_stage()
+    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner.step()
+    write_atomic(workspace.failure(stage.id), '{"reason": "no text"}')
+    assert not runner.step()
+    assert runner.failed == {stage.id: "no text"}
+
+
+def test_a_job_that_never_told_of_a_start_was_killed(workspace: Workspace, started: list[str]) -> None:
+    stage = prepare_stage()
+    attempted(workspace, stage, "yesterday's", "no memory")
+    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner.step()
+    assert not runner.step()
+    assert (runner.failed, started) == ({stage.id: "its process was killed"}, [stage.id])
+
+
+@pytest.mark.usefixtures("started")
+def test_a_job_that_told_of_its_end_has_its_own_reason(workspace: Workspace) -> None:
+    stage = prepare_stage()
+    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner.step()
+    attempted(workspace, stage, "job-1", "no memory")
+    assert not runner.step()
+    assert runner.failed == {stage.id: "no memory"}
