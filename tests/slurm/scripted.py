@@ -38,7 +38,7 @@ if "SLURM_JOB_ID" in os.environ:
 
         return run
 
-    jobs.harness.stage_function = stage_function
+    detour.jobs.harness.stage_function = stage_function
 """
 
 
