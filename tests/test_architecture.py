@@ -13,7 +13,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from detour.launch.cli import VERBS
+from detour.launch.text.help import VERBS
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "composer", "numpy", "submitit", "pydantic", "yaml"}

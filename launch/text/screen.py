@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-import click
-
 from detour.text import printable
 
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
@@ -18,11 +16,12 @@ NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 def show(*lines: str, styled: bool = False) -> None:
     """Part of the result. Control characters are taken out, unless the lines are `styled`: cleaned and coloured."""
     for line in lines:
-        click.echo(line if styled else printable(line))
+        print(line if styled else printable(line), flush=True)
 
 
 def show_json(value: Any) -> None:
     """The whole result of a verb with --json: nothing else goes to standard output then."""
+    import click
     import orjson
 
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
@@ -31,7 +30,7 @@ def show_json(value: Any) -> None:
 def say(*lines: str) -> None:
     """Progress, warnings and errors, beside the result."""
     for line in lines:
-        click.echo(printable(line), err=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -48,6 +47,8 @@ def ask_to_finish() -> bool:
     say("\nInterrupted: what was sent so far is held, and none of it runs.")
     if not sys.stdin.isatty():
         return True
+    import click
+
     return click.confirm("Finish the submission? (no: withdraw all of it)", default=True, err=True)
 
 

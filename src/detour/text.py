@@ -5,7 +5,6 @@ What comes from files that others may write (labels, reasons, names) passes thro
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 WIDTH = 100
@@ -103,4 +102,6 @@ def cut(text: str, width: int) -> str:
 
 def wrapped(text: str, indent: str = "  ") -> list[str]:
     """Lines of at most `WIDTH` columns, all but the first indented further."""
+    import textwrap  # not every screen needs it
+
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)

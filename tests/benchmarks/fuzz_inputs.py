@@ -26,8 +26,8 @@ from pathlib import Path
 import click
 
 from detour.errors import BUG_EXIT_CODE
-from detour.launch.cli import detour
 from detour.launch.endings import ending
+from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.plans import load_plans

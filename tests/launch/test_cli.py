@@ -7,10 +7,12 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from detour.launch.cli import VERBS, detour
+from detour.launch.text.help import VERBS
+from detour.launch.verbs import detour
 
 DETOUR = Path(sys.executable).parent / "detour"
 ROOT = Path(__file__).parents[2]
@@ -23,10 +25,25 @@ def test_each_verb_says_of_itself_what_the_list_says(verb: str) -> None:
     assert command.help.splitlines()[0] == VERBS[verb]
 
 
-def test_help_lists_every_verb_on_a_hundred_columns() -> None:
-    shown = CliRunner().invoke(detour, ["--help"], terminal_width=100).output
-    assert [line.split()[0] for line in shown.partition("Verbs:")[2].splitlines() if line.strip()] == list(VERBS)
-    assert max(map(len, shown.splitlines())) <= 100
+def test_help_lists_every_verb_on_eighty_columns() -> None:
+    shown = CliRunner().invoke(detour, ["--help"]).output
+    assert [line.split()[0] for line in shown.partition("Verbs (")[2].splitlines()[1:] if line.strip()] == list(VERBS)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_help_lists_every_option_of_the_command() -> None:
+    shown = CliRunner().invoke(detour, ["--help"]).output
+    options = detour.get_params(click.Context(detour))
+    assert [option for parameter in options for option in parameter.opts if option not in shown] == []
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_help_is_the_same_page_with_and_without_click(asked: str) -> None:
+    code = f"import sys; sys.argv[1:] = [{asked!r}]; from detour.launch.cli import main\n"
+    code += "try: main()\nfinally: print('click' in sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == CliRunner().invoke(detour, [asked]).output
+    assert done.stderr == "False\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "nowhere"]])

@@ -1,0 +1,48 @@
+"""The page of `detour --help`, and the verbs that it lists. Imports nothing: what people type first answers at once."""
+
+from __future__ import annotations
+
+VERBS = {
+    "plan": "Show what a recipe or a sweep would do and what it would cost.",
+    "run": "Run a recipe or a sweep on this machine.",
+    "submit": "Submit missing stages of a recipe or a sweep to Slurm, exactly once.",
+    "cancel": "Cancel a chain, or a stage with its dependents.",
+    "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
+    "hold": "Hold a chain's pending jobs.",
+    "release": "Release a chain's held jobs.",
+    "adopt": "Record jobs of this workspace that its ledger does not know.",
+    "status": "Show chains, their stages and what they have used so far.",
+    "budget": "Show what is spent and reserved of each budget.",
+    "prices": "Compare finished stages with their estimates.",
+    "report": "Write the report of one or several chains.",
+    "clusters": "List the cluster profiles, or show one with its sources.",
+    "doctor": "Check a cluster profile against the live site, and this environment.",
+    "schema": "Print the JSON Schema of recipes, or a table of every key.",
+}
+"""Each is a module of `launch`; a test holds each line against the verb's own help."""
+
+_PAGE = """\
+Usage: detour [OPTIONS] VERB [ARGS]...
+
+  Encoder pretraining with a causal detour, as chains of jobs.
+
+  Exit codes:
+    0    done
+    1    a bug
+    2    bad input: correct it and run again
+    3    a stage failed
+    4    over budget: nothing was submitted
+    5    Slurm did not answer, or did not do as ordered
+    130  interrupted
+
+Options:
+  --version   Show the version and exit.
+  -h, --help  Show this message and exit.
+
+Verbs (`detour VERB --help` says more):
+"""
+
+
+def help_page() -> str:
+    width = max(map(len, VERBS))
+    return _PAGE + "\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())

@@ -1,0 +1,46 @@
+"""The verbs as click commands: only the module of the one that is called is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from detour.imports import uncollected
+from detour.launch.text.help import VERBS, help_page
+
+
+class Verbs(click.Group):
+    """A group whose commands are modules of `launch`, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        with uncollected():
+            command: click.Command = import_module(f"detour.launch.{cmd_name}").command
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
+        return help_page()
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="detour", prog_name="detour")
+def detour() -> None:
+    """Encoder pretraining with a causal detour, as chains of jobs."""
+
+
+def run_verb(arguments: Sequence[str]) -> int | None:
+    """The exit code; None is success. A mistyped option is shown by click, all else is raised."""
+    try:
+        code: int | None = detour.main(list(arguments), prog_name="detour", standalone_mode=False)
+        return code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
