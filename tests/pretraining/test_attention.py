@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
-from detour.pretraining.attention import PackedTokens, choose_backend, encode, predict
+from detour.pretraining.attention import (
+    PackedTokens,
+    choose_backend,
+    encode,
+    predict,
+    varlen_attention,
+    varlen_reference,
+)
 from tests.pretraining.backends import BACKENDS, DEVICES, Backend, FlashCalls, play_flash_attention
 from tests.pretraining.tiny import HALF_WINDOW, VOCABULARY, pack, random_documents, tiny_model
 
@@ -125,6 +135,59 @@ def test_auto_is_the_variable_length_kernel_where_there_is_one() -> None:
     assert choose_backend("auto", torch.device("cpu")) == "varlen"
     assert choose_backend("auto", torch.device("mps")) == "sdpa"
     assert choose_backend("eager", torch.device("cuda")) == "eager"
+
+
+def test_auto_keeps_full_precision_where_the_recipe_asks_for_it() -> None:
+    assert choose_backend("auto", torch.device("cuda"), half=False) == "sdpa"
+    assert choose_backend("auto", torch.device("cpu"), half=False) == "varlen"
+    with pytest.raises(ValueError, match="half precision alone"):
+        choose_backend("flash_attention_2", torch.device("cuda"), half=False)
+
+
+class OnCuda(Tensor):
+    """Says of itself that it is on a GPU, and is not."""
+
+    is_cuda = True
+
+
+@pytest.fixture
+def kernel_dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """The types of the queries that torch's kernel is given; it is played by the reference."""
+    given: list[torch.dtype] = []
+
+    def varlen_attn(
+        q: Tensor, k: Tensor, v: Tensor, cu: Tensor, *_: object, window_size: tuple[int, int], **__: object
+    ):
+        given.append(q.dtype)
+        return varlen_reference(q, k, v, cu, None, window_size)
+
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", SimpleNamespace(varlen_attn=varlen_attn))
+    return given
+
+
+def attended(dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(1, 2, 12, 8, generator=generator).to(dtype).as_subclass(OnCuda) for _ in range(3)]
+    cu_seqlens = torch.tensor([0, 5, 12], dtype=torch.int32)
+    q, k, v = parts
+    joined, _ = varlen_attention(torch.nn.Module(), q, k, v, None, cu_seq_lens_q=cu_seqlens, max_length_q=12)
+    return joined
+
+
+def test_full_precision_on_a_gpu_never_goes_through_a_half_precision_kernel(kernel_dtypes: list[torch.dtype]) -> None:
+    in_double = attended(torch.float64)
+    torch.testing.assert_close(attended(torch.float32).double(), in_double, atol=1e-6, rtol=1e-6)
+    assert kernel_dtypes == []
+
+
+def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(
+    kernel_dtypes: list[torch.dtype], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attended(torch.bfloat16)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: True)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.bfloat16)
+    attended(torch.float32)
+    assert kernel_dtypes == [torch.bfloat16, torch.bfloat16]
 
 
 def test_dropout_that_no_packed_kernel_has_is_refused() -> None:

@@ -7,8 +7,8 @@ layer keeps exactly the left half of its window: the token itself and `config.sl
 
 Backends, by the name given to `model.set_attn_implementation`:
   sdpa, eager         rows stay apart, (B, 1, T, T) masks are built; any device
-  varlen              rows are joined into one pack. CUDA: the FlashAttention inside torch. CPU: documents of equal
-                      length are batched together, without a mask wherever the window spans the document
+  varlen              rows are joined into one pack. CUDA in half precision: the FlashAttention inside torch. Else:
+                      documents of equal length are batched together, without a mask wherever the window spans them
   flash_attention_2   the flash-attn package, through transformers; CUDA
 """
 
@@ -25,6 +25,7 @@ from transformers import ModernBertForMaskedLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 MASK_BACKENDS = ("sdpa", "eager")
+HALF = (torch.bfloat16, torch.float16)
 UNBOUNDED = -1
 """A window's side without limit, as flash kernels write it."""
 
@@ -40,11 +41,19 @@ class PackedTokens(TypedDict):
     """(documents + 1,) int32: where documents start in the B * T joined tokens, and the end."""
 
 
-def choose_backend(setting: str, device: torch.device) -> str:
-    """The backend for `training.attention`; `auto` is the one measured to be fastest on each kind of device."""
-    if setting != "auto":
-        return setting
-    return "varlen" if device.type in ("cuda", "cpu") else "sdpa"
+def choose_backend(setting: str, device: torch.device, *, half: bool = True) -> str:
+    """The backend for `training.attention`; `auto` is the fastest measured on each kind of device that keeps to the
+    precision.
+
+    `half` says that the training computes in half precision; where it does not, raises ValueError for kernels that
+    cannot compute in any other.
+    """
+    needs_half = device.type == "cuda" and not half
+    if setting == "auto":
+        return "sdpa" if needs_half or device.type not in ("cuda", "cpu") else "varlen"
+    if needs_half and setting == "flash_attention_2":
+        raise ValueError("its kernels compute in half precision alone, and the training is in fp32")
+    return setting
 
 
 def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
@@ -136,7 +145,7 @@ def varlen_attention(
     q, k, v = (x.transpose(1, 2).reshape(rows * length, heads, head_size) for x in (query, key, value))
     left = UNBOUNDED if sliding_window is None else sliding_window - 1
     window = (left, 0 if is_causal else left)
-    if q.is_cuda:
+    if _in_half_precision(q):
         joined = _varlen_cuda(q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
     else:
         joined = _uncompiled_reference(q, k, v, cu_seq_lens_q, scaling, window)
@@ -178,14 +187,20 @@ def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> 
     return (distance <= left) & (distance >= -right), False
 
 
+def _in_half_precision(q: Tensor) -> bool:
+    """Whether torch's kernel may be used. Outside autocast its type is float16, which nobody chose: fp32 stays fp32."""
+    return q.is_cuda and (q.dtype in HALF or torch.is_autocast_enabled("cuda"))
+
+
 def _varlen_cuda(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: tuple[int, int]
 ) -> Tensor:
-    """The kernel computes in half precision only: full-precision input goes through the autocast type and back."""
+    """The kernel computes in half precision only: what autocast left in full precision, as the rotated queries and
+    keys, goes through its type and back."""
     from torch.nn.attention.varlen import varlen_attn  # not importable on every CPU build
 
     dtype = q.dtype
-    if dtype not in (torch.bfloat16, torch.float16):
+    if dtype not in HALF:
         half = torch.get_autocast_dtype("cuda")
         q, k, v = q.to(half), k.to(half), v.to(half)
     joined = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=window)

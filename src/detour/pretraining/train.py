@@ -30,7 +30,7 @@ from detour.pretraining.job import Attempt, PretrainJob, say
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
-from detour.pretraining.run import LossOf, Run
+from detour.pretraining.run import LossOf, Run, use_bf16
 from detour.pretraining.start import load_model
 from detour.pretraining.state import restore_state
 
@@ -109,7 +109,7 @@ def _model_and_optimizer(
 ) -> tuple[ModernBertForMaskedLM, torch.optim.AdamW]:
     """On the device, as they were at the checkpoint, or as the phase begins."""
     model = load_model(job.start, index, job.seeds.training)
-    _set_attention(model, job.training.attention, ranks.device)
+    _set_attention(model, job.training.attention, ranks.device, half=use_bf16(job.precision, ranks.device))
     freeze(model, job.phase.freeze)
     model.to(ranks.device).train()
     optimizer = build_optimizer(model, job.optimizer)
@@ -122,13 +122,12 @@ def _model_and_optimizer(
     return model, optimizer
 
 
-def _set_attention(model: ModernBertForMaskedLM, setting: str, device: torch.device) -> None:
-    backend = choose_backend(setting, device)
+def _set_attention(model: ModernBertForMaskedLM, setting: str, device: torch.device, *, half: bool) -> None:
     try:
-        model.set_attn_implementation(backend)
+        model.set_attn_implementation(choose_backend(setting, device, half=half))
     except (ImportError, ValueError) as error:
         reason = str(error).partition(".")[0]
-        raise PermanentFailure(f"training.attention: {backend} cannot be used here ({reason}): write `auto`") from error
+        raise PermanentFailure(f"training.attention: {setting} cannot be used here ({reason}): write `auto`") from error
 
 
 def _rows(job: PretrainJob) -> PackedRows:

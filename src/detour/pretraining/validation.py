@@ -7,7 +7,6 @@ of different runs on the same corpus can be compared.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import ModernBertForMaskedLM
@@ -70,13 +69,18 @@ def validation_sums(
 
 
 def corpus_validation_loss(
-    model: ModernBertForMaskedLM, corpus: Path, sequence_length: int, objective: Objective, **options: Any
+    model: ModernBertForMaskedLM,
+    corpus: Path,
+    sequence_length: int,
+    objective: Objective,
+    *,
+    autocast: torch.dtype | None = None,
 ) -> float:
     """On the validation split of a prepared corpus, on the model's device, with the backend that suits it."""
     rows = PackedRows(corpus, "validation", sequence_length, shuffle_seed=0)
     before = model.config._attn_implementation
-    model.set_attn_implementation(choose_backend("auto", model.device))
+    model.set_attn_implementation(choose_backend("auto", model.device, half=autocast is not None))
     try:
-        return validation_loss(model, rows, objective, Vocabulary.of(read_index(corpus)), **options)
+        return validation_loss(model, rows, objective, Vocabulary.of(read_index(corpus)), autocast=autocast)
     finally:
         model.set_attn_implementation(before)
