@@ -18,6 +18,8 @@ from detour.launch.text.screen import show, show_json
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failures_of
+from detour.orchestration.first_look import check_files
+from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import asked_of
 from detour.orchestration.progress import progress_of
 from detour.pricing.plan_price import price_in
@@ -44,9 +46,12 @@ def command(
     """
     profile = load_cluster(cluster) if cluster else None
     planned = detour.plan(recipe, *overrides)
+    check_files(planned.shared.stages.values())
     view = LedgerView(Workspace.find(workspace))
     stages = planned.shared.stages.values()
     progress = progress_of(view, stages)
+    if profile:
+        check_gpus(stages, profile, gpus)
     price = price_in(view.workspace, view.state, stages, profile, gpus) if profile else None
     if as_json:
         show_json(plan_json(planned, view.workspace, progress, price))

@@ -157,7 +157,7 @@ def kernel_dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
 
     def varlen_attn(
         q: Tensor, k: Tensor, v: Tensor, cu: Tensor, *_: object, window_size: tuple[int, int], **__: object
-    ):
+    ) -> Tensor:
         given.append(q.dtype)
         return varlen_reference(q, k, v, cu, None, window_size)
 

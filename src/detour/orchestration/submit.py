@@ -24,6 +24,7 @@ from detour.orchestration.chain_files import forget_chains, new_chains, write_ch
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.damage import set_aside
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
+from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import Planned, check_runnable
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.slurm import (
@@ -123,6 +124,7 @@ def make_order(
     failures = tuple(failures_of(workspace, plans))
     left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
     missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
+    check_gpus(missing, cluster, options.gpus, options.qos)
     price = price_in(workspace, LedgerView(workspace).state, missing, cluster, options.gpus)
     requests = job_requests(missing, price.prices, cluster, options, done)
     chains = tuple(plan.chain for plan in plans)

@@ -108,11 +108,17 @@ def work_units(stage: Stage, gpus: int) -> float | None:
     return 1.0
 
 
+def training_gpus(cluster: Cluster, gpus: int | None = None) -> int:
+    """What a training asks for: `gpus`, else what the profile says, else all of a node."""
+    node_gpus = cluster.gpu.per_node if cluster.gpu else 0
+    return gpus if gpus is not None else min(cluster.training_gpus or node_gpus, node_gpus)
+
+
 def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = None) -> Price:
     """`gpus` is what a training asks for; by default what the profile says, else a whole node's."""
     node_gpus = cluster.gpu.per_node if cluster.gpu else 0
     if stage.kind == "pretrain":
-        count = gpus if gpus is not None else min(cluster.training_gpus or node_gpus, node_gpus)
+        count = training_gpus(cluster, gpus)
     else:
         count = min(1, node_gpus) if stage.kind in GPU_KINDS else 0
     wall_s, source = _measured(stage, history, count) or estimate(stage, cluster, count)

@@ -1,0 +1,83 @@
+"""The first rows of every file that a plan names, read before anything waits in a queue.
+
+A column that is not there, a format that is not the file's or weights that were cut short would else be told by the
+first job, hours later. What the first rows do not show, the jobs still do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from detour.checkpoints.weights import folder_problem
+from detour.config.models import Source, Task
+from detour.corpus.files import file_format
+from detour.corpus.sources import Table, read_texts
+from detour.errors import UserError
+from detour.evaluation.supported import refusal
+from detour.evaluation.tasks import read_documents
+from detour.planning.settings import Folder
+from detour.planning.stage import EvaluateStage, PrepareStage, PretrainStage, Stage
+
+ROWS = 20
+FILES = 32
+"""Looked at of each entry, spread over its files."""
+
+
+def check_files(stages: Iterable[Stage]) -> None:
+    """Raises UserError with every problem that the first rows of the stages' files show; missing files are passed over,
+    a plan tells of them by itself."""
+    if problems := dict.fromkeys(_problems(stages)):
+        raise UserError("\n".join(problems))
+
+
+def _problems(stages: Iterable[Stage]) -> Iterator[str]:
+    looked_at: set[tuple[str, ...]] = set()
+    for stage in stages:
+        if isinstance(stage, PrepareStage):
+            for source, _ in stage.settings.sources:
+                yield from _source_problems(source, stage.runtime.source_paths[source.name])
+        elif isinstance(stage, EvaluateStage) and refusal(stage.settings.task) is None:
+            entry = (stage.settings.task.digest, *map(str, stage.runtime.paths))
+            if entry not in looked_at:
+                yield from _task_problems(stage.settings.task, stage.runtime.paths)
+            looked_at.add(entry)
+        elif isinstance(stage, PretrainStage) and isinstance(stage.settings.model, Folder):
+            folder = Path(str(stage.runtime.model.pretrained))
+            if folder.is_dir() and (problem := folder_problem(folder)):
+                yield f"model {problem}"
+
+
+def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
+    for path in _some(paths):
+        try:
+            if file_format(path, source.format) == "text" and source.column == "text":
+                continue  # a document that would be read whole, with nothing in it to be checked
+            table = Table(
+                path,
+                [source.column],
+                format=source.format,
+                separator=source.separator,
+                quoting=source.quoting,
+                exclude=source.exclude,
+            )
+            for _ in islice(read_texts(table), ROWS):
+                pass
+        except UserError as error:
+            yield f"source {source.name}: {error}"
+
+
+def _task_problems(task: Task, paths: Sequence[Path]) -> Iterator[str]:
+    assert task.data is not None
+    for path in _some(paths):
+        try:
+            for _ in islice(read_documents(path, task.data, several=task.type == "multilabel"), ROWS):
+                pass
+        except UserError as error:
+            yield f"task {task.name}: {error}"
+
+
+def _some(paths: Sequence[Path]) -> Sequence[Path]:
+    """All of a few, else the first ones of equal parts."""
+    return paths if len(paths) <= FILES else [paths[place * len(paths) // FILES] for place in range(FILES)]

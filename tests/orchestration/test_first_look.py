@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from detour.errors import UserError
+from detour.orchestration.first_look import check_files
+from detour.orchestration.plans import inspect_entry
+from detour.planning.build import Planner
+from tests.pretraining.tiny import tiny_model
+from tests.support.recipes import make_recipe
+
+TASK = "benchmark.tasks.chapter.data"
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text("text,code\n" + "".join(f"texte {n},{'AB'[n % 2]}\n" for n in range(20)))
+    return path
+
+
+def look(labels: Path, changes: Mapping[str, Any] | None = None) -> None:
+    named = {"data.sources.labels.path": str(labels), f"{TASK}.path": str(labels)}
+    check_files(Planner(inspect_entry).plan(make_recipe({**named, **(changes or {})})).stages)
+
+
+def test_files_that_are_what_the_recipe_says_pass(labels: Path) -> None:
+    look(labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.sources.labels.column": "long"}, "source labels: .*: no column `long`; there are: text, code"),
+        ({"data.sources.labels.separator": ";"}, "source labels: .*: no column `text`; there are: text,code"),
+        ({"data.sources.labels.format": "jsonl"}, "source labels: .*: line 1: not JSON"),
+        ({"data.sources.labels.format": "parquet"}, "source labels: .*: not readable as parquet"),
+        ({"data.sources.labels.exclude": {"kind": "x"}}, "source labels: .*: no column `kind`"),
+        ({f"{TASK}.label": "label"}, "task chapter: .*: no column `label`"),
+        ({f"{TASK}.label_map": "icd10_chapter"}, "task chapter: .*: line 2: 'A' is in no ICD-10 chapter"),
+    ],
+)
+def test_what_the_first_rows_show_is_told(labels: Path, changes: Mapping[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        look(labels, changes)
+
+
+def test_every_problem_is_told_once_however_many_stages_have_it(labels: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        look(labels, {"data.sources.labels.column": "long", f"{TASK}.label": "label"})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_wrong_one_of_two_columns_of_text_is_told_by_its_absence(labels: Path, tmp_path: Path) -> None:
+    table = pyarrow.table({"body": ["un"], "title": ["deux"]})
+    pyarrow.parquet.write_table(table, tmp_path / "notes.parquet")
+    with pytest.raises(UserError, match=r"notes\.parquet: no column `text`; there are: body, title"):
+        look(labels, {"data.sources.labels.path": str(tmp_path / "notes.parquet")})
+
+
+def test_a_file_in_the_middle_is_looked_at_too(labels: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        name = "content" if number == 3 else "text"
+        (tmp_path / f"part-{number}.jsonl").write_text(json.dumps({name: "texte"}) + "\n")
+    with pytest.raises(UserError, match=r"part-3\.jsonl: line 1: no column `text`"):
+        look(labels, {"data.sources.labels.path": str(tmp_path / "part-*.jsonl")})
+
+
+def test_only_the_first_rows_are_read(labels: Path) -> None:
+    with labels.open("a") as file:
+        file.write('"unfinished\n')
+    look(labels)
+
+
+def test_missing_files_are_left_to_the_plan(labels: Path) -> None:
+    look(labels, {"data.sources.labels.path": "absent.csv"})
+
+
+def test_weights_that_were_cut_short_are_told(labels: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tiny_model().save_pretrained(folder)
+    shutil.copy(folder / "model.safetensors", tmp_path)
+    look(labels, {"model": {"pretrained": str(folder)}})
+    (folder / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"model .*model\.safetensors: cut short"):
+        look(labels, {"model": {"pretrained": str(folder)}})
