@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detour.text import ENERGY_UNITS, amount, format_count, format_duration, printable, scaled
+from detour.text import ENERGY_UNITS, amount, format_count, format_duration, natural_key, printable, scaled
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,10 @@ def test_an_amount_rounds_into_the_next_unit() -> None:
 def test_an_amount_keeps_its_sign() -> None:
     assert amount(-1234.5) == "-1,234"
     assert amount(0.456) == "0.46"
+
+
+def test_job_ids_sort_as_numbers() -> None:
+    assert sorted(["10", "9", "7_10", "7_2"], key=natural_key) == ["7_2", "7_10", "9", "10"]
 
 
 def test_control_characters_are_taken_out_but_lines_stay() -> None:

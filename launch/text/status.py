@@ -6,7 +6,7 @@ Labels, reasons and units come from files that others may write, so whatever cou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
@@ -14,12 +14,14 @@ from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
+    counted,
     cut,
     format_count,
     format_duration,
     plain,
     scaled,
     stage_label,
+    wrapped,
 )
 
 SIGNS: dict[StageStatus, str] = {
@@ -45,6 +47,8 @@ ANSI: dict[StageStatus, str] = {
 _HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 11, 16, 8, 9, 8, 8)
 """Columns; the first takes what is left."""
+DETAIL_LINES = 5
+"""Of a reason; the whole of it is in the stage's log."""
 Paint = Callable[[str, str], str]
 
 
@@ -56,7 +60,7 @@ def render_text(status: Status, width: int = 100, *, colour: bool = False) -> st
         lines += [*_chain_lines(chain, width, paint), ""]
     if not status.chains:
         lines.append(no_chains(status))
-    lines += [f"note: {plain(warning)}" for warning in status.warnings]
+    lines += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,7 +69,7 @@ def no_chains(status: Status) -> str:
 
 
 def summary(chain: ChainStatus) -> str:
-    """`4 of 9 stages done, 1 running; 2 min 10 of work`."""
+    """`4 of 9 stages done, 1 running; 2m10s of work`."""
     counts = chain.counts
     others = [f"{count} {status}" for status in SIGNS if status != "done" and (count := counts.get(status))]
     parts = ", ".join([f"{counts.get('done', 0)} of {len(chain.stages)} stages done", *others])
@@ -109,10 +113,39 @@ def of_jobs(row: StageRow) -> str:
         expected = (
             time.strftime(", expected %a %d %b %H:%M", time.localtime(waiting.starts_s)) if waiting.starts_s else ""
         )
-        return f"job {waiting.id} waits: {waiting.reason}{expected}"
+        return f"job {waiting.id} pending: {waiting.reason}{expected}"
     last = row.seen[-1]
-    told = "" if row.attempts else " before it told of a start"
-    return f"job {last.id} ended as {last.state}{told}, and no other is left: submit the chain again, or `retry` it"
+    started = "" if row.attempts else " without starting"
+    return f"job {last.id} ended as {last.state}{started}; none is left: submit the chain again, or `detour retry` it"
+
+
+def consequences(chain: ChainStatus) -> dict[str, str]:
+    """By id of a failed stage, what follows from it: said once there, and not at each of its dependents."""
+    rows = {row.id: row for row in chain.stages}
+    dependents: dict[str, int] = {}
+    for row in chain.stages:
+        if row.status != "done" and (cause := _failed_input(row, rows)) is not None:
+            dependents[cause] = dependents.get(cause, 0) + 1
+    return {
+        row.id: (f"{counted(dependents[row.id], 'dependent')} not run; " if row.id in dependents else "")
+        + f"once the cause is fixed: detour retry {plain(chain.name)}"
+        for row in chain.stages
+        if row.status == "failed"
+    }
+
+
+def _failed_input(row: StageRow, rows: Mapping[str, StageRow]) -> str | None:
+    """The failed stage that this one waits for, directly or not; the first that is found."""
+    pending, seen = list(row.inputs), set[str]()
+    while pending:
+        stage_id = pending.pop(0)
+        if stage_id in seen or stage_id not in rows:
+            continue
+        seen.add(stage_id)
+        if rows[stage_id].status == "failed":
+            return stage_id
+        pending += rows[stage_id].inputs
+    return None
 
 
 def progress(row: StageRow) -> str:
@@ -130,6 +163,7 @@ def rate(row: StageRow) -> str:
 
 
 def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
+    rows, after = {row.id: row for row in chain.stages}, consequences(chain)
     yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
     for row in chain.stages:
@@ -143,8 +177,10 @@ def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
             "" if row.elapsed_s is None else scaled(row.co2_g, MASS_UNITS),
         )
         yield paint(_line(cells, width).rstrip(), ANSI[row.status])
-        if more := details(row):
-            yield paint(cut(f"    {more}", width), ANSI[row.status])
+        explained = row.status != "failed" and not row.reason and _failed_input(row, rows) is not None
+        for text in ("" if explained else details(row), after.get(row.id, "")):
+            if text:
+                yield from (paint(line, ANSI[row.status]) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:
         yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in all, method by method:", width)
     for energy in chain.energy:

@@ -6,6 +6,7 @@ What comes from files that others may write (labels, reasons, names) passes thro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 WIDTH = 100
 """Columns that a screen may use where nothing else is known."""
@@ -100,8 +101,16 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
-def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """Lines of at most `WIDTH` columns, all but the first indented further."""
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorts job ids and other names with their numbers as numbers: 9 before 10, `7_2` before `7_10`."""
+    parts = ((is_number, "".join(letters)) for is_number, letters in groupby(name, str.isdecimal))
+    return tuple((int(part), "") if is_number else (-1, part) for is_number, part in parts)
+
+
+def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int | None = None) -> list[str]:
+    """Lines of at most `width` columns, all but the first indented further."""
     import textwrap  # not every screen needs it
 
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=True)
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent + "  ", max_lines=most_lines, placeholder=" ..."
+    )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from detour.launch.text.live import draw, live_view
-from detour.launch.text.status import energy_in_words, render_text
+from detour.launch.text.status import DETAIL_LINES, energy_in_words, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import ChainStatus, StageRow, Status
@@ -44,6 +44,25 @@ def test_the_text_reads_on_100_columns(status: Status) -> None:
     assert any("M2 estimated:" in line and "CO2eq" in line for line in lines)
 
 
+def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    start(workspace, PREPARE, gpus=0)
+    mark_failed(workspace, PREPARE, "no space left on device")
+    lines = [line.strip() for line in render_text(read_status(workspace)).splitlines()]
+    assert lines[3] == "no space left on device"
+    assert lines[4] == "2 dependents not run; once the cause is fixed: detour retry base"
+    assert not any("job" in line for line in lines[5:7]), "no line of its own for each dependent"
+
+
+def test_a_long_reason_is_wrapped_so_that_its_advice_can_be_read(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    start(workspace, PREPARE, gpus=0)
+    mark_failed(workspace, PREPARE, f"{'the reason is long ' * 8}; write it with `--fix`")
+    text = render_text(read_status(workspace), 80)
+    assert "write it with `--fix`" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_colour_changes_no_letter(status: Status) -> None:
     coloured = Console(file=io.StringIO(), width=200)
     coloured.print(render_text(status, colour=True), end="")
@@ -53,7 +72,7 @@ def test_colour_changes_no_letter(status: Status) -> None:
 
 def test_an_empty_workspace_says_what_to_do() -> None:
     assert "`detour run RECIPE`" in render_text(Status("/w", 0.0, ()))
-    assert render_text(Status("/w", 0.0, (), ("1 damaged\x1bline",))).splitlines()[-1] == "note: 1 damaged line"
+    assert render_text(Status("/w", 0.0, (), ("1 damaged\x1bline",))).splitlines()[-1] == "warning: 1 damaged line"
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
@@ -64,7 +83,7 @@ def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str,
     status = Status("/w", 0.0, (ChainStatus(label, (row,), 9.0, (), None),))
     lines = render_text(status, width).splitlines()
     assert all(line.isprintable() and len(line) <= width for line in lines)
-    assert len(lines) <= 4
+    assert len(lines) <= 2 + 2 + DETAIL_LINES, "headings, the stage, its reason and what to do"
 
 
 def test_plain_keeps_words() -> None:

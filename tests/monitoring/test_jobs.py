@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,9 +147,10 @@ def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspa
         {"job": "9", "state": "PENDING", "reason": "Dependency"},
     ]
     site.accounts = [{"job": "7", "state": "FAILED", "submitted": "5"}]
-    lines = render_text(Viewer(workspace, site).monitor.look()).splitlines()
-    assert "job 7 ended as FAILED before it told of a start, and no other is left" in lines[3]
-    assert "job 8 waits: QOSMaxGRESPerUser, expected " in lines[5]
+    lines = render_text(Viewer(workspace, site).monitor.look(), 120).splitlines()
+    assert "job 7 ended as FAILED without starting; none is left: submit the chain again" in lines[3]
+    assert "once the cause is fixed: detour retry base" in lines[4]
+    assert lines[5].startswith("○ pretrain clm")
     assert lines[6].startswith("○ promote clm")
 
 
@@ -186,3 +188,20 @@ def test_where_one_job_has_its_tag_another_without_is_somebody_elses(workspace: 
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.accounts = [{"job": "7", "state": "FAILED", "name": "train.sh"}]
     assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
+
+
+def test_the_poll_interval_is_that_of_the_chains_asked_about(workspace: Workspace) -> None:
+    """Also where only another chain is shown, of a site that may be asked more often and has no open job."""
+    plan = json.loads((workspace.chain("base") / "plan.json").read_bytes())
+    workspace.chain("other").mkdir()
+    (workspace.chain("other") / "plan.json").write_text(
+        json.dumps({**plan, "chain": "other", "stages": [], "poll_s": 1.0})
+    )
+    asked: list[Question] = []
+
+    def ask(question: Question) -> Reading:
+        asked.append(question)
+        return Reading(0.0, {})
+
+    Monitor(workspace, ask=ask).look(["other"])
+    assert [question.every_s for question in asked] == [60.0]

@@ -28,9 +28,10 @@ from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, read_plan_outline, unknown_chain
 from detour.site import Site
+from detour.text import natural_key
 
 POLL_S = 60.0
-"""Where no plan tells the site's polling floor."""
+"""Poll interval where no plan names the site's."""
 
 
 def monitor(workspace: Workspace, *, offline: bool = False) -> Monitor:
@@ -78,9 +79,10 @@ class Monitor:
 
     def _jobs(self, plans: Sequence[ChainOutline]) -> tuple[Mapping[str, SeenJob], Sequence[str]]:
         """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
-        jobs = sorted(job for stage in self.state.stages.values() if stage.is_open for job in stage.jobs)
-        if self.ask is None or not jobs:
+        open_stages = {stage_id: stage for stage_id, stage in self.state.stages.items() if stage.is_open and stage.jobs}
+        if self.ask is None or not open_stages:
             return {}, ()
+        jobs = sorted((job for stage in open_stages.values() for job in stage.jobs), key=natural_key)
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
         reading = self.ask(
@@ -88,10 +90,18 @@ class Monitor:
                 jobs,
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
-                every_s=max((plan.target.poll_s for plan in plans if plan.target.poll_s), default=POLL_S),
+                every_s=self._poll_interval_s(plans, open_stages),
             )
         )
         return reading.jobs, reading.missing
+
+    def _poll_interval_s(self, shown: Sequence[ChainOutline], open_stages: Collection[str]) -> float:
+        """The longest of the sites that are asked about, whether their chains are shown or not."""
+        names = {plan.chain for plan in shown}
+        others = [name for name in chain_names(self.workspace) if name not in names]
+        plans = [*shown, *_plans(self.workspace, others, [])] if others else shown
+        asked = [plan for plan in plans if any(stage.id in open_stages for stage in plan.stages)]
+        return max((plan.target.poll_s for plan in asked if plan.target.poll_s), default=POLL_S)
 
     def _stage(self, planned: StageOutline, target: Target, evidence: Evidence) -> tuple[StageRow, list[EnergyFigure]]:
         stage_id = planned.id

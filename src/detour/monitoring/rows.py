@@ -7,6 +7,7 @@ from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
 from detour.monitoring.status import StageRow
 from detour.planning.files import StageOutline
+from detour.text import natural_key
 
 
 def stage_row(
@@ -50,11 +51,12 @@ def stage_row(
 def with_energy(row: StageRow, energy: EnergyTotal | None) -> StageRow:
     if energy is None:
         return row
-    return row._replace(energy_kwh=energy.energy_kwh, co2_g=energy.co2_g, energy_method=energy.method)
+    # What has begun has used something: a sum of 0 means that nothing was seen yet.
+    return row._replace(energy_kwh=energy.energy_kwh or None, co2_g=energy.co2_g or None, energy_method=energy.method)
 
 
 def _jobs(known: StageState) -> tuple[str, ...]:
-    return tuple(sorted(known.jobs | {attempt.job for attempt in known.attempts if attempt.job}))
+    return tuple(sorted(known.jobs | {attempt.job for attempt in known.attempts if attempt.job}, key=natural_key))
 
 
 def _rate_per_s(known: StageState | None, status: StageStatus) -> float | None:

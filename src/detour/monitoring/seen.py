@@ -31,7 +31,7 @@ class Question(NamedTuple):
     since_s: float
     """When the first of them was submitted, in seconds since the epoch."""
     every_s: float
-    """The site's polling floor."""
+    """The site's poll interval."""
 
 
 class Reading(NamedTuple):
