@@ -162,6 +162,7 @@ class SlurmCluster:
             "gres.conf": configuration.gres_conf(settings, home),
             "cgroup.conf": configuration.cgroup_conf(settings),
             "hosts": configuration.hosts(settings),
+            **({"job_submit.lua": settings.job_submit} if settings.job_submit else {}),
         }
         for name, text in texts.items():
             (home / "etc" / name).write_text(text)

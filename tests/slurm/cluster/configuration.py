@@ -59,7 +59,7 @@ KillWait=5
 CompleteWait=0
 InactiveLimit=0
 MinJobAge={settings.min_job_age_s}
-MaxJobCount=200000
+MaxJobCount={settings.max_job_count}
 MaxArraySize={settings.max_array_size}
 MessageTimeout=20
 SlurmctldTimeout=30
@@ -72,6 +72,7 @@ EnforcePartLimits=ALL
 {_accounting(home, port) if settings.accounting else "AccountingStorageType=accounting_storage/none"}
 {_nodes(settings, port, own_hosts)}
 {_partitions(settings)}
+{"JobSubmitPlugins=lua" if settings.job_submit else ""}
 {settings.extra_configuration}
 """
 

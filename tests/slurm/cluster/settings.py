@@ -50,6 +50,9 @@ class ClusterSettings:
     max_array_size: int = 20_001
     extra_configuration: str = ""
     """Lines put at the end of slurm.conf."""
+    job_submit: str = ""
+    """A site's plugin, in Lua; none where it is empty."""
+    max_job_count: int = 200_000
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ClusterSettings:

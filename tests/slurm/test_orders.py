@@ -1,0 +1,135 @@
+"""Orders on real Slurms that do not do as they are told: plugins that rewrite, wrappers that lie, jobs held again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import Slurm, SubprocessRunner
+from detour.scheduler.control import Control
+from detour.scheduler.snapshot import Snapshot, take_snapshot
+from tests.scheduler.fake_slurm import MemoryLedger
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.processes import wait_until
+from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
+from tests.slurm.jobs import CPU, client, small_chain
+from tests.slurm.test_submission import fresh, live_ids, slots
+
+Starter = Callable[[ClusterSettings], SlurmCluster]
+REWRITES = """\
+function slurm_job_submit(job, partitions, uid)
+    job.name, job.comment = "site_" .. uid, "billed to " .. uid
+    return slurm.SUCCESS
+end
+function slurm_job_modify(job, record, partitions, uid)
+    return slurm.SUCCESS
+end
+"""
+LATER = replace(CPU, options=("--begin=now+1hour",))
+
+
+def records(cluster: SlurmCluster) -> Snapshot:
+    return take_snapshot(client(cluster), ["root", "nobody"])
+
+
+def behind(cluster: SlurmCluster, folder: Path, **scripts: str) -> Slurm:
+    """Clients with wrappers ahead of them: `$real` is the folder of the real ones."""
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\nreal={cluster.home}/bin\n{text}\n")
+        (folder / name).chmod(0o755)
+    environment: Mapping[str, str] = {**cluster.environment, "PATH": f"{folder}:{cluster.environment['PATH']}"}
+    return Slurm(SubprocessRunner(environment))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_site_that_rewrites_names_and_comments_gets_a_chain_once_and_carries_it(
+    own_slurm: Starter, version: Version
+) -> None:
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, job_submit=REWRITES))
+    workspace, ledger, requests = fresh(cluster), MemoryLedger(), small_chain()
+    first = workspace.submitter(client(cluster), ledger).submit(requests)
+    again = workspace.submitter(client(cluster), ledger).submit(requests)
+    assert set(first.jobs) == slots(requests)
+    assert again.jobs.items() <= first.jobs.items()
+    assert "rewrites names and comments" in first.remarks[0]
+    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 120)
+    assert all(len(workspace.runs(stage)) == 1 for request in requests for stage in request.stages)
+    assert not any(record.is_held for record in records(cluster).queue or ())
+
+
+def test_a_wrapper_that_prints_another_number_breaks_no_chain(slurm: SlurmCluster, tmp_path: Path) -> None:
+    lying = behind(slurm, tmp_path, sbatch='id=$("$real/sbatch" "$@") && echo $((id + 7000))')
+    workspace, requests = fresh(slurm), small_chain()
+    submission = workspace.submitter(lying, MemoryLedger()).submit(requests)
+    assert live_ids(slurm, workspace).keys() <= slots(requests)
+    assert all(int(job) < 7000 for job in submission.jobs.values())
+    wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 120)
+
+
+def test_what_a_wrapper_of_scancel_leaves_in_the_queue_is_named(slurm: SlurmCluster, tmp_path: Path) -> None:
+    deaf = behind(slurm, tmp_path, scancel="exit 0")
+    workspace, ledger, requests = fresh(slurm), MemoryLedger(), small_chain(LATER)
+    submission = workspace.submitter(deaf, ledger).submit(requests)
+    stages = [stage for request in requests for stage in request.stages]
+    reached = Control(deaf, ledger, workspace.name, [workspace.user]).cancel(stages, "test")
+    assert (set(reached.left), reached.ids) == (set(submission.jobs.values()), ())
+    reached = Control(client(slurm), ledger, workspace.name, [workspace.user]).cancel(stages, "test")
+    assert (reached.left, set(reached.ids)) == ({}, set(submission.jobs.values()))
+    assert live_ids(slurm, workspace) == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    prolog = tmp_path / "prolog"
+    prolog.write_text(f"#!/bin/sh\n[ ! -e {broken} ]\n")
+    prolog.chmod(0o755)
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, extra_configuration=f"Prolog={prolog}"))
+    workspace, ledger, requests = fresh(cluster), MemoryLedger(), small_chain()[:1]
+    requests = [*requests, replace(requests[0], tasks=(("export-0",),), unit="", after=requests[0].stages)]
+    workspace.submitter(client(cluster), ledger).submit(requests)
+    wait_until(lambda: any(r.by_slurm for r in records(cluster).queue or ()), "Slurm to hold the job", 90)
+    broken.unlink()
+    for node in cluster.settings.node_names:
+        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+    again = workspace.submitter(client(cluster), ledger).submit(requests)
+    assert any("launch failed requeued held" in remark for remark in again.remarks)
+    wait_until(lambda: workspace.is_done("export-0"), "the chain to end", 90)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_queue_that_is_full_is_told_in_slurms_words_within_seconds(own_slurm: Starter, version: Version) -> None:
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, max_array_size=4, max_job_count=5))
+    workspace = fresh(cluster)
+    requests = [
+        replace(small_chain(LATER)[0], tasks=((f"prepare-{number}",),), unit="", after=()) for number in range(8)
+    ]
+    began_s = time.monotonic()
+    submission = workspace.submitter(client(cluster), MemoryLedger()).submit(requests)
+    assert 0 < len(submission.jobs) < len(requests)
+    assert len(submission.deferred) == len(requests) - len(submission.jobs)
+    assert time.monotonic() - began_s < 30
+    other = fresh(cluster)
+    with pytest.raises(SchedulerUnavailable, match=r"nothing was submitted: .*Slurm"):
+        other.submitter(client(cluster), MemoryLedger()).submit(requests[:2])
+
+
+def test_an_array_cancelled_while_it_waits_is_cancelled_in_the_accounts(slurm: SlurmCluster) -> None:
+    workspace, ledger = fresh(slurm), MemoryLedger()
+    array = small_chain(LATER)[3]
+    (job,) = workspace.submitter(client(slurm), ledger).submit([replace(array, after=())]).jobs.values()
+    client(slurm).cancel([job])
+    tasks = [f"{job}_{index}" for index in range(3)]
+
+    def states() -> set[str]:
+        snapshot = take_snapshot(client(slurm), ["root"], tasks, since_s=1.0)
+        found = [snapshot.job(workspace.name, task) for task in tasks]
+        return {record.state.value for record in found if record is not None}
+
+    wait_until(lambda: states() == {"CANCELLED"}, "the accounts to tell", 30)
