@@ -66,7 +66,7 @@ def with_new_verb(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(textwrap.dedent(code))
     (line,) = re.findall(r'`("inputs": .*)`$', walk, re.MULTILINE)
-    frame = copy / "launch" / "cli.py"
+    frame = copy / "launch" / "text" / "help.py"
     frame.write_text(frame.read_text().replace('\n    "schema": ', f'\n    {line}\n    "schema": '))
     return copy
 
