@@ -12,7 +12,7 @@ from detour.budgets.reserve import release_submission
 from detour.budgets.view import budget_view
 from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
-from detour.launch.text.screen import show, show_json
+from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 
 
@@ -31,6 +31,7 @@ def command(file: Path | None, workspace: Path | None, submission: str | None, a
     if submission:
         release_submission(place, submission)
     book = Book(place)
+    warn(book.view.warnings)
     views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]
     if as_json:
         show_json([budget_json(view) for view in views])

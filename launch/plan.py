@@ -14,7 +14,7 @@ from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.plan import plan_json, render_plan, shares_lines
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import show, show_json
+from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failures_of
@@ -48,6 +48,7 @@ def command(
     planned = detour.plan(recipe, *overrides)
     check_files(planned.shared.stages.values())
     view = LedgerView(Workspace.find(workspace))
+    warn(view.warnings)
     stages = planned.shared.stages.values()
     progress = progress_of(view, stages)
     if profile:

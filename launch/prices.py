@@ -8,7 +8,7 @@ import click
 
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.prices import prices_json, render_prices
-from detour.launch.text.screen import show, show_json
+from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.events import ChainPriced
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -29,6 +29,7 @@ def command(workspace: Path | None, cluster: str | None, everything: bool, as_js
     The next plan is priced by what the ledger has measured; this shows how accurate that was so far.
     """
     view = LedgerView(Workspace.find(workspace))
+    warn(view.warnings)
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
     rows = compare(finished, quotes(view.commands(ChainPriced)))
     if as_json:

@@ -20,7 +20,7 @@ from detour.launch.options import (
 from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json
+from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json, warn
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
@@ -74,6 +74,7 @@ def submit(place: Workspace, order: Order, over_budget: str | None, as_json: boo
 
 def _dry_run(place: Workspace, order: Order, as_json: bool) -> None:
     made = scripts(place, order)
+    warn(order.warnings)
     if as_json:
         show_json(dry_run_json(order, made))
         return

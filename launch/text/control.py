@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from detour.launch.text.screen import show, show_json
+from detour.launch.text.screen import show, show_json, warn
 from detour.orchestration.control import Controlled
 
 
 def show_controlled(reached: Controlled, *, as_json: bool) -> None:
+    warn(reached.warnings)
     if as_json:
         show_json(controlled_json(reached))
     else:

@@ -60,6 +60,7 @@ def nothing_to_submit(order: Order, workspace: Workspace) -> str:
 
 
 def submission_warnings(sent: Submitted) -> Iterator[str]:
+    yield from sent.order.warnings
     yield from cap_warnings(sent.caps)
     yield from sent.submission.remarks
     if sent.next_wave_problem:

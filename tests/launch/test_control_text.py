@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from detour.launch.text.control import controlled_json, controlled_lines
+import json
+
+import pytest
+
+from detour.launch.text.control import controlled_json, controlled_lines, show_controlled
 from detour.orchestration.control import Controlled
 from detour.scheduler.control import Affected
 from detour.scheduler.sent import Sent
@@ -29,3 +33,13 @@ def test_where_all_jobs_are_of_others_nothing_was_reached() -> None:
 def test_programs_are_given_the_jobs_of_others_too() -> None:
     reached = Controlled("held", Affected((), (), (THEIRS,)), LABELS)
     assert controlled_json(reached)["others"] == [{"job": "7", "user": "alice", "stages": ["prepare-0"]}]
+
+
+def test_what_could_not_be_read_of_the_ledger_is_a_warning_beside_the_result(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reached = Controlled("held", Affected((), ()), LABELS, warnings=("1 event in the ledger was left out",))
+    show_controlled(reached, as_json=True)
+    shown = capsys.readouterr()
+    assert shown.err == "warning: 1 event in the ledger was left out\n"
+    assert json.loads(shown.out)["held"] == {"jobs": [], "stages": []}

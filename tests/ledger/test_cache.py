@@ -1,3 +1,4 @@
+import os
 import stat
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from detour.ledger import view as views
 from detour.ledger.cache import _plain, _state
 from detour.ledger.compaction import compact
 from detour.ledger.events import (
+    KINDS,
     AttemptEnded,
     AttemptStarted,
     BudgetCommitted,
@@ -23,12 +25,12 @@ from detour.ledger.events import (
 )
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader
-from detour.ledger.record import Entry
+from detour.ledger.record import Entry, encode
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from tests.ledger.lines import load_state
-from tests.ledger.records import journals
+from tests.ledger.records import journals, make_record
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +147,68 @@ def test_without_a_place_for_it_all_works(workspace: Workspace, monkeypatch: pyt
     monkeypatch.setenv("TMPDIR", "/nonexistent")
     write(workspace, "one")
     assert LedgerView(workspace).state == load_state(workspace)[0]
+
+
+def test_a_journal_that_was_cut_and_went_on_otherwise_drops_it(workspace: Workspace) -> None:
+    write(workspace, "one")
+    LedgerView(workspace)
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    failed = encode(
+        make_record(journal.stem, len(lines) - 2, "stage.failed", stage="pretrain-2", data={"reason": "x" * 900})
+    )
+    with journal.open("r+b") as file:
+        file.truncate(sum(map(len, lines[:-2])))
+        file.seek(0, os.SEEK_END)
+        file.write(failed)
+    assert LedgerView(workspace).state == load_state(workspace)[0]
+
+
+def test_events_of_commands_are_cached_beside_the_state(
+    workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace, "one")
+    expected = LedgerView(workspace).commands(BudgetCommitted)
+    read = files_read(monkeypatch)
+    assert LedgerView(workspace).commands(BudgetCommitted) == expected
+    assert [entry.event.submission for entry in expected] == ["one"]
+    assert len(read) == 0
+    assert len(list(node.glob("detour-cache-*/*.json"))) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"stamp": "another", "entries": []}'])
+def test_commands_that_do_not_belong_to_the_state_are_read_anew(
+    workspace: Workspace, node: Path, content: bytes | None
+) -> None:
+    write(workspace, "one")
+    expected = LedgerView(workspace).commands(BudgetCommitted)
+    (path,) = node.glob("detour-cache-*/*.commands.json")
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert LedgerView(workspace).commands(BudgetCommitted) == expected
+
+
+def test_new_commands_join_the_cached_ones(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(workspace, "one")
+    LedgerView(workspace)
+    monkeypatch.setattr(views, "WORTH_KEEPING", 10_000)
+    write(workspace, "two", 2)
+    submissions = [entry.event.submission for entry in LedgerView(workspace).commands(BudgetCommitted)]
+    assert submissions == ["one", "two"]
+
+
+def test_another_table_of_events_drops_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(workspace, "one")
+    LedgerView(workspace)
+    monkeypatch.setitem(KINDS, "run.paused", BudgetCommitted)
+    assert cache.restore(workspace) is None
+
+
+def test_foreign_records_stay_counted(workspace: Workspace) -> None:
+    write(workspace, "one")
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    with journal.open("ab") as file:
+        file.write(encode(make_record("later", kind="run.paused")))
+    for _ in range(2):
+        assert LedgerView(workspace).damage.foreign == {"of the unknown kind run.paused": 1}

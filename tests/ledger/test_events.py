@@ -193,7 +193,7 @@ def test_foreign_records_are_counted_and_named_by_every_reading(workspace: Works
     )
     view = LedgerView(workspace)
     assert view.state.records == 4
-    assert list(view.warnings()) == [
+    assert list(view.warnings) == [
         "4 events in the ledger were left out (2 of schema 2, 1 of the unknown kind run.paused, "
         "1 without the form of a record): a newer version of detour may be able to read them"
     ]

@@ -25,8 +25,11 @@ from detour.ledger.workspace import Workspace
 LISTINGS = 5
 LOOK_ALIKES = 8
 """Beginnings of records that a damaged record's own text may hold; a bound, since anyone in the group writes text."""
+ENDING_BYTES = 512
+"""By which a journal is known again: more than one record, with its clock and its number."""
 FOREIGN_REASONS = 8
 """Reasons that are kept apart in one file, and named in a warning; a bound, for the same reason."""
+FORMLESS = Foreign(reason="without the form of a record")
 _RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
 
 
@@ -70,6 +73,10 @@ class _Tail:
     inode: int
     offset: int = 0
     size: int = 0
+    modified_ns: int = 0
+    ending_bytes: int = 0
+    ending_crc: int = 0
+    """Of the last bytes before `offset`: a journal that was cut, and went on otherwise, has other ones."""
     bad_lines: int = 0
     nul_bytes: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
@@ -77,6 +84,28 @@ class _Tail:
     def is_of(self, status: os.stat_result) -> bool:
         """Whether it is still the file that was read, grown or not."""
         return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
+
+    def fits(self, path: str) -> bool:
+        """Whether the file still begins with what was read. Raises OSError when it cannot be looked at."""
+        status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+        if not self.is_of(status):
+            return False
+        if status.st_mtime_ns == self.modified_ns:
+            return True
+        with Path(path).open("rb") as file:
+            file.seek(self.offset - self.ending_bytes)
+            return crc32(file.read(self.ending_bytes)) == self.ending_crc
+
+    def advance(self, content: bytes, parsed: Parsed, modified_ns: int) -> None:
+        """Past what was read now."""
+        self.modified_ns = modified_ns
+        self.size = self.offset + len(content)
+        self.offset += parsed.used
+        self.bad_lines += parsed.bad_lines
+        self.nul_bytes += parsed.nul_bytes
+        if parsed.used:
+            ending = content[max(0, parsed.used - ENDING_BYTES) : parsed.used]
+            self.ending_bytes, self.ending_crc = len(ending), crc32(ending)
 
 
 def parse(content: bytes) -> Parsed:
@@ -170,7 +199,7 @@ class LedgerReader:
         """Go on from there; False, and from the start, when some file is no longer the one that it was."""
         tails = {path: _Tail(**position) for path, position in positions.items()}
         try:
-            unchanged = all(tail.is_of(os.stat(path, follow_symlinks=False)) for path, tail in tails.items())  # noqa: PTH116
+            unchanged = all(tail.fits(path) for path, tail in tails.items())
         except OSError:
             return False
         if unchanged:
@@ -204,10 +233,7 @@ class LedgerReader:
             file.seek(tail.offset)
             content = file.readall() or b""
         parsed = parse(content)
-        tail.size = tail.offset + len(content)
-        tail.offset += parsed.used
-        tail.bad_lines += parsed.bad_lines
-        tail.nul_bytes += parsed.nul_bytes
+        tail.advance(content, parsed, status.st_mtime_ns)
         return _entries(decode(parsed.payloads), tail.foreign) if parsed.payloads else []
 
 
@@ -218,11 +244,10 @@ def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]
         entry = entry_of(value)
         if entry is not None:
             entries.append(entry)
-        event = entry.event if entry is not None else Foreign(reason="without the form of a record")
+        event = entry.event if entry is not None else FORMLESS
         if isinstance(event, Foreign):
-            reason = (
-                event.reason if event.reason in foreign or len(foreign) < FOREIGN_REASONS else "for further reasons"
-            )
+            is_named = event.reason in foreign or len(foreign) < FOREIGN_REASONS
+            reason = event.reason if is_named else "for further reasons"
             foreign[reason] = foreign.get(reason, 0) + 1
     return entries
 

@@ -53,8 +53,12 @@ class LedgerView:
     def damage(self) -> Damage:
         return self._reader.damage
 
-    def warnings(self) -> Iterator[str]:
-        """What was not to be read of the ledger, in sentences for people."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be read of the ledger, in sentences for people."""
+        return tuple(self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
         damage = self.damage
         if bad := damage.bad_lines + self.state.damaged_sources:
             yield f"{bad} damaged lines in the ledger were left out"

@@ -63,7 +63,7 @@ class Monitor:
         else:
             self._view.refresh()
         self.state = self._view.state
-        warnings = list(self._view.warnings())
+        warnings = list(self._view.warnings)
         plans = list(_plans(self.workspace, chains, warnings))
         jobs, missing = self._jobs(plans)
         warnings += missing

@@ -33,6 +33,8 @@ class Controlled:
     """Stage id, or the unit of a job that sends a next wave, -> its name."""
     again: str = ""
     """The command that gives the order once more."""
+    warnings: tuple[str, ...] = ()
+    """What could not be read of the ledger."""
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable where the queue shows jobs that are not as ordered: names them and what to do."""
@@ -58,14 +60,15 @@ def cancel(
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         ours = [*next_waves, *(row.id for row in stages)]
         affected = control(workspace, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
-        known = LedgerView(workspace).state.stages
+        view = LedgerView(workspace)
+        known = view.state.stages
         settled = [row.id for row in stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
         for stage_id in settled:
             for job in sorted(_open_jobs(known[stage_id]) if stage_id in known else ()):
                 journal.append(StageCancelled(), stage=stage_id, job=job)
         release_stages(workspace, journal, settled, "cancelled")
         journal.append(ChainCancelled(jobs=list(affected.ids)), chain=chain)
-    return Controlled("cancelled", affected, labels | next_waves, f"detour cancel {chain}")
+    return Controlled("cancelled", affected, labels | next_waves, f"detour cancel {chain}", view.warnings)
 
 
 def _open_jobs(stage: StageState) -> set[str]:
@@ -79,7 +82,7 @@ def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait:
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).hold(list(labels))
         journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    return Controlled("held", affected, labels, f"detour hold {chain}")
+    return Controlled("held", affected, labels, f"detour hold {chain}", LedgerView(workspace).warnings)
 
 
 def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
@@ -88,7 +91,7 @@ def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wa
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         affected = control(workspace, journal, Slurm()).release(list(labels))
         journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
-    return Controlled("released", affected, labels, f"detour release {chain}")
+    return Controlled("released", affected, labels, f"detour release {chain}", LedgerView(workspace).warnings)
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
@@ -103,7 +106,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         affected = control(workspace, journal, Slurm()).adopt(labels)
         for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
             journal.append(StageSubmitted(), stage=stage_id, job=job_id)
-    return Controlled("adopted", affected, labels)
+    return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
 
 
 def _labels(workspace: Workspace, chain: str, stage: str | None) -> dict[str, str]:

@@ -70,6 +70,8 @@ class Order:
     """To be written into the workspace before anything is sent; none where they are there already."""
     damaged: tuple[Stage, ...] = ()
     """Done stages whose output is not as it was written: set aside once the budgets hold the order, and made again."""
+    warnings: tuple[str, ...] = ()
+    """What could not be read of the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ def make_order(
     left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
     missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
     check_gpus(missing, cluster, options.gpus, options.qos)
-    price = price_in(workspace, LedgerView(workspace).state, missing, cluster, options.gpus)
+    view = LedgerView(workspace)
+    price = price_in(workspace, view.state, missing, cluster, options.gpus)
     requests = job_requests(missing, price.prices, cluster, options, done)
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
@@ -141,6 +144,7 @@ def make_order(
         failures,
         retry,
         damaged=tuple(damaged),
+        warnings=view.warnings,
     )
 
 

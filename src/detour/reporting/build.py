@@ -78,7 +78,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
     setbacks = [entry for entry in events if isinstance(entry.event, INCIDENTS)]
     warnings = energy_warnings(everything)
     warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
-    warnings += view.warnings()
+    warnings += view.warnings
     return data.Report(
         workspace=str(workspace.root),
         generated_s=now_s,
