@@ -16,6 +16,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
 
 
@@ -31,9 +32,10 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
 
 
-def test_the_architecture_page_names_tests_that_exist() -> None:
-    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", ARCHITECTURE.read_text())
-    assert len(named) > 20
+@pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=lambda page: page.name)
+def test_a_page_names_tests_that_exist(page: Path) -> None:
+    named = re.findall(r"(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)", page.read_text())
+    assert named
     assert [(file, test) for file, test in named if f"def {test}(" not in (REPOSITORY / file).read_text()] == []
 
 
@@ -61,13 +63,13 @@ def with_new_verb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("copy")
     for folder in ("src", "launch", "jobs", "configs"):
         shutil.copytree(REPOSITORY / folder, copy / folder, symlinks=True)
-    walk = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## Add a verb")[2].partition("\n## ")[0]
+    walk = CONTRIBUTING.read_text().partition("## Add a verb")[2].partition("\n## ")[0]
     for name, code in re.findall(r"`((?:src|launch|tests)/[\w/]*inputs\.py)`.*?```python\n(.*?)```", walk, re.DOTALL):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(textwrap.dedent(code))
-    (line,) = re.findall(r'`("inputs": .*)`$', walk, re.MULTILINE)
-    frame = copy / "launch" / "text" / "help.py"
-    frame.write_text(frame.read_text().replace('\n    "schema": ', f'\n    {line}\n    "schema": '))
+    ((listing, line),) = re.findall(r'`VERBS` in `([\w/]+\.py)`.*?^ +("inputs": .*?)$', walk, re.DOTALL | re.MULTILINE)
+    page = copy / listing
+    page.write_text(page.read_text().replace('\n    "schema": ', f'\n    {line}\n    "schema": '))
     return copy
 
 
