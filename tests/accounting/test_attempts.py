@@ -8,7 +8,8 @@ import pytest
 
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import Method
-from detour.accounting.hours import AttemptUsage, fates_s
+from detour.accounting.fates import fates_s
+from detour.accounting.hours import AttemptUsage
 from detour.ledger.record import Record, entry_of
 from detour.ledger.state import AttemptState, State
 from detour.site import Site, Sourced

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.accounting.energy import Band
-from detour.accounting.hours import Fates, Known
+from detour.accounting.fates import Fates, Known
 from detour.ledger.events import AttemptEnded
 from detour.ledger.workspace import Workspace
 from detour.reporting import words

@@ -1,4 +1,4 @@
-"""GPU-hours and CPU-hours of attempts, and what became of them; pure arithmetic.
+"""GPU-hours and CPU-hours of attempts; pure arithmetic. What became of them: detour.accounting.fates.
 
 One `AttemptUsage` is one run of one job on its allocation, whichever source tells of it (our journals here, Slurm's
 accounting later). A job that was requeued is several attempts, and all of them were paid for: a report that keeps only
@@ -8,8 +8,6 @@ the latest record of each job (sacct without `-D`) loses the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from math import fsum
 from typing import NamedTuple
 
 HOUR_S = 3600.0
@@ -46,71 +44,6 @@ class AttemptUsage(NamedTuple):
         return max(0.0, self.end_s - self.start_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Fates:
-    """What became of allocated time, in any one unit; the parts sum to what was allocated."""
-
-    useful: float = 0.0
-    """Work that is kept."""
-    startup: float = 0.0
-    """Start-up and restore: before the first new work."""
-    redone: float = 0.0
-    """Work between the last checkpoint and the end of an interrupted attempt, to be done again."""
-    failed: float = 0.0
-    """Work lost to an error."""
-    idle: float = 0.0
-    """Held without any sign of work."""
-
-    @property
-    def allocated(self) -> float:
-        return fsum(getattr(self, part.name) for part in fields(self))
-
-    def __mul__(self, factor: float) -> Fates:
-        return Fates(*(getattr(self, part.name) * factor for part in fields(self)))
-
-    @staticmethod
-    def sum(several: Iterable[Fates]) -> Fates:
-        listed = list(several)
-        return Fates(*(fsum(getattr(one, part.name) for one in listed) for part in fields(Fates)))
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A sum that says for how many of its parts nothing is known; None when nothing is known of any."""
-
-    value: float | None
-    unknown: int = 0
-
-    @classmethod
-    def sum(cls, values: Iterable[float | None]) -> Known:
-        listed = list(values)
-        known = [value for value in listed if value is not None]
-        return cls(fsum(known) if known or not listed else None, len(listed) - len(known))
-
-
-def fates_s(usage: AttemptUsage) -> Fates:
-    """Cut an attempt's time at ready, saved and last work; the cuts are in order and inside it, so the parts add up.
-
-    Of a running attempt, the work since its last checkpoint is counted as useful until it turns out otherwise.
-    """
-    end_s = max(usage.start_s, usage.end_s)
-    worked_until_s = _within(end_s if usage.worked_until_s is None else usage.worked_until_s, usage.start_s, end_s)
-    ready_s = _within(worked_until_s if usage.ready_s is None else usage.ready_s, usage.start_s, worked_until_s)
-    saved_s = _within(ready_s if usage.saved_s is None else usage.saved_s, ready_s, worked_until_s)
-    if usage.running:
-        saved_s = worked_until_s
-    startup_s, lost_s = ready_s - usage.start_s, worked_until_s - saved_s
-    if usage.failed and usage.ready_s is None:
-        startup_s, lost_s = 0.0, lost_s + startup_s
-    return Fates(
-        useful=saved_s - ready_s,
-        startup=startup_s,
-        redone=0.0 if usage.failed else lost_s,
-        failed=lost_s if usage.failed else 0.0,
-        idle=end_s - worked_until_s,
-    )
-
-
 def gpu_hours(usage: AttemptUsage) -> float | None:
     return _hours(usage.gpus, usage)
 
@@ -129,7 +62,3 @@ def distinct(usages: Iterable[AttemptUsage]) -> list[AttemptUsage]:
 
 def _hours(count: int | None, usage: AttemptUsage) -> float | None:
     return None if count is None else count * usage.allocated_s / HOUR_S
-
-
-def _within(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)

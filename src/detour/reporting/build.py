@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.hours import fates_s
+from detour.accounting.fates import fates_s
 from detour.accounting.methods import number
 from detour.errors import UserError
 from detour.ledger.events import Progress

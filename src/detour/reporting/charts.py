@@ -11,7 +11,7 @@ from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
 
-from detour.accounting.hours import Fates
+from detour.accounting.fates import Fates
 from detour.reporting.data import Chain, Curve, Phase, TaskScores
 from detour.reporting.words import objective, percent
 from detour.text import format_count

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import fsum
 
 from detour.accounting.energy import EnergyFigure, implausible, total
-from detour.accounting.hours import HOUR_S, AttemptUsage, Fates, Known, cpu_hours, fates_s, gpu_hours
+from detour.accounting.fates import Fates, Known, fates_s
+from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 from detour.reporting.data import Cost, EnergyRow
 
 

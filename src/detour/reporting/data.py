@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from detour.accounting.energy import Band, EnergyFigure
-from detour.accounting.hours import Fates, Known
+from detour.accounting.fates import Fates, Known
 from detour.ledger.state import StageStatus
 from detour.site import Sourced
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import isfinite
 
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Band
-from detour.accounting.hours import Known
+from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
 from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, format_duration, scaled
 
