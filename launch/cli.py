@@ -1,4 +1,4 @@
-"""The `detour` command's frame: answers `--help`, leaves all else to the verbs, and turns errors into one message."""
+"""The `detour` command's frame: a quick answer or a verb, and one message for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from detour.imports import uncollected
 from detour.launch.endings import DEBUG, ending
-from detour.launch.text.help import help_page
-from detour.launch.text.screen import leave_closed_pipe, say, show, speak_any_locale
+from detour.launch.quick import answered
+from detour.launch.text.screen import leave_closed_pipe, say, speak_any_locale
 
 GC_THRESHOLD = 50_000
 """New objects between two garbage collections; most verbs end before the first."""
@@ -21,7 +21,7 @@ def main() -> None:
     """Entry point; whatever goes wrong ends in one message and a documented exit code."""
     speak_any_locale()
     try:
-        sys.exit(_answer(sys.argv[1:]))
+        sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
         leave_closed_pipe()
     except Exception as error:
@@ -32,14 +32,13 @@ def main() -> None:
         _end(error)
 
 
-def _answer(arguments: Sequence[str]) -> int | None:
-    """The list of verbs is shown without click, whose import takes three times as long as Python's start."""
-    if arguments in (["--help"], ["-h"]):
-        show(help_page())
+def _run(arguments: Sequence[str]) -> int | None:
+    """The exit code; None is success."""
+    gc.set_threshold(GC_THRESHOLD)
+    if answered(arguments):
         return None
     with uncollected():
         from detour.launch.verbs import run_verb
-    gc.set_threshold(GC_THRESHOLD)
     return run_verb(arguments)
 
 

@@ -1,6 +1,7 @@
 """`detour status`: where every chain is, from markers, the ledger and, where jobs are open, one reading of Slurm.
 
-Imports no pydantic, and nothing that could ask Slurm unless there is something to ask.
+Imports no pydantic, and nothing that could ask Slurm unless there is something to ask. Without options it is answered
+by `detour.launch.quick`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from pathlib import Path
 import click
 
 from detour.launch.options import json_option, workspace_option
-from detour.launch.text.screen import columns, show, show_json, uses_colour
-from detour.launch.text.status import no_chains, render_text
+from detour.launch.text.screen import show_json
+from detour.launch.text.status import show_status
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor, monitor
 
@@ -38,10 +39,8 @@ def command(
     status = watched.look(chains)
     if as_json:
         show_json(status.to_json())
-    elif not status.chains:
-        show(no_chains(status))
     else:
-        show(render_text(status, columns(), colour=uses_colour()), styled=True)
+        show_status(status)
 
 
 def _watch(watched: Monitor, chains: tuple[str, ...], every_s: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from detour.launch.text.screen import columns, show, uses_colour
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, StageRow, Status
@@ -50,6 +51,13 @@ _WIDTHS = (0, 11, 16, 8, 9, 8, 8)
 DETAIL_LINES = 5
 """Of a reason; the whole of it is in the stage's log."""
 Paint = Callable[[str, str], str]
+
+
+def show_status(status: Status) -> None:
+    if status.chains:
+        show(render_text(status, columns(), colour=uses_colour()), styled=True)
+    else:
+        show(no_chains(status))
 
 
 def render_text(status: Status, width: int = 100, *, colour: bool = False) -> str:

@@ -37,15 +37,6 @@ def test_help_lists_every_option_of_the_command() -> None:
     assert [option for parameter in options for option in parameter.opts if option not in shown] == []
 
 
-@pytest.mark.parametrize("asked", ["-h", "--help"])
-def test_help_is_the_same_page_with_and_without_click(asked: str) -> None:
-    code = f"import sys; sys.argv[1:] = [{asked!r}]; from detour.launch.cli import main\n"
-    code += "try: main()\nfinally: print('click' in sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == CliRunner().invoke(detour, [asked]).output
-    assert done.stderr == "False\n"
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "nowhere"]])
 def test_what_people_type_most_imports_neither_torch_nor_pydantic(arguments: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {arguments!r}; import atexit; from detour.launch.cli import main\n"
