@@ -11,7 +11,7 @@ from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.log import LOGGER
 
-GPU_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
+TORCH_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
 """Stages that import torch anyway."""
 
 
@@ -33,7 +33,7 @@ def require_environment(kind: str, environment: Mapping[str, str] = os.environ) 
             "put it back, or clear the failure with `detour retry` and submit again"
         )
     held = gpus_held(environment)
-    if expected.get("cuda") and held and kind in GPU_KINDS:
+    if expected.get("cuda") and held and kind in TORCH_KINDS:
         _require_gpus(held)
 
 

@@ -85,7 +85,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
     if not rank.is_main:
         return _run_follower(workspace, stage, rank)
     try:
-        held = with_room(lambda: _claim(workspace, stage_id, job), _tell)
+        held = with_room(lambda: _claim(workspace, stage_id, job), _log)
     except ClaimHeld as error:
         _say(rank, str(error))
         return NotReady.exit_code
@@ -121,7 +121,7 @@ def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
 def _run_main(
     workspace: Workspace, stage: Stage, rank: Rank, held: Claim, job: str | None, wall_limit_s: float | None
 ) -> int:
-    number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), _tell), workspace.stage(stage.id)
+    number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), _log), workspace.stage(stage.id)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter = EnergyMeter(attempt)
@@ -189,9 +189,7 @@ def _patient(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, 
     one have no part in that; their training waits at its checkpoints itself."""
     if rank.world_size > 1:
         return _attempt(workspace, stage, attempt, number)
-    return with_room(
-        lambda: _attempt(workspace, stage, attempt, number), _tell, lambda: attempt.stop_reason is not None
-    )
+    return with_room(lambda: _attempt(workspace, stage, attempt, number), _log, lambda: attempt.stop_reason is not None)
 
 
 def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) -> dict[str, Any]:
@@ -255,7 +253,7 @@ def _best_effort(consequence: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _tell(f"{consequence}: {error}")
+        _log(f"{consequence}: {error}")
 
 
 def _call(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir: Path) -> dict[str, Any]:
@@ -384,8 +382,8 @@ def _owner(job: str | None) -> str:
 
 def _say(rank: Rank, message: str) -> None:
     if rank.is_main:
-        _tell(message)
+        _log(message)
 
 
-def _tell(message: str) -> None:
+def _log(message: str) -> None:
     LOGGER.info(message)

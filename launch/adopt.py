@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from detour.launch.options import json_option, written_workspace_option
@@ -16,9 +14,9 @@ from detour.orchestration.control import adopt
 @click.command()
 @written_workspace_option
 @json_option
-def command(workspace: Path | None, as_json: bool) -> None:
+def command(workspace: Workspace, as_json: bool) -> None:
     """Record jobs of this workspace that its ledger does not know.
 
     They are found by their tags; known jobs are left alone. For a ledger that was lost or restored.
     """
-    show_controlled(adopt(Workspace.find(workspace), on_wait=say_waiting), as_json=as_json)
+    show_controlled(adopt(workspace, on_wait=say_waiting), as_json=as_json)

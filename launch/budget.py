@@ -21,16 +21,15 @@ from detour.ledger.workspace import Workspace
 @written_workspace_option
 @click.option("--release", "submission", help="Free what this submission has reserved and will not use.")
 @json_option
-def command(file: Path | None, workspace: Path | None, submission: str | None, as_json: bool) -> None:
+def command(file: Path | None, workspace: Workspace, submission: str | None, as_json: bool) -> None:
     """Show what is spent and reserved of each budget.
 
     Shows the budget in FILE, or all of those in configs/budgets.
     """
     budgets = [load_budget(file)] if file else load_budgets()
-    place = Workspace.find(workspace)
     if submission:
-        release_submission(place, submission)
-    book = Book(place)
+        release_submission(workspace, submission)
+    book = Book(workspace)
     warn(book.view.warnings)
     views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]
     if as_json:

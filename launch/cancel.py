@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from detour.launch.options import json_option, stage_option, written_workspace_option
@@ -19,13 +17,13 @@ from detour.orchestration.control import cancel
 @click.option("--shared", is_flag=True, help="Also stages that other chains need.")
 @written_workspace_option
 @json_option
-def command(chain: str, stage: str | None, shared: bool, workspace: Path | None, as_json: bool) -> None:
+def command(chain: str, stage: str | None, shared: bool, workspace: Workspace, as_json: bool) -> None:
     """Cancel a chain, or a stage with its dependents.
 
     Finished stages stay, so do stages that other chains need (unless --shared) and jobs of other users.
 
     No further wave is sent.
     """
-    reached = cancel(Workspace.find(workspace), chain, stage, shared=shared, on_wait=say_waiting)
+    reached = cancel(workspace, chain, stage, shared=shared, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)
     reached.require_done()

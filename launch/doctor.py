@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -20,12 +19,12 @@ from detour.ledger.workspace import Workspace
 @click.option("--cluster", "name", default="local", show_default=True, help="The profile: a name or a file.")
 @workspace_option
 @json_option
-def command(name: str, workspace: Path | None, as_json: bool) -> None:
+def command(name: str, workspace: Workspace, as_json: bool) -> None:
     """Check a cluster profile against the live site, and this environment.
 
     Exit code 2 when something must be changed before jobs can run; unknown facts are no problem.
     """
-    checked = check(load_cluster(name), profile_path(name), Workspace.find(workspace))
+    checked = check(load_cluster(name), profile_path(name), workspace)
     if as_json:
         show_json(doctor_json(checked))
     else:

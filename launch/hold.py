@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from detour.launch.options import json_option, stage_option, written_workspace_option
@@ -18,11 +16,11 @@ from detour.orchestration.control import hold
 @stage_option
 @written_workspace_option
 @json_option
-def command(chain: str, stage: str | None, workspace: Path | None, as_json: bool) -> None:
+def command(chain: str, stage: str | None, workspace: Workspace, as_json: bool) -> None:
     """Hold a chain's pending jobs.
 
     They stay held when the chain is submitted again, until `detour release`.
     """
-    reached = hold(Workspace.find(workspace), chain, stage, on_wait=say_waiting)
+    reached = hold(workspace, chain, stage, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)
     reached.require_done()

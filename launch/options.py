@@ -26,18 +26,23 @@ class Seconds(click.ParamType[int]):
         return parsed
 
 
-def _in_its_mode(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
+def _found(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Workspace:
+    return Workspace.find(given)
+
+
+def _in_its_mode(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Workspace:
     from detour.ledger.folders import workspace_umask  # verbs that only read start without it
 
-    context.with_resource(workspace_umask(Workspace.find(given).root))
-    return given
+    workspace = Workspace.find(given)
+    context.with_resource(workspace_umask(workspace.root))
+    return workspace
 
 
 _workspace: dict[str, Any] = {
     "type": click.Path(file_okay=False, path_type=Path),
     "help": "Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
 }
-workspace_option = click.option("--workspace", "-w", **_workspace)
+workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
 """For verbs that write to it: what they create is the group's if the workspace is."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

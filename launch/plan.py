@@ -35,7 +35,7 @@ from detour.pricing.plan_price import price_in
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
-    workspace: Path | None,
+    workspace: Workspace,
     cluster: str | None,
     gpus: int | None,
     as_json: bool,
@@ -47,7 +47,7 @@ def command(
     profile = load_cluster(cluster) if cluster else None
     planned = detour.plan(recipe, *overrides)
     check_files(planned.shared.stages.values())
-    view = LedgerView(Workspace.find(workspace))
+    view = LedgerView(workspace)
     warn(view.warnings)
     stages = planned.shared.stages.values()
     progress = progress_of(view, stages)

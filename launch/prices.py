@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from detour.launch.options import json_option, workspace_option
@@ -23,12 +21,12 @@ NEWEST = 20
 @click.option("--cluster", help="Only stages that ran under this profile.")
 @click.option("--all", "everything", is_flag=True, help=f"Every stage, not just the newest {NEWEST}.")
 @json_option
-def command(workspace: Path | None, cluster: str | None, everything: bool, as_json: bool) -> None:
+def command(workspace: Workspace, cluster: str | None, everything: bool, as_json: bool) -> None:
     """Compare finished stages with their estimates.
 
     The next plan is priced by what the ledger has measured; this shows how accurate that was so far.
     """
-    view = LedgerView(Workspace.find(workspace))
+    view = LedgerView(workspace)
     warn(view.warnings)
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
     rows = compare(finished, quotes(view.commands(ChainPriced)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from detour.launch.job_options import job_options
@@ -22,16 +20,15 @@ from detour.orchestration.retry import retry_order
 @job_options(gpus="as submitted before", others="as submitted before")
 @over_budget_option
 @json_option
-def command(chain: str, workspace: Path | None, options: JobOptions, over_budget: str | None, as_json: bool) -> None:
+def command(chain: str, workspace: Workspace, options: JobOptions, over_budget: str | None, as_json: bool) -> None:
     """Resubmit failed stages and damaged outputs, with their dependents.
 
     Checkpoints stay: the next attempt resumes from the last good one. Options that are left out are those of the last
     submission. A local chain is cleared for `detour run`.
     """
-    place = Workspace.find(workspace)
-    retry = retry_order(place, chain, options)
+    retry = retry_order(workspace, chain, options)
     say(*retry_lines(retry))
     if retry.order is None:
         (say if as_json else show)(f"{chain}: `detour run` with the same recipe resumes it")
     else:
-        submit(place, retry.order, over_budget, as_json)
+        submit(workspace, retry.order, over_budget, as_json)

@@ -31,7 +31,7 @@ from detour.orchestration.local_run import local_order, run_here
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
-    workspace: Path | None,
+    workspace: Workspace,
     cores: int | None,
     gpus: int | None,
     retry: bool,
@@ -44,7 +44,7 @@ def command(
     Run what is missing. Ctrl-C saves and stops; the same command resumes.
     """
     planned = detour.plan(recipe, *overrides)
-    order = local_order(Workspace.find(workspace), planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry)
+    order = local_order(workspace, planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry)
     if order.is_done:
         show(*done_lines(planned, order.workspace, already=True))
         return

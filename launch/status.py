@@ -7,7 +7,6 @@ by `detour.launch.quick`.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import click
 
@@ -26,13 +25,13 @@ from detour.monitoring.monitor import Monitor, monitor
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
 @json_option
 def command(
-    chains: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, offline: bool, as_json: bool
+    chains: tuple[str, ...], workspace: Workspace, watch: bool, every_s: float, offline: bool, as_json: bool
 ) -> None:
     """Show chains, their stages and what they have used so far.
 
     Slurm is asked no more often than the cluster's poll interval allows.
     """
-    watched = monitor(Workspace.find(workspace), offline=offline)
+    watched = monitor(workspace, offline=offline)
     if watch:
         _watch(watched, chains, every_s)
         return

@@ -40,7 +40,7 @@ from detour.orchestration.submit import Order, order_for, scripts, send
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
-    workspace: Path | None,
+    workspace: Workspace,
     cluster: str,
     options: JobOptions,
     retry: bool,
@@ -52,31 +52,31 @@ def command(
 
     Run again after any kill or refusal, it completes what is missing and sends nothing twice.
     """
-    planned, place = detour.plan(recipe, *overrides), Workspace.find(workspace)
-    order = order_for(place, planned, load_cluster(cluster), options, retry=retry)
+    planned = detour.plan(recipe, *overrides)
+    order = order_for(workspace, planned, load_cluster(cluster), options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, retrying=retry))
     if dry_run:
-        _dry_run(place, order, as_json)
+        _dry_run(workspace, order, as_json)
     else:
-        submit(place, order, over_budget, as_json)
+        submit(workspace, order, over_budget, as_json)
 
 
-def submit(place: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
+def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
     """Send an order, and show what became of it."""
     if not order.requests:
-        (say if as_json else show)(nothing_to_submit(order, place))
+        (say if as_json else show)(nothing_to_submit(order, workspace))
         if as_json:
             show_json({"name": order.name, "chains": list(order.chains), "jobs": {}})
         return
-    sent = send(place, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
+    sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     show_submitted(sent, as_json=as_json)
 
 
-def _dry_run(place: Workspace, order: Order, as_json: bool) -> None:
-    made = scripts(place, order)
+def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
+    made = scripts(workspace, order)
     warn(order.warnings)
     if as_json:
         show_json(dry_run_json(order, made))
         return
-    price = render_price(order.price) if order.price.stages else nothing_to_submit(order, place)
-    show(*script_lines(made), price, *outlook_lines(outlook(place, order.asked)))
+    price = render_price(order.price) if order.price.stages else nothing_to_submit(order, workspace)
+    show(*script_lines(made), price, *outlook_lines(outlook(workspace, order.asked)))

@@ -113,9 +113,9 @@ def test_the_next_plan_is_priced_from_its_history(workspace: Workspace, plan: Pl
 def test_a_budget_counts_its_attempts_and_frees_its_reservation(workspace: Workspace) -> None:
     book = Book(workspace)
     assert len(book.spendings) == 8
-    standing = book.standing(Budget.model_validate({"name": "all", "energy_kwh": {"hard": 1}}))
-    assert standing is not None
-    assert standing.reserved_sum("energy_kwh") == 0
+    balance = book.balance(Budget.model_validate({"name": "all", "energy_kwh": {"hard": 1}}))
+    assert balance is not None
+    assert balance.reserved_sum("energy_kwh") == 0
 
 
 def test_a_stage_is_chosen_by_its_label_with_its_dependents(workspace: Workspace) -> None:

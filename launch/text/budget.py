@@ -58,18 +58,18 @@ def _measure(view: BudgetView, measure: Measure, one: Burn) -> Iterator[str]:
     share = f" {(one.spent + one.reserved) / one.cap:.0%}" if one.cap else ""
     yield f"  {unit:<9} [{bar(one.spent, one.reserved, one.pace, one.cap)}]{share}"
     indent = " " * 12
-    told = [f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"]
-    if unknown := view.standing.unknown[measure]:
-        told.append(
+    words = [f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"]
+    if unknown := view.balance.unknown[measure]:
+        words.append(
             f"without {counted(unknown, 'attempt or reservation', 'attempts and reservations')} of unknown amount"
         )
     if one.pace is not None:
         ahead = one.spent - one.pace
-        told.append(
+        words.append(
             f"linear pace {_amount(one.pace)}: {_amount(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} it"
         )
-    told += _forecast(one)
-    for text in told:
+    words += _forecast(one)
+    for text in words:
         yield from wrapped(text, indent)
 
 
@@ -80,8 +80,8 @@ def _forecast(one: Burn) -> Iterator[str]:
         yield "forecast: too early to tell"
     if one.cap is not None and one.spent >= one.cap:
         yield f"used up: {_amount(one.spent - one.cap)} past it"
-    elif told := exhaustion(*one.exhausted_s()):
-        yield told
+    elif words := exhaustion(*one.exhausted_s()):
+        yield words
     if one.lapses is not None:
         yield f"will lapse unused: {_range(one.lapses)}"
 
@@ -104,8 +104,8 @@ def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
     for row in one.rows:
         left, pace = one.cap - row.spent, None if row.pace is None else one.cap - row.pace
         drawn = bar(max(0.0, left), 0.0, pace, one.cap)
-        told = "" if pace is None else _amount(pace)
-        yield f"  {_day(row.at_s)}       {_amount(left):>12}  {told:>12}   [{drawn}]"
+        words = "" if pace is None else _amount(pace)
+        yield f"  {_day(row.at_s)}       {_amount(left):>12}  {words:>12}   [{drawn}]"
 
 
 def _reservations(view: BudgetView) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _burn_json(view: BudgetView, measure: Measure, one: Burn) -> dict[str, Any]:
         "end": None if one.end_s is None else _day(one.end_s - 1),
         "spent": one.spent,
         "reserved": one.reserved,
-        "unknown": view.standing.unknown[measure],
+        "unknown": view.balance.unknown[measure],
         "pace": one.pace,
         "rate_per_day": band_json(one.rate_per_day),
         "forecast": band_json(one.forecast),

@@ -68,8 +68,8 @@ def _nodes(cluster: Cluster) -> Iterator[Row]:
     if cluster.nodes:
         yield "GPU nodes", f"{cluster.nodes}"
     parts = [(cluster.cores_per_node, "a node"), (cluster.cores_per_gpu, "with each GPU")]
-    told = [f"{count} {of}" for count, of in parts if count]
-    yield "cores", ", ".join([*told, f"{cluster.cpu_only_cores} for a stage without GPU"])
+    words = [f"{count} {of}" for count, of in parts if count]
+    yield "cores", ", ".join([*words, f"{cluster.cpu_only_cores} for a stage without GPU"])
 
 
 def _partitions(cluster: Cluster) -> Iterator[Row]:
@@ -83,7 +83,7 @@ def _partitions(cluster: Cluster) -> Iterator[Row]:
     for name, partition, account in parts:
         if partition is None:
             continue
-        told = [
+        words = [
             partition.name or "chosen by the site",
             f"account {account}" if account else "",
             f"constraint {partition.constraint}" if partition.constraint else "",
@@ -91,19 +91,19 @@ def _partitions(cluster: Cluster) -> Iterator[Row]:
             f"at most {write_duration(partition.wall)}" if partition.wall else "",
             f"{write_duration(partition.default_wall)} by default" if partition.default_wall else "",
         ]
-        yield name, _sourced(", ".join(filter(None, told)), partition.source)
+        yield name, _sourced(", ".join(filter(None, words)), partition.source)
 
 
 def _qos(cluster: Cluster) -> Iterator[Row]:
     for qos in cluster.qos:
-        told = [
+        words = [
             " and ".join(use.upper() for use in qos.use),
             f"at most {write_duration(qos.wall)}" if qos.wall else "no limit of time known",
             f"{format_count(qos.gpus)} GPUs" if qos.gpus else "",
             f"{qos.submitted_jobs:,} jobs submitted" if qos.submitted_jobs else "",
             "the default" if qos.default else "",
         ]
-        yield qos.name, _sourced(", ".join(filter(None, told)), qos.source)
+        yield qos.name, _sourced(", ".join(filter(None, words)), qos.source)
     if cluster.qos and not cluster.qos_required:
         yield "without --qos", "the site takes its own default"
 
@@ -123,7 +123,7 @@ def _jobs(cluster: Cluster) -> Iterator[Row]:
     if any(shell):
         yield "shell", ", ".join(filter(None, shell))
     if cluster.scheduler == "slurm":
-        yield "before the limit", f"{write_duration(cluster.grace)} ahead, a job is told to save and stop"
+        yield "before the limit", f"{write_duration(cluster.grace)} ahead, a job is words to save and stop"
         yield "put back by the site", "yes" if cluster.requeue else "no"
         yield "jobs may submit", "yes" if cluster.compute_nodes_submit else "no"
         yield "MaxArraySize", str(cluster.max_array_size or "unknown")

@@ -21,7 +21,7 @@ def doctor_json(checked: Checked) -> dict[str, object]:
         "profile": str(checked.profile),
         "counts": counts(findings),
         "findings": [asdict(finding) for finding in findings],
-        "silences": list(checked.site.silences),
+        "silences": list(checked.live.silences),
         "change": merged_changes(findings),
     }
 
@@ -38,7 +38,7 @@ def render_doctor(checked: Checked) -> str:
     ordered = sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict))
     for finding in ordered:
         lines += _finding_lines(finding)
-    for silence in checked.site.silences:
+    for silence in checked.live.silences:
         lines.append(_wrapped(f"no answer: {plain(silence)}", ""))
     if change := merged_changes(findings):
         own = {"extends": str(checked.profile), "name": f"my-{cluster.name}"[:64], **change}

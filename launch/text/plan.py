@@ -111,12 +111,12 @@ def _minus(whole: Band, part: Band) -> Band:
 
 
 def plan_json(
-    planned: Planned, place: Workspace, known: Mapping[str, Progress], price: PlanPrice | None
+    planned: Planned, workspace: Workspace, known: Mapping[str, Progress], price: PlanPrice | None
 ) -> dict[str, Any]:
     """A recipe's plan as it is; a sweep's chains by the ids of their stages, and every distinct stage once."""
     shared = planned.shared
     standing = {stage_id: word for stage_id, word in known.items() if word != "new"}
-    outputs = {stage_id: planned_outputs(stage, place.output) for stage_id, stage in shared.stages.items()}
+    outputs = {stage_id: planned_outputs(stage, workspace.output) for stage_id, stage in shared.stages.items()}
     more: dict[str, Any] = {"outputs": outputs, "standing": standing}
     if price:
         more["price"] = price_json(price)

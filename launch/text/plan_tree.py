@@ -120,13 +120,15 @@ def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, 
             yield text, group
         elif folded:
             paths = list(_differences(group[:COMPARED]))
-            told = f", differing in {', '.join(paths[:NAMED])}" if paths else ""
-            yield f"{text}, x{len(group):,}{told}", group
+            differing = f", differing in {', '.join(paths[:NAMED])}" if paths else ""
+            yield f"{text}, x{len(group):,}{differing}", group
         else:
             differences = _differences(group)
             for index, branch in enumerate(group):
-                told = ", ".join(_setting(path, values[index]) for path, values in list(differences.items())[:NAMED])
-                yield f"{text}, {told}" if told else text, [branch]
+                differing = ", ".join(
+                    _setting(path, values[index]) for path, values in list(differences.items())[:NAMED]
+                )
+                yield f"{text}, {differing}" if differing else text, [branch]
 
 
 def _text(branch: Branch) -> str:

@@ -136,11 +136,11 @@ def _notes(price: PlanPrice) -> Iterator[str]:
 def _method_in_words(figure: EnergyFigure) -> str:
     """`M2 estimated: nominal power x reserved time, GPU boards; 14.0 to 31.0 kWh, 0.37 to 0.77 kg CO2eq`."""
     scope = max(figure.scope.split("; "), key=len)
-    told, energy, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.facility_energy_kwh, figure.co2_g
+    method, energy, co2 = f"{figure.method.value}: {figure.detail}, {scope}", figure.facility_energy_kwh, figure.co2_g
     if energy is None or energy.low == energy.high:
-        return told
+        return method
     kg = f", {_kg(co2.low)} to {_kg(co2.high)} kg CO2eq" if co2 else ""
-    return f"{told}; {amount(energy.low)} to {amount(energy.high)} kWh{kg}"
+    return f"{method}; {amount(energy.low)} to {amount(energy.high)} kWh{kg}"
 
 
 def _site_in_words(site: Site) -> str:

@@ -25,7 +25,7 @@ def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest
         lines.append("\nStage by stage:")
     lines += [line for row in shown for line in _row(row)]
     lines.append("\nThe next estimate starts from:")
-    lines += [line for told in _next(finished) for line in wrapped(told)]
+    lines += [line for text in _next(finished) for line in wrapped(text)]
     return "\n".join(lines)
 
 

@@ -68,8 +68,8 @@ def price(
     from detour.ledger.view import LedgerView
     from detour.pricing.plan_price import price_in
 
-    place = Workspace.find(workspace)
-    return price_in(place, LedgerView(place).state, plan.shared.stages.values(), _cluster(cluster), gpus)
+    at = Workspace.find(workspace)
+    return price_in(at, LedgerView(at).state, plan.shared.stages.values(), _cluster(cluster), gpus)
 
 
 def submit(
@@ -103,12 +103,12 @@ def submit(
     from detour.orchestration.requests import JobOptions
     from detour.orchestration.submit import order_for, send
 
-    place = Workspace.find(workspace)
+    at = Workspace.find(workspace)
     options = JobOptions(gpus, qos, account, wall_s, segments, parallelism)
-    order = order_for(place, plan, _cluster(cluster), options, retry=retry)
-    with workspace_umask(place.root):
+    order = order_for(at, plan, _cluster(cluster), options, retry=retry)
+    with workspace_umask(at.root):
         return send(
-            place,
+            at,
             order,
             over_budget=over_budget,
             on_wait=on_wait or (lambda holder: None),  # noqa: ARG005
@@ -145,9 +145,9 @@ def run(
 
     if threading.current_thread() is not threading.main_thread():
         raise UserError("detour.run handles Ctrl-C, which only the main thread receives: call it from there")
-    place = Workspace.find(workspace)
-    order = local_order(place, plan, _cluster(cluster), cores=cores, gpus=gpus, retry=retry)
-    with workspace_umask(place.root):
+    at = Workspace.find(workspace)
+    order = local_order(at, plan, _cluster(cluster), cores=cores, gpus=gpus, retry=retry)
+    with workspace_umask(at.root):
         return run_here(
             order,
             over_budget=over_budget,

@@ -27,13 +27,13 @@ def is_out_of_room(error: BaseException | None) -> bool:
     return False
 
 
-def with_room(write: Callable[[], T], tell: Callable[[str], None], give_up: Callable[[], bool] = lambda: False) -> T:
+def with_room(write: Callable[[], T], report: Callable[[str], None], give_up: Callable[[], bool] = lambda: False) -> T:
     """What `write` returns, called again and again while the disk is full; it must leave nothing behind when it fails.
 
     Raises NoRoom after ROOM_PATIENCE_S, or when one is to `give_up`, and everything else as it is.
     """
     deadline_s = time.monotonic() + ROOM_PATIENCE_S
-    told = False
+    is_reported = False
     while True:
         try:
             return write()
@@ -44,7 +44,7 @@ def with_room(write: Callable[[], T], tell: Callable[[str], None], give_up: Call
                 raise
             if give_up() or time.monotonic() >= deadline_s:
                 raise NoRoom(f"no room left on the disk ({error}): free some space, or raise the quota") from error
-            if not told:
-                told = True
-                tell(f"no room left on the disk ({error}): trying again for {ROOM_PATIENCE_S / 60:g} minutes")
+            if not is_reported:
+                is_reported = True
+                report(f"no room left on the disk ({error}): trying again for {ROOM_PATIENCE_S / 60:g} minutes")
         time.sleep(ROOM_POLL_S)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
-from detour.ledger.events import AttemptEnded, AttemptStarted, Progress
+from detour.ledger.events import AttemptEnded, AttemptStarted, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.support.stages import evaluate_stage
@@ -41,7 +41,7 @@ def make_workspace(root: Path) -> Workspace:
                 attempt.event(AttemptStarted(gpus=0, cpus=2))
                 for done in range(RECORDS):
                     journal.append(
-                        Progress(done=done, total=RECORDS, unit="steps", figures={}), stage=stage.id, attempt=1
+                        ProgressMade(done=done, total=RECORDS, unit="steps", figures={}), stage=stage.id, attempt=1
                     )
                 attempt.event(AttemptEnded(outcome="done", exit_code=0))
     return workspace

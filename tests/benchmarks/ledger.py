@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from detour.ledger.attempt import Attempt
-from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, Progress
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader, journal_paths
 from detour.ledger.state import State
@@ -46,7 +46,7 @@ def write_ledger(workspace: Workspace, events: int, attempts: int = STAGES * ATT
             attempt.event(AttemptStarted())
             for done in range(share):
                 journal.append(
-                    Progress(done=done, total=share, unit="tokens", figures=FIGURES),
+                    ProgressMade(done=done, total=share, unit="tokens", figures=FIGURES),
                     stage=attempt.stage,
                     job=attempt.job,
                     attempt=attempt.number,
@@ -100,7 +100,9 @@ def refresh_s(workspace: Workspace, events: int) -> float:
     view = LedgerView(workspace)
     with Journal.open(workspace, "more") as journal:
         for done in range(events):
-            journal.append(Progress(done=done, total=events, unit="tokens", figures={}), stage="pretrain-0", attempt=9)
+            journal.append(
+                ProgressMade(done=done, total=events, unit="tokens", figures={}), stage="pretrain-0", attempt=9
+            )
         start_s = time.perf_counter()
         view.refresh()
         return time.perf_counter() - start_s

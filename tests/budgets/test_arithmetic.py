@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from detour.budgets.arithmetic import Line, Spending, check, fitting, share_within, standing, window_s
+from detour.budgets.arithmetic import Line, Spending, balance, check, fitting, share_within, window_s
 from detour.budgets.caps import Budget
 from detour.budgets.reservations import EXPIRES_S, Amounts, Evidence, reservations, shares
 from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Foreign, Share
@@ -55,12 +55,12 @@ def dead(_writer: str) -> bool:
 
 
 def held(told: list[Made], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
-    return standing(make_budget(), reservations(told), spendings or [], evidence).reserved_sum("gpu_hours")
+    return balance(make_budget(), reservations(told), spendings or [], evidence).reserved_sum("gpu_hours")
 
 
 def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
     made = reservations([reserved("one", {"a": 30.0, "b": 10.0})])
-    present = standing(make_budget(100, 70), made, [spending("c", 25.0)], Evidence(10.0, is_alive=alive))
+    present = balance(make_budget(100, 70), made, [spending("c", 25.0)], Evidence(10.0, is_alive=alive))
     line = check(present, {"d": {"gpu_hours": 20.0}})[0]
     assert (line.spent, line.reserved, line.asked, line.after) == (25.0, 40.0, 20.0, 85.0)
     assert line.left == 35.0
@@ -73,7 +73,7 @@ def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
 def test_a_stage_that_two_submissions_want_counts_once_and_by_the_larger() -> None:
     told = [reserved("one", {"a": 30.0}), reserved("two", {"a": 40.0, "b": 5.0})]
     assert held(told, Evidence(10.0, is_alive=alive)) == 45.0
-    present = standing(make_budget(), reservations(told), [], Evidence(10.0, is_alive=alive))
+    present = balance(make_budget(), reservations(told), [], Evidence(10.0, is_alive=alive))
     assert check(present, {"a": {"gpu_hours": 50.0}})[0].asked == 10.0
 
 
@@ -113,7 +113,7 @@ def test_other_accounts_do_not_count() -> None:
     budget = make_budget(scope={"account": "abc@*"})
     told = [reserved("one", {"a": 30.0}), reserved("two", {"b": 5.0}, facts={"account": "xyz@h100"})]
     spent = [spending("c", 2.0), spending("d", 3.0, facts={"account": None})]
-    present = standing(budget, reservations(told), spent, Evidence(1.0, is_alive=alive))
+    present = balance(budget, reservations(told), spent, Evidence(1.0, is_alive=alive))
     assert present.reserved_sum("gpu_hours") == 30.0
     assert present.spent == {"gpu_hours": 2.0}
 
@@ -129,7 +129,7 @@ def test_only_the_present_period_counts_attempts_across_its_ends_in_part() -> No
     assert start_s is not None
     across = spending("a", 8.0, start_s - 3 * HOUR_S, start_s + HOUR_S)
     assert share_within(across, bounds) == 0.25
-    assert standing(make_budget(), [], [across], Evidence(start_s), bounds).spent == {"gpu_hours": 2.0}
+    assert balance(make_budget(), [], [across], Evidence(start_s), bounds).spent == {"gpu_hours": 2.0}
     assert share_within(spending("a", 1.0, start_s, start_s), bounds) == 1.0
     assert share_within(spending("a", 1.0, start_s - 9, start_s - 5), bounds) == 0.0
 
@@ -141,17 +141,17 @@ def test_outside_its_period_a_budget_says_nothing() -> None:
 
 
 def test_unknown_is_not_nothing() -> None:
-    present = standing(make_budget(), [], [spending("a", None)], Evidence(0.0))
+    present = balance(make_budget(), [], [spending("a", None)], Evidence(0.0))
     assert present.unknown == {"gpu_hours": 1}
     line = check(present, {"b": {"gpu_hours": None}, "c": {"gpu_hours": 1.0}})[0]
     assert line.unknown == 1
     assert line.is_refused
-    soft_only = standing(make_budget(hard=None, soft=5), [], [], Evidence(0.0))
+    soft_only = balance(make_budget(hard=None, soft=5), [], [], Evidence(0.0))
     assert not check(soft_only, {"b": {"gpu_hours": None}})[0].is_refused
 
 
 def test_asking_for_nothing_is_never_too_much() -> None:
-    present = standing(make_budget(10), [], [spending("a", 11.0)], Evidence(0.0))
+    present = balance(make_budget(10), [], [spending("a", 11.0)], Evidence(0.0))
     assert not check(present, {"b": {"gpu_hours": 0.0}})[0].is_refused
     assert check(present, {"b": {"gpu_hours": 0.1}})[0].is_refused
 
@@ -234,7 +234,7 @@ class Histories(RuleBasedStateMachine):
         )
 
     def present(self) -> Any:
-        return standing(self.budget, reservations(self.told), self.spendings, self.evidence)
+        return balance(self.budget, reservations(self.told), self.spendings, self.evidence)
 
     def tick(self) -> float:
         self.now_s += 1.0
@@ -319,7 +319,7 @@ class Histories(RuleBasedStateMachine):
         )
         handed_over = [made for made in reservations(self.told) if made.committed]
         kept = {stage for made in handed_over for stage in made.amounts}
-        assert set(standing(self.budget, reservations(self.told), [], later).reserved) <= kept
+        assert set(balance(self.budget, reservations(self.told), [], later).reserved) <= kept
 
 
 TestHistories = Histories.TestCase

@@ -65,16 +65,16 @@ def asked(hours: float, *names: str) -> Asked:
 
 
 def reserved_hours(workspace: Workspace, now_s: float | None = None) -> float:
-    present = Book(workspace, now_s).standing(make_budget(1e9))
+    present = Book(workspace, now_s).balance(make_budget(1e9))
     assert present is not None
     return present.reserved_sum("gpu_hours")
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    return workspace
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
     budget = Budget.model_validate(
         {"name": "b", "gpu_hours": {"hard": 1}, "billed_hours": {"hard": 1}, "energy_kwh": {"hard": 1}}
     )
-    present = book.standing(budget)
+    present = book.balance(budget)
     assert present is not None
     assert present.reserved == {}
     seconds = book.spendings[0].end_s - book.spendings[0].start_s

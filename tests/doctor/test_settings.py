@@ -16,12 +16,12 @@ from detour.config.loading import load_cluster
 from detour.config.quantities import parse_duration_s, write_duration
 from detour.doctor.findings import Finding, listed, merged_changes
 from detour.doctor.limits import satisfies
-from detour.doctor.live_site import (
+from detour.doctor.live_cluster import (
+    LiveCluster,
     LivePartition,
     LiveQos,
-    LiveSite,
     NodeKind,
-    ask_site,
+    ask_cluster,
     read_accounting_answer,
     read_accounts,
     read_nodes,
@@ -78,14 +78,14 @@ def told(command: Sequence[str]) -> str:
     return ANSWERS[command[0], command[4] if command[0] == "sacctmgr" else command[1]]
 
 
-def ask(answers: dict[str, CommandResult] | None = None) -> tuple[LiveSite, Slurm]:
+def ask(answers: dict[str, CommandResult] | None = None) -> tuple[LiveCluster, Slurm]:
     """The site, some of its programs answering otherwise."""
     slurm = Slurm(lambda command, _timeout_s: (answers or {}).get(command[0]) or CommandResult(0, told(command)))
-    return ask_site(slurm, "me", lambda: 1795380851.7), slurm
+    return ask_cluster(slurm, "me", lambda: 1795380851.7), slurm
 
 
 @pytest.fixture(scope="module")
-def site() -> LiveSite:
+def site() -> LiveCluster:
     return ask()[0]
 
 
@@ -109,7 +109,7 @@ def extended(tmp_path: Path) -> Callable[..., Cluster]:
     return write
 
 
-def bad(profile: Cluster, site: LiveSite) -> list[Finding]:
+def bad(profile: Cluster, site: LiveCluster) -> list[Finding]:
     return [finding for finding in compare(profile, site) if finding.verdict != "ok"]
 
 
@@ -118,7 +118,7 @@ def only(findings: Sequence[Finding]) -> Finding:
     return findings[0]
 
 
-def test_what_the_site_tells_is_read_whole(site: LiveSite) -> None:
+def test_what_the_site_tells_is_read_whole(site: LiveCluster) -> None:
     assert site.version == "22.05.8"
     assert site.partitions is not None
     assert site.partitions["gpu_p6"] == LivePartition("gpu_p6", "UP", 360_000, 600, frozenset(GPU_QOS.split(",")))
@@ -138,7 +138,7 @@ def test_seven_calls_and_no_more() -> None:
     assert calls == {"sinfo": 2, "scontrol": 2, "sacctmgr": 2, "sacct": 1}
 
 
-def test_the_tests_profile_fits_the_tests_site(site: LiveSite, profile: Cluster) -> None:
+def test_the_tests_profile_fits_the_tests_site(site: LiveCluster, profile: Cluster) -> None:
     assert bad(profile, site) == []
     subjects = {finding.subject for finding in compare(profile, site)}
     assert {
@@ -220,7 +220,7 @@ def test_no_answer_at_all_blames_nobody(profile: Cluster) -> None:
 def test_accounting_that_is_off_is_said_once(profile: Cluster, storage: str) -> None:
     text = CONFIGURATION.replace("accounting_storage/slurmdbd", storage)
     slurm = Slurm(lambda command, _: CommandResult(0, text if "config" in command else told(command)))
-    site = ask_site(slurm, "me", lambda: 0.0)
+    site = ask_cluster(slurm, "me", lambda: 0.0)
     assert site.accounting == "off"
     assert slurm.calls == {"sinfo": 2, "scontrol": 2}
     assert [finding.subject for finding in bad(profile, replace(site, clock_offset_s=0.0))] == ["accounting"]
@@ -288,7 +288,7 @@ def test_a_difference_is_found_and_its_cure_cures(
     verdict: str,
     change: dict[str, Any],
     extended: Callable[..., Cluster],
-    site: LiveSite,
+    site: LiveCluster,
 ) -> None:
     finding = only(bad(extended(values), site))
     assert (finding.subject, finding.verdict, finding.change) == (subject, verdict, change)
@@ -297,12 +297,12 @@ def test_a_difference_is_found_and_its_cure_cures(
         assert bad(extended(values, change), site) == []
 
 
-def test_a_profile_may_ask_for_less(extended: Callable[..., Cluster], site: LiveSite) -> None:
+def test_a_profile_may_ask_for_less(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     modest = {"wall": "1h", "gpus": 1, "submitted_jobs": 1}
     assert bad(extended({"qos": {"qos_gpu_h100-dev": modest}, "max_array_size": 2}), site) == []
 
 
-def test_a_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveSite) -> None:
+def test_a_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     values = {"qos": {"qos_gpu_h100-t5": {"wall": "1h", "use": ["gpu"]}}}
     findings = bad(extended(values), site)
     assert [(finding.subject, finding.verdict) for finding in findings] == [
@@ -313,13 +313,13 @@ def test_a_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveSit
     assert bad(extended(values, merged_changes(findings)), site) == []
 
 
-def test_a_default_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveSite) -> None:
+def test_a_default_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     values = {"qos": {"qos_gpu_h100-t3": {"default": False}, "other": {"default": True, "use": ["gpu"]}}}
     problems = [finding for finding in bad(extended(values), site) if finding.verdict == "problem"]
     assert [finding.profile for finding in problems] == ["other"] * 3
 
 
-def test_a_partition_that_is_closed_to_the_qos_or_the_account(profile: Cluster, site: LiveSite) -> None:
+def test_a_partition_that_is_closed_to_the_qos_or_the_account(profile: Cluster, site: LiveCluster) -> None:
     assert site.partitions is not None
     gpu = replace(site.partitions["gpu_p6"], qos=frozenset({"qos_gpu_h100-t3"}), accounts=frozenset({"xyz@h100"}))
     findings = bad(profile, replace(site, partitions={**site.partitions, "gpu_p6": replace(gpu, state="DRAIN")}))
@@ -333,7 +333,9 @@ def test_a_partition_that_is_closed_to_the_qos_or_the_account(profile: Cluster, 
     ]
 
 
-def test_a_partitions_own_qos_limits_it_too(profile: Cluster, extended: Callable[..., Cluster], site: LiveSite) -> None:
+def test_a_partitions_own_qos_limits_it_too(
+    profile: Cluster, extended: Callable[..., Cluster], site: LiveCluster
+) -> None:
     assert site.partitions is not None
     gpu = replace(site.partitions["gpu_p6"], own_qos="qos_gpu_h100-be")
     limited = replace(site, partitions={**site.partitions, "gpu_p6": gpu})
@@ -353,14 +355,14 @@ def test_a_partitions_own_qos_limits_it_too(profile: Cluster, extended: Callable
         ("(null)", [("GPUs a node", "problem", {}), ("GPU type", "unknown", {})]),
     ],
 )
-def test_other_gpus(gres: str, verdicts: list[Any], profile: Cluster, site: LiveSite) -> None:
+def test_other_gpus(gres: str, verdicts: list[Any], profile: Cluster, site: LiveCluster) -> None:
     nodes = read_nodes(NODES.replace("gpu:h100:4", gres))
     found = bad(profile, replace(site, nodes=nodes))
     assert [(finding.subject, finding.verdict, finding.change) for finding in found] == verdicts
 
 
 @pytest.mark.parametrize(("offset_s", "verdict"), [(0.0, "ok"), (-4.0, "ok"), (9.0, "warning"), (-3600.0, "warning")])
-def test_clocks(offset_s: float, verdict: str, profile: Cluster, site: LiveSite) -> None:
+def test_clocks(offset_s: float, verdict: str, profile: Cluster, site: LiveCluster) -> None:
     findings = compare(profile, replace(site, clock_offset_s=offset_s))
     assert next(finding for finding in findings if finding.subject == "clock").verdict == verdict
 
@@ -375,7 +377,9 @@ def test_clocks(offset_s: float, verdict: str, profile: Cluster, site: LiveSite)
         (None, ["unknown"]),
     ],
 )
-def test_versions(version: str | None, verdicts: list[str], extended: Callable[..., Cluster], site: LiveSite) -> None:
+def test_versions(
+    version: str | None, verdicts: list[str], extended: Callable[..., Cluster], site: LiveCluster
+) -> None:
     plain = extended({"export_srun_cpus_per_task": False})
     findings = compare(plain, replace(site, version=version))
     assert [f.verdict for f in findings if f.subject in ("Slurm", "cores of a task")] == verdicts
@@ -392,7 +396,7 @@ def test_versions(version: str | None, verdicts: list[str], extended: Callable[.
         ({"PrivateData": "accounts,jobs"}, "PrivateData", "warning"),
     ],
 )
-def test_settings(settings: dict[str, str], subject: str, verdict: str, profile: Cluster, site: LiveSite) -> None:
+def test_settings(settings: dict[str, str], subject: str, verdict: str, profile: Cluster, site: LiveCluster) -> None:
     assert site.settings is not None
     findings = compare(profile, replace(site, settings={**site.settings, **settings}))
     assert next(finding for finding in findings if finding.subject == subject).verdict == verdict
@@ -413,7 +417,7 @@ def test_constraints(constraint: str, features: set[str], fits: bool) -> None:
     assert satisfies(constraint, frozenset(features)) is fits
 
 
-def test_a_site_that_chooses_the_partition_itself(site: LiveSite) -> None:
+def test_a_site_that_chooses_the_partition_itself(site: LiveCluster) -> None:
     adastra = load_cluster("adastra")
     nodes = read_nodes("mi250|300|128|gpu:8|MI250\ngenoa|500|384|(null)|GENOA\n")
     found = bad(adastra, replace(site, nodes=nodes, accounts={"proj": frozenset()}))

@@ -117,14 +117,14 @@ def test_a_job_in_another_environment_fails_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
-    place = Workspace(tmp_path / "workspace")
-    place.create()
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
     stage = prepare_stage()
-    place.stage(stage.id).mkdir(parents=True)
-    (place.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+    workspace.stage(stage.id).mkdir(parents=True)
+    (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
     monkeypatch.setenv(VARIABLE, json.dumps(planned(python="3.10.2", torch="2.4.0")))
-    assert run_stage(place, stage.id, read_rank({}), job=None, wall_limit_s=None) == PermanentFailure.exit_code
-    reason = json.loads(place.failure(stage.id).read_bytes())["reason"]
+    assert run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=None) == PermanentFailure.exit_code
+    reason = json.loads(workspace.failure(stage.id).read_bytes())["reason"]
     assert reason in caplog.text
     assert "Python 3.11" in reason
     assert "instead of 3.10.2, torch 2.13.0" in reason

@@ -36,9 +36,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    return workspace
 
 
 def write(workspace: Workspace, stage: Stage) -> Stage:

@@ -18,9 +18,9 @@ from detour.doctor.environment import (
     declared,
     environment_findings,
     filesystem,
+    folder_findings,
     look_at,
     package_findings,
-    place_findings,
     python_finding,
     sharing_findings,
     variable_findings,
@@ -70,7 +70,7 @@ def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(tmp_path: Path
 
 def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     place = replace(look_at(tmp_path, MOUNTS), refusal="Read-only file system")
-    (finding,) = place_findings(place)
+    (finding,) = folder_findings(place)
     assert (finding.verdict, finding.site) == ("problem", "not writable: Read-only file system")
     result = call("-w", "/proc/nowhere")
     assert result.exit_code == 2
@@ -83,7 +83,7 @@ def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None
 )
 def test_strangers_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: str, tmp_path: Path) -> None:
     tmp_path.chmod(mode)
-    findings = {finding.subject: finding for finding in place_findings(look_at(tmp_path, MOUNTS))}
+    findings = {finding.subject: finding for finding in folder_findings(look_at(tmp_path, MOUNTS))}
     assert findings["privacy"].verdict == verdict
     assert findings["privacy"].site == f"mode {mode:04o}"
 
@@ -91,15 +91,15 @@ def test_strangers_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict
 @pytest.mark.parametrize(("free_bytes", "verdict"), [(10**12, "ok"), (5 * 10**9, "warning"), (10**8, "problem")])
 def test_room_for_checkpoints(free_bytes: int, verdict: str, tmp_path: Path) -> None:
     place = replace(look_at(tmp_path, MOUNTS), free_bytes=free_bytes)
-    assert next(finding for finding in place_findings(place) if finding.subject == "disk space").verdict == verdict
+    assert next(finding for finding in folder_findings(place) if finding.subject == "disk space").verdict == verdict
 
 
 def test_few_files_left_and_a_clock_that_is_off(tmp_path: Path) -> None:
     place = replace(look_at(tmp_path, MOUNTS), free_files=12, clock_offset_s=-40.0)
-    told = {finding.subject: (finding.verdict, finding.site) for finding in place_findings(place)}
+    told = {finding.subject: (finding.verdict, finding.site) for finding in folder_findings(place)}
     assert told["files"] == ("warning", "12 left")
     assert told["clock of the files"] == ("warning", "-40 s from this machine's")
-    here = {finding.subject for finding in place_findings(look_at(tmp_path, MOUNTS))}
+    here = {finding.subject for finding in folder_findings(look_at(tmp_path, MOUNTS))}
     assert "clock of the files" not in here
 
 

@@ -47,9 +47,9 @@ DECAYS = "  decay: {key: phases.mlm.tokens, values: [30k, 60k, 90k]}\n"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    return workspace
 
 
 def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(workspace: Workspace) -> None:

@@ -20,7 +20,7 @@ from detour.ledger.events import (
     ChainSubmitted,
     EnergyCounted,
     Event,
-    Progress,
+    ProgressMade,
     StageFailed,
 )
 from detour.ledger.journal import Journal
@@ -45,12 +45,12 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(workspace: Workspace, name: str, number: int = 1) -> None:
     with Journal.open(workspace, name) as journal:
-        place: dict[str, Any] = {"stage": "pretrain-1", "job": "7", "attempt": number}
-        journal.append(AttemptStarted(node="n"), **place)
-        journal.append(Progress(done=3, total=9, unit="tokens", figures={"loss": None}), **place)
-        journal.append(EnergyCounted(energy_kwh=0.5), **place)
-        journal.append(AttemptEnded(outcome="failed"), **place)
-        journal.append(StageFailed(reason="NaN"), **place)
+        beside: dict[str, Any] = {"stage": "pretrain-1", "job": "7", "attempt": number}
+        journal.append(AttemptStarted(node="n"), **beside)
+        journal.append(ProgressMade(done=3, total=9, unit="tokens", figures={"loss": None}), **beside)
+        journal.append(EnergyCounted(energy_kwh=0.5), **beside)
+        journal.append(AttemptEnded(outcome="failed"), **beside)
+        journal.append(StageFailed(reason="NaN"), **beside)
         journal.append(ChainSubmitted(cluster="local"), chain="base")
         journal.append(BudgetCommitted(submission=name))
 

@@ -13,7 +13,7 @@ from detour.files import fsync_directory
 from detour.ledger import compaction
 from detour.ledger.claims import claim
 from detour.ledger.compaction import IDLE_S, compact
-from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, Progress
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.reading import LedgerReader
 from detour.ledger.state import State
@@ -26,11 +26,11 @@ NEXT_MONTH_S = time.time() + 32 * 86400
 def write_journals(workspace: Workspace, count: int = 5) -> None:
     for index in range(count):
         with Journal.open(workspace, f"w{index}") as journal:
-            place: dict[str, Any] = {"stage": f"pretrain-{index % 2}", "job": "7"}
-            journal.append(AttemptStarted(), attempt=index, **place)
+            beside: dict[str, Any] = {"stage": f"pretrain-{index % 2}", "job": "7"}
+            journal.append(AttemptStarted(), attempt=index, **beside)
             for done in range(10):
-                journal.append(Progress(done=done, total=10, unit="tokens", figures={}), attempt=index, **place)
-            journal.append(AttemptEnded(outcome="interrupted"), attempt=index, **place)
+                journal.append(ProgressMade(done=done, total=10, unit="tokens", figures={}), attempt=index, **beside)
+            journal.append(AttemptEnded(outcome="interrupted"), attempt=index, **beside)
 
 
 def stages_and_writers(state: State) -> tuple[object, object]:

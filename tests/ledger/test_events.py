@@ -25,7 +25,7 @@ from detour.ledger.events import (
     GradientSkipped,
     JobEvent,
     JobIntended,
-    Progress,
+    ProgressMade,
 )
 from detour.ledger.reading import LedgerReader
 from detour.ledger.record import Entry, encode, entry_of, event_of
@@ -229,10 +229,10 @@ def everything_that_reads(entries: list[Entry[Any]]) -> None:
         [is_held(reservation, stage, Evidence(2e9)) for stage in reservation.amounts]
     sent = fold([entry.event for entry in of(entries, JobEvent)], "w")
     for job in Places(sent.values()):
-        str((job.stages, job.is_kept, job.ids_for(["a"]), int(job.job_id or 0)))
+        str((job.stages, job.is_held, job.ids_for(["a"]), int(job.job_id or 0)))
     quotes(of(entries, ChainPriced))
     incidents([entry for entry in entries if isinstance(entry.event, INCIDENTS)], {"pretrain-1": "pretrain clm"})
-    curves_of(of(entries, Progress))
+    curves_of(of(entries, ProgressMade))
 
 
 def of(entries: list[Entry[Any]], kind: type[Any]) -> list[Entry[Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from detour.errors import UserError
-from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted, Progress, StageDone
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted, ProgressMade, StageDone
 from detour.ledger.journal import QUEUE_BYTES, QUEUE_RECORDS, RESERVE_BYTES, Journal
 from detour.ledger.spool import import_spool, spool, spool_folder
 from detour.ledger.workspace import Workspace
@@ -62,8 +62,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def progress(done: int, unit: str = "tokens") -> Progress:
-    return Progress(done=done, total=1000, unit=unit, figures={})
+def progress(done: int, unit: str = "tokens") -> ProgressMade:
+    return ProgressMade(done=done, total=1000, unit=unit, figures={})
 
 
 def saved(step: int) -> CheckpointSaved:
@@ -332,7 +332,7 @@ def test_a_journal_that_cannot_even_be_created_waits(
 FULL_DISK = """
 import sys
 from pathlib import Path
-from detour.ledger.events import AttemptEnded, CheckpointSaved, Progress
+from detour.ledger.events import AttemptEnded, CheckpointSaved, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
@@ -344,7 +344,7 @@ try:
 except OSError:
     pass
 for done in range(500):
-    journal.append(Progress(done=done, total=500, unit="x" * 100, figures={}))
+    journal.append(ProgressMade(done=done, total=500, unit="x" * 100, figures={}))
     if done % 50 == 0:
         journal.append(CheckpointSaved(step=done, tokens=done))
 journal.append(AttemptEnded(outcome="done", exit_code=0))

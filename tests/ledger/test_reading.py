@@ -165,12 +165,12 @@ def test_the_history_of_a_kind(workspace: Workspace) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from detour.ledger.events import Progress
+from detour.ledger.events import ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 journal = Journal.open(Workspace(Path(sys.argv[1])), "w" + sys.argv[2])
 for index in range(10**9):
-    event = Progress(done=index, total=10**9, unit="x" * (index % 500), figures={})
+    event = ProgressMade(done=index, total=10**9, unit="x" * (index % 500), figures={})
     journal.append(event, stage="pretrain-1", attempt=1)
     if index == 20:
         print("ready", flush=True)

@@ -33,9 +33,9 @@ class EndedJob:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    return workspace
 
 
 @pytest.fixture

@@ -32,26 +32,26 @@ def job(stage: str, *after: str, segments: int = 1) -> JobRequest:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "w")
-    place.create()
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
     for stage in (PREPARE, TRAIN):
-        place.stage(stage.id).mkdir()
-        (place.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
-    return place
+        workspace.stage(stage.id).mkdir()
+        (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+    return workspace
 
 
 @pytest.mark.parametrize("name", available_clusters())
-def test_an_order_is_read_back_as_it_was_given(place: Workspace, name: str) -> None:
+def test_an_order_is_read_back_as_it_was_given(workspace: Workspace, name: str) -> None:
     ordered = replace(ORDERED, cluster=load_cluster(name))
-    folder = submission_folder(place, "continue-x-1")
+    folder = submission_folder(workspace, "continue-x-1")
     folder.mkdir(parents=True)
     (folder / ORDER).write_text(json.dumps(ordered.to_json()))
-    assert Continuation.read(place, "continue-x-1") == ordered
-    assert continuations(place, ["c"]) == {"continue-x-1": "next wave of c"}
-    assert continuations(place, ["other"]) == {}
+    assert Continuation.read(workspace, "continue-x-1") == ordered
+    assert continuations(workspace, ["c"]) == {"continue-x-1": "next wave of c"}
+    assert continuations(workspace, ["other"]) == {}
     with pytest.raises(UserError, match="no such order"):
-        Continuation.read(place, "continue-x-2")
+        Continuation.read(workspace, "continue-x-2")
 
 
 def test_a_wave_ends_with_all_segments_of_what_nobody_waits_for() -> None:
@@ -60,18 +60,18 @@ def test_a_wave_ends_with_all_segments_of_what_nobody_waits_for() -> None:
     assert last_jobs(requests, jobs) == ["2", "3", "4"]
 
 
-def test_a_wave_that_brought_nothing_further_is_the_last(place: Workspace) -> None:
+def test_a_wave_that_brought_nothing_further_is_the_last(workspace: Workspace) -> None:
     with pytest.raises(StageFailed, match="made no progress"):
-        send_wave(place, ORDERED, ordered_s=0.0)
+        send_wave(workspace, ORDERED, ordered_s=0.0)
 
 
 def test_what_failed_for_good_is_left_out_with_all_that_needs_it(
-    place: Workspace, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (place.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)
-    place.failure(PREPARE.id).write_text("{}")
+    (workspace.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)
+    workspace.failure(PREPARE.id).write_text("{}")
     caplog.set_level(logging.INFO, LOGGER.name)
-    send_wave(place, ORDERED, ordered_s=0.0)
+    send_wave(workspace, ORDERED, ordered_s=0.0)
     assert "nothing is left to submit" in caplog.text
 
 

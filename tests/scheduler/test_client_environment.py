@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from detour.doctor.live_site import ask_site
+from detour.doctor.live_cluster import ask_cluster
 from detour.scheduler.client_environment import NEEDED, client_environment, ignored, is_ignored
 from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.control import Control
@@ -64,7 +64,7 @@ def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     stages = [stage for request in REQUESTS for stage in request.stages]
     control.hold(stages)
     control.release(stages)
-    ask_site(desk.slurm, "me", lambda: 0.0)
+    ask_cluster(desk.slurm, "me", lambda: 0.0)
     control.cancel(stages, "test")
     return recorder
 

@@ -36,7 +36,7 @@ class Spending(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Balance:
     """A budget in its present period, before anything more is asked for."""
 
     budget: Budget
@@ -97,13 +97,13 @@ def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] 
     )
 
 
-def standing(
+def balance(
     budget: Budget,
     made: Iterable[Reservation],
     spendings: Iterable[Spending],
     evidence: Evidence,
     window_s: tuple[float | None, float | None] = (None, None),
-) -> Standing:
+) -> Balance:
     """`window_s` bounds the present period; what is held counts in it whenever it was reserved."""
     ours = [spending for spending in spendings if budget.scope.matches(spending.facts)]
     spent_by_stage: dict[str, list[Spending]] = {}
@@ -124,10 +124,10 @@ def standing(
                     held[stage] = _larger(held.get(stage, {}), rest)
     for measure in unknown:
         unknown[measure] += sum(amounts.get(measure) is None for amounts in held.values())
-    return Standing(budget, spent, held, unknown)
+    return Balance(budget, spent, held, unknown)
 
 
-def check(present: Standing, asked: Mapping[str, Amounts]) -> list[Line]:
+def check(present: Balance, asked: Mapping[str, Amounts]) -> list[Line]:
     """Every cap's arithmetic for a submission; `asked` by stage id."""
     budget = present.budget
     return [

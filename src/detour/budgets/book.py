@@ -10,7 +10,7 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure, preferred
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import site_of
-from detour.budgets.arithmetic import Line, Spending, Standing, check, standing, window_s
+from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.config.cluster import Cluster
@@ -54,15 +54,15 @@ class Book:
         self.spendings = list(self._spendings())
         self.evidence = self._evidence()
 
-    def standing(self, budget: Budget) -> Standing | None:
+    def balance(self, budget: Budget) -> Balance | None:
         """None outside the budget's period."""
         bounds = window_s(budget, self.now_s)
-        return bounds and standing(budget, self.reservations, self.spendings, self.evidence, bounds)
+        return bounds and balance(budget, self.reservations, self.spendings, self.evidence, bounds)
 
     def check(self, budgets: Iterable[Budget], asked: Asked) -> list[Line]:
         """The arithmetic of every cap that applies to the submission now."""
         matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
-        present = [self.standing(budget) for budget in matching]
+        present = [self.balance(budget) for budget in matching]
         return [line for one in present if one is not None for line in check(one, asked.amounts)]
 
     def without_what_is_on_its_way(self, asked: Asked) -> Asked:
@@ -143,7 +143,7 @@ class _AttemptAmounts:
         assert attempt.started is not None
         name = attempt.started.event.cluster
         cluster = self._cluster(name)
-        site = Site(name or "an unknown place") if cluster is None else site_of(cluster)
+        site = Site(name or "an unknown site") if cluster is None else site_of(cluster)
         return {
             "gpu_hours": gpu_hours(usage),
             "billed_hours": None if cluster is None else billed_gpu_hours(cluster, usage),

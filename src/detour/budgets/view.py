@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detour.budgets.arithmetic import Standing, window_s
+from detour.budgets.arithmetic import Balance, window_s
 from detour.budgets.book import Book
 from detour.budgets.burn import Burn, Piece, burn
 from detour.budgets.caps import Budget, Measure
@@ -16,7 +16,7 @@ class BudgetView:
     """A budget in its present period."""
 
     budget: Budget
-    standing: Standing
+    balance: Balance
     burns: dict[Measure, Burn]
     reservations: tuple[Reservation, ...]
     """Those of which something still counts."""
@@ -26,8 +26,8 @@ class BudgetView:
 
 def budget_view(book: Book, budget: Budget) -> BudgetView | None:
     """None outside the budget's period."""
-    standing, bounds = book.standing(budget), window_s(budget, book.now_s)
-    if standing is None or bounds is None:
+    balance, bounds = book.balance(budget), window_s(budget, book.now_s)
+    if balance is None or bounds is None:
         return None
     ours = [spending for spending in book.spendings if budget.scope.matches(spending.facts)]
     burns: dict[Measure, Burn] = {}
@@ -36,11 +36,11 @@ def budget_view(book: Book, budget: Budget) -> BudgetView | None:
         pieces = [
             Piece(one.start_s, one.end_s, value) for one in ours if (value := one.amounts.get(measure)) is not None
         ]
-        burns[measure] = burn(pieces, standing.reserved_sum(measure), limit, book.now_s, bounds)
+        burns[measure] = burn(pieces, balance.reserved_sum(measure), limit, book.now_s, bounds)
     made = [one for one in book.reservations if budget.scope.matches(one.facts)]
     return BudgetView(
         budget,
-        standing,
+        balance,
         burns,
         tuple(one for one in made if any(is_held(one, stage, book.evidence) for stage in one.amounts)),
         tuple(one for one in made if budget.name in one.over),

@@ -83,8 +83,8 @@ class SweepFile(Written):
             problems += _unknown_axes(self.axes, group, ("zip", index))
             lengths = {name: _length(self.axes[name]) for name in group if name in self.axes}
             if len(set(lengths.values())) > 1:
-                told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-                problems.append((("zip", index), f"axes that advance together need as many values: {told}"))
+                lengths_by_axis = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+                problems.append((("zip", index), f"axes that advance together need as many values: {lengths_by_axis}"))
             problems += [(("zip", index), f"`{name}` is in two groups") for name in group if name in grouped]
             grouped += group
         known = [*self.axes, SEED_AXIS] if self.seeds else [*self.axes]

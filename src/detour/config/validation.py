@@ -22,9 +22,9 @@ def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
     try:
         built = model.model_validate(to_plain(root))
     except ValidationError as error:
-        told = {(problem.position, problem.key) for problem in known}
+        seen = {(problem.position, problem.key) for problem in known}
         for detail in error.errors(include_url=False):
-            known += [p for p in _told(model, root, detail) if (p.position, p.key) not in told]
+            known += [p for p in _problems_in(model, root, detail) if (p.position, p.key) not in seen]
         raise RecipeError(known) from error
     if known:
         raise RecipeError(known)
@@ -54,7 +54,7 @@ def _item_label(node: Node, index: int) -> str:
     return name.value if name is not None and isinstance(name.value, str) else str(index)
 
 
-def _told(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Problem]:
+def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Problem]:
     path: KeyPath = tuple(detail["loc"])
     context = detail.get("ctx", {})
     if isinstance(cause := context.get("error"), Inconsistent):

@@ -1,4 +1,4 @@
-"""A cluster profile held against the live site and this environment; changes nothing."""
+"""A cluster profile held against the live cluster and this environment; changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from detour.config.cluster import Cluster
 from detour.doctor.environment import environment_findings
 from detour.doctor.findings import Finding
-from detour.doctor.live_site import LiveSite, ask_site
+from detour.doctor.live_cluster import LiveCluster, ask_cluster
 from detour.doctor.settings import compare
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
@@ -20,7 +20,7 @@ from detour.scheduler.commands import Slurm
 class Checked:
     cluster: Cluster
     profile: Path
-    site: LiveSite
+    live: LiveCluster
     findings: tuple[Finding, ...]
 
     @property
@@ -31,9 +31,9 @@ class Checked:
 
 def check(cluster: Cluster, profile: Path, workspace: Workspace) -> Checked:
     """Seven questions to Slurm at most; what it does not answer is a finding of its own, not an error."""
-    site, findings = LiveSite(), list[Finding]()
+    live, findings = LiveCluster(), list[Finding]()
     if cluster.scheduler == "slurm":
-        site = ask_site(Slurm(), user_name(), time.time)
-        findings = compare(cluster, site)
+        live = ask_cluster(Slurm(), user_name(), time.time)
+        findings = compare(cluster, live)
     findings += environment_findings(cluster, workspace.root)
-    return Checked(cluster, profile, site, tuple(findings))
+    return Checked(cluster, profile, live, tuple(findings))

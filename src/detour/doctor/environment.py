@@ -39,7 +39,7 @@ FEW_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkspaceFolder:
     """A folder, or the nearest one above it that is there."""
 
     path: Path
@@ -65,7 +65,7 @@ def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
         *package_findings(requirements, versions),
         *build_findings(cluster, versions.get("torch")),
         *(variable_findings(ignored(os.environ)) if cluster.scheduler == "slurm" else ()),
-        *place_findings(look_at(workspace, mounts)),
+        *folder_findings(look_at(workspace, mounts)),
         *sharing_findings(cluster, workspace, Path(sys.prefix), mounts),
     ]
 
@@ -121,7 +121,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
     yield Finding("Slurm's variables", "warning", "none set", listed(names), advice)
 
 
-def look_at(path: Path, mounts: str) -> Place:
+def look_at(path: Path, mounts: str) -> WorkspaceFolder:
     """What a folder is like. A file is written to its nearest folder that is there, and removed."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     status, space = there.stat(), os.statvfs(there)
@@ -131,7 +131,7 @@ def look_at(path: Path, mounts: str) -> Place:
             offset_s = os.fstat(file.fileno()).st_mtime - time.time()
     except OSError as error:
         refusal = error.strerror
-    return Place(
+    return WorkspaceFolder(
         path,
         exists=there == path,
         mode=stat.S_IMODE(status.st_mode),
@@ -155,43 +155,43 @@ def filesystem(path: Path, mounts: str) -> str | None:
     return found
 
 
-def place_findings(place: Place) -> Iterator[Finding]:
-    if place.refusal is not None:
+def folder_findings(folder: WorkspaceFolder) -> Iterator[Finding]:
+    if folder.refusal is not None:
         advice = "choose another with --workspace or DETOUR_WORKSPACE"
-        yield Finding("workspace", "problem", str(place.path), f"not writable: {place.refusal}", advice)
+        yield Finding("workspace", "problem", str(folder.path), f"not writable: {folder.refusal}", advice)
         return
-    yield Finding("workspace", "ok", str(place.path), "writable" if place.exists else "can be made")
-    if place.exists:
-        yield _privacy(place)
-    yield _space(place)
-    if place.free_files is not None and place.free_files < FEW_FILES:
+    yield Finding("workspace", "ok", str(folder.path), "writable" if folder.exists else "can be made")
+    if folder.exists:
+        yield _privacy(folder)
+    yield _space(folder)
+    if folder.free_files is not None and folder.free_files < FEW_FILES:
         advice = "a chain makes some hundred files: clear what is not needed"
-        yield Finding("files", "warning", f"{FEW_FILES:,} or more", f"{place.free_files:,} left", advice)
-    if place.clock_offset_s is not None and abs(place.clock_offset_s) > CLOCK_TOLERANCE_S:
+        yield Finding("files", "warning", f"{FEW_FILES:,} or more", f"{folder.free_files:,} left", advice)
+    if folder.clock_offset_s is not None and abs(folder.clock_offset_s) > CLOCK_TOLERANCE_S:
         advice = "who holds a stage is told by the age of a file: tell the site"
-        told = f"{place.clock_offset_s:+.0f} s from this machine's"
-        yield Finding("clock of the files", "warning", f"within {CLOCK_TOLERANCE_S:g} s", told, advice)
+        actual = f"{folder.clock_offset_s:+.0f} s from this machine's"
+        yield Finding("clock of the files", "warning", f"within {CLOCK_TOLERANCE_S:g} s", actual, advice)
 
 
-def _privacy(place: Place) -> Finding:
-    told = f"mode {place.mode:04o}{'' if place.owned else ', of another user'}"
-    if place.mode & stat.S_IWOTH:
-        advice = f"anybody may put results there: `chmod o-w {place.path}`"
-        return Finding("privacy", "problem", "the user's or a group's", told, advice)
-    if place.mode & stat.S_IROTH:
-        return Finding("privacy", "warning", "the user's or a group's", told, f"`chmod o-rx {place.path}` closes it")
-    if place.mode & stat.S_IWGRP and not place.mode & stat.S_ISGID:
-        advice = f"what is made in it is not the group's: `chmod g+s {place.path}`"
-        return Finding("privacy", "warning", "the user's or a group's", told, advice)
-    return Finding("privacy", "ok", "the user's or a group's", told)
+def _privacy(folder: WorkspaceFolder) -> Finding:
+    actual = f"mode {folder.mode:04o}{'' if folder.owned else ', of another user'}"
+    if folder.mode & stat.S_IWOTH:
+        advice = f"anybody may put results there: `chmod o-w {folder.path}`"
+        return Finding("privacy", "problem", "the user's or a group's", actual, advice)
+    if folder.mode & stat.S_IROTH:
+        return Finding("privacy", "warning", "the user's or a group's", actual, f"`chmod o-rx {folder.path}` closes it")
+    if folder.mode & stat.S_IWGRP and not folder.mode & stat.S_ISGID:
+        advice = f"what is made in it is not the group's: `chmod g+s {folder.path}`"
+        return Finding("privacy", "warning", "the user's or a group's", actual, advice)
+    return Finding("privacy", "ok", "the user's or a group's", actual)
 
 
-def _space(place: Place) -> Finding:
+def _space(folder: WorkspaceFolder) -> Finding:
     """Free space as the file system tells it; a quota, which may be less, is not known here."""
-    free = f"{place.free_bytes / 1e9:,.0f} GB free"
+    free = f"{folder.free_bytes / 1e9:,.0f} GB free"
     verdict: Verdict = "ok"
-    if place.free_bytes < LITTLE_BYTES:
-        verdict = "problem" if place.free_bytes < NO_BYTES else "warning"
+    if folder.free_bytes < LITTLE_BYTES:
+        verdict = "problem" if folder.free_bytes < NO_BYTES else "warning"
     advice = "" if verdict == "ok" else "checkpoints will not fit: clear what is not needed"
     return Finding("disk space", verdict, f"{LITTLE_BYTES // 10**9} GB or more", free, advice)
 

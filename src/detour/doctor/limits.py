@@ -14,12 +14,12 @@ from typing import Any, Literal
 from detour.config.cluster import Cluster, Partition, Qos
 from detour.config.quantities import write_duration
 from detour.doctor.findings import Finding, Verdict, limit_finding, listed, longest, shorter
-from detour.doctor.live_site import LivePartition, LiveSite, NodeKind
+from detour.doctor.live_cluster import LiveCluster, LivePartition, NodeKind
 
 Use = Literal["cpu", "gpu"]
 
 
-def partition_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def partition_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.partitions is None:
         yield Finding("partitions", "unknown", advice="the controller did not tell")
         return
@@ -46,7 +46,7 @@ def partition_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
         yield from _admission(subject, cluster, theirs, serving, use)
 
 
-def _renamed(key: str, name: str, use: Use, live: LiveSite) -> dict[str, Any]:
+def _renamed(key: str, name: str, use: Use, live: LiveCluster) -> dict[str, Any]:
     """The partition most like it that has GPUs, or has none, as the jobs want it."""
     with_gpus = {kind.partition for kind in live.nodes or () if kind.gpus}
     fitting = [name for name in live.partitions or {} if (name in with_gpus) == (use == "gpu")]
@@ -61,7 +61,7 @@ def _longest_run(
     theirs: LivePartition,
     serving: Sequence[Qos],
     qos_required: bool,
-    live: LiveSite,
+    live: LiveCluster,
 ) -> Finding:
     """The longest job that the profile's QOS would send there, against the partition's limit and its own QOS'."""
     without_qos = [ours.wall] if not serving or not qos_required else []
@@ -75,9 +75,11 @@ def _time_by_default(subject: str, key: str, ours: Partition, theirs: LivePartit
     there = theirs.default_wall_s
     if ours.default_wall is None or ours.default_wall == there:
         return
-    told, change = ("none", None) if there is None else (write_duration(there), write_duration(there))
+    actual, change = ("none", None) if there is None else (write_duration(there), write_duration(there))
     advice = "nothing depends on it: every job names its time"
-    yield Finding(subject, "warning", write_duration(ours.default_wall), told, advice, {key: {"default_wall": change}})
+    yield Finding(
+        subject, "warning", write_duration(ours.default_wall), actual, advice, {key: {"default_wall": change}}
+    )
 
 
 def _admission(
@@ -92,7 +94,7 @@ def _admission(
         yield Finding(f"{subject}, account", "problem", account, "not allowed there", "ask the site for access")
 
 
-def node_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def node_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     """The nodes of the GPU partition; where the profile names none, all nodes that have its constraint."""
     if cluster.gpu is None:
         return
@@ -120,13 +122,13 @@ def _gpus(cluster: Cluster, there: Sequence[NodeKind]) -> Iterator[Finding]:
     if gpu is None or gpu.selector == "none":
         return
     counts = sorted({kind.gpus for kind in there}, reverse=True)
-    told = " or ".join(map(str, counts))
+    actual = " or ".join(map(str, counts))
     if gpu.per_node in counts:
-        yield Finding("GPUs a node", "ok", str(gpu.per_node), told)
+        yield Finding("GPUs a node", "ok", str(gpu.per_node), actual)
     else:
         advice = "whole nodes are asked for in this number"
         change = {"gpu": {"per_node": counts[0]}} if counts[0] else {}
-        yield Finding("GPUs a node", "problem", str(gpu.per_node), told, advice, change)
+        yield Finding("GPUs a node", "problem", str(gpu.per_node), actual, advice, change)
     types = sorted({kind.gpu_type for kind in there if kind.gpu_type})
     if types and not any(gpu.type.lower() in kind.lower() for kind in types):
         verdict: Verdict = "problem" if gpu.type_in_request else "warning"
@@ -142,7 +144,7 @@ def satisfies(constraint: str, features: frozenset[str]) -> bool:
     return any(set(re.split("[&,]", one)) <= features for one in alternatives)
 
 
-def qos_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def qos_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.accounting == "off" or not cluster.qos:
         return
     if live.qos is None:
@@ -173,7 +175,7 @@ def _in_qos(qos: Qos, key: str, write: Callable[[int], str | int]) -> Callable[[
     return lambda theirs: {"qos": {qos.name: {key: write(theirs)}}}
 
 
-def account_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def account_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     """Whether the accounts that jobs name are this user's, and may use the QOS that go with them."""
     if live.accounting == "off":
         return

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from detour.config.cluster import Cluster
 from detour.doctor.findings import Finding, limit_finding
 from detour.doctor.limits import account_findings, node_findings, partition_findings, qos_findings
-from detour.doctor.live_site import LiveSite
+from detour.doctor.live_cluster import LiveCluster
 
 OLDEST = (20, 2)
 """The first Slurm whose text is read."""
@@ -18,7 +18,7 @@ SHORT_MEMORY_S = 60
 CLOCK_TOLERANCE_S = 5.0
 
 
-def compare(cluster: Cluster, live: LiveSite) -> list[Finding]:
+def compare(cluster: Cluster, live: LiveCluster) -> list[Finding]:
     return [
         *version_findings(cluster, live),
         *partition_findings(cluster, live),
@@ -30,7 +30,7 @@ def compare(cluster: Cluster, live: LiveSite) -> list[Finding]:
     ]
 
 
-def version_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def version_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.version is None:
         yield Finding("Slurm", "unknown", advice="it did not tell its version")
         return
@@ -44,7 +44,7 @@ def version_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
         yield Finding("cores of a task", "warning", "export_srun_cpus_per_task: false", live.version, advice, change)
 
 
-def accounting_finding(live: LiveSite) -> Finding:
+def accounting_finding(live: LiveCluster) -> Finding:
     if live.accounting is None:
         return Finding("accounting", "unknown", advice="sacct did not answer")
     if live.accounting == "on":
@@ -55,7 +55,7 @@ def accounting_finding(live: LiveSite) -> Finding:
     return Finding("accounting", "warning", None, "off", f"{advice}; Slurm passes over accounts and QOS")
 
 
-def setting_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
+def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     settings = live.settings
     if settings is None:
         yield Finding("settings", "unknown", advice="the controller did not tell")
@@ -82,9 +82,9 @@ def setting_findings(cluster: Cluster, live: LiveSite) -> Iterator[Finding]:
         yield Finding("PrivateData", "warning", "jobs are shown", settings["PrivateData"], advice)
     if live.clock_offset_s is not None:
         off = abs(live.clock_offset_s) > CLOCK_TOLERANCE_S
-        told = f"{live.clock_offset_s:+.0f} s from this machine's"
+        actual = f"{live.clock_offset_s:+.0f} s from this machine's"
         advice = "times of our journals and of Slurm do not fit together: tell the site" if off else ""
-        yield Finding("clock", "warning" if off else "ok", f"within {CLOCK_TOLERANCE_S:g} s", told, advice)
+        yield Finding("clock", "warning" if off else "ok", f"within {CLOCK_TOLERANCE_S:g} s", actual, advice)
 
 
 def _number(text: str | None) -> int | None:

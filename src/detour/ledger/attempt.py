@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from detour.ledger.events import Event, Progress
+from detour.ledger.events import Event, ProgressMade
 from detour.ledger.journal import Journal
 
 FINEST_S, COARSEST_S = 1.0, 30.0
@@ -30,7 +30,7 @@ class Attempt:
         self._stop_reason: str | None = None
         self._began = time.monotonic()
         self._recorded_s = float("-inf")
-        self._latest: Progress | None = None
+        self._latest: ProgressMade | None = None
         self._names: frozenset[str] = frozenset()
 
     def event(self, event: Event) -> None:
@@ -55,7 +55,7 @@ class Attempt:
         self._names = names
         now_s = time.monotonic()
         interval_s = min(max((now_s - self._began) / THINNING, FINEST_S), COARSEST_S)
-        self._latest = Progress(done=done, total=total, unit=unit, figures=figures)
+        self._latest = ProgressMade(done=done, total=total, unit=unit, figures=figures)
         if is_new or now_s - self._recorded_s >= interval_s:
             self._record_latest()
 

@@ -64,7 +64,7 @@ def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | Non
 
 
 def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> None:
-    """Nothing is kept while some journal cannot be read, or where this node has no place for it."""
+    """Nothing is kept while some journal cannot be read, or where this node has no scope for it."""
     files, stamp = reader.positions(), os.urandom(8).hex()
     if files is None:
         return
@@ -123,11 +123,11 @@ def _fields(value: object) -> dict[str, Any]:
 
 def _entry(data: Any) -> Entry[Any]:
     """Raises ValueError for an event that this version does not know."""
-    kind, payload, sequence, writer, wall_s, mono_s, *place = data
+    kind, payload, sequence, writer, wall_s, mono_s, *scope = data
     event = event_of(kind, payload)
     if isinstance(event, Foreign):
         raise ValueError(event.reason)
-    return Entry(sequence, writer, wall_s, mono_s, event, *place)
+    return Entry(sequence, writer, wall_s, mono_s, event, *scope)
 
 
 def _entry_or_none(data: Any) -> Entry[Any] | None:

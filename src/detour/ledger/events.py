@@ -118,7 +118,7 @@ class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):
     elapsed_s: float | None = None
 
 
-class Progress(Event, kind="progress", durability=Durability.DROPPABLE):
+class ProgressMade(Event, kind="progress", durability=Durability.DROPPABLE):
     done: int
     total: int
     unit: str

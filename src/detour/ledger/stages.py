@@ -10,7 +10,7 @@ from detour.ledger.events import (
     AttemptStarted,
     CheckpointSaved,
     EnergyCounted,
-    Progress,
+    ProgressMade,
     StageDone,
     StageFailed,
 )
@@ -61,8 +61,8 @@ class AttemptState:
     job: str | None
     started: Entry[AttemptStarted] | None = None
     ended: Entry[AttemptEnded] | None = None
-    first_progress: Entry[Progress] | None = None
-    progress: Entry[Progress] | None = None
+    first_progress: Entry[ProgressMade] | None = None
+    progress: Entry[ProgressMade] | None = None
     checkpoint: Entry[CheckpointSaved] | None = None
     energy: dict[str, Entry[EnergyCounted]] = field(default_factory=dict)
     """Writer (one a node) -> its last cumulative figures."""
@@ -135,7 +135,7 @@ class StageState:
         return self.status != "done" and not (self.failed and self.status == "failed")
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> ProgressMade | None:
         """Of the latest attempt that got that far."""
         reached = [attempt.progress for attempt in self.attempts if attempt.progress]
         return reached[-1].event if reached else None

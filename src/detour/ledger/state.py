@@ -22,7 +22,7 @@ from detour.ledger.events import (
     JournalClosed,
     JournalOpened,
     JournalsCompacted,
-    Progress,
+    ProgressMade,
     StageCancelled,
     StageDone,
     StageFailed,
@@ -108,7 +108,7 @@ def _add_to_attempt(stage: StageState, number: int, entry: Entry[Any]) -> None:
     else:
         attempt.seen[writer] = (max(mono_s, seen[0]), max(wall_s, seen[1]))
     kind = type(event)
-    if kind is Progress:
+    if kind is ProgressMade:
         if attempt.progress is None or entry > attempt.progress:
             attempt.progress = entry
         if attempt.first_progress is None or entry < attempt.first_progress:

@@ -12,7 +12,7 @@ from detour.ledger.events import Event
 from detour.pretraining.start import Start
 
 
-class Attempt(Protocol):
+class Recorder(Protocol):
     """`detour.ledger.attempt.Attempt`, as far as training needs it."""
 
     def event(self, event: Event) -> None: ...

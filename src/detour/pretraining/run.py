@@ -18,7 +18,7 @@ from detour.errors import PermanentFailure
 from detour.ledger.events import CheckpointSaved, GradientSkipped
 from detour.pretraining.batches import Batch
 from detour.pretraining.composer_seam import Loop
-from detour.pretraining.job import Attempt, PretrainJob, say
+from detour.pretraining.job import PretrainJob, Recorder, say
 from detour.pretraining.loss import CrossEntropy, language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import set_lr
@@ -59,7 +59,7 @@ class Run:
     def __init__(
         self,
         job: PretrainJob,
-        attempt: Attempt,
+        attempt: Recorder,
         ranks: Ranks,
         store: CheckpointStore,
         index: Index,

@@ -26,7 +26,7 @@ from detour.ledger.events import CheckpointResumed, CheckpointSkipped
 from detour.pretraining.attention import choose_backend
 from detour.pretraining.batches import Sharing, StepExamples
 from detour.pretraining.composer_seam import run_steps
-from detour.pretraining.job import Attempt, PretrainJob, say
+from detour.pretraining.job import PretrainJob, Recorder, say
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
@@ -37,7 +37,7 @@ from detour.pretraining.state import restore_state
 CONFIG = "config.json"
 
 
-def train(job: PretrainJob, attempt: Attempt) -> dict[str, Any]:
+def train(job: PretrainJob, attempt: Recorder) -> dict[str, Any]:
     """Run the phase, or what is left of it, and return its figures; a phase that is complete returns at once.
 
     `epochs` says how often each source has been gone through since the chain's first phase began.
@@ -64,7 +64,7 @@ def _check(job: PretrainJob, ranks: Ranks) -> None:
         )
 
 
-def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
+def _newest(store: CheckpointStore, attempt: Recorder) -> Checkpoint | None:
     newest, skipped = store.newest_good(problem)
     for damaged in skipped:
         attempt.event(CheckpointSkipped(path=str(damaged.path), step=damaged.step, reason=damaged.reason))
@@ -78,7 +78,7 @@ def _newest(store: CheckpointStore, attempt: Attempt) -> Checkpoint | None:
 
 
 def _train_on(
-    job: PretrainJob, attempt: Attempt, ranks: Ranks, store: CheckpointStore, newest: Checkpoint | None
+    job: PretrainJob, attempt: Recorder, ranks: Ranks, store: CheckpointStore, newest: Checkpoint | None
 ) -> Checkpoint:
     if newest is not None and ranks.device.type == "cpu":
         torch.set_num_threads(newest.figures["threads"])

@@ -96,7 +96,7 @@ def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) ->
     """Each with the last price from before it first ran; in the order in which they ended."""
     rows = []
     for one in sorted(finished, key=lambda one: one.ended_s):
-        before = [told for told in quoted.get(one.stage.id, ()) if told.at_s <= one.started_s]
+        before = [quote for quote in quoted.get(one.stage.id, ()) if quote.at_s <= one.started_s]
         rows.append(Compared(one, before[-1] if before else None))
     return rows
 

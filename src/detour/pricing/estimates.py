@@ -86,11 +86,11 @@ def _training(stage: PretrainStage, cluster: Cluster, gpus: int) -> Estimate:
     if row is not None:
         figure = row.tokens_per_s_per_gpu
         speed = Band(figure.low or figure.value, figure.value, figure.high or figure.value)
-        told = f"{figure.value:,.0f} tokens/s/GPU"
+        basis = f"{figure.value:,.0f} tokens/s/GPU"
         if row.objective is None:
-            return Estimate(inverse(speed) * (tokens / gpus), f"{told} over a whole chain: {figure.source}")
+            return Estimate(inverse(speed) * (tokens / gpus), f"{basis} over a whole chain: {figure.source}")
         wall_s = inverse(speed) * (tokens / gpus) + START_UP_S + _upkeep_s(stage, inverse(speed), row.parameters)
-        return Estimate(wall_s, f"{told}, start-up and upkeep added: {figure.source}")
+        return Estimate(wall_s, f"{basis}, start-up and upkeep added: {figure.source}")
     shape, peak = model_shape(stage), cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
@@ -144,13 +144,13 @@ def _documents(task: Task, published: TaskSize | None) -> tuple[float | None, st
     """Forward and backward passes of a fine-tuning, in documents, validations and test included where known."""
     epochs, steps, batch, splits = task.epochs, task.steps, task.batch_sequences, _splits(task, published)
     if steps is not None:
-        told = f"{steps:,} steps of {batch} documents"
+        basis = f"{steps:,} steps of {batch} documents"
         if splits is None:
-            return float(steps * batch), f"{told}, validation left out"
+            return float(steps * batch), f"{basis}, validation left out"
         every = task.validate_every
         validations = steps // every if every is not None else -(-steps * batch // splits.train)
         passes = steps * batch + FORWARD * (validations * splits.validation + splits.test)
-        return passes, told + splits.source
+        return passes, basis + splits.source
     if splits is None or epochs is None:
         return None, "unknown: not measured here, and the task does not say how many documents it has"
     passes = epochs * (splits.train + FORWARD * splits.validation) + FORWARD * splits.test

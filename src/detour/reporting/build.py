@@ -11,7 +11,7 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.fates import fates_s
 from detour.accounting.methods import number
 from detour.errors import UserError
-from detour.ledger.events import Progress
+from detour.ledger.events import ProgressMade
 from detour.ledger.reading import history
 from detour.ledger.record import Entry
 from detour.ledger.state import StageState, StageStatus
@@ -43,7 +43,7 @@ SiteOf = Callable[[str | None], Site]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Gathered:
     """What the ledger and the workspace say about one stage."""
 
     stage: data.Stage
@@ -68,13 +68,13 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         for stage in plan.stages:
             users.setdefault(stage.id, []).append(plan.chain)
             planned[stage.id] = stage
-    told = {
-        stage_id: _tell(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
+    gathered = {
+        stage_id: _gather(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
         for stage_id, stage in planned.items()
     }
-    events = history(workspace, (Progress, *INCIDENTS))
-    progress = _by_stage([entry for entry in events if isinstance(entry.event, Progress)])
-    everything = [attempt for one in told.values() for attempt in one.attempts]
+    events = history(workspace, (ProgressMade, *INCIDENTS))
+    progress = _by_stage([entry for entry in events if isinstance(entry.event, ProgressMade)])
+    everything = [attempt for one in gathered.values() for attempt in one.attempts]
     setbacks = [entry for entry in events if isinstance(entry.event, INCIDENTS)]
     warnings = energy_warnings(everything)
     warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
@@ -83,22 +83,22 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
         workspace=str(workspace.root),
         generated_s=now_s,
         version=version("detour"),
-        chains=[_chain(workspace, plan, told, progress) for plan in plans],
-        stages={stage_id: one.stage for stage_id, one in told.items()},
+        chains=[_chain(workspace, plan, gathered, progress) for plan in plans],
+        stages={stage_id: one.stage for stage_id, one in gathered.items()},
         total=cost_of(everything),
-        versions=versions_of([one.manifest for one in told.values() if one.manifest]),
+        versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
         warnings=warnings,
     )
 
 
-def _tell(
+def _gather(
     workspace: Workspace,
     planned: PlannedStage,
     users: list[str],
     known: StageState | None,
     site_of: SiteOf,
     evidence: Evidence,
-) -> _Told:
+) -> _Gathered:
     attempts, counted = [], []
     for attempt in known.attempts if known else []:
         usage = usage_of(planned.id, attempt, evidence.now_s)
@@ -107,7 +107,7 @@ def _tell(
         node, cluster = attempt.started.event.node, attempt.started.event.cluster
         counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node))
         attempts.append(
-            data.Attempt(
+            data.AttemptRow(
                 number=attempt.number or 0,
                 job=attempt.job,
                 node=node,
@@ -134,7 +134,7 @@ def _tell(
         cost=cost_of(counted),
         output_sha256=_text(manifest.get("sha256")),
     )
-    return _Told(stage, counted, manifest)
+    return _Gathered(stage, counted, manifest)
 
 
 def _status(workspace: Workspace, stage_id: str, known: StageState | None, evidence: Evidence) -> StageStatus:
@@ -144,10 +144,13 @@ def _status(workspace: Workspace, stage_id: str, known: StageState | None, evide
 
 
 def _chain(
-    workspace: Workspace, plan: Plan, told: Mapping[str, _Told], progress: Mapping[str, list[Entry[Progress]]]
+    workspace: Workspace,
+    plan: Plan,
+    gathered: Mapping[str, _Gathered],
+    progress: Mapping[str, list[Entry[ProgressMade]]],
 ) -> data.Chain:
     stages = plan.stages
-    mine = [told[stage.id] for stage in stages]
+    mine = [gathered[stage.id] for stage in stages]
     usages = [attempt.usage for one in mine for attempt in one.attempts]
     by_kind = {stage.kind: stage for stage in stages}
     promotion, export = by_kind.get("promote"), by_kind.get("export")
@@ -167,7 +170,7 @@ def _chain(
         if any(usage.running for usage in usages)
         else max((usage.end_s for usage in usages), default=None),
         model=str(workspace.output(export.id)) if export is not None and exported else None,
-        model_sha256=told[export.id].stage.output_sha256 if export is not None and exported else None,
+        model_sha256=gathered[export.id].stage.output_sha256 if export is not None and exported else None,
     )
 
 
@@ -180,7 +183,7 @@ def _phase(
     workspace: Workspace,
     stage: PretrainStage,
     stages: Sequence[PlannedStage],
-    progress: Mapping[str, list[Entry[Progress]]],
+    progress: Mapping[str, list[Entry[ProgressMade]]],
 ) -> data.Phase:
     phase, runtime = stage.settings.phase, stage.runtime
     promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
@@ -215,8 +218,8 @@ def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def _by_stage(listed: Sequence[Entry[Progress]]) -> dict[str, list[Entry[Progress]]]:
-    found: dict[str, list[Entry[Progress]]] = {}
+def _by_stage(listed: Sequence[Entry[ProgressMade]]) -> dict[str, list[Entry[ProgressMade]]]:
+    found: dict[str, list[Entry[ProgressMade]]] = {}
     for entry in listed:
         found.setdefault(entry.stage or "", []).append(entry)
     return found

@@ -10,13 +10,13 @@ from detour.accounting.methods import number
 from detour.reporting.data import Curve
 
 if TYPE_CHECKING:
-    from detour.ledger.events import Progress
+    from detour.ledger.events import ProgressMade
     from detour.ledger.record import Entry
 
 FIGURES = ("loss", "lr", "validation_loss", "gradient_norm", "tokens_per_s")
 
 
-def curves_of(progress: Iterable[Entry[Progress]]) -> dict[str, Curve]:
+def curves_of(progress: Iterable[Entry[ProgressMade]]) -> dict[str, Curve]:
     """One stage's curves by figure. A later attempt overwrites the earlier ones from where it took up the work."""
     points: dict[str, list[tuple[float, float]]] = {figure: [] for figure in FIGURES}
     unit, current = "", -1

@@ -81,7 +81,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptRow:
     number: int
     job: str | None
     node: str | None
@@ -105,7 +105,7 @@ class Stage:
     reason: str | None
     chains: list[str]
     """Chains of this report that it is part of; more than one: it was done once for all of them."""
-    attempts: list[Attempt]
+    attempts: list[AttemptRow]
     cost: Cost
     output_sha256: str | None
     """Digest over all files of the output, from its manifest."""

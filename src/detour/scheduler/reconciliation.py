@@ -41,7 +41,7 @@ class Decision:
     """Each of these, and of `stale`, with the job that fills its place, if there is one."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
-    kept: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     """Jobs that somebody holds on purpose."""
     stale: tuple[Sent, ...] = ()
     """Jobs of units that are committed, done, and yet held: a controller that crashed has forgotten that they ran. Some
@@ -126,8 +126,8 @@ def decide(
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
         successors={job: None if (filler := fillers.get(job)) in gone else filler for job in gone if job},
-        release=tuple(one.job_id for one in ours if one.job_id and not one.is_kept and one.tag.unit not in over),
-        kept=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_kept),
+        release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag.unit not in over),
+        held=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_held),
         stale=stale,
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),

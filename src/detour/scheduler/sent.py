@@ -51,8 +51,8 @@ class Sent:
     """The file that lets it go on, where it is not held."""
     wall_s: int | None = None
     """The time limit that it was sent with; None where nobody wrote it down."""
-    kept_s: float = 0.0
-    let_go_s: float = 0.0
+    held_s: float = 0.0
+    released_s: float = 0.0
     """When it was last held, and released, by a person: seconds since the epoch."""
     owner: str | None = None
     """Another user, whose job it is by Slurm's word: waited for, and never touched. None: ours, or not in the queue."""
@@ -62,8 +62,8 @@ class Sent:
         return self.tag.slot
 
     @property
-    def is_kept(self) -> bool:
-        return self.kept_s > self.let_go_s
+    def is_held(self) -> bool:
+        return self.held_s > self.released_s
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ def _advance(sent: Sent, event: JobEvent) -> Sent:
         case JobsDropped():
             return replace(sent, dropped=True)
         case JobsHeld():
-            return replace(sent, kept_s=max(sent.kept_s, event.at_s))
+            return replace(sent, held_s=max(sent.held_s, event.at_s))
         case JobsReleased():
-            return replace(sent, let_go_s=max(sent.let_go_s, event.at_s))
+            return replace(sent, released_s=max(sent.released_s, event.at_s))
     return sent

@@ -213,8 +213,8 @@ class Submitter:
             self._remark(
                 f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
             )
-        if decision.kept:
-            self._remark(f"held by `detour hold` until `detour release`: {', '.join(decision.kept)}")
+        if decision.held:
+            self._remark(f"held by `detour hold` until `detour release`: {', '.join(decision.held)}")
         self._filled = places(self._known, self._queue, self.workspace)
         return decision
 
@@ -370,17 +370,17 @@ class Submitter:
         Of what is set free already, only jobs that go or came just now count: the others may have ended since the look.
         """
         records = self._queue.live(sent.tag)
-        told = records[0].dependency if records else sent.dependency
-        waits = {job.partition("_")[0] for job in waited_ids(told)}
+        dependency_now = records[0].dependency if records else sent.dependency
+        waits = {job.partition("_")[0] for job in waited_ids(dependency_now)}
         is_lost = bool(waits.intersection(successors))
         if request is None:
-            return replaced(told, successors) if is_lost else None
+            return replaced(dependency_now, successors) if is_lost else None
         right = str(dependency_of(request, sent.tag.segment, self._filled) or "")
         if sent.committed:
             new = {one.job_id for unit in sent_now for one in self._filled.unit(unit)} - {sent.job_id}
             wanted = {job.partition("_")[0] for job in waited_ids(right)}
             return right if is_lost or new.intersection(wanted - waits) else None
-        return right if waited_ids(right) != waited_ids(told) else None
+        return right if waited_ids(right) != waited_ids(dependency_now) else None
 
     def _can_be_changed(self, tag: Tag) -> bool:
         """Slurm changes what waits, of an array all of it; what was sent since the look is held."""

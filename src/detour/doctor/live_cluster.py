@@ -58,7 +58,7 @@ class LiveQos:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveSite:
+class LiveCluster:
     version: str | None = None
     settings: Mapping[str, str] | None = None
     """`scontrol show config`."""
@@ -74,7 +74,7 @@ class LiveSite:
     """What did not answer, and why."""
 
 
-def ask_site(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveSite:
+def ask_cluster(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveCluster:
     """Seven questions at most, each once: a controller that is down takes its clients half a minute, and is not asked
     again."""
     silences: list[str] = []
@@ -96,7 +96,7 @@ def ask_site(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveSite:
     cluster = (settings or {}).get("ClusterName")
     accounts = heard(lambda: slurm.associations(user, cluster)) if qos and cluster else None
     controller_s = parse_time_s((settings or {}).get("AsOf", ""))
-    return LiveSite(
+    return LiveCluster(
         version=version,
         settings=settings,
         partitions=None if partitions is None else read_partitions(partitions),
