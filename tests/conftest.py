@@ -1,4 +1,4 @@
-"""What the whole suite shares: the clusters of a test run, and an order that starts the longest waits first."""
+"""What the whole suite shares: the clusters of a test run, and an order that starts what takes longest first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on Slurm mostly wait: first in line, they overlap with those that compute.
+    """Tests on Slurm mostly wait: early in line, they overlap with those that compute.
 
     Those on the shared cluster of one version run one after the other (an xdist group), unless they name a group.
     """
@@ -45,10 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    """Slurm first, then the groups, which one worker runs from end to end, then what can be spread."""
+    """First the chains on this machine, which compute longest, then Slurm, then what can be spread."""
     if item.get_closest_marker("slurm"):
-        return 0
-    return 1 if item.get_closest_marker("xdist_group") else 2
+        return 1
+    return 0 if item.get_closest_marker("xdist_group") else 2
 
 
 def _version(item: pytest.Item) -> object:

@@ -16,22 +16,13 @@ from tests.support.chains import DETOUR, ROOT, detour, small
 pytestmark = pytest.mark.xdist_group("chain")
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the small quickstart has run to its end."""
-    place = tmp_path_factory.mktemp("chain") / "workspace"
-    said = detour("run", *small(), "-w", place, "--quiet").stdout
-    assert "all 9 stages are done" in said
-    return place
-
-
 def status(workspace: Path, chain: str = "quickstart") -> dict[str, Any]:
     (found,) = json.loads(detour("status", chain, "-w", workspace, "--json").stdout)["chains"]
     return dict(found)
 
 
-def test_every_stage_is_done_once_and_has_its_figures(workspace: Path) -> None:
-    stages = status(workspace)["stages"]
+def test_every_stage_is_done_once_and_has_its_figures(quickstart: Path) -> None:
+    stages = status(quickstart)["stages"]
     assert [stage["kind"] for stage in stages] == [
         *["prepare", "pretrain", "promote", "pretrain", "promote", "export"],
         *["evaluate", "evaluate", "summarize"],
@@ -42,43 +33,43 @@ def test_every_stage_is_done_once_and_has_its_figures(workspace: Path) -> None:
     assert all(stage["done"] == stage["total"] and stage["figures"]["loss"] for stage in trained)
 
 
-def test_every_stage_left_what_the_plan_says(workspace: Path) -> None:
-    plan = json.loads(detour("plan", *small(), "-w", workspace, "--json").stdout)
+def test_every_stage_left_what_the_plan_says(quickstart: Path) -> None:
+    plan = json.loads(detour("plan", *small(), "-w", quickstart, "--json").stdout)
     assert {f"{stage['kind']}-{stage['key']}" for stage in plan["stages"]} == set(plan["outputs"])
     for output in plan["outputs"].values():
         listed = json.loads((Path(output["folder"]) / "manifest.json").read_text())["files"]
         assert {*output["files"]} <= {*listed, "manifest.json"}
     (exported,) = (output for stage, output in plan["outputs"].items() if stage.startswith("export"))
-    assert {*exported["files"]} == {path.name for path in (workspace / "models" / "quickstart").iterdir()}
+    assert {*exported["files"]} == {path.name for path in (quickstart / "models" / "quickstart").iterdir()}
 
 
-def test_a_second_run_does_nothing_and_says_so(workspace: Path) -> None:
-    before = sorted(workspace.rglob("*"))
-    assert "nothing to do" in detour("run", *small(), "-w", workspace).stdout
-    assert sorted(workspace.rglob("*")) == before
+def test_a_second_run_does_nothing_and_says_so(quickstart: Path) -> None:
+    before = sorted(quickstart.rglob("*"))
+    assert "nothing to do" in detour("run", *small(), "-w", quickstart).stdout
+    assert sorted(quickstart.rglob("*")) == before
 
 
-def test_the_exported_encoder_has_been_evaluated_seed_by_seed(workspace: Path) -> None:
-    results = [json.loads(path.read_text()) for path in workspace.glob("stages/evaluate-*/output/result.json")]
+def test_the_exported_encoder_has_been_evaluated_seed_by_seed(quickstart: Path) -> None:
+    results = [json.loads(path.read_text()) for path in quickstart.glob("stages/evaluate-*/output/result.json")]
     assert sorted(result["seed"] for result in results) == [1, 2]
-    (summary,) = workspace.glob("stages/summarize-*/output/summary.json")
+    (summary,) = quickstart.glob("stages/summarize-*/output/summary.json")
     assert json.loads(summary.read_text())["missing"] == []
 
 
-def test_a_lost_result_is_the_only_thing_done_again(workspace: Path) -> None:
-    (summary,) = workspace.glob("stages/summarize-*/output")
+def test_a_lost_result_is_the_only_thing_done_again(quickstart: Path) -> None:
+    (summary,) = quickstart.glob("stages/summarize-*/output")
     (summary / "manifest.json").unlink()
     for path in summary.iterdir():
         path.unlink()
     summary.rmdir()
-    said = detour("run", *small(), "-w", workspace, "--quiet").stdout
+    said = detour("run", *small(), "-w", quickstart, "--quiet").stdout
     assert [line.split()[0] for line in said.splitlines() if line.endswith("started")] == ["summarize"]
 
 
-def test_the_twin_shares_the_corpus_and_the_report_sets_both_side_by_side(workspace: Path, tmp_path: Path) -> None:
+def test_the_twin_shares_the_corpus_and_the_report_sets_both_side_by_side(quickstart: Path, tmp_path: Path) -> None:
     twin = small("quickstart-mlm-baseline")
     process = subprocess.Popen(
-        [DETOUR, "run", *twin, "-w", str(workspace), "--quiet"], cwd=ROOT, stdout=subprocess.PIPE
+        [DETOUR, "run", *twin, "-w", str(quickstart), "--quiet"], cwd=ROOT, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     while b"pretrain mlm-30" not in process.stdout.readline():
@@ -87,26 +78,26 @@ def test_the_twin_shares_the_corpus_and_the_report_sets_both_side_by_side(worksp
     process.send_signal(signal.SIGINT)
     process.stdout.read()
     assert process.wait() == 130, "Ctrl-C stops cleanly"
-    said = detour("run", *twin, "-w", workspace, "--quiet").stdout
+    said = detour("run", *twin, "-w", quickstart, "--quiet").stdout
     assert "prepare" not in said, "the corpus is there already"
     report = tmp_path / "report.html"
-    detour("report", "-w", workspace, "-o", report)
+    detour("report", "-w", quickstart, "-o", report)
     page = report.read_text()
     assert "quickstart-mlm-baseline" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     first, second = (
-        {stage["id"] for stage in status(workspace, chain)["stages"]}
+        {stage["id"] for stage in status(quickstart, chain)["stages"]}
         for chain in ("quickstart", "quickstart-mlm-baseline")
     )
     assert [stage_id.partition("-")[0] for stage_id in first & second] == ["prepare"]
 
 
-def test_a_stage_that_fails_for_good_ends_the_run_with_its_reason(workspace: Path) -> None:
+def test_a_stage_that_fails_for_good_ends_the_run_with_its_reason(quickstart: Path) -> None:
     impossible = ["name=impossible", "phases.mlm.gate.validation_loss_drop=99"]
-    result = detour("run", *small(more=impossible), "-w", workspace, "--quiet", check=False)
+    result = detour("run", *small(more=impossible), "-w", quickstart, "--quiet", check=False)
     assert result.returncode == 3
     assert "promote mlm failed" in result.stderr
     assert "Traceback" not in result.stderr
-    again = detour("run", *small(more=impossible), "-w", workspace, "--quiet", check=False)
+    again = detour("run", *small(more=impossible), "-w", quickstart, "--quiet", check=False)
     assert again.returncode == 3, "it is not tried again by itself"
-    assert status(workspace, "impossible")["stages"][4]["status"] == "failed"
+    assert status(quickstart, "impossible")["stages"][4]["status"] == "failed"

@@ -11,7 +11,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from tests.support.chains import RECIPES, SMALL, detour
 
-pytestmark = pytest.mark.xdist_group("sweep")
+pytestmark = pytest.mark.xdist_group("chain")
 WITHOUT_EVALUATION = ("benchmark=null", *(one for one in SMALL if not one.startswith("benchmark")))
 
 
@@ -24,27 +24,30 @@ def write_sweep(folder: Path, lengths: str) -> Path:
     return path
 
 
-def test_phase_1_is_trained_once_and_a_further_chain_adds_only_itself(tmp_path: Path) -> None:
-    sweep, workspace = write_sweep(tmp_path, "4k"), Workspace(tmp_path / "workspace")
+def test_a_sweep_takes_what_a_chain_has_done_and_a_further_chain_adds_only_itself(
+    quickstart: Path, tmp_path: Path
+) -> None:
+    sweep, where = write_sweep(tmp_path, "8k"), ("-w", quickstart)
     arguments = (str(sweep), *(one for one in WITHOUT_EVALUATION if not one.startswith("phases.mlm.tokens")))
-    said = detour("run", *arguments, "-w", workspace.root, "--quiet").stdout
-    assert "tiny: all 6 stages are done" in said
+    assert "nothing to do" in detour("run", *arguments, *where, "--quiet").stdout
 
-    write_sweep(tmp_path, "4k, 8k")
-    plan = json.loads(detour("plan", *arguments, "-w", workspace.root, "--json").stdout)
-    assert (plan["needed"], plan["saved"], len(plan["stages"])) == (12, 3, 9)
+    write_sweep(tmp_path, "8k, 4k")
+    plan = json.loads(detour("plan", *arguments, *where, "--json").stdout)
+    assert plan["needed"] == 12
+    assert plan["saved"] == 3
+    assert len(plan["stages"]) == 9
     assert list(plan["standing"].values()) == ["done"] * 6
-    said = detour("run", *arguments, "-w", workspace.root, "--quiet").stdout
+    said = detour("run", *arguments, *where, "--quiet").stdout
     assert "tiny: all 9 stages are done" in said
     assert "pretrain clm" not in said, "it was done already"
-    assert "pretrain mlm (tiny-8k)" in said
-    attempts = {stage.id: len(stage.attempts) for stage in LedgerView(workspace).state.stages.values()}
-    assert attempts == dict.fromkeys(plan["stages"], 1)
-    assert "nothing to do" in detour("run", *arguments, "-w", workspace.root).stdout
+    assert "pretrain mlm (tiny-4k)" in said
+    stages = LedgerView(Workspace(quickstart)).state.stages
+    assert {stage: len(stages[stage].attempts) for stage in plan["stages"]} == dict.fromkeys(plan["stages"], 1)
+    assert "nothing to do" in detour("run", *arguments, *where).stdout
 
-    rows = json.loads(detour("prices", "-w", workspace.root, "--json").stdout)["stages"]
+    rows = json.loads(detour("prices", *where, "--json").stdout)["stages"]
     later = next(row for row in rows if row["kind"] == "pretrain" and row["source"].startswith("measured here"))
-    assert later["expected_s"]["expected"] > 0, "the shorter decay prices the longer one"
+    assert later["expected_s"]["expected"] > 0, "one decay prices the other"
 
 
 def test_a_budget_that_does_not_hold_a_run_stops_it_before_anything_is_started(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_a_snapshot_agrees_with_the_accounts_on_every_job(slurm: SlurmCluster) -
     wait_for_states(slurm, {**tasks, ended_id: "CANCELLED"})
     # 22.05 has a job's name, and so its tag, a moment later than its end
     wait_until(lambda: len(look(client(slurm), array_id, ended_id).ran(array)) == 4, "the records to be whole")
+    wait_until(lambda: not look(client(slurm)).live(ended), "the cancelled job to leave its node")
     snapshot = look(client(slurm), array_id, ended_id)
     assert snapshot.state(ended) is JobState.CANCELLED
     for index, state in enumerate(tasks.values()):

@@ -223,4 +223,5 @@ def test_two_users_who_submit_at_the_same_time_share_what_overlaps(
     for path in place.rglob("*"):
         mode, owner = path.lstat().st_mode, path.lstat().st_uid
         assert owner == 0 or stat.S_ISLNK(mode) or mode & 0o047 == 0o040, f"{path}: {mode:o}"
-        assert not stat.S_ISDIR(mode) or mode & 0o070 == 0o070, f"{path}: {mode:o}"
+        group = 0o050 if path.is_relative_to(place / "code") and path.parent != place else 0o070
+        assert not stat.S_ISDIR(mode) or mode & 0o070 == group, f"{path}: {mode:o}"
