@@ -17,11 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import detour
 from detour.ledger.attempt import Attempt
 from detour.ledger.events import AttemptEnded, AttemptStarted, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from tests.support.stages import evaluate_stage
+from detour.planning.stage import Stage
 
 DETOUR = str(Path(sys.executable).parent / "detour")
 CHAINS, STAGES, RECORDS = 3, 79, 200
@@ -31,7 +32,7 @@ def make_workspace(root: Path) -> Workspace:
     workspace = Workspace(root)
     workspace.create()
     for chain in range(CHAINS):
-        stages = [evaluate_stage(f"task-{chain}", seed) for seed in range(STAGES)]
+        stages = evaluations(f"chain-{chain}", first_seed=1000 * chain)
         workspace.chain(f"chain-{chain}").mkdir(parents=True)
         plan = {"chain": f"chain-{chain}", "stages": [stage.to_json() for stage in stages]}
         (workspace.chain(f"chain-{chain}") / "plan.json").write_text(json.dumps(plan))
@@ -45,6 +46,13 @@ def make_workspace(root: Path) -> Workspace:
                     )
                 attempt.event(AttemptEnded(outcome="done", exit_code=0))
     return workspace
+
+
+def evaluations(chain: str, first_seed: int) -> list[Stage]:
+    """The quickstart's, for many seeds."""
+    seeds = [first_seed + number for number in range(STAGES)]
+    (plan,) = detour.plan("quickstart", f"name={chain}", f"benchmark.seeds={seeds}").plans
+    return [stage for stage in plan.stages if stage.kind == "evaluate"]
 
 
 def median_ms(commands: dict[str, list[str]], runs: int) -> dict[str, float]:
