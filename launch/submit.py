@@ -24,7 +24,7 @@ from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, sho
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Order, order_for, scripts, send
+from detour.orchestration.submit import Order, keep_plans, order_for, scripts, send
 
 
 @click.command()
@@ -64,6 +64,7 @@ def command(
 def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
     """Send an order, and show what became of it."""
     if not order.requests:
+        keep_plans(workspace, order)
         (say if as_json else show)(nothing_to_submit(order, workspace))
         if as_json:
             show_json({"name": order.name, "chains": list(order.chains), "jobs": {}})

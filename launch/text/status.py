@@ -54,10 +54,7 @@ Paint = Callable[[str, str], str]
 
 
 def show_status(status: Status) -> None:
-    if status.chains:
-        show(render_text(status, columns(), colour=uses_colour()), styled=True)
-    else:
-        show(no_chains(status))
+    show(render_text(status, columns(), colour=uses_colour()), styled=True)
 
 
 def render_text(status: Status, width: int = 100, *, colour: bool = False) -> str:
@@ -67,13 +64,10 @@ def render_text(status: Status, width: int = 100, *, colour: bool = False) -> st
     for chain in status.chains:
         lines += [*_chain_lines(chain, width, paint), ""]
     if not status.chains:
-        lines.append(no_chains(status))
+        where = plain(status.workspace)
+        lines.append(f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one.")
     lines += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def no_chains(status: Status) -> str:
-    return f"No chain in {plain(status.workspace)}. `detour run RECIPE` or `detour submit RECIPE` starts one."
 
 
 def summary(chain: ChainStatus) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from detour.config.layers import config_roots
 from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document, recipe_path
-from detour.config.models import WarmupConstant
+from detour.config.models import Model, Seeds, WarmupConstant
 from tests.config.bad_recipes import BENCHMARK, GOOD
 
 
@@ -258,3 +258,15 @@ def test_loading_is_independent_of_key_order_and_folder(recipes: Path, monkeypat
     assert load_recipe(Path("good.yaml")) == here
     head, tail = GOOD.split("data:\n", 1)
     assert load_recipe(written(recipes, "data:\n" + tail + head)) == here
+
+
+def test_a_changed_copy_of_a_model_has_a_digest_of_its_own() -> None:
+    seeds = Seeds()
+    assert seeds.model_copy(update={"training": 18}).digest == Seeds(training=18).digest != seeds.digest
+
+
+def test_equal_models_have_equal_digests() -> None:
+    assert (
+        Model(config={"hidden_size": 8, "vocab_size": 9}).digest
+        == Model(config={"vocab_size": 9, "hidden_size": 8}).digest
+    )

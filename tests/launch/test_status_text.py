@@ -91,6 +91,11 @@ def test_plain_keeps_words() -> None:
     assert cut("abcdef", 4) == "abc…"
 
 
+def test_a_workspace_whose_only_plan_is_damaged_says_so() -> None:
+    text = render_text(Status("/w", 0.0, (), ("/w/chains/a/plan.json: not a plan as detour writes it",)))
+    assert "warning: /w/chains/a/plan.json: not a plan" in text
+
+
 @pytest.mark.parametrize(
     ("name", "seed", "expected"),
     [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from detour.config.loading import load_cluster
 from detour.files import write_atomic
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
@@ -15,8 +16,12 @@ from detour.ledger.events import AttemptEnded, AttemptStarted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import local_run
-from detour.orchestration.local_run import Runner
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here
+from detour.orchestration.plans import load_plans
+from detour.planning.files import plan_file
 from detour.planning.stage import Stage
+from tests.support.chains import small
 from tests.support.stages import prepare_stage
 
 
@@ -103,3 +108,27 @@ def test_a_job_that_told_of_its_end_has_its_own_reason(workspace: Workspace) -> 
     attempted(workspace, stage, "job-1", "no memory")
     assert not runner.step()
     assert runner.failed == {stage.id: "no memory"}
+
+
+@pytest.fixture
+def order(workspace: Workspace) -> LocalOrder:
+    """Of a chain whose stages are all done, and whose plan is written."""
+    recipe, *overrides = small()
+    planned = load_plans(Path(recipe), overrides)
+    write_chains(workspace, planned.plans, load_cluster("local"))
+    for stage in planned.shared.stages.values():
+        workspace.output(stage.id).mkdir()
+        workspace.manifest(stage.id).write_text("{}")
+    return local_order(workspace, planned, load_cluster("local"))
+
+
+def test_a_chain_whose_stages_are_done_has_nothing_to_run(order: LocalOrder) -> None:
+    assert order.is_done
+
+
+def test_a_finished_chain_with_a_damaged_plan_is_written_again(order: LocalOrder) -> None:
+    plan_file(order.workspace, "quickstart").write_text("{")
+    assert not order.is_done
+    ran = run_here(order, on_caps=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+    assert ran.left == ()
+    assert order.is_done

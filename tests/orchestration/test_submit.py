@@ -16,7 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Submitted, order_for, send
+from detour.orchestration.submit import Submitted, keep_plans, order_for, send
 from detour.planning.files import chain_names
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from tests.scheduler.fake_slurm import FakeSlurm
@@ -47,6 +47,17 @@ def test_a_submission_brings_a_chain_in(workspace: Workspace, fake: FakeSlurm) -
     submit(workspace)
     assert chain_names(workspace) == ["quickstart"]
     assert fake.live()
+
+
+def test_a_finished_chain_is_known_by_a_new_name_too(workspace: Workspace) -> None:
+    planned = detour.plan(Path(RECIPE), *OVERRIDES, "name=renamed")
+    for stage in planned.shared.stages.values():
+        workspace.output(stage.id).mkdir(parents=True)
+        workspace.manifest(stage.id).write_text("{}")
+    order = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions())
+    assert order.requests == ()
+    keep_plans(workspace, order)
+    assert chain_names(workspace) == ["renamed"]
 
 
 @pytest.fixture

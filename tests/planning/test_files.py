@@ -153,6 +153,15 @@ def test_a_stage_that_is_done_keeps_its_file(workspace: Workspace) -> None:
     assert stage_file(workspace, before.id).read_bytes() == written
 
 
+def test_the_damaged_file_of_a_stage_that_is_done_is_written_again(workspace: Workspace) -> None:
+    stage = prepare_stage()
+    workspace.output(stage.id).mkdir(parents=True)
+    workspace.manifest(stage.id).write_text("{}")
+    stage_file(workspace, stage.id).write_text('{"kind": "prep')
+    write_stage(workspace, stage)
+    assert read_stage(workspace, stage.id) == stage
+
+
 def test_outlines_are_read_without_pydantic() -> None:
     code = "import sys, detour.planning.files; print('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

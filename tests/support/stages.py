@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from detour.config.models import File, Recipe
+from detour.config.models import File
 from detour.planning.build import Content, Planner
 from detour.planning.stage import (
     EvaluateStage,
@@ -16,7 +16,6 @@ from detour.planning.stage import (
     PretrainStage,
     PromoteStage,
     Stage,
-    SummarizeStage,
 )
 from tests.support.recipes import make_recipe
 
@@ -25,14 +24,11 @@ StageOfKind = TypeVar("StageOfKind", bound=Stage)
 
 def make_stages(changes: Mapping[str, object] | None = None) -> tuple[Stage, ...]:
     """The chain of the basic recipe, with `a.b.c` paths replaced; its files are taken to be there."""
-    return plan_stages(make_recipe(changes))
 
-
-def plan_stages(recipe: Recipe) -> tuple[Stage, ...]:
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((Path("/any") / Path(entry.path).name,), ("f",), 1000)
 
-    return Planner(inspect).plan(recipe).stages
+    return Planner(inspect).plan(make_recipe(changes)).stages
 
 
 def of_class(stages: Sequence[Stage], kind: type[StageOfKind]) -> StageOfKind:
@@ -64,8 +60,3 @@ def export_stage(inputs: Mapping[str, str] | None = None) -> ExportStage:
 def evaluate_stage(task: str = "chapter", seed: int = 1, inputs: Mapping[str, str] | None = None) -> EvaluateStage:
     stage = of_class(make_stages({"benchmark.tasks.0.name": task, "benchmark.seeds": [seed]}), EvaluateStage)
     return EvaluateStage(stage.settings, inputs or {}, stage.runtime)
-
-
-def summarize_stage(inputs: Mapping[str, str] | None = None) -> SummarizeStage:
-    stage = of_class(make_stages(), SummarizeStage)
-    return SummarizeStage(stage.settings, inputs or {}, stage.runtime)

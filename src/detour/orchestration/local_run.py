@@ -22,6 +22,7 @@ from detour.orchestration.chain_files import write_chains
 from detour.orchestration.failures import Failure, failure_reason, failures_of, with_dependents
 from detour.orchestration.plans import Planned, asked_of, check_runnable
 from detour.orchestration.slurm import command_journal
+from detour.planning.files import holds_plan
 from detour.planning.order import downstream, startable
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import price_in
@@ -58,7 +59,10 @@ class LocalOrder:
 
     @property
     def is_done(self) -> bool:
-        return all(self.workspace.is_done(stage.id) for stage in self.stages)
+        """Whether nothing is left to run, nor a plan to write."""
+        return all(self.workspace.is_done(stage.id) for stage in self.stages) and all(
+            holds_plan(self.workspace, plan) for plan in self.planned.plans
+        )
 
 
 @dataclass(frozen=True, slots=True)

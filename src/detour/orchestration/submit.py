@@ -37,6 +37,7 @@ from detour.orchestration.slurm import (
 )
 from detour.orchestration.waves import Continuation, last_jobs, send_continuation
 from detour.planning.build import Plan
+from detour.planning.files import holds_plan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice, price_in
 from detour.scheduler.commands import Slurm, SubmissionRefused
@@ -198,6 +199,14 @@ def send(
             except (SchedulerUnavailable, SubmissionRefused) as error:
                 problem = str(error)
     return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
+
+
+def keep_plans(workspace: Workspace, order: Order) -> None:
+    """Write the plans of an order without jobs, where the workspace does not hold them: a chain may get a new name."""
+    plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
+    if plans:
+        workspace.create()
+        write_chains(workspace, plans, order.cluster, options=order.continuation.options)
 
 
 def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:

@@ -123,7 +123,7 @@ def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
 
 
 def write_stage(workspace: Workspace, stage: Stage) -> None:
-    """The stage's file, unless it is there and either says the same or the stage is done.
+    """The stage's file, unless it is there and says the same, or says how the stage was done.
 
     A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
     next command, and no job looks before one has come to its end. Not synced.
@@ -136,11 +136,20 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
-        if path.read_bytes() != content and not workspace.is_done(stage.id):
+        if path.read_bytes() != content and not _says_how_it_was_done(workspace, stage.id):
             write_atomic(path, content, sync=False)
         return
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+
+
+def holds_plan(workspace: Workspace, plan: Plan) -> bool:
+    """Whether the chain's file is there, can be read, and names the plan's stages."""
+    try:
+        kept = read_plan_outline(workspace, plan.chain)
+    except UserError:
+        return False
+    return [stage.id for stage in kept.stages] == [stage.id for stage in plan.stages]
 
 
 def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:
@@ -150,6 +159,13 @@ def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:
 
     make_folder(workspace.root, workspace.chain(plan.chain))
     write_atomic(plan_file(workspace, plan.chain), _json(plan.to_json() | target.to_json()), sync=False)
+
+
+def _says_how_it_was_done(workspace: Workspace, stage_id: str) -> bool:
+    try:
+        return workspace.is_done(stage_id) and read_stage(workspace, stage_id).id == stage_id
+    except UserError:
+        return False
 
 
 def _read_stage(workspace: Workspace, stage_id: str, parse: Callable[[Any], Parsed]) -> Parsed:

@@ -31,8 +31,6 @@ from detour.config.models import (
 
 Entry = Mapping[str, Any]
 """A stage in JSON values: kind, key, label, settings, inputs, runtime."""
-
-
 AnyFile = TypeVar("AnyFile", bound=File)
 Head = Literal["pretrained", "new"]
 """Where the masked-LM head of published weights comes from, as in `detour.config.models.Model`."""
