@@ -48,7 +48,8 @@ class Case:
     def __init__(self, folder: Path, text: Path, fake: FakeSlurm) -> None:
         self.fake = fake
         self.workspace = Workspace(folder / "workspace")
-        recipe, *overrides = small(more=[f"data.sources.0.path={text}", "data.sources.0.package=null"])
+        source = {"path": text, "package": "null", "format": "text", "column": "text", "exclude": "{}"}
+        recipe, *overrides = small(more=[f"data.sources.0.{key}={value}" for key, value in source.items()])
         self.planned = detour.plan(Path(recipe), *overrides)
         self.stages = {stage.label: stage for plan in self.planned.plans for stage in plan.stages}
 
