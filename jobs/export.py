@@ -26,13 +26,15 @@ ROWS, DOCUMENTS, TOKENS = 16, 4, 512
 
 def run(context: StageContext[ExportStage]) -> dict[str, Any]:
     promotion, corpus = context.inputs["checkpoint"], context.inputs["corpus"]
+    settings = context.stage.settings
     record = export(
         promotion / MODEL,
         load_tokenizer(str(corpus / TOKENIZER)),
         context.output_dir,
-        context.stage.settings.dtype,
+        settings.dtype,
         longest_documents(corpus),
         trained_logits,
+        settings.classifier_pooling,
     )
     write_card(context.output_dir, context.stage.id, record, read_promotion(promotion))
     return {

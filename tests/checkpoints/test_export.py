@@ -98,6 +98,16 @@ def test_the_folder_is_the_trained_model_in_the_recipes_dtype(
         assert stored[name].equal(tensor.to(stored[name].dtype))
 
 
+@pytest.mark.parametrize("pooling", [None, "mean"])
+def test_a_classifier_built_on_the_folder_reads_what_the_recipe_says(
+    promoted: Path, tokenizer: Path, tmp_path: Path, pooling: str | None
+) -> None:
+    output, rows = tmp_path / "output", documents(tokenizer)
+    export(promoted, load_tokenizer(str(tokenizer)), output, "bfloat16", rows, trained_logits, pooling)
+    own = AutoConfig.from_pretrained(promoted).classifier_pooling
+    assert AutoConfig.from_pretrained(output).classifier_pooling == (pooling or own)
+
+
 def test_the_config_says_what_the_folder_is(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
     run(promoted, tokenizer, tmp_path / "output")
     config = json.loads((tmp_path / "output" / "config.json").read_text())

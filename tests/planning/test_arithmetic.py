@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from detour.planning.arithmetic import phase_steps, steps_for_tokens
-from tests.support.recipes import make_recipe
+from tests.support.recipes import BASIC, make_recipe
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(10_000_000_000, 3179), (1_000_000_000, 318), (100_000_000, 32)])
@@ -26,3 +27,17 @@ def test_the_second_phase_goes_on_where_the_first_stopped_reading() -> None:
     first, second = phase_steps(recipe).values()
     assert first.first_row == 0
     assert second.first_row == first.steps * recipe.batch.sequences
+
+
+def test_a_phase_that_restarts_reads_from_the_first_row_and_the_next_one_goes_on_from_it() -> None:
+    first, second = BASIC["phases"]
+    phases = [first, {**second, "data": "restart"}, {**second, "name": "longer"}]
+    recipe = make_recipe({"phases": phases})
+    _, restarted, after = phase_steps(recipe).values()
+    assert restarted.first_row == 0
+    assert after.first_row == restarted.steps * recipe.batch.sequences
+
+
+def test_the_first_phase_has_nothing_to_restart_from() -> None:
+    with pytest.raises(ValidationError, match="the first phase starts at the first row anyway"):
+        make_recipe({"phases.clm.data": "restart"})

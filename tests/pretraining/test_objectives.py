@@ -50,7 +50,7 @@ def test_masking_keeps_its_rates(rate: float) -> None:
 
 def test_special_tokens_are_never_predicted() -> None:
     ids = np.tile(np.array(VOCABULARY.special_ids), 1000)
-    read, labels = mask_tokens(ids, 0.99, VOCABULARY, np.random.default_rng(0))
+    read, labels = mask_tokens(ids, 0.99, VOCABULARY, np.random.default_rng(0), VOCABULARY.special_ids)
     assert (labels == IGNORED).all()
     assert (read == ids).all()
 
@@ -68,3 +68,11 @@ def test_masks_are_a_function_of_seed_and_row() -> None:
 def test_a_causal_example_reads_the_row_as_it_is() -> None:
     example = make_example(PackedRow(IDS, BOUNDARIES, "source"), CAUSAL, VOCABULARY, (17, 0))
     assert (example.input_ids == IDS).all()
+
+
+@pytest.mark.parametrize(("maskable", "chosen"), [(False, {7, 20, 21}), (True, {1, 2, 7, 20, 21})])
+def test_special_tokens_are_masked_where_the_recipe_says_so_and_padding_never(maskable: bool, chosen: set[int]) -> None:
+    row = PackedRow(np.array([1, 20, 21, 2, 1, 7, 2, 0]), np.array([0, 4, 7, 8], dtype=np.int32), "notes")
+    objective = Objective("masked", 0.5, mask_special_tokens=maskable)
+    examples = [make_example(row, objective, VOCABULARY, (0, number)) for number in range(200)]
+    assert {int(label) for example in examples for label in example.labels} - {IGNORED} == chosen

@@ -10,7 +10,7 @@ import torch
 from detour.config.models import Model
 from detour.corpus.layout import read_index
 from detour.errors import PermanentFailure
-from detour.pretraining.start import Start, load_model
+from detour.pretraining.start import Start, load_model, set_attention_output_dropout
 from tests.pretraining import jobs
 from tests.pretraining.tiny import tiny_model
 
@@ -42,3 +42,19 @@ def test_the_model_knows_the_rows_length_as_its_context(corpus: Path, encoder: P
     index = read_index(corpus)
     model = load_model(Start(Model.model_validate(made)), index, SEED)
     assert model.config.max_position_embeddings == index.sequence_length > 16
+
+
+def test_attention_output_dropout_acts_in_training_alone() -> None:
+    plain, dropped = tiny_model(), tiny_model()
+    set_attention_output_dropout(dropped, 0.5)
+    ids = torch.arange(3, 35)[None]
+    assert torch.equal(dropped(input_ids=ids).logits, plain(input_ids=ids).logits)
+    dropped.train()
+    assert not torch.equal(dropped(input_ids=ids).logits, plain(input_ids=ids).logits)
+    assert dropped.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_without_the_switch_the_models_own_dropout_stays() -> None:
+    model = tiny_model(attention_dropout=0.25)
+    set_attention_output_dropout(model, 0.0)
+    assert model.model.layers[0].attn.out_drop.p == 0.25

@@ -62,6 +62,7 @@ def export(
     dtype: str,
     rows: Sequence[Tensor],
     trained_logits: TrainedLogits,
+    classifier_pooling: str | None = None,
 ) -> dict[str, Any]:
     """Write the folder and return what export.json holds.
 
@@ -71,6 +72,8 @@ def export(
     """
     trained = load_masked_lm(model).eval()
     _fit(trained, tokenizer)
+    if classifier_pooling is not None:
+        trained.config.classifier_pooling = classifier_pooling
     reference = [_finite(_logits(trained_logits, trained, row), "trained") for row in rows]
     kept: torch.dtype = getattr(torch, dtype)
     _round(trained, kept)

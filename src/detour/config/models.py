@@ -273,12 +273,18 @@ class Phase(Written):
     """Tokens to train on, rounded up to whole steps."""
     masking_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of tokens to predict; for a masked phase, and required there."""
+    mask_special_tokens: bool = added(False)
+    """Choose among all tokens of a row but padding, [CLS] and [SEP] too; for a masked phase."""
     schedule: Schedule
     """Learning rate over the phase."""
     freeze: tuple[Freeze, ...] = ()
     """Ranges of layers that are not trained."""
     carry: Literal["weights", "weights+optimizer"] = "weights+optimizer"
     """What is taken over from the phase before; the schedule always starts anew."""
+    data: Literal["continue", "restart"] = added("continue")
+    """`continue` where the phase before stopped, or `restart` at the corpus's first row."""
+    attention_output_dropout: float = added(0.0, ge=0, lt=1)
+    """Dropout behind each attention's output matrix, in this phase's training."""
     gate: Gate = Gate()
     """When its checkpoint may be built on."""
 
@@ -289,6 +295,8 @@ class Phase(Written):
             problems.append(((), "a masked phase needs a `masking_rate`, as 0.15 or 0.30"))
         if self.objective == "causal" and self.masking_rate is not None:
             problems.append((("masking_rate",), "a causal phase predicts every next token: remove it"))
+        if self.objective == "causal" and self.mask_special_tokens:
+            problems.append((("mask_special_tokens",), "a causal phase masks nothing: remove it"))
         if isinstance(self.schedule, WarmupConstant) and self.schedule.warmup > self.tokens:
             message = f"{self.schedule.warmup:,} tokens are more than the phase's {self.tokens:,}"
             problems.append((("schedule", "warmup"), message))
@@ -457,6 +465,8 @@ class Benchmark(Written):
 class Export(Written):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the exported weights."""
+    classifier_pooling: Literal["cls", "mean"] | None = added(None)
+    """What a classifier that transformers builds on the export reads, None for what the model's config says."""
 
 
 class Recipe(Written):
@@ -495,6 +505,8 @@ class Recipe(Written):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         problems = repeated("phases", [phase.name for phase in self.phases])
+        if self.phases[0].data == "restart":
+            problems.append((("phases", 0, "data"), "the first phase starts at the first row anyway: remove it"))
         for index, phase in enumerate(self.phases):
             if phase.tokens < self.step_tokens:
                 message = (

@@ -20,7 +20,7 @@ class PhaseSteps:
     steps: int
     warmup_steps: int
     first_row: int
-    """Packed rows consumed by the phases before: data go on where they stopped."""
+    """Packed rows consumed by the phases before, since one last restarted: data go on where they stopped."""
 
     @property
     def tokens(self) -> int:
@@ -35,6 +35,7 @@ def phase_steps(recipe: Recipe) -> dict[str, PhaseSteps]:
     planned = {}
     for phase in recipe.phases:
         steps = steps_for_tokens(phase.tokens, step_tokens)
+        first_row = 0 if phase.data == "restart" else first_row
         planned[phase.name] = PhaseSteps(step_tokens, steps, warmup_steps(phase, step_tokens), first_row)
         first_row += steps * recipe.batch.sequences
     return planned

@@ -318,7 +318,11 @@ class _Chain:
         recipe = self.recipe
         return self.planner.once(
             ("export", recipe.export.digest, *_size_digests(recipe)),
-            lambda: _Template(ExportStage, ExportSettings(recipe.export.dtype), ExportRuntime(**_size(recipe))),
+            lambda: _Template(
+                ExportStage,
+                ExportSettings(recipe.export.dtype, recipe.export.classifier_pooling),
+                ExportRuntime(**_size(recipe)),
+            ),
         )
 
     def _summary(self, benchmark: Benchmark) -> _Template:

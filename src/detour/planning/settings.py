@@ -310,13 +310,16 @@ class PromoteRuntime(ModelRuntime):
 @dataclass(frozen=True)
 class ExportSettings(_Values):
     dtype: Literal["float32", "bfloat16"]
+    classifier_pooling: Literal["cls", "mean"] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"dtype": self.dtype}
+        pooling = {} if self.classifier_pooling is None else {"classifier_pooling": self.classifier_pooling}
+        return {"dtype": self.dtype, **pooling}
 
     @classmethod
     def from_json(cls, entry: Entry) -> ExportSettings:
-        return cls(entry["settings"]["dtype"])
+        settings = entry["settings"]
+        return cls(settings["dtype"], settings.get("classifier_pooling"))
 
 
 @dataclass(frozen=True)

@@ -31,23 +31,25 @@ class Vocabulary:
     size: int
     mask_id: int
     special_ids: tuple[int, ...]
-    """Never masked."""
+    """Masked only where the recipe says so, and padding never."""
+    pad_id: int = 0
 
     @classmethod
     def of(cls, index: Index) -> Vocabulary:
         special = index.special_tokens
         ids = (special.pad, special.cls, special.sep, special.mask, special.unk)
-        return cls(index.vocabulary, special.mask, tuple(sorted({i for i in ids if i is not None})))
+        return cls(index.vocabulary, special.mask, tuple(sorted({i for i in ids if i is not None})), special.pad)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
     kind: Literal["causal", "masked"]
     masking_rate: float | None = None
+    mask_special_tokens: bool = False
 
     @classmethod
     def of(cls, phase: Phase) -> Objective:
-        return cls(phase.objective, phase.masking_rate)
+        return cls(phase.objective, phase.masking_rate, phase.mask_special_tokens)
 
     @property
     def causal(self) -> bool:
@@ -69,7 +71,8 @@ def make_example(row: PackedRow, objective: Objective, vocabulary: Vocabulary, s
     if objective.masking_rate is None:
         return Example(row.input_ids, causal_labels(row.input_ids, row.cu_seqlens), positions, row.cu_seqlens)
     generator = np.random.default_rng(seed)
-    ids, labels = mask_tokens(row.input_ids, objective.masking_rate, vocabulary, generator)
+    spared = (vocabulary.pad_id,) if objective.mask_special_tokens else vocabulary.special_ids
+    ids, labels = mask_tokens(row.input_ids, objective.masking_rate, vocabulary, generator, spared)
     return Example(ids, labels, positions, row.cu_seqlens)
 
 
@@ -81,9 +84,11 @@ def causal_labels(ids: Ids, cu_seqlens: NDArray[np.int32]) -> Ids:
     return labels
 
 
-def mask_tokens(ids: Ids, rate: float, vocabulary: Vocabulary, generator: np.random.Generator) -> tuple[Ids, Ids]:
-    """(what the model reads, what it must predict); a token that is not special is chosen with probability `rate`."""
-    chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, vocabulary.special_ids)
+def mask_tokens(
+    ids: Ids, rate: float, vocabulary: Vocabulary, generator: np.random.Generator, spared: tuple[int, ...] = ()
+) -> tuple[Ids, Ids]:
+    """(what the model reads, what it must predict); a token that is not `spared` is chosen with probability `rate`."""
+    chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, spared)
     fate = generator.random(ids.shape)
     random_ids = generator.integers(vocabulary.size, size=ids.shape)
     read = np.where(chosen & (fate < MASKED), vocabulary.mask_id, ids)

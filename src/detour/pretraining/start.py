@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
@@ -86,3 +86,11 @@ def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> Mode
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return ModernBertForMaskedLM._from_config(config, dtype=torch.float32)
+
+
+def set_attention_output_dropout(model: ModernBertForMaskedLM, probability: float) -> None:
+    """Drop outputs of the attentions' last matrices while training, which the config cannot ask for by itself: its
+    `attention_dropout` also drops attention weights, as no packed kernel does. 0 leaves the model's own as it is."""
+    if probability > 0:
+        for layer in model.model.layers:
+            layer.attn.out_drop = nn.Dropout(probability).train(model.training)

@@ -31,7 +31,7 @@ from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
 from detour.pretraining.run import LossOf, Run, use_bf16
-from detour.pretraining.start import load_model
+from detour.pretraining.start import load_model, set_attention_output_dropout
 from detour.pretraining.state import restore_state
 
 CONFIG = "config.json"
@@ -111,6 +111,7 @@ def _model_and_optimizer(
     model = load_model(job.start, index, job.seeds.training)
     _set_attention(model, job.training.attention, ranks.device, half=use_bf16(job.precision, ranks.device))
     freeze(model, job.phase.freeze)
+    set_attention_output_dropout(model, job.phase.attention_output_dropout)
     model.to(ranks.device).train()
     optimizer = build_optimizer(model, job.optimizer)
     if newest is not None:
