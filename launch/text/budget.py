@@ -77,9 +77,9 @@ def _forecast(one: Burn) -> Iterator[str]:
     if one.forecast is not None:
         yield f"forecast at the end: {_range(one.forecast)}"
     elif one.rate_per_day is None:
-        yield "forecast: too early to tell"
+        yield "forecast: too early"
     if one.cap is not None and one.spent >= one.cap:
-        yield f"used up: {_amount(one.spent - one.cap)} past it"
+        yield f"used up: {_amount(one.spent - one.cap)} over the cap"
     elif words := exhaustion(*one.exhausted_s()):
         yield words
     if one.lapses is not None:
@@ -92,7 +92,7 @@ def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | 
         return ""
     early, late = _day(early_s), "not in this period" if late_s is None else _day(late_s)
     if expected_s is None:
-        return f"used up on {early} at the highest rate, at the expected one not in this period"
+        return f"used up on {early} at the highest rate; not in this period at the expected rate"
     expected = _day(expected_s)
     return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
 
@@ -111,7 +111,7 @@ def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
 def _reservations(view: BudgetView) -> Iterator[str]:
     held = view.reservations
     if held:
-        yield f"  {counted(len(held), 'reservation')} in force (id, day, what and by whom):"
+        yield f"  {counted(len(held), 'reservation')} in force (id, day, chain or sweep, user, stages):"
     for one in held[-SHOWN:]:
         stages = counted(len(one.amounts), "stage")
         yield cut(f"    {plain(one.submission)}  {_day(one.at_s)}  {_what(one)}, {stages}", WIDTH)

@@ -20,7 +20,7 @@ Row = tuple[str, str]
 
 
 def page(cluster: Cluster, path: str, width: int) -> str:
-    """Sections of `name  value`; long values go on below themselves, so that no line is longer than `width`."""
+    """Sections of `name  value`; long values are wrapped, so that no line is longer than `width`."""
     sections: list[tuple[str, list[Row]]] = [
         (f"{cluster.name}: {cluster.description}", [("file", path), *(("source", one) for one in cluster.sources)]),
         ("Nodes", list(_nodes(cluster))),
@@ -28,8 +28,8 @@ def page(cluster: Cluster, path: str, width: int) -> str:
         ("Qualities of service", list(_qos(cluster))),
         ("Jobs", list(_jobs(cluster))),
         ("Costs", list(_costs(cluster))),
-        ("Speed, tokens a second and GPU", list(_throughput(cluster))),
-        ("Evaluations side by side on one GPU", list(_seeds(cluster))),
+        ("Throughput, tokens/s per GPU", list(_throughput(cluster))),
+        ("Evaluations in one job on one GPU", list(_seeds(cluster))),
     ]
     texts = ["\n".join([*_wrapped(title, width, ""), *_lines(rows, width)]) for title, rows in sections if rows]
     return "\n\n".join(texts)
@@ -54,20 +54,20 @@ def _nodes(cluster: Cluster) -> Iterator[Row]:
     gpu = cluster.gpu
     if gpu is not None:
         memory = f", {gpu.memory_gb:g} GB each" if gpu.memory_gb else ""
-        yield "GPUs", f"{gpu.per_node} x {gpu.type} a node{memory}"
+        yield "GPUs", f"{gpu.per_node} x {gpu.type} per node{memory}"
         typed = f":{gpu.type}" if gpu.type_in_request else ""
-        forms = {"gres": f"--gres=gpu{typed}:N", "none": "nothing: whole nodes are handed out"}
-        yield "asked for with", forms.get(gpu.selector, f"--{gpu.selector}=N")
+        forms = {"gres": f"--gres=gpu{typed}:N", "none": "nothing: the site allocates whole nodes"}
+        yield "requested with", forms.get(gpu.selector, f"--{gpu.selector}=N")
         if gpu.gcd_per_gpu > 1:
-            yield "dies a GPU", f"{gpu.gcd_per_gpu}: what Slurm counts as one GPU is one of them"
+            yield "GCDs per GPU", f"{gpu.gcd_per_gpu}; Slurm counts each GCD as one GPU"
         if gpu.simulated:
-            yield "simulated", "nodes are this machine and GPUs are names only"
+            yield "simulated", "nodes are this machine, GPUs exist in name only"
         yield "power limit", _figure(gpu.board_power_w, "W")
         yield "bf16 peak", _figure(gpu.peak_tflops_bf16, "TFLOP/s")
         yield "GPUs of a training", f"{cluster.training_gpus or gpu.per_node}"
     if cluster.nodes:
         yield "GPU nodes", f"{cluster.nodes}"
-    parts = [(cluster.cores_per_node, "a node"), (cluster.cores_per_gpu, "with each GPU")]
+    parts = [(cluster.cores_per_node, "per node"), (cluster.cores_per_gpu, "per GPU")]
     words = [f"{count} {of}" for count, of in parts if count]
     yield "cores", ", ".join([*words, f"{cluster.cpu_only_cores} for a stage without GPU"])
 
@@ -87,8 +87,8 @@ def _partitions(cluster: Cluster) -> Iterator[Row]:
             partition.name or "chosen by the site",
             f"account {account}" if account else "",
             f"constraint {partition.constraint}" if partition.constraint else "",
-            f"{partition.cores_per_node} cores a node" if partition.cores_per_node else "",
-            f"at most {write_duration(partition.wall)}" if partition.wall else "",
+            f"{partition.cores_per_node} cores per node" if partition.cores_per_node else "",
+            f"time limit {write_duration(partition.wall)}" if partition.wall else "",
             f"{write_duration(partition.default_wall)} by default" if partition.default_wall else "",
         ]
         yield name, _sourced(", ".join(filter(None, words)), partition.source)
@@ -98,14 +98,14 @@ def _qos(cluster: Cluster) -> Iterator[Row]:
     for qos in cluster.qos:
         words = [
             " and ".join(use.upper() for use in qos.use),
-            f"at most {write_duration(qos.wall)}" if qos.wall else "no limit of time known",
+            f"time limit {write_duration(qos.wall)}" if qos.wall else "time limit unknown",
             f"{format_count(qos.gpus)} GPUs" if qos.gpus else "",
             f"{qos.submitted_jobs:,} jobs submitted" if qos.submitted_jobs else "",
             "the default" if qos.default else "",
         ]
         yield qos.name, _sourced(", ".join(filter(None, words)), qos.source)
     if cluster.qos and not cluster.qos_required:
-        yield "without --qos", "the site takes its own default"
+        yield "without --qos", "the site uses its own default"
 
 
 def _jobs(cluster: Cluster) -> Iterator[Row]:
@@ -123,36 +123,36 @@ def _jobs(cluster: Cluster) -> Iterator[Row]:
     if any(shell):
         yield "shell", ", ".join(filter(None, shell))
     if cluster.scheduler == "slurm":
-        yield "before the limit", f"{write_duration(cluster.grace)} ahead, a job is words to save and stop"
-        yield "put back by the site", "yes" if cluster.requeue else "no"
+        yield "grace", f"{write_duration(cluster.grace)} before its time limit a job saves and stops"
+        yield "requeue", "yes" if cluster.requeue else "no"
         yield "jobs may submit", "yes" if cluster.compute_nodes_submit else "no"
         yield "MaxArraySize", str(cluster.max_array_size or "unknown")
-    yield "asked at most every", write_duration(cluster.poll_seconds)
+    yield "poll interval", write_duration(cluster.poll_seconds)
     if cluster.scratch_days:
-        yield "scratch", f"unread files are removed after {cluster.scratch_days} days"
+        yield "scratch", f"files not read for {cluster.scratch_days} days are deleted"
 
 
 def _costs(cluster: Cluster) -> Iterator[Row]:
     billing, power = cluster.billing, cluster.cpu_power
-    whole = ", whole nodes for jobs of several" if billing.multi_node_bills_whole_nodes else ""
+    whole = ", whole nodes for multi-node jobs" if billing.multi_node_bills_whole_nodes else ""
     yield "billing", _sourced(f"{billing.rule}{whole}", billing.source)
     if billing.blocked_at:
         yield "jobs stop at", _figure(billing.blocked_at, "of the allocation")
     if cluster.budget_command:
-        yield "budget", f"`{cluster.budget_command}` tells what is left"
+        yield "budget", f"`{cluster.budget_command}` shows what is left"
     yield "country", cluster.site.country or "unknown"
     yield "PUE", _figure(cluster.site.pue, "")
     yield "grid", _figure(cluster.site.grid_gco2_per_kwh, "gCO2eq/kWh")
-    yield "a core", _figure(power.watt_per_core, "W")
-    yield "a GB of memory", _figure(power.watt_per_gb_memory, "W")
+    yield "per core", _figure(power.watt_per_core, "W")
+    yield "per GB of memory", _figure(power.watt_per_gb_memory, "W")
     if power.memory_gb_per_node:
-        yield "memory a node", f"{power.memory_gb_per_node:g} GB"
+        yield "memory per node", f"{power.memory_gb_per_node:g} GB"
 
 
 def _throughput(cluster: Cluster) -> Iterator[Row]:
     for row in cluster.throughput:
         size = f" ({format_count(row.parameters)})" if row.parameters else ""
-        what = f"{row.model}{size}, {row.objective or 'a whole chain'}, {row.sequence_length:,} tokens long"
+        what = f"{row.model}{size}, {row.objective or 'a whole chain'}, {row.sequence_length:,}-token rows"
         yield what, _figure(row.tokens_per_s_per_gpu, "")
 
 

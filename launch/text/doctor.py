@@ -55,7 +55,10 @@ def _plural(verdict: str, number: int) -> str:
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
-    sides = [f"wanted: {finding.profile}" if finding.profile else "", f"found: {finding.site}" if finding.site else ""]
+    sides = [
+        f"expected: {finding.profile}" if finding.profile else "",
+        f"found: {finding.site}" if finding.site else "",
+    ]
     said = "; ".join(plain(side) for side in sides if side)
     yield cut(f"{finding.verdict:<8} {plain(finding.subject)}" + (f"  ({said})" if said else ""), WIDTH)
     if finding.advice:

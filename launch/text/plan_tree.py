@@ -180,5 +180,5 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def _end(text: str, width: int) -> str:
-    """The end of a name tells more than its beginning."""
+    """Names differ at their end."""
     return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"

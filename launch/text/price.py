@@ -86,7 +86,7 @@ def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, s
 
 
 def _uncounted(part: Total, cluster: Cluster) -> tuple[Stage, ...]:
-    """Stages that the hours shown do not hold; what takes no GPU takes no GPU-hours, however long it is."""
+    """Stages that are not in the hours shown. A stage without a GPU uses no GPU-hours, however long it runs."""
     return part.without_gpu_hours if cluster.gpu else part.unpriced
 
 
@@ -119,13 +119,9 @@ def _notes(price: PlanPrice) -> Iterator[str]:
     )
     yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
     left_out = f"; {stage_names([stage.name for stage in whole.unsized])} not counted" if whole.unsized else ""
-    more = (
-        f", and up to {amount(whole.work_bytes / 1e9)} GB more under each training that runs"
-        if whole.work_bytes
-        else ""
-    )
-    yield from wrapped(f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB stay on disk{more}{left_out}")
-    yield "Where the durations come from:"
+    more = f", and up to {amount(whole.work_bytes / 1e9)} GB more during each training" if whole.work_bytes else ""
+    yield from wrapped(f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB on disk{more}{left_out}")
+    yield "Sources of the durations:"
     by_source: dict[str, list[str]] = {}
     for stage in price.stages:
         by_source.setdefault(price.prices[stage.id].source, []).append(stage.name)

@@ -117,7 +117,7 @@ def test_other_periods_and_empty_places_are_no_error(tmp_path: Path, past: Works
 
 def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
     text = run(write_budget(tmp_path, 1000.0), "-w", past.root).output
-    assert "used up: 440 past it" in text
+    assert "used up: 440 over the cap" in text
     assert "used up on" not in text
 
 
@@ -125,7 +125,7 @@ def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path
     ("days", "says"),
     [
         ((None, None, None), ""),
-        ((1, None, None), "used up on 1970-01-02 at the highest rate, at the expected one not in this period"),
+        ((1, None, None), "used up on 1970-01-02 at the highest rate; not in this period at the expected rate"),
         ((1, 2, None), "used up on 1970-01-03 (1970-01-02 to not in this period)"),
         ((1, 2, 3), "used up on 1970-01-03 (1970-01-02 to 1970-01-04)"),
         ((2, 2, 2), "used up on 1970-01-03"),

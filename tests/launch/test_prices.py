@@ -45,7 +45,7 @@ def finish(workspace: Workspace, past: Past, stage: Stage, elapsed_s: float, at_
 def run(workspace: Workspace, *options: str) -> str:
     result = CliRunner().invoke(prices.command, ["-w", str(workspace.root), *options], catch_exceptions=False)
     assert result.exit_code == 0
-    return result.output
+    return result.stdout
 
 
 def quote(stage: Stage, wall_s: float) -> dict[str, Price]:
@@ -129,7 +129,7 @@ def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(
     assert price.wall_s.expected == pytest.approx(100.0), "the one that took ten times as long is too long ago"
     assert price.wall_s.high == pytest.approx(110.0)
     assert price.source == "measured here, 5 stages"
-    assert "tokens/s a GPU after 0 s (5 stages, +-10%)" in run(workspace)
+    assert "tokens/s per GPU after 0 s (5 stages, +-10%)" in " ".join(run(workspace).split())
 
 
 def test_several_attempts_count_in_full_but_calibrate_nothing(workspace: Workspace) -> None:
