@@ -17,6 +17,7 @@ import pytest
 from detour.config.layers import config_roots
 
 REPOSITORY = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("installation")  # one wheel and one environment for all
 
 
 def build(source: Path, target: str, folder: Path) -> Path:
