@@ -37,7 +37,7 @@ def silent(_: str) -> None:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
     for module in (submit_module, control):
-        monkeypatch.setattr(module, "Slurm", lambda: Slurm(slurm))
+        monkeypatch.setattr(module, "Slurm", lambda **_: Slurm(slurm))
     monkeypatch.setattr("detour.scheduler.control.LATE_S", 0.0)
     return slurm
 
@@ -122,7 +122,7 @@ def test_cancel_killed_half_way_and_run_again_settles_everything(
 ) -> None:
     fuse = Fuse(instant, after)
     guarded = Slurm(lambda command, timeout_s: fuse.guard(fake, command, timeout_s))
-    monkeypatch.setattr(control, "Slurm", lambda: guarded)
+    monkeypatch.setattr(control, "Slurm", lambda **_: guarded)
     try:
         cancel(workspace)
     except Killed:

@@ -31,7 +31,7 @@ CHAIN = "quickstart"
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
-    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(slurm))
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(slurm))
     return slurm
 
 

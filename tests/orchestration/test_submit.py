@@ -28,7 +28,7 @@ RECIPE, *OVERRIDES = small()
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
-    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(slurm))
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(slurm))
     return slurm
 
 
@@ -75,7 +75,7 @@ def refusing(fake: FakeSlurm) -> Slurm:
 def test_what_slurm_refuses_leaves_no_chain(
     workspace: Workspace, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit_module, "Slurm", lambda: refusing)
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: refusing)
     with pytest.raises(SubmissionRefused, match="Invalid account"):
         submit(workspace)
     assert chain_names(workspace) == []
@@ -88,7 +88,7 @@ def test_what_slurm_refuses_leaves_a_chain_that_was_there(
     submit(workspace)
     for job in fake.jobs.values():
         job.state = "CANCELLED by 0"
-    monkeypatch.setattr(submit_module, "Slurm", lambda: refusing)
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: refusing)
     with pytest.raises(SubmissionRefused):
         submit(workspace)
     assert chain_names(workspace) == ["quickstart"]
@@ -107,7 +107,7 @@ def test_what_is_withdrawn_after_ctrl_c_leaves_no_chain(
             raise KeyboardInterrupt
         return fake(command, timeout_s)
 
-    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(interrupt))
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(interrupt))
     with pytest.raises(Withdrawn):
         submit(workspace)
     assert chain_names(workspace) == []

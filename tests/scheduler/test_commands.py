@@ -98,3 +98,18 @@ def test_a_full_queue_costs_seconds_and_is_told_in_slurms_words(tmp_path: Path) 
 def test_of_what_a_client_complains_about_the_last_lines_are_passed_on() -> None:
     said = "banner\nslurm_suspend error: first\nslurm_suspend error: first\nslurm_suspend error: second\n"
     assert CommandResult(1, "", said).message == "banner; slurm_suspend error: first; slurm_suspend error: second"
+
+
+def test_a_profiles_cluster_is_named_to_every_client_and_the_line_about_it_left_out() -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG001
+        asked.append(command)
+        return CommandResult(0, "CLUSTER: far\nJOBID\n7\n")
+
+    slurm = Slurm(run, cluster="far")
+    assert slurm.queue(["me"]).stdout == "JOBID\n7\n"
+    slurm.cancel(["7"])
+    slurm.release(["7"])
+    assert all(command[1] == "--clusters=far" for command in asked)
+    assert slurm.calls == {"squeue": 1, "scancel": 1, "scontrol": 1}

@@ -23,7 +23,7 @@ from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import Programs
 from tests.slurm.jobs import CPU, GPU, client, small_chain, wait_for_states
 from tests.slurm.test_submission import fresh, live_ids, slots
-from tests.support.chains import detour, small
+from tests.support.chains import ROOT, detour, small
 from tests.support.slurm_variables import LISTED, hostile, hostile_variables, input_variables
 
 WORST = (
@@ -115,3 +115,16 @@ def test_what_the_script_exports_reaches_the_tasks(
 @pytest.mark.parametrize("name", ["100% %j", "back\\slash", "both\\and %t", 'it\'s "quoted"'])
 def test_logs_lie_where_the_workspace_is_whatever_its_path(slurm: SlurmCluster, tmp_path: Path, name: str) -> None:
     assert "task 0, mark there" in logged(slurm, tmp_path / name / "logs", CPU)
+
+
+def test_a_cluster_that_the_profile_names_is_where_everything_goes(slurm: SlurmCluster, tmp_path: Path) -> None:
+    profile = tmp_path / "routed.yaml"
+    profile.write_text(f"extends: {ROOT}/configs/clusters/slurm-local.yaml\nname: routed\nslurm_cluster: local\n")
+    shell, workspace = {**os.environ, **slurm.environment, "SLURM_CLUSTERS": "elsewhere"}, str(tmp_path / "w")
+    order = ("submit", *small(), "-w", workspace, "--cluster", str(profile), "--gpus", "1", "--json")
+    sent = json.loads(detour(*order, environment=shell).stdout)
+    assert len(sent["jobs"]) == 10
+    (chain,) = json.loads(detour("status", "-w", workspace, "--json", environment=shell).stdout)["chains"]
+    assert {stage["status"] for stage in chain["stages"]} <= {"submitted", "running", "done"}
+    taken = json.loads(detour("cancel", chain["name"], "-w", workspace, "--json", environment=shell).stdout)
+    assert set(taken["cancelled"]["jobs"]) == set(sent["jobs"].values())

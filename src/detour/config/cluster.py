@@ -160,6 +160,8 @@ class Cluster(Written):
     """GPUs a training asks for; None: all of one node."""
     cpu_only_cores: int = Field(default=4, gt=0)
     """Asked for by stages without a GPU (prepare, export, summarize)."""
+    slurm_cluster: str | None = None
+    """Which of the Slurm clusters of a site is meant, as `--clusters`; None: the one that login nodes belong to."""
     account: str | None = None
     account_suffix: str = ""
     """Appended to `account` for GPU jobs where the site keeps one per machine part, as `@h100`."""

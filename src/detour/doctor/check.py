@@ -33,7 +33,7 @@ def check(cluster: Cluster, profile: Path, workspace: Workspace) -> Checked:
     """Seven questions to Slurm at most; what it does not answer is a finding of its own, not an error."""
     live, findings = LiveCluster(), list[Finding]()
     if cluster.scheduler == "slurm":
-        live = ask_cluster(Slurm(), user_name(), time.time)
+        live = ask_cluster(Slurm(cluster=cluster.slurm_cluster), user_name(), time.time)
         findings = compare(cluster, live)
     findings += environment_findings(cluster, workspace.root)
     return Checked(cluster, profile, live, tuple(findings))

@@ -117,7 +117,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
     if not names:
         yield Finding("Slurm's variables", "ok", "none set")
         return
-    advice = "ignored: what is wanted of them belongs in the cluster profile"
+    advice = "ignored: what is wanted belongs in the profile, as account, partition, qos, header, slurm_cluster"
     yield Finding("Slurm's variables", "warning", "none set", listed(names), advice)
 
 

@@ -34,7 +34,9 @@ def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = No
     kept = _kept(workspace, question)
     if kept is not None:
         return kept
-    reading = _ask(workspace_id(workspace.root), question, slurm or Slurm(timeout_s=PATIENCE_S))
+    reading = _ask(
+        workspace_id(workspace.root), question, slurm or Slurm(timeout_s=PATIENCE_S, cluster=question.slurm_cluster)
+    )
     _keep(workspace, question, reading)
     return reading
 

@@ -85,23 +85,24 @@ class Monitor:
         jobs = sorted((job for stage in open_stages.values() for job in stage.jobs), key=natural_key)
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
+        targets = self._asked_about(plans, open_stages)
         reading = self.ask(
             Question(
                 jobs,
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
-                every_s=self._poll_interval_s(plans, open_stages),
+                every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
+                slurm_cluster=next((target.slurm_cluster for target in targets), None),
             )
         )
         return reading.jobs, reading.missing
 
-    def _poll_interval_s(self, shown: Sequence[ChainOutline], open_stages: Collection[str]) -> float:
-        """The longest of the sites that are asked about, whether their chains are shown or not."""
+    def _asked_about(self, shown: Sequence[ChainOutline], open_stages: Collection[str]) -> list[Target]:
+        """Where chains with open stages were submitted to, whether they are shown or not."""
         names = {plan.chain for plan in shown}
         others = [name for name in chain_names(self.workspace) if name not in names]
         plans = [*shown, *_plans(self.workspace, others, [])] if others else shown
-        asked = [plan for plan in plans if any(stage.id in open_stages for stage in plan.stages)]
-        return max((plan.target.poll_s for plan in asked if plan.target.poll_s), default=POLL_S)
+        return [plan.target for plan in plans if any(stage.id in open_stages for stage in plan.stages)]
 
     def _stage(self, planned: StageOutline, target: Target, evidence: Evidence) -> tuple[StageRow, list[EnergyFigure]]:
         stage_id = planned.id

@@ -32,6 +32,8 @@ class Question(NamedTuple):
     """When the first of them was submitted, in seconds since the epoch."""
     every_s: float
     """The site's poll interval."""
+    slurm_cluster: str | None = None
+    """Which of a site's clusters has the jobs; None: this one."""
 
 
 class Reading(NamedTuple):

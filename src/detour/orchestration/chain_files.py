@@ -48,6 +48,7 @@ def write_chains(
         cluster.poll_seconds,
         None if _is_known_by_name(cluster) else cluster.model_dump(mode="json", context=WITH_UNITS),
         None if options is None else asdict(options),
+        cluster.slurm_cluster,
     )
     for plan in plans:
         write_plan(workspace, plan, target)

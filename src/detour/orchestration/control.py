@@ -15,7 +15,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_stages, chosen_stages, only_here
 from detour.orchestration.slurm import command_journal, control, submitting
 from detour.orchestration.waves import continuations
-from detour.planning.files import chain_names
+from detour.planning.files import chain_names, read_plan_outline
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
 
@@ -59,7 +59,9 @@ def cancel(
     next_waves = continuations(workspace, [chain])
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         ours = [*next_waves, *(row.id for row in stages)]
-        affected = control(workspace, journal, Slurm()).cancel(ours, "cancelled by its user", concerned=labels)
+        affected = control(workspace, journal, _slurm(workspace, chain)).cancel(
+            ours, "cancelled by its user", concerned=labels
+        )
         view = LedgerView(workspace)
         known = view.state.stages
         settled = [row.id for row in stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
@@ -80,7 +82,7 @@ def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait:
     """Keep pending jobs from starting, also when the chain is submitted again meanwhile. Raises as `cancel`."""
     labels = _labels(workspace, chain, stage)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, Slurm()).hold(list(labels))
+        affected = control(workspace, journal, _slurm(workspace, chain)).hold(list(labels))
         journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
     return Controlled("held", affected, labels, f"detour hold {chain}", LedgerView(workspace).warnings)
 
@@ -89,7 +91,7 @@ def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wa
     """Undo `hold`. Raises as `cancel`."""
     labels = _labels(workspace, chain, stage)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, Slurm()).release(list(labels))
+        affected = control(workspace, journal, _slurm(workspace, chain)).release(list(labels))
         journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
     return Controlled("released", affected, labels, f"detour release {chain}", LedgerView(workspace).warnings)
 
@@ -103,7 +105,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, Slurm()).adopt(labels)
+        affected = control(workspace, journal, _slurm(workspace, *chain_names(workspace))).adopt(labels)
         for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
             journal.append(StageSubmitted(), stage=stage_id, job=job_id)
     return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
@@ -111,3 +113,9 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
 
 def _labels(workspace: Workspace, chain: str, stage: str | None) -> dict[str, str]:
     return {row.id: row.label for row in chosen_stages(workspace, chain, stage)} | continuations(workspace, [chain])
+
+
+def _slurm(workspace: Workspace, *chains: str) -> Slurm:
+    """Of the cluster that the chains were submitted to; of several, the first one's."""
+    targets = (read_plan_outline(workspace, chain).target for chain in chains)
+    return Slurm(cluster=next((target.slurm_cluster for target in targets), None))

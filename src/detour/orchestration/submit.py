@@ -167,7 +167,7 @@ def send(
     not to be completed.
     """
     workspace.create()
-    slurm = Slurm()
+    slurm = Slurm(cluster=order.cluster.slurm_cluster)
     code = take_code_snapshot(workspace)
     style = script_style(workspace, order.cluster, code.folder)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:

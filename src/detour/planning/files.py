@@ -37,19 +37,22 @@ class Target(NamedTuple):
     """The cluster's profile, where it is not the one that its name finds."""
     options: Mapping[str, Any] | None = None
     """Fields of `detour.orchestration.requests.JobOptions`, as it was submitted with."""
+    slurm_cluster: str | None = None
+    """As in the cluster's profile."""
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Target:
-        cluster, poll_s = data.get("cluster"), data.get("poll_s")
+        cluster, poll_s, slurm_cluster = data.get("cluster"), data.get("poll_s"), data.get("slurm_cluster")
         return cls(
             cluster if isinstance(cluster, str) else None,
             Site.from_json(data.get("site")),
             poll_s if type(poll_s) in (int, float) else None,
             _mapping(data.get("profile")),
             _mapping(data.get("options")),
+            slurm_cluster if isinstance(slurm_cluster, str) else None,
         )
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +66,8 @@ _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
 _FULL = re.compile(r"Slurm [^;\n]*(?:temporarily unable to accept job|job queue full)")
 """sbatch says so and tries again, for two minutes: the site's MaxJobCount."""
+_CLUSTER_LINE = re.compile(r"\ACLUSTER: .*\n")
+"""Put ahead of the answer of squeue and sinfo where a cluster is named."""
 _CLOCK = re.compile(r"^Configuration data as of (\S+)", re.MULTILINE)
 _NO_ANSWER = re.compile(
     r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
@@ -186,10 +188,15 @@ class Slurm:
     run: Runner = field(default_factory=SubprocessRunner)
     calls: Counter[str] = field(default_factory=Counter)
     timeout_s: float = TIMEOUT_S
+    cluster: str | None = None
+    """Of several clusters of one site, as a profile's `slurm_cluster`; None: this one."""
 
-    def ask(self, *command: str) -> CommandResult:
-        self.calls[command[0]] += 1
-        return self.run(command, self.timeout_s)
+    def ask(self, client: str, *arguments: str) -> CommandResult:
+        self.calls[client] += 1
+        if self.cluster is None or client == "sacctmgr":
+            return self.run((client, *arguments), self.timeout_s)
+        result = self.run((client, f"--clusters={self.cluster}", *arguments), self.timeout_s)
+        return replace(result, stdout=_CLUSTER_LINE.sub("", result.stdout))
 
     def submit(self, script: Path) -> SubmitAnswer:
         return read_submission(self.ask("sbatch", "--parsable", str(script)))
