@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         LOGGER.error(error)
         return error.exit_code
     except OSError as error:
-        LOGGER.error("%s: %s", workspace.root, error)
+        LOGGER.error("%s: %s", error.filename or workspace.root, error.strerror or error)
         return DetourError.exit_code
 
 

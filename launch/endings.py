@@ -50,7 +50,8 @@ def _os_error(error: OSError) -> str:
     if error.filename is None and not _current_directory_exists():
         return "the current directory no longer exists: change to another one"
     reason = ADVICE.get(error.errno or 0, error.strerror or str(error))
-    return f"{error.filename}: {reason}" if error.filename else reason
+    written = error.filename2 or error.filename
+    return f"{written}: {reason}" if written else reason
 
 
 def _current_directory_exists() -> bool:

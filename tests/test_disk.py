@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,12 @@ def test_what_hides_behind_another_error_is_found() -> None:
     assert is_out_of_room(hidden)
 
 
-def test_safetensors_words_are_known() -> None:
+def test_the_words_of_numpy_are_known() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="requested") as error:
+        np.zeros(300_000).tofile(full)
+    assert is_out_of_room(error.value)
+
+
+def test_the_words_of_safetensors_are_known() -> None:
     assert is_out_of_room(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
     assert not is_out_of_room(RuntimeError("Error while serializing: I/O error: Input/output error (os error 5)"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-import time
+import re
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import TypeVar
 
 from detour.errors import NoRoom
@@ -15,13 +16,14 @@ ROOM_PATIENCE_S = 900.0
 """How long a full disk is waited for; half of what ranks wait for each other."""
 ROOM_POLL_S = 10.0
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_SAID = re.compile(rf"\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)|\d+ requested and \d+ written")
+"""How safetensors says it, and numpy, which drops the reason of a short write."""
 
 
 def is_out_of_room(error: BaseException | None) -> bool:
-    """Whether a full disk or a quota is behind it: torch and safetensors hide what the system said in their own
-    errors."""
+    """Whether a full disk or a quota is behind it: libraries hide what the system said in errors of their own."""
     while error is not None:
-        if getattr(error, "errno", None) in OUT_OF_ROOM or any(f"(os error {n})" in str(error) for n in OUT_OF_ROOM):
+        if getattr(error, "errno", None) in OUT_OF_ROOM or _SAID.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -32,7 +34,7 @@ def with_room(write: Callable[[], T], report: Callable[[str], None], give_up: Ca
 
     Raises NoRoom after ROOM_PATIENCE_S, or when one is to `give_up`, and everything else as it is.
     """
-    deadline_s = time.monotonic() + ROOM_PATIENCE_S
+    deadline_s = monotonic() + ROOM_PATIENCE_S
     is_reported = False
     while True:
         try:
@@ -42,9 +44,9 @@ def with_room(write: Callable[[], T], report: Callable[[str], None], give_up: Ca
         except Exception as error:
             if not is_out_of_room(error):
                 raise
-            if give_up() or time.monotonic() >= deadline_s:
+            if give_up() or monotonic() >= deadline_s:
                 raise NoRoom(f"no room left on the disk ({error}): free some space, or raise the quota") from error
             if not is_reported:
                 is_reported = True
                 report(f"no room left on the disk ({error}): trying again for {ROOM_PATIENCE_S / 60:g} minutes")
-        time.sleep(ROOM_POLL_S)
+        sleep(ROOM_POLL_S)

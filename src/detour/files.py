@@ -23,6 +23,16 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the file system name `path`, also those of a descriptor, which do not know whose it is."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that appears under `path` complete and synced, or not at all.
 
@@ -33,7 +43,7 @@ def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     # Not mkstemp, whose mode is 0600 whatever the umask: a group may share its workspace.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             if sync:

@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from detour.errors import UserError
-from detour.files import write_atomic
+from detour.files import naming, write_atomic
 from detour.ledger.folders import ledger_mode, make_folder
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
@@ -146,7 +146,7 @@ def _created(path: Path, content: bytes, mode: int) -> bool:
     except FileExistsError:
         return False
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # the umask would take the group's part away
             file.write(content)
             file.flush()

@@ -131,7 +131,7 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
     A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
     next command, and no job looks before one has come to its end. Not synced.
     """
-    from detour.files import write_atomic
+    from detour.files import naming, write_atomic
     from detour.ledger.folders import make_folder
 
     path, content = stage_file(workspace, stage.id), _json(stage.to_json())
@@ -142,7 +142,7 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
         if path.read_bytes() != content and not _says_how_it_was_done(workspace, stage.id):
             write_atomic(path, content, sync=False)
         return
-    with os.fdopen(descriptor, "wb") as file:
+    with naming(path), os.fdopen(descriptor, "wb") as file:
         file.write(content)
 
 

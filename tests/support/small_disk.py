@@ -1,0 +1,47 @@
+"""A real disk of a few MiB that can be filled to any level."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PAGE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SmallDisk:
+    folder: Path
+
+    @property
+    def room_bytes(self) -> int:
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
+
+    def leave(self, room_bytes: int) -> None:
+        """Fill it up to so much."""
+        self.free()
+        with (self.folder / "fill").open("wb") as file:
+            file.write(bytes(max(0, self.room_bytes - room_bytes)))
+
+    def free(self) -> None:
+        (self.folder / "fill").unlink(missing_ok=True)
+
+
+@contextmanager
+def mounted(folder: Path, size_mib: int) -> Iterator[SmallDisk]:
+    """Skips the test where one may not mount: only root may."""
+    folder.mkdir()
+    options = f"size={size_mib}m,mode=700"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
