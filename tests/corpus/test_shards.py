@@ -273,6 +273,19 @@ def test_progress_is_told_in_bytes_of_the_files(
     assert attempt.told[-1][3]["documents"] == index.documents
 
 
+def test_the_last_word_tells_what_became_of_all_rows(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+    attempt = StopsAfter(0)
+    prepare(twice, tokenizer, tmp_path, attempt=attempt)
+    told = attempt.told[-1][3]
+    assert {name: told[name] for name in ("read", "blank", "excluded", "repeated", "left_out")} == {
+        "read": 671,
+        "blank": 1,
+        "excluded": 1,
+        "repeated": 70,
+        "left_out": 0,
+    }
+
+
 def test_too_little_text_is_said_with_the_figures(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"source labels: too little text: .* validation takes 700,032"):
         prepare(replace(spec, validation_tokens=1_000_000), tokenizer, tmp_path)

@@ -44,6 +44,16 @@ def test_the_text_reads_on_100_columns(status: Status) -> None:
     assert any("M2 estimated:" in line and "CO2eq" in line for line in lines)
 
 
+def test_what_became_of_the_rows_of_a_corpus_stands_with_its_stage(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, PREPARE, gpus=0)
+    counts = {"read": 42_886, "blank": 0, "excluded": 27_206, "repeated": 14, "left_out": 0, "validation_seen": None}
+    attempt.progress(604_577, 604_577, "bytes", **counts)
+    end(attempt)
+    mark_done(workspace, PREPARE)
+    assert "42,886 rows read: 27,206 excluded, 14 repeated" in render_text(read_status(workspace))
+
+
 def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)

@@ -167,7 +167,8 @@ def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_a
         if made.workspace.is_done(stage.id):
             continue
         if stage.kind == "prepare":
-            made.run(stage, 9.0, {"index.json": {"sources": {"icd10": {"train_tokens": 181_000}}}})
+            counts = {"train_tokens": 181_000, "read_documents": 42_886, "excluded_documents": 27_206}
+            made.run(stage, 9.0, {"index.json": {"sources": {"icd10": counts}}})
         elif stage.kind == "pretrain":
             train(made, stage, list(PHASES.values())[trained][2], trained == 0, None if trained else killed_at)
         elif stage.kind == "promote":

@@ -79,6 +79,21 @@ def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(pag
     assert re.search(r"Macro F1 7\d\.\d ± \d\.\d on icd10-chapters over 3 seeds", text)
 
 
+def test_what_became_of_the_rows_of_each_source_is_one_table_for_chains_that_share_it(page: str) -> None:
+    (row,) = re.findall(r"<tr><th>icd10</th>(.*?)</tr>", page)
+    assert re.findall(r">([^<]+)</td>", row) == [
+        "42,886",
+        "unknown",
+        "27,206",
+        "unknown",
+        "unknown",
+        "unknown",
+        "181,000",
+        "unknown",
+        "unknown",
+    ]
+
+
 def test_both_chains_are_quoted_by_the_same_method(page: str) -> None:
     methods = re.findall(r'<p class="lede">.*?CO2eq \((.*?)\)', page, re.DOTALL)
     assert len(methods) == 2

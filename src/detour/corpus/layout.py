@@ -77,6 +77,13 @@ class Index(_Record):
         return sum(source.train_tokens + source.validation_tokens for source in self.sources.values())
 
     @property
+    def counts(self) -> dict[str, int | None]:
+        """What became of the rows of all sources; None where an older corpus does not say."""
+        names = ("read", "blank", "excluded", "repeated", "left_out", "validation_seen")
+        found = {name: [getattr(source, f"{name}_documents") for source in self.sources.values()] for name in names}
+        return {name: None if None in values else sum(values) for name, values in found.items()}
+
+    @property
     def documents(self) -> int:
         return sum(source.train_documents + source.validation_documents for source in self.sources.values())
 

@@ -51,6 +51,9 @@ class _Meter:
     def count(self, documents: Documents, position: int) -> None:
         self.tokens += documents.tokens.size
         self.documents += documents.lengths.size
+        self.tell(position)
+
+    def tell(self, position: int = 0, /, **counts: float | None) -> None:
         self.attempt.progress(
             self.done_bytes + position,
             self.total_bytes,
@@ -58,6 +61,7 @@ class _Meter:
             documents=self.documents,
             tokens=self.tokens,
             tokens_per_s=self.tokens_per_s,
+            **counts,
         )
 
     @property
@@ -116,6 +120,7 @@ def prepare_corpus(
         sources=entries,
     )
     write_index(output_dir, index)
+    meter.tell(**index.counts)
     return index, meter.tokens_per_s
 
 

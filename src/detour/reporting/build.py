@@ -165,6 +165,7 @@ def _chain(
         cost=cost_of([attempt for one in mine for attempt in one.attempts]),
         parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
         corpus_tokens=_corpus_tokens(corpus),
+        sources=_sources(corpus),
         started_s=min((usage.start_s for usage in usages), default=None),
         ended_s=None
         if any(usage.running for usage in usages)
@@ -216,6 +217,15 @@ def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
     counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
+
+
+def _sources(index: Mapping[str, Any]) -> list[data.SourceCounts]:
+    sources = index.get("sources")
+    return [
+        data.SourceCounts(str(name), {key: _whole(counts.get(key)) for key in data.SOURCE_COUNTS})
+        for name, counts in (sources.items() if isinstance(sources, dict) else ())
+        if isinstance(counts, dict)
+    ]
 
 
 def _by_stage(listed: Sequence[Entry[ProgressMade]]) -> dict[str, list[Entry[ProgressMade]]]:

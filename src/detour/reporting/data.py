@@ -157,6 +157,29 @@ class TaskScores:
     """What a reader of the scores should know of the task's data."""
 
 
+SOURCE_COUNTS = {
+    "read_documents": "rows read",
+    "blank_documents": "blank",
+    "excluded_documents": "excluded",
+    "repeated_documents": "repeated",
+    "left_out_documents": "of these left out",
+    "train_documents": "to train on",
+    "train_tokens": "tokens",
+    "validation_documents": "to validate on",
+    "validation_seen_documents": "of these in both",
+}
+"""What the corpus's index counts of a source, and how it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """What became of the rows of one source."""
+
+    name: str
+    counts: dict[str, int | None]
+    """By the names of SOURCE_COUNTS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     name: str
@@ -169,6 +192,8 @@ class Chain:
     parameters: int | None
     corpus_tokens: int | None
     """Training tokens of the prepared corpus."""
+    sources: list[SourceCounts]
+    """Of the prepared corpus; empty before it is."""
     started_s: float | None
     ended_s: float | None
     """Last end of an attempt; None while one runs."""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from detour.reporting import words
 from detour.reporting.charts import SERIES, fate_bar, score_chart, training_chart
-from detour.reporting.data import Chain, Cost, Report, Stage, TaskScores
+from detour.reporting.data import SOURCE_COUNTS, Chain, Cost, Report, SourceCounts, Stage, TaskScores
 from detour.text import format_count, format_duration
 
 FATES = {
@@ -65,6 +65,8 @@ def page(report: Report) -> dict[str, Any]:
         "colours": {name: index % SERIES for name, index in colours.items()},
         "words": words,
         "score_tasks": score_tasks(report),
+        "corpora": corpora(report),
+        "source_counts": SOURCE_COUNTS,
         "training": [(chain, training_chart(chain, colours[chain.name])) for chain in report.chains],
         "fate_bar": fate_bar,
         "fates": FATES,
@@ -92,6 +94,17 @@ def ledes(report: Report) -> list[str]:
     method = words.quotable_method([chain.cost for chain in report.chains])
     lines = [lede(chain, report, method) for chain in report.chains]
     return ["{name}: {trained}. {cost}. {result}.".format(**line) for line in lines]
+
+
+def corpora(report: Report) -> list[tuple[str, list[SourceCounts]]]:
+    """(names of the chains that were trained on it, its sources) of every corpus."""
+    users: dict[str, list[str]] = {}
+    found: dict[str, list[SourceCounts]] = {}
+    for chain in report.chains:
+        if chain.sources:
+            users.setdefault(repr(chain.sources), []).append(chain.name)
+            found[repr(chain.sources)] = chain.sources
+    return [(", ".join(names), found[key]) for key, names in users.items()]
 
 
 def score_tasks(report: Report) -> list[dict[str, Any]]:
