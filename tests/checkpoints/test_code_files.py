@@ -82,6 +82,14 @@ def test_a_hook_of_another_repository_changes_nothing(
     assert places(checkout) == COMMITTED
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_checkout_of_somebody_else_is_asked_too(checkout: Path) -> None:
+    write(checkout, {"jobs/local.py": SECRET})
+    for path in (checkout, *checkout.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    assert places(checkout) == COMMITTED
+
+
 def test_without_git_its_kinds_of_file_are_code(package: Path) -> None:
     write(package, {"src/detour/.env": SECRET, "launch/token": SECRET})
     assert places(package) == COMMITTED
