@@ -99,7 +99,7 @@ def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes
     assert left.returncode == 3, "what failed for good is said, not sent"
     assert "nothing to submit but what failed and its dependents; --retry submits these" in left.stderr
     again = detour("retry", "quickstart", "-w", workspace, "--json", environment=environment(slurm))
-    assert "may run again" in again.stderr
+    assert "pretrain clm: runs again; it had failed: the gradient was not finite" in again.stderr
     assert json.loads(again.stdout)["jobs"]
     wait_until(lambda: failed(2), "the second try's end", 300, 1)
     (step,) = resumed_at(workspace)

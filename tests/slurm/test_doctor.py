@@ -109,6 +109,7 @@ def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Vers
             gpus_per_node=2,
             accounting=False,
             min_job_age_s=2,
+            message_timeout_s=5,
             max_array_size=500,
             extra_configuration="DependencyParameters=kill_invalid_depend",
         )

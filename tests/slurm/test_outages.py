@@ -68,7 +68,7 @@ def purged(cluster: SlurmCluster, job: str) -> bool:
 def test_a_chain_outlives_its_purged_parents_and_both_daemons(
     own_slurm: Starter, version: Version, tmp_path: Path
 ) -> None:
-    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, min_job_age_s=2))
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, min_job_age_s=2, message_timeout_s=5))
     requests = [*small_chain(), JobRequest((("export-0",),), CPU, wall_s=600, after=("pretrain-0",))]
     workspace, ledger = gated(cluster, requests), MemoryLedger()
     workspace.plan("pretrain-0", 85)

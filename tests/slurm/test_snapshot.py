@@ -102,7 +102,7 @@ def test_without_slurmdbd_the_queue_is_known_and_an_end_is_not(own_slurm: Starte
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_without_slurmctld_nothing_is_known_but_what_has_ended(own_slurm: Starter, version: Version) -> None:
-    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, message_timeout_s=5))
     short, short_id = tagged(cluster, "short", "true")
     held, held_id = tagged(cluster, "held", "true", "--hold")
     wait_until(lambda: look(client(cluster), short_id).state(short) is JobState.COMPLETED, "the record to be whole")

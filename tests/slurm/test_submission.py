@@ -174,7 +174,7 @@ def test_a_job_accepted_and_lost_is_sent_again_once(own_slurm: Starter, version:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_while_slurmctld_is_down_nothing_is_sent_or_called_gone(own_slurm: Starter, version: Version) -> None:
     user = "nobody" if current_user() == "root" else current_user()
-    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, user=user))
+    cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, user=user, message_timeout_s=5))
     workspace, ledger, requests = fresh(cluster, user), MemoryLedger(), small_chain()
     run = SubprocessRunner(cluster.environment)
     slurm = Slurm(lambda command, timeout_s: run([*as_user(user), *command], timeout_s))

@@ -47,6 +47,8 @@ class ClusterSettings:
     slurmd_timeout_s: int = 10
     requeue_delay_s: int = 5
     """How long a requeued job waits; Slurm's default is 120 and it refuses less than 5."""
+    message_timeout_s: int = 20
+    """How long a call tries to reach slurmctld: short where a test stops it, long for a busy machine elsewhere."""
     max_array_size: int = 20_001
     extra_configuration: str = ""
     """Lines put at the end of slurm.conf."""
