@@ -2,7 +2,7 @@
 
     already done? -> already failed for good? -> claim -> inputs verified -> run -> manifest -> rename -> journal
 
-Whatever happens inside, the end is journalled and the exit code tells the scheduler what to do next (detour.errors).
+Whatever happens inside, the end is journalled and the exit code says what the scheduler is to do next (detour.errors).
 A marker on disk, never the scheduler's word, decides whether a stage is done or its inputs are there.
 """
 
@@ -50,7 +50,7 @@ HEARTBEAT_S = 10.0
 STALE_AFTER_S = 45.0
 """Without a heartbeat, after which the claim of an attempt on another node counts as left behind by a dead one."""
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
-"""Reasons to stop that leave a stage only less time the next time; others make room for somebody else."""
+"""Reasons to stop that leave a stage only less time the next time; others make room for another job."""
 MAKE_AGAIN = "put it back, or make it again with `detour retry`"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -202,7 +202,7 @@ def _attempt(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) 
     try:
         result = _call(workspace, stage, attempt, unfinished)
     finally:
-        with _best_effort("another user may be unable to go on from here"):
+        with _best_effort("another user may be unable to resume from here"):
             let_group_read(workspace.root, folder / "work")
     let_group_read(workspace.root, unfinished)
     write_manifest(
@@ -249,7 +249,7 @@ def _discard_work(work_dir: Path) -> None:
 
 @contextmanager
 def _best_effort(consequence: str) -> Iterator[None]:
-    """For what a stage can do without; `consequence` is told when the file system does not do it."""
+    """For what a stage can do without; `consequence` is logged when the file system does not do it."""
     try:
         yield
     except OSError as error:

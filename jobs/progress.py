@@ -1,7 +1,7 @@
-"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would go on for ever.
+"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would repeat for ever.
 
 Not counted, and so marked by a file beside the attempt's own, are attempts whose inputs were not there, those that were
-told to make room for others, and all that went before a failure for good: `detour retry` starts afresh.
+asked to make room for others, and all that went before a failure for good: `detour retry` starts afresh.
 """
 
 from __future__ import annotations

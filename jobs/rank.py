@@ -33,7 +33,7 @@ class Rank:
         return self.rank == 0
 
     def export(self, environment: dict[str, str]) -> None:
-        """Set what torch.distributed and Composer read; NODE_RANK is the one that nobody else sets."""
+        """Set what torch.distributed and Composer read; only NODE_RANK is set by nothing else."""
         environment.update(
             RANK=str(self.rank),
             WORLD_SIZE=str(self.world_size),

@@ -1,4 +1,4 @@
-"""A full disk is waited for: somebody frees some space, and nothing is lost."""
+"""Writes that wait for room on a full disk, so that nothing is lost once space is freed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Python and packages as a plan found them, to hold a job's against. Standard library only; torch is not imported.
 
-None of this enters a stage's key, but a stage goes on only in the environment that its chain was submitted from: an
+None of this enters a stage's key, but a stage continues only in the environment that its chain was submitted from: an
 interpreter or a torch that changed meanwhile would make equal keys give unequal results.
 """
 

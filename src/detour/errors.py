@@ -6,9 +6,9 @@ StageFailed               exit 3   a stage ended and a retry cannot cure it by i
 BudgetRefused             exit 4   the plan costs more than the budget holds
 SchedulerUnavailable      exit 5   Slurm gave no usable answer: nothing is known, nothing was changed
 Withdrawn                 exit 130 interrupted (Ctrl-C): what had begun was withdrawn, or saved and stopped
-NoRoom                    exit 1   (in a job) the disk stayed full: free some space, the next attempt goes on
+NoRoom                    exit 1   (in a job) the disk stayed full: free some space, the next attempt resumes
 NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
-Interrupted               exit 85  (in a job) stopped on request after saving; the next segment goes on
+Interrupted               exit 85  (in a job) stopped on request after saving; the next segment resumes
 PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
 """
 
@@ -25,7 +25,7 @@ class DetourError(Exception):
 
 
 class NoRoom(DetourError):
-    """A disk stayed full, or a quota used up, for as long as one waits: the next attempt goes on from what is saved."""
+    """A disk stayed full, or a quota used up, for as long as one waits: the next attempt resumes from what is saved."""
 
 
 class UserError(DetourError):

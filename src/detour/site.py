@@ -1,6 +1,6 @@
 """The constants of a place that turn hours into energy and energy into CO2, each with its source.
 
-Every chain's plan.json holds those of its cluster. What cannot be read there is None, as unknown as what nobody has
+Every chain's plan.json holds those of its cluster. What cannot be read there is None, as unknown as what no one has
 said.
 """
 
@@ -33,7 +33,7 @@ class Sourced:
 
 
 class Site(NamedTuple):
-    """What turns hours into energy and energy into CO2 at one place; None where nobody has said."""
+    """What turns hours into energy and energy into CO2 at one place; None where it is not known."""
 
     name: str
     pue: Sourced | None = None

@@ -12,7 +12,7 @@ _REPEATED = re.compile(r"^(\d+)(?:\(x(\d+)\))?$")
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Totals over all nodes; None where nothing tells."""
+    """Totals over all nodes; None where nothing says."""
 
     gpus: int | None
     cpus: int | None
@@ -86,7 +86,7 @@ def visible_gpus(cuda_visible_devices: str | None, uuids: Sequence[str]) -> list
 
     codecarbon counts 0 W for the UUID form of CUDA_VISIBLE_DEVICES, so UUIDs (or prefixes) become indices here. As in
     CUDA, the list ends at the first entry that names no device. None for slices of a GPU (MIG), whose power NVML does
-    not tell.
+    not say.
     """
     if cuda_visible_devices is None:
         return list(range(len(uuids)))

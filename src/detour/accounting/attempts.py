@@ -20,7 +20,7 @@ LOST_TO_ERROR = "failed"
 
 
 def is_running(attempt: AttemptState, now_s: float) -> bool:
-    """No end was told and there was a sign of life lately; `now_s` is seconds since the epoch."""
+    """No end was recorded and there was a sign of life lately; `now_s` is seconds since the epoch."""
     seen_s = attempt.last_seen_s
     return attempt.ended is None and seen_s is not None and now_s - seen_s < DEAD_AFTER_S
 

@@ -1,6 +1,6 @@
 """GPU-hours and CPU-hours of attempts; pure arithmetic. What became of them: detour.accounting.fates.
 
-One `AttemptUsage` is one run of one job on its allocation, whichever source tells of it (our journals here, Slurm's
+One `AttemptUsage` is one run of one job on its allocation, whatever its source (our journals here, Slurm's
 accounting later). A job that was requeued is several attempts, and all of them were paid for: a report that keeps only
 the latest record of each job (sacct without `-D`) loses the rest.
 """

@@ -30,7 +30,7 @@ T = TypeVar("T")
 SAMPLE_S = 15.0
 """Between readings of the counters; codecarbon looks at load and power every second besides."""
 FLUSH_S = 30.0
-"""Least time between two journalled figures; the end is always told."""
+"""Least time between two journalled figures; the end is always recorded."""
 LONGEST_WAIT_S = 10.0
 """How long the end of an attempt waits for a tracker that is still starting."""
 

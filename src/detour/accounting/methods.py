@@ -55,7 +55,7 @@ def estimated(
 ) -> EnergyFigure:
     """M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power a GB, +-35 %.
 
-    GPUs and cores must be known (0 is known), with their power where there are any. RAM that nobody recorded is left
+    GPUs and cores must be known (0 is known), with their power where there are any. RAM that was not recorded is left
     out and the scope says so. `utilisation` is that of the GPUs; 1 when it was not recorded.
     """
     reason = None

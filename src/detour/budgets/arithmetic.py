@@ -62,7 +62,7 @@ class Line(NamedTuple):
     asked: float
     """Beyond what is reserved for the same stages already."""
     unknown: int
-    """Stages of the submission whose amount nobody knows."""
+    """Stages of the submission of unknown amount."""
 
     @property
     def after(self) -> float:

@@ -41,7 +41,7 @@ class Asked:
 
 
 class Book:
-    """Reservations, spendings, and what tells which of them still count."""
+    """Reservations, spendings, and the evidence of which still count."""
 
     def __init__(self, workspace: Workspace, now_s: float | None = None) -> None:
         self.workspace, self.view = workspace, LedgerView(workspace)
@@ -110,7 +110,7 @@ class Book:
                 yield Spending(stage_id, facts, usage.start_s, usage.end_s, amounts_of(usage, attempt))
 
     def _facts(self, attempt: AttemptState) -> Facts:
-        """Of an attempt that nobody reserved anything for."""
+        """Of an attempt without a reservation."""
         assert attempt.started is not None
         writer = self.view.state.writers.get(attempt.started.writer)
         return {

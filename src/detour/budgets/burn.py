@@ -1,6 +1,6 @@
 """How fast a budget is used: against a linear pace, and where it leads. Pure arithmetic on one measure.
 
-The forecast goes on at the rate of the last four weeks. Its band is what the slowest and the fastest of the last week,
+The forecast keeps the rate of the last four weeks. Its band is what the slowest and the fastest of the last week,
 the last four weeks and the whole period would give: a range that a person can check by hand, not a confidence interval.
 """
 

@@ -1,7 +1,7 @@
 """Budgets at work: what is reserved and spent in a workspace, and the one door by which a submission gets its share.
 
 Between users a claim keeps the order: who holds it reads the whole ledger, adds up, and records the reservation before
-letting go. A submitter that dies leaves a claim and perhaps a reservation that nobody has to clean up.
+letting go. A submitter that dies leaves a claim and perhaps a reservation that need no cleaning up.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def reserve(
     """Record the submission's share, if every budget that applies holds it, or `why_over` says why it need not.
 
     Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError when the ledger cannot be read
-    or written, or somebody else has been reserving for longer than a minute.
+    or written, or another process has been reserving for longer than a minute.
     """
     with _exclusively(workspace):
         book = Book(workspace)
@@ -163,7 +163,7 @@ def reserve(
 
 
 def release_stages(workspace: Workspace, journal: Journal, stages: Collection[str], why: str) -> None:
-    """Free what is reserved for stages that will not run after all, by whomever it was reserved."""
+    """Free what is reserved for stages that will not run after all, by any user."""
     for made in Book(workspace).reservations:
         freed = sorted(made.amounts.keys() & set(stages) - made.released)
         if freed:

@@ -73,7 +73,7 @@ def _loaded(
 
 
 def key_problems(missing: Iterable[str], unexpected: Iterable[str], *, with_head: bool) -> list[str]:
-    """Clauses that name the keys and, where it can be told, what to do about them."""
+    """Clauses that name the keys and, where it is known, what to do about them."""
     absent = sorted(key for key in missing if with_head or not key.startswith(HEAD))
     extra = sorted(unexpected)
     problems = _named(absent, "missing") + _named(extra, "unexpected")

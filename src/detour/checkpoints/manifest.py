@@ -1,7 +1,7 @@
 """What a finished output folder holds: the size and SHA-256 of every file, and where it all came from.
 
 The manifest is written last and the folder renamed into place after it, so its presence marks a complete output.
-`sha256` sums up all files: two outputs with the same one are the same, whoever made them and when.
+`sha256` sums up all files: two outputs with the same one are the same, by whom and whenever made.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is a training state that of this model? Loading alone does not tell: torch casts dtypes and drops what it lacks.
+"""Is a training state that of this model? Loading alone does not show it: torch casts dtypes and drops what it lacks.
 
 Each function returns one sentence on the first thing that does not fit, or None.
 """
@@ -23,7 +23,7 @@ INCIDENTAL = frozenset({"_name_or_path", "architectures", "dtype", "transformers
 
 
 def config_problem(path: Path, expected: PreTrainedConfig) -> str | None:
-    """Heads, windows, rotary bases and norms are in no tensor's shape: only the config tells them."""
+    """Heads, windows, rotary bases and norms are in no tensor's shape: only the config holds them."""
     try:
         content = orjson.loads(path.read_bytes())
     except FileNotFoundError:

@@ -55,7 +55,7 @@ def read_trainer_state(path: Path) -> TrainerState:
 
 
 def problem(path: Path) -> str | None:
-    """Why training cannot go on from the file, None when it can."""
+    """Why training cannot resume from the file, None when it can."""
     try:
         state = read_trainer_state(path)
     except UnusableState as error:

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of safetensors, told from the files' headers alone.
+"""What is wrong with a folder of safetensors, judged by the files' headers alone.
 
 For the login node too: no torch, and no more than a header is read, so that a plan can refuse what cannot be loaded
 before anything waits in a queue.

@@ -198,7 +198,7 @@ class Cluster(Written):
     max_array_size: int | None = Field(default=None, gt=0)
     """Slurm's MaxArraySize: one more than the highest index."""
     grace: Duration = 120
-    """How long ahead of the limit a job is told to save and stop."""
+    """How long before its time limit a job is signalled to save and stop."""
     seeds_per_job: tuple[SeedsPerJob, ...] = ()
     site: Site
     cpu_power: CpuPower

@@ -58,7 +58,7 @@ def _expand(sweep: Sweep, builder: _Builder, recipes: dict[str, Recipe]) -> None
                 continue
             name = sweep.template.format(**labels, recipe=recipe_name, sweep=sweep.name).lower()
             if name in own:
-                message = f"two chains are called {name}: the template must tell all axes apart"
+                message = f"two chains are called {name}: the template must distinguish all axes"
                 raise RecipeError([sweep.problem(("names",), message)])
             own.add(name)
             _add(sweep, builder, recipes, problems, name, tree)

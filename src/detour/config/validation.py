@@ -1,4 +1,4 @@
-"""A document's tree -> a model, with pydantic's findings told in our words at the line they belong to."""
+"""A document's tree -> a model, with pydantic's findings in our words, at the line they belong to."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
         return [_missing(root, path)]
     position, key = place(root, path)
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
-        return []  # pydantic left out the items that are wrong, and they are told by themselves
+        return []  # pydantic left out the items that are wrong, and they are reported by themselves
     if detail["type"] == "extra_forbidden":
         known = sorted(_keys_at(model, path[:-1]))
         return [Problem(position, key, f"unknown key{suggestion(str(path[-1]), known)}")]

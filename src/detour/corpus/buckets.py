@@ -4,7 +4,7 @@ Documents are scattered by the hash of their index over bucket files, each a ran
 bucket and sorted inside each, they come out in the order of their hashes. That order depends on the key alone, not on
 the number of buckets, and memory holds one bucket at a time.
 
-What has been scattered is committed now and then, and an interrupted scattering goes on from the last commit: bucket
+What has been scattered is committed now and then, and an interrupted scattering resumes from the last commit: bucket
 files only ever grow, so that what came after it can be cut off.
 """
 
@@ -48,7 +48,7 @@ class Buckets:
     """`add` every document, in any grouping, `commit`, then go through `shuffled`, as often as need be."""
 
     def __init__(self, folder: Path, key: int, dtype: str, expected_tokens: int) -> None:
-        """Goes on from the last commit in `folder`, if it can: see `documents`."""
+        """Resumes from the last commit in `folder`, if it can: see `documents`."""
         self.folder = folder
         self.key = key
         self.dtype = np.dtype(dtype)

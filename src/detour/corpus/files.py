@@ -85,7 +85,7 @@ def file_format(path: Path, given: str) -> Format:
     if found is None:
         known = ", ".join(FORMAT_OF_SUFFIX)
         raise SourceError(
-            f"{path}: cannot tell its format from its name ({known}); set `format` to jsonl, parquet, csv or text"
+            f"{path}: its name does not show its format ({known}); set `format` to jsonl, parquet, csv or text"
         )
     return found
 

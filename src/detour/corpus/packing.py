@@ -1,4 +1,4 @@
-"""Full rows of packed documents, looked up by number: row i is the same whoever asks for it, and in whatever order.
+"""Full rows of packed documents, looked up by number: row i is the same for every reader, in whatever order.
 
 Each source is an endless stream of tokens: epoch after epoch, every epoch holding every document exactly once, in an
 order of its own. A row is the next `sequence_length` tokens of one source's stream; where it cuts a document, the rest

@@ -1,4 +1,4 @@
-"""Documents that are there more than once, told by the digests of their tokens.
+"""Documents that are there more than once, known by the digests of their tokens.
 
 Two documents are repeats when the tokenizer makes the same tokens of them. With digests of 64 bits, one in four
 thousand corpora of a hundred million documents has a pair that is taken for repeats by mistake. What is known of

@@ -39,7 +39,7 @@ ENTRY = "entry.json"
 
 @dataclass(slots=True)
 class _Meter:
-    """What this attempt has done, told as it goes."""
+    """What this attempt has done, reported as it works."""
 
     attempt: Attempt
     total_bytes: int

@@ -38,7 +38,7 @@ class Table:
     ) -> None:
         """`exclude` maps a column to a regular expression: rows where it matches at the start are left out.
 
-        A text file is one row with one column, `text`. Raises SourceError when the format cannot be told.
+        A text file is one row with one column, `text`. Raises SourceError when the format is not known.
         """
         self.path = path
         self.format: Format = file_format(path, format)

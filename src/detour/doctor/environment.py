@@ -168,7 +168,7 @@ def folder_findings(folder: WorkspaceFolder) -> Iterator[Finding]:
         advice = "a chain makes some hundred files: clear what is not needed"
         yield Finding("files", "warning", f"{FEW_FILES:,} or more", f"{folder.free_files:,} left", advice)
     if folder.clock_offset_s is not None and abs(folder.clock_offset_s) > CLOCK_TOLERANCE_S:
-        advice = "who holds a stage is told by the age of a file: tell the site"
+        advice = "the age of a file shows who holds a stage: report the clocks to the site"
         actual = f"{folder.clock_offset_s:+.0f} s from this machine's"
         yield Finding("clock of the files", "warning", f"within {CLOCK_TOLERANCE_S:g} s", actual, advice)
 
@@ -187,7 +187,7 @@ def _privacy(folder: WorkspaceFolder) -> Finding:
 
 
 def _space(folder: WorkspaceFolder) -> Finding:
-    """Free space as the file system tells it; a quota, which may be less, is not known here."""
+    """Free space of the file system; a quota may leave less, and is not known here."""
     free = f"{folder.free_bytes / 1e9:,.0f} GB free"
     verdict: Verdict = "ok"
     if folder.free_bytes < LITTLE_BYTES:
@@ -209,5 +209,5 @@ def sharing_findings(cluster: Cluster, workspace: Path, environment: Path, mount
             advice = f"{path} is a disk of this machine: jobs on another node do not find it"
             yield Finding(subject, "warning", "shared with the nodes", kind, advice)
         else:
-            advice = f"whether the nodes have {path} too cannot be told from here"
+            advice = f"it is not known from here whether the nodes have {path} too"
             yield Finding(subject, "unknown", "shared with the nodes", kind, advice)

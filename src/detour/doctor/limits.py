@@ -1,7 +1,7 @@
 """What a profile's jobs ask for, held against what the site gives: partitions, nodes, QOS and accounts.
 
 A profile that asks for more than there is has a problem, because such jobs are refused or wait for ever. What the
-site did not tell is unknown, and no fault of the profile.
+site did not answer is unknown, and no fault of the profile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Use = Literal["cpu", "gpu"]
 
 def partition_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.partitions is None:
-        yield Finding("partitions", "unknown", advice="the controller did not tell")
+        yield Finding("partitions", "unknown", advice="no answer from the controller")
         return
     parts: list[tuple[str, Partition | None, Use]] = [
         ("gpu_partition", cluster.gpu_partition if cluster.gpu else None, "gpu"),
@@ -99,7 +99,7 @@ def node_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if cluster.gpu is None:
         return
     if live.nodes is None:
-        yield Finding("nodes", "unknown", advice="the controller did not tell")
+        yield Finding("nodes", "unknown", advice="no answer from the controller")
         return
     name, constraint = cluster.gpu_partition.name, cluster.gpu_partition.constraint
     there = [kind for kind in live.nodes if name is None or kind.partition == name]
@@ -148,7 +148,7 @@ def qos_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.accounting == "off" or not cluster.qos:
         return
     if live.qos is None:
-        yield Finding("QOS", "unknown", advice="the accounting database did not tell")
+        yield Finding("QOS", "unknown", advice="no answer from the accounting database")
         return
     for ours in cluster.qos:
         subject, theirs = f"QOS {ours.name}", live.qos.get(ours.name)
@@ -180,7 +180,7 @@ def account_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.accounting == "off":
         return
     if live.accounts is None:
-        yield Finding("accounts", "unknown", advice="the accounting database did not tell which are yours")
+        yield Finding("accounts", "unknown", advice="no answer from the accounting database about yours")
         return
     uses: tuple[Use, ...] = ("gpu", "cpu") if cluster.gpu else ("cpu",)
     for use in uses:

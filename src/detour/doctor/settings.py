@@ -32,7 +32,7 @@ def compare(cluster: Cluster, live: LiveCluster) -> list[Finding]:
 
 def version_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.version is None:
-        yield Finding("Slurm", "unknown", advice="it did not tell its version")
+        yield Finding("Slurm", "unknown", advice="no answer about its version")
         return
     numbers = tuple(int(number) for number in re.findall(r"\d+", live.version)[:2])
     old = numbers < OLDEST
@@ -58,7 +58,7 @@ def accounting_finding(live: LiveCluster) -> Finding:
 def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     settings = live.settings
     if settings is None:
-        yield Finding("settings", "unknown", advice="the controller did not tell")
+        yield Finding("settings", "unknown", advice="no answer from the controller")
         return
     if (size := _number(settings.get("MaxArraySize"))) is not None:
         advice = "larger arrays are refused; when the profile knows, they are split"
@@ -75,7 +75,7 @@ def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if (age_s := _number(settings.get("MinJobAge"))) is not None:
         least_s = max(SHORT_MEMORY_S, 2 * cluster.poll_seconds)
         short = 0 < age_s < least_s
-        advice = "ended jobs are forgotten so soon that markers alone tell what became of them" if short else ""
+        advice = "ended jobs are forgotten so soon that only markers show how they ended" if short else ""
         yield Finding("MinJobAge", "warning" if short else "ok", f"{least_s} s or more", f"{age_s} s", advice)
     if "jobs" in (settings.get("PrivateData") or "").split(","):
         advice = "jobs of others are hidden: users of one workspace cannot join each other's, and send the same again"
@@ -83,7 +83,7 @@ def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if live.clock_offset_s is not None:
         off = abs(live.clock_offset_s) > CLOCK_TOLERANCE_S
         actual = f"{live.clock_offset_s:+.0f} s from this machine's"
-        advice = "times of our journals and of Slurm do not fit together: tell the site" if off else ""
+        advice = "times in our journals and in Slurm disagree: report it to the site" if off else ""
         yield Finding("clock", "warning" if off else "ok", f"within {CLOCK_TOLERANCE_S:g} s", actual, advice)
 
 

@@ -1,4 +1,4 @@
-"""Which tasks can be evaluated, told before anything is submitted; no torch, so that the login node can ask."""
+"""Which tasks can be evaluated, known before anything is submitted; no torch, so that the login node can ask."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def check_spelling(documents: Iterable[Document]) -> None:
 
 
 def check_classes(documents: Iterable[Document]) -> None:
-    """Raises ValueError when there is nothing to tell apart."""
+    """Raises ValueError when there are not two classes to distinguish."""
     labels = frozenset().union(*(document.labels for document in documents))
     if len(labels) < 2:
         found = f"one label, {next(iter(labels))!r}" if labels else "no label"

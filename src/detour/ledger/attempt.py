@@ -61,7 +61,7 @@ class Attempt:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why to save and stop at the next safe point; None to go on."""
+        """Why to save and stop at the next safe point; None to continue."""
         return self._stop_reason
 
     def request_stop(self, reason: str) -> None:

@@ -3,10 +3,10 @@
 `claims/<name>.json` is created O_EXCL, which holds even where file locks lie, and names its owner. It is stale when the
 owner's process is known to be dead, or cannot be known (another machine) and has given no sign of life for long.
 
-A stale claim is replaced by rename, never removed first, so there is no instant without a claim. Whoever changes or
-removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several who find the same
+A stale claim is replaced by rename, never removed first, so there is no instant without a claim. A process that changes
+or removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several who find the same
 stale claim one wins, and a claim that was taken over cannot be released by its late owner. Age is measured by the file
-system's clock alone. Nobody waits: `claim` succeeds or raises.
+system's clock alone. There is no waiting: `claim` succeeds or raises.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a claim, as far as the file tells."""
+    """Who holds a claim, as far as the file says."""
 
     owner: str
     process: Process | None
@@ -54,7 +54,7 @@ class Holder:
 
 
 class ClaimHeld(UserError):
-    """Somebody else is at it; `holder` says who. Not an error for those who can join."""
+    """Another process holds the claim; `holder` says which. Not an error where one can join it."""
 
     def __init__(self, name: str, holder: Holder) -> None:
         super().__init__(f"{name} is held by {holder}; wait for it to end, or ask that person")

@@ -1,7 +1,7 @@
 """Few files: the journals of a past month become one segment, without an instant in which a record cannot be read.
 
 Segment written aside and synced, renamed, directory synced, then the sources deleted. A crash in between leaves records
-twice or an unfinished file that nobody reads; both are harmless, and the next compaction clears them away.
+twice or an unfinished file that is never read; both are harmless, and the next compaction clears them away.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
 
 
 def _is_finished(path: Path, idle_since_s: float) -> bool:
-    """Whether nobody will append: segments, closed journals, and those that their writer left long ago.
+    """Whether nothing will be appended: segments, closed journals, and those that their writer left long ago.
 
     Never another user's: a folder may forbid to delete them, and each try would then write all their records again.
     """

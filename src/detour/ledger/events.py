@@ -2,7 +2,7 @@
 
 The fields of a class are the `data` of its records. A field with a default may be missing, in the constructor and on
 disk; fields that are unknown here (a later version's) are ignored. Any other record is foreign: `LedgerReader` counts
-and names it, and nobody folds it.
+and names it, and it is not folded.
 
 To add a kind, add its class here and write it: `journal.append(GradientSkipped(step=7, in_a_row=1))`. Kinds that were
 ever written stay readable: they grow by fields with a default only.
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypedDict, dataclass_transform
 
 class Durability(Enum):
     SYNCED = "on disk before `append` returns"
-    LAZY = "on disk within a minute, or with the next synced event: a successor or another source tells the same"
+    LAZY = "on disk within a minute, or with the next synced event: a later event or another source says the same"
     DROPPABLE = "lazy, and the first to be given up where the disk takes nothing"
     END = "synced, and the journal's reserve is kept for it"
 
@@ -206,7 +206,7 @@ class JobIntended(JobEvent, kind="submit.intent"):
     """Stage ids, by array task."""
     dependency: str
     gate: str = ""
-    """The file that lets the job go on, where it is not held."""
+    """The file that lets the job start its work, where it is not held."""
     wall_s: int | None = None
     """Its time limit; None for a job that was found in the queue."""
 

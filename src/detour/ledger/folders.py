@@ -18,7 +18,7 @@ def workspace_umask(root: Path) -> Iterator[None]:
     """While it lasts, what this process and its children create can be read by the group if the workspace can.
 
     The umask, because most of it is created by others: libraries, Slurm (which takes it over at submission), loggers.
-    A file is its group's from its first instant on, so that nobody meets one that he cannot read yet. Nobody else may
+    A file is its group's from its first instant on, so that no member meets one that is unreadable. No one else may
     write to it, and nothing is ever for strangers. Folders to write in are the group's by `make_folder`.
     """
     try:
@@ -36,7 +36,7 @@ def let_group_read(root: Path, folder: Path) -> None:
     """What lies in `folder` and is this user's becomes the group's as far as the workspace is: files to read, folders
     to write in. Libraries make both as they like: safetensors writes 0600 whatever the umask.
 
-    Nobody gains the right to write to a file, for training states that others can write to are refused.
+    No one gains the right to write to a file, for training states that others can write to are refused.
     """
     group, user = stat.S_IMODE(root.stat().st_mode) & 0o070, os.geteuid()
     for path in folder.rglob("*"):
@@ -64,14 +64,14 @@ def make_folder(root: Path, folder: Path) -> None:
         return
     make_folder(root, folder.parent)
     group = stat.S_IMODE(root.stat().st_mode) & 0o2070
-    with suppress(FileExistsError):  # somebody else made it just now, and sets its mode
+    with suppress(FileExistsError):  # another process made it just now, and sets its mode
         folder.mkdir(mode=0o700 | group)
         folder.chmod(0o700 | group)
         fsync_directory(folder.parent)
 
 
 def refuse_links(root: Path, folder: Path) -> None:
-    """Raises UserError where a part of `folder` below the workspace is a link: whoever may write in a group's workspace
+    """Raises UserError where a part of `folder` below the workspace is a link: who may write in a group's workspace
     could lead another's commands and jobs to write and delete elsewhere. The workspace itself may be a link.
     """
     for part in (folder, *folder.parents):

@@ -42,7 +42,7 @@ def workspace_id(root: Path) -> str:
 
 
 def establish(root: Path) -> None:
-    """Give an id to the workspace that has none, and to a copy one of its own; for whoever is about to write to it.
+    """Give an id to the workspace that has none, and to a copy one of its own; for one that will write to it.
 
     Two users who do it at once end with the same id.
     """

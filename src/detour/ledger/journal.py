@@ -1,7 +1,7 @@
 """The append-only journal of one writer, which never stands in the way of the work it records.
 
 <workspace>/ledger/<yyyy-mm>/<writer>.jsonl is created by its only writer, so there are no locks. Every record carries
-the writer and a sequence number; a reader can tell a repeated record from a new one, and count what is missing.
+the writer and a sequence number; a reader can distinguish a repeated record from a new one, and count what is missing.
 
 A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue (progress is
 dropped first) and are written once the disk takes them. For the end of an attempt a reserve of 64 KiB is given back to
@@ -107,7 +107,7 @@ class Journal:
         }
         self._pending.append(_Pending(record, event.durability))
         with self._lock:
-            if not self._draining:  # else a signal handler interrupted `_drain`, which goes on with this record
+            if not self._draining:  # else a signal handler interrupted `_drain`, which continues with this record
                 self._drain()
 
     def flush(self) -> bool:
@@ -229,7 +229,7 @@ class Journal:
         return []
 
     def _last_resort(self, waiting: list[_Pending]) -> list[_Pending]:
-        """The end must be told: with the reserve's space, else the end alone, else on this node.
+        """The end must be recorded: with the reserve's space, else the end alone, else on this node.
 
         Returns what waits on.
         """

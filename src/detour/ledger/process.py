@@ -15,9 +15,9 @@ class Process(NamedTuple):
     pid: int
     user: str
     boot: str | None
-    """Identity of the running kernel and PID namespace; None where the system does not tell."""
+    """Identity of the running kernel and PID namespace; None where the system does not say."""
     start_ticks: int | None
-    """Start time in clock ticks since boot; None where the system does not tell."""
+    """Start time in clock ticks since boot; None where the system does not say."""
 
     @classmethod
     def current(cls) -> Process:

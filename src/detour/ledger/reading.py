@@ -196,7 +196,7 @@ class LedgerReader:
         return None if self._unreadable else {path: asdict(tail) for path, tail in self._tails.items()}
 
     def restore(self, positions: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Go on from there; False, and from the start, when some file is no longer the one that it was."""
+        """Continue from there; False, and from the start, when some file is no longer the one that it was."""
         tails = {path: _Tail(**position) for path, position in positions.items()}
         try:
             unchanged = all(tail.fits(path) for path, tail in tails.items())

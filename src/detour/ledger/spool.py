@@ -81,7 +81,7 @@ def _bring_in(workspace: Workspace, writer: str, content: bytes) -> None:
 def _locked(path: Path, flags: int) -> Iterator[IO[bytes]]:
     """The file under `path`, to this process alone: a lock between processes of one node, on its own disk, holds.
 
-    Raises BlockingIOError while another has it, for nobody may wait for one who waits for the shared file system.
+    Raises BlockingIOError while another has it, for no process may wait for one that waits for the shared file system.
     """
     while True:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -154,7 +154,7 @@ class StageState:
 
     @property
     def status(self) -> StageStatus:
-        """By the ledger's word alone; a missing end reads as `running`, whoever can look further decides."""
+        """By the ledger's word alone; a missing end reads as `running`, a caller that knows more decides."""
         attempts = self.attempts
         if self.done or any(attempt.outcome == "done" for attempt in attempts):
             return "done"

@@ -1,7 +1,7 @@
-"""What Slurm says of the jobs that the ledger holds to be open: asked at most once an interval, whoever looks.
+"""What Slurm says of the jobs that the ledger holds to be open: asked at most once an interval, for all viewers.
 
 All viewers of a user on one node share the last reading, kept in a private file there; between two readings the ledger
-alone tells what is new. What Slurm does not say stays unknown, and the reading says what was not to be had.
+alone says what is new. What Slurm does not say stays unknown, and the reading says what is missing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a stage is doing now, decided from what is known of it; a pure function of the evidence.
 
 Markers on disk outrank all else. Where a process can be asked it is; else the scheduler's word counts, if there is one;
-else a recent sign of life. What none of them tells is `unknown`: silence never makes a failure.
+else a recent sign of life. What none of them shows is `unknown`: silence never makes a failure.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
 
 
 def _of_ended_jobs(standings: Collection[str]) -> StageStatus:
-    """Of a stage that never told of a start. What succeeded without a marker may still be about to show it."""
+    """Of a stage without a recorded start. What succeeded without a marker may still be about to show it."""
     if "unknown" in standings:
         return "submitted"
     if "succeeded" in standings:

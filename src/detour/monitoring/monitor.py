@@ -1,4 +1,4 @@
-"""Looks at a workspace: plans, markers, the ledger, and what the scheduler says where somebody asked it.
+"""Looks at a workspace: plans, markers, the ledger, and what the scheduler says where it is asked.
 
 Needs neither torch nor pydantic, and decides nothing: see `liveness` for what a stage's status is.
 """

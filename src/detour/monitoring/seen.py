@@ -1,4 +1,4 @@
-"""What is asked of the scheduler about jobs, and what it tells: the terms, without anything that could ask.
+"""What is asked of the scheduler about jobs, and what it answers: the terms, without anything that could ask.
 
 `detour status` imports this, and of the scheduler's room nothing unless a job is open.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class SeenJob(NamedTuple):
-    """A job as Slurm told of it."""
+    """A job as Slurm describes it."""
 
     id: str
     state: str
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
     jobs: Mapping[str, SeenJob]
     """By id; what is not there is unknown, not ended."""
     missing: Sequence[str] = ()
-    """Sentences for people: what was not to be had, and why."""
+    """Sentences for people: what is missing, and why."""
 
 
 Ask = Callable[[Question], Reading]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from detour.site import Site
 
 SiteOf = Callable[[str | None], Site]
-"""Name of a cluster profile (None: nobody recorded one) -> its constants."""
+"""Name of a cluster profile (None: not recorded) -> its constants."""
 
 
 def no_site(name: str | None) -> Site:
     """A place of which nothing is known."""
-    return Site(name or "a place that nobody recorded")
+    return Site(name or "an unknown cluster")

@@ -34,16 +34,16 @@ class StageRow(NamedTuple):
     done: int | None
     total: int | None
     unit: str | None
-    """`done` of `total` tokens, documents or steps, as last told."""
+    """`done` of `total` tokens, documents or steps, as last reported."""
     rate_per_s: float | None
     """Units a second: of this moment while it runs, of its last attempt when it ended."""
     eta_s: float | None
     figures: Mapping[str, float | None]
-    """As last told: loss, validation_loss, lr..."""
+    """As last reported: loss, validation_loss, lr..."""
     attempts: int
     jobs: tuple[str, ...]
     seen: tuple[SeenJob, ...]
-    """Those of `jobs` that Slurm told of, where it was asked."""
+    """Those of `jobs` that Slurm described, where it was asked."""
     elapsed_s: float | None
     """Over all attempts."""
     energy_kwh: float | None

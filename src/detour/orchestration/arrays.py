@@ -1,7 +1,7 @@
 """Which work goes into one array: sbatch calls grow with the shapes of the work, not with its amount. Pure.
 
 An array whose every task waits for the task of the same number of another array (`aftercorr`) keeps chains apart: where
-one fails, the others go on. So work of one shape is laid in lanes beside the lane it waits for, task by task: a lane of
+one fails, the others run. So work of one shape is laid in lanes beside the lane it waits for, task by task: a lane of
 promotions beside one of trainings; of decays that share a training, one lane for each length. Where that does not come
 out even, what waits for the same stages shares an array, and waits for these by their ids.
 """

@@ -80,7 +80,7 @@ def forget_chains(workspace: Workspace, chains: Sequence[str]) -> None:
     for chain in chains:
         plan_file(workspace, chain).unlink(missing_ok=True)
         (workspace.root / "models" / chain).unlink(missing_ok=True)
-        with suppress(OSError):  # somebody keeps something of his own there
+        with suppress(OSError):  # a user keeps something else there
             workspace.chain(chain).rmdir()
 
 

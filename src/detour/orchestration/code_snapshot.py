@@ -4,7 +4,7 @@
     <workspace>/code/<digest>/changes.patch      what differs from the commit, if anything does
     <workspace>/code/<digest>/snapshot.json      digest, commit, version, time: read by detour.checkpoints.provenance
 
-Jobs of the same code share one folder, whoever submitted them. What belongs to the code: detour.checkpoints.code_files.
+Jobs of the same code share one folder, by any user. What belongs to the code: detour.checkpoints.code_files.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnap
         unfinished.rename(folder)
     except OSError:
         shutil.rmtree(unfinished)
-        if not (folder / SNAPSHOT).exists():  # else somebody made the same one meanwhile
+        if not (folder / SNAPSHOT).exists():  # else another process made the same one meanwhile
             raise
     fsync_directory(folder.parent)
     return snapshot

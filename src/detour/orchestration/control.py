@@ -74,7 +74,7 @@ def cancel(
 
 
 def _open_jobs(stage: StageState) -> set[str]:
-    """Those that it was submitted as, or that tried it, and that nobody has cancelled yet."""
+    """Those that it was submitted as, or that tried it, and that are not cancelled yet."""
     return (stage.jobs | {attempt.job for attempt in stage.attempts if attempt.job}) - stage.cancelled_jobs
 
 

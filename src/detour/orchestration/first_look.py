@@ -1,6 +1,6 @@
 """The first rows of every file that a plan names, read before anything waits in a queue.
 
-A column that is not there, a format that is not the file's or weights that were cut short would else be told by the
+A column that is not there, a format that is not the file's or weights that were cut short would else be found by the
 first job, hours later. What the first rows do not show, the jobs still do.
 """
 
@@ -27,7 +27,7 @@ FILES = 32
 
 def check_files(stages: Iterable[Stage]) -> None:
     """Raises UserError with every problem that the first rows of the stages' files show; missing files are passed over,
-    a plan tells of them by itself."""
+    a plan names them by itself."""
     if problems := dict.fromkeys(_problems(stages)):
         raise UserError("\n".join(problems))
 

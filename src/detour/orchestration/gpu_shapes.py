@@ -1,4 +1,4 @@
-"""Whether the GPUs that a training asks for can be had on a cluster and divide its batch, told before it is priced."""
+"""Whether the GPUs that a training asks for exist on a cluster and divide its batch; said before it is priced."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def _request(
 
 
 def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> None:
-    """Raises UserError: a job that is told to save before it has begun makes a step a segment, if that."""
+    """Raises UserError: a job that must save before it has begun makes one step per segment, if any."""
     if wall_s < cluster.grace:
         limit, grace = format_duration(wall_s), format_duration(cluster.grace)
         raise UserError(

@@ -56,7 +56,7 @@ class WorkspaceLedger:
         return [entry.event for entry in self._view.commands(JobEvent)]
 
     def users(self) -> list[str]:
-        """Who may have jobs of this workspace: this user, then whoever wrote to its ledger and has an account here.
+        """Who may have jobs of this workspace: this user, then all who wrote to its ledger and have an account here.
 
         An account elsewhere has no jobs here, and squeue refuses a list with a name that it does not know.
         """

@@ -20,7 +20,7 @@ class PhaseSteps:
     steps: int
     warmup_steps: int
     first_row: int
-    """Packed rows consumed by the phases before, since one last restarted: data go on where they stopped."""
+    """Packed rows consumed by the phases before, since one last restarted: data continue where they stopped."""
 
     @property
     def tokens(self) -> int:

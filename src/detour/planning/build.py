@@ -338,7 +338,7 @@ def _size_digests(recipe: Recipe) -> tuple[str, str]:
 
 
 def _size(recipe: Recipe) -> dict[str, Any]:
-    """What tells how large the model is; see `ModelRuntime`."""
+    """What gives the model's size; see `ModelRuntime`."""
     train = recipe.tokenizer.train
     return {"model": recipe.model, "vocabulary": train.vocabulary if train else None}
 

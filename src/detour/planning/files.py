@@ -1,7 +1,7 @@
 """The one reader and writer of stages/<id>/stage.json and chains/<name>/plan.json.
 
-An outline is enough for whoever shows or chooses stages: it is read without pydantic, so that `detour status` answers
-at once, and its stages' keys are not checked. Whoever runs, prices or reports reads the stages themselves.
+An outline is enough to show or choose stages: it is read without pydantic, so that `detour status` answers
+at once, and its stages' keys are not checked. To run, price or report, the stages themselves are read.
 """
 
 from __future__ import annotations

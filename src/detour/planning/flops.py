@@ -1,4 +1,4 @@
-"""How much arithmetic a token costs, from a model's shape alone: for prices where nobody has measured, and for MFU.
+"""How much arithmetic a token costs, from a model's shape alone: for prices where nothing was measured, and for MFU.
 
 Forward and backward together take 6 FLOPs per weight and token for the matrix multiplications, and 12 x hidden x
 attended positions per layer for the attention scores and values (Kaplan et al. 2020, appendix; PaLM, appendix B). A

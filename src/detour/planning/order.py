@@ -1,4 +1,4 @@
-"""What can start now: the dependencies of a plan, kept by whoever waits (the local executor has none of its own)."""
+"""What can start now. The local executor has no dependencies of its own, so the waiting command keeps the plan's."""
 
 from __future__ import annotations
 

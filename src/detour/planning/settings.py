@@ -174,7 +174,7 @@ class PrepareRuntime(_Values):
 
 @dataclass(frozen=True)
 class ModelRuntime(_Values):
-    """What tells how large the model is, for prices, and where its first weights come from."""
+    """What gives the model's size, for prices, and where its first weights come from."""
 
     model: Model
     vocabulary: int | None

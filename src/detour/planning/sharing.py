@@ -41,7 +41,7 @@ class SharedPlan:
 
     @property
     def saved(self) -> int:
-        """Stages that sharing spares."""
+        """Stages that sharing saves."""
         return self.needed - len(self.stages)
 
     @property

@@ -188,7 +188,7 @@ def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> 
 
 
 def _in_half_precision(q: Tensor) -> bool:
-    """Whether torch's kernel may be used. Outside autocast its type is float16, which nobody chose: fp32 stays fp32."""
+    """Whether torch's kernel may be used. Outside autocast it would compute in float16, so fp32 does not use it."""
     return q.is_cuda and (q.dtype in HALF or torch.is_autocast_enabled("cuda"))
 
 

@@ -52,7 +52,7 @@ class Sharing:
 
 
 class StepExamples(IterableDataset[list[Example]]):
-    """The examples of one rank, step by step, from `first_step` on: where a run goes on after an interruption."""
+    """The examples of one rank, step by step, from `first_step` on: where a run resumes after an interruption."""
 
     def __init__(
         self,

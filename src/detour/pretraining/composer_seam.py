@@ -41,7 +41,7 @@ class Hooks(Protocol):
         """Gradients are complete: accumulated over microbatches, averaged over ranks, not yet applied."""
 
     def after_step(self, steps_done: int, loss: float) -> dict[str, float]:
-        """Returns what users' loggers are told. `loss` is the mean over all predicted tokens of the step."""
+        """Returns what users' loggers are given. `loss` is the mean over all predicted tokens of the step."""
 
     @property
     def stopping(self) -> bool:

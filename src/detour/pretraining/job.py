@@ -1,4 +1,4 @@
-"""What a phase is determined by, and whom it tells how it goes."""
+"""What determines a phase, and where it reports its progress."""
 
 from __future__ import annotations
 

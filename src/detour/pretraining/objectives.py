@@ -71,8 +71,8 @@ def make_example(row: PackedRow, objective: Objective, vocabulary: Vocabulary, s
     if objective.masking_rate is None:
         return Example(row.input_ids, causal_labels(row.input_ids, row.cu_seqlens), positions, row.cu_seqlens)
     generator = np.random.default_rng(seed)
-    spared = (vocabulary.pad_id,) if objective.mask_special_tokens else vocabulary.special_ids
-    ids, labels = mask_tokens(row.input_ids, objective.masking_rate, vocabulary, generator, spared)
+    excluded = (vocabulary.pad_id,) if objective.mask_special_tokens else vocabulary.special_ids
+    ids, labels = mask_tokens(row.input_ids, objective.masking_rate, vocabulary, generator, excluded)
     return Example(ids, labels, positions, row.cu_seqlens)
 
 
@@ -85,10 +85,10 @@ def causal_labels(ids: Ids, cu_seqlens: NDArray[np.int32]) -> Ids:
 
 
 def mask_tokens(
-    ids: Ids, rate: float, vocabulary: Vocabulary, generator: np.random.Generator, spared: tuple[int, ...] = ()
+    ids: Ids, rate: float, vocabulary: Vocabulary, generator: np.random.Generator, excluded: tuple[int, ...] = ()
 ) -> tuple[Ids, Ids]:
-    """(what the model reads, what it must predict); a token that is not `spared` is chosen with probability `rate`."""
-    chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, spared)
+    """(what the model reads, what it must predict); tokens not `excluded` are chosen with probability `rate`."""
+    chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, excluded)
     fate = generator.random(ids.shape)
     random_ids = generator.integers(vocabulary.size, size=ids.shape)
     read = np.where(chosen & (fate < MASKED), vocabulary.mask_id, ids)

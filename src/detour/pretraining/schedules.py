@@ -1,6 +1,6 @@
 """Learning rates as pure functions of the step, so that nothing about a schedule has to be saved or restored.
 
-Steps count from 0 within the phase. A phase that goes on after an interruption asks for the same step and gets the
+Steps count from 0 within the phase. A phase that resumes after an interruption asks for the same step and gets the
 same rate; a phase that follows another starts at step 0 of its own schedule.
 """
 

@@ -25,7 +25,7 @@ class Quoted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One finished stage. None is unknown: nobody had priced it, or the price was unknown."""
+    """One finished stage. None is unknown: it was not priced, or its price was unknown."""
 
     finished: Finished
     quoted: Quoted | None

@@ -1,6 +1,6 @@
 """How long a stage should take where nothing like it was measured here: from the profile's table, else from arithmetic.
 
-Every estimate says where it came from. What neither the profile nor the stage tells is unknown, never guessed.
+Every estimate says where it came from. What neither the profile nor the stage says is unknown, never guessed.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _documents(task: Task, published: TaskSize | None) -> tuple[float | None, st
 
 
 def _splits(task: Task, published: TaskSize | None) -> _Splits | None:
-    """By the task's own split, else by how many documents are published; of a split that comes with the data nobody
+    """By the task's own split, else by how many documents are published; of a split that comes with the data no one
     knows the parts, so all are counted as trained on.
     """
     split = task.split

@@ -17,10 +17,10 @@ from detour.planning.stage import Stage
 from detour.pricing.price import Measured, work_signature, work_units
 
 LATEST = 5
-"""Stages of one kind that count: machines and versions change, so the newest tell most."""
+"""Stages of one kind that count: machines and versions change, so the newest say most."""
 LEAST_ERROR = 0.05
 ERROR_OF_ONE = 0.10
-"""Of a single measurement, which tells no spread."""
+"""Of a single measurement, which has no spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Finished:
     gpus: int | None
     gpu_hours: float | None
     start_up_s: float
-    """Of the last attempt, up to its first progress; 0 where it told of none."""
+    """Of the last attempt, up to its first progress; 0 where it reported none."""
     started_s: float
     """When the first attempt began, in seconds since the epoch."""
     ended_s: float

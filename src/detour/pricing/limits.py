@@ -16,7 +16,7 @@ UNPRICED_WALL_S = {
     "evaluate": 4 * 3600,
     "summarize": 600,
 }
-"""Asked for where nobody knows how long it takes."""
+"""Time limit of a stage of unknown duration."""
 
 
 def stage_limit_s(stage: Stage, price: Price) -> int:

@@ -1,7 +1,7 @@
 """What a stage will cost, before it runs, and where every number came from.
 
 Durations come from this workspace's own history on the same cluster, else from the cluster profile's table, else from
-arithmetic with stated assumptions (`estimates`). What nobody has measured and nobody can derive has no price: it is
+arithmetic with stated assumptions (`estimates`). What was not measured and cannot be derived has no price: it is
 None, is named, and is left out of sums that then say so.
 """
 

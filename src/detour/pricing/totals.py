@@ -36,11 +36,11 @@ class Total:
     figures: tuple[EnergyFigure, ...]
     """Energy and CO2 by method; their bands hold the method's error and that of the durations."""
     unpriced: tuple[Stage, ...]
-    """Stages whose duration nobody knows."""
+    """Stages of unknown duration."""
     without_gpu_hours: tuple[Stage, ...]
     """Those of them that would hold a GPU."""
     unsized: tuple[Stage, ...]
-    """Stages of which nobody knows how much disk they take."""
+    """Stages of unknown disk use."""
 
 
 class _Group(NamedTuple):

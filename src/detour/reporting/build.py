@@ -1,4 +1,4 @@
-"""Puts a report together: plans and outputs of the workspace, what the ledger tells, constants of the profiles."""
+"""Puts a report together: plans and outputs of the workspace, what the ledger holds, constants of the profiles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GRAVEST_FIRST: tuple[StageStatus, ...] = (
     "planned",
 )
 SiteOf = Callable[[str | None], Site]
-"""Name of a cluster profile (None: nobody recorded one) -> its constants."""
+"""Name of a cluster profile (None: not recorded) -> its constants."""
 
 
 @dataclass(frozen=True, slots=True)

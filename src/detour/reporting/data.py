@@ -66,7 +66,7 @@ class EnergyRow:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some attempts used. `unknown` counts the attempts for which nobody recorded the figure."""
+    """What some attempts used. `unknown` counts the attempts without a recorded figure."""
 
     attempts: int
     allocated_s: float
@@ -89,7 +89,7 @@ class AttemptRow:
     started_s: float
     elapsed_s: float
     outcome: str
-    """done, interrupted, failed, running, or `lost` when no end was ever told."""
+    """done, interrupted, failed, running, or `lost` when no end was recorded."""
     reason: str | None
     gpus: int | None
     cpus: int | None

@@ -1,4 +1,4 @@
-"""Figures as people read them: a fitting unit, three digits, the method named, `unknown` where nobody knows."""
+"""Figures as people read them: a fitting unit, three digits, the method named, `unknown` for None."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LINES_SHOWN = 3
 LISTEN_S = 1.0
 """How often a client that has not ended is looked at for whether it gives up by itself in time."""
 SEPARATOR = "\x1f"
-"""Between fields; unlike `|`, nobody types it into a job's name."""
+"""Between fields; unlike `|`, it occurs in no job's name."""
 QUEUE_FIELDS = {
     "job": "%i",
     "state": "%T",
@@ -204,7 +204,7 @@ class Slurm:
     def queue(self, users: Sequence[str]) -> CommandResult:
         """All live jobs of these users, whatever partition they were moved to; finished ones are not asked for.
 
-        With the header line, which tells an empty queue from an empty answer.
+        With the header line, which distinguishes an empty queue from an empty answer.
         """
         shown = SEPARATOR.join(QUEUE_FIELDS.values())
         return self.ask("squeue", "--all", _of(users), f"--format={shown}")

@@ -31,13 +31,13 @@ class Affected:
     """Job ids, or array tasks as `7_3`."""
     stages: tuple[str, ...]
     theirs: tuple[Sent, ...] = ()
-    """Other users' jobs, which were left alone: Slurm lets nobody but them touch these."""
+    """Other users' jobs, which were left alone: Slurm lets only their owners touch these."""
     left: Mapping[str, str] = field(default_factory=dict)
     """Jobs that are not as ordered, and what the queue shows of each."""
     said: str = ""
     """What Slurm complained about."""
     in_queue: frozenset[str] = frozenset()
-    """Of the stages, those that have a job in the queue after it, whoever owns that."""
+    """Of the stages, those that have a job in the queue after it, of any user."""
 
 
 @dataclass(slots=True)

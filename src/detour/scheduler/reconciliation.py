@@ -1,7 +1,7 @@
 """What is to be done so that every wanted job is in the queue exactly once: decided from three things, nothing else.
 
 What is wanted (requests), what we know to have sent (the ledger), and what Slurm holds (a snapshot that knows the
-queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere goes on by deciding
+queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere continues by deciding
 anew.
 
 Slurm lets a user cancel, release or change no job but his own. So what another user has committed is joined as it is,
@@ -36,16 +36,16 @@ class Decision:
     drop: Mapping[Tag, str] = field(default_factory=dict)
     """Decisions that came to nothing, and why."""
     cancel: tuple[str, ...] = ()
-    """Jobs that nobody wants, held ones but for doubles; only once nothing waits for them."""
+    """Jobs that are not wanted, held ones but for doubles; only once nothing waits for them."""
     successors: Mapping[str, str | None] = field(default_factory=dict)
     """Each of these, and of `stale`, with the job that fills its place, if there is one."""
     release: tuple[str, ...] = ()
     """Jobs that are committed and yet held: the release was lost."""
     held: tuple[str, ...] = ()
-    """Jobs that somebody holds on purpose."""
+    """Jobs that a user holds on purpose."""
     stale: tuple[Sent, ...] = ()
     """Jobs of units that are committed, done, and yet held: a controller that crashed has forgotten that they ran. Some
-    versions of Slurm come to grief over a job that runs twice, so they go, once nobody waits for them.
+    versions of Slurm come to grief over a job that runs twice, so they go, once nothing waits for them.
     """
     held_by_others: tuple[Sent, ...] = ()
     """Another user's jobs that are joined and held: only he can let them go."""
@@ -54,7 +54,7 @@ class Decision:
     wanted: tuple[JobRequest, ...] = ()
     """The requests without these, in the order in which they can refer to each other."""
     send: tuple[tuple[JobRequest, Slot], ...] = ()
-    """Their slots that nobody fills."""
+    """Their slots that are empty."""
 
     @property
     def is_settled(self) -> bool:

@@ -46,7 +46,7 @@ class JobRecord:
     dependency: str = ""
     """What it still waits for, as `afterok:7,afterok:8_3`."""
     script: str = ""
-    """The submission that the name of its batch script tells: other than name and comment, no site rewrites that."""
+    """The submission in the name of its batch script: other than name and comment, no site rewrites that."""
     elapsed_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -58,7 +58,7 @@ class JobRecord:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for a release, whoever holds it: nothing else has no priority."""
+        """Whether it waits for a release, by a user's hold or Slurm's: nothing else has no priority."""
         held = self.priority == 0 or self.reason in BY_A_PERSON or self.reason in BY_SLURM
         return self.state.standing is Standing.WAITING and held
 

@@ -44,7 +44,7 @@ class JobRequest:
     """For people; part of nothing."""
     segments: int = 1
     after: tuple[str, ...] = ()
-    """Stage ids that must have succeeded; those that nobody is at any more are taken for done."""
+    """Stage ids that must have succeeded; those without a job any more are taken for done."""
     after_each: tuple[tuple[str, ...], ...] = ()
     """Task by task, which of `after` it waits for; empty: every task waits for all of them."""
     after_jobs: tuple[str, ...] = ()
@@ -99,8 +99,8 @@ def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> 
 def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
     """Every request behind those it waits for; otherwise as given.
 
-    Raises ValueError on a cycle, or a stage requested twice. Stages that are waited for but not requested are somebody
-    else's to submit.
+    Raises ValueError on a cycle, or a stage requested twice. Stages that are waited for but not requested are submitted
+    by others.
     """
     by_unit: dict[str, JobRequest] = {}
     owner: dict[str, str] = {}

@@ -34,7 +34,7 @@ class SubmissionLedger(Protocol):
         """Record an event. On return it survives a kill and a power cut; raises when it does not."""
 
     def events(self) -> Iterable[JobEvent]:
-        """Every one of the workspace so far, whoever wrote it."""
+        """Every one of the workspace so far, by any writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Sent:
     committed: bool = False
     dropped: bool = False
     gate: str = ""
-    """The file that lets it go on, where it is not held."""
+    """The file that lets it start its work, where it is not held."""
     wall_s: int | None = None
-    """The time limit that it was sent with; None where nobody wrote it down."""
+    """The time limit that it was sent with; None where it was not recorded."""
     held_s: float = 0.0
     released_s: float = 0.0
     """When it was last held, and released, by a person: seconds since the epoch."""

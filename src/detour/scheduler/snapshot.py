@@ -44,11 +44,11 @@ class Snapshot:
         return self._index.accounted.get(tag, [])
 
     def tagged(self, workspace: str) -> Iterable[JobRecord]:
-        """Everything in the queue that was sent for this workspace, by whomever."""
+        """Everything in the queue that was sent for this workspace, by any user."""
         return (record for record in self.queue or () if record.tag and record.tag.workspace == workspace)
 
     def state(self, tag: Tag, index: int | None = None) -> JobState:
-        """Of a job, or of one task of an array. UNKNOWN unless one of the two readings tells."""
+        """Of a job, or of one task of an array. UNKNOWN unless one of the two readings says."""
         for record in self.live(tag):
             if record.ids.holds(index):
                 return record.state
@@ -92,7 +92,7 @@ class Snapshot:
 def identified(snapshot: Snapshot, known: Iterable[Tag]) -> tuple[Snapshot, list[str]]:
     """The same, with the tags of jobs whose names and comments the site has rewritten, and the ids of these.
 
-    They are told by their batch script, whose name holds the submission; an id proves nothing.
+    They are known by their batch script, whose name holds the submission; an id proves nothing.
     """
     by_submission = {tag.submission: tag for tag in known}
     lost: dict[str, None] = {}
@@ -175,7 +175,7 @@ def _read(
 ) -> tuple[JobRecord, ...] | None:
     consequence = {
         "squeue": "what is queued or running is not known",
-        "sacct": "how ended jobs ended is told by markers and journals alone, GPU-hours by our own records",
+        "sacct": "only markers and journals show how jobs ended, and only our own records their GPU-hours",
     }[name]
     if result.returncode != 0:
         why = "there is no accounting here" if NO_ACCOUNTING in result.stderr else f"{name} failed ({result.message})"

@@ -12,7 +12,7 @@ class Standing(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     INTERRUPTED = "interrupted"
-    """Ended by time, preemption or a broken node: the next segment, or a requeue, goes on from the checkpoint."""
+    """Ended by time, preemption or a broken node: the next segment, or a requeue, resumes from the checkpoint."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"

@@ -4,7 +4,7 @@ Each round looks at the queue, decides (`reconciliation`) and acts, until nothin
 proof that every job is there, and a run after a kill is just another first round. The commit is one event in the
 ledger, written before the release: what is committed belongs to Slurm, what is not has never been able to run.
 
-A single job that nothing hangs on goes the short way, one sbatch: there is no half of it that a hold could keep back.
+A single job without dependents takes the short way, one sbatch: there is no half of it that a hold could keep back.
 Its script waits at a gate instead, which opens with the commit.
 
 Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, both would still settle on the
@@ -35,7 +35,7 @@ from detour.scheduler.tags import Slot, Tag
 
 ROUNDS = 8
 SENDS_A_SLOT = 2
-"""A job that got lost is sent again, once; after that somebody has to look."""
+"""A job that got lost is sent again, once; after that a person has to look."""
 CANCELS_A_JOB = 2
 LATE_S = 2.0
 """How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
@@ -62,7 +62,7 @@ class Submission:
     remarks: tuple[str, ...]
     """What did not go straight, for people."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
-    """The time limit that each of the jobs was sent with, now or before; None where nobody wrote it down."""
+    """The time limit that each of the jobs was sent with, now or before; None where it was not recorded."""
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class Submitter:
         """A single job of which nothing is known, for which nothing waits and which waits for nothing.
 
         None where it is not so, or where sbatch did not say that it has it: then the long way finds out, and sends
-        again what is not there. Should the first one turn up later, it stands before a gate that nobody opens.
+        again what is not there. Should the first one turn up later, it stands before a gate that is never opened.
         """
         if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
             return None
@@ -223,10 +223,10 @@ class Submitter:
             self._remarks.append(text)
 
     def _discard(self, decision: Decision) -> None:
-        """Cancel what nobody wants, and nobody waits for any more; last first."""
+        """Cancel what is not wanted and no longer waited for; last first."""
         stale = sorted((sent.job_id for sent in decision.stale if sent.job_id), key=int)
         if decision.cancel:
-            self._remark(f"cancelled, for nobody wants them: {', '.join(decision.cancel)}")
+            self._remark(f"cancelled, no longer wanted: {', '.join(decision.cancel)}")
         if stale:
             self._remark(f"cancelled, for they are done and Slurm has forgotten it: {', '.join(stale)}")
         ids = [*decision.cancel, *stale]

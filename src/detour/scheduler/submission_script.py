@@ -41,7 +41,7 @@ class ScriptStyle:
     export_srun_cpus_per_task: bool = False
     requeue: bool = True
     grace_s: int = 120
-    """How long ahead of the limit the job is told to save."""
+    """How long before its time limit the job is signalled to save."""
 
 
 class _Text(SlurmExecutor):  # type: ignore[misc]
@@ -57,7 +57,7 @@ class _Text(SlurmExecutor):  # type: ignore[misc]
 
 
 def gate_of(script: Path) -> Path:
-    """The file that lets this script's job go on, where it is not held."""
+    """The file that lets this script's job start its work, where it is not held."""
     return script.with_suffix(".go")
 
 

@@ -45,7 +45,7 @@ class Tag:
     unit: str
     segment: int
     submission: str
-    """Differs for every decision to send the job, so that a second try is told from the first."""
+    """Differs for every decision to send the job, so that a second try differs from the first."""
 
     def __post_init__(self) -> None:
         if not _TAG.fullmatch(str(self)) or len(str(self)) >= LONGEST_BYTES:
