@@ -18,7 +18,6 @@ from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failures_of
-from detour.orchestration.first_look import check_files
 from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import asked_of
 from detour.orchestration.progress import progress_of
@@ -46,7 +45,6 @@ def command(
     """
     profile = load_cluster(cluster) if cluster else None
     planned = detour.plan(recipe, *overrides)
-    check_files(planned.shared.stages.values())
     view = LedgerView(workspace)
     warn(view.warnings)
     stages = planned.shared.stages.values()

@@ -24,7 +24,7 @@ from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, sho
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Order, keep_plans, order_for, scripts, send
+from detour.orchestration.submit import Order, order_for, scripts, send
 
 
 @click.command()
@@ -63,14 +63,8 @@ def command(
 
 def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
     """Send an order, and show what became of it."""
-    if not order.requests:
-        keep_plans(workspace, order)
-        (say if as_json else show)(nothing_to_submit(order, workspace))
-        if as_json:
-            show_json({"name": order.name, "chains": list(order.chains), "jobs": {}})
-        return
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
-    show_submitted(sent, as_json=as_json)
+    show_submitted(sent, workspace, as_json=as_json)
 
 
 def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:

@@ -109,3 +109,13 @@ def small_quickstart() -> str:
     recipe = load_recipe(ROOT / "configs/recipes/quickstart.yaml", SMALL)
     written = recipe.model_dump(mode="json", context=WITH_UNITS, exclude_none=True)
     return json.dumps({**written, "phases": written["phases"][1:], "benchmark": None})
+
+
+def test_a_plan_finds_a_wrong_column_before_anything_runs() -> None:
+    with pytest.raises(UserError, match="no column `lang`"):
+        detour.plan("quickstart", "data.sources.icd10-labels.column=lang")
+
+
+def test_a_price_is_refused_for_gpus_that_no_job_can_have() -> None:
+    with pytest.raises(UserError, match="4 or 8"):
+        detour.price(detour.plan("quickstart"), "jean-zay", gpus=5)

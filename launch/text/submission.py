@@ -17,10 +17,12 @@ from detour.text import counted, format_duration
 NAMES_SHOWN = 3
 
 
-def show_submitted(sent: Submitted, *, as_json: bool) -> None:
+def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> None:
     warn(submission_warnings(sent))
     if as_json:
         show_json(submitted_json(sent))
+    elif not sent.order.requests:
+        show(nothing_to_submit(sent.order, workspace))
     else:
         show(*submitted_lines(sent))
 

@@ -48,11 +48,14 @@ def plan(recipe: PathLike, *overrides: str) -> Planned:
 
     `overrides` are `key=value`, as on the command line. Files that are missing here are listed in
     `planned.shared.missing`: such a plan can be priced but not run. Raises RecipeError, which names file, line and key
-    of every mistake.
+    of every mistake, and UserError for files whose first rows do not fit the recipe.
     """
+    from detour.orchestration.first_look import check_files
     from detour.orchestration.plans import load_plans
 
-    return load_plans(Path(recipe), overrides)
+    planned = load_plans(Path(recipe), overrides)
+    check_files(planned.shared.stages.values())
+    return planned
 
 
 def price(
@@ -63,13 +66,16 @@ def price(
     gpus       GPUs of a training; without, what the profile says
     workspace  whose finished stages refine the estimate
 
-    Stages that cannot be estimated are named in `unpriced` and are in no sum. Raises RecipeError for a bad profile.
+    Stages that cannot be estimated are named in `unpriced` and are in no sum. Raises RecipeError for a bad profile,
+    UserError for a number of GPUs that it cannot give.
     """
     from detour.ledger.view import LedgerView
+    from detour.orchestration.gpu_shapes import check_gpus
     from detour.pricing.plan_price import price_in
 
-    at = Workspace.find(workspace)
-    return price_in(at, LedgerView(at).state, plan.shared.stages.values(), _cluster(cluster), gpus)
+    at, profile, stages = Workspace.find(workspace), _cluster(cluster), plan.shared.stages.values()
+    check_gpus(stages, profile, gpus)
+    return price_in(at, LedgerView(at).state, stages, profile, gpus)
 
 
 def submit(

@@ -16,7 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Submitted, keep_plans, order_for, send
+from detour.orchestration.submit import Submitted, order_for, send
 from detour.planning.files import chain_names
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from tests.scheduler.fake_slurm import FakeSlurm
@@ -56,7 +56,7 @@ def test_a_finished_chain_is_known_by_a_new_name_too(workspace: Workspace) -> No
         workspace.manifest(stage.id).write_text("{}")
     order = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions())
     assert order.requests == ()
-    keep_plans(workspace, order)
+    send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
     assert chain_names(workspace) == ["renamed"]
 
 

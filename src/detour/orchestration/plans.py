@@ -15,7 +15,6 @@ from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError
 from detour.evaluation.supported import unsupported_tasks
-from detour.orchestration.first_look import check_files
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
@@ -73,11 +72,9 @@ def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
 
 
 def check_runnable(planned: Planned) -> None:
-    """Raises UserError for what would only fail hours later: files that are missing or not what the recipe takes them
-    for, tasks that cannot be evaluated."""
+    """Raises UserError for what would only fail hours later: missing files, tasks that cannot be evaluated."""
     if missing := planned.shared.missing:
         raise UserError("cannot run, because these files are missing here:\n  " + "\n  ".join(missing))
-    check_files(planned.shared.stages.values())
     benchmarks = {recipe.benchmark.name: recipe.benchmark for recipe in planned.recipes if recipe.benchmark}
     for benchmark in benchmarks.values():
         if unsupported := unsupported_tasks(benchmark):

@@ -157,7 +157,8 @@ def send(
     on_wait: Callable[[str], None],
     finish_interrupted: Callable[[], bool],
 ) -> Submitted:
-    """Bring the order into the queue, exactly once, under the workspace's claim, if the budgets hold it.
+    """Bring the order into the queue, exactly once, under the workspace's claim, if the budgets hold it. Slurm is not
+    asked for an order without jobs.
 
     over_budget         why a hard cap may be exceeded; recorded
     on_wait             is given who else is submitting, while that is waited for
@@ -166,6 +167,9 @@ def send(
     Raises BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn after an interrupted submission that was
     not to be completed.
     """
+    if not order.requests:
+        _keep_plans(workspace, order)
+        return Submitted(order, Submission({}, (), (), ()))
     workspace.create()
     slurm = Slurm(cluster=order.cluster.slurm_cluster)
     code = take_code_snapshot(workspace)
@@ -201,7 +205,7 @@ def send(
     return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
 
 
-def keep_plans(workspace: Workspace, order: Order) -> None:
+def _keep_plans(workspace: Workspace, order: Order) -> None:
     """Write the plans of an order without jobs, where the workspace does not hold them: a chain may get a new name."""
     plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
     if plans:
