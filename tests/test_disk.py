@@ -37,9 +37,9 @@ def failing(times: int, number: int) -> Callable[[], str]:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_is_full_for_a_while_is_waited_for_and_said_once(number: int) -> None:
-    told: list[str] = []
-    assert with_room(failing(3, number), told.append) == "written"
-    assert len(told) == 1
+    shown: list[str] = []
+    assert with_room(failing(3, number), shown.append) == "written"
+    assert len(shown) == 1
 
 
 def test_a_disk_that_stays_full_ends_in_one_sentence() -> None:

@@ -83,8 +83,8 @@ def tokens_seen(workspace: Path) -> dict[str, int]:
     """Label of each training -> tokens, as its result tells."""
     found = {}
     for manifest in workspace.glob("stages/pretrain-*/output/manifest.json"):
-        told = json.loads(manifest.read_text())["provenance"]
-        found[told["stage"]["label"]] = told["result"]["tokens"]
+        shown = json.loads(manifest.read_text())["provenance"]
+        found[shown["stage"]["label"]] = shown["result"]["tokens"]
     return found
 
 

@@ -48,8 +48,8 @@ def counted(name: str, log: Path, act: Callable[[], None]) -> None:
     act()
     seconds = time.perf_counter() - started
     calls = Counter(log.read_text().split())
-    told = ", ".join(f"{verb} {count}" for verb, count in sorted(calls.items()))
-    print(f"{name:<46} {sum(calls.values()):3d} calls  {seconds:5.2f} s   {told}")
+    shown = ", ".join(f"{verb} {count}" for verb, count in sorted(calls.items()))
+    print(f"{name:<46} {sum(calls.values()):3d} calls  {seconds:5.2f} s   {shown}")
 
 
 def main() -> None:

@@ -58,8 +58,8 @@ def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
     calls = json.loads(done.stdout)["calls"]
     jobs = len(cluster.run("squeue", "-h", "-r").stdout.splitlines())
     cluster.run("scancel", "-u", "root")
-    told = ", ".join(f"{count} {name}" for name, count in calls.items())
-    print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  {took_s:>6.1f} s  {told}", flush=True)
+    shown = ", ".join(f"{count} {name}" for name, count in calls.items())
+    print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  {took_s:>6.1f} s  {shown}", flush=True)
 
 
 def lay_out(folder: Path, seeds: int) -> None:

@@ -54,8 +54,8 @@ def dead(_writer: str) -> bool:
     return False
 
 
-def held(told: list[Made], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
-    return balance(make_budget(), reservations(told), spendings or [], evidence).reserved_sum("gpu_hours")
+def held(entries: list[Made], evidence: Evidence, spendings: list[Spending] | None = None) -> float:
+    return balance(make_budget(), reservations(entries), spendings or [], evidence).reserved_sum("gpu_hours")
 
 
 def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
@@ -71,49 +71,49 @@ def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
 
 
 def test_a_stage_that_two_submissions_want_counts_once_and_by_the_larger() -> None:
-    told = [reserved("one", {"a": 30.0}), reserved("two", {"a": 40.0, "b": 5.0})]
-    assert held(told, Evidence(10.0, is_alive=alive)) == 45.0
-    present = balance(make_budget(), reservations(told), [], Evidence(10.0, is_alive=alive))
+    entries = [reserved("one", {"a": 30.0}), reserved("two", {"a": 40.0, "b": 5.0})]
+    assert held(entries, Evidence(10.0, is_alive=alive)) == 45.0
+    present = balance(make_budget(), reservations(entries), [], Evidence(10.0, is_alive=alive))
     assert check(present, {"a": {"gpu_hours": 50.0}})[0].asked == 10.0
 
 
 def test_what_a_stage_has_spent_since_is_not_reserved_any_more() -> None:
-    told = [reserved("one", {"a": 30.0}, at_s=100.0)]
+    entries = [reserved("one", {"a": 30.0}, at_s=100.0)]
     before, since = spending("a", 7.0, start_s=50.0), spending("a", 12.0, start_s=150.0)
-    assert held(told, Evidence(200.0, is_alive=alive), [before, since]) == 18.0
-    assert held(told, Evidence(200.0, is_alive=alive), [spending("a", 31.0, start_s=150.0)]) == 0.0
+    assert held(entries, Evidence(200.0, is_alive=alive), [before, since]) == 18.0
+    assert held(entries, Evidence(200.0, is_alive=alive), [spending("a", 31.0, start_s=150.0)]) == 0.0
 
 
 def test_done_and_released_stages_hold_nothing() -> None:
-    told = [reserved("one", {"a": 30.0, "b": 10.0, "c": 5.0})]
+    entries = [reserved("one", {"a": 30.0, "b": 10.0, "c": 5.0})]
     some = made_at(5.0, BudgetReleased(submission="one", stages=["b"], why="cancelled"), "w")
     evidence = Evidence(10.0, lambda stage, _since_s: stage == "c", is_alive=alive)
-    assert held([*told, some], evidence) == 30.0
+    assert held([*entries, some], evidence) == 30.0
     everything = made_at(6.0, BudgetReleased(submission="one", stages=None, why="withdrawn"), "w")
-    assert held([everything, some, *told], evidence) == 0.0, "in whatever order they are read"
+    assert held([everything, some, *entries], evidence) == 0.0, "in whatever order they are read"
 
 
 def test_a_submitter_that_died_before_it_handed_over_holds_nothing() -> None:
-    told = [reserved("one", {"a": 30.0, "b": 10.0})]
-    assert held(told, Evidence(10.0, is_alive=dead)) == 0.0
-    assert held(told, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
+    entries = [reserved("one", {"a": 30.0, "b": 10.0})]
+    assert held(entries, Evidence(10.0, is_alive=dead)) == 0.0
+    assert held(entries, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
     committed = made_at(6.0, BudgetCommitted(submission="one"), "w-one")
-    assert held([*told, committed], Evidence(1e9, is_alive=dead)) == 40.0
+    assert held([*entries, committed], Evidence(1e9, is_alive=dead)) == 40.0
 
 
 def test_a_submitter_elsewhere_is_taken_for_dead_after_a_while_without_a_sign() -> None:
-    told = [reserved("one", {"a": 30.0}, at_s=1000.0)]
-    assert held(told, Evidence(1000.0 + EXPIRES_S - 1)) == 30.0
-    assert held(told, Evidence(1000.0 + EXPIRES_S + 1)) == 0.0
+    entries = [reserved("one", {"a": 30.0}, at_s=1000.0)]
+    assert held(entries, Evidence(1000.0 + EXPIRES_S - 1)) == 30.0
+    assert held(entries, Evidence(1000.0 + EXPIRES_S + 1)) == 0.0
     writes_still = Evidence(1000.0 + EXPIRES_S + 1, last_seen_s=lambda _writer: 1500.0)
-    assert held(told, writes_still) == 30.0
+    assert held(entries, writes_still) == 30.0
 
 
 def test_other_accounts_do_not_count() -> None:
     budget = make_budget(scope={"account": "abc@*"})
-    told = [reserved("one", {"a": 30.0}), reserved("two", {"b": 5.0}, facts={"account": "xyz@h100"})]
+    entries = [reserved("one", {"a": 30.0}), reserved("two", {"b": 5.0}, facts={"account": "xyz@h100"})]
     spent = [spending("c", 2.0), spending("d", 3.0, facts={"account": None})]
-    present = balance(budget, reservations(told), spent, Evidence(1.0, is_alive=alive))
+    present = balance(budget, reservations(entries), spent, Evidence(1.0, is_alive=alive))
     assert present.reserved_sum("gpu_hours") == 30.0
     assert present.spent == {"gpu_hours": 2.0}
 
@@ -197,7 +197,7 @@ def test_amounts_that_make_no_sense_are_unknown() -> None:
 @given(st.permutations(range(6)))
 @settings(max_examples=50)
 def test_the_order_of_records_does_not_matter(order: list[int]) -> None:
-    told = [
+    entries = [
         reserved("one", {"a": 3.0, "b": 2.0}),
         reserved("two", {"b": 4.0}, at_s=5.0),
         made_at(6.0, BudgetCommitted(submission="one"), "w"),
@@ -205,7 +205,7 @@ def test_the_order_of_records_does_not_matter(order: list[int]) -> None:
         made_at(8.0, BudgetReleased(submission="one", stages=["a"]), "w"),
         made_at(9.0, BudgetCommitted(submission="nobody"), "w"),
     ]
-    assert reservations(told[index] for index in order) == reservations(told)
+    assert reservations(entries[index] for index in order) == reservations(entries)
 
 
 class Histories(RuleBasedStateMachine):
@@ -215,7 +215,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.budget = make_budget(20.0)
         self.now_s = 0.0
-        self.told: list[Made] = []
+        self.entries: list[Made] = []
         self.spendings: list[Spending] = []
         self.finished: dict[str, float] = {}
         self.alive: dict[str, bool] = {}
@@ -234,7 +234,7 @@ class Histories(RuleBasedStateMachine):
         )
 
     def present(self) -> Any:
-        return balance(self.budget, reservations(self.told), self.spendings, self.evidence)
+        return balance(self.budget, reservations(self.entries), self.spendings, self.evidence)
 
     def tick(self) -> float:
         self.now_s += 1.0
@@ -257,7 +257,7 @@ class Histories(RuleBasedStateMachine):
         self.alive[writer], self.seen_s[writer] = True, self.now_s
         if is_remote:
             self.remote.add(writer)
-        self.told.append(reserved(submission, new, self.tick(), writer=writer))
+        self.entries.append(reserved(submission, new, self.tick(), writer=writer))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
@@ -265,7 +265,7 @@ class Histories(RuleBasedStateMachine):
         writer = data.draw(st.sampled_from(sorted(self.alive)))
         if self.alive[writer]:
             self.committed.add(writer)
-            self.told.append(made_at(self.tick(), BudgetCommitted(submission=writer[2:]), writer))
+            self.entries.append(made_at(self.tick(), BudgetCommitted(submission=writer[2:]), writer))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
@@ -279,13 +279,13 @@ class Histories(RuleBasedStateMachine):
     def withdraw(self, data: st.DataObject) -> None:
         writer = data.draw(st.sampled_from(sorted(self.alive)))
         if self.alive[writer] and writer not in self.committed:
-            self.told.append(made_at(self.tick(), BudgetReleased(submission=writer[2:], stages=None), writer))
+            self.entries.append(made_at(self.tick(), BudgetReleased(submission=writer[2:], stages=None), writer))
 
     @rule(share=st.floats(0.0, 1.0), ends=st.booleans(), data=st.data())
     def run(self, share: float, ends: bool, data: st.DataObject) -> None:
         handed_over = {
             stage
-            for made in reservations(self.told)
+            for made in reservations(self.entries)
             if made.committed
             for stage in made.amounts.keys() - made.released
             if stage not in self.finished
@@ -317,9 +317,9 @@ class Histories(RuleBasedStateMachine):
             is_alive=lambda writer: None if writer in self.remote else False,
             last_seen_s=lambda writer: self.seen_s[writer],
         )
-        handed_over = [made for made in reservations(self.told) if made.committed]
+        handed_over = [made for made in reservations(self.entries) if made.committed]
         kept = {stage for made in handed_over for stage in made.amounts}
-        assert set(balance(self.budget, reservations(self.told), [], later).reserved) <= kept
+        assert set(balance(self.budget, reservations(self.entries), [], later).reserved) <= kept
 
 
 TestHistories = Histories.TestCase

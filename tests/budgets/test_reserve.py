@@ -258,8 +258,8 @@ def test_a_cancelled_stage_is_free_whoever_reserved_it(workspace: Workspace, jou
 def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Journal) -> None:
     reserve(workspace, journal, [], asked(5.0, "a")).commit()
     stage = make_stage("a").id
-    with Journal.open(workspace, stage) as told:
-        attempt = Attempt(told, stage=stage, number=1, job="7")
+    with Journal.open(workspace, stage) as shown:
+        attempt = Attempt(shown, stage=stage, number=1, job="7")
         attempt.event(AttemptStarted(gpus=4, cpus=8, nodes=1, cluster="jean-zay"))
         time.sleep(0.2)
         attempt.event(StageDone(result={}))
@@ -288,8 +288,8 @@ def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace
     for stage in (first, second):
         workspace.stage(stage.id).mkdir(parents=True)
         (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
-    with Journal.open(workspace, first.id) as told:
-        Attempt(told, stage=first.id, number=1, job="7").event(StageFailed(reason="gate"))
+    with Journal.open(workspace, first.id) as shown:
+        Attempt(shown, stage=first.id, number=1, job="7").event(StageFailed(reason="gate"))
     workspace.failure(first.id).write_text('{"reason": "gate"}')
     assert reserved_hours(workspace) == 0.0
     workspace.failure(first.id).unlink()

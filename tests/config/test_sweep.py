@@ -258,8 +258,8 @@ def test_every_shipped_sweep_expands_under_its_file_name(path: Path) -> None:
 def test_the_page_on_sweeps_and_budgets_tells_every_key(model: type[BaseModel]) -> None:
     page = (CONFIGS.parent / "docs" / "sweeps-and-budgets.md").read_text()
     rows = [row for row in page.splitlines() if row.startswith("| `")]
-    told = {part for row in rows for key in quoted(row) for part in key.split(".")}
-    assert set(model.model_fields) <= told
+    shown = {part for row in rows for key in quoted(row) for part in key.split(".")}
+    assert set(model.model_fields) <= shown
 
 
 def quoted(row: str) -> list[str]:

@@ -184,11 +184,11 @@ class StopsAfter(Attempt):
     def __init__(self, calls: int) -> None:
         super().__init__()
         self.calls = calls
-        self.told: list[tuple[int, int, str, dict[str, Any]]] = []
+        self.shown: list[tuple[int, int, str, dict[str, Any]]] = []
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
-        self.told.append((done, total, unit, figures))
-        if len(self.told) == self.calls:
+        self.shown.append((done, total, unit, figures))
+        if len(self.shown) == self.calls:
             self.request_stop("signal SIGTERM")
 
 
@@ -199,16 +199,16 @@ def test_a_stop_keeps_the_sources_that_are_done(
     monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
     probe = StopsAfter(0)
     prepare(spec, tokenizer, tmp_path / "probe", attempt=probe)
-    quarter = len(probe.told) // 4
-    halves = [quarter, len(probe.told) - quarter - 2]
+    quarter = len(probe.shown) // 4
+    halves = [quarter, len(probe.shown) - quarter - 2]
     for stop_at in halves:
         with pytest.raises(Interrupted, match="SIGTERM"):
             prepare(spec, tokenizer, tmp_path / "stopped", attempt=StopsAfter(stop_at))
     assert (tmp_path / "stopped/work/labels/entry.json").exists()
     last = StopsAfter(0)
     index, _ = prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
-    assert last.told[0][0] > icd10_csv().stat().st_size
-    assert 0 < last.told[-1][3]["documents"] < len(NOTES), "of the second source, only what the stop had left"
+    assert last.shown[0][0] > icd10_csv().stat().st_size
+    assert 0 < last.shown[-1][3]["documents"] < len(NOTES), "of the second source, only what the stop had left"
     assert list(index.sources) == ["labels", "notes"]
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
@@ -225,7 +225,7 @@ def test_stopped_again_and_again_inside_a_source_it_tokenises_every_document_onc
         with suppress(Interrupted):
             prepare(spec, tokenizer, tmp_path / "stopped", attempt=attempts[-1])
     index = read_index(tmp_path / "stopped/output")
-    assert sum(int(attempt.told[-1][3]["documents"]) for attempt in attempts) == index.documents
+    assert sum(int(attempt.shown[-1][3]["documents"]) for attempt in attempts) == index.documents
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 
@@ -244,7 +244,7 @@ def test_stopped_while_it_writes_it_tokenises_nothing_again(
             prepare(spec, tokenizer, tmp_path / "stopped")
     last = StopsAfter(0)
     prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
-    assert last.told[-1][3]["documents"] == len(NOTES)
+    assert last.shown[-1][3]["documents"] == len(NOTES)
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 
@@ -265,18 +265,18 @@ def test_progress_is_told_in_bytes_of_the_files(
     attempt = StopsAfter(0)
     index, _ = prepare(spec, tokenizer, tmp_path, attempt=attempt)
     total = sum(source.size for source in spec.used)
-    done = [told[0] for told in attempt.told]
+    done = [shown[0] for shown in attempt.shown]
     assert done == sorted(done)
     assert done[-1] == total
-    assert {(told[1], told[2]) for told in attempt.told} == {(total, "bytes")}
-    assert attempt.told[-1][3]["tokens"] == index.tokens
-    assert attempt.told[-1][3]["documents"] == index.documents
+    assert {(shown[1], shown[2]) for shown in attempt.shown} == {(total, "bytes")}
+    assert attempt.shown[-1][3]["tokens"] == index.tokens
+    assert attempt.shown[-1][3]["documents"] == index.documents
 
 
 def test_the_last_word_tells_what_became_of_all_rows(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     attempt = StopsAfter(0)
     prepare(twice, tokenizer, tmp_path, attempt=attempt)
-    told = attempt.told[-1][3]
+    told = attempt.shown[-1][3]
     assert {name: told[name] for name in ("read", "blank", "excluded", "repeated", "left_out")} == {
         "read": 671,
         "blank": 1,

@@ -74,13 +74,13 @@ DATABASE_DOWN = CommandResult(1, "", "sacctmgr: error: Sending PersistInit msg: 
 DISABLED = CommandResult(1, "", "Slurm accounting storage is disabled\n")
 
 
-def told(command: Sequence[str]) -> str:
+def shown(command: Sequence[str]) -> str:
     return ANSWERS[command[0], command[4] if command[0] == "sacctmgr" else command[1]]
 
 
 def ask(answers: dict[str, CommandResult] | None = None) -> tuple[LiveCluster, Slurm]:
     """The site, some of its programs answering otherwise."""
-    slurm = Slurm(lambda command, _timeout_s: (answers or {}).get(command[0]) or CommandResult(0, told(command)))
+    slurm = Slurm(lambda command, _timeout_s: (answers or {}).get(command[0]) or CommandResult(0, shown(command)))
     return ask_cluster(slurm, "me", lambda: 1795380851.7), slurm
 
 
@@ -219,7 +219,7 @@ def test_no_answer_at_all_blames_nobody(profile: Cluster) -> None:
 @pytest.mark.parametrize("storage", ["accounting_storage/none", "(null)"])
 def test_accounting_that_is_off_is_said_once(profile: Cluster, storage: str) -> None:
     text = CONFIGURATION.replace("accounting_storage/slurmdbd", storage)
-    slurm = Slurm(lambda command, _: CommandResult(0, text if "config" in command else told(command)))
+    slurm = Slurm(lambda command, _: CommandResult(0, text if "config" in command else shown(command)))
     site = ask_cluster(slurm, "me", lambda: 0.0)
     assert site.accounting == "off"
     assert slurm.calls == {"sinfo": 2, "scontrol": 2}

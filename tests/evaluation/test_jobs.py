@@ -51,20 +51,20 @@ def test_every_seed_leaves_its_own_result_and_the_summary_reads_them_all(
     stages = plan(task_file).stages
     for stage in stages:
         if stage.kind == "evaluate":
-            told = evaluate.run(context(stage, {"model": model_folder}, tmp_path))
+            shown = evaluate.run(context(stage, {"model": model_folder}, tmp_path))
             output = tmp_path / stage.id / "output"
             result = json.loads((output / "result.json").read_text(encoding="utf-8"))
-            assert told == {key: result[key] for key in told}
+            assert shown == {key: result[key] for key in shown}
             assert result["documents"]["test"] == 40
             assert len((output / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 40
     summarizing = stages[-1]
     inputs = {role: tmp_path / stage_id / "output" for role, stage_id in summarizing.inputs.items()}
-    told = summarize.run(context(summarizing, inputs, tmp_path))
+    shown = summarize.run(context(summarizing, inputs, tmp_path))
     output = tmp_path / summarizing.id / "output"
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     assert list(summary["tasks"]) == ["organs", "all-organs"]
     assert summary["tasks"]["all-organs"]["primary_metric"] == "micro_f1"
-    assert told == {"average": summary["average"]["primary"]["mean"], "missing": []}
+    assert shown == {"average": summary["average"]["primary"]["mean"], "missing": []}
     assert "organs" in (output / "summary.txt").read_text(encoding="utf-8")
 
 

@@ -267,8 +267,8 @@ BAD_STATES: dict[str, tuple[Callable[[Saved], object], str]] = {
 def test_a_bad_state_is_refused_for_good(attempts: Attempts, change: Callable[[Saved], object], reason: str) -> None:
     attempts.leave()
     attempts.rewrite(change)
-    code, told = attempts.promote()
-    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+    code, shown = attempts.promote()
+    assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
     assert not attempts.workspace.is_done(attempts.stage.id)
 
 
@@ -290,8 +290,8 @@ def test_a_config_that_the_phase_did_not_start_with_is_refused_for_good(
 ) -> None:
     attempts.leave()
     attempts.configure(**changed)
-    code, told = attempts.promote()
-    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+    code, shown = attempts.promote()
+    assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
 
 
 def emptied(folder: Path) -> None:
@@ -344,8 +344,8 @@ def test_a_bad_file_is_refused_for_good(attempts: Attempts, damage: Callable[[Pa
     attempts.leave()
     damage(attempts.pretrained)
     attempts.describe()
-    code, told = attempts.promote()
-    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
+    code, shown = attempts.promote()
+    assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
 
 
 def manifest_of(folder: Path, **changed: Any) -> None:
@@ -373,9 +373,9 @@ def test_an_output_that_is_not_this_stages_is_refused_for_good(
 ) -> None:
     attempts.leave()
     damage(attempts)
-    code, told = attempts.promote()
-    assert (code, reason in told) == (PermanentFailure.exit_code, True), told
-    assert "detour retry" in told
+    code, shown = attempts.promote()
+    assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
+    assert "detour retry" in shown
 
 
 @pytest.mark.parametrize("damage", [emptied, cut, without_checkpoint, config_cut])
@@ -386,8 +386,8 @@ def test_a_file_that_changed_after_its_manifest_says_what_to_do(
     damage(attempts.pretrained)
     code, _ = attempts.promote()
     assert code == NotReady.exit_code
-    told = "".join(path.read_text() for path in attempts.workspace.ledger.rglob("*.jsonl"))
-    assert "make it again with `detour retry`" in told
+    shown = "".join(path.read_text() for path in attempts.workspace.ledger.rglob("*.jsonl"))
+    assert "make it again with `detour retry`" in shown
 
 
 def one_group(saved: Saved) -> None:
@@ -421,6 +421,6 @@ def test_a_good_checkpoint_is_promoted(
 
 def test_moments_of_frozen_weights_only_are_refused_where_nothing_is_frozen(attempts: Attempts) -> None:
     attempts.leave("held")
-    code, told = attempts.promote()
+    code, shown = attempts.promote()
     assert code == PermanentFailure.exit_code
-    assert "optimizer states missing" in told
+    assert "optimizer states missing" in shown

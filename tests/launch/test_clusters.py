@@ -113,5 +113,5 @@ def test_the_example_of_the_docs_is_a_profile(tmp_path: Path) -> None:
 
 def test_the_docs_name_every_key_of_a_profile() -> None:
     text = (SHIPPED.parents[1] / "docs" / "clusters.md").read_text()
-    told = {"name", "description", "sources"}
-    assert [key for key in Cluster.model_fields if key not in told and f"`{key}`" not in text] == []
+    shown = {"name", "description", "sources"}
+    assert [key for key in Cluster.model_fields if key not in shown and f"`{key}`" not in text] == []

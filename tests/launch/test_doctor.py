@@ -96,9 +96,9 @@ def test_room_for_checkpoints(free_bytes: int, verdict: str, tmp_path: Path) -> 
 
 def test_few_files_left_and_a_clock_that_is_off(tmp_path: Path) -> None:
     place = replace(look_at(tmp_path, MOUNTS), free_files=12, clock_offset_s=-40.0)
-    told = {finding.subject: (finding.verdict, finding.site) for finding in folder_findings(place)}
-    assert told["files"] == ("warning", "12 left")
-    assert told["clock of the files"] == ("warning", "-40 s from this machine's")
+    shown = {finding.subject: (finding.verdict, finding.site) for finding in folder_findings(place)}
+    assert shown["files"] == ("warning", "12 left")
+    assert shown["clock of the files"] == ("warning", "-40 s from this machine's")
     here = {finding.subject for finding in folder_findings(look_at(tmp_path, MOUNTS))}
     assert "clock of the files" not in here
 
@@ -132,8 +132,8 @@ def test_nodes_must_see_the_workspace_and_python() -> None:
 def test_packages_are_held_against_their_pins() -> None:
     wanted = [Requirement(text) for text in ("torch==2.13.0", "click==8.5.1", "rich>=15,<16", "numpy==2.2.6", "x")]
     found = {"torch": "2.13.0+cpu", "click": "8.4.0", "rich": "15.1", "numpy": None, "x": "1"}
-    told = {finding.subject: finding.verdict for finding in package_findings(wanted, found)}
-    assert told == {"package click": "warning", "package numpy": "problem", "packages": "ok"}
+    shown = {finding.subject: finding.verdict for finding in package_findings(wanted, found)}
+    assert shown == {"package click": "warning", "package numpy": "problem", "packages": "ok"}
     other = {finding.subject: finding.verdict for finding in package_findings(wanted, found | {"torch": "2.12.0"})}
     assert other["package torch"] == "problem"
 

@@ -189,10 +189,10 @@ def test_budgets_that_apply_say_whether_it_would_fit(
     monkeypatch.chdir(tmp_path)
     recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
     text = run(recipe, "benchmark=null", "-w", workspace.root, "--cluster", "jean-zay")
-    told = [line for line in text.splitlines() if line.startswith("budget ")]
+    shown = [line for line in text.splitlines() if line.startswith("budget ")]
     assert "default limits" not in text, "prepare is of unknown duration, and takes no GPU"
     asked = "22.8 GPU-h asked + 0 spent + 0 reserved"
-    assert told == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10.0: over the hard cap"]
+    assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10.0: over the hard cap"]
 
 
 def test_where_there_is_no_gpu_hours_are_told_and_what_is_unknown(workspace: Workspace) -> None:

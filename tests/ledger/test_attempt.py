@@ -41,10 +41,10 @@ def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Cl
             clock.now_s += 0.5
         attempt.event(CheckpointSaved(step=step, tokens=step))
         attempt.progress(10**9, 10**9, "tokens", loss=0.5)
-    told = progress_of(workspace)
-    assert 1_500 < len(told) < 3_000
-    assert [data["done"] for data in told][:3] == [0, 2, 4]
-    assert [data["done"] for data in told][-2:] == [step, 10**9]
+    shown = progress_of(workspace)
+    assert 1_500 < len(shown) < 3_000
+    assert [data["done"] for data in shown][:3] == [0, 2, 4]
+    assert [data["done"] for data in shown][-2:] == [step, 10**9]
     assert all_records(workspace)[-3]["kind"] == "checkpoint.saved"
 
 
@@ -57,8 +57,8 @@ def test_a_rare_figure_and_another_unit_are_told_at_once(workspace: Workspace, c
         attempt.progress(2, 9, "tokens", loss=2.0)
         attempt.progress(3, 9, "tokens", loss=2.0, validation_loss=2.5)
         attempt.progress(4, 9, "tokens", loss=2.0)
-    told = [(data["done"], data["unit"]) for data in progress_of(workspace)]
-    assert told == [(1, "documents"), (2, "documents"), (1, "tokens"), (3, "tokens")]
+    shown = [(data["done"], data["unit"]) for data in progress_of(workspace)]
+    assert shown == [(1, "documents"), (2, "documents"), (1, "tokens"), (3, "tokens")]
     assert clock.now_s == 1000.0
 
 

@@ -212,3 +212,20 @@ def test_foreign_records_stay_counted(workspace: Workspace) -> None:
         file.write(encode(make_record("later", kind="run.paused")))
     for _ in range(2):
         assert LedgerView(workspace).damage.foreign == {"of the unknown kind run.paused": 1}
+
+
+def test_a_journal_that_cannot_be_read_is_tried_again_and_costs_the_others_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace, "one")
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    link = journal.with_name("link.jsonl")
+    link.symlink_to("/nonexistent")  # links are not followed
+    LedgerView(workspace)
+    read = files_read(monkeypatch)
+    view = LedgerView(workspace)
+    assert read == []
+    assert len(view.damage.unreadable) == 1
+    link.unlink()
+    write(workspace, "two")
+    assert LedgerView(workspace).state == load_state(workspace)[0]

@@ -161,8 +161,8 @@ def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.queue.append({"job": "7", "state": "PENDING", "reason": reason, "priority": "0"})
-    told = render_text(Viewer(workspace, site).monitor.look(), 120, colour=False)
-    assert f"held by Slurm ({reason}), `detour release` frees it" in told
+    reported = render_text(Viewer(workspace, site).monitor.look(), 120, colour=False)
+    assert f"held by Slurm ({reason}), `detour release` frees it" in reported
 
 
 def test_an_array_cancelled_before_it_split_is_asked_for_by_its_own_id(workspace: Workspace) -> None:

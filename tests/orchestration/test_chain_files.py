@@ -47,9 +47,9 @@ def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> No
         assert read(workspace, stage) == stage
     assert len(list((workspace.root / "stages").iterdir())) == len(written[0].stages)
     for plan in written:
-        told = json.loads((workspace.chain(plan.chain) / "plan.json").read_bytes())
-        assert [Stage.from_json(data) for data in told["stages"]] == list(plan.stages)
-        assert told["site"]["pue"]["value"] == 1.0
+        shown = json.loads((workspace.chain(plan.chain) / "plan.json").read_bytes())
+        assert [Stage.from_json(data) for data in shown["stages"]] == list(plan.stages)
+        assert shown["site"]["pue"]["value"] == 1.0
 
 
 def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:

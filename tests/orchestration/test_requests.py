@@ -112,8 +112,8 @@ def test_what_is_done_is_left_out_and_the_rest_still_corresponds() -> None:
     promoted = [stage.id for stage in stages if stage.kind in ("prepare", "pretrain", "promote")]
     done = {*promoted, next(stage.id for stage in stages if stage.kind == "export")}
     requests = requests_of(stages, done=sorted(done))
-    told = dependencies(requests)
-    assert told["export x5"] == [""]
+    shown = dependencies(requests)
+    assert shown["export x5"] == [""]
     assert sorted((request.label, len(request.tasks)) for request in requests) == [
         ("evaluate chapter x10", 5),
         ("evaluate chapter x2", 1),
@@ -121,9 +121,9 @@ def test_what_is_done_is_left_out_and_the_rest_still_corresponds() -> None:
         ("summarize", 1),
         ("summarize x5", 5),
     ]
-    assert told["evaluate chapter x10"][0].startswith("aftercorr:")
-    assert told["summarize x5"][0].startswith("aftercorr:")
-    assert told["summarize"][0].startswith("afterok:")
+    assert shown["evaluate chapter x10"][0].startswith("aftercorr:")
+    assert shown["summarize x5"][0].startswith("aftercorr:")
+    assert shown["summarize"][0].startswith("afterok:")
 
 
 def test_a_task_that_falls_out_later_is_waited_for_by_id_and_never_by_the_wrong_number() -> None:
@@ -157,8 +157,8 @@ def test_arrays_keep_within_what_the_site_takes(limit: int, length: int) -> None
     if length == 5:
         exports = [request for request in requests if request.label.startswith("export")]
         assert [len(request.tasks) for request in exports] == [5, 5, 2]
-        told = sent_all(requests)
-        assert all(str(dependency_of(export, 1, told)).startswith("aftercorr:") for export in exports)
+        shown = sent_all(requests)
+        assert all(str(dependency_of(export, 1, shown)).startswith("aftercorr:") for export in exports)
 
 
 def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:

@@ -160,8 +160,8 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     assert chain.status == "running"
     assert chain.ended_s is None
     assert [report.stages[stage].status for stage in chain.stages[:5]] == ["done", "done", "done", "running", "planned"]
-    told = read_status(made.workspace, now_s=made.clock.now_s + 5.0).chains[0].stages
-    assert {row.id: row.status for row in told} == {stage.id: stage.status for stage in report.stages.values()}
+    shown = read_status(made.workspace, now_s=made.clock.now_s + 5.0).chains[0].stages
+    assert {row.id: row.status for row in shown} == {stage.id: stage.status for stage in report.stages.values()}
     monkeypatch.setattr(Process, "is_alive", lambda _: False)
     later = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
     assert later.chains[0].status == "interrupted"

@@ -56,12 +56,12 @@ def test_what_another_has_committed_is_joined(mine: Desk, yours: Desk) -> None:
 def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, instant: int) -> None:
     mine.kill_at(instant)
     left = jobs_of(mine, "me")
-    told = len(mine.ledger.written)
+    shown = len(mine.ledger.written)
     submission = yours.submitter().submit(MORE)
     assert set(submission.jobs) == {slot for request in MORE for slot in request.slots}
     assert all(job.is_live and job.held for job in left)
     theirs = {str(job.tag) for job in left}
-    assert not any(theirs.intersection(event.tags) for event in mine.ledger.written[told:])
+    assert not any(theirs.intersection(event.tags) for event in mine.ledger.written[shown:])
     again = mine.submitter().submit(REQUESTS)
     assert again.jobs == {slot: job_id for slot, job_id in submission.jobs.items() if slot.unit != "pretrain-3"}
     assert jobs_of(mine, "me") == []

@@ -28,7 +28,7 @@ def stages(workspace: Path) -> dict[str, dict[str, Any]]:
     return {stage["label"]: stage for stage in chain["stages"]}
 
 
-def told(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
+def reported(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
     """What `detour status` says of each stage, Slurm asked."""
     shown = json.loads(detour("status", "-w", workspace, "--json", environment=environment(cluster)).stdout)
     return {stage["label"]: stage for chain in shown["chains"] for stage in chain["stages"]}
@@ -36,7 +36,7 @@ def told(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
 
 def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> bool:
     """Whether status and sacct say the same of every job that has neither marker nor end in the ledger."""
-    seen = {job["id"]: job["state"] for row in told(workspace, cluster).values() for job in row["seen"]}
+    seen = {job["id"]: job["state"] for row in reported(workspace, cluster).values() for job in row["seen"]}
     accounted = accounts(cluster, slots)  # which know a job some seconds late
     return bool(seen) and all(accounted.get(slot) == seen[job] for slot, job in slots.items() if job in seen)
 
@@ -130,7 +130,7 @@ def test_hold_keeps_and_release_lets_go(slurm: SlurmCluster, tmp_path: Path) -> 
     slurm.run("scancel", *held["held"]["jobs"])
     behind = ("promote clm", "pretrain mlm", "promote mlm", "export")
     wait_until(
-        lambda: {told(workspace, slurm)[label]["status"] for label in behind} == {"cancelled"},
+        lambda: {reported(workspace, slurm)[label]["status"] for label in behind} == {"cancelled"},
         "status to know that what was cancelled, and what hung on it, is gone",
         120,
         2,

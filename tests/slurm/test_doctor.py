@@ -38,8 +38,8 @@ def examined(cluster: SlurmCluster, profile: Path | str, folder: Path, **options
     return result.returncode, json.loads(result.stdout)
 
 
-def bad(told: Mapping[str, Any]) -> set[tuple[str, str]]:
-    return {(one["subject"], one["verdict"]) for one in told["findings"] if one["verdict"] != "ok"}
+def bad(shown: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(one["subject"], one["verdict"]) for one in shown["findings"] if one["verdict"] != "ok"}
 
 
 def write(path: Path, below: Path, changes: Mapping[str, Any]) -> Path:
@@ -48,9 +48,9 @@ def write(path: Path, below: Path, changes: Mapping[str, Any]) -> Path:
 
 
 def test_the_shipped_profile_of_the_tests_cluster_is_right(slurm: SlurmCluster, tmp_path: Path) -> None:
-    code, told = examined(slurm, "slurm-local", tmp_path)
-    assert (code, bad(told), told["change"], told["silences"]) == (0, set(), {}, [])
-    site = {one["subject"]: one["site"] for one in told["findings"]}
+    code, shown = examined(slurm, "slurm-local", tmp_path)
+    assert (code, bad(shown), shown["change"], shown["silences"]) == (0, set(), {}, [])
+    site = {one["subject"]: one["site"] for one in shown["findings"]}
     assert site["Slurm"].startswith(slurm.settings.version)
     assert site["GPUs a node"] == "4"
     assert site["QOS qos_gpu_h100-dev, GPUs at once"] == "32"
@@ -73,9 +73,9 @@ def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, t
         },
     }
     own = write(tmp_path / "own.yaml", SHIPPED, planted)
-    code, told = examined(slurm, own, tmp_path)
+    code, shown = examined(slurm, own, tmp_path)
     assert code == 2
-    assert bad(told) == {
+    assert bad(shown) == {
         ("partition gpu_p13", "problem"),
         ("partition prepost, longest run", "problem"),
         ("account of GPU jobs", "problem"),
@@ -90,9 +90,9 @@ def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, t
     assert text.returncode == 2
     start = text.stdout.index("  extends: ")
     printed = yaml.safe_load(text.stdout[start : text.stdout.index("\n\n", start)])
-    assert printed == {"extends": str(own), "name": "my-slurm-local", **told["change"]}
+    assert printed == {"extends": str(own), "name": "my-slurm-local", **shown["change"]}
     # with its nodes known by now, the last of what was planted shows: there are 96 cores, not 128
-    once = write(tmp_path / "once.yaml", own, told["change"])
+    once = write(tmp_path / "once.yaml", own, shown["change"])
     _, left = examined(slurm, once, tmp_path)
     assert bad(left) == {("cores a node", "problem")}
     twice = write(tmp_path / "twice.yaml", once, left["change"])
@@ -114,22 +114,22 @@ def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Vers
             extra_configuration="DependencyParameters=kill_invalid_depend",
         )
     )
-    code, told = examined(cluster, "slurm-local", tmp_path)
+    code, shown = examined(cluster, "slurm-local", tmp_path)
     assert code == 2
-    assert bad(told) == {
+    assert bad(shown) == {
         ("accounting", "warning"),
         ("GPUs a node", "problem"),
         ("MinJobAge", "warning"),
         ("MaxArraySize", "problem"),
     }
-    assert told["change"] == {"gpu": {"per_node": 2}, "max_array_size": 500}
-    dependency = next(one for one in told["findings"] if one["subject"] == "DependencyParameters")
+    assert shown["change"] == {"gpu": {"per_node": 2}, "max_array_size": 500}
+    dependency = next(one for one in shown["findings"] if one["subject"] == "DependencyParameters")
     assert dependency["site"] == "kill_invalid_depend"
     cluster.stop_daemon("slurmctld")
-    code, told = examined(cluster, "slurm-local", tmp_path)
+    code, shown = examined(cluster, "slurm-local", tmp_path)
     assert code == 0
     told_by_the_clients_alone = {("accounting", "warning")}
-    assert bad(told) - told_by_the_clients_alone == {
+    assert bad(shown) - told_by_the_clients_alone == {
         ("partitions", "unknown"),
         ("nodes", "unknown"),
         ("settings", "unknown"),
@@ -143,9 +143,9 @@ def test_a_database_that_is_down_or_closed_to_the_user(own_slurm: Starter, versi
     programs.mkdir()
     (programs / "sacct").write_text("#!/bin/sh\necho 'sacct: error: Access/permission denied' >&2\nexit 1\n")
     (programs / "sacct").chmod(0o755)
-    code, told = examined(cluster, "slurm-local", tmp_path, path=str(programs))
-    assert (code, bad(told)) == (0, {("accounting", "warning")})
+    code, shown = examined(cluster, "slurm-local", tmp_path, path=str(programs))
+    assert (code, bad(shown)) == (0, {("accounting", "warning")})
     cluster.stop_daemon("slurmdbd")
-    code, told = examined(cluster, "slurm-local", tmp_path)
+    code, shown = examined(cluster, "slurm-local", tmp_path)
     assert code == 0
-    assert bad(told) == {("accounting", "unknown"), ("QOS", "unknown"), ("accounts", "unknown")}
+    assert bad(shown) == {("accounting", "unknown"), ("QOS", "unknown"), ("accounts", "unknown")}

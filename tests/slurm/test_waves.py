@@ -93,6 +93,6 @@ def test_what_is_cancelled_is_not_sent_by_the_next_wave(own_slurm: Starter, tmp_
     again = detour(*command, environment=environment(cluster), cwd=home, check=False)
     assert again.returncode in (0, 5)
     assert len([tag for tag in in_queue(cluster) if ":continue-" in tag]) == 1
-    told = json.loads(detour("cancel", "quickstart", *where, "--json", environment=environment(cluster)).stdout)
-    assert sent["next_wave"] in told["cancelled"]["jobs"]
+    shown = json.loads(detour("cancel", "quickstart", *where, "--json", environment=environment(cluster)).stdout)
+    assert sent["next_wave"] in shown["cancelled"]["jobs"]
     wait_until(lambda: not in_queue(cluster), "the queue to drain", 60)

@@ -64,16 +64,14 @@ def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | Non
 
 
 def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> None:
-    """Nothing is kept while some journal cannot be read, or where this node has no scope for it."""
-    files, stamp = reader.positions(), os.urandom(8).hex()
-    if files is None:
-        return
+    """Nothing is kept where this node has no room for it."""
+    stamp = os.urandom(8).hex()
     beside = {"stamp": stamp, "entries": list(commands)}
     content = {
         "version": _version(),
         "workspace": str(workspace.root),
         "stamp": stamp,
-        "files": files,
+        "files": reader.positions(),
         "state": state,
     }
     with suppress(OSError):

@@ -191,9 +191,9 @@ class LedgerReader:
             if complete:
                 break
 
-    def positions(self) -> dict[str, dict[str, Any]] | None:
-        """Where each file stands, for `restore`; None while some file cannot be read."""
-        return None if self._unreadable else {path: asdict(tail) for path, tail in self._tails.items()}
+    def positions(self) -> dict[str, dict[str, Any]]:
+        """Where each file that could be read stands, for `restore`; the others are tried again."""
+        return {path: asdict(tail) for path, tail in self._tails.items()}
 
     def restore(self, positions: Mapping[str, Mapping[str, Any]]) -> bool:
         """Continue from there; False, and from the start, when some file is no longer the one that it was."""
