@@ -35,7 +35,7 @@ from detour.imports import uncollected
 from detour.jobs.context import StageContext
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
-from detour.jobs.progress import FRUITLESS_ATTEMPTS, count_anew, is_fruitless, leave_uncounted
+from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
@@ -43,6 +43,7 @@ from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted,
 from detour.ledger.folders import let_group_read, make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from detour.orchestration.failures import failure_reason
 from detour.planning.files import read_stage
 from detour.planning.stage import Stage
 
@@ -78,8 +79,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
         return 0
     stage = read_stage(workspace, stage_id)
     if workspace.has_failed(stage_id):
-        reason = json.loads(workspace.failure(stage_id).read_bytes())["reason"]
-        _say(rank, f"{stage_id} failed for good: {reason}; `detour retry` clears it")
+        _say(rank, f"{stage_id} failed for good: {failure_reason(workspace, stage_id)}; `detour retry` clears it")
         return PermanentFailure.exit_code
     _refuse_links(workspace, workspace.stage(stage_id))
     if not rank.is_main:
@@ -311,7 +311,7 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
     """The next free number; creating its file is what takes it, so that two processes never share one."""
     folder = workspace.stage(stage_id) / "attempts"
     make_folder(workspace.root, folder)
-    number = 1 + max((int(path.stem) for path in folder.glob("*.json")), default=0)
+    number = 1 + max((int(path.stem) for path in attempts_in(folder)), default=0)
     while True:
         path = folder / f"{number:04d}.json"
         try:

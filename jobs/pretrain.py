@@ -34,6 +34,7 @@ def pretrain_job(context: StageContext[PretrainStage]) -> PretrainJob:
         training=runtime.training,
         microbatch_sequences=runtime.microbatch_sequences,
         name=context.stage.phase,
+        stage=context.stage.id,
     )
 
 

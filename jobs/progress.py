@@ -35,8 +35,13 @@ def count_anew(stage_folder: Path, number: int) -> None:
         path.with_suffix(UNCOUNTED).touch()
 
 
+def attempts_in(folder: Path) -> list[Path]:
+    """The files that attempts have taken their numbers by; others' are passed over."""
+    return [path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdigit()]
+
+
 def _counted(stage_folder: Path, number: int) -> list[Path]:
-    paths = (path for path in (stage_folder / "attempts").glob("*.json") if int(path.stem) <= number)
+    paths = (path for path in attempts_in(stage_folder / "attempts") if int(path.stem) <= number)
     return [path for path in sorted(paths, key=lambda path: int(path.stem)) if not path.with_suffix(UNCOUNTED).exists()]
 
 

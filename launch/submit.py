@@ -55,6 +55,7 @@ def command(
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, load_cluster(cluster), options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, retrying=retry))
+    say(*(f"{stage.label}: made again, its output is damaged" for stage in order.damaged))
     if dry_run:
         _dry_run(workspace, order, as_json)
     else:

@@ -92,6 +92,19 @@ def test_a_damaged_newest_is_set_aside_and_the_one_before_is_used(
     assert CheckpointStore(tmp_path).newest_good(loads) == (older, [])
 
 
+def test_a_checkpoint_of_another_training_is_set_aside(tmp_path: Path) -> None:
+    (own,) = save(CheckpointStore(tmp_path, "pretrain-1"), 1)
+    save(CheckpointStore(tmp_path, "pretrain-2"), 2)
+    checkpoint, skipped = CheckpointStore(tmp_path, "pretrain-1").newest_good(loads)
+    assert checkpoint == own
+    assert only_skipped(skipped).reason == "it is a checkpoint of pretrain-2"
+
+
+def test_a_checkpoint_whose_training_was_not_written_down_is_resumed_from(tmp_path: Path) -> None:
+    (older,) = save(CheckpointStore(tmp_path), 1)
+    assert CheckpointStore(tmp_path, "pretrain-1").newest_good(loads) == (older, [])
+
+
 def test_a_deleted_newest_leaves_the_one_before(tmp_path: Path) -> None:
     older, newest = save(CheckpointStore(tmp_path), 1, 2)
     shutil.rmtree(newest.path.parent)

@@ -125,6 +125,20 @@ def test_what_no_retry_cures_is_marked_and_not_tried_again(
     assert attempt(stage, good) == 0
 
 
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}"])
+def test_a_damaged_marker_of_a_failure_is_one_all_the_same(
+    workspace: Workspace, stage: Stage, attempt: Any, content: str
+) -> None:
+    workspace.failure(stage.id).write_text(content)
+    assert attempt(stage, good) == 86
+
+
+def test_foreign_files_among_the_attempts_are_passed_over(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+    (workspace.stage(stage.id) / "attempts").mkdir()
+    (workspace.stage(stage.id) / "attempts" / "notes.json").write_text("{}")
+    assert [attempt(stage, crash), attempt(stage, good)] == [1, 0]
+
+
 def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
     workspace: Workspace, stage: Stage, attempt: Any
 ) -> None:

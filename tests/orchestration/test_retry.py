@@ -17,6 +17,7 @@ from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration import submit as submit_module
 from detour.orchestration.chain_files import write_chains
+from detour.orchestration.local_run import local_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import Retry, retry_order
 from detour.orchestration.submit import Submitted, order_for, send
@@ -168,6 +169,25 @@ def test_a_damaged_output_is_made_again(case: Case, damage: str) -> None:
     case.send(again)
     assert not case.workspace.is_done(case.stages["prepare"].id)
     assert any("prepare" in job.name for job in case.fake.live())
+
+
+def test_submitting_again_with_retry_makes_damaged_outputs_again_too(case: Case) -> None:
+    case.submit()
+    case.end_jobs()
+    (case.finish("prepare") / "result").write_text("PREPARE")
+    cluster = load_cluster("jean-zay")
+    assert order_for(case.workspace, case.planned, cluster, JobOptions()).damaged == ()
+    assert order_for(case.workspace, case.planned, cluster, JobOptions(), retry=True).damaged == (
+        case.stages["prepare"],
+    )
+
+
+def test_running_again_with_retry_makes_damaged_outputs_again_too(case: Case) -> None:
+    case.workspace.create()
+    (case.finish("prepare") / "result").write_text("PREPARE")
+    order = local_order(case.workspace, case.planned, load_cluster("local"), retry=True)
+    assert order.damaged == (case.stages["prepare"].id,)
+    assert case.stages["prepare"].id in order.prices
 
 
 def test_another_stages_output_is_made_again(case: Case) -> None:

@@ -132,3 +132,17 @@ def test_a_time_limit_shorter_than_the_grace_is_refused_with_the_arithmetic(work
     with pytest.raises(UserError, match=r"a time limit of 1m00s less the 2m00s for saving .* leaves no time to work"):
         submit(workspace, JobOptions(wall_s=60))
     assert not workspace.root.exists()
+
+
+def test_a_link_in_place_of_a_folder_of_scripts_is_refused_before_anything_is_sent(
+    workspace: Workspace, fake: FakeSlurm, tmp_path: Path
+) -> None:
+    order = order_for(workspace, detour.plan(Path(RECIPE), *OVERRIDES), load_cluster("jean-zay"), JobOptions())
+    workspace.create()
+    (tmp_path / "a victim's").mkdir()
+    (workspace.root / "submissions").mkdir()
+    (workspace.root / "submissions" / order.requests[-1].unit).symlink_to(tmp_path / "a victim's")
+    with pytest.raises(UserError, match="a link, where the workspace has a folder of its own"):
+        submit(workspace)
+    assert fake.jobs == {}
+    assert list((tmp_path / "a victim's").iterdir()) == []

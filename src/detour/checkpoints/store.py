@@ -3,7 +3,7 @@
 <folder>/
   step-000000000100-1f3a9c0b2d4e/   complete; named for its step and the digest of its manifest
     state.pt                        the trainer's state
-    manifest.json                   step, tokens, figures, size and SHA-256 of state.pt
+    manifest.json                   whose it is, step, tokens, figures, size and SHA-256 of state.pt
   damaged-step-.../                 set aside by `newest_good`, never deleted here
   .writing-.../ .removing-.../      left by a kill; cleaned at the next start
 
@@ -47,6 +47,8 @@ class Checkpoint:
     sha256: str
     saved_s: float
     """Wall-clock time of the save, seconds since the epoch; orders two saves of one step."""
+    owner: str | None = None
+    """What trained it; None where it was not written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,9 @@ class Damaged(Exception):
 
 
 class CheckpointStore:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, owner: str | None = None) -> None:
+        """`owner` is what trains: checkpoints of another one, put here by hand, are set aside as damaged."""
+        self.folder, self.owner = folder, owner
         self._verified: dict[Path, tuple[int, int]] = {}
 
     def save(self, step: int, tokens: int, write: Callable[[Path], None], figures: Mapping[str, Any]) -> Checkpoint:
@@ -78,7 +81,7 @@ class CheckpointStore:
         try:
             write(aside / STATE)
             deny_others_writing(aside / STATE)
-            manifest = _manifest(aside / STATE, step, tokens, figures)
+            manifest = _manifest(aside / STATE, self.owner, step, tokens, figures)
             write_atomic(aside / MANIFEST, manifest)
             final = self.folder / f"step-{step:012d}-{_short_digest(manifest)}"
             aside.rename(final)
@@ -132,6 +135,8 @@ class CheckpointStore:
     def _verify(self, folder: Path) -> Checkpoint:
         """Raises Damaged. A file that has not changed since its digest was computed is not read again."""
         checkpoint = _read(folder)
+        if None not in (checkpoint.owner, self.owner) and checkpoint.owner != self.owner:
+            raise Damaged(f"it is a checkpoint of {checkpoint.owner}")
         if not checkpoint.path.is_file():
             raise Damaged(f"{STATE} is missing")
         size_bytes, _ = stamp = _stamp(checkpoint.path)
@@ -162,11 +167,12 @@ class CheckpointStore:
                 shutil.rmtree(leftover, ignore_errors=True)  # another node may hold a file of it open: later, then
 
 
-def _manifest(state: Path, step: int, tokens: int, figures: Mapping[str, Any]) -> bytes:
+def _manifest(state: Path, owner: str | None, step: int, tokens: int, figures: Mapping[str, Any]) -> bytes:
     """Sync `state` and describe it."""
     with state.open("rb") as file:
         os.fsync(file.fileno())
     content = {
+        "owner": owner,
         "step": step,
         "tokens": tokens,
         "figures": dict(figures),

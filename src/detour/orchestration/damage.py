@@ -6,7 +6,7 @@ A job notices and stops; what it cannot do is make its input again, for its make
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest
@@ -17,7 +17,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.stage import EvaluateStage, PrepareStage, Stage
 
 
-def damaged_outputs(workspace: Workspace, stages: Sequence[Stage]) -> dict[str, str]:
+def damaged_outputs(workspace: Workspace, stages: Collection[Stage]) -> dict[str, str]:
     """Id -> what is wrong with its output, of the done stages that stages still to be run read, or that are read to
     make a damaged one again. All files are read: a digest is the only proof.
     """
@@ -43,12 +43,12 @@ def _problem(output: Path, stage_id: str) -> str | None:
     return not_output_of(stage_id, read_manifest(output))
 
 
-def set_aside(workspace: Workspace, damaged: Iterable[Stage]) -> None:
-    """The stages count as not done from here on. Their next attempt removes what was set aside; until then it can be
-    looked at.
+def set_aside(workspace: Workspace, damaged: Iterable[str]) -> None:
+    """The stages, by id, count as not done from here on. Their next attempt removes what was set aside; until then it
+    can be looked at.
     """
-    for stage in damaged:
-        output = workspace.output(stage.id)
+    for stage_id in damaged:
+        output = workspace.output(stage_id)
         refuse_links(workspace.root, output)
         if output.exists():
             output.rename(output.with_name(f"output.damaged-{secrets.token_hex(4)}"))

@@ -19,6 +19,7 @@ from detour.ledger.claims import holder
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
+from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, failure_reason, failures_of, with_dependents
 from detour.orchestration.plans import Planned, asked_of, check_runnable
 from detour.orchestration.slurm import command_journal
@@ -51,6 +52,8 @@ class LocalOrder:
     asked: Asked
     """What it asks of the budgets."""
     prices: Mapping[str, Price]
+    damaged: tuple[str, ...] = ()
+    """Ids of done stages whose output is not as it was written: with `retry`, they run again."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -104,12 +107,17 @@ def local_order(
     failures = tuple(failures_of(workspace, planned.plans))
     stages = tuple(planned.shared.stages.values())
     left_out = set() if retry else with_dependents(stages, [failure.stage for failure in failures])
-    left = [stage for stage in stages if stage.id not in left_out and not workspace.is_done(stage.id)]
+    damaged = damaged_outputs(workspace, stages) if retry else {}
+    left = [
+        stage
+        for stage in stages
+        if stage.id in damaged or (stage.id not in left_out and not workspace.is_done(stage.id))
+    ]
     gpus = visible_gpus() if gpus is None else gpus
     price = price_in(workspace, LedgerView(workspace).state, left, cluster, gpus)
     cores = cores or len(os.sched_getaffinity(0))
     asked = asked_of(planned, left, price)
-    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, price.prices)
+    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, price.prices, tuple(damaged))
 
 
 def run_here(
@@ -140,6 +148,7 @@ def run_here(
         if share.exceeded:
             on_caps(share.exceeded)
         write_chains(workspace, order.planned.plans, order.cluster, order.prices)
+        set_aside(workspace, order.damaged)
         if order.retry:
             for stage in order.stages:
                 workspace.failure(stage.id).unlink(missing_ok=True)

@@ -43,7 +43,7 @@ def retry_order(workspace: Workspace, chain: str, options: JobOptions) -> Retry:
     wrong = {stage.label: problems[stage.id] for stage in damaged}
     require_texts(stage for stage in plan.stages if stage in damaged or not workspace.is_done(stage.id))
     if cluster.scheduler != "slurm":
-        set_aside(workspace, damaged)
+        set_aside(workspace, problems)
         clear_failures(workspace, chain, failed)
         return Retry(reasons, wrong, None)
     remembered = _remembered(workspace, chain, target, options)

@@ -16,13 +16,14 @@ from detour.budgets.reserve import asked_for, facts_of, reserving
 from detour.config.cluster import Cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
 from detour.ledger.events import ChainSubmitted, StageSubmitted
+from detour.ledger.folders import refuse_links
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
-from detour.orchestration.damage import set_aside
+from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import Planned, check_runnable
@@ -103,7 +104,11 @@ def order_for(
     check_runnable(planned)
     if cluster.scheduler != "slurm":
         raise UserError(f"cluster {cluster.name} has no Slurm: use `detour run`")
-    order = make_order(workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry)
+    stages = planned.shared.stages
+    damaged = [stages[stage_id] for stage_id in damaged_outputs(workspace, stages.values())] if retry else []
+    order = make_order(
+        workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry, damaged=damaged
+    )
     if not order.requests and order.failures and not retry:
         raise StageFailed(f"{order.name}: nothing to submit but what failed and its dependents; --retry submits these")
     return replace(order, plans=tuple(planned.plans))
@@ -176,10 +181,12 @@ def send(
     style = script_style(workspace, order.cluster, code.folder)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
+        for request in order.requests:
+            refuse_links(workspace.root, submission_folder(workspace, request.unit))
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)
             write_chains(workspace, order.plans, order.cluster, order.price.prices, order.continuation.options)
-            set_aside(workspace, order.damaged)
+            set_aside(workspace, [stage.id for stage in order.damaged])
             if order.retry:
                 clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
             kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave

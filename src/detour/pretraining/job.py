@@ -51,6 +51,8 @@ class PretrainJob:
     training: Training
     microbatch_sequences: int
     name: str = "pretrain"
+    stage: str | None = None
+    """Id of the stage; its checkpoints are no other's."""
 
     @property
     def step_tokens(self) -> int:

@@ -47,7 +47,7 @@ def train(job: PretrainJob, attempt: Recorder) -> dict[str, Any]:
     """
     with open_ranks() as ranks:
         _check(job, ranks)
-        store = CheckpointStore(job.work_dir / "checkpoints")
+        store = CheckpointStore(job.work_dir / "checkpoints", job.stage)
         newest = ranks.from_main(_newest(store, attempt) if ranks.is_main else None)
         if newest is None or newest.step < job.steps:
             newest = _train_on(job, attempt, ranks, store, newest)
