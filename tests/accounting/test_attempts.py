@@ -61,9 +61,14 @@ def usage(events: Events, now_s: float = EPOCH_S + 1e6) -> AttemptUsage:
 
 def test_a_killed_attempt_ends_at_its_last_sign_of_life_by_its_own_clock() -> None:
     killed = usage(KILLED)
-    assert (killed.allocated_s, killed.open_ended, killed.running, killed.gpus) == (500.0, True, False, 4)
+    assert killed.allocated_s == 500.0
+    assert killed.open_ended
+    assert not killed.running
+    assert killed.gpus == 4
     fates = fates_s(killed)
-    assert (fates.startup, fates.useful, fates.redone) == (100.0, 300.0, 100.0)
+    assert fates.startup == 100.0
+    assert fates.useful == 300.0
+    assert fates.redone == 100.0
 
 
 def test_a_recent_sign_of_life_means_running() -> None:
@@ -88,7 +93,9 @@ def test_three_methods_stand_side_by_side_and_flushes_are_not_summed() -> None:
 )
 def test_the_outcome_decides_the_fate_of_the_tail(outcome: str, useful: float, lost: float, failed: float) -> None:
     fates = fates_s(usage([*KILLED, (600, "attempt.ended", {"outcome": outcome})]))
-    assert (fates.useful, fates.redone, fates.failed) == (useful, lost, failed)
+    assert fates.useful == useful
+    assert fates.redone == lost
+    assert fates.failed == failed
 
 
 def test_a_short_stage_without_progress_that_finished_was_useful() -> None:
@@ -109,7 +116,10 @@ def test_nonsense_in_a_record_is_unknown_and_no_error() -> None:
         (9.0, "attempt.ended", {"outcome": "done"}),
     ]
     found = usage(nonsense)
-    assert (found.gpus, found.cpus, found.nodes, found.ram_gb) == (None, None, 1, None)
+    assert found.gpus is None
+    assert found.cpus is None
+    assert found.nodes == 1
+    assert found.ram_gb is None
     figures = figures_of(attempt_of(nonsense), found, SITE)
     assert [figure.it_energy_kwh for figure in figures] == [None, None, None]
     assert all(figure.missing for figure in figures)

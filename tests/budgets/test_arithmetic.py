@@ -62,7 +62,10 @@ def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
     made = reservations([reserved("one", {"a": 30.0, "b": 10.0})])
     present = balance(make_budget(100, 70), made, [spending("c", 25.0)], Evidence(10.0, is_alive=alive))
     line = check(present, {"d": {"gpu_hours": 20.0}})[0]
-    assert (line.spent, line.reserved, line.asked, line.after) == (25.0, 40.0, 20.0, 85.0)
+    assert line.spent == 25.0
+    assert line.reserved == 40.0
+    assert line.asked == 20.0
+    assert line.after == 85.0
     assert line.left == 35.0
     assert line.is_warned
     assert not line.is_refused

@@ -46,7 +46,9 @@ def test_what_was_saved_last_comes_back(tmp_path: Path) -> None:
     save(CheckpointStore(tmp_path), 100, 20, 3000)
     checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
     assert checkpoint is not None
-    assert (checkpoint.step, checkpoint.tokens, checkpoint.figures) == (3000, 3_072_000, {"loss": 1 / 3000})
+    assert checkpoint.step == 3000
+    assert checkpoint.tokens == 3_072_000
+    assert checkpoint.figures == {"loss": 1 / 3000}
     assert checkpoint.path.read_bytes() == content(3000)
     assert skipped == []
 

@@ -17,7 +17,9 @@ def throughput(cluster: Cluster, model: str, objective: str | None) -> Throughpu
 def test_jean_zay_asks_as_the_site_wants() -> None:
     jean_zay = load_cluster("jean-zay")
     assert jean_zay.gpu is not None
-    assert (jean_zay.gpu.selector, jean_zay.gpu.per_node, jean_zay.cores_per_gpu) == ("gres", 4, 24)
+    assert jean_zay.gpu.selector == "gres"
+    assert jean_zay.gpu.per_node == 4
+    assert jean_zay.cores_per_gpu == 24
     assert (jean_zay.gpu_partition.name, jean_zay.gpu_partition.constraint) == ("gpu_p6", "h100")
     assert "--hint=nomultithread" in jean_zay.header
     limits = {qos.name: (qos.wall, qos.gpus, qos.submitted_jobs) for qos in jean_zay.qos}
@@ -91,7 +93,9 @@ def test_every_profile_is_whole_and_sourced(name: str) -> None:
 def test_two_dies_are_one_gpu_where_the_site_says_so() -> None:
     lumi = load_cluster("lumi-g")
     assert lumi.gpu is not None
-    assert (lumi.gpu.per_node, lumi.gpu.gcd_per_gpu, lumi.cores_per_gpu) == (8, 2, 7)
+    assert lumi.gpu.per_node == 8
+    assert lumi.gpu.gcd_per_gpu == 2
+    assert lumi.cores_per_gpu == 7
 
 
 def test_unknown_stays_unknown() -> None:

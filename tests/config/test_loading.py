@@ -33,7 +33,9 @@ def test_yaml_1_2_scalars(recipes: Path) -> None:
     """`no` is no boolean, `2e-4` is a number, `010` is ten."""
     text = GOOD.replace("name: tiny", "name: 'no'\ndescription: no").replace("1e-3", "2e-4").replace("10k", "010k")
     recipe = load_recipe(written(recipes, text))
-    assert (recipe.name, recipe.description, recipe.optimizer.lr) == ("no", "no", 2e-4)
+    assert recipe.name == "no"
+    assert recipe.description == "no"
+    assert recipe.optimizer.lr == 2e-4
     assert recipe.data.validation_tokens == 10_000
 
 

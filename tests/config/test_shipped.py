@@ -86,11 +86,17 @@ def test_published_values_of_the_base_recipe() -> None:
     base = recipe("moderncamembert-bio-base")
     clm, mlm = base.phases
     assert base.model.pretrained == "almanach/moderncamembert-base"
-    assert (base.optimizer.lr, base.optimizer.betas, base.optimizer.eps) == (2e-4, (0.9, 0.98), 1e-6)
+    assert base.optimizer.lr == 2e-4
+    assert base.optimizer.betas == (0.9, 0.98)
+    assert base.optimizer.eps == 1e-6
     assert base.optimizer.weight_decay == 1e-5
-    assert (clm.objective, clm.tokens, clm.masking_rate) == ("causal", 10**10, None)
+    assert clm.objective == "causal"
+    assert clm.tokens == 10**10
+    assert clm.masking_rate is None
     assert clm.schedule == WarmupConstant(kind="warmup_constant", warmup=10**8)
-    assert (mlm.objective, mlm.tokens, mlm.masking_rate) == ("masked", 10**9, 0.15)
+    assert mlm.objective == "masked"
+    assert mlm.tokens == 10**9
+    assert mlm.masking_rate == 0.15
     assert mlm.schedule == OneMinusSqrt(kind="one_minus_sqrt", floor=0.1)
     assert mlm.carry == "weights+optimizer"
     assert (base.batch.sequences, base.data.sequence_length) == (384, 8192)
@@ -118,7 +124,9 @@ def test_the_twin_differs_in_the_objective_of_phase_1_alone(family: str) -> None
 def test_the_sizes_share_everything_but_the_model_and_its_memory() -> None:
     for language in ("moderncamembert-bio", "modernbert-bio"):
         base, large = recipe(f"{language}-base"), recipe(f"{language}-large")
-        assert (base.data, base.phases, base.optimizer) == (large.data, large.phases, large.optimizer)
+        assert base.data == large.data
+        assert base.phases == large.phases
+        assert base.optimizer == large.optimizer
         assert base.batch.sequences == large.batch.sequences
         assert base.model != large.model
 

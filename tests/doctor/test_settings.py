@@ -130,7 +130,9 @@ def test_what_the_site_tells_is_read_whole(site: LiveCluster) -> None:
     assert site.qos["normal"] == LiveQos("normal")
     assert site.accounts is not None
     assert site.accounts["abc@cpu"] == {"qos_cpu-t3"}
-    assert (site.accounting, site.clock_offset_s, site.silences) == ("on", 1.0, ())
+    assert site.accounting == "on"
+    assert site.clock_offset_s == 1.0
+    assert site.silences == ()
 
 
 def test_seven_calls_and_no_more() -> None:
@@ -164,7 +166,10 @@ def test_the_tests_profile_fits_the_tests_site(site: LiveCluster, profile: Clust
 )
 def test_gres(gres: str, gpus: int, kind: str | None) -> None:
     (read,) = read_nodes(f"p|2|64+|{gres}|(null)\n")
-    assert (read.gpus, read.gpu_type, read.cpus, read.features) == (gpus, kind, 64, frozenset())
+    assert read.gpus == gpus
+    assert read.gpu_type == kind
+    assert read.cpus == 64
+    assert read.features == frozenset()
 
 
 def test_lines_that_are_none_are_passed_over() -> None:
@@ -291,7 +296,9 @@ def test_a_difference_is_found_and_its_cure_cures(
     site: LiveCluster,
 ) -> None:
     finding = only(bad(extended(values), site))
-    assert (finding.subject, finding.verdict, finding.change) == (subject, verdict, change)
+    assert finding.subject == subject
+    assert finding.verdict == verdict
+    assert finding.change == change
     assert finding.advice
     if change:
         assert bad(extended(values, change), site) == []

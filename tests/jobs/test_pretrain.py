@@ -71,12 +71,18 @@ def plan() -> Plan:
 def test_settings_become_a_job(tmp_path: Path, plan: Plan) -> None:
     first, second = (stage for stage in plan.stages if isinstance(stage, PretrainStage))
     clm = pretrain.pretrain_job(context(tmp_path, first, {"corpus": tmp_path}))
-    assert (clm.steps, clm.warmup_steps, clm.first_row) == (STEPS["clm"], 2, 0)
+    assert clm.steps == STEPS["clm"]
+    assert clm.warmup_steps == 2
+    assert clm.first_row == 0
     assert clm.start.model is not None
     assert clm.start.model.config == CONFIG
-    assert (clm.batch_sequences, clm.microbatch_sequences, clm.sequence_length) == (BATCH_ROWS, 4, ROW_TOKENS)
+    assert clm.batch_sequences == BATCH_ROWS
+    assert clm.microbatch_sequences == 4
+    assert clm.sequence_length == ROW_TOKENS
     mlm = pretrain.pretrain_job(context(tmp_path, second, {"corpus": tmp_path, "parent": tmp_path / "promoted"}))
-    assert (mlm.steps, mlm.warmup_steps, mlm.first_row) == (STEPS["mlm"], 0, STEPS["clm"] * BATCH_ROWS)
+    assert mlm.steps == STEPS["mlm"]
+    assert mlm.warmup_steps == 0
+    assert mlm.first_row == STEPS["clm"] * BATCH_ROWS
     assert (mlm.start.parent, mlm.start.with_optimizer) == (tmp_path / "promoted", True)
     assert mlm.phase.masking_rate == 0.3
 

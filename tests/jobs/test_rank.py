@@ -33,7 +33,11 @@ def test_slurm_ranks_on_two_nodes() -> None:
         "SLURM_STEP_NODELIST": "jzxh[1-2]",
     }
     rank = read_rank(environment)
-    assert (rank.rank, rank.world_size, rank.local_rank, rank.local_world_size, rank.node_rank) == (5, 8, 1, 4, 1)
+    assert rank.rank == 5
+    assert rank.world_size == 8
+    assert rank.local_rank == 1
+    assert rank.local_world_size == 4
+    assert rank.node_rank == 1
     assert rank.main_address == "jzxh1"
     exported: dict[str, str] = {}
     rank.export(exported)
@@ -87,7 +91,9 @@ def test_local_jobs_in_one_allocation_have_a_port_each() -> None:
 
 def test_a_process_started_by_hand_in_an_allocation_is_alone_and_in_no_job() -> None:
     environment = left(dict(ALLOCATION))
-    assert (read_rank(environment).world_size, job_id(environment), environment) == (1, None, {})
+    assert read_rank(environment).world_size == 1
+    assert job_id(environment) is None
+    assert environment == {}
 
 
 def test_a_job_of_slurm_submitted_from_a_local_job_is_slurms() -> None:

@@ -106,7 +106,9 @@ def test_the_example_of_the_docs_is_a_profile(tmp_path: Path) -> None:
     example = text.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "mine.yaml").write_text(example.replace("/path/to/detour/configs/clusters", str(SHIPPED)))
     cluster = load_cluster(tmp_path / "mine.yaml")
-    assert (cluster.full_account("gpu"), cluster.training_gpus, len(cluster.preamble)) == ("abc@h100", 8, 3)
+    assert cluster.full_account("gpu") == "abc@h100"
+    assert cluster.training_gpus == 8
+    assert len(cluster.preamble) == 3
     assert {qos.name: qos.wall for qos in cluster.qos}["qos_gpu_h100-dev"] == 5400
     assert "qos_gpu_h100-t4" not in {qos.name for qos in cluster.qos}
 

@@ -110,4 +110,6 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
         text=True,
         check=False,
     )
-    assert (reader.returncode, reader.stdout, reader.stderr) == (0, "{\n", "")
+    assert reader.returncode == 0
+    assert reader.stdout == "{\n"
+    assert reader.stderr == ""

@@ -29,7 +29,10 @@ def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
         attempt = Attempt(journal, stage="pretrain-1", chain="c", job="7", number=3)
         attempt.event(CheckpointSaved(step=5, tokens=50))
     record = all_records(workspace)[1]
-    assert (record["stage"], record["chain"], record["job"], record["attempt"]) == ("pretrain-1", "c", "7", 3)
+    assert record["stage"] == "pretrain-1"
+    assert record["chain"] == "c"
+    assert record["job"] == "7"
+    assert record["attempt"] == 3
     assert record["data"] == {"step": 5, "tokens": 50}
 
 

@@ -125,7 +125,10 @@ def test_damage_is_told_and_stays_told(workspace: Workspace) -> None:
     state, reader = load_state(workspace)
     for _ in range(2):
         damage = reader.damage
-        assert (damage.bad_lines, damage.nul_bytes, damage.torn_tails, damage.unreadable) == (1, 7, 1, [])
+        assert damage.bad_lines == 1
+        assert damage.nul_bytes == 7
+        assert damage.torn_tails == 1
+        assert damage.unreadable == []
         refresh(state, reader)
     assert state.missing == 0
 
@@ -192,4 +195,6 @@ def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> No
     assert len(state.writers) == 20
     assert reader.damage.foreign == {}
     assert all(writer.next > 20 and not writer.closed for writer in state.writers.values())
-    assert (reader.damage.bad_lines, reader.damage.nul_bytes, state.missing) == (0, 0, 0)
+    assert reader.damage.bad_lines == 0
+    assert reader.damage.nul_bytes == 0
+    assert state.missing == 0

@@ -40,7 +40,9 @@ def test_order_and_repetition_change_nothing(written: list[list[Entry[Any]]], ra
     assert expected.missing == 0
     for name in expected.stages:
         folded, wanted = state.stages[name], expected.stages[name]
-        assert (folded.status, folded.result, folded.progress) == (wanted.status, wanted.result, wanted.progress)
+        assert folded.status == wanted.status
+        assert folded.result == wanted.result
+        assert folded.progress == wanted.progress
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.randoms(use_true_random=False))
@@ -96,7 +98,9 @@ def test_an_attempt_tells_what_it_did() -> None:
         event(6, "attempt.ended", outcome="interrupted", exit_code=85, reason="time limit"),
     )
     (attempt,) = folded.attempts
-    assert (attempt.outcome, attempt.exit_code, attempt.reason) == ("interrupted", 85, "time limit")
+    assert attempt.outcome == "interrupted"
+    assert attempt.exit_code == 85
+    assert attempt.reason == "time limit"
     assert attempt.elapsed_s == 6.0
     assert [entry.event.energy_kwh for _, entry in sorted(attempt.energy.items())] == [0.3, 0.2]
     assert attempt.first_progress is not None

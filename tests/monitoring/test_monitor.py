@@ -37,7 +37,10 @@ def test_a_plan_alone_is_planned_and_unknown(tmp_path: Path) -> None:
     assert [row.label for row in chain.stages] == ["prepare", "pretrain clm", "promote clm"]
     assert chain.stages[1].inputs == (PREPARE.id,)
     assert chain.counts == {"planned": 3}
-    assert (chain.elapsed_s, chain.energy, chain.quoted, chain.is_done) == (None, (), None, False)
+    assert chain.elapsed_s is None
+    assert chain.energy == ()
+    assert chain.quoted is None
+    assert not chain.is_done
     unknown = chain.stages[0]
     for figure in ("done", "total", "rate_per_s", "eta_s", "elapsed_s", "energy_kwh", "co2_g", "fraction", "loss"):
         assert getattr(unknown, figure) is None
@@ -50,8 +53,16 @@ def test_a_running_stage_says_how_it_goes(tmp_path: Path) -> None:
     attempt.progress(0, 1000, "tokens", loss=9.0)
     attempt.progress(250, 1000, "tokens", loss=2.5, tokens_per_s=50.0, validation_loss=None)
     row = rows(workspace)[TRAIN.id]
-    assert (row.status, row.done, row.total, row.unit, row.fraction) == ("running", 250, 1000, "tokens", 0.25)
-    assert (row.tokens_per_s, row.eta_s, row.loss, row.attempts, row.jobs) == (50.0, 15.0, 2.5, 2, ("77",))
+    assert row.status == "running"
+    assert row.done == 250
+    assert row.total == 1000
+    assert row.unit == "tokens"
+    assert row.fraction == 0.25
+    assert row.tokens_per_s == 50.0
+    assert row.eta_s == 15.0
+    assert row.loss == 2.5
+    assert row.attempts == 2
+    assert row.jobs == ("77",)
     assert row.figures["validation_loss"] is None
     assert row.reason is None
     end(attempt)
@@ -184,7 +195,9 @@ def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
     read_back = orjson.loads(orjson.dumps(read_status(workspace).to_json()))
     (chain,) = read_back["chains"]
     stage = chain["stages"][1]
-    assert (stage["fraction"], stage["loss"], stage["energy_method"]) == (0.25, 2.0, "codecarbon")
+    assert stage["fraction"] == 0.25
+    assert stage["loss"] == 2.0
+    assert stage["energy_method"] == "codecarbon"
     assert set(chain["quoted"]) == set(EnergyTotal._fields)
     assert chain["counts"] == {"planned": 3}
     assert read_back["schema"] == 1

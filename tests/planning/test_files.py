@@ -53,12 +53,10 @@ def test_an_outline_tells_what_the_stage_tells(workspace: Workspace) -> None:
     for stage in make_stages():
         write_stage(workspace, stage)
         outline = read_stage_outline(workspace, stage.id)
-        assert (outline.id, outline.kind, outline.name, outline.label) == (
-            stage.id,
-            stage.kind,
-            stage.name,
-            stage.label,
-        )
+        assert outline.id == stage.id
+        assert outline.kind == stage.kind
+        assert outline.name == stage.name
+        assert outline.label == stage.label
         assert outline.inputs == stage.inputs
 
 

@@ -9,8 +9,7 @@ import signal
 import sys
 import types
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -77,13 +76,14 @@ def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, in
 def _die_in_write(number: int) -> None:
     write, writes = torch.save, iter(range(1, number + 1))
 
-    def save(state: Any, path: Path) -> None:
+    def save(state: Any, file: BinaryIO) -> None:
         if next(writes) < number:
-            write(state, path)
+            write(state, file)
             return
         buffer = io.BytesIO()
         write(state, buffer)
-        path.write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+        file.write(buffer.getvalue()[: buffer.tell() // 2])
+        file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(torch, "save", save)  # noqa: B010  mypy knows the real signature

@@ -84,7 +84,10 @@ def test_a_resumed_curve_goes_on_where_the_checkpoint_was(report: Report) -> Non
 
 def test_phases_have_their_plan_and_their_promotion(report: Report) -> None:
     first, second = report.chains[1].phases
-    assert (first.objective, first.masking_rate, first.tokens, first.steps) == ("masked", 0.3, 300_000, 75)
+    assert first.objective == "masked"
+    assert first.masking_rate == 0.3
+    assert first.tokens == 300_000
+    assert first.steps == 75
     assert (second.validation_loss, second.parent_validation_loss) == (4.61, 5.2)
     assert report.chains[1].parameters == 2_107_392
     assert report.chains[1].corpus_tokens == 181_000
@@ -170,7 +173,9 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     failed = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
     assert failed.stages[stages[3].id].reason == "loss is NaN"
     (scores,) = chain.scores
-    assert (scores.mean, scores.metric, set(scores.by_seed.values())) == (None, None, {None})
+    assert scores.mean is None
+    assert scores.metric is None
+    assert set(scores.by_seed.values()) == {None}
 
 
 def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> None:
@@ -209,7 +214,10 @@ def test_overlaps_are_what_exceeds_the_union() -> None:
 
 def test_a_cost_of_nothing_is_nothing() -> None:
     cost = cost_of([])
-    assert (cost.attempts, cost.allocated_s, cost.energy, cost.cpu_hours.value) == (0, 0.0, [], 0.0)
+    assert cost.attempts == 0
+    assert cost.allocated_s == 0.0
+    assert cost.energy == []
+    assert cost.cpu_hours.value == 0.0
 
 
 def test_curves_are_plain_data(report: Report) -> None:

@@ -42,7 +42,9 @@ def accounting_line(
 def test_a_waiting_job_in_the_queue() -> None:
     (record,), broken = read_queue(QUEUE_HEADER + queue_line(comment=str(TAG)))
     assert broken == 0
-    assert (record.ids, record.tag, record.state) == (parse_job_ids("7"), TAG, JobState.PENDING)
+    assert record.ids == parse_job_ids("7")
+    assert record.tag == TAG
+    assert record.state == JobState.PENDING
     assert record.is_held
     assert record.submitted_s == 1795378999
     assert record.started_s is None
@@ -51,14 +53,20 @@ def test_a_waiting_job_in_the_queue() -> None:
 def test_an_ended_job_in_the_accounts() -> None:
     (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(state="CANCELLED by 1234", code="0:15"))
     assert record.state is JobState.CANCELLED
-    assert (record.exit_code, record.signal, record.elapsed_s, record.nodes) == (0, 15, 12.0, "cpu1")
+    assert record.exit_code == 0
+    assert record.signal == 15
+    assert record.elapsed_s == 12.0
+    assert record.nodes == "cpu1"
     assert record.started_s is None
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40))
 def test_free_text_shifts_nothing(text: str) -> None:
     (first, second), broken = read_queue(QUEUE_HEADER + queue_line(comment=text) + queue_line("8"))
-    assert (first.ids.id, first.state, second.ids.id, broken) == ("7", JobState.PENDING, "8", 0)
+    assert first.ids.id == "7"
+    assert first.state == JobState.PENDING
+    assert second.ids.id == "8"
+    assert broken == 0
     (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(name=text))
     assert record.name == text
     assert record.exit_code == 3
