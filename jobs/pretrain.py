@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from detour.corpus.files import check_folder_unchanged
 from detour.jobs.context import StageContext
+from detour.planning.settings import Folder
 from detour.planning.stage import PretrainStage
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
@@ -42,4 +45,7 @@ def _start(context: StageContext[PretrainStage]) -> Start:
     parent = context.inputs.get("parent")
     if parent is not None:
         return Start(None, parent, with_optimizer=context.stage.settings.phase.carry == "weights+optimizer")
-    return Start(context.stage.runtime.model)
+    model, origin = context.stage.runtime.model, context.stage.settings.model
+    if isinstance(origin, Folder):
+        check_folder_unchanged(Path(str(model.pretrained)), [(file.name, file.fingerprint) for file in origin.files])
+    return Start(model)

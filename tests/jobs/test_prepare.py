@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_an_edit_of_equal_length_anywhere_in_a_large_file_is_another_corpus(tmp_
     place = text.index("Martin", len(text) // 3)
     edited = text[:place] + "XXXXXX" + text[place + 6 :]
     assert stage_of(tmp_path, text).key != stage_of(tmp_path, edited).key
+
+
+def test_a_tokenizer_folder_that_changed_after_the_plan_is_refused(
+    done: tuple[Path, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "published"
+    shutil.copytree(done[0] / "tokenizer", folder)
+    stage = stage_of(tmp_path, CSV, tokenizer={"pretrained": str(folder)})
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(SourceError, match="published: files were added or removed after the chain was planned"):
+        run(context(stage, tmp_path))
+    (folder / "added_tokens.json").unlink()
+    with (folder / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(SourceError, match=r"tokenizer\.json: its content changed after the chain was planned"):
+        run(context(stage, tmp_path))
 
 
 def test_files_that_were_never_found_are_refused(tmp_path: Path) -> None:

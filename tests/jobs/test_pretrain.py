@@ -9,12 +9,15 @@ import pytest
 
 from detour.checkpoints.manifest import write_manifest
 from detour.config.models import File, Recipe
+from detour.corpus.files import SourceError
 from detour.jobs import pretrain, promote
 from detour.jobs.context import StageContext, StageOfKind
 from detour.ledger.attempt import Attempt
+from detour.orchestration.plans import inspect_entry
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.stage import PretrainStage
 from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
+from tests.pretraining.tiny import tiny_model
 
 STEPS = {"clm": 8, "mlm": 4}
 
@@ -24,8 +27,12 @@ def look(_: File | str) -> Content:
 
 
 def planned() -> Plan:
+    return Planner(look).plan(Recipe.model_validate(planned_recipe()))
+
+
+def planned_recipe() -> dict[str, Any]:
     step_tokens = BATCH_ROWS * ROW_TOKENS
-    recipe: dict[str, Any] = {
+    return {
         "name": "tiny",
         "model": {"config": CONFIG},
         "tokenizer": {"train": {"vocabulary": 64}},
@@ -53,7 +60,22 @@ def planned() -> Plan:
             },
         ],
     }
-    return Planner(look).plan(Recipe.model_validate(recipe))
+
+
+def test_weights_that_changed_after_the_plan_start_no_training(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tiny_model().save_pretrained(folder)
+    recipe = planned_recipe() | {"model": {"pretrained": str(folder)}}
+
+    def inspect(entry: File | str) -> Content | None:
+        return inspect_entry(entry) if isinstance(entry, str) else look(entry)
+
+    plan = Planner(inspect).plan(Recipe.model_validate(recipe))
+    stage = next(stage for stage in plan.stages if isinstance(stage, PretrainStage))
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(SourceError, match=r"config\.json: its content changed after the chain was planned"):
+        pretrain.run(context(tmp_path, stage, {"corpus": tmp_path}))
 
 
 def context(folder: Path, stage: StageOfKind, inputs: dict[str, Path]) -> StageContext[StageOfKind]:

@@ -77,6 +77,14 @@ def check_unchanged(paths: Sequence[Path], planned: Sequence[str]) -> None:
             raise SourceError(f"{path}: its content changed after the chain was planned; plan it again")
 
 
+def check_folder_unchanged(folder: Path, planned: Sequence[tuple[str, str]]) -> None:
+    """As `check_unchanged`, of a local model or tokenizer; `planned` is each file's name and fingerprint."""
+    paths = files_below(folder)
+    if [path.name for path in paths] != [name for name, _ in planned]:
+        raise SourceError(f"{folder}: files were added or removed after the chain was planned; plan it again")
+    check_unchanged(paths, [fingerprint for _, fingerprint in planned])
+
+
 def file_format(path: Path, given: str) -> Format:
     """The format given, or for `auto` the one that the name says; a compression suffix is passed over."""
     if given != "auto":
