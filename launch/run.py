@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -16,6 +17,7 @@ from detour.launch.text.run import display, done_lines, failures_text, stopped_t
 from detour.launch.text.screen import is_animated, say, show, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.local_run import local_order, run_here
+from detour.planning.stage import StageKind
 
 
 @click.command()
@@ -24,6 +26,9 @@ from detour.orchestration.local_run import local_order, run_here
 @written_workspace_option
 @click.option("--jobs", "cores", type=click.IntRange(1), help="CPU cores to use.  [default: all of this machine]")
 @click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all of this machine]")
+@click.option(
+    "--until", type=click.Choice(get_args(StageKind)), help="Last kind of stages to run, as prepare.  [default: all]"
+)
 @click.option("--retry", is_flag=True, help="Run stages again that failed for good.")
 @click.option("--cluster", default="local", show_default=True, help="Profile with this machine's PUE and grid factor.")
 @over_budget_option
@@ -34,6 +39,7 @@ def command(
     workspace: Workspace,
     cores: int | None,
     gpus: int | None,
+    until: StageKind | None,
     retry: bool,
     cluster: str,
     over_budget: str | None,
@@ -44,9 +50,9 @@ def command(
     Run what is missing. Ctrl-C saves and stops; the same command resumes.
     """
     planned = detour.plan(recipe, *overrides)
-    order = local_order(workspace, planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry)
+    order = local_order(workspace, planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry, until=until)
     if order.is_done:
-        show(*done_lines(planned, order.workspace, already=True))
+        show(*done_lines(order, already=True))
         return
     show(*failure_lines(order.failures, "detour run ... --retry", retrying=retry))
     with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
@@ -61,4 +67,4 @@ def command(
         raise Withdrawn(stopped_text(ran))
     if ran.left:
         raise StageFailed(failures_text(ran))
-    show(*done_lines(planned, order.workspace, already=False))
+    show(*done_lines(order, already=False))

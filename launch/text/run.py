@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from detour.launch.text.screen import show
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
-from detour.orchestration.local_run import Ran, Refresh
+from detour.orchestration.local_run import LocalOrder, Ran, Refresh
 from detour.orchestration.plans import Planned
-from detour.text import counted, format_duration
+from detour.text import counted, format_duration, plain
 
 LOG_TAIL_LINES = 15
 
@@ -58,14 +59,29 @@ class Lines:
                 show(f"{self._labels[stage_id]:<36} started")
 
 
-def done_lines(planned: Planned, workspace: Workspace, *, already: bool) -> Iterator[str]:
-    stages = counted(len(planned.shared.stages), "stage")
+def done_lines(order: LocalOrder, *, already: bool) -> Iterator[str]:
+    planned, workspace = order.planned, order.workspace
+    stages = f"everything up to {order.until} is" if order.until else f"all {counted(len(order.stages), 'stage')} are"
     yield (
-        f"{planned.name}: nothing to do, all {stages} are done in {workspace.root}"
+        f"{planned.name}: nothing to do, {stages} done in {workspace.root}"
         if already
-        else f"{planned.name}: all {stages} are done."
+        else f"{planned.name}: {stages} done."
     )
+    if order.until == "prepare":
+        for stage in order.stages:
+            yield from corpus_lines(workspace.output(stage.id))
     yield f"Report: detour report {' '.join(planned.chains)}"
+
+
+def corpus_lines(output: Path) -> Iterator[str]:
+    """What became of the rows of each source of a prepared corpus."""
+    from detour.reporting.data import SOURCE_COUNTS
+    from detour.reporting.outputs import CORPUS_INDEX, read_json, source_counts
+
+    yield f"{output / CORPUS_INDEX}:"
+    for source in source_counts(read_json(output / CORPUS_INDEX)):
+        counts = [f"{words} {source.counts[key]:,}" for key, words in SOURCE_COUNTS.items() if source.counts[key]]
+        yield f"  {plain(source.name)}: {', '.join(counts)}"
 
 
 def stopped_text(ran: Ran) -> str:

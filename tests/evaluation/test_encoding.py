@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from detour.evaluation.encoding import encode_task
+from detour.evaluation.evaluators import cut_notes
 from detour.evaluation.tasks import load_task
 from tests.evaluation.conftest import make_task
 
@@ -17,3 +18,12 @@ def test_documents_stand_between_the_special_tokens_also_where_the_folder_has_no
     (bare / "tokenizer.json").write_text(json.dumps(written | {"post_processor": None}))
     documents = load_task(make_task(), [task_file])
     assert encode_task(documents, bare, 32).test.token_ids == encode_task(documents, model_folder, 32).test.token_ids
+
+
+def test_documents_are_cut_at_the_encoders_context_and_the_score_says_so(model_folder: Path, task_file: Path) -> None:
+    encoded = encode_task(load_task(make_task(), [task_file]), model_folder, 128)
+    assert encoded.max_length == 64
+    assert cut_notes(128, encoded.max_length) == [
+        "documents are cut at 64 tokens, the encoder's context, and the task asks for 128"
+    ]
+    assert cut_notes(64, 64) == []

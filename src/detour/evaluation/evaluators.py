@@ -47,7 +47,7 @@ def classify(
         "labels": list(data.labels),
         "documents": documents.counts,
         "label_counts": documents.label_counts,
-        "notes": documents.notes,
+        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length)],
         "max_length_tokens": data.max_length,
         "elapsed_s": outcome.elapsed_s,
     }
@@ -56,6 +56,13 @@ def classify(
         for truth, decided in zip(data.test.truth, outcome.test_decisions, strict=True)
     ]
     return Evaluation(result, predictions)
+
+
+def cut_notes(asked: int, taken: int) -> list[str]:
+    """A note where documents are cut shorter than the task asks; both in tokens."""
+    if taken >= asked:
+        return []
+    return [f"documents are cut at {taken:,} tokens, the encoder's context, and the task asks for {asked:,}"]
 
 
 def _names(row: Matrix, labels: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from detour.budgets.arithmetic import Line
 from detour.budgets.book import Asked
@@ -25,7 +26,7 @@ from detour.orchestration.plans import Planned, asked_of, check_runnable
 from detour.orchestration.slurm import command_journal
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream, startable
-from detour.planning.stage import Stage
+from detour.planning.stage import Stage, StageKind
 from detour.pricing.plan_price import price_in
 from detour.pricing.price import Price
 from detour.scheduler.local import LocalJob, start
@@ -54,11 +55,13 @@ class LocalOrder:
     prices: Mapping[str, Price]
     damaged: tuple[str, ...] = ()
     """Ids of done stages whose output is not as it was written: with `retry`, they run again."""
+    until: StageKind | None = None
+    """The last kind of stages to run, None for all."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Each once, whichever chains need it."""
-        return tuple(self.planned.shared.stages.values())
+        return _until(self.planned, self.until)
 
     @property
     def is_done(self) -> bool:
@@ -98,14 +101,16 @@ def local_order(
     cores: int | None = None,
     gpus: int | None = None,
     retry: bool = False,
+    until: StageKind | None = None,
 ) -> LocalOrder:
-    """What a run would do; nothing is written. Without `cores` and `gpus` all of this machine is used.
+    """What a run would do; nothing is written. Without `cores` and `gpus` all of this machine is used, and without
+    `until`, the last kind of stages to run, everything is run.
 
     Raises UserError where it cannot run: files are missing, or tasks cannot be evaluated.
     """
     check_runnable(planned)
     failures = tuple(failures_of(workspace, planned.plans))
-    stages = tuple(planned.shared.stages.values())
+    stages = _until(planned, until)
     left_out = set() if retry else with_dependents(stages, [failure.stage for failure in failures])
     damaged = damaged_outputs(workspace, stages) if retry else {}
     left = [
@@ -117,7 +122,14 @@ def local_order(
     price = price_in(workspace, LedgerView(workspace).state, left, cluster, gpus)
     cores = cores or len(os.sched_getaffinity(0))
     asked = asked_of(planned, left, price)
-    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, price.prices, tuple(damaged))
+    prices, damage = price.prices, tuple(damaged)
+    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, prices, damage, until)
+
+
+def _until(planned: Planned, kind: StageKind | None) -> tuple[Stage, ...]:
+    kinds = get_args(StageKind)
+    last = len(kinds) if kind is None else kinds.index(kind)
+    return tuple(stage for stage in planned.shared.stages.values() if kinds.index(stage.kind) <= last)
 
 
 def run_here(

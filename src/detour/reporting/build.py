@@ -26,7 +26,7 @@ from detour.reporting import data
 from detour.reporting.costs import Counted, cost_of, energy_warnings
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.outputs import chains_by_age, read_json, scores_of, versions_of
+from detour.reporting.outputs import CORPUS_INDEX, chains_by_age, read_json, scores_of, source_counts, versions_of
 from detour.site import Site
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
@@ -154,7 +154,7 @@ def _chain(
     usages = [attempt.usage for one in mine for attempt in one.attempts]
     by_kind = {stage.kind: stage for stage in stages}
     promotion, export = by_kind.get("promote"), by_kind.get("export")
-    corpus = read_json(workspace.output(by_kind["prepare"].id) / "index.json") if "prepare" in by_kind else {}
+    corpus = read_json(workspace.output(by_kind["prepare"].id) / CORPUS_INDEX) if "prepare" in by_kind else {}
     exported = export is not None and workspace.is_done(export.id)
     return data.Chain(
         name=plan.chain,
@@ -165,7 +165,7 @@ def _chain(
         cost=cost_of([attempt for one in mine for attempt in one.attempts]),
         parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
         corpus_tokens=_corpus_tokens(corpus),
-        sources=_sources(corpus),
+        sources=source_counts(corpus),
         started_s=min((usage.start_s for usage in usages), default=None),
         ended_s=None
         if any(usage.running for usage in usages)
@@ -217,15 +217,6 @@ def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
     counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
-
-
-def _sources(index: Mapping[str, Any]) -> list[data.SourceCounts]:
-    sources = index.get("sources")
-    return [
-        data.SourceCounts(str(name), {key: _whole(counts.get(key)) for key in data.SOURCE_COUNTS})
-        for name, counts in (sources.items() if isinstance(sources, dict) else ())
-        if isinstance(counts, dict)
-    ]
 
 
 def _by_stage(listed: Sequence[Entry[ProgressMade]]) -> dict[str, list[Entry[ProgressMade]]]:

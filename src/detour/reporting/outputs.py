@@ -13,8 +13,9 @@ from detour.accounting.methods import number
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
-from detour.reporting.data import TaskScores, Versions
+from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
 
+CORPUS_INDEX = "index.json"
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
 """Named in the report; the manifests hold them all."""
 
@@ -32,6 +33,16 @@ def chains_by_age(workspace: Workspace) -> list[str]:
     """Chains that were planned in this workspace, the first one first."""
     ages_s = {name: plan_file(workspace, name).stat().st_mtime for name in chain_names(workspace)}
     return sorted(ages_s, key=ages_s.__getitem__)
+
+
+def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
+    """What became of the rows of each source, by a corpus's index."""
+    sources = index.get("sources")
+    return [
+        SourceCounts(str(name), {key: _whole(counts.get(key)) for key in SOURCE_COUNTS})
+        for name, counts in (sources.items() if isinstance(sources, dict) else ())
+        if isinstance(counts, dict)
+    ]
 
 
 def scores_of(workspace: Workspace, stages: Sequence[Stage]) -> list[TaskScores]:
@@ -72,6 +83,10 @@ def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
         packages=packages,
         machines=_distinct(_machine(_at(source, "machine") or {}) for source in sources),
     )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _list(value: Any) -> list[Any]:
