@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.chains import detour, small
 
+ALLOCATION = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_ARRAY_JOB_ID": "6",
+    "SLURM_ARRAY_TASK_ID": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_NTASKS": "2",
+    "SLURM_NNODES": "1",
+    "SLURM_GPUS_ON_NODE": "4",
+    "SLURM_MEM_PER_NODE": "1000",
+}
+
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the small quickstart has run to its end. Tests of it are of the xdist group `chain`."""
+    """A workspace in which the small quickstart has run to its end, from a shell inside an allocation.
+
+    Tests of it are of the xdist group `chain`.
+    """
     workspace = tmp_path_factory.mktemp("chain") / "workspace"
-    assert "all 9 stages are done" in detour("run", *small(), "-w", workspace, "--quiet").stdout
+    shell = {**os.environ, **ALLOCATION}
+    assert "all 9 stages are done" in detour("run", *small(), "-w", workspace, "--quiet", environment=shell).stdout
     return workspace

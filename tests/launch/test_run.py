@@ -33,6 +33,11 @@ def test_every_stage_is_done_once_and_has_its_figures(quickstart: Path) -> None:
     assert all(stage["done"] == stage["total"] and stage["figures"]["loss"] for stage in trained)
 
 
+def test_nothing_is_booked_under_the_job_that_the_shell_is_in(quickstart: Path) -> None:
+    attempts = [json.loads(path.read_text()) for path in quickstart.glob("stages/*/attempts/*.json")]
+    assert not {"6_1", "7"}.intersection(attempt["job"] for attempt in attempts)
+
+
 def test_every_stage_left_what_the_plan_says(quickstart: Path) -> None:
     plan = json.loads(detour("plan", *small(), "-w", quickstart, "--json").stdout)
     assert {f"{stage['kind']}-{stage['key']}" for stage in plan["stages"]} == set(plan["outputs"])
