@@ -119,3 +119,12 @@ def test_a_plan_finds_a_wrong_column_before_anything_runs() -> None:
 def test_a_price_is_refused_for_gpus_that_no_job_can_have() -> None:
     with pytest.raises(UserError, match="4 or 8"):
         detour.price(detour.plan("quickstart"), "jean-zay", gpus=5)
+
+
+def test_a_run_creates_files_with_the_group_of_a_shared_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o2770)
+    monkeypatch.setattr("detour.orchestration.local_run.run_here", lambda *_, **__: (tmp_path / "new").touch())
+    detour.run(detour.plan("quickstart"), workspace=tmp_path)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
