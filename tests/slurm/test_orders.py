@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
+from detour.ledger.workspace import Workspace
+from detour.orchestration.slurm import WorkspaceLedger, command_journal
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import Snapshot, take_snapshot
+from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
 from tests.slurm.jobs import CPU, client, small_chain
 from tests.slurm.test_submission import fresh, live_ids, slots
+from tests.support.past import Past
 
 Starter = Callable[[ClusterSettings], SlurmCluster]
 REWRITES = """\
@@ -133,3 +137,24 @@ def test_an_array_cancelled_while_it_waits_is_cancelled_in_the_accounts(slurm: S
         return {record.state.value for record in found if record is not None}
 
     wait_until(lambda: states() == {"CANCELLED"}, "the accounts to tell", 30)
+
+
+def test_foreign_records_in_the_ledger_stop_no_order(slurm: SlurmCluster, tmp_path: Path) -> None:
+    written = Workspace(tmp_path / "workspace")
+    written.create()
+    past = Past(written)
+    for kind, data in WRITTEN_BEFORE.items():
+        past.add(kind, 1.7e9, {name: {"since": "a newer version"} for name in data})
+        past.add(f"{kind}.since", 1.7e9, data)
+    past.write()
+    workspace, requests = fresh(slurm), small_chain(LATER)
+    stages = [stage for request in requests for stage in request.stages]
+    with command_journal(written) as journal:
+        ledger = WorkspaceLedger(written, journal)
+        sent = workspace.submitter(client(slurm), ledger).submit(requests)
+        again = workspace.submitter(client(slurm), ledger).submit(requests)
+        reached = Control(client(slurm), ledger, workspace.name, [workspace.user]).cancel(stages, "test")
+    assert set(sent.jobs) == slots(requests)
+    assert again.jobs == sent.jobs
+    assert set(reached.ids) == set(sent.jobs.values())
+    assert live_ids(slurm, workspace) == {}
