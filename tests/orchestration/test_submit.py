@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from detour.planning.files import chain_names
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small
+from tests.support.small_disk import mounted, mounted_again
 
 RECIPE, *OVERRIDES = small()
 
@@ -146,3 +148,33 @@ def test_a_link_in_place_of_a_folder_of_scripts_is_refused_before_anything_is_se
         submit(workspace)
     assert fake.jobs == {}
     assert list((tmp_path / "a victim's").iterdir()) == []
+
+
+def test_a_moved_workspace_finds_its_jobs_and_sends_none_twice(workspace: Workspace, fake: FakeSlurm) -> None:
+    submit(workspace)
+    sent = dict(fake.jobs)
+    moved = Workspace(workspace.root.rename(workspace.root.with_name("moved")))
+    assert submit(moved).submission.jobs
+    assert fake.jobs == sent
+
+
+def test_a_second_mount_finds_the_jobs_of_the_first(tmp_path: Path, fake: FakeSlurm) -> None:
+    with mounted(tmp_path / "disk", size_mib=16) as disk, mounted_again(disk, tmp_path / "again"):
+        submit(Workspace(tmp_path / "disk" / "w"))
+        sent = dict(fake.jobs)
+        submit(Workspace(tmp_path / "again" / "w"))
+    assert fake.jobs == sent
+
+
+def test_a_copy_submits_jobs_of_its_own_and_cancels_none_of_the_originals(
+    workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "Slurm", lambda **_: Slurm(fake))
+    submit(workspace)
+    originals = set(fake.jobs)
+    copy = Workspace(workspace.root.with_name("copy"))
+    shutil.copytree(workspace.root, copy.root, symlinks=True)
+    submit(copy)
+    assert len(fake.jobs) == 2 * len(originals)
+    control.cancel(copy, "quickstart", on_wait=lambda _: None)
+    assert {number for number, job in fake.jobs.items() if job.is_live} == originals

@@ -45,3 +45,14 @@ def mounted(folder: Path, size_mib: int) -> Iterator[SmallDisk]:
         yield SmallDisk(folder)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def mounted_again(disk: SmallDisk, folder: Path) -> Iterator[None]:
+    """The same disk under a second path."""
+    folder.mkdir()
+    subprocess.run(["mount", "--bind", disk.folder, folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
