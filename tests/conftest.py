@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from detour.imports import uncollected
+from detour.ledger.workspace import Workspace
 from tests.slurm.cluster.sharing import close_run, open_run
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
@@ -42,6 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if "slurm" in fixtures and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}-{_version(item)}"))
     items.sort(key=_turn)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty one."""
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    return workspace
 
 
 def _turn(item: pytest.Item) -> int:

@@ -10,7 +10,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 import pytest
 
@@ -68,13 +67,6 @@ def reserved_hours(workspace: Workspace, now_s: float | None = None) -> float:
     present = Book(workspace, now_s).balance(make_budget(1e9))
     assert present is not None
     return present.reserved_sum("gpu_hours")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
-    return workspace
 
 
 @pytest.fixture

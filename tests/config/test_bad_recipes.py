@@ -10,20 +10,7 @@ import pytest
 
 from detour.config.loading import RecipeError, load_recipe
 from detour.errors import UserError
-from tests.config.bad_recipes import BENCHMARK, CASES, GOOD, Bad
-
-
-@pytest.fixture
-def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of recipes beside their benchmarks, as a person's project has it."""
-    folder = tmp_path / "configs" / "recipes"
-    folder.mkdir(parents=True)
-    (tmp_path / "configs" / "benchmarks").mkdir()
-    (tmp_path / "configs" / "benchmarks" / "bench.yaml").write_text(BENCHMARK)
-    (folder / "good.yaml").write_text(GOOD)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DETOUR_NOWHERE", raising=False)
-    return folder
+from tests.config.bad_recipes import CASES, GOOD, Bad
 
 
 def test_the_recipe_that_the_cases_spoil_is_good(recipes: Path) -> None:

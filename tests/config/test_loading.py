@@ -12,17 +12,6 @@ from detour.config.models import Model, Seeds, WarmupConstant
 from tests.config.bad_recipes import BENCHMARK, GOOD
 
 
-@pytest.fixture
-def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "configs" / "recipes"
-    folder.mkdir(parents=True)
-    (tmp_path / "configs" / "benchmarks").mkdir()
-    (tmp_path / "configs" / "benchmarks" / "bench.yaml").write_text(BENCHMARK)
-    (folder / "good.yaml").write_text(GOOD)
-    monkeypatch.chdir(tmp_path)
-    return folder
-
-
 def written(recipes: Path, text: str) -> Path:
     path = recipes / "own.yaml"
     path.write_text(text)

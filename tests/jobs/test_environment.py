@@ -114,11 +114,9 @@ def test_gpus_must_be_usable_by_torch(kind: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_job_in_another_environment_fails_for_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
     stage = prepare_stage()
     workspace.stage(stage.id).mkdir(parents=True)
     (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))

@@ -34,13 +34,6 @@ Behaviour = Callable[[StageContext[Any]], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
-    return workspace
-
-
 def write(workspace: Workspace, stage: Stage) -> Stage:
     folder = workspace.stage(stage.id)
     folder.mkdir(parents=True)

@@ -33,10 +33,8 @@ def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: st
 
 
 @pytest.fixture
-def past(tmp_path: Path) -> Workspace:
+def past(workspace: Workspace) -> Workspace:
     """Sixty days of one training a day; one more has been submitted and has not ended."""
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
     written, now_s = Past(workspace), time.time()
     for day in range(60):
         why = "a reason\x1b[2J" if day == 30 else None

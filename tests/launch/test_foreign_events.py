@@ -23,10 +23,8 @@ LEFT_OUT = "events in the ledger were left out"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(workspace: Workspace) -> Workspace:
     """In whose ledger every kind of event stands with a payload that this version does not expect."""
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
     past = Past(workspace)
     for kind in WRITTEN_BEFORE:
         data = {name: {"since": "schema 2"} for name in WRITTEN_BEFORE[kind]}

@@ -45,13 +45,6 @@ def write_sweep(path: Path, axes: str, seeds: int = 0) -> Path:
 DECAYS = "  decay: {key: phases.mlm.tokens, values: [30k, 60k, 90k]}\n"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
-    return workspace
-
-
 def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(workspace: Workspace) -> None:
     text = run(CONFIGS / "recipes" / "moderncamembert-bio-base.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "10B tokens = 3,179 steps, 32 warm-up" in text

@@ -52,13 +52,6 @@ def quote(stage: Stage, wall_s: float) -> dict[str, Price]:
     return {stage.id: Price(stage.kind, 0, 2, Band.around(wall_s, 0.05), Band(0, 0, 0), None, 0, 0, "by hand")}
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
-
-
 def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Workspace) -> None:
     """8,192 tokens took 10 s to start and 40 s to train, so 16,384 tokens take 90 s on the same machine."""
     past, cluster = Past(workspace), load_cluster("local")

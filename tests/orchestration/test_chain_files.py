@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.ledger.compaction import MANY
@@ -27,13 +25,6 @@ def plans(*names: str, microbatch: int = 1) -> Sequence[Plan]:
 
     planner = Planner(inspect)
     return [planner.plan(make_recipe({"name": name, "batch.microbatch_sequences": microbatch})) for name in names]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
 
 
 def read(workspace: Workspace, stage: Stage) -> Stage:

@@ -41,13 +41,6 @@ def finish(workspace: Workspace, stage: str) -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.create()
-    return place
-
-
-@pytest.fixture
 def promotion(workspace: Workspace) -> str:
     """Phase 1's, which two chains share; it failed, and one of the chains has been planned before."""
     data = planned(workspace)

@@ -37,13 +37,6 @@ class EndedJob:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.create()
-    return workspace
-
-
-@pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Ids of the stages whose jobs were started."""
     ids: list[str] = []

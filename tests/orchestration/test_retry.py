@@ -13,7 +13,6 @@ from detour.checkpoints.manifest import write_manifest
 from detour.config.loading import load_cluster, profile_path
 from detour.errors import BudgetRefused, UserError
 from detour.files import write_atomic
-from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration import submit as submit_module
 from detour.orchestration.chain_files import write_chains
@@ -22,18 +21,10 @@ from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import Retry, retry_order
 from detour.orchestration.submit import Submitted, order_for, send
 from detour.planning.stage import Stage
-from detour.scheduler.commands import Slurm
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small
 
 CHAIN = "quickstart"
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    slurm = FakeSlurm(user=user_name())
-    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(slurm))
-    return slurm
 
 
 @pytest.fixture

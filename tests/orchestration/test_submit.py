@@ -12,7 +12,6 @@ import detour
 from detour.config.loading import load_cluster
 from detour.errors import UserError, Withdrawn
 from detour.launch.text.submission import submitted_lines
-from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
@@ -25,13 +24,6 @@ from tests.support.chains import small
 from tests.support.small_disk import mounted, mounted_again
 
 RECIPE, *OVERRIDES = small()
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    slurm = FakeSlurm(user=user_name())
-    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(slurm))
-    return slurm
 
 
 @pytest.fixture

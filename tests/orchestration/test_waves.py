@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -32,9 +31,7 @@ def job(stage: str, *after: str, segments: int = 1) -> JobRequest:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "w")
-    workspace.create()
+def workspace(workspace: Workspace) -> Workspace:
     for stage in (PREPARE, TRAIN):
         workspace.stage(stage.id).mkdir()
         (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))

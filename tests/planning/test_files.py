@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -28,13 +27,6 @@ from detour.site import Site, Sourced
 from tests.support.stages import make_stages, prepare_stage, pretrain_stage
 
 TARGET = Target("here", Site("here", pue=Sourced(1.2, "operator", 2024)), 60.0)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path)
-    workspace.create()
-    return workspace
 
 
 def test_a_plan_is_read_back_as_it_was_written(workspace: Workspace) -> None:
