@@ -1,16 +1,18 @@
-"""Jobs on this machine."""
+"""What a local job cannot be started with."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from detour.scheduler.local import job_command
+import pytest
+
+from detour.errors import UserError
+from detour.scheduler.local import start
 
 
-def test_a_package_detour_in_the_current_folder_is_not_taken_for_ours(tmp_path: Path) -> None:
-    (tmp_path / "detour").mkdir()
-    (tmp_path / "detour" / "__init__.py").write_text("print('decoy')\n")
-    command = job_command(tmp_path / "workspace", ["--help"])
-    shown = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("usage: python -m detour.jobs")
+@pytest.mark.parametrize("name", ["a%jb", "%t", "x%A", "%a"])
+def test_a_path_that_submitit_takes_for_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    workspace = tmp_path / name
+    with pytest.raises(UserError, match="cannot hold local runs' logs"):
+        start(workspace, ["prepare-0"], workspace / "logs")
+    assert not workspace.exists()

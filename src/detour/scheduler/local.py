@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detour.errors import UserError
 from detour.ledger.folders import make_folder
 
 if TYPE_CHECKING:
     import subprocess
 
 A_YEAR_MIN = 365 * 24 * 60
+PATTERNS = ("%j", "%t", "%A", "%a")
+"""Replaced by submitit in the path of logs, without a way to write them as they are."""
 
 
 def job_command(workspace: Path, stages: Sequence[str]) -> str:
@@ -48,8 +51,16 @@ class LocalJob:
 def start(
     workspace: Path, stages: Sequence[str], log_folder: Path, *, tasks: int = 1, gpus: int = 0, threads: int = 1
 ) -> LocalJob:
-    """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once."""
+    """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once.
+
+    Raises UserError for a folder whose path submitit would take for a pattern.
+    """
     from submitit.local.local import LocalExecutor
+
+    if found := next((pattern for pattern in PATTERNS if pattern in str(log_folder)), None):
+        raise UserError(
+            f"{workspace}: a path with {found} in it cannot hold local runs' logs; choose another workspace"
+        )
 
     make_folder(workspace, log_folder)
     executor = LocalExecutor(log_folder)
