@@ -52,6 +52,7 @@ class Control:
     """As `Submitter.users`."""
     now_s: Callable[[], float] = time.time
     wait: Callable[[float], None] = time.sleep
+    _known: dict[Tag, Sent] | None = None
 
     def cancel(self, stages: Collection[str], why: str, concerned: Collection[str] = ()) -> Affected:
         """Cancel every live job of this user for these stages, last first, so that Slurm starts none of them meanwhile.
@@ -65,12 +66,16 @@ class Control:
         live = [sent for sent in everything if sent.owner is None and wanted.intersection(sent.stages)]
         ids = _ids(live, stages)
         left, said, snapshot = self._give(self.slurm.cancel, ids[::-1], lambda record: not record.is_ending)
-        there = [one for one in self._live(snapshot, wanted) if not all(r.is_ending for r in snapshot.live(one.tag))]
+        ours = {sent.tag: sent for sent in live}
+        there = [
+            one
+            for one in self._live(snapshot, wanted)
+            if (one.owner is None or one.tag not in ours) and not all(r.is_ending for r in snapshot.live(one.tag))
+        ]
         tags = {sent.tag for sent in there}
-        known = {**fold(self.ledger.events(), self.workspace), **{sent.tag: sent for sent in live}}
         settled = [
             str(tag)
-            for tag, sent in known.items()
+            for tag, sent in {**self._sent(), **ours}.items()
             if sent.stages and wanted.issuperset(sent.stages) and tag not in tags and not sent.dropped
         ]
         if settled:
@@ -114,8 +119,7 @@ class Control:
         Only jobs of a single stage of `known_stages`: what a lost ledger knew of the tasks of an array is in no tag,
         so an array is adopted by submitting its recipe again, which finds it.
         """
-        snapshot = self._snapshot()
-        known = fold(self.ledger.events(), self.workspace)
+        snapshot, known = self._snapshot(), self._sent()
         orphans = {
             record.tag: record
             for record in snapshot.tagged(self.workspace)
@@ -169,7 +173,7 @@ class Control:
             self.wait(pause_s)
             result = order([job for job in ids if job in left])
             said = result.message if result.returncode != 0 else ""
-            snapshot = self._snapshot()
+            snapshot = self._snapshot("whether the order was carried out is not known: give it again later")
             shown = [(job, parse_job_ids(job)) for job in left]
             left = {
                 job: f"{record.state.value} {record.reason}".strip()
@@ -186,21 +190,24 @@ class Control:
     def _owner(self, record: JobRecord) -> str | None:
         return None if record.user in ("", self.users[0]) else record.user
 
-    def _snapshot(self) -> Snapshot:
+    def _sent(self) -> dict[Tag, Sent]:
+        """What the ledger knew at first: under the claim only this order changes it."""
+        if self._known is None:
+            self._known = fold(self.ledger.events(), self.workspace)
+        return self._known
+
+    def _snapshot(self, consequence: str = "nothing was changed, run it again later") -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
-            raise SchedulerUnavailable(
-                f"{'; '.join(snapshot.missing)}; what has been done is not known: run it again later"
-            )
-        return identified(snapshot, fold(self.ledger.events(), self.workspace))[0]
+            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; {consequence}")
+        return identified(snapshot, self._sent())[0]
 
     def _live(self, snapshot: Snapshot, stages: Collection[str]) -> list[Sent]:
         """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id.
 
         Anybody may write a tag: another user's job with the tag of ours is one more job, and hides nothing.
         """
-        known = fold(self.ledger.events(), self.workspace)
-        wanted = set(stages)
+        known, wanted = self._sent(), set(stages)
         found: dict[tuple[Tag, str], Sent] = {}
         for record in snapshot.tagged(self.workspace):
             if record.tag is None or not record.state.is_live:
