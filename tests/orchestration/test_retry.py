@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from detour.orchestration.local_run import local_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import Retry, retry_order
 from detour.orchestration.submit import Submitted, order_for, send
+from detour.planning.files import plan_file
 from detour.planning.stage import Stage
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small
@@ -110,6 +112,15 @@ def test_a_profile_that_was_a_file_is_still_known(case: Case, tmp_path: Path) ->
     again = case.retry()
     assert again.order is not None
     assert again.order.cluster.name == "ours"
+
+
+@pytest.mark.parametrize("damage", [{"cluster": None}, {"profile": {"name": 3}}, {"options": {"gpus_": 1}}])
+def test_a_chains_file_without_what_a_retry_needs_is_named(case: Case, damage: dict[str, Any]) -> None:
+    case.submit()
+    path = plan_file(case.workspace, CHAIN)
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(UserError, match=r"plan.json: .* submit the recipe again"):
+        case.retry()
 
 
 def test_a_failure_is_cleared_when_the_order_is_sent_and_not_before(case: Case) -> None:

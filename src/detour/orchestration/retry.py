@@ -53,11 +53,12 @@ def retry_order(workspace: Workspace, chain: str, options: JobOptions) -> Retry:
 
 def _cluster(workspace: Workspace, chain: str, target: Target) -> Cluster:
     """The profile that the chain was last planned with, as it is now where it has a name."""
-    if target.profile is not None:
+    if target.profile is None and target.cluster is not None:
+        return load_cluster(target.cluster)
+    try:
         return Cluster.model_validate(target.profile)
-    if target.cluster is None:
-        raise UserError(f"{plan_file(workspace, chain)}: no cluster is named; run or submit the recipe again")
-    return load_cluster(target.cluster)
+    except ValueError as error:
+        raise UserError(f"{plan_file(workspace, chain)}: no usable cluster; run or submit the recipe again") from error
 
 
 def _remembered(workspace: Workspace, chain: str, target: Target, options: JobOptions) -> JobOptions:
