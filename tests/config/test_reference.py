@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from detour.config.loading import load_recipe
+from detour.config.models import Benchmark
 from detour.config.reference import recipe_reference
 from detour.config.schema import field_meanings
+from detour.evaluation.supported import refusal
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
+DATA = PAGE.with_name("data.md")
 
 
 def test_the_page_holds_the_reference() -> None:
@@ -30,3 +35,16 @@ def test_the_example_is_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "my-encoder.yaml").write_text(example)
     recipe = load_recipe(tmp_path / "my-encoder.yaml")
     assert [phase.tokens for phase in recipe.phases] == [10**10, 10**9]
+
+
+def test_the_benchmark_of_the_page_on_data_is_one() -> None:
+    (example,) = re.findall(r"```yaml\n(benchmark:.*?)```", DATA.read_text(), re.DOTALL)
+    (task,) = Benchmark.model_validate(yaml.safe_load(example)["benchmark"]).tasks
+    assert refusal(task) is None
+
+
+def test_the_page_on_data_names_keys_that_exist() -> None:
+    known = {key for keys in field_meanings().values() for key in keys}
+    named = re.findall(r"`(?:model|data|export|training|phases\[\])\.(\w+)(?:: \w+)?`", DATA.read_text())
+    assert set(named) - {"safetensors"} <= known
+    assert len(named) > 10
