@@ -247,6 +247,15 @@ def test_the_keys_are_those_that_earlier_versions_and_other_machines_made() -> N
     assert {label: keys(plan())[label] for label in shown} == shown
 
 
+@pytest.mark.parametrize("place", ["data.sources.labels", "benchmark.tasks.chapter.data"])
+def test_a_tsv_has_the_key_of_the_quoting_that_its_name_decides(place: str) -> None:
+    auto, none, double = (
+        keys(plan({f"{place}.path": "labels.TSV.gz", f"{place}.quoting": quoting}))
+        for quoting in ("auto", "none", "double")
+    )
+    assert auto == none != double
+
+
 def test_other_content_in_a_file_changes_all_keys() -> None:
     before, after = keys(plan()), keys(plan(fingerprint="g"))
     assert not set(before.values()) & set(after.values())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Task
+from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Source, Task, TaskData
 from detour.planning.arithmetic import PhaseSteps, phase_steps
 from detour.planning.settings import (
     EvaluateRuntime,
@@ -172,10 +172,22 @@ class Planner:
 
     def _evaluation(self, recipe: Recipe, task: Task, seed: int) -> _Template:
         content = self.content(task.data) if task.data else None
-        identity = {"data": task.data and without_place(task.data), "documents": None}
+        identity = {"data": task.data and _as_read(task.data, content), "documents": None}
         settings = EvaluateSettings(task.model_copy(update=identity), seed, content.files if content else ())
         runtime = EvaluateRuntime(**_size(recipe), paths=_paths(content), documents=task.documents)
         return _Template(EvaluateStage, settings, runtime, _missing(content))
+
+
+Columns = TypeVar("Columns", Source, TaskData)
+TSV = (".tsv", ".tsv.gz", ".tsv.zst")
+
+
+def _as_read(entry: Columns, content: Content | None) -> Columns:
+    """Without its place, and with the `quoting` that its files' names decide, for that changes what is read."""
+    names = [path.name.lower() for path in content.paths] if content else []
+    if entry.quoting == "auto" and names and all(name.endswith(TSV) for name in names):
+        entry = entry.model_copy(update={"quoting": "none"})
+    return without_place(entry)
 
 
 @dataclass(slots=True)
@@ -220,7 +232,7 @@ class _Chain:
             identity, folder = planner.pretrained(pretrained, revision) if pretrained else (tokenizer, None)
             settings = PrepareSettings(
                 sources=tuple(
-                    SourceSettings(without_place(source), content.files if content else ())
+                    SourceSettings(_as_read(source, content), content.files if content else ())
                     for source, content in zip(recipe.data.sources, contents.values(), strict=True)
                 ),
                 tokenizer=identity,
