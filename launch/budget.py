@@ -13,6 +13,7 @@ from detour.budgets.view import budget_view
 from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
 from detour.launch.text.screen import show, show_json, warn
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 
 
@@ -29,7 +30,7 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     budgets = [load_budget(file)] if file else load_budgets()
     if submission:
         release_submission(workspace, submission)
-    book = Book(workspace)
+    book = Book(LedgerView(workspace))
     warn(book.view.warnings)
     views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]
     if as_json:

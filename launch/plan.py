@@ -60,4 +60,4 @@ def command(
         left = [stage for stage in price.stages if progress[stage.id] in ("new", "failed")]
         asked = asked_of(planned, left, price)
         show("", render_price(price), *shares_lines(planned, left, price))
-        show(*outlook_lines(outlook(view.workspace, asked)))
+        show(*outlook_lines(outlook(view, asked)))

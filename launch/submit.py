@@ -22,6 +22,7 @@ from detour.launch.text.failures import failure_lines
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json, warn
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Order, order_for, scripts, send
@@ -75,4 +76,4 @@ def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
         show_json(dry_run_json(order, made))
         return
     price = render_price(order.price) if order.price.stages else nothing_to_submit(order, workspace)
-    show(*script_lines(made), price, *outlook_lines(outlook(workspace, order.asked)))
+    show(*script_lines(made), price, *outlook_lines(outlook(LedgerView(workspace), order.asked)))

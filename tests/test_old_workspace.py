@@ -111,7 +111,7 @@ def test_the_next_plan_is_priced_from_its_history(workspace: Workspace, plan: Pl
 
 
 def test_a_budget_counts_its_attempts_and_frees_its_reservation(workspace: Workspace) -> None:
-    book = Book(workspace)
+    book = Book(LedgerView(workspace))
     assert len(book.spendings) == 8
     balance = book.balance(Budget.model_validate({"name": "all", "energy_kwh": {"hard": 1}}))
     assert balance is not None

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from detour.budgets.book import Book
 from detour.budgets.reservations import is_held
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
 from tests.slurm.cluster.cluster import SlurmCluster
@@ -173,7 +174,7 @@ def storm(storming: Storm, orders: int, seed: int) -> Counter[str]:
     chains = read_status(Workspace(workspace)).chains
     ended = sum(all(row.status == "done" for row in chain.stages) for chain in chains)
     counted["chains not carried to their end"] = len(CHAINS) - ended
-    book = Book(Workspace(workspace))
+    book = Book(LedgerView(Workspace(workspace)))
     counted["reservations left"] = sum(
         is_held(made, stage, book.evidence) for made in book.reservations for stage in made.amounts
     )

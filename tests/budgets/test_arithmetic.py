@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from detour.budgets.arithmetic import Line, Spending, balance, check, fitting, share_within, window_s
 from detour.budgets.caps import Budget
-from detour.budgets.reservations import EXPIRES_S, Amounts, Evidence, reservations, shares
-from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Foreign, Share
+from detour.budgets.reservations import EXPIRES_S, Amounts, Evidence, reservations, reserved_stages
+from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Foreign, ReservedStages
 from detour.ledger.record import Entry, event_of
 
 FACTS = {"account": "abc@h100", "user": "ada"}
@@ -38,7 +38,9 @@ def made_at(at_s: float, event: BudgetEvent, writer: str) -> Made:
 
 def reserved(submission: str, amounts: Mapping[str, float], at_s: float = 0.0, **more: Any) -> Made:
     of_stage: dict[str, Amounts] = {stage: {"gpu_hours": value} for stage, value in amounts.items()}
-    event = BudgetReserved(submission=submission, facts=more.pop("facts", FACTS), stages=shares(of_stage), over=[])
+    event = BudgetReserved(
+        submission=submission, facts=more.pop("facts", FACTS), stages=reserved_stages(of_stage), over=[]
+    )
     return made_at(at_s, event, more.pop("writer", f"w-{submission}"))
 
 
@@ -192,7 +194,7 @@ def test_what_is_no_reservation_is_foreign(data: dict[str, Any]) -> None:
 
 
 def test_amounts_that_make_no_sense_are_unknown() -> None:
-    stages: list[Share] = [{"ids": ["a"], "amounts": {"gpu_hours": -5.0, "co2_kg": None}}]
+    stages: list[ReservedStages] = [{"ids": ["a"], "amounts": {"gpu_hours": -5.0, "co2_kg": None}}]
     made = made_at(0.0, BudgetReserved(submission="x", facts={}, stages=stages, over=[]), "w")
     assert set(reservations([made])[0].amounts["a"].values()) == {None}
 

@@ -64,7 +64,7 @@ def asked(hours: float, *names: str) -> Asked:
 
 
 def reserved_hours(workspace: Workspace, now_s: float | None = None) -> float:
-    present = Book(workspace, now_s).balance(make_budget(1e9))
+    present = Book(LedgerView(workspace), now_s).balance(make_budget(1e9))
     assert present is not None
     return present.reserved_sum("gpu_hours")
 
@@ -207,13 +207,13 @@ def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Work
 def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: Journal) -> None:
     share = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
     assert [(line.budget, line.after, line.hard) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
-    made = Book(workspace).reservations[0]
+    made = Book(LedgerView(workspace)).reservations[0]
     assert (made.over, made.why) == (("abc-2026",), "the deadline is Friday")
 
 
 def test_an_override_that_was_not_needed_exceeds_nothing(workspace: Workspace, journal: Journal) -> None:
     reserve(workspace, journal, [make_budget(10.0)], asked(2.0, "a"), "just in case")
-    assert Book(workspace).reservations[0].over == ()
+    assert Book(LedgerView(workspace)).reservations[0].over == ()
 
 
 def test_past_the_soft_cap_one_is_warned(workspace: Workspace, journal: Journal) -> None:
@@ -256,7 +256,7 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
         time.sleep(0.2)
         attempt.event(StageDone(result={}))
         attempt.event(AttemptEnded(outcome="done", exit_code=0))
-    book = Book(workspace)
+    book = Book(LedgerView(workspace))
     budget = Budget.model_validate(
         {"name": "b", "gpu_hours": {"hard": 1}, "billed_hours": {"hard": 1}, "energy_kwh": {"hard": 1}}
     )

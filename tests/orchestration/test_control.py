@@ -11,6 +11,7 @@ from detour.budgets.book import Book
 from detour.config.loading import load_cluster
 from detour.errors import SchedulerUnavailable
 from detour.ledger.process import user_name
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.orchestration import control
@@ -61,7 +62,7 @@ def cancel(workspace: Workspace) -> Controlled:
 
 def reserved(workspace: Workspace) -> set[str]:
     """Stages that still hold a share of the budgets."""
-    return {stage for made in Book(workspace).reservations for stage in made.amounts.keys() - made.released}
+    return {stage for made in Book(LedgerView(workspace)).reservations for stage in made.amounts.keys() - made.released}
 
 
 def statuses(workspace: Workspace) -> dict[str, str]:

@@ -43,12 +43,14 @@ class Asked:
 class Book:
     """Reservations, spendings, and the evidence of which still count."""
 
-    def __init__(self, workspace: Workspace, now_s: float | None = None) -> None:
-        self.workspace, self.view = workspace, LedgerView(workspace)
+    def __init__(self, view: LedgerView, now_s: float | None = None) -> None:
+        self.workspace, self.view = view.workspace, view
         self.now_s = time.time() if now_s is None else now_s
         self.reservations = reservations(self.view.commands(BudgetEvent))
         self._failed = {
-            stage.id for stage in self.view.state.stages.values() if stage.failed and workspace.has_failed(stage.id)
+            stage.id
+            for stage in self.view.state.stages.values()
+            if stage.failed and self.workspace.has_failed(stage.id)
         }
         self._doomed: dict[str, bool] = {}
         self.spendings = list(self._spendings())

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from detour.budgets.caps import MEASURES, Measure
-from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Share
+from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, ReservedStages
 from detour.ledger.record import Entry
 
 EXPIRES_S = 900.0
@@ -57,7 +57,7 @@ class Evidence:
     """When that journal was last written to."""
 
 
-def shares(amounts: Mapping[str, Amounts]) -> list[Share]:
+def reserved_stages(amounts: Mapping[str, Amounts]) -> list[ReservedStages]:
     """For `BudgetReserved`: stages of equal amounts together."""
     groups: dict[tuple[tuple[Measure, float | None], ...], list[str]] = {}
     for stage, of_stage in amounts.items():

@@ -19,13 +19,14 @@ from detour.budgets.arithmetic import Line
 from detour.budgets.book import Asked, Book, energy_amounts
 from detour.budgets.caps import Budget, load_budgets
 from detour.budgets.refusal import refusal
-from detour.budgets.reservations import Amounts, Facts, shares
+from detour.budgets.reservations import Amounts, Facts, reserved_stages
 from detour.config.cluster import Cluster
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.events import BudgetCommitted, BudgetReleased, BudgetReserved
 from detour.ledger.journal import Journal
 from detour.ledger.process import Process
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpus
@@ -81,9 +82,9 @@ class Outlook:
     asked: Asked
 
 
-def outlook(workspace: Workspace, asked: Asked) -> Outlook:
+def outlook(view: LedgerView, asked: Asked) -> Outlook:
     """By the time limits that would be asked for; nothing is reserved."""
-    book = Book(workspace)
+    book = Book(view)
     asked = book.without_what_is_on_its_way(asked)
     return Outlook(tuple(book.check(load_budgets(), asked)), asked)
 
@@ -138,7 +139,7 @@ def reserve(
     or written, or another process has been reserving for longer than a minute.
     """
     with _exclusively(workspace):
-        book = Book(workspace)
+        book = Book(LedgerView(workspace))
         asked = book.without_what_is_on_its_way(asked)
         lines = book.check(budgets, asked)
         refused = [line for line in lines if line.is_refused]
@@ -152,7 +153,7 @@ def reserve(
             BudgetReserved(
                 submission=submission,
                 facts=dict(asked.facts),
-                stages=shares(asked.amounts),
+                stages=reserved_stages(asked.amounts),
                 over=over,
                 why=why_over,
             )
@@ -164,7 +165,7 @@ def reserve(
 
 def release_stages(workspace: Workspace, journal: Journal, stages: Collection[str], why: str) -> None:
     """Free what is reserved for stages that will not run after all, by any user."""
-    for made in Book(workspace).reservations:
+    for made in Book(LedgerView(workspace)).reservations:
         freed = sorted(made.amounts.keys() & set(stages) - made.released)
         if freed:
             journal.append(BudgetReleased(submission=made.submission, stages=freed, why=why))
@@ -172,7 +173,7 @@ def release_stages(workspace: Workspace, journal: Journal, stages: Collection[st
 
 def release_submission(workspace: Workspace, submission: str) -> None:
     """Free all that one submission has reserved. Raises UserError when it has reserved nothing."""
-    if submission not in {made.submission for made in Book(workspace).reservations}:
+    if submission not in {made.submission for made in Book(LedgerView(workspace)).reservations}:
         raise UserError(f"no submission {submission!r} has reserved anything in {workspace.root}")
     with Journal.open(workspace, f"command-{os.getpid()}") as journal:
         journal.append(BudgetReleased(submission=submission, stages=None, why="detour budget --release"))

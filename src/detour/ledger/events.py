@@ -294,7 +294,7 @@ class ChainReleased(Event, kind="release.chain"):
 # Budgets; see `detour.budgets.reservations`
 
 
-class Share(TypedDict):
+class ReservedStages(TypedDict):
     """Stages of equal amounts."""
 
     ids: list[str]
@@ -308,7 +308,7 @@ class BudgetEvent(Event):
 class BudgetReserved(BudgetEvent, kind="budget.reserved"):
     facts: dict[str, str | None]
     """What a budget's scope asks about: project, account, cluster, sweep, chain, user."""
-    stages: list[Share]
+    stages: list[ReservedStages]
     over: list[str]
     """Budgets whose hard cap it exceeds, knowingly."""
     why: str | None = None
