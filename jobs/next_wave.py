@@ -65,6 +65,7 @@ def send_wave(workspace: Workspace, continuation: Continuation, ordered_s: float
         on_wait=lambda holder: LOGGER.info("waiting: %s is submitting to this workspace", holder),
         finish_interrupted=lambda: True,
     )
+    sent.require_done()
     LOGGER.info("submitted %d jobs; %d deferred", len(sent.submission.jobs), len(sent.submission.deferred))
 
 

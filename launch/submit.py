@@ -67,6 +67,7 @@ def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json:
     """Send an order, and show what became of it."""
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     show_submitted(sent, workspace, as_json=as_json)
+    sent.require_done()
 
 
 def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:

@@ -103,7 +103,8 @@ def submit(
     finish_interrupted  asked after Ctrl-C: True completes the submission (so it is without this), False withdraws it
 
     Raises UserError for a plan that cannot run; BudgetRefused; StageFailed if only failed stages and their dependents
-    are left; SchedulerUnavailable if Slurm gives no answer (call again); SubmissionRefused if Slurm refuses a job.
+    are left; SchedulerUnavailable if Slurm gives no answer or keeps jobs held (call again); SubmissionRefused if it
+    refuses a job.
     """
     from detour.ledger.folders import workspace_umask
     from detour.orchestration.requests import JobOptions
@@ -113,13 +114,15 @@ def submit(
     options = JobOptions(gpus, qos, account, wall_s, segments, parallelism)
     order = order_for(at, plan, _cluster(cluster), options, retry=retry)
     with workspace_umask(at.root):
-        return send(
+        sent = send(
             at,
             order,
             over_budget=over_budget,
             on_wait=on_wait or (lambda holder: None),  # noqa: ARG005
             finish_interrupted=finish_interrupted or (lambda: True),
         )
+    sent.require_done()
+    return sent
 
 
 def run(

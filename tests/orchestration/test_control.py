@@ -39,7 +39,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
     for module in (submit_module, control):
         monkeypatch.setattr(module, "Slurm", lambda **_: Slurm(slurm))
-    monkeypatch.setattr("detour.scheduler.control.LATE_S", 0.0)
+    for room in ("control", "submission"):
+        monkeypatch.setattr(f"detour.scheduler.{room}.LATE_S", 0.0)
     return slurm
 
 
@@ -143,3 +144,15 @@ def test_a_cancelled_running_stage_is_shown_cancelled_at_once_and_its_time_stops
     assert statuses(workspace)[first.id] == "cancelled"
     looks = [Monitor(workspace).look(now_s=now_s).chains[0].elapsed_s for now_s in (2e9, 3e9)]
     assert looks[0] == looks[1]
+
+
+def test_a_submission_whose_jobs_stay_held_keeps_its_reservation_and_says_so(tmp_path: Path, fake: FakeSlurm) -> None:
+    fake.order_faults = ["deaf"] * 2
+    workspace = Workspace(tmp_path / "workspace")
+    order = order_for(workspace, PLANNED, load_cluster("jean-zay"), JobOptions())
+    sent = send(workspace, order, on_wait=silent, finish_interrupted=lambda: False)
+    with pytest.raises(SchedulerUnavailable, match="still held"):
+        sent.require_done()
+    assert reserved(workspace) == {stage.id for stage in PLAN.stages}
+    submit(workspace)
+    assert not any(job.held for job in fake.live())

@@ -347,8 +347,22 @@ def test_a_release_that_did_nothing_is_given_again(desk: Desk) -> None:
 
 def test_what_is_still_held_after_its_release_is_named_with_slurms_reason(desk: Desk) -> None:
     desk.fake.order_faults = ["deaf"] * 2
-    with pytest.raises(SchedulerUnavailable, match=r"still held: 1 \(JobHeldUser\), 2 .*scontrol show job 1"):
-        desk.submitter().submit(REQUESTS)
+    submission = desk.submitter().submit(REQUESTS)
+    assert submission.left.startswith("still held: 1 (JobHeldUser), 2 (JobHeldUser)")
+    assert submission.left.endswith("`scontrol show job 1`")
+    assert desk.submitter().submit(REQUESTS).left == ""
+
+
+def test_a_queue_that_cannot_be_read_after_the_release_is_said_and_the_jobs_are_slurms(desk: Desk) -> None:
+    def go_down(command: Sequence[str], timeout_s: float) -> CommandResult:
+        result = desk.fake(command, timeout_s)
+        desk.fake.down |= command[:2] == ("scontrol", "release")
+        return result
+
+    desk.slurm = Slurm(go_down)
+    submission = desk.submitter().submit(REQUESTS)
+    assert "whether all jobs are released is not known" in submission.left
+    assert len(submission.jobs) == 4
 
 
 def test_what_scancel_leaves_in_the_queue_is_named(desk: Desk) -> None:

@@ -151,8 +151,10 @@ class Submissions(RuleBasedStateMachine):
     def _check(self, submission: Submission, user: str) -> None:
         """Of a submission that says it is through, every job is in the queue under the id it says, and free.
 
-        Unless it is another's, who was killed before he released it: that is said.
+        Unless it is another's, who was killed before he released it: that is said. Or Slurm did not release it.
         """
+        if submission.left:
+            return
         for slot, job_id in submission.jobs.items():
             job = self.slurm.jobs[int(job_id)]
             assert job.is_live

@@ -93,6 +93,11 @@ class Submitted:
     left_out: tuple[str, ...] = ()
     """Files that lie among the code and that jobs do not get."""
 
+    def require_done(self) -> None:
+        """Raises SchedulerUnavailable where the queue does not show all jobs released; what was sent stays sent."""
+        if self.submission.left:
+            raise SchedulerUnavailable(self.submission.left)
+
 
 def order_for(
     workspace: Workspace, planned: Planned, cluster: Cluster, options: JobOptions, *, retry: bool = False

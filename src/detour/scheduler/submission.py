@@ -63,6 +63,8 @@ class Submission:
     """What did not go straight, for people."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
     """The time limit that each of the jobs was sent with, now or before; None where it was not recorded."""
+    left: str = ""
+    """What the queue does not show as ordered, and what to do; the jobs are Slurm's all the same."""
 
 
 @dataclass(slots=True)
@@ -114,12 +116,12 @@ class Submitter:
         for _ in range(ROUNDS):
             if decision.is_settled:
                 self._relink([*ordered, *wave], set(), decision)
-                self._set_free(wave, decision)
+                left = self._set_free(wave, decision)
                 jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
                 wanted = {request.unit for request in (*ordered, *wave)}
                 jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
                 limits_s = {sent.slot: sent.wall_s for sent in self._filled if sent.slot in jobs}
-                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s)
+                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
             try:
                 sent_now = self._send(decision)
             except SubmissionRefused:
@@ -390,11 +392,11 @@ class Submitter:
         live = self._snapshot().live(tag)
         return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
-    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> None:
+    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> str:
         """Commit, then release: those that wait for others first, so that nothing starts before all are free.
 
-        Done when the queue shows it: what has ended or started meanwhile is no reason to complain, what is still held
-        is.
+        Returns what the queue does not show then: what has ended or started meanwhile is no reason to complain, what is
+        still held is.
         """
         ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
         self._commit(ready)
@@ -402,8 +404,13 @@ class Submitter:
             if reason := next((r.reason for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
                 self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
         ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
-        if not ids:
-            return
+        try:
+            return self._release(ids) if ids else ""
+        except SchedulerUnavailable as error:
+            return f"submitted, but whether all jobs are released is not known: {error}"
+
+    def _release(self, ids: Sequence[str]) -> str:
+        """The jobs that are still held, with Slurm's reasons and words; empty where there are none."""
         for pause_s in (0.0, LATE_S):
             self.wait(pause_s)
             said = [
@@ -413,9 +420,9 @@ class Submitter:
             ]
             held = {r.ids.id: r.reason for r in self._snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
             if not held:
-                return
+                return ""
         named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
-        raise SchedulerUnavailable(
+        return (
             f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to set them free, or ask who "
             f"holds them: `scontrol show job {min(held, key=int)}`"
         )
