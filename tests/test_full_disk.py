@@ -33,7 +33,7 @@ RECIPE, *OVERRIDES = small(more=["benchmark.seeds=[1]"])
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk", size_mib=32) as small_disk:
+    with mounted(tmp_path / "disk", size_mib=96) as small_disk:
         yield small_disk
 
 
@@ -53,13 +53,13 @@ def needed_bytes(disk: SmallDisk) -> int:
 def test_a_submission_that_meets_a_full_disk_is_completed_by_the_next(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit_module, "Slurm", lambda: Slurm(FakeSlurm(user=user_name())))
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(FakeSlurm(user=user_name())))
     needed = needed_bytes(disk)
     coarse = range(0, needed, needed // 8)
     fine = range(needed - 40 * PAGE_BYTES, needed, 4 * PAGE_BYTES)  # journals, stage files and scripts come last
     for number, room in enumerate((*coarse, *fine)):
         fake, workspace = FakeSlurm(user=user_name()), Workspace(disk.folder / f"w{number}")
-        monkeypatch.setattr(submit_module, "Slurm", lambda fake=fake: Slurm(fake))
+        monkeypatch.setattr(submit_module, "Slurm", lambda fake=fake, **_: Slurm(fake))
         disk.leave(room)
         try:
             submit(workspace)
