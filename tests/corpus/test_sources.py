@@ -263,3 +263,10 @@ def test_bad_patterns_and_separators_are_named(tmp_path: Path) -> None:
 def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read: No such file"):
         list(Table(tmp_path / "gone.jsonl", ["text"]))
+
+
+def test_a_parquet_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.Table.from_arrays([pa.array(["un"]), pa.array(["deux"])], names=["text", "text"]), path)
+    with pytest.raises(SourceError, match=r"a\.parquet: the column `text` is there twice"):
+        list(Table(path, ["text"]))

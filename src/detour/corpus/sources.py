@@ -139,7 +139,7 @@ class Table:
 
     def _column(self, header: Sequence[str], column: str) -> int:
         if header.count(column) > 1:
-            raise SourceError(f"{self.path}: line 1: the column `{column}` is there twice")
+            raise SourceError(f"{self.path}: the column `{column}` is there twice: rename one of them")
         if column not in header:
             raise self._missing(column, header)
         return header.index(column)
@@ -152,8 +152,7 @@ class Table:
         try:
             with parquet.ParquetFile(self.path) as file:
                 for column in self._wanted:
-                    if column not in file.schema_arrow.names:
-                        raise self._missing(column, file.schema_arrow.names)
+                    self._column(file.schema_arrow.names, column)
                 row = 0
                 for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(self._wanted))):
                     lists = {name: batch.column(name).to_pylist() for name in batch.schema.names}
