@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from detour.corpus.layout import SpecialTokens
 from detour.corpus.tokenizer import (
@@ -36,11 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> Any:
+def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: Any) -> None:
+def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: PreTrainedTokenizerBase) -> None:
     ids = tokenizer(SNIPPET, return_tensors="pt")["input_ids"][0].tolist()
     assert ids.count(tokenizer.mask_token_id) == 1
     assert ids[0] == tokenizer.cls_token_id
@@ -50,26 +50,26 @@ def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: Any) -> None:
     assert tokens[tokens.index("<mask>") - 1] != "Ġ"
 
 
-def test_it_gives_no_token_types_and_knows_its_length(tokenizer: Any) -> None:
+def test_it_gives_no_token_types_and_knows_its_length(tokenizer: PreTrainedTokenizerBase) -> None:
     assert set(tokenizer("texte")) == {"input_ids", "attention_mask"}
     assert tokenizer.model_max_length == 512
     assert len(tokenizer) == 1000
 
 
 @pytest.mark.parametrize("text", ["Œdème aigu du poumon", "γ-GT ≥ 3N 🏥\t\n  fin ", "中文 \x07"])
-def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
+def test_any_text_comes_back(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids) == text
 
 
-def test_pairs_and_padding_work(tokenizer: Any) -> None:
+def test_pairs_and_padding_work(tokenizer: PreTrainedTokenizerBase) -> None:
     batch = tokenizer(["a", "une phrase plus longue"], ["b", "c"], padding=True, return_tensors="pt")
     assert batch["input_ids"][0].tolist().count(tokenizer.sep_token_id) == 2
     assert batch["attention_mask"][0, -1] == 0
 
 
-def test_special_tokens_are_the_first_ids(tokenizer: Any) -> None:
+def test_special_tokens_are_the_first_ids(tokenizer: PreTrainedTokenizerBase) -> None:
     assert special_tokens(tokenizer) == SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -34,6 +34,12 @@ Behaviour = Callable[[StageContext[Any]], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 
 
+class Run(Protocol):
+    """One attempt at a stage that does as it is told; returns the job's exit code."""
+
+    def __call__(self, stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int: ...
+
+
 def write(workspace: Workspace, stage: Stage) -> Stage:
     folder = workspace.stage(stage.id)
     folder.mkdir(parents=True)
@@ -47,10 +53,10 @@ def stage(workspace: Workspace) -> Stage:
 
 
 @pytest.fixture
-def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Callable[[Stage, Behaviour], int]:
-    def run(stage: Stage, behaviour: Behaviour, **options: Any) -> int:
+def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Run:
+    def run(stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int:
         monkeypatch.setattr(harness, "stage_function", lambda _kind: behaviour)
-        return run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=options.get("wall_limit_s"))
+        return run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=wall_limit_s)
 
     return run
 
@@ -75,7 +81,7 @@ def crash_with_progress(context: StageContext[Any]) -> dict[str, Any]:
     raise RuntimeError("the node hiccuped")
 
 
-def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     assert attempt(stage, good) == 0
     manifest = read_manifest(workspace.output(stage.id))
     assert set(manifest["files"]) == {"result.txt"}
@@ -84,7 +90,7 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
 
 
-def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         for name in ("logs", "checkpoints"):
             (context.work_dir / name).mkdir()
@@ -97,7 +103,7 @@ def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, s
     assert [path.relative_to(left).as_posix() for path in left.rglob("*") if path.is_file()] == ["logs/file"]
 
 
-def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     attempt(stage, good)
     assert attempt(stage, crash) == 0
     assert len(events(workspace, "attempt.started")) == 1
@@ -105,7 +111,7 @@ def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: 
 
 @pytest.mark.parametrize("error", [PermanentFailure("the data hold no text"), UserError("the data hold no text")])
 def test_what_no_retry_cures_is_marked_and_not_tried_again(
-    workspace: Workspace, stage: Stage, attempt: Any, error: Exception
+    workspace: Workspace, stage: Stage, attempt: Run, error: Exception
 ) -> None:
     def fail(_context: StageContext[Any]) -> dict[str, Any]:
         raise error
@@ -120,20 +126,20 @@ def test_what_no_retry_cures_is_marked_and_not_tried_again(
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}"])
 def test_a_damaged_marker_of_a_failure_is_one_all_the_same(
-    workspace: Workspace, stage: Stage, attempt: Any, content: str
+    workspace: Workspace, stage: Stage, attempt: Run, content: str
 ) -> None:
     workspace.failure(stage.id).write_text(content)
     assert attempt(stage, good) == 86
 
 
-def test_foreign_files_among_the_attempts_are_passed_over(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_foreign_files_among_the_attempts_are_passed_over(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     (workspace.stage(stage.id) / "attempts").mkdir()
     (workspace.stage(stage.id) / "attempts" / "notes.json").write_text("{}")
     assert [attempt(stage, crash), attempt(stage, good)] == [1, 0]
 
 
 def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
-    workspace: Workspace, stage: Stage, attempt: Any
+    workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     def half(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "half").write_text("done")
@@ -149,13 +155,13 @@ def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["interrupted", "done"]
 
 
-def test_a_crash_may_be_retried_but_not_for_ever(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_a_crash_may_be_retried_but_not_for_ever(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     codes = [attempt(stage, crash) for _ in range(FRUITLESS_ATTEMPTS)]
     assert codes == [1] * (FRUITLESS_ATTEMPTS - 1) + [86]
     assert "made no progress" in json.loads(workspace.failure(stage.id).read_text())["reason"]
 
 
-def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, attempt: Any) -> None:
+def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, attempt: Run) -> None:
     assert [attempt(stage, crash_with_progress) for _ in range(FRUITLESS_ATTEMPTS + 2)] == [1] * (
         FRUITLESS_ATTEMPTS + 2
     )
@@ -163,7 +169,7 @@ def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, att
 
 @pytest.mark.parametrize("reason", ["signal SIGUSR2", "signal SIGTERM"])
 def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_not(
-    stage: Stage, attempt: Any, reason: str
+    stage: Stage, attempt: Run, reason: str
 ) -> None:
     def cut(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "logs").mkdir(exist_ok=True)
@@ -176,7 +182,7 @@ def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_n
 
 
 def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
-    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         """Nothing is recorded after it."""
@@ -195,7 +201,7 @@ def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
     assert attempt(stage, good) == 0
 
 
-def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     follower = write(workspace, export_stage({"corpus": stage.id}))
     assert [attempt(follower, good) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [87] * (FRUITLESS_ATTEMPTS + 1)
     attempt(stage, good)
@@ -204,7 +210,7 @@ def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, 
 
 
 def test_an_attempt_gives_a_sign_of_life_while_it_works(
-    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(context: StageContext[Any]) -> dict[str, Any]:
         time.sleep(0.2)
@@ -216,7 +222,7 @@ def test_an_attempt_gives_a_sign_of_life_while_it_works(
 
 
 def test_a_missing_or_damaged_input_stops_the_start_and_marks_nothing(
-    workspace: Workspace, stage: Stage, attempt: Any
+    workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     follower = write(workspace, export_stage({"corpus": stage.id}))
     assert attempt(follower, good) == 87
@@ -229,20 +235,20 @@ def test_a_missing_or_damaged_input_stops_the_start_and_marks_nothing(
     assert attempt(follower, good) == 0
 
 
-def test_a_claimed_stage_is_left_to_its_owner(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_a_claimed_stage_is_left_to_its_owner(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     with claim(workspace, stage.id, "another terminal"):
         assert attempt(stage, good) == 87
     assert attempt(stage, good) == 0
 
 
-def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     path = workspace.stage(stage.id) / "stage.json"
     path.write_text(path.read_text().replace('"shuffle_seed": 42', '"shuffle_seed": 43'))
     with pytest.raises(UserError, match="edited"):
         attempt(stage, good)
 
 
-def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Any) -> None:
+def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Run) -> None:
     reasons: list[str] = []
 
     def until_asked(context: StageContext[Any]) -> dict[str, Any]:
@@ -274,7 +280,7 @@ def no_room(times: int) -> Behaviour:
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(
-    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
     assert attempt(stage, no_room(5)) == 0
@@ -283,7 +289,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
 
 
 def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
-    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "ROOM_PATIENCE_S", 0.0)
     assert [attempt(stage, no_room(1000)) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [1] * (FRUITLESS_ATTEMPTS + 1)
@@ -294,7 +300,7 @@ def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
 
 @pytest.mark.parametrize("function", ["unlink", "rmdir"])
 def test_once_the_output_is_there_nothing_makes_the_stage_fail(
-    workspace: Workspace, stage: Stage, attempt: Any, monkeypatch: pytest.MonkeyPatch, function: str
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     """As where another node holds a checkpoint open: EBUSY for what is removed after the rename."""
     real = getattr(os, function)
@@ -315,7 +321,7 @@ def test_once_the_output_is_there_nothing_makes_the_stage_fail(
 
 
 def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
-    stage: Stage, attempt: Any, tmp_path: Path
+    stage: Stage, attempt: Run, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "a victim's"
     elsewhere.mkdir()
@@ -332,7 +338,7 @@ def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
 
 @pytest.mark.parametrize("name", ["work", "attempts", "logs", "work/checkpoints", "work/sources/text"])
 def test_a_link_in_place_of_a_folder_of_the_stage_is_refused_before_anything_is_written(
-    workspace: Workspace, stage: Stage, attempt: Any, tmp_path: Path, name: str
+    workspace: Workspace, stage: Stage, attempt: Run, tmp_path: Path, name: str
 ) -> None:
     elsewhere, link = tmp_path / "a victim's", workspace.stage(stage.id) / name
     elsewhere.mkdir()
@@ -344,7 +350,7 @@ def test_a_link_in_place_of_a_folder_of_the_stage_is_refused_before_anything_is_
 
 
 def test_in_a_groups_workspace_files_are_to_read_and_folders_to_write_in(
-    workspace: Workspace, stage: Stage, attempt: Any
+    workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     def half(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "checkpoints").mkdir()
@@ -363,7 +369,7 @@ def test_in_a_groups_workspace_files_are_to_read_and_folders_to_write_in(
 
 
 def test_an_output_without_its_manifest_gives_way_to_a_complete_one(
-    workspace: Workspace, stage: Stage, attempt: Any
+    workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     assert attempt(stage, good) == 0
     workspace.manifest(stage.id).unlink()
@@ -379,7 +385,7 @@ def test_a_log_on_a_full_disk_loses_lines_and_no_exit_code(workspace: Workspace)
     assert result.returncode == 2
 
 
-def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, attempt: Any) -> None:
+def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     def die_half_way(context: StageContext[Any]) -> dict[str, Any]:
         (context.output_dir / "part").write_text("half")
         raise RuntimeError("lost")
