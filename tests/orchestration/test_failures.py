@@ -100,6 +100,7 @@ def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promot
     result = call(submit, SWEEP, "-w", workspace.root, *WHERE)
     assert isinstance(result.exception, StageFailed)
     assert "nothing to submit but what failed" in str(result.exception)
+    assert "failed: promote clm of " in result.stdout, "which stage it is, and what to do, is said first"
 
 
 def test_a_run_starts_nothing_that_failed_before_without_retry(workspace: Workspace) -> None:

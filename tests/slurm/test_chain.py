@@ -97,6 +97,8 @@ def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes
         "submit", *small(more=diverging), "-w", workspace, *WHERE, environment=environment(slurm), check=False
     )
     assert left.returncode == 3, "what failed for good is said, not sent"
+    assert "failed: pretrain clm of quickstart" in left.stdout
+    assert "detour retry quickstart" in left.stdout
     assert "nothing to submit but what failed and its dependents; --retry submits these" in left.stderr
     again = detour("retry", "quickstart", "-w", workspace, "--json", environment=environment(slurm))
     assert "pretrain clm: runs again; it had failed: the gradient was not finite" in again.stderr

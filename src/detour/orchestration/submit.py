@@ -75,6 +75,13 @@ class Order:
     warnings: tuple[str, ...] = ()
     """What could not be read of the ledger."""
 
+    def require_work(self) -> None:
+        """Raises StageFailed where only failed stages and their dependents are left; they were shown before."""
+        if self.failures and not self.requests and not self.retry:
+            raise StageFailed(
+                f"{self.name}: nothing to submit but what failed and its dependents; --retry submits these"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -114,8 +121,6 @@ def order_for(
     order = make_order(
         workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry, damaged=damaged
     )
-    if not order.requests and order.failures and not retry:
-        raise StageFailed(f"{order.name}: nothing to submit but what failed and its dependents; --retry submits these")
     return replace(order, plans=tuple(planned.plans))
 
 
@@ -174,9 +179,10 @@ def send(
     on_wait             is given who else is submitting, while that is waited for
     finish_interrupted  asked after Ctrl-C, when what was sent is still held: True completes it, False withdraws it
 
-    Raises BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn after an interrupted submission that was
-    not to be completed.
+    Raises StageFailed where only failed stages are left, BudgetRefused, SchedulerUnavailable, SubmissionRefused;
+    Withdrawn after an interrupted submission that was not to be completed.
     """
+    order.require_work()
     if not order.requests:
         _keep_plans(workspace, order)
         return Submitted(order, Submission({}, (), (), ()))
@@ -227,6 +233,7 @@ def _keep_plans(workspace: Workspace, order: Order) -> None:
 
 def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
     """The batch scripts that the order would send, with stages in place of the ids of jobs that they wait for."""
+    order.require_work()
     style = script_style(workspace, order.cluster, None)
     made = []
     for request in order.requests:
