@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.slurm.cluster import configuration
@@ -33,6 +33,10 @@ class SlurmCluster:
     home: Path
     settings: ClusterSettings
     port: int
+    machines: list[int] = field(default_factory=list, compare=False)
+    """Open handles on the namespaces of its nodes: while one is open, no other namespace gets its number. What is
+    killed by number could otherwise be a machine of another cluster, started a moment ago.
+    """
 
     @classmethod
     def load(cls, home: Path) -> SlurmCluster:
@@ -235,6 +239,7 @@ class SlurmCluster:
             return
         ours = hosts_namespace(os.getpid())
         wait_until(lambda: hosts_namespace(pid) != ours, f"the namespace of {node}", every_s=0.005)
+        self.machines.append(os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC))
         (self.home / "run" / f"{node}.machine").write_text(hosts_namespace(pid))
 
     def _sql(self) -> Sequence[str]:
