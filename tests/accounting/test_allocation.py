@@ -36,6 +36,11 @@ def test_slurm_run_lengths(text: str | None, cpus: int | None) -> None:
     assert sum_per_node(text) == cpus
 
 
+def test_slices_that_slurm_counts_as_gpus_are_no_whole_gpus() -> None:
+    environment = {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "MIG-0f0f,MIG-1a1a"}
+    assert read_allocation(environment).gpus is None
+
+
 def test_slurm_variables_give_the_totals_of_all_nodes() -> None:
     environment = {
         "SLURM_JOB_ID": "1",

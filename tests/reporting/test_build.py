@@ -192,6 +192,18 @@ def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> No
     assert rows[1].missing == "no PUE is known for elsewhere"
 
 
+def test_gpus_that_exist_in_name_only_are_called_simulated(tmp_path: Path) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")[:1]
+    write_chain(made.workspace, "rehearsal", stages)
+    made.run(stages[0], 21.0, {}, HELD | {"gpus": 4, "cluster": "slurm-local"})
+    warnings = build_report(made.workspace, [], site_of, made.clock.now_s).warnings
+    assert [warning for warning in warnings if "simulated" in warning] == [
+        "the GPUs of slurm-local are simulated: its GPU-hours, and what is estimated from them, were not really used"
+    ]
+
+
 def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()

@@ -64,7 +64,12 @@ def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
 
 
 def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
-    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows."""
+    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows.
+
+    Slurm counts slices (MIG) as GPUs; what part of a GPU they are is not known here.
+    """
+    if "MIG-" in environment.get("CUDA_VISIBLE_DEVICES", ""):
+        return None
     if on_node := environment.get("SLURM_GPUS_ON_NODE"):
         return int(on_node) * nodes
     if indices := environment.get("SLURM_JOB_GPUS"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.fates import fates_s
 from detour.accounting.methods import number
+from detour.accounting.site import simulated_gpus
 from detour.errors import UserError
 from detour.ledger.events import ProgressMade
 from detour.ledger.reading import history
@@ -76,7 +77,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
     progress = _by_stage([entry for entry in events if isinstance(entry.event, ProgressMade)])
     everything = [attempt for one in gathered.values() for attempt in one.attempts]
     setbacks = [entry for entry in events if isinstance(entry.event, INCIDENTS)]
-    warnings = energy_warnings(everything)
+    warnings = [*_simulations(everything), *energy_warnings(everything)]
     warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
     warnings += view.warnings
     return data.Report(
@@ -105,7 +106,7 @@ def _gather(
         if usage is None or attempt.started is None:
             continue
         node, cluster = attempt.started.event.node, attempt.started.event.cluster
-        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node))
+        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node, cluster))
         attempts.append(
             data.AttemptRow(
                 number=attempt.number or 0,
@@ -173,6 +174,16 @@ def _chain(
         model=str(workspace.output(export.id)) if export is not None and exported else None,
         model_sha256=gathered[export.id].stage.output_sha256 if export is not None and exported else None,
     )
+
+
+def _simulations(attempts: Iterable[Counted]) -> list[str]:
+    """Of clusters whose GPUs exist in name only: their GPU-hours are no use of GPUs."""
+    clusters = dict.fromkeys(one.cluster for one in attempts if one.usage.gpus)
+    return [
+        f"the GPUs of {cluster} are simulated: its GPU-hours, and what is estimated from them, were not really used"
+        for cluster in clusters
+        if simulated_gpus(cluster)
+    ]
 
 
 def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:

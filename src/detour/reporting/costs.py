@@ -10,6 +10,7 @@ from detour.accounting.energy import EnergyFigure, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 from detour.reporting.data import Cost, EnergyRow
+from detour.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Counted:
     usage: AttemptUsage
     figures: Sequence[EnergyFigure]
     node: str | None = None
+    cluster: str | None = None
+    """Name of the profile that it ran under."""
 
 
 def cost_of(attempts: Sequence[Counted]) -> Cost:
@@ -52,11 +55,14 @@ def energy_rows(attempts: Sequence[Counted]) -> list[EnergyRow]:
 
 def energy_warnings(attempts: Sequence[Counted]) -> list[str]:
     """Figures that no machine can have drawn, and machines that two trackers counted whole at the same time."""
+    implausible_figures: dict[str, list[str]] = {}
+    for attempt in attempts:
+        for figure in attempt.figures:
+            if problem := implausible(figure, gpu_hours(attempt.usage)):
+                implausible_figures.setdefault(figure.method.value, []).append(f"{attempt.usage.stage}: {problem}")
     found = [
-        f"{attempt.usage.stage}: {figure.method.value}: {problem}"
-        for attempt in attempts
-        for figure in attempt.figures
-        if (problem := implausible(figure, gpu_hours(attempt.usage)))
+        f"{method}: {problems[0]}" + (f" (and {counted(len(problems) - 1, 'further attempt')})" if problems[1:] else "")
+        for method, problems in implausible_figures.items()
     ]
     whole: dict[str, list[AttemptUsage]] = {}
     for attempt in attempts:
