@@ -100,7 +100,7 @@ def shares_lines(planned: Planned, left: Sequence[Stage], price: PlanPrice) -> I
         apart, together = gpu_hours_of(planned.shared.uses, price.prices), price.whole.gpu_hours
         yield f"GPU-h with sharing     {hours_in_words(together)}"
         yield f"GPU-h without sharing  {hours_in_words(apart)}"
-        yield f"GPU-h saved by sharing  {hours_in_words(_minus(apart, together))}"
+        yield f"GPU-h saved by sharing {hours_in_words(_minus(apart, together))}"
     if price.cluster.gpu is not None and len(left) < len(price.stages):
         hours = gpu_hours_of({stage.id: 1 for stage in left}, price.prices)
         yield f"GPU-h still to run     {hours_in_words(hours)}, for {len(left):,} stages not done or in flight"

@@ -48,6 +48,9 @@ ANSI: dict[StageStatus, str] = {
 _HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 11, 16, 8, 9, 8, 8)
 """Columns; the first takes what is left."""
+_RATE = 3
+"""The column that is left out of a narrow terminal, where names of stages would be cut short."""
+_NARROW = 96
 DETAIL_LINES = 5
 """Of a reason; the whole of it is in the stage's log."""
 Paint = Callable[[str, str], str]
@@ -201,12 +204,21 @@ def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
         yield cut(f"    {energy_in_words(energy)}", width)
 
 
+def _columns(width: int) -> list[int]:
+    """Which columns are shown."""
+    return [index for index in range(len(_WIDTHS)) if width >= _NARROW or index != _RATE]
+
+
 def _first(width: int) -> int:
     """Columns that the first cell may take."""
-    return width - sum(_WIDTHS) - len(_WIDTHS) + 1
+    shown = _columns(width)
+    return width - sum(_WIDTHS[index] for index in shown) - len(shown) + 1
 
 
 def _line(cells: Sequence[str], width: int) -> str:
-    left = [cut(cell, size).ljust(size) for cell, size in zip(cells, (_first(width), _WIDTHS[1]), strict=False)]
-    right = [cut(cell, size).rjust(size) for cell, size in zip(cells[2:], _WIDTHS[2:], strict=True)]
-    return " ".join([*left, *right])
+    sizes = [_first(width), *_WIDTHS[1:]]
+    aligned = [
+        cut(cell, size).ljust(size) if index < 2 else cut(cell, size).rjust(size)
+        for index, (cell, size) in enumerate(zip(cells, sizes, strict=True))
+    ]
+    return " ".join(aligned[index] for index in _columns(width))

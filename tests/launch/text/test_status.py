@@ -54,6 +54,13 @@ def test_what_became_of_the_rows_of_a_corpus_stands_with_its_stage(tmp_path: Pat
     assert "42,886 rows read: 27,206 excluded, 14 repeated" in render_text(read_status(workspace))
 
 
+def test_a_narrow_terminal_shows_names_in_place_of_rates(status: Status) -> None:
+    lines = render_text(status, 80).splitlines()
+    assert "rate" not in lines[1]
+    assert "12.3k/s" not in lines[3]
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)
