@@ -55,7 +55,7 @@ def is_repository(root: Path) -> bool:
 def git(root: Path, *arguments: str, ok: tuple[int, ...] = (0,)) -> bytes | None:
     """Output of git, None when there is no git or it fails.
 
-    A checkout of somebody else is trusted, which git alone would not do: its code is what runs here.
+    A checkout of another user is trusted, which git alone would not do: its code is what runs here.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _STEERING}
     command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
