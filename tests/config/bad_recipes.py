@@ -137,6 +137,7 @@ CHOICES = [
     Bad("schedule-without-kind", 26, "phases.mlm.schedule.kind: is missing", "{kind: one_minus_sqrt}", "{floor: 0.1}"),
     Bad("carry-unknown", 24, "phases.mlm.carry", "    masking_rate: 0.15", "    carry: nothing\n    masking_rate: 0.15"),
     Bad("two-origins", 2, "model: give either `pretrained`", "  config:", "  pretrained: a/b\n  config:"),
+    Bad("origin-empty", 3, "model.pretrained: is empty: write a value, or leave the key out", "  config: {hidden_size: 32, num_hidden_layers: 4}", '  pretrained: ""'),
     Bad("no-origin", 2, "model: give either `pretrained`", "  config: {hidden_size: 32, num_hidden_layers: 4}", "  revision: main"),
     Bad("no-tokenizer", 4, "random weights have no tokenizer", "train: {vocabulary: 4096}", "revision: main"),
     Bad("bad-pattern", 10, "is no regular expression", "      weight: 1", '      exclude: {code: "[V-"}'),

@@ -58,6 +58,14 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+def _has_letters(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty: write a value, or leave the key out")
+    return text
+
+
+Filled = Annotated[str, AfterValidator(_has_letters)]
+"""A name in a file or on a hub: of any form, but not empty."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, checked when the recipe is read."""
 
@@ -116,7 +124,7 @@ class Source(File):
     """Names the source in overrides, messages and the corpus."""
     format: Literal["auto", "jsonl", "parquet", "csv", "text"] = "auto"
     """`auto` goes by the file name; `.gz` and `.zst` are unpacked by what the file starts with."""
-    column: str = "text"
+    column: Filled = "text"
     """Column or JSON field that holds the document."""
     separator: str = ","
     """Between the fields of a CSV file."""
@@ -139,9 +147,9 @@ class TokenizerTraining(Written):
 
 
 class Tokenizer(Written):
-    pretrained: str | None = None
+    pretrained: Filled | None = None
     """Hub id or local folder; defaults to the model's."""
-    revision: str | None = None
+    revision: Filled | None = None
     """Branch, tag or commit on the hub."""
     train: TokenizerTraining | None = None
     """Learn one instead; needed where the model starts from random weights."""
@@ -156,9 +164,9 @@ class Tokenizer(Written):
 class Model(Written):
     """Start from published weights (`pretrained`) or from random ones (`config`, fields of ModernBertConfig)."""
 
-    pretrained: str | None = None
+    pretrained: Filled | None = None
     """Hub id or local folder."""
-    revision: str | None = None
+    revision: Filled | None = None
     """Branch, tag or commit on the hub."""
     head: Literal["pretrained", "new"] = added("pretrained")
     """`new`: the weights are an encoder's alone, and its masked-LM head starts from random ones."""
@@ -341,9 +349,9 @@ class TaskData(File):
     quoting: Literal["auto", "double", "none"] = added("auto")
     """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
     for files named `.tsv`."""
-    text: str = "text"
+    text: Filled = "text"
     """Column of the document."""
-    label: str = "label"
+    label: Filled = "label"
     """Column of the label, or of the list of labels."""
     label_format: Literal["auto", "name", "list", "vector"] = added("auto")
     """`name`: text as it is; `list`: a list, also written as text; `vector`: a 0 or 1 a label, named by its position;
@@ -356,7 +364,7 @@ class TaskData(File):
     """Column -> regular expression; rows that match (at the start) are left out."""
     annotation: Literal["brat"] | None = None
     """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
-    split_column: str | None = None
+    split_column: Filled | None = None
     """Column that says `train`, `validation` or `test`, where the data come with their own split."""
 
     @model_validator(mode="after")
