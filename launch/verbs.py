@@ -19,13 +19,21 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
-            return None
+            raise click.UsageError(unknown_verb(cmd_name))
         with uncollected():
             command: click.Command = import_module(f"detour.launch.{cmd_name}").command
         return command
 
     def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
         return help_page()
+
+
+def unknown_verb(name: str) -> str:
+    """With the nearest verb, where one is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, VERBS, 1)
+    return f"no verb {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; `detour --help` lists them")
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

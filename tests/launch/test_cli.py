@@ -73,3 +73,12 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: st
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"), [("statsu", "did you mean 'status'?"), ("xyzzy", "`detour --help` lists them")]
+)
+def test_a_mistyped_verb_is_answered_with_the_nearest(typed: str, says: str) -> None:
+    result = CliRunner().invoke(detour, [typed])
+    assert result.exit_code == 2
+    assert says in result.output

@@ -100,7 +100,7 @@ def package_findings(requirements: Sequence[Requirement], versions: Mapping[str,
         else:
             verdict: Verdict = "problem" if requirement.name in DECISIVE else "warning"
             yield Finding(f"package {requirement.name}", verdict, wanted, found, "`make env` puts it right")
-    yield Finding("packages", "ok", f"{len(requirements)} asked for", f"{fitting} as asked")
+    yield Finding("packages", "ok", f"{len(requirements)} required", f"{fitting} as required")
 
 
 def build_findings(cluster: Cluster, torch: str | None) -> Iterator[Finding]:

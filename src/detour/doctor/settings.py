@@ -70,7 +70,7 @@ def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     if (requeue := _number(settings.get("JobRequeue"))) is not None:
         wish = f"--{'' if cluster.requeue else 'no-'}requeue with every job"
         unlike = cluster.requeue and not requeue
-        advice = "the site does not put jobs back by itself: ask whether it may be asked for" if unlike else ""
+        advice = "the site does not requeue jobs by itself: ask whether jobs may request it" if unlike else ""
         yield Finding("JobRequeue", "warning" if unlike else "ok", wish, str(requeue), advice)
     if (age_s := _number(settings.get("MinJobAge"))) is not None:
         least_s = max(SHORT_MEMORY_S, 2 * cluster.poll_seconds)
