@@ -13,6 +13,13 @@ from typing import IO
 LFS_POINTER = b"version https://git-lfs"
 
 
+def written_path(text: str) -> Path:
+    """A path as a person wrote it, `~` expanded. An unknown home stays as it is written: its reader will say that there
+    is no such file.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises for an unknown home
+
+
 def fsync_directory(directory: Path) -> None:
     """Make renames and creations inside `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

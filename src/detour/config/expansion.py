@@ -22,6 +22,7 @@ from detour.config.problems import Position, Problem, RecipeError
 from detour.config.sweep import Point, Sweep, is_sweep, label_of, load_sweep
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
+from detour.files import written_path
 
 MAX_CHAINS = 100_000
 MAX_PROBLEMS = 20
@@ -175,7 +176,7 @@ class _Builder:
         if not isinstance(written, str):
             raise RecipeError([sweep.problem(("recipe",), "expected the name of a recipe file")])
         where = position or sweep.problem(("recipe",), "").position
-        path = Path(where.file).parent / Path(written).expanduser()
+        path = Path(where.file).parent / written_path(written)
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from detour.config.problems import COMMAND_LINE, Position, Problem, RecipeError, shown
 from detour.config.yaml_source import Node, describe, parse_value, read_yaml, resolve_scalar
+from detour.files import written_path
 
 MAX_EXTENDS = 10
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")
@@ -52,7 +53,7 @@ def _read_layer(
     node = transform(replace(node, value=own), path, problems)
     if parent is None:
         return node
-    if not isinstance(parent.value, str):
+    if not isinstance(parent.value, str) or not parent.value.strip():
         found_value = describe(parent.value)
         problems.append(Problem(parent.position, "extends", f"expected the name of one YAML file, found {found_value}"))
         return node
@@ -68,8 +69,8 @@ def _read_layer(
 
 def parent_path(path: Path, written: str) -> Path:
     """`other.yaml` beside the file; a bare name means `name.yaml` beside it."""
-    expanded = Path(written).expanduser()
-    if not expanded.suffix and "/" not in written:
+    expanded = written_path(written)
+    if expanded.name and not expanded.suffix and "/" not in written:
         expanded = expanded.with_suffix(".yaml")
     return path.parent / expanded
 

@@ -20,6 +20,7 @@ from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, Rec
 from detour.config.schema import recipe_json_schema
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
+from detour.files import written_path
 
 __all__ = [
     "Document",
@@ -178,7 +179,7 @@ def _absolute(node: Node) -> Node:
     if not isinstance(node.value, str):
         return node
     beside = Path.cwd() if node.position == COMMAND_LINE else Path.cwd() / Path(node.position.file).parent
-    return replace(node, value=os.path.normpath(beside / Path(node.value).expanduser()))
+    return replace(node, value=os.path.normpath(beside / written_path(node.value)))
 
 
 def _benchmark_by_name(node: Node, file: Path, problems: list[Problem]) -> Node:
@@ -190,7 +191,7 @@ def _benchmark(node: Node, file: Path, problems: list[Problem]) -> Node:
     if not isinstance(node.value, str):
         return node
     if node.value.endswith((".yaml", ".yml")):
-        found: Path | None = file.parent / Path(node.value).expanduser()
+        found: Path | None = file.parent / written_path(node.value)
         hint = ""
     else:
         found, known = find_named("benchmarks", node.value, file)

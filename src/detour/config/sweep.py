@@ -29,6 +29,7 @@ from detour.config.models import Name, Seed, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
+from detour.files import written_path
 
 MAX_SWEEPS = 10
 SEED_AXIS = "seed"
@@ -159,7 +160,7 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
     others = []
     for index, name in enumerate(file.sweeps):
         where = place(tree, ("sweeps", index))
-        other = Path(where[0].file).parent / Path(name).expanduser()
+        other = Path(where[0].file).parent / written_path(name)
         route = (*chain, path, other)
         if other.resolve() in [step.resolve() for step in route[:-1]] or len(route) > MAX_SWEEPS:
             way = " -> ".join(shown(step) for step in route)

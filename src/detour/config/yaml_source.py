@@ -212,6 +212,8 @@ class _Reader:
         return Node(position, None)
 
     def _scalar(self, kind: str, node: yaml.ScalarNode, position: Position, path: KeyPath) -> Scalar:
+        if "\0" in node.value:  # which YAML can write, and no name of a file can hold
+            raise RecipeError([*self.problems, Problem(position, dotted(path), "holds a NUL character: remove it")])
         try:
             return _construct(kind, node.value)
         except ValueError:

@@ -16,7 +16,7 @@ from typing import Literal
 from detour.config.models import File
 from detour.corpus.fingerprints import fingerprints
 from detour.errors import UserError
-from detour.files import is_lfs_pointer
+from detour.files import is_lfs_pointer, written_path
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
 
@@ -42,7 +42,7 @@ def resolve_files(entry: File) -> list[Path]:
     a pattern would pass something over, or when the package that ships them is not installed.
     """
     if entry.package is None:
-        pattern = Path(entry.path).expanduser().absolute()
+        pattern = written_path(entry.path).absolute()
     else:
         pattern = _package_folder(entry.package) / _relative(entry)
     if pattern.is_dir():
