@@ -141,3 +141,12 @@ def test_no_such_profile() -> None:
 def test_a_figure_keeps_its_source() -> None:
     figure = Figure(value=1.2, source="site", year=2024, low=1.1, high=1.3)
     assert figure.model_dump() == {"value": 1.2, "source": "site", "year": 2024, "low": 1.1, "high": 1.3}
+
+
+@pytest.mark.parametrize("speed", ["0", "1.0e-320"])
+def test_a_speed_of_nothing_is_refused_for_durations_are_divided_by_it(tmp_path: Path, speed: str) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
+    profile = tmp_path / "slow.yaml"
+    profile.write_text(f"extends: {shipped}\nname: slow\ngpu: {{peak_tflops_bf16: {{value: {speed}, source: none}}}}\n")
+    with pytest.raises(RecipeError, match=r"is a speed: expected at least 0\.001"):
+        load_cluster(profile)

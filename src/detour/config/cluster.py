@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from detour.config.models import Count, Duration, Name, Objective, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath
 
+LEAST_SPEED = 1e-3
+
 
 class Figure(Written):
     """A number with where it was found; `low` and `high` bound it where it is an estimate."""
@@ -32,6 +34,18 @@ class Figure(Written):
         return self
 
 
+class Speed(Figure):
+    """A figure by which durations are divided, so it cannot be zero, nor so small that they become infinite."""
+
+    @model_validator(mode="after")
+    def _not_zero(self) -> Speed:
+        for name in ("value", "low"):
+            figure = getattr(self, name)
+            if figure is not None and figure < LEAST_SPEED:
+                raise Inconsistent([((name,), f"is a speed: expected at least {LEAST_SPEED:g}, found {figure:g}")])
+        return self
+
+
 class Gpu(Written):
     """What Slurm hands out as one GPU. On MI250 that is one of the two dies (GCD) of a card."""
 
@@ -40,7 +54,7 @@ class Gpu(Written):
     memory_gb: float | None = Field(default=None, gt=0)
     board_power_w: Figure
     """Power limit of what Slurm counts as one GPU; for a GCD half a card's."""
-    peak_tflops_bf16: Figure | None = None
+    peak_tflops_bf16: Speed | None = None
     """Dense bf16 peak of one GPU, without sparsity; the denominator of MFU."""
     selector: Literal["gres", "gpus", "gpus-per-node", "none"] = "gres"
     """`--gres=gpu:N`, `--gpus=N`, `--gpus-per-node=N`, or none where whole nodes are handed out."""
@@ -111,7 +125,7 @@ class Throughput(Written):
     objective: Objective | None = None
     """None: the mean over a whole chain."""
     sequence_length: Count
-    tokens_per_s_per_gpu: Figure
+    tokens_per_s_per_gpu: Speed
 
 
 class SeedsPerJob(Written):
