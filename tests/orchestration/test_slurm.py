@@ -6,10 +6,11 @@ import pytest
 
 from detour.ledger import process
 from detour.ledger.identity import workspace_id
+from detour.ledger.journal import command_journal
 from detour.ledger.process import user_name
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.slurm import WorkspaceLedger, command_journal
+from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.in_flight import stages_sent
 from detour.scheduler.sent import Sent, fold
 from detour.scheduler.tags import Tag

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
+from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.slurm import WorkspaceLedger, command_journal
+from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import Snapshot, take_snapshot

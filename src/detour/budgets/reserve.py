@@ -6,7 +6,6 @@ letting go. A submitter that dies leaves a claim and perhaps a reservation that 
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import time
@@ -24,7 +23,7 @@ from detour.config.cluster import Cluster
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.events import BudgetCommitted, BudgetReleased, BudgetReserved
-from detour.ledger.journal import Journal
+from detour.ledger.journal import Journal, command_journal
 from detour.ledger.process import Process
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -175,7 +174,7 @@ def release_submission(workspace: Workspace, submission: str) -> None:
     """Free all that one submission has reserved. Raises UserError when it has reserved nothing."""
     if submission not in {made.submission for made in Book(LedgerView(workspace)).reservations}:
         raise UserError(f"no submission {submission!r} has reserved anything in {workspace.root}")
-    with Journal.open(workspace, f"command-{os.getpid()}") as journal:
+    with command_journal(workspace) as journal:
         journal.append(BudgetReleased(submission=submission, stages=None, why="detour budget --release"))
 
 

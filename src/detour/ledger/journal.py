@@ -264,6 +264,11 @@ class Journal:
             self._reserve = None
 
 
+def command_journal(workspace: Workspace) -> Journal:
+    """The journal of this process, as a command of a person's. Raises as `Journal.open`."""
+    return Journal.open(workspace, f"command-{os.getpid()}")
+
+
 def trimmed(items: list[_Pending]) -> list[_Pending]:
     """Within the queue's bounds: the oldest progress goes first, then the oldest of the rest; an end never goes."""
     excess = len(items) - QUEUE_RECORDS

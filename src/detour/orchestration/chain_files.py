@@ -16,7 +16,7 @@ from detour.config.problems import RecipeError
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
-from detour.ledger.journal import Journal
+from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.planning.build import Plan
@@ -54,7 +54,7 @@ def write_chains(
         write_plan(workspace, plan, target)
         _link_model(workspace, plan)
     os.sync()
-    with Journal.open(workspace, f"command-{os.getpid()}") as journal:
+    with command_journal(workspace) as journal:
         for plan in plans:
             stages = [stage.id for stage in plan.stages]
             journal.append(ChainPlanned(cluster=cluster.name, stages=stages), chain=plan.chain)

@@ -9,11 +9,12 @@ from typing import Literal
 from detour.budgets.reserve import release_stages
 from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
+from detour.ledger.journal import command_journal
 from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import chain_stages, chosen_stages, only_here
-from detour.orchestration.slurm import command_journal, control, submitting
+from detour.orchestration.slurm import control, submitting
 from detour.orchestration.waves import continuations
 from detour.planning.files import chain_names, read_plan_outline
 from detour.scheduler.commands import Slurm

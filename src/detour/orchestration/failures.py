@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
-from detour.ledger.journal import Journal
+from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import readable_stages
 from detour.planning.build import Plan
@@ -80,7 +79,7 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
         refuse_links(workspace.root, workspace.stage(stage.id))
         cleared[stage.label] = failure_reason(workspace, stage.id)
         workspace.failure(stage.id).unlink(missing_ok=True)
-    with Journal.open(workspace, f"command-{os.getpid()}") as journal:
+    with command_journal(workspace) as journal:
         journal.append(ChainRetried(cleared=cleared), chain=name)
     return cleared
 

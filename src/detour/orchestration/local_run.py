@@ -17,13 +17,13 @@ from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
 from detour.config.cluster import Cluster
 from detour.ledger.claims import holder
+from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, failure_reason, failures_of, with_dependents
 from detour.orchestration.plans import Planned, asked_of, check_runnable
-from detour.orchestration.slurm import command_journal
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream, startable
 from detour.planning.stage import Stage, StageKind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -156,10 +155,6 @@ def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | N
     """
     limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
     return min(limits, default=None)
-
-
-def command_journal(workspace: Workspace) -> Journal:
-    return Journal.open(workspace, f"command-{os.getpid()}")
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:

@@ -18,7 +18,7 @@ from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdraw
 from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
 from detour.ledger.identity import workspace_id
-from detour.ledger.journal import Journal
+from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
@@ -29,7 +29,6 @@ from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import Planned, check_runnable
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.slurm import (
-    command_journal,
     script_style,
     submission_folder,
     submit_limit,
