@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from detour.config import models
+from detour.config import benchmark, data, fields, models, training
 from detour.config.models import Recipe
 
 QUANTITY = {"$ref": "#/$defs/Quantity"}
@@ -94,10 +94,10 @@ def _described(name: str, body: Any, described: dict[str, dict[str, str]]) -> An
 def field_meanings() -> dict[str, dict[str, str]]:
     """Class -> field -> the string below it in the source; read here only, for it costs too much at import."""
     found: dict[str, dict[str, str]] = {}
-    tree = ast.parse(inspect.getsource(models))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = _field_strings(node)
+    for module in (fields, data, training, benchmark, models):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.ClassDef):
+                found[node.name] = _field_strings(node)
     for name in list(found):
         for base in getattr(models, name).__mro__[1:]:
             if issubclass(base, BaseModel):

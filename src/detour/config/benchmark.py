@@ -1,0 +1,139 @@
+"""What an exported encoder is fine-tuned and scored on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from detour.config.fields import Count, File, Filled, Fraction, Name, Pattern, Seed, Written, added, repeated
+from detour.config.problems import Inconsistent
+
+
+class TaskData(File):
+    format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
+    """`auto` goes by the file name."""
+    separator: str = ","
+    """Between the fields of a CSV file."""
+    quoting: Literal["auto", "double", "none"] = added("auto")
+    """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
+    for files named `.tsv`."""
+    text: Filled = "text"
+    """Column of the document."""
+    label: Filled = "label"
+    """Column of the label, or of the list of labels."""
+    label_format: Literal["auto", "name", "list", "vector"] = added("auto")
+    """`name`: text as it is; `list`: a list, also written as text; `vector`: a 0 or 1 a label, named by its position;
+    `auto`: a name or a list of names, and what looks like another kind is refused."""
+    label_separator: str | None = added(None, min_length=1)
+    """Splits a text into several labels, as `;`."""
+    label_map: Literal["icd10_chapter"] | None = None
+    """Named function that turns the column into the label."""
+    exclude: dict[str, Pattern] = Field(default={})
+    """Column -> regular expression; rows that match (at the start) are left out."""
+    annotation: Literal["brat"] | None = None
+    """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
+    split_column: Filled | None = None
+    """Column that says `train`, `validation` or `test`, where the data come with their own split."""
+
+    @model_validator(mode="after")
+    def _one_way_to_read_labels(self) -> TaskData:
+        if self.label_separator and self.label_format != "auto":
+            raise Inconsistent([(("label_separator",), f"`label_format` says {self.label_format}: give one of them")])
+        return self
+
+
+class Split(Written):
+    """Documents drawn without replacement in a seeded order, the same for every model."""
+
+    train: Count
+    """Documents or percent to train on."""
+    validation: Count
+    """Documents or percent by which the best epoch is chosen."""
+    test: Count
+    """Documents or percent that the score is of."""
+    unit: Literal["documents", "percent"] = "documents"
+    """What the three numbers count."""
+    seed: Seed = 42
+    """Draws the split."""
+
+    @model_validator(mode="after")
+    def _percents_sum_up(self) -> Split:
+        total = self.train + self.validation + self.test
+        if self.unit == "percent" and total != 100:
+            raise ValueError(f"train, validation and test are {total} percent together, not 100")
+        return self
+
+
+class TaskSize(Written):
+    """How many documents a task has, all splits together, where that is published; for prices, and in no key."""
+
+    count: Count
+    """Documents, all splits together."""
+    source: str
+    """Where the number was read."""
+
+
+class Task(Written):
+    """One fine-tuning task; every (task, seed) is a stage of its own."""
+
+    name: Name
+    """Names the task in overrides and in the report."""
+    type: Literal["single_label", "multilabel", "ner"]
+    """One label, several, or entities a document; `ner` can be planned and priced, not run yet."""
+    data: TaskData | None = None
+    """Where its documents are; a task without data can be planned and priced, not run."""
+    split: Split | None = None
+    """How they are divided, unless `data.split_column` says."""
+    documents: TaskSize | None = None
+    """How many there are, where that is published: a price for a task whose data are not here."""
+    max_length: Count
+    """Tokens; longer documents are cut."""
+    epochs: Count | None = None
+    """Passes over the training documents; or give `steps`."""
+    steps: Count | None = None
+    """Optimizer steps; or give `epochs`."""
+    batch_sequences: Count = 4
+    """Documents a step."""
+    lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate; falls linearly to 0 after the warm-up."""
+    head_lr: float | None = Field(default=None, gt=0)
+    """Of the new head, None for the same `lr`."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
+    warmup: Fraction = 0.1
+    """Share of all steps."""
+    gradient_clip: float | None = Field(default=None, gt=0)
+    """Largest global gradient norm, None for no clipping."""
+    validate_every: Count | None = None
+    """Steps between validations, None for once an epoch; the best checkpoint by validation F1 is tested."""
+    pooling: Literal["first", "mean"] = "first"
+    """What the head reads: the first token, or the mean over all."""
+    top_labels: Count | None = None
+    """Only the most frequent labels, None for all."""
+    positive_weights: bool = False
+    """Multilabel: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Multilabel: probability from which a label is given; the most probable one where none reaches it."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Task:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either `epochs` or `steps`")
+        return self
+
+
+class Benchmark(Written):
+    name: Name
+    """Names the benchmark in the report."""
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    """What the exported encoder is fine-tuned on."""
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    """Each task is fine-tuned once for each of them."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Benchmark:
+        problems = repeated("tasks", [task.name for task in self.tasks]) + repeated("seeds", self.seeds)
+        if problems:
+            raise Inconsistent(problems)
+        return self

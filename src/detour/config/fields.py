@@ -1,0 +1,114 @@
+"""Values that people write, and the base of all models: immutable, unknown keys refused.
+
+Quantities accept what people write (`10B`, `0.25B`, `20h`); see `quantities`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    PlainSerializer,
+)
+
+from detour.canonical import digest
+from detour.config.problems import KeyPath
+from detour.config.quantities import parse_count, parse_duration_s, write_duration
+
+MAX_COUNT = 10**15
+MAX_DURATION_S = 366 * 86_400
+Count = Annotated[int, Field(gt=0, le=MAX_COUNT), BeforeValidator(parse_count)]
+"""A positive number of tokens, rows or sequences; `10B`, `100M`, `0.25B`, `3_145_728`."""
+WITH_UNITS = {"units": True}
+"""Context of a dump that is to be read again: durations with their unit."""
+
+
+def _dumped_duration(seconds: int, info: FieldSerializationInfo) -> int | str:
+    return write_duration(seconds) if info.context == WITH_UNITS else seconds
+
+
+Duration = Annotated[
+    int, Field(gt=0, le=MAX_DURATION_S), BeforeValidator(parse_duration_s), PlainSerializer(_dumped_duration)
+]
+"""Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Objective = Literal["causal", "masked"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Lower-case name fit for folders, job names and Slurm comments."""
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+def _has_letters(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty: write a value, or leave the key out")
+    return text
+
+
+Filled = Annotated[str, AfterValidator(_has_letters)]
+"""A name in a file or on a hub: of any form, but not empty."""
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression, checked when the recipe is read."""
+
+
+def added(default: Any, **constraints: Any) -> Any:
+    """A key that recipes did not always have: at its default it is not dumped, and so changes the key of no stage that
+    was planned before."""
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
+
+
+class Written(BaseModel):
+    """Base of everything read from YAML: immutable, unknown keys refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @cached_property
+    def as_json(self) -> dict[str, Any]:
+        """The model in JSON values, defaults included; made once, so it must not be changed."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal content: what plans recognise shared parts by."""
+        return digest(self.as_json)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As in pydantic, but without what was computed from the fields before the update."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("as_json", "digest"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+
+def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:
+    """A problem for each item of the list `key` whose name another one ahead of it has."""
+    return [
+        ((key, index), f"`{name}` is there twice: names are unique")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
+
+
+class File(Written):
+    """A file on disk (`path`, globs allowed, relative to the YAML file that names it) or inside a Python package."""
+
+    path: str
+    """File or glob pattern; relative to the YAML file that names it, or to `package`."""
+    package: str | None = None
+    """Importable package that ships the file; `path` is then relative to the package."""

@@ -1,0 +1,178 @@
+"""The model of a recipe, the phases that train it, and its export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from detour.config.fields import MAX_COUNT, Count, Filled, Fraction, Name, Objective, Seed, Written, added
+from detour.config.model_config import config_problems
+from detour.config.problems import Inconsistent, KeyPath
+from detour.config.quantities import parse_count
+
+
+class Model(Written):
+    """Start from published weights (`pretrained`) or from random ones (`config`, fields of ModernBertConfig)."""
+
+    pretrained: Filled | None = None
+    """Hub id or local folder."""
+    revision: Filled | None = None
+    """Branch, tag or commit on the hub."""
+    head: Literal["pretrained", "new"] = added("pretrained")
+    """`new`: the weights are an encoder's alone, and its masked-LM head starts from random ones."""
+    config: dict[str, Any] | None = None
+    """Fields of ModernBertConfig; vocabulary, special tokens and context are the corpus's unless given."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if (self.pretrained is None) == (self.config is None):
+            raise ValueError("give either `pretrained` (hub id or folder) or `config` (random weights)")
+        if self.head == "new" and self.config is not None:
+            raise Inconsistent([(("head",), "random weights have a new head anyway: remove it")])
+        if problems := config_problems(self.config or {}):
+            raise Inconsistent([(("config", *path), message) for path, message in problems])
+        return self
+
+
+class Batch(Written):
+    sequences: Count
+    """Packed rows a step, over all GPUs."""
+    microbatch_sequences: Count = 1
+    """Rows a forward pass on one device; changes memory and speed, not the result."""
+
+
+class Optimizer(Written):
+    """Decoupled AdamW; biases and norms are never decayed."""
+
+    lr: float = Field(gt=0)
+    """Peak learning rate; the schedules are shares of it."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
+    """Decay of the first and second moment."""
+    eps: float = Field(default=1e-6, gt=0)
+    """Added to the root of the second moment."""
+    weight_decay: float = Field(default=1e-5, ge=0)
+    """A step at the peak rate shrinks a weight by this share."""
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest global gradient norm."""
+
+
+class WarmupConstant(Written):
+    """Linear from 0 to the peak over `warmup` tokens, then constant."""
+
+    kind: Literal["warmup_constant"]
+    """Says which schedule this is."""
+    warmup: Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_count)] = 0
+    """Tokens, rounded up to whole steps."""
+
+
+class OneMinusSqrt(Written):
+    """lr = peak * (floor + (1 - floor) * (1 - sqrt(t / T))), over the whole phase."""
+
+    kind: Literal["one_minus_sqrt"]
+    """Says which schedule this is."""
+    floor: Fraction = 0.1
+    """Last lr as a share of the peak."""
+
+
+Schedule = Annotated[WarmupConstant | OneMinusSqrt, Field(discriminator="kind")]
+
+
+class Freeze(Written):
+    """Encoder layers held fixed, `first` to `last`, both included, counted from 0."""
+
+    first: int = Field(ge=0)
+    """First layer held."""
+    last: int = Field(ge=0)
+    """Last layer held."""
+    embeddings: bool = False
+    """Hold the embeddings too; they are also the output matrix."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Freeze:
+        if self.last < self.first:
+            raise Inconsistent([(("last",), f"{self.last} is before `first`, {self.first}")])
+        return self
+
+
+class Gate(Written):
+    """What a checkpoint must reach to be promoted."""
+
+    validation_loss_drop: float = 0.0
+    """Least fall of the validation loss under this phase's objective, in nats, from the weights it started with."""
+
+
+class Phase(Written):
+    name: Name
+    """Names the phase in overrides, in the plan and in the report."""
+    objective: Objective
+    """`causal`: predict every next token; `masked`: predict masked tokens, seeing both sides."""
+    tokens: Count
+    """Tokens to train on, rounded up to whole steps."""
+    masking_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of tokens to predict; for a masked phase, and required there."""
+    mask_special_tokens: bool = added(False)
+    """Choose among all tokens of a row but padding, [CLS] and [SEP] too; for a masked phase."""
+    schedule: Schedule
+    """Learning rate over the phase."""
+    freeze: tuple[Freeze, ...] = ()
+    """Ranges of layers that are not trained."""
+    carry: Literal["weights", "weights+optimizer"] = "weights+optimizer"
+    """What is taken over from the phase before; the schedule always starts anew."""
+    data: Literal["continue", "restart"] = added("continue")
+    """`continue` where the phase before stopped, or `restart` at the corpus's first row."""
+    attention_output_dropout: float = added(0.0, ge=0, lt=1)
+    """Dropout behind each attention's output matrix, in this phase's training."""
+    gate: Gate = Gate()
+    """When its checkpoint may be built on."""
+
+    @model_validator(mode="after")
+    def _masking_fits_objective(self) -> Phase:
+        problems: list[tuple[KeyPath, str]] = []
+        if self.objective == "masked" and self.masking_rate is None:
+            problems.append(((), "a masked phase needs a `masking_rate`, as 0.15 or 0.30"))
+        if self.objective == "causal" and self.masking_rate is not None:
+            problems.append((("masking_rate",), "a causal phase predicts every next token: remove it"))
+        if self.objective == "causal" and self.mask_special_tokens:
+            problems.append((("mask_special_tokens",), "a causal phase masks nothing: remove it"))
+        if isinstance(self.schedule, WarmupConstant) and self.schedule.warmup > self.tokens:
+            message = f"{self.schedule.warmup:,} tokens are more than the phase's {self.tokens:,}"
+            problems.append((("schedule", "warmup"), message))
+        if problems:
+            raise Inconsistent(problems)
+        return self
+
+
+class Seeds(Written):
+    training: Seed = 17
+    """Masks, dropout and the weights of a model that starts from random ones."""
+    shuffle: Seed = 42
+    """Order of the documents and draw of the validation ones."""
+
+
+class Training(Written):
+    """How the training runs; none of it changes what is learnt beyond rounding, except `precision`."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the device has it, else fp32."""
+    attention: Literal["auto", "varlen", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """`auto` is the fastest measured on the device: torch's own variable-length kernels."""
+    cross_entropy: Literal["auto", "full", "chunked"] = "auto"
+    """`chunked` (and `auto`) never holds the logits of all tokens, `full` does."""
+    compile: bool = False
+    """torch.compile over the encoder: slow first steps, then faster ones on a GPU."""
+    checkpoint_every: Count = 100
+    """Steps between checkpoints."""
+    checkpoints_kept: Count = 2
+    """Newest good ones to keep while a phase runs."""
+    validate_every: Count | None = None
+    """Steps between validations, None for start and end only."""
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Composer loggers, offline, written under the stage's folder."""
+
+
+class Export(Written):
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the exported weights."""
+    classifier_pooling: Literal["cls", "mean"] | None = added(None)
+    """What a classifier that transformers builds on the export reads, None for what the model's config says."""
