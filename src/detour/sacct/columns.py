@@ -1,0 +1,143 @@
+"""Names of columns: sacct's own, and those under which public data sets of job records print the same things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Cells(NamedTuple):
+    """The text of a row under our own names of its fields; empty where the dump has no such column."""
+
+    job: str
+    raw_id: str
+    array_job: str
+    array_task: str
+    name: str
+    user: str
+    account: str
+    partition: str
+    qos: str
+    cluster: str
+    state: str
+    submit: str
+    eligible: str
+    start: str
+    end: str
+    elapsed_raw: str
+    elapsed: str
+    limit_minutes: str
+    limit: str
+    exit: str
+    derived_exit: str
+    nodes: str
+    n_nodes: str
+    n_cpus: str
+    n_gpus: str
+    allocated: str
+    requested: str
+    allocated_gres: str
+    requested_gres: str
+    comment: str
+    reason: str
+    energy_raw: str
+    energy: str
+    restarts: str
+
+
+_NAMES = {
+    "job": "JobID, job_id, id_job, jobnumber",
+    "raw_id": "JobIDRaw, job_id_raw",
+    "array_job": "ArrayJobID, array_job_id, id_array_job",
+    "array_task": "ArrayTaskID, array_task_id, id_array_task, job_array_index",
+    "name": "JobName, job_name, name",
+    "user": "User, username, user_name, userhash, user_id, id_user, UID, uidnumber",
+    "account": "Account, accountname, project, Acct, account_id, projectid",
+    "partition": "Partition, partition_name, queue_name, vc, queue",
+    "qos": "QOS, qos_name, qualityofservice",
+    "cluster": "Cluster, cluster_name, system, resource_name",
+    "state": "State, job_state, jobstate, exit_state, final_state, status",
+    "submit": "Submit, submit_time, time_submit, submission_time, submittime, submit_ts, qsub_time",
+    "eligible": "Eligible, eligible_time, time_eligible, eligible_ts",
+    "start": "Start, start_time, time_start, begin, begin_time, start_ts",
+    "end": "End, end_time, time_end, end_ts, finish_time, completion_time",
+    "elapsed_raw": "ElapsedRaw, run_time, runtime, elapsed_seconds, elapsed_s, wall_time, walltime, duration",
+    "elapsed": "Elapsed, used_time, elapsed_time",
+    "limit_minutes": "TimelimitRaw, time_limit_minutes, time_limit",
+    "limit": "Timelimit, reqtime, wallclock_req, requested_time",
+    "exit": "ExitCode, exit_code, exit",
+    "derived_exit": "DerivedExitCode, derived_ec",
+    "nodes": "NodeList, node_list, nodes_list, nodelist_used, hostlist, nodes_names",
+    "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
+    "n_cpus": "NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus",
+    "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
+    "allocated": "AllocTRES, tres_alloc, alloc_tres",
+    "requested": "ReqTRES, tres_req, req_tres",
+    "allocated_gres": "AllocGRES, alloc_gres, gres_alloc",
+    "requested_gres": "ReqGRES, req_gres, gres_req",
+    "comment": "Comment",
+    "reason": "Reason, state_reason",
+    "energy_raw": "ConsumedEnergyRaw, consumed_energy_raw",
+    "energy": "ConsumedEnergy",
+    "restarts": "Restarts, restart_cnt",
+}
+"""Our field -> its columns, the best first where a dump has several."""
+_FREE_TEXT = """jobname name comment admincomment systemcomment submitline workdir wckey constraints reason extra
+    container reservation"""
+FREE_TEXT = frozenset(_FREE_TEXT.split())
+"""Columns that may hold anything, the delimiter and line ends too; as `plain_name` spells them."""
+FIELDS = Cells._fields
+NEEDED = "JobID, Start, and End or Elapsed"
+_XDMOD = """JobID JobIDRaw Cluster Partition QOS Account Group GID User UID Submit Eligible Start End Elapsed ExitCode
+    State NNodes NCPUS ReqCPUS ReqMem ReqTRES AllocTRES Timelimit NodeList JobName"""
+LAYOUTS: Mapping[str, Sequence[str]] = {
+    "Open XDMoD's": _XDMOD.split(),
+    "Open XDMoD's before version 9.5": _XDMOD.replace("QOS ", "").split(),
+}
+"""Columns of dumps without a header: what Open XDMoD asks sacct for, in which form centres keep and publish them."""
+
+
+def plain_name(column: str) -> str:
+    """`Job_ID`, `job id` and `JobID` are one."""
+    return re.sub(r"[^a-z0-9]", "", column.lower())
+
+
+_FIELD_OF = {
+    plain_name(column): (field, rank)
+    for field, columns in _NAMES.items()
+    for rank, column in enumerate(columns.split(", "))
+}
+
+
+def find_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
+    """Our field -> its index in `header`; `chosen` are fields with the column that a person says holds them.
+
+    Raises KeyError with the column of `chosen` that the header lacks.
+    """
+    named = [plain_name(column) for column in header]
+    best: dict[str, tuple[int, int]] = {}
+    for index, name in enumerate(named):
+        if (known := _FIELD_OF.get(name)) and (known[0] not in best or known[1] < best[known[0]][0]):
+            best[known[0]] = (known[1], index)
+    found = {field: index for field, (_, index) in best.items()}
+    for field, column in chosen.items():
+        if plain_name(column) not in named:
+            raise KeyError(column)
+        found[field] = named.index(plain_name(column))
+    return found
+
+
+def free_columns(header: Sequence[str]) -> list[int]:
+    """Indices of the columns that may hold anything."""
+    return [index for index, column in enumerate(header) if plain_name(column) in FREE_TEXT]
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether these are names of columns: most of them known, or at least the times of a job."""
+    known = {_FIELD_OF[name][0] for name in map(plain_name, cells) if name in _FIELD_OF}
+    return len(known) >= 3 or ("start" in known and bool(known & {"end", "elapsed", "elapsed_raw"}))
+
+
+def accepted_names(field: str) -> str:
+    return _NAMES[field]

@@ -1,0 +1,55 @@
+"""Dumps as lines of text, compressed or not; what can never be read is refused by its kind."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO
+
+from detour.errors import UserError
+
+STANDARD_INPUT = "-"
+_SEEN_BYTES = 6
+_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+_FOREIGN = (
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "decompress it with `zstd -d`"),
+    (b"PK\x03\x04", "is a zip archive", "unpack it"),
+    (b"PAR1", "is a Parquet file", "write its table as CSV"),
+    (b"SQLite", "is a database", "write its table as CSV"),
+    (b"{", "is JSON, in which some versions of Slurm give wrong exit codes", "make it with `sacct --parsable2`"),
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Iterator[str]]:
+    """The lines of a dump, with their ends; `-` is standard input. Characters that are not UTF-8 become `�`.
+
+    Raises UserError for a file that cannot be opened, read or decompressed.
+    """
+    try:
+        with _binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="\n") as text:
+            yield iter(text)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+
+
+def _binary(path: Path) -> IO[bytes]:
+    if str(path) == STANDARD_INPUT:
+        return sys.stdin.buffer
+    with path.open("rb") as file:
+        start = file.read(_SEEN_BYTES)
+    for magic, what, advice in _FOREIGN:
+        if start.startswith(magic):
+            raise UserError(f"{path}: {what}: {advice}")
+    for magic, unpack in _PACKED:
+        if start.startswith(magic):
+            return unpack(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")

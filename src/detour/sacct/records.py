@@ -1,0 +1,121 @@
+"""Lines to records of as many cells as the header has, in spite of names with line ends and delimiters in them.
+
+sacct escapes nothing. A cell that may hold anything (`columns.FREE_TEXT`) is put together again when exactly one way
+of doing so gives every other column a value of its kind; else the record is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations_with_replacement
+
+_STARTS_A_ROW = re.compile(r"\d+(?:[_+.][\w\[\],%:+.-]*)?$")
+_DELIMITERS = "\x1f|\t;,"
+_MOST_LINES = 200
+"""Of one name."""
+_MOST_WAYS = 5_000
+
+
+class Broken(ValueError):
+    """A record that cannot be read, at a line."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line, self.problem = line, problem
+
+
+def delimiter_of(header: str) -> str | None:
+    """The first of sacct's, then those of tables, that the header has; None for a single column."""
+    return next((one for one in _DELIMITERS if one in header), None)
+
+
+def records_of(
+    lines: Iterable[tuple[int, str]], delimiter: str, width: int, *, trailing: bool, by_id: bool
+) -> Iterator[tuple[int, str]]:
+    """The number of the first line, and the text, of each record of `width` cells.
+
+    trailing  each record ends in the delimiter, as with `sacct --parsable`
+    by_id     the first column is JobID, by which a record's first line is known from the rest of a name
+    """
+    enough = width if trailing else width - 1
+    held, held_line, parts, delimiters = "", 0, 0, enough
+    for number, line in lines:
+        count = line.count(delimiter)
+        if delimiters >= enough and not line.strip():
+            continue
+        if parts and (delimiters < enough or (count < enough and not _starts_a_row(line, delimiter, by_id))):
+            held, parts, delimiters = f"{held}\n{line}", parts + 1, delimiters + count
+            if parts > _MOST_LINES:
+                raise Broken(held_line, f"a row of {width} columns, and found no end of it in {_MOST_LINES} lines")
+            continue
+        if parts:
+            yield held_line, held
+        held, held_line, parts, delimiters = line, number, 1, count
+    if parts and held.strip():
+        yield held_line, held
+
+
+def _starts_a_row(line: str, delimiter: str, by_id: bool) -> bool:
+    """Of a line too short to be one: whether a row begins in it, rather than that a name goes on."""
+    return by_id and _STARTS_A_ROW.match(line.partition(delimiter)[0]) is not None
+
+
+def cells_of(
+    text: str, delimiter: str, width: int, free: Sequence[int], sound: Callable[[Sequence[str]], bool]
+) -> list[str]:
+    """The `width` cells of a record. `free`: indices of free text; `sound`: whether the other cells can be right.
+
+    Raises ValueError with what was expected.
+    """
+    cells = text.split(delimiter)
+    extra = len(cells) - width
+    if extra == 0:
+        if "\n" in text and not (_one_line_each(cells, free) and sound(cells)):
+            raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
+        return cells
+    if extra < 0:
+        raise ValueError(f"{width} columns, and found {len(cells)}")
+    fitting = [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
+    distinct = {tuple(cell for index, cell in enumerate(way) if index not in free) for way in fitting}
+    if len(distinct) != 1:
+        where = "it fits no column, or more than one" if free else "no column may hold it"
+        raise ValueError(f"{width} columns, and found {len(cells)}: {delimiter!r} stands in a value, and {where}")
+    return fitting[0]
+
+
+def _one_line_each(cells: Sequence[str], free: Sequence[int]) -> bool:
+    """Whether line ends stand in columns of free text only."""
+    return not any("\n" in cell for index, cell in enumerate(cells) if index not in free)
+
+
+def _ways(cells: Sequence[str], extra: int, free: Sequence[int], delimiter: str) -> Iterator[list[str]]:
+    """All ways of giving `extra` delimiters to the columns of free text."""
+    for tried, owners in enumerate(combinations_with_replacement(free, extra)):
+        if tried == _MOST_WAYS:
+            return
+        built: list[str] = []
+        at = 0
+        for index in range(len(cells) - extra):
+            taken = 1 + owners.count(index)
+            built.append(delimiter.join(cells[at : at + taken]))
+            at += taken
+        yield built
+
+
+def table_records(lines: Iterator[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Of a table whose cells may be quoted. Raises Broken."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        first = reader.line_num + 2
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise Broken(first, f"a row of a table, and found {error}") from None
+        if cells and len(cells) != width:
+            raise Broken(first, f"{width} columns, and found {len(cells)}: quote values that hold {delimiter!r}")
+        if cells:
+            yield first, cells

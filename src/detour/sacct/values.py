@@ -1,0 +1,268 @@
+"""Values as sacct and public data sets of job records print them, one parser a kind.
+
+All raise ValueError, with what was expected, for text that is none of the known forms; what says "not known" is None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+UNKNOWN = frozenset({"", "unknown", "none", "n/a", "na", "nan", "nat", "null", "(null)", "invalid", "not_set"})
+"""In lower case."""
+_STATES = """PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT RESV_DEL_HOLD CONFIGURING RUNNING RESIZING SIGNALING
+    STAGE_OUT STOPPED SUSPENDED COMPLETING EXPEDITING POWER_UP_NODE UPDATE_DB COMPLETED TIMEOUT PREEMPTED NODE_FAIL
+    BOOT_FAIL DEADLINE FAILED OUT_OF_MEMORY LAUNCH_FAILED RECONFIG_FAIL CANCELLED REVOKED"""
+STATES = frozenset(_STATES.split())
+"""Slurm's words, from 20.02 on."""
+_BY_NUMBER = """PENDING RUNNING SUSPENDED COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL PREEMPTED BOOT_FAIL DEADLINE
+    OUT_OF_MEMORY"""
+_NUMBERED = _BY_NUMBER.split()
+"""Of `enum job_states` in Slurm's slurm.h, as its database holds them."""
+_SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d| ?UTC)?$")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)$", re.ASCII)
+_NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
+_JOB = re.compile(r"(\d+)(?:\+\d+)?(?:_(?:(\d+)|\[([^\]]*)\]?))?$")
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?$")
+_GRES_GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[A-Za-z][^:=,(]*))?(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$")
+_MILLISECONDS = 1e11
+"""A time since the epoch above this counts milliseconds: in seconds it would be the year 5138."""
+_ENERGY_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_NO_ENERGY = frozenset(map(float, (0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF)))
+"""Slurm's NO_VAL and INFINITE, which some versions print."""
+
+
+def unknown(text: str) -> bool:
+    return text.lower() in UNKNOWN
+
+
+class ShownId(NamedTuple):
+    id: int | None
+    """Of a plain job; of an array's, JobIDRaw alone says."""
+    array_id: int | None = None
+    task: int | None = None
+    tasks: int = 1
+
+
+def parse_shown_id(text: str) -> ShownId | None:
+    """`17`, `17_3`, `17+1`, `17_[1-3,7%2]` (4 jobs); None for a step, as `17.batch`. ValueError for anything else."""
+    if text.isdigit():
+        return ShownId(int(text))
+    if (found := _JOB.match(text)) is None:
+        if "." in text and _JOB.match(text.partition(".")[0]):
+            return None
+        raise ValueError("a job id, as 17, 17_3, 17_[4-6%2] or 17+1")
+    if found[2] is None and found[3] is None:
+        return ShownId(None)
+    task = int(found[2]) if found[2] else None
+    return ShownId(None, int(found[1]), task, _tasks(found[3]) if found[3] is not None else 1)
+
+
+def _tasks(ranges: str) -> int:
+    """Array tasks in `1-3,7%2`; a list that Slurm cut short with `...` counts what it shows."""
+    count = 0
+    for part in ranges.partition("%")[0].split(","):
+        if part and "..." not in part:
+            if (found := _RANGE.match(part)) is None:
+                raise ValueError("array tasks, as [1-3,7%2]")
+            count += len(range(int(found[1]), int(found[2] or found[1]) + 1, int(found[3] or 1)))
+    return max(count, 1)
+
+
+def parse_state(text: str) -> tuple[str | None, str | None]:
+    """`CANCELLED by 1001` -> CANCELLED and 1001; a word that is not Slurm's is kept as it is."""
+    if unknown(text) and text.upper() not in STATES:
+        return None, None
+    word, _, rest = text.strip().partition(" by ")
+    word = word.rstrip("+*").upper()
+    if word.isdigit() and int(word) < len(_NUMBERED):
+        word = _NUMBERED[int(word)]
+    return _SYNONYMS.get(word, word), rest.strip() or None
+
+
+def parse_exit(text: str) -> tuple[int | None, int | None]:
+    """`1:0` -> exit code 1 and no signal; `0:15` -> 0 and 15."""
+    if unknown(text):
+        return None, None
+    code, _, signal = text.partition(":")
+    try:
+        return int(code), (int(signal) or None) if signal else None
+    except ValueError:
+        raise ValueError("an exit code and a signal, as 0:15") from None
+
+
+def parse_duration_s(text: str) -> float | None:
+    """`1-02:03:04`, `02:03:04`, `03:04`, with fractions of a second or not; a plain number is seconds."""
+    if unknown(text):
+        return None
+    days, _, clock = text.rpartition("-")
+    try:
+        total = 0.0
+        for part in clock.split(":"):
+            total = total * 60 + float(part)
+        total += int(days) * 86_400 if days else 0
+    except ValueError:
+        raise ValueError("a duration, as 1-02:03:04 or 93784") from None
+    return int(total) if total.is_integer() else total
+
+
+def parse_limit_s(text: str) -> float | None:
+    """A time limit; a plain number is minutes, as in Slurm; None for UNLIMITED and for the partition's own."""
+    if unknown(text) or text.lower() in ("unlimited", "infinite", "partition_limit"):
+        return None
+    if text.isdigit():
+        return int(text) * 60
+    try:
+        return parse_duration_s(text)
+    except ValueError:
+        raise ValueError("a time limit, as 1-00:00:00, UNLIMITED or Partition_Limit") from None
+
+
+def parse_count(text: str) -> int | None:
+    if unknown(text):
+        return None
+    try:
+        return int(text) if text.isdigit() else int(float(text))
+    except (ValueError, OverflowError):
+        raise ValueError("a number") from None
+
+
+def parse_energy_j(text: str) -> float | None:
+    """`1234`, `1.50M`. 0 is what sacct prints where nothing was measured."""
+    if unknown(text):
+        return None
+    unit = text[-1].upper() if text[-1].isalpha() else ""
+    try:
+        joules = float(text[: len(text) - len(unit)]) * _ENERGY_UNITS[unit]
+    except (ValueError, KeyError):
+        raise ValueError("joules, as 1234 or 1.50M") from None
+    return None if joules == 0 or joules in _NO_ENERGY else joules
+
+
+@dataclass(frozen=True, slots=True)
+class Tres:
+    """What is read of AllocTRES or ReqTRES."""
+
+    gpus: int | None = None
+    """None where no GPU is listed."""
+    gpu_type: str | None = None
+    cpus: int | None = None
+    nodes: int | None = None
+    billing: float | None = None
+
+
+def parse_tres(text: str) -> Tres:
+    """`billing=8,cpu=8,gres/gpu=4,gres/gpu:h100=4,node=1`: 4 GPUs, since the total stands beside its types.
+
+    Also `1=8,4=1,5=8`, the numbers by which Slurm's database knows cpu, node and billing.
+    """
+    plain, typed, found = None, {}, dict[str, str]()
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name == "gres/gpu":
+            plain = parse_count(value)
+        elif name.startswith("gres/gpu:"):
+            typed[name[9:]] = parse_count(value) or 0
+        else:
+            found[name] = value
+    return Tres(
+        gpus=plain if plain is not None else sum(typed.values()) if typed else None,
+        gpu_type=",".join(sorted(typed)) or None,
+        cpus=parse_count(found.get("cpu", found.get("1", ""))),
+        nodes=parse_count(found.get("node", found.get("4", ""))),
+        billing=_number(found.get("billing", found.get("5", ""))),
+    )
+
+
+def parse_gres(text: str) -> Tres:
+    """`gpu:h100:4`, `gpu:4(S:0-1)`, `gres:gpu:2`; what is no GPU is left out."""
+    total, types = None, set()
+    for part in re.split(r",(?![^(]*\))", text):
+        if found := _GRES_GPU.match(part.strip()):
+            total = (total or 0) + int(found["count"] or 1)
+            types |= {found["type"]} if found["type"] else set()
+    return Tres(gpus=total, gpu_type=",".join(sorted(types)) or None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float | None]:
+    """Reads times: ISO, with an offset or in `zone`, seconds or milliseconds since the epoch, or strptime's `form`.
+
+    In the hour that a clock repeats in autumn, a time without an offset is taken for the first one.
+    """
+    midnights: dict[str, float | None] = {}
+    clocks: dict[str, int | None] = {}
+
+    def parse(text: str) -> float | None:
+        if len(text) == 19 and form is None and text[10] in "T ":
+            day, clock = text[:10], text[11:]
+            midnight_s = midnights[day] if day in midnights else midnights.setdefault(day, _even_midnight_s(day, zone))
+            clock_s = clocks[clock] if clock in clocks else clocks.setdefault(clock, _clock_s(clock))
+            if midnight_s is not None and clock_s is not None:
+                return midnight_s + clock_s or None
+        return _parse_time_s(text, zone, form)
+
+    return parse
+
+
+def _clock_s(text: str) -> int | None:
+    """`13:05:09` as seconds; None of anything else."""
+    if not (found := _CLOCK.match(text)):
+        return None
+    return int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])
+
+
+def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
+    """The start of a day on which the clock is not changed; None of any other, and of what is no day."""
+    try:
+        start = datetime.fromisoformat(day).replace(tzinfo=zone)
+    except ValueError:
+        return None
+    same = start.utcoffset() == (start + timedelta(days=1)).utcoffset()
+    return _whole(start.timestamp()) if same else None
+
+
+def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
+    if unknown(text):
+        return None
+    if form is not None:
+        return _formed_s(text, zone, form)
+    try:
+        number = float(text)
+    except ValueError:
+        number = None
+    if number is not None:
+        return _whole(number / 1000 if abs(number) >= _MILLISECONDS else number) or None
+    if _NO_YEAR.match(text):
+        raise ValueError("a time with its year: set SLURM_TIME_FORMAT=standard when making the dump")
+    if not _ISO.match(text):
+        raise ValueError("a time, as 2026-03-01T12:00:00 or seconds since the epoch; others with a time format")
+    spelled = text.replace(",", ".").removesuffix("UTC").rstrip()
+    stamp = datetime.fromisoformat(spelled + "+00:00" if text.endswith("UTC") else spelled)
+    return _seconds(stamp, zone)
+
+
+def _formed_s(text: str, zone: tzinfo, form: str) -> float | None:
+    try:
+        return _seconds(datetime.strptime(text, form), zone)  # noqa: DTZ007  the zone is added
+    except ValueError:
+        raise ValueError(f"a time of the form {form!r}") from None
+
+
+def _seconds(stamp: datetime, zone: tzinfo) -> float | None:
+    """None for the epoch itself, by which databases say that there was no such time."""
+    return _whole((stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()) or None
+
+
+def _whole(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds

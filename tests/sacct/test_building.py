@@ -1,0 +1,99 @@
+"""What a row is taken to say."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.sacct.building import RowBuilder
+from detour.sacct.columns import Cells
+from tests.sacct.dumps import DAY_S, JOB, job, read, read_one
+
+
+@pytest.mark.parametrize(
+    ("allocated", "requested", "gpus", "kind"),
+    [
+        ("cpu=8,gres/gpu=4,gres/gpu:h100=4", "", 4, "h100"),
+        ("cpu=8,gres/gpu:h100=4", "", 4, "h100"),
+        ("cpu=8,gres/gpu=4", "", 4, None),
+        ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2", "", 3, "a100,v100"),
+        ("cpu=8,gres/gpu:1g.10gb=2,gres/gpumem=10G,gres/gpuutil=0", "", 2, "1g.10gb"),
+        ("cpu=8,gres/shard=3", "cpu=8", 0, None),
+        ("cpu=8,node=1", "cpu=8,gres/gpu=4", None, None),
+        ("", "cpu=8,gres/gpu=4", None, None),
+    ],
+)
+def test_gpus_are_counted_once_and_unknown_where_nothing_tells(
+    allocated: str, requested: str, gpus: int | None, kind: str | None
+) -> None:
+    row = read_one(AllocTRES=allocated, ReqTRES=requested)
+    assert (row.n_gpus, row.gpu_type) == (gpus, kind)
+
+
+@pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])
+def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes: str) -> None:
+    row = read_one(State="CANCELLED by 0", NodeList=nodes, Start=JOB["End"], ElapsedRaw="0")
+    assert (row.ran, row.start_s, row.end_s, row.elapsed_s, row.node_list) == (False, None, DAY_S + 10_800, 0, None)
+    assert (row.wait_s, row.cancelled_by) == (None, "0")
+
+
+def test_a_waiting_and_a_running_job_have_no_end() -> None:
+    waiting = read_one(State="PENDING", Start="Unknown", End="Unknown", ElapsedRaw="0", NodeList="None assigned")
+    running = read_one(State="RUNNING", End="Unknown", ElapsedRaw="60")
+    assert (waiting.ran, waiting.unfinished) == (False, True)
+    assert (running.ran, running.unfinished, running.elapsed_s, running.end_s) == (True, True, 60, None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "array_job", "task", "tasks"),
+    [
+        ("17", None, None, 1),
+        ("17_4", 17, 4, 1),
+        ("17_[1-3%2]", 17, None, 3),
+        ("17_[1,4-8:2]", 17, None, 4),
+        ("17_[7]", 17, None, 1),
+        ("17+1", None, None, 1),
+    ],
+)
+def test_ids_of_arrays_say_their_job_task_and_number(
+    shown: str, array_job: int | None, task: int | None, tasks: int
+) -> None:
+    row = read_one(JobID=shown, JobIDRaw="21")
+    assert (row.job_id, row.shown_id, row.array_job_id, row.array_task, row.tasks) == (
+        21,
+        shown,
+        array_job,
+        task,
+        tasks,
+    )
+
+
+def test_a_recycled_id_and_a_requeue_stay_apart_by_their_submission() -> None:
+    first, second = read(JOB, job(Submit="2026-03-09T00:00:00"))
+    assert (first.job_id, second.job_id) == (17, 17)
+    assert first.submit_s != second.submit_s
+
+
+def test_a_signal_is_told_from_an_exit_code() -> None:
+    assert (read_one(ExitCode="0:15").exit_code, read_one(ExitCode="0:15").signal) == (0, 15)
+    assert (read_one(ExitCode="4:0").exit_code, read_one(ExitCode="4:0").signal) == (4, None)
+
+
+def test_no_limit_and_the_partitions_limit_are_unknown() -> None:
+    assert {read_one(Timelimit=text).limit_s for text in ("UNLIMITED", "Partition_Limit", "")} == {None}
+
+
+def test_every_field_is_built_from_its_columns() -> None:
+    given = Cells(
+        job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
+        qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",
+        elapsed="00:05", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0", nodes="n[1-2]",
+        n_nodes="2", n_cpus="8", n_gpus="", allocated="", requested="gres/gpu=2", allocated_gres="gpu:h100:2",
+        requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500", energy="1.5K", restarts="1",
+    )  # fmt: skip
+    columns = {field: index for index, field in enumerate(Cells._fields)}
+    build = RowBuilder(columns, len(columns), lambda text: float(text) if text else None)
+    row = build(given)
+    assert row is not None
+    assert (row.elapsed_s, row.limit_s, row.derived_exit_code, row.n_nodes, row.n_gpus) == (5, 120, 3, 2, 2)
+    assert (row.gpu_type, row.comment, row.reason, row.restarts) == ("h100", "c|d", None, 1)
+    assert row.consumed_energy_j == 1500

@@ -1,0 +1,236 @@
+"""Dumps read as rows: what sacct prints, what people name their jobs, and how other centres publish such tables."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.errors import UserError
+from detour.sacct.reading import Dialect, read_rows
+from tests.sacct.dumps import DAY_S, HEADER, JOB, job, lines_of, read, read_one
+
+
+def test_a_row_of_parsable2_is_read_into_typed_values() -> None:
+    row = read_one()
+    assert (row.job_id, row.shown_id, row.cluster, row.name, row.user) == (17, "17", "jz", "train", "ada")
+    assert (row.account, row.partition, row.qos, row.state) == ("abc@h100", "gpu_p6", "t3", "COMPLETED")
+    assert (row.submit_s, row.eligible_s) == (DAY_S, DAY_S + 600)
+    assert (row.start_s, row.end_s, row.elapsed_s) == (DAY_S + 3600, DAY_S + 10_800, 7200)
+    assert (row.limit_s, row.exit_code, row.signal) == (72_000, 0, None)
+    assert (row.n_nodes, row.n_cpus, row.n_gpus, row.gpu_type, row.billing) == (1, 96, 4, "h100", 4.0)
+    assert (row.wait_s, row.eligible_wait_s) == (3600, 3000)
+
+
+def test_parsable_with_its_last_delimiter_reads_the_same() -> None:
+    assert list(read_rows(lines_of(JOB, JOB, end="|\n"))) == read(JOB, JOB)
+
+
+def test_carriage_returns_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "dump.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "".join(lines_of(JOB, end="\r\n")).encode())
+    assert list(read_rows(path)) == read(JOB)
+
+
+def test_columns_may_come_in_any_order_and_some_may_be_missing() -> None:
+    (row,) = read_rows(lines_of(JOB, header=["End", "Start", "JobID", "AllocTRES"]))
+    assert (row.job_id, row.end_s, row.n_gpus, row.user, row.submit_s) == (17, DAY_S + 10_800, 4, None, None)
+    assert row.elapsed_s == 7200
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_is_read_as_it_is(tmp_path: Path, pack: type) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(pack("".join(lines_of(JOB)).encode()))
+    assert list(read_rows(path)) == read(JOB)
+
+
+def test_steps_are_left_out_and_counted() -> None:
+    steps = [job(JobID=f"17.{name}", JobIDRaw=f"17.{name}") for name in ("batch", "extern", "0")]
+    dump = read_rows(lines_of(JOB, *steps, job(JobID="18_3.0", JobIDRaw="20.0")))
+    assert len(list(dump)) == 1
+    assert (dump.notes.rows, dump.notes.steps) == (1, 4)
+
+
+def test_the_header_again_in_joined_files_is_no_row() -> None:
+    assert len(list(read_rows([*lines_of(JOB), *lines_of(job(JobID="18", JobIDRaw="18"))]))) == 2
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["a|b", "|", "a||b|", "été à la mer", "训练", "two\nlines", "a\n\nb|c\nd", "  x "])
+def test_any_name_is_read_and_shifts_nothing(name: str) -> None:
+    before, row, after = read(job(JobID="16", JobIDRaw="16"), job(JobName=name), job(JobID="18", JobIDRaw="18"))
+    assert row._replace(name=None) == read_one()._replace(name=None)
+    assert (before.job_id, row.name and row.name.replace("\n\n", "\n"), after.job_id) == (
+        *(16, name.strip().replace("\n\n", "\n")),
+        18,
+    )
+
+
+@pytest.mark.parametrize("name", ["a|b", "two\nlines", "a|b\nc|d"])
+def test_a_name_in_the_last_column_may_hold_the_same(name: str) -> None:
+    header = [*(column for column in HEADER if column != "JobName"), "JobName"]
+    rows = [job(JobName=name), job(JobID="18", JobIDRaw="18", JobName=name)]
+    assert [row.name for row in read_rows(lines_of(*rows, header=header))] == [name, name]
+
+
+@given(st.lists(st.text("ab|\n 7é", max_size=12), min_size=1, max_size=4))
+def test_whatever_the_names_are_the_figures_stay_right_or_the_line_is_refused(names: list[str]) -> None:
+    rows = [job(JobID=str(100 + n), JobIDRaw=str(100 + n), JobName=name) for n, name in enumerate(names)]
+    try:
+        found = list(read_rows(lines_of(*rows)))
+    except UserError as refused:
+        assert str(refused).startswith("sacct:")  # noqa: PT017
+        return
+    assert [(row.job_id, row.user, row.n_gpus, row.elapsed_s) for row in found] == [
+        (100 + n, "ada", 4, 7200) for n in range(len(names))
+    ]
+
+
+def test_a_delimiter_in_one_of_two_free_columns_is_placed_by_the_columns_between() -> None:
+    header = ["JobID", "JobName", "User", "State", "Start", "End", "Comment"]
+    line = "|".join(["17", "a|b", "ada", "FAILED", JOB["Start"], JOB["End"], "c|d"])
+    (row,) = read_rows(["|".join(header), line])
+    assert (row.name, row.user, row.comment) == ("a|b", "ada", "c|d")
+
+
+def test_a_delimiter_where_no_text_is_free_is_refused_by_its_line() -> None:
+    header = ["JobID", "User", "Start", "End"]
+    with pytest.raises(UserError, match=r"^jobs:3: expected 4 columns, and found 5"):
+        list(read_rows(["|".join(header), "1|a|Unknown|Unknown", "2|a|b|Unknown|Unknown"], name="jobs"))
+
+
+# What is wrong
+
+
+def test_an_unknown_state_keeps_its_word_and_is_named() -> None:
+    dump = read_rows(lines_of(job(State="FROZEN_SOLID"), JOB))
+    assert [row.state for row in dump] == ["FROZEN_SOLID", "COMPLETED"]
+    assert dict(dump.notes.unknown_states) == {"FROZEN_SOLID": 1}
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "expected"),
+    [
+        ("Start", "03/01-13:22:11", "a time with its year"),
+        ("Start", "yesterday", "a time, as 2026-03-01T12:00:00"),
+        ("ElapsedRaw", "long", "a duration, as 1-02:03:04"),
+        ("ExitCode", "ok", "an exit code and a signal"),
+        ("JobID", "seventeen", "a job id"),
+        ("NCPUS", "many", "a number"),
+        ("AllocTRES", "gres/gpu=lots", "a number"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_file_line_and_column(column: str, text: str, expected: str) -> None:
+    with pytest.raises(UserError, match=f"^jobs.txt:3: {column}: '{text}'; expected {expected}"):
+        list(read_rows(lines_of(JOB, job(**{column: text})), name="jobs.txt"))
+
+
+def test_broken_rows_can_be_skipped_and_are_then_named() -> None:
+    dump = read_rows(lines_of(job(Start="soon"), JOB), Dialect(skip_broken=True), name="jobs")
+    assert [row.job_id for row in dump] == [17]
+    assert dump.notes.n_broken == 1
+    assert dump.notes.broken[0].startswith("jobs:2: Start: 'soon'; expected a time")
+
+
+def test_a_dump_cut_in_a_row_is_refused() -> None:
+    lines = lines_of(JOB, job(JobID="18", JobIDRaw="18"))
+    with pytest.raises(UserError, match=r"^jobs:3: expected 21 columns, and found 4"):
+        list(read_rows([*lines[:2], "18|18|jz|tra"], name="jobs"))
+
+
+def test_a_message_among_the_rows_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^jobs:2: expected 21 columns on one line"):
+        list(read_rows([*lines_of(JOB), "sacct: error: slurmdbd went away\n"], name="jobs"))
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("", "is empty"),
+        ("JobID    State\n-----  ------\n", "aligned output"),
+        ("17|ada|COMPLETED|2026-03-01T00:00:00\n", "expected a header with JobID, Start, and End or Elapsed"),
+        ("JobID|User|State|Submit\n", "no column Start, End or Elapsed: it has JobID, User, State, Submit"),
+        ("hello\n", "expected a header"),
+    ],
+)
+def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first: str, said: str) -> None:
+    path = tmp_path / "dump"
+    path.write_text(first)
+    with pytest.raises(UserError, match=said) as refused:
+        list(read_rows(path))
+    assert str(refused.value).startswith(f"{path}:")
+
+
+@pytest.mark.parametrize(("content", "said"), [(b'{"jobs": []}', "is JSON"), (b"PAR1", "Parquet"), (b"PK\3\4", "zip")])
+def test_other_kinds_of_files_are_refused_by_their_kind(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "dump").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        list(read_rows(tmp_path / "dump"))
+
+
+def test_a_cut_archive_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "dump.gz").write_bytes(gzip.compress("".join(lines_of(JOB)).encode())[:-9])
+    for name in ("dump.gz", "absent"):
+        with pytest.raises(UserError, match=f"{name}: cannot be read"):
+            list(read_rows(tmp_path / name))
+
+
+# Other people's tables
+
+
+def test_a_table_without_a_header_in_the_form_that_xdmod_keeps_is_known() -> None:
+    row = (
+        "17|17|jz|gpu|t3|abc|abc|45|ada|1001|2026-03-01T00:00:00|2026-03-01T00:00:00|2026-03-01T01:00:00|"
+        "2026-03-01T03:00:00|02:00:00|0:0|CANCELLED by 1001|1|12|12|31000Mn|cpu=12,node=1|"
+        "billing=12,cpu=12,gres/gpu=2,mem=31000M,node=1|37-14:00:00|n31|a | name\n"
+    )
+    dump = read_rows([row, row])
+    first, _ = dump
+    assert (first.user, first.qos, first.n_gpus, first.n_cpus, first.name) == ("ada", "t3", 2, 12, "a | name")
+    assert (first.state, first.cancelled_by, first.elapsed_s) == ("CANCELLED", "1001", 7200)
+    assert dump.notes.layout == "Open XDMoD's"
+
+
+def test_columns_can_be_named_for_a_table_without_a_header() -> None:
+    (row,) = read_rows(["17|1767225600|60\n"], Dialect(columns=["JobID", "Start", "Elapsed"]))
+    assert (row.job_id, row.start_s, row.elapsed_s) == (17, 1_767_225_600, 60)
+
+
+def test_a_quoted_table_in_other_words_is_read() -> None:
+    table = [
+        "job_id,user_id,job_state,submit_time,start_time,end_time,run_time,num_cores_alloc,num_gpus_alloc,name\n",
+        "7,u1,COMPLETED,2026-03-01 00:00:00+00:00,2026-03-01 01:00:00+00:00,2026-03-01 03:00:00+00:00,7200,32,4,"
+        '"a,\n"\n',
+    ]
+    (row,) = read_rows(table)
+    assert (row.job_id, row.user, row.state, row.n_cpus, row.n_gpus) == (7, "u1", "COMPLETED", 32, 4)
+    assert (row.submit_s, row.start_s, row.end_s, row.elapsed_s) == (DAY_S, DAY_S + 3600, DAY_S + 10_800, 7200)
+
+
+def test_a_tab_separated_table_with_a_chosen_column_is_read() -> None:
+    table = ["JOBID\tWHO\tBEGIN\tEND\tCPUS\n", "7_2\tada\t1772323200\t1772326800\t8\n"]
+    (row,) = read_rows(table, Dialect(chosen={"user": "who"}))
+    assert (row.user, row.elapsed_s, row.n_cpus, row.array_job_id, row.array_task) == ("ada", 3600, 8, 7, 2)
+
+
+def test_a_chosen_column_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(UserError, match="no column 'Owner': it has JobID, Start, End"):
+        list(read_rows(["JobID|Start|End\n"], Dialect(chosen={"user": "Owner"})))
+
+
+def test_a_table_row_of_another_width_is_refused_by_its_line() -> None:
+    with pytest.raises(UserError, match=r"^sacct:3: expected 3 columns, and found 4: quote values"):
+        list(read_rows(["JobID,Start,End\n", "1,Unknown,Unknown\n", "2,a,Unknown,Unknown\n"]))
+
+
+def test_times_are_read_in_the_zone_that_is_given() -> None:
+    assert read_one(Dialect(time_zone=ZoneInfo("Europe/Paris"))).start_s == DAY_S

@@ -1,0 +1,145 @@
+"""Single values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from detour.sacct.columns import FIELDS, FREE_TEXT, LAYOUTS, accepted_names, find_columns
+from detour.sacct.values import (
+    STATES,
+    parse_duration_s,
+    parse_energy_j,
+    parse_gres,
+    parse_limit_s,
+    parse_state,
+    parse_tres,
+    time_parser,
+)
+from detour.scheduler.states import JobState
+
+NOON_S = 1_772_366_400
+"""2026-03-01T12:00:00Z."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01T12:00:00",
+        "2026-03-01 12:00:00",
+        "2026-03-01T12:00:00Z",
+        "2026-03-01T13:00:00+01:00",
+        "2026-03-01 13:00:00+0100",
+        "2026-03-01 12:00:00 UTC",
+        "2026-03-01T12:00:00.000",
+        "1772366400",
+        "1772366400.0",
+        "1772366400000",
+    ],
+)
+def test_every_form_of_an_instant_is_the_same_instant(text: str) -> None:
+    assert time_parser(UTC)(text) == NOON_S
+
+
+def test_a_fraction_of_a_second_is_kept() -> None:
+    assert time_parser(UTC)("2026-03-01T12:00:00.25") == NOON_S + 0.25
+
+
+@pytest.mark.parametrize("text", ["", "Unknown", "None", "N/A", "NaT", "0", "1970-01-01T00:00:00"])
+def test_what_says_that_there_was_no_such_time_is_unknown(text: str) -> None:
+    assert time_parser(UTC)(text) is None
+
+
+def test_local_times_follow_the_zone_also_on_days_on_which_the_clock_changes() -> None:
+    paris = time_parser(ZoneInfo("Europe/Paris"))
+    assert paris("2026-03-01T13:00:00") == NOON_S
+    before, after = paris("2026-03-29T01:30:00"), paris("2026-03-29T03:30:00")
+    assert before is not None
+    assert after is not None
+    assert after - before == 3600
+
+
+def test_any_other_form_can_be_named() -> None:
+    assert time_parser(UTC, "%d/%m/%Y %H:%M")("01/03/2026 12:00") == NOON_S
+    with pytest.raises(ValueError, match="a time of the form '%d/%m/%Y %H:%M'"):
+        time_parser(UTC, "%d/%m/%Y %H:%M")("2026-03-01T12:00:00")
+
+
+@pytest.mark.parametrize("text", ["2026-02-30T00:00:00", "2026-03-01T24:00:00", "2026-03-01T12:60:00", "12:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        time_parser(UTC)(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (parse_duration_s, "1-02:03:04", 93_784),
+        (parse_duration_s, "26:03:04", 93_784),
+        (parse_duration_s, "03:04", 184),
+        (parse_duration_s, "03:04.500", 184.5),
+        (parse_duration_s, "93784", 93_784),
+        (parse_duration_s, "", None),
+        (parse_limit_s, "20", 1200),
+        (parse_limit_s, "20:00", 1200),
+        (parse_limit_s, "1-00:00:00", 86_400),
+        (parse_limit_s, "INFINITE", None),
+        (parse_energy_j, "1.50M", 1.5e6),
+        (parse_energy_j, "0", None),
+        (parse_energy_j, "18446744073709551614", None),
+    ],
+)
+def test_a_quantity_is_read_in_its_unit(parse: Callable[[str], float | None], text: str, value: float | None) -> None:
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "by"),
+    [
+        ("CANCELLED by 1001", "CANCELLED", "1001"),
+        ("CANCELLED by ada", "CANCELLED", "ada"),
+        ("completed", "COMPLETED", None),
+        ("NODE_FAIL", "NODE_FAIL", None),
+        ("CANCELLED+", "CANCELLED", None),
+        ("canceled", "CANCELLED", None),
+        ("3", "COMPLETED", None),
+        ("", None, None),
+        ("Pass", "PASS", None),
+    ],
+)
+def test_a_state_is_its_word_alone(text: str, state: str | None, by: str | None) -> None:
+    assert parse_state(text) == (state, by)
+
+
+def test_the_states_known_here_are_those_of_the_scheduler() -> None:
+    assert {state.name for state in JobState} - {"UNKNOWN"} == STATES
+
+
+def test_the_numbers_of_slurms_database_are_read_for_what_they_are() -> None:
+    held = parse_tres("1=96,2=380000,4=2,5=8")
+    assert (held.cpus, held.nodes, held.billing, held.gpus) == (96, 2, 8.0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "kind"),
+    [
+        ("gpu:4", 4, None),
+        ("gpu:h100:4(S:0-1)", 4, "h100"),
+        ("gres:gpu:2", 2, None),
+        ("gpu:a100:2,gpu:v100:1,craynetwork:4", 3, "a100,v100"),
+        ("gpu", 1, None),
+        ("craynetwork:1", None, None),
+    ],
+)
+def test_the_older_gres_is_read_too(text: str, gpus: int | None, kind: str | None) -> None:
+    assert (parse_gres(text).gpus, parse_gres(text).gpu_type) == (gpus, kind)
+
+
+def test_every_field_has_columns_and_every_layout_names_known_ones() -> None:
+    assert all(accepted_names(field) for field in FIELDS)
+    assert "jobname" in FREE_TEXT
+    for columns in LAYOUTS.values():
+        assert find_columns(columns, {}).keys() >= {"job", "start", "end", "allocated", "name"}
