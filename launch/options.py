@@ -45,6 +45,13 @@ _workspace: dict[str, Any] = {
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
 """For verbs that write to it: what they create is the group's if the workspace is."""
+_names: dict[str, Any] = {
+    "nargs": -1,
+    "help": "A chain, a sweep, a stage (its id, or CHAIN/LABEL), or a pattern over their names, as 'base-*'.",
+}
+names_argument = click.argument("names", required=True, metavar="NAME...", **_names)
+"""What a verb is about; see `detour.planning.selection`."""
+optional_names_argument = click.argument("names", metavar="[NAME]...", **_names)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument(
     "recipe",
@@ -55,4 +62,4 @@ overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE].
 over_budget_option = click.option(
     "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."
 )
-stage_option = click.option("--stage", help="One stage, by id or label, with its dependents.")
+stage_option = click.option("--stage", help="Of each chain this stage, by id or label, with its dependents.")

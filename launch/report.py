@@ -9,30 +9,29 @@ import click
 import detour
 from detour.errors import UserError
 from detour.files import write_atomic
-from detour.launch.options import json_option, workspace_option
+from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
+from detour.planning.selection import select_chains
 from detour.reporting.html import ledes, render_html
 
 DEFAULT_PAGE = Path("report.html")
 
 
 @click.command()
-@click.argument("chains", nargs=-1, metavar="[CHAIN]...")
+@optional_names_argument
 @workspace_option
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The page to write.  [default: report.html]"
 )
 @click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @json_option
-def command(
-    chains: tuple[str, ...], workspace: Workspace, out: Path | None, cluster: str | None, as_json: bool
-) -> None:
+def command(names: tuple[str, ...], workspace: Workspace, out: Path | None, cluster: str | None, as_json: bool) -> None:
     """Write the report of one or several chains.
 
     All chains of the workspace when none is named; several are set side by side, shared work counted once.
     """
-    report = detour.report(*chains, workspace=workspace.root, cluster=cluster)
+    report = detour.report(*select_chains(workspace, names), workspace=workspace.root, cluster=cluster)
     if as_json:
         show(report.to_json_bytes().decode().rstrip("\n"))
     if out is None and as_json:

@@ -5,30 +5,32 @@ from __future__ import annotations
 import click
 
 from detour.launch.job_options import job_options
-from detour.launch.options import json_option, over_budget_option, written_workspace_option
+from detour.launch.options import json_option, names_argument, over_budget_option, written_workspace_option
 from detour.launch.submit import submit
 from detour.launch.text.retry import retry_lines
 from detour.launch.text.screen import say, show
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.retry import retry_order
+from detour.orchestration.retry import retry_orders
 
 
 @click.command()
-@click.argument("chain")
+@names_argument
 @written_workspace_option
 @job_options(gpus="as submitted before", others="as submitted before")
 @over_budget_option
 @json_option
-def command(chain: str, workspace: Workspace, options: JobOptions, over_budget: str | None, as_json: bool) -> None:
+def command(
+    names: tuple[str, ...], workspace: Workspace, options: JobOptions, over_budget: str | None, as_json: bool
+) -> None:
     """Resubmit failed stages and damaged outputs, with their dependents.
 
     Checkpoints stay: the next attempt resumes from the last good one. Options that are left out are those of the last
     submission. A local chain is cleared for `detour run`.
     """
-    retry = retry_order(workspace, chain, options)
-    say(*retry_lines(retry))
-    if retry.order is None:
-        (say if as_json else show)(f"{chain}: `detour run` with the same recipe resumes it")
-    else:
-        submit(workspace, retry.order, over_budget, as_json)
+    for retry in retry_orders(workspace, names, options):
+        say(*retry_lines(retry))
+        if retry.order is None:
+            (say if as_json else show)(f"{retry.name}: `detour run` with the same recipe resumes it")
+        else:
+            submit(workspace, retry.order, over_budget, as_json)

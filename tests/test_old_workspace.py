@@ -17,7 +17,7 @@ from detour.monitoring.monitor import read_status
 from detour.monitoring.status import ChainStatus
 from detour.orchestration.plans import load_plans
 from detour.orchestration.progress import progress_of
-from detour.orchestration.selection import chosen_stages
+from detour.orchestration.selection import chosen
 from detour.planning.build import Plan
 from detour.planning.files import plan_file, read_plan, read_stage, stage_file
 from detour.pricing.plan_price import price_in
@@ -119,8 +119,8 @@ def test_a_budget_counts_its_attempts_and_frees_its_reservation(workspace: Works
 
 
 def test_a_stage_is_chosen_by_its_label_with_its_dependents(workspace: Workspace) -> None:
-    chosen = chosen_stages(workspace, "quickstart", "evaluate icd10-chapters seed 2")
-    assert [stage.label for stage in chosen] == ["evaluate icd10-chapters seed 2", "summarize"]
+    stages = chosen(workspace, ["quickstart"], "evaluate icd10-chapters seed 2").stages
+    assert [stage.label for stage in stages] == ["evaluate icd10-chapters seed 2", "summarize"]
 
 
 def test_a_report_has_its_phases_and_scores(workspace: Workspace) -> None:

@@ -1,12 +1,16 @@
-"""What an order about jobs in Slurm reached, and which jobs of other users it left alone."""
+"""What an order about jobs in Slurm reached, and what it left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detour.launch.text.screen import show, show_json, warn
 from detour.orchestration.control import Controlled
+from detour.text import counted, stage_names
+
+LISTED = 12
+"""Stages, or jobs, up to which each is named."""
 
 
 def show_controlled(reached: Controlled, *, as_json: bool) -> None:
@@ -20,13 +24,25 @@ def show_controlled(reached: Controlled, *, as_json: bool) -> None:
 def controlled_lines(reached: Controlled) -> Iterator[str]:
     done, affected, labels = reached.done, reached.affected, reached.labels
     if affected.ids:
-        yield f"{done}: {', '.join(labels.get(stage, stage) for stage in affected.stages)}"
-        yield f"jobs: {', '.join(affected.ids)}"
+        names = [labels.get(stage, stage) for stage in affected.stages]
+        yield f"{done}: {', '.join(names) if len(names) <= LISTED else stage_names(names)}"
+        jobs = affected.ids
+        yield (
+            f"jobs: {', '.join(jobs)}"
+            if len(jobs) <= LISTED
+            else f"{counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}"
+        )
     elif not affected.left:
         yield f"nothing {done}: Slurm has no such job of {'yours' if affected.theirs else 'this workspace'}"
+    if reached.kept:
+        yield f"not {done}, other chains need them (--shared includes them): {stage_names(list(reached.kept.values()))}"
     for sent in affected.theirs:
         stages = ", ".join(labels[stage] for stage in sent.stages if stage in labels)
         yield f"not {done}: job {sent.job_id} of {sent.owner} ({stages})"
+
+
+def _jobs(ids: Sequence[str]) -> str:
+    return f"jobs: {', '.join(ids)}" if len(ids) <= LISTED else f"{counted(len(ids), 'job')}: {ids[0]} to {ids[-1]}"
 
 
 def controlled_json(reached: Controlled) -> dict[str, Any]:
@@ -34,5 +50,6 @@ def controlled_json(reached: Controlled) -> dict[str, Any]:
     return {
         reached.done: {"jobs": list(affected.ids), "stages": list(affected.stages)},
         "left": dict(affected.left),
+        "kept": list(reached.kept),
         "others": [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs],
     }

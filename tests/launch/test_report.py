@@ -53,7 +53,7 @@ def test_json_goes_to_standard_output_and_no_page_is_written(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nothing"], "no chain named 'nothing'"), (["--cluster", "nowhere"], "no such cluster profile")],
+    [(["nothing"], "no chain, sweep or stage 'nothing'"), (["--cluster", "nowhere"], "no such cluster profile")],
 )
 def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message: str) -> None:
     error = call("-w", workspace, *arguments).exception

@@ -120,6 +120,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
         return INTEGERS
     if annotation is float:
         return FLOATS
+    if annotation is bool:
+        return st.booleans()
     if annotation is NoneType:
         return st.none()
     if get_origin(annotation) is UnionType:

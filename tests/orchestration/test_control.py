@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 import detour
 from detour.budgets.book import Book
 from detour.config.loading import load_cluster
-from detour.errors import SchedulerUnavailable
+from detour.config.models import File
+from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.process import user_name
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -18,11 +21,13 @@ from detour.orchestration import control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.control import Controlled
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import order_for, send
-from detour.scheduler.commands import Slurm
+from detour.orchestration.submit import make_order, order_for, send
+from detour.planning.build import Content, Plan, Planner
+from detour.scheduler.commands import CommandResult, Slurm
 from tests.monitoring.workspaces import start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small
+from tests.support.recipes import make_recipe
 
 CHAIN = "quickstart"
 RECIPE, *OVERRIDES = small(CHAIN)
@@ -58,7 +63,7 @@ def submit(workspace: Workspace) -> None:
 
 
 def cancel(workspace: Workspace) -> Controlled:
-    return control.cancel(workspace, CHAIN, on_wait=silent)
+    return control.cancel(workspace, [CHAIN], on_wait=silent)
 
 
 def reserved(workspace: Workspace) -> set[str]:
@@ -98,12 +103,12 @@ def test_one_deaf_scancel_is_made_up_for(workspace: Workspace, fake: FakeSlurm) 
 @pytest.mark.parametrize("verb", ["hold", "release"])
 def test_an_order_that_the_queue_does_not_show_is_named(workspace: Workspace, fake: FakeSlurm, verb: str) -> None:
     if verb == "release":
-        control.hold(workspace, CHAIN, on_wait=silent).require_done()
+        control.hold(workspace, [CHAIN], on_wait=silent).require_done()
     fake.order_faults = ["deaf"] * 2
-    reached = getattr(control, verb)(workspace, CHAIN, on_wait=silent)
+    reached = getattr(control, verb)(workspace, [CHAIN], on_wait=silent)
     with pytest.raises(SchedulerUnavailable, match=f"`detour {verb} {CHAIN}`"):
         reached.require_done()
-    getattr(control, verb)(workspace, CHAIN, on_wait=silent).require_done()
+    getattr(control, verb)(workspace, [CHAIN], on_wait=silent).require_done()
     assert {job.held for job in fake.live()} == {verb == "hold"}
 
 
@@ -156,3 +161,101 @@ def test_a_submission_whose_jobs_stay_held_keeps_its_reservation_and_says_so(tmp
     assert reserved(workspace) == {stage.id for stage in PLAN.stages}
     submit(workspace)
     assert not any(job.held for job in fake.live())
+
+
+SWEEP = "wide"
+
+
+def sweep_of(chains: int) -> list[Plan]:
+    """Chains that share corpus and first phase, as a sweep over the second phase's tokens has them."""
+
+    def inspect(entry: File | str) -> Content | None:
+        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
+
+    planner = Planner(inspect)
+    changes = ({"name": f"{SWEEP}-{number:02d}", "phases.mlm.tokens": 1024 * (number + 1)} for number in range(chains))
+    return [planner.plan(make_recipe(change)) for change in changes]
+
+
+@pytest.fixture
+def wide(tmp_path: Path, fake: FakeSlurm) -> tuple[Workspace, list[Plan]]:  # noqa: ARG001
+    """A workspace with a sweep of 50 chains in the queue."""
+    workspace, plans = Workspace(tmp_path / "workspace"), sweep_of(50)
+    order = make_order(workspace, SWEEP, plans, load_cluster("slurm-local"), JobOptions(), SWEEP)
+    send(workspace, replace(order, plans=tuple(plans)), on_wait=silent, finish_interrupted=lambda: False)
+    return workspace, plans
+
+
+def units(fake: FakeSlurm) -> set[str]:
+    return {job.tag.unit for job in fake.live() if job.tag}
+
+
+def calls(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Verbs of Slurm, as they are called from now on."""
+    made: list[str] = []
+
+    def run(command: Sequence[str], timeout_s: float) -> CommandResult:
+        made.append(command[0])
+        return fake(command, timeout_s)
+
+    monkeypatch.setattr(control, "Slurm", lambda **_: Slurm(run))
+    return made
+
+
+def test_fifty_chains_are_cancelled_in_one_order_and_four_calls(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = wide
+    assert sum(len(job.tasks or [0]) for job in fake.live()) > 300
+    made = calls(fake, monkeypatch)
+    control.cancel(workspace, [SWEEP], on_wait=silent).require_done()
+    assert fake.live() == []
+    assert reserved(workspace) == set()
+    assert len(made) <= 4
+
+
+def test_what_the_rest_of_a_sweep_still_needs_stays_until_the_last_chain_is_cancelled(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, plans = wide
+    shared = {stage.id for stage in plans[0].stages} & {stage.id for stage in plans[1].stages}
+    reached = control.cancel(workspace, [f"{SWEEP}-0*"], on_wait=silent)
+    reached.require_done()
+    assert set(reached.kept) == shared
+    assert shared <= units(fake)
+    control.cancel(workspace, [f"{SWEEP}-[1-4]*"], on_wait=silent).require_done()
+    assert fake.live() == [], "the chains that were cancelled before need nothing any more"
+
+
+def test_a_single_stage_that_many_chains_need_is_not_taken_from_them(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, _ = wide
+    before = len(fake.live())
+    with pytest.raises(UserError, match="is needed by 50 chains"):
+        control.cancel(workspace, ["prepare"], on_wait=silent)
+    assert len(fake.live()) == before
+    control.cancel(workspace, ["prepare"], shared=True, on_wait=silent).require_done()
+    assert fake.live() == []
+
+
+def test_a_stage_of_one_chain_is_cancelled_with_its_dependents_alone(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, plans = wide
+    reached = control.cancel(workspace, [f"{SWEEP}-07/pretrain mlm"], on_wait=silent)
+    shared = {stage.id for stage in plans[0].stages}
+    own = {stage.id for stage in plans[7].stages} - shared
+    assert set(reached.labels) == own
+    assert {tuple(set(range(50)) - job.tasks) for job in fake.live() if job.tasks and len(job.tasks) == 49} == {(7,)}
+
+
+@pytest.mark.parametrize("verb", ["hold", "release"])
+def test_a_pattern_is_held_and_released_in_one_call(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    workspace, _ = wide
+    made = calls(fake, monkeypatch)
+    getattr(control, verb)(workspace, [f"{SWEEP}-*"], on_wait=silent).require_done()
+    assert {job.held for job in fake.live()} == {verb == "hold"}
+    assert made.count("scontrol") == 1

@@ -68,7 +68,7 @@ class Case:
         return self.stages[label]
 
     def retry(self, **options: Any) -> Retry:
-        return retry_order(self.workspace, CHAIN, JobOptions(**options))
+        return retry_order(self.workspace, [CHAIN], JobOptions(**options))
 
     def send(self, retry: Retry) -> Submitted:
         assert retry.order is not None

@@ -168,5 +168,5 @@ def test_a_copy_submits_jobs_of_its_own_and_cancels_none_of_the_originals(
     shutil.copytree(workspace.root, copy.root, symlinks=True)
     submit(copy)
     assert len(fake.jobs) == 2 * len(originals)
-    control.cancel(copy, "quickstart", on_wait=lambda _: None)
+    control.cancel(copy, ["quickstart"], on_wait=lambda _: None)
     assert {number for number, job in fake.jobs.items() if job.is_live} == originals

@@ -55,6 +55,13 @@ class FakeJob:
     released: bool = False
     by_client: bool = False
     """Cancelled by scancel."""
+    tasks: set[int] | None = None
+    """Of an array, those that are left."""
+
+    @property
+    def shown_id(self) -> str:
+        """As squeue shows what is pending."""
+        return str(self.id) if self.tasks is None else f"{self.id}_[{','.join(map(str, sorted(self.tasks)))}]"
 
     @property
     def tag(self) -> Tag | None:
@@ -138,6 +145,8 @@ class FakeSlurm:
         job.visible, job.script = fault != "late", str(path)
         gate = re.search(r"^\[ -e (\S+) \] \|\|", script, re.MULTILINE)
         job.gate = Path(gate[1]) if gate else None
+        if "array" in options:
+            job.tasks = set(range(int(options["array"].partition("%")[0].rpartition("-")[2]) + 1))
         if fault in ("lost reply", "late"):
             return CommandResult(None)
         if fault == "refused, accepted":
@@ -155,7 +164,7 @@ class FakeSlurm:
         (users,) = [word.partition("=")[2].split(",") for word in arguments if word.startswith("--user=")]
         lines = [
             {
-                "job": str(job.id),
+                "job": job.shown_id,
                 "state": job.state,
                 "reason": (job.reason or "JobHeldUser") if job.held else "Dependency" if job.dependency else "None",
                 "priority": "0" if job.held else "5000",
@@ -192,8 +201,11 @@ class FakeSlurm:
 
     def _scancel(self, arguments: Sequence[str]) -> CommandResult:
         for word in arguments:
-            job = self.jobs.get(int(word)) if word.isdigit() else None
-            if job and job.is_live:
+            number, _, task = word.partition("_")
+            job = self.jobs.get(int(number)) if number.isdigit() else None
+            if job and job.tasks is not None and task:
+                job.tasks.discard(int(task))
+            if job and job.is_live and not (job.tasks and task):
                 job.state, job.by_client = "CANCELLED by 0", True
         return CommandResult(0)
 

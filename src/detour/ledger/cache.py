@@ -29,7 +29,7 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 2
+FORMAT = 3
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -141,6 +141,8 @@ def _state(data: Mapping[str, Any]) -> State:
         stages={name: _stage(stage) for name, stage in data["stages"].items()},
         writers={name: _writer(writer) for name, writer in data["writers"].items()},
         submitted_s=data["submitted_s"],
+        wanted_s=data["wanted_s"],
+        cancelled_s=data["cancelled_s"],
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )

@@ -281,6 +281,8 @@ class ChainRetried(Event, kind="chain.retried"):
 
 class ChainCancelled(Event, kind="cancel.chain"):
     jobs: list[str]
+    whole: bool = False
+    """Not some stages of it only; unknown of earlier versions' records."""
 
 
 class ChainHeld(Event, kind="hold.chain"):

@@ -15,9 +15,12 @@ from typing import Any
 from detour.ledger.events import (
     AttemptEnded,
     AttemptStarted,
+    ChainCancelled,
+    ChainPlanned,
     ChainSubmitted,
     CheckpointSaved,
     EnergyCounted,
+    Event,
     Foreign,
     JournalClosed,
     JournalOpened,
@@ -43,6 +46,10 @@ class State:
     writers: dict[str, WriterState] = field(default_factory=dict)
     submitted_s: dict[str, float] = field(default_factory=dict)
     """Chain -> when it was first submitted, in seconds since the epoch."""
+    wanted_s: dict[str, float] = field(default_factory=dict)
+    """Chain -> when it was last planned or submitted."""
+    cancelled_s: dict[str, float] = field(default_factory=dict)
+    """Chain -> when the whole of it was last cancelled."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -52,6 +59,10 @@ class State:
     def missing(self) -> int:
         """Records known to have been written and never seen."""
         return sum(writer.missing for writer in self.writers.values())
+
+    def is_chain_cancelled(self, chain: str) -> bool:
+        """Whether a person has cancelled it as a whole, and has not planned or submitted it since."""
+        return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
     def add(self, entries: Iterable[Entry[Any]]) -> None:
         for entry in entries:
@@ -76,8 +87,16 @@ class State:
             writer.closed = True
         elif isinstance(event, JournalsCompacted):
             self.damaged_sources += event.bad_lines
-        elif isinstance(event, ChainSubmitted) and entry.chain is not None:
-            self.submitted_s[entry.chain] = min(entry.wall_s, self.submitted_s.get(entry.chain, entry.wall_s))
+        elif entry.chain is not None:
+            self._add_to_chain(entry.chain, event, entry.wall_s)
+
+    def _add_to_chain(self, chain: str, event: Event, at_s: float) -> None:
+        if isinstance(event, ChainSubmitted):
+            self.submitted_s[chain] = min(at_s, self.submitted_s.get(chain, at_s))
+        if isinstance(event, ChainSubmitted | ChainPlanned):
+            self.wanted_s[chain] = max(at_s, self.wanted_s.get(chain, at_s))
+        elif isinstance(event, ChainCancelled) and event.whole:
+            self.cancelled_s[chain] = max(at_s, self.cancelled_s.get(chain, at_s))
 
     def _add_to_stage(self, stage_id: str, entry: Entry[Any]) -> None:
         stage = self.stages.get(stage_id)

@@ -9,10 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from detour.accounting.site import site_of
+from detour.budgets.reserve import facts_of
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
 from detour.config.models import WITH_UNITS
 from detour.config.problems import RecipeError
+from detour.errors import UserError
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
@@ -20,7 +22,7 @@ from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.planning.build import Plan
-from detour.planning.files import Target, plan_file, write_plan, write_stage
+from detour.planning.files import Target, plan_file, read_plan_outline, write_plan, write_stage
 from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
 
@@ -31,13 +33,14 @@ def write_chains(
     cluster: Cluster,
     prices: Mapping[str, Price] | None = None,
     options: JobOptions | None = None,
+    sweep: str | None = None,
 ) -> None:
     """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
 
     A chain's file also holds what `status` needs of the profile, and what a retry needs: the `options`, and a profile
-    that has no name. A stage that another chain brought in already keeps its file unless its way of running changed.
-    `prices`, by id of the stages that are still to run, are kept for
-    `detour prices`. On the way, past months of the ledger are compacted.
+    that has no name. A chain that is planned without its `sweep` stays part of it. A stage that another chain brought
+    in already keeps its file unless its way of running changed. `prices`, by id of the stages that are still to run,
+    are kept for `detour prices`. On the way, past months of the ledger are compacted.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
@@ -49,9 +52,10 @@ def write_chains(
         None if _is_known_by_name(cluster) else cluster.model_dump(mode="json", context=WITH_UNITS),
         None if options is None else asdict(options),
         cluster.slurm_cluster,
+        project=facts_of(cluster, options.account if options else None, None)["project"],
     )
     for plan in plans:
-        write_plan(workspace, plan, target)
+        write_plan(workspace, plan, target._replace(sweep=sweep or _sweep_of(workspace, plan.chain)))
         _link_model(workspace, plan)
     os.sync()
     with command_journal(workspace) as journal:
@@ -61,6 +65,14 @@ def write_chains(
         if prices:
             name = ", ".join(plan.chain for plan in plans[:3])
             journal.append(chain_priced(name, cluster.name, prices))
+
+
+def _sweep_of(workspace: Workspace, chain: str) -> str | None:
+    """As last planned."""
+    try:
+        return read_plan_outline(workspace, chain).target.sweep
+    except UserError:
+        return None
 
 
 def _is_known_by_name(cluster: Cluster) -> bool:

@@ -1,9 +1,13 @@
-"""Orders about what is in Slurm already: cancel, hold, release, adopt, for a chain or one stage with its dependents."""
+"""Orders about what is in Slurm already: cancel, hold, release, adopt.
+
+One order reaches a chain, a sweep, whatever a pattern names, or stages with their dependents, in the same few calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
@@ -13,10 +17,11 @@ from detour.ledger.journal import command_journal
 from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import chain_stages, chosen_stages, only_here
+from detour.orchestration.selection import Chosen, chain_stages, chosen, without_needed
 from detour.orchestration.slurm import control, submitting
 from detour.orchestration.waves import continuations
-from detour.planning.files import chain_names, read_plan_outline
+from detour.planning.files import StageOutline, chain_names, read_plan_outline
+from detour.planning.selection import known_chains
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
 
@@ -36,6 +41,8 @@ class Controlled:
     """The command that gives the order once more."""
     warnings: tuple[str, ...] = ()
     """What could not be read of the ledger."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Stages that were left alone because other chains need them, as `labels`."""
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable where the queue shows jobs that are not as ordered: names them and what to do."""
@@ -47,31 +54,35 @@ class Controlled:
 
 
 def cancel(
-    workspace: Workspace, chain: str, stage: str | None = None, *, shared: bool = False, on_wait: OnWait
+    workspace: Workspace, names: Sequence[str], stage: str | None = None, *, shared: bool = False, on_wait: OnWait
 ) -> Controlled:
-    """Take a chain, or one stage with its dependents, out of Slurm. Finished stages stay; so do other users' jobs and,
-    unless `shared`, stages that another chain waits for. No further wave is sent.
+    """Take chains, or stages with their dependents, out of Slurm in one order. Finished stages stay; so do other users'
+    jobs and, unless `shared`, stages that another chain still needs. No further wave is sent.
 
-    Raises UserError for an unknown chain or stage, SchedulerUnavailable when the queue cannot be read.
+    Raises UserError for an unknown name, and for a single stage that several chains need; SchedulerUnavailable when the
+    queue cannot be read.
     """
-    named = chosen_stages(workspace, chain, stage)
-    stages = named if stage or shared else only_here(workspace, chain)
-    labels = {row.id: row.label for row in named}
-    next_waves = continuations(workspace, [chain])
+    choice = chosen(workspace, names, stage)
+    view = LedgerView(workspace)
+    if not shared:
+        choice = without_needed(workspace, choice, view.state)
+    next_waves = continuations(workspace, choice.chains)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        ours = [*next_waves, *(row.id for row in stages)]
-        affected = control(workspace, journal, _slurm(workspace, chain)).cancel(
-            ours, "cancelled by its user", concerned=labels
+        ours = [*next_waves, *(row.id for row in choice.stages)]
+        affected = control(workspace, journal, _slurm(workspace, choice)).cancel(
+            ours, "cancelled by its user", concerned=choice.labels
         )
-        view = LedgerView(workspace)
+        view.refresh()
         known = view.state.stages
-        settled = [row.id for row in stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
+        settled = [row.id for row in choice.stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
         for stage_id in settled:
             for job in sorted(_open_jobs(known[stage_id]) if stage_id in known else ()):
                 journal.append(StageCancelled(), stage=stage_id, job=job)
         release_stages(workspace, journal, settled, "cancelled")
-        journal.append(ChainCancelled(jobs=list(affected.ids)), chain=chain)
-    return Controlled("cancelled", affected, labels | next_waves, f"detour cancel {chain}", view.warnings)
+        for chain in choice.chains or _chains_of(workspace, choice):
+            journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
+    again = _again("cancel", names, stage) + (" --shared" if shared else "")
+    return Controlled("cancelled", affected, choice.labels | next_waves, again, view.warnings, _labels_of(choice.kept))
 
 
 def _open_jobs(stage: StageState) -> set[str]:
@@ -79,22 +90,26 @@ def _open_jobs(stage: StageState) -> set[str]:
     return (stage.jobs | {attempt.job for attempt in stage.attempts if attempt.job}) - stage.cancelled_jobs
 
 
-def hold(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
-    """Keep pending jobs from starting, also when the chain is submitted again meanwhile. Raises as `cancel`."""
-    labels = _labels(workspace, chain, stage)
+def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
+    """Keep pending jobs from starting, also when the chains are submitted again meanwhile. Raises as `cancel`."""
+    choice = chosen(workspace, names, stage)
+    labels = choice.labels | continuations(workspace, choice.chains)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, _slurm(workspace, chain)).hold(list(labels))
-        journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    return Controlled("held", affected, labels, f"detour hold {chain}", LedgerView(workspace).warnings)
+        affected = control(workspace, journal, _slurm(workspace, choice)).hold(list(labels))
+        for chain in choice.chains or _chains_of(workspace, choice):
+            journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
+    return Controlled("held", affected, labels, _again("hold", names, stage), LedgerView(workspace).warnings)
 
 
-def release(workspace: Workspace, chain: str, stage: str | None = None, *, on_wait: OnWait) -> Controlled:
+def release(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
     """Undo `hold`. Raises as `cancel`."""
-    labels = _labels(workspace, chain, stage)
+    choice = chosen(workspace, names, stage)
+    labels = choice.labels | continuations(workspace, choice.chains)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, _slurm(workspace, chain)).release(list(labels))
-        journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
-    return Controlled("released", affected, labels, f"detour release {chain}", LedgerView(workspace).warnings)
+        affected = control(workspace, journal, _slurm(workspace, choice)).release(list(labels))
+        for chain in choice.chains or _chains_of(workspace, choice):
+            journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
+    return Controlled("released", affected, labels, _again("release", names, stage), LedgerView(workspace).warnings)
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
@@ -106,17 +121,34 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        affected = control(workspace, journal, _slurm(workspace, *chain_names(workspace))).adopt(labels)
+        affected = control(workspace, journal, _slurm_of(workspace, chain_names(workspace))).adopt(labels)
         for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
             journal.append(StageSubmitted(), stage=stage_id, job=job_id)
     return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
 
 
-def _labels(workspace: Workspace, chain: str, stage: str | None) -> dict[str, str]:
-    return {row.id: row.label for row in chosen_stages(workspace, chain, stage)} | continuations(workspace, [chain])
+def _labels_of(stages: Iterable[StageOutline]) -> Mapping[str, str]:
+    return {stage.id: stage.label for stage in stages}
 
 
-def _slurm(workspace: Workspace, *chains: str) -> Slurm:
-    """Of the cluster that the chains were submitted to; of several, the first one's."""
+def _again(verb: str, names: Sequence[str], stage: str | None) -> str:
+    return shlex.join(["detour", verb, *names, *(() if stage is None else ("--stage", stage))])
+
+
+def _chains_of(workspace: Workspace, choice: Chosen) -> tuple[str, ...]:
+    """Those that have one of the stages that were named by themselves."""
+    needed_by = known_chains(workspace).needed_by()
+    return tuple(dict.fromkeys(chain for root in choice.roots for chain in needed_by[root]))
+
+
+def _slurm(workspace: Workspace, choice: Chosen) -> Slurm:
+    return _slurm_of(workspace, choice.chains or _chains_of(workspace, choice))
+
+
+def _slurm_of(workspace: Workspace, chains: Iterable[str]) -> Slurm:
+    """Of the cluster that the chains were submitted to. Raises UserError where they are on several of a site's."""
     targets = (read_plan_outline(workspace, chain).target for chain in chains)
-    return Slurm(cluster=next((target.slurm_cluster for target in targets), None))
+    clusters = sorted({target.slurm_cluster for target in targets if target.slurm_cluster})
+    if len(clusters) > 1:
+        raise UserError(f"these chains are on several clusters ({', '.join(clusters)}): give one order for each")
+    return Slurm(cluster=next(iter(clusters), None))

@@ -159,7 +159,7 @@ def run_here(
     ):
         if share.exceeded:
             on_caps(share.exceeded)
-        write_chains(workspace, order.planned.plans, order.cluster, order.prices)
+        write_chains(workspace, order.planned.plans, order.cluster, order.prices, sweep=order.planned.sweep)
         set_aside(workspace, order.damaged)
         if order.retry:
             for stage in order.stages:

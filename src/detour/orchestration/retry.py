@@ -1,11 +1,11 @@
-"""What `detour retry` does: failed stages of a chain and damaged outputs are ordered again, with their dependents.
+"""What `detour retry` does: failed stages of chains and damaged outputs are ordered again, with their dependents.
 
 Everything is looked at first; an order that the budgets refuse leaves failures and outputs as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from detour.config.cluster import Cluster
@@ -16,39 +16,72 @@ from detour.orchestration.damage import damaged_outputs, require_texts, set_asid
 from detour.orchestration.failures import clear_failures, failed_stages, failure_reason
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Order, make_order
-from detour.planning.files import Target, plan_file, read_plan
+from detour.planning.build import Plan
+from detour.planning.files import Target, plan_file, read_plan, read_plan_outline
+from detour.planning.selection import select_chains
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
+    name: str
+    """Of the chain or the sweep, or of the chains together."""
+    chains: tuple[str, ...]
     failed: Mapping[str, str]
     """Label -> why the stage had failed."""
     damaged: Mapping[str, str]
     """Label -> what is wrong with the stage's output."""
     order: Order | None
-    """None for a chain of a cluster without Slurm, which is cleared already and which `detour run` resumes."""
+    """None for chains of a cluster without Slurm, which are cleared already and which `detour run` resumes."""
 
 
-def retry_order(workspace: Workspace, chain: str, options: JobOptions) -> Retry:
-    """Order what is missing of a chain with the options that it was submitted with, where `options` leaves them open.
+def retry_orders(workspace: Workspace, names: Sequence[str], options: JobOptions) -> list[Retry]:
+    """One for all the chains that the names mean and that were submitted alike; a stage stands for its chains.
+
+    Raises as `retry_order`.
+    """
+    chains = select_chains(workspace, names)
+    alike: dict[str, list[str]] = {}
+    for chain in chains:
+        target = read_plan_outline(workspace, chain).target
+        alike.setdefault(repr((target.cluster, target.profile, target.options)), []).append(chain)
+    return [retry_order(workspace, of_one, options) for of_one in alike.values()]
+
+
+def retry_order(workspace: Workspace, chains: Sequence[str], options: JobOptions) -> Retry:
+    """Order what is missing of chains that were submitted alike, with the options that they were submitted with, where
+    `options` leaves them open.
 
     Raises UserError for an unknown chain, and where files that it reads are not as they were planned.
     """
-    plan, target = read_plan(workspace, chain)
-    cluster = _cluster(workspace, chain, target)
-    failed = failed_stages(workspace, plan.stages)
-    reasons = {stage.label: failure_reason(workspace, stage.id) for stage in failed}
-    problems = damaged_outputs(workspace, plan.stages)
-    damaged = [stage for stage in plan.stages if stage.id in problems]
-    wrong = {stage.label: problems[stage.id] for stage in damaged}
-    require_texts(stage for stage in plan.stages if stage in damaged or not workspace.is_done(stage.id))
+    read = [read_plan(workspace, chain) for chain in chains]
+    plans, (target, *others) = [plan for plan, _ in read], [target for _, target in read]
+    sweep = target.sweep if all(other.sweep == target.sweep for other in others) else None
+    name = chains[0] if not others else sweep or ", ".join(chains[:3])
+    cluster = _cluster(workspace, chains[0], target)
+    stages = list({stage.id: stage for plan in plans for stage in plan.stages}.values())
+    failed = failed_stages(workspace, stages)
+    labels = _labels(plans)
+    reasons = {labels[stage.id]: failure_reason(workspace, stage.id) for stage in failed}
+    problems = damaged_outputs(workspace, stages)
+    damaged = [stage for stage in stages if stage.id in problems]
+    wrong = {labels[stage.id]: problems[stage.id] for stage in damaged}
+    require_texts(stage for stage in stages if stage.id in problems or not workspace.is_done(stage.id))
     if cluster.scheduler != "slurm":
         set_aside(workspace, problems)
-        clear_failures(workspace, chain, failed)
-        return Retry(reasons, wrong, None)
-    remembered = _remembered(workspace, chain, target, options)
-    order = make_order(workspace, chain, [plan], cluster, remembered, retry=True, damaged=damaged)
-    return Retry(reasons, wrong, order)
+        clear_failures(workspace, name, failed)
+        return Retry(name, tuple(chains), reasons, wrong, None)
+    remembered = _remembered(workspace, chains[0], target, options)
+    order = make_order(workspace, name, plans, cluster, remembered, sweep, retry=True, damaged=damaged)
+    return Retry(name, tuple(chains), reasons, wrong, order)
+
+
+def _labels(plans: Sequence[Plan]) -> dict[str, str]:
+    """Stage id -> label; of several chains with the first one's name."""
+    return {
+        stage.id: stage.label if len(plans) == 1 else f"{plan.chain}/{stage.label}"
+        for plan in reversed(plans)
+        for stage in plan.stages
+    }
 
 
 def _cluster(workspace: Workspace, chain: str, target: Target) -> Cluster:

@@ -1,40 +1,39 @@
-"""Which stages a person means: a chain, or one stage of it with its dependents, in this and in other chains."""
+"""Which stages an order is about: those of chains, sweeps or patterns, or single stages with their dependents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from detour.errors import UserError
+from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
-from detour.planning.files import StageOutline, chain_names, read_plan_outline
+from detour.planning.files import StageOutline, nearest, read_plan_outline
 from detour.planning.order import downstream
+from detour.planning.selection import Known, known_chains, select
+
+
+class Chosen(NamedTuple):
+    """What an order reaches."""
+
+    chains: tuple[str, ...]
+    """Ordered as a whole."""
+    roots: tuple[str, ...]
+    """Ids of the stages that were named by themselves."""
+    stages: tuple[StageOutline, ...]
+    """Those of the chains, and the roots with their dependents; each once."""
+    kept: tuple[StageOutline, ...] = ()
+    """Stages of the chains that are left alone, because other chains need them."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Stage id -> label, of all stages that were meant."""
+        return {stage.id: stage.label for stage in (*self.stages, *self.kept)}
 
 
 def chain_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
     """A chain's stages as last planned. Raises UserError when there is no such chain."""
     return read_plan_outline(workspace, chain).stages
-
-
-def chosen_stages(workspace: Workspace, chain: str, wanted: str | None) -> Sequence[StageOutline]:
-    """All stages of the chain, or the one named by id or label with everything that needs it, in whatever chain.
-
-    Stages that other chains share and that do not depend on the named one are left out.
-    """
-    stages = chain_stages(workspace, chain)
-    if wanted is None:
-        return stages
-    roots = [stage.id for stage in stages if wanted in (stage.id, stage.label)]
-    if not roots:
-        raise UserError(f"{chain} has no stage {wanted!r}; it has: {', '.join(stage.label for stage in stages)}")
-    everything = {stage.id: stage for name in chain_names(workspace) for stage in readable_stages(workspace, name)}
-    return downstream(list(everything.values()), roots)
-
-
-def only_here(workspace: Workspace, chain: str) -> list[StageOutline]:
-    """Stages of the chain that no other chain needs."""
-    others = (name for name in chain_names(workspace) if name != chain)
-    elsewhere = {stage.id for name in others for stage in readable_stages(workspace, name)}
-    return [stage for stage in chain_stages(workspace, chain) if stage.id not in elsewhere]
 
 
 def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
@@ -43,3 +42,48 @@ def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
         return chain_stages(workspace, chain)
     except UserError:
         return ()
+
+
+def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None) -> Chosen:
+    """All stages of the chains that the words name, and each stage they name with everything that needs it, in whatever
+    chain. With `stage`, by id or label, that one of each chain with its dependents.
+
+    Raises UserError for a word that names nothing, and for a `stage` that none of the chains has.
+    """
+    meant = select(workspace, words)
+    of_chains = {one.id: one for chain in meant.chains for one in chain_stages(workspace, chain)}
+    if stage is None:
+        return _with_dependents(known_chains(workspace), meant.chains, set(of_chains), meant.stages)
+    roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
+    if not roots:
+        labels = [one.label for one in of_chains.values()]
+        raise UserError(f"{', '.join(words)}: no stage {stage!r}{nearest(stage, labels)}")
+    return _with_dependents(known_chains(workspace), (), set(), (*roots, *meant.stages))
+
+
+def _with_dependents(known: Known, chains: Sequence[str], whole: set[str], roots: Sequence[str]) -> Chosen:
+    everything = known.stages
+    reached = {stage.id for stage in downstream(list(everything.values()), roots)} if roots else set()
+    stages = tuple(stage for stage_id, stage in everything.items() if stage_id in whole or stage_id in reached)
+    return Chosen(tuple(chains), tuple(dict.fromkeys(roots)), stages)
+
+
+def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen:
+    """The choice without the stages that another chain still needs: one that was not cancelled itself.
+
+    Raises UserError for a stage that was named by itself and that several chains need: it is not taken from them.
+    """
+    needing = {
+        stage_id: [name for name in names if name not in choice.chains and not state.is_chain_cancelled(name)]
+        for stage_id, names in known_chains(workspace).needed_by().items()
+    }
+    for root in choice.roots:
+        if len(needing[root]) > 1:
+            raise UserError(
+                f"{choice.labels[root]} ({root}) is needed by {len(needing[root])} chains, as {needing[root][0]}:"
+                " nothing was changed; --shared includes them all, or name the chains"
+            )
+    if choice.roots:
+        return choice
+    kept = tuple(stage for stage in choice.stages if needing.get(stage.id))
+    return choice._replace(stages=tuple(stage for stage in choice.stages if stage not in kept), kept=kept)

@@ -195,7 +195,14 @@ def send(
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)
-            write_chains(workspace, order.plans, order.cluster, order.price.prices, order.continuation.options)
+            write_chains(
+                workspace,
+                order.plans,
+                order.cluster,
+                order.price.prices,
+                order.continuation.options,
+                order.continuation.sweep,
+            )
             set_aside(workspace, [stage.id for stage in order.damaged])
             if order.retry:
                 clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
@@ -227,7 +234,9 @@ def _keep_plans(workspace: Workspace, order: Order) -> None:
     plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
     if plans:
         workspace.create()
-        write_chains(workspace, plans, order.cluster, options=order.continuation.options)
+        write_chains(
+            workspace, plans, order.cluster, options=order.continuation.options, sweep=order.continuation.sweep
+        )
 
 
 def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:

@@ -7,7 +7,7 @@ at once, and its stages' keys are not checked. To run, price or report, the stag
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from detour.planning.stage import Stage
 
 STAGE, PLAN = "stage.json", "plan.json"
+FEW = 5
+"""Names up to which a message lists them all."""
 Parsed = TypeVar("Parsed")
 
 
@@ -39,21 +41,31 @@ class Target(NamedTuple):
     """Fields of `detour.orchestration.requests.JobOptions`, as it was submitted with."""
     slurm_cluster: str | None = None
     """As in the cluster's profile."""
+    sweep: str | None = None
+    """The sweep that the chain is part of."""
+    project: str | None = None
+    """That its hours are booked on."""
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Target:
-        cluster, poll_s, slurm_cluster = data.get("cluster"), data.get("poll_s"), data.get("slurm_cluster")
+        poll_s = data.get("poll_s")
         return cls(
-            cluster if isinstance(cluster, str) else None,
+            _text(data.get("cluster")),
             Site.from_json(data.get("site")),
             poll_s if type(poll_s) in (int, float) else None,
             _mapping(data.get("profile")),
             _mapping(data.get("options")),
-            slurm_cluster if isinstance(slurm_cluster, str) else None,
+            _text(data.get("slurm_cluster")),
+            _text(data.get("sweep")),
+            _text(data.get("project")),
         )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
@@ -187,9 +199,20 @@ def _read_plan(workspace: Workspace, chain: str, parse: Callable[[Any], Parsed])
 
 
 def unknown_chain(workspace: Workspace, chain: str) -> UserError:
-    names = ", ".join(chain_names(workspace))
-    known = f"there are: {names}" if names else "there is none yet: `detour run RECIPE` makes one"
-    return UserError(f"no chain named {chain!r} in {workspace.root}; {known}")
+    """With the nearest name where one is near."""
+    names = chain_names(workspace)
+    known = nearest(chain, names) if names else "; there is none yet: `detour run RECIPE` makes one"
+    return UserError(f"no chain named {chain!r} in {workspace.root}{known}")
+
+
+def nearest(word: str, names: Iterable[str], listed_by: str = "detour list") -> str:
+    """`; did you mean 'base'?`; where none is near, the names if they are few, else which command lists them."""
+    from difflib import get_close_matches
+
+    known = list(dict.fromkeys(names))
+    if near := get_close_matches(word, known, 1):
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are: {', '.join(known)}" if len(known) <= FEW else f"; `{listed_by}` lists what there is"
 
 
 def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:

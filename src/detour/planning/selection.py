@@ -1,0 +1,152 @@
+"""What a person means by a word on the command line: a chain, a sweep, a stage, or a pattern over their names.
+
+base-30k                 a chain; else all chains of a sweep of that name
+pretrain-0a1b2c          a stage by its id, or by a label that one stage alone has
+base-30k/pretrain clm    a stage of that chain, by id or label
+'base-*'                 chains; where none fits, stages by id or label
+'*/evaluate *'           stages of chains
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.planning.files import ChainOutline, StageOutline, chain_names, nearest, read_plan_outline, unknown_chain
+
+WILD = frozenset("*?[")
+
+
+class Selection(NamedTuple):
+    """Each once, in the order of the workspace."""
+
+    chains: tuple[str, ...] = ()
+    """Meant as a whole."""
+    stages: tuple[str, ...] = ()
+    """Ids of stages that are meant by themselves."""
+
+
+class Known(NamedTuple):
+    """All that can be meant in a workspace."""
+
+    chains: Mapping[str, ChainOutline]
+    unreadable: tuple[str, ...] = ()
+    """Why plans could not be read, in sentences."""
+
+    @property
+    def sweeps(self) -> dict[str, list[str]]:
+        """Sweep -> its chains."""
+        found: dict[str, list[str]] = {}
+        for name, outline in self.chains.items():
+            if outline.target.sweep is not None:
+                found.setdefault(outline.target.sweep, []).append(name)
+        return found
+
+    @property
+    def stages(self) -> dict[str, StageOutline]:
+        """By id; what several chains share is there once."""
+        return {stage.id: stage for outline in self.chains.values() for stage in outline.stages}
+
+    def needed_by(self) -> dict[str, list[str]]:
+        """Stage id -> the chains that have it."""
+        found: dict[str, list[str]] = {}
+        for name, outline in self.chains.items():
+            for stage_id in dict.fromkeys(stage.id for stage in outline.stages):
+                found.setdefault(stage_id, []).append(name)
+        return found
+
+
+def known_chains(workspace: Workspace) -> Known:
+    """Every plan that can be read."""
+    outlines, unreadable = {}, []
+    for name in chain_names(workspace):
+        try:
+            outlines[name] = read_plan_outline(workspace, name)
+        except UserError as error:
+            unreadable.append(str(error))
+    return Known(outlines, tuple(unreadable))
+
+
+def select(workspace: Workspace, words: Sequence[str]) -> Selection:
+    """What the words name together. Only where one is not simply a chain are all plans read.
+
+    Raises UserError for a word that names nothing, with the nearest name, and for a label that several stages have.
+    """
+    names = chain_names(workspace)
+    if set(words) <= set(names):
+        return Selection(tuple(name for name in names if name in words))
+    known = known_chains(workspace)
+    chains: set[str] = set()
+    stages: set[str] = set()
+    for word in words:
+        found = Selection((word,)) if word in names else _meant(workspace, known, word)
+        chains.update(found.chains)
+        stages.update(found.stages)
+    return Selection(
+        tuple(name for name in names if name in chains), tuple(stage for stage in known.stages if stage in stages)
+    )
+
+
+def select_chains(workspace: Workspace, words: Sequence[str]) -> tuple[str, ...]:
+    """As `select`, for what is about whole chains: a stage stands for the chains that have it."""
+    found = select(workspace, words)
+    if not found.stages:
+        return found.chains
+    needed_by = known_chains(workspace).needed_by()
+    chains = {*found.chains, *(chain for stage in found.stages for chain in needed_by[stage])}
+    return tuple(name for name in chain_names(workspace) if name in chains)
+
+
+def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
+    if word in known.sweeps:
+        return Selection(tuple(known.sweeps[word]))
+    if word in known.stages:
+        return Selection(stages=(word,))
+    chain, slash, stage = word.partition("/")
+    if slash and (found := _stages_of(known, chain, stage)):
+        return Selection(stages=tuple(found))
+    fits = _matcher(word)
+    if not WILD.isdisjoint(word) and (chains := [name for name in known.chains if fits(name)]):
+        return Selection(tuple(chains))
+    stages = [stage.id for stage in known.stages.values() if fits(stage.id) or fits(stage.label)]
+    if not stages:
+        raise unknown(workspace, known, word)
+    if len(stages) > 1 and WILD.isdisjoint(word):
+        example = known.needed_by()[stages[0]][0]
+        raise UserError(
+            f"{len(stages)} stages are called {word!r}: name one as '{example}/{word}', or all of them as '*/{word}'"
+        )
+    return Selection(stages=tuple(stages))
+
+
+def _stages_of(known: Known, chain: str, stage: str) -> list[str]:
+    """Of all chains that fit, the stages that fit."""
+    of_chain, fits = _matcher(chain), _matcher(stage)
+    fitting = (outline for name, outline in known.chains.items() if of_chain(name))
+    return [one.id for outline in fitting for one in outline.stages if fits(one.id) or fits(one.label)]
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """As a shell matches file names, upper and lower case apart; a name without wild cards is itself."""
+    if WILD.isdisjoint(pattern):
+        return pattern.__eq__
+    import re
+    from fnmatch import translate  # a `status` of all chains starts without them
+
+    matches = re.compile(translate(pattern)).match
+    return lambda name: matches(name) is not None
+
+
+def unknown(workspace: Workspace, known: Known, word: str) -> UserError:
+    """With the nearest name where one is near, and never with all of them."""
+    if not known.chains:
+        return unknown_chain(workspace, word)
+    chain, slash, stage = word.partition("/")
+    if slash and chain in known.chains:
+        labels = [one.label for one in known.chains[chain].stages]
+        return UserError(f"{chain} has no stage {stage!r}{nearest(stage, labels)}")
+    labels = [stage.label for stage in known.stages.values()]
+    names = [*known.chains, *known.sweeps, *labels, *known.stages]
+    return UserError(f"no chain, sweep or stage {word!r} in {workspace.root}{nearest(word, names)}")

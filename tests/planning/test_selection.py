@@ -1,0 +1,90 @@
+"""What a word on the command line means: a chain, a sweep, a stage, a pattern; or the nearest name of what is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.planning.selection import Selection, select, select_chains
+from detour.planning.stage import Stage
+from tests.support.stages import prepare_stage, pretrain_stage
+
+PREPARE = prepare_stage()
+FIRST, SECOND, OTHER = (pretrain_stage("clm", {"corpus": PREPARE.id}, seed) for seed in (1, 2, 3))
+CHAINS = {"base-a": ("base", FIRST), "base-b": ("base", SECOND), "other": (None, OTHER)}
+
+
+def write(workspace: Workspace, chain: str, stages: tuple[Stage, ...], sweep: str | None = None) -> None:
+    workspace.chain(chain).mkdir()
+    plan = {"chain": chain, "stages": [stage.to_json() for stage in stages], "sweep": sweep}
+    (workspace.chain(chain) / "plan.json").write_text(json.dumps(plan))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two chains of a sweep and one of none, which share their corpus."""
+    made = Workspace(tmp_path_factory.mktemp("selection") / "workspace")
+    made.create()
+    for chain, (sweep, train) in CHAINS.items():
+        write(made, chain, (PREPARE, train), sweep)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("other", Selection(("other",))),
+        ("base", Selection(("base-a", "base-b"))),
+        ("base-*", Selection(("base-a", "base-b"))),
+        ("*", Selection(("base-a", "base-b", "other"))),
+        ("[o]*", Selection(("other",))),
+        (FIRST.id, Selection(stages=(FIRST.id,))),
+        ("prepare", Selection(stages=(PREPARE.id,))),
+        ("base-b/pretrain clm", Selection(stages=(SECOND.id,))),
+        ("base-b/pretrain*", Selection(stages=(SECOND.id,))),
+        ("*/pretrain clm", Selection(stages=(FIRST.id, SECOND.id, OTHER.id))),
+        ("pretrain*", Selection(stages=(FIRST.id, SECOND.id, OTHER.id))),
+    ],
+)
+def test_a_word_means_a_chain_a_sweep_a_stage_or_what_fits_a_pattern(
+    workspace: Workspace, word: str, meant: Selection
+) -> None:
+    assert select(workspace, [word]) == meant
+
+
+def test_several_words_are_taken_together_and_each_thing_once(workspace: Workspace) -> None:
+    found = select(workspace, ["other", "base-a", "base", "prepare"])
+    assert found == Selection(("base-a", "base-b", "other"), (PREPARE.id,))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("bsae-a", "no chain, sweep or stage 'bsae-a' in .*; did you mean 'base-a'"),
+        ("prepair", "did you mean 'prepare'"),
+        ("base-a/pretrain cml", "base-a has no stage 'pretrain cml'; did you mean 'pretrain clm'"),
+        ("zzz", "`detour list` lists what there is"),
+        ("zzz*", "no chain, sweep or stage"),
+        ("../base-a", "no chain, sweep or stage"),
+        ("pretrain clm", r"3 stages are called 'pretrain clm': name one as 'base-a/pretrain clm'"),
+    ],
+)
+def test_what_names_nothing_or_too_much_is_answered_with_what_would_do(
+    workspace: Workspace, word: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        select(workspace, [word])
+
+
+def test_a_stage_stands_for_the_chains_that_have_it_where_chains_are_meant(workspace: Workspace) -> None:
+    assert select_chains(workspace, [SECOND.id]) == ("base-b",)
+    assert select_chains(workspace, ["prepare"]) == tuple(CHAINS)
+
+
+def test_without_any_chain_it_is_said_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is none yet"):
+        select(Workspace(tmp_path), ["base"])
