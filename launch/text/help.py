@@ -14,6 +14,7 @@ VERBS = {
     "status": "Show chains, their stages and what they have used so far.",
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
+    "compare": "Compare models by their scores over seeds and tasks.",
     "report": "Write the report of one or several chains.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",

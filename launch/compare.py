@@ -1,0 +1,51 @@
+"""`detour compare`: do these models differ, and could so many seeds have shown it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.errors import UserError
+from detour.files import write_atomic
+from detour.launch.options import json_option, workspace_option
+from detour.launch.text.compare import FORMATS, rendered
+from detour.launch.text.screen import columns, show, warn
+from detour.ledger.workspace import Workspace
+from detour.statistics.sources import compare_sources
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@workspace_option
+@click.option("--against", metavar="MODEL", help="Compare each model with this one.  [default: all pairs]")
+@click.option("--metric", metavar="NAME", help="As macro_f1.  [default: each task's primary metric]")
+@click.option("--common", is_flag=True, help="Only tasks and seeds that all models have.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@json_option
+def command(
+    sources: tuple[str, ...],
+    workspace: Workspace,
+    against: str | None,
+    metric: str | None,
+    common: bool,
+    form: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare models by their scores over seeds and tasks.
+
+    SOURCE is a chain, a sweep or a pattern over their names, or a file of scores (CSV, JSON, Markdown table); a file
+    has the columns model, task, seed, metric, value, or is a table of models by tasks. See docs/comparing.md.
+    """
+    found = compare_sources(workspace, sources, metric=metric, against=against, common=common)
+    text = rendered(found, "json" if as_json else form, columns())
+    if out is None:
+        show(text.rstrip("\n"))
+    else:
+        try:
+            write_atomic(out, text)
+        except OSError as error:
+            raise UserError(f"{out}: cannot be written ({error.strerror}); choose another file with --out") from error
+    warn(f"missing: {gap}" for gap in found.gaps)

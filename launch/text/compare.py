@@ -1,0 +1,84 @@
+"""A comparison of models: the table of scores, then what each pair of models shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from detour.statistics.comparison import Cell, Comparison
+from detour.statistics.tables import MISSING, columns, csv_text, latex, markdown, rounded
+from detour.statistics.verdicts import sentences
+from detour.text import cut, plain, wrapped
+
+FORMATS = ("text", "markdown", "latex", "csv", "json")
+LONGEST_NAME = 32
+
+
+def rendered(comparison: Comparison, form: str, width: int) -> str:
+    if form == "json":
+        return orjson.dumps(comparison, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    if form == "csv":
+        return csv_text(comparison)
+    if form == "latex":
+        return latex(comparison)
+    if form == "markdown":
+        return markdown(comparison)
+    return "\n".join(comparison_lines(comparison, width)) + "\n"
+
+
+def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
+    metric = f" ({plain(comparison.metric)})" if comparison.metric else ""
+    legend = "; ± half of the 95 % interval over seeds" if any(map(_has_interval, comparison.averages.values())) else ""
+    yield f"Scores in points{metric}{legend}; * best and distinguishable from all others"
+    for block in _blocks(comparison, width):
+        yield from block
+        yield ""
+    for pair in comparison.pairs:
+        first, *rest = (plain(sentence) for sentence in sentences(comparison, pair))
+        yield from wrapped(first, "", width)
+        for sentence in rest:
+            yield from wrapped(sentence, "  ", width)
+    yield from (line for note in comparison.notes for line in wrapped(plain(note), "", width))
+
+
+def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
+    """The table, cut into as many as the width asks for."""
+    names = [cut(plain(model), LONGEST_NAME) for model in comparison.models]
+    left = max(map(len, ["model", *names]))
+    cells = {
+        task: [cut(plain(task), 18), *(_shown(comparison, model, task) for model in comparison.models)]
+        for task in columns(comparison)
+    }
+    room: list[str] = []
+    for task in [*columns(comparison), None]:
+        used = left + sum(2 + _widest(cells[name]) for name in room)
+        if room and (task is None or used + 2 + _widest(cells[task]) > width):
+            yield [
+                row.rstrip()
+                for row in (
+                    f"{name:<{left}}"
+                    + "".join(f"  {cells[column][place]:>{_widest(cells[column])}}" for column in room)
+                    for place, name in enumerate(["model", *names])
+                )
+            ]
+            room = []
+        if task is not None:
+            room.append(task)
+
+
+def _has_interval(cell: Cell) -> bool:
+    return cell.n > 1
+
+
+def _widest(cells: Sequence[str]) -> int:
+    return max(map(len, cells))
+
+
+def _shown(comparison: Comparison, model: str, task: str) -> str:
+    cell: Cell = comparison.cell(model, task)
+    if cell.mean is None:
+        return MISSING
+    half = f" ± {rounded(cell.interval.high - cell.mean)}" if cell.interval else ""
+    is_bold = comparison.bold(task) == model
+    return f"{rounded(cell.mean)}{half}{'*' if is_bold else ''}"

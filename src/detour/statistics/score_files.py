@@ -1,0 +1,180 @@
+"""Scores from files: one row a score (CSV, JSON, JSON lines), or a table of models by tasks (CSV, Markdown, JSON)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.errors import UserError
+from detour.statistics.markdown import tables_in
+from detour.statistics.scores import Score, ScoreTable, in_points
+
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".md", ".txt")
+AVERAGES = ("avg", "avg.", "average", "mean", "macro avg", "macro average")
+MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")
+HIGHEST = 100.0
+VALUE = ("value", "score")
+DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\().*$")
+"""A spread beside a mean, which cannot be used without its seeds."""
+
+Row = Mapping[str, Any]
+
+
+def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
+    """Raises UserError, with file and line, for what is no table of scores."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if path.suffix in (".json", ".jsonl"):
+        return _from_json(path, text, metric)
+    if path.suffix in (".md", ".txt"):
+        return _from_markdown(path, text)
+    lines = text.splitlines()
+    delimiter = max(",;\t", key=(lines[0] if lines else "").count)
+    header, *rows = [
+        (number, [field.strip() for field in row])
+        for number, row in enumerate(csv.reader(lines, delimiter=delimiter), 1)
+        if any(field.strip() for field in row)
+    ] or [(1, [])]
+    names = [name.casefold() for name in header[1]]
+    if "task" in names:
+        return _long(path, ((n, dict(zip(names, row, strict=False))) for n, row in rows), metric)
+    return wide(str(path), header[1], rows)
+
+
+def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]) -> ScoreTable:
+    """A table of models by tasks; `rows` are (line number, cells). Its first column names the models."""
+    read = [(number, _bare(row[0]), [_number(source, number, cell) for cell in row[1:]]) for number, row in rows if row]
+    columns = [_bare(name) for name in header[1:]]
+    if not read or not columns:
+        raise UserError(
+            f"{source}: no table of scores; expected a column of models and a column a task, or the columns "
+            "model, task, seed, metric, value"
+        )
+    published: dict[str, float] = {}
+    notes: list[str] = []
+    scores: list[Score] = []
+    for place, name in enumerate(columns):
+        column = [(model, cells[place] if place < len(cells) else None) for _, model, cells in read]
+        values = [value for _, value in column if isinstance(value, float)]
+        if name.casefold() in AVERAGES:
+            published = {model: value for model, value in column if isinstance(value, float)}
+        elif any(isinstance(value, str) for _, value in column) or not name:
+            notes.append(f"column {name or place + 2} holds no numbers: left out")
+        elif values and max(values) > HIGHEST:
+            notes.append(f"column {name} left out: {max(values):g} is no score")
+        else:
+            scores += [Score(model, name, None, value) for model, value in column if not isinstance(value, str)]
+    if not scores:
+        raise UserError(f"{source}: its table has no column of scores; expected numbers from 0 to 100")
+    return ScoreTable.of(in_points(scores), None, _in_points(published, scores), notes)
+
+
+def _in_points(published: dict[str, float], scores: Sequence[Score]) -> dict[str, float]:
+    factor = 1 if in_points(scores) == list(scores) else 100
+    return {model: factor * value for model, value in published.items()}
+
+
+def _long(path: Path, rows: Iterable[tuple[int, Row]], metric: str | None) -> ScoreTable:
+    scores: list[Score] = []
+    metrics: dict[str, int] = {}
+    for number, row in rows:
+        where = f"{path}:{number}"
+        value = next((row[name] for name in VALUE if name in row), "")
+        if not row.get("model") or not row.get("task"):
+            raise UserError(
+                f"{where}: a score needs a model and a task; expected the columns model, task, seed, metric, value"
+            )
+        named = str(row.get("metric") or "")
+        metrics.setdefault(named, number)
+        if metric is None or named in ("", metric):
+            found = _number(str(path), number, value)
+            if isinstance(found, str):
+                raise UserError(f"{where}: value {found!r} is no number; expected a score such as 74.8, or nothing")
+            scores.append(Score(str(row["model"]), str(row["task"]), _seed(where, row.get("seed")), found))
+    if not scores:
+        known = ", ".join(filter(None, metrics))
+        raise UserError(f"{path}: no score" + (f" of {metric}; it has {known}" if metric and known else ""))
+    if metric is None and len(metrics) > 1:
+        raise UserError(f"{path}: several metrics ({', '.join(metrics)}); choose one with --metric")
+    try:
+        return ScoreTable.of(in_points(scores), metric or next(iter(metrics)) or None)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _from_json(path: Path, text: str, metric: str | None) -> ScoreTable:
+    try:
+        content = (
+            [orjson.loads(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else None
+        )
+        content = orjson.loads(text) if content is None else content
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    if isinstance(content, dict) and isinstance(content.get("results"), list):
+        content = content["results"]
+    if isinstance(content, dict):
+        content = list(_nested(path, content))
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise UserError(
+            f"{path}: expected a list of objects with model, task, seed, metric and value, or model -> task -> score"
+        )
+    return _long(path, enumerate(content, 1), metric)
+
+
+def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:
+    """model -> task -> score, or seed -> score."""
+    for model, tasks in content.items():
+        if not isinstance(tasks, dict):
+            raise UserError(f"{path}: {model}: expected task -> score, or task -> seed -> score")
+        for task, scores in tasks.items():
+            by_seed = scores if isinstance(scores, dict) else {None: scores}
+            yield from ({"model": model, "task": task, "seed": seed, "value": v} for seed, v in by_seed.items())
+
+
+def _from_markdown(path: Path, text: str) -> ScoreTable:
+    """The first table of the file that holds scores of several models."""
+    for table in tables_in(text):
+        if len(table.header) > 2 and _bare(table.header[0]).casefold() == "model":
+            try:
+                return wide(str(path), table.header, table.rows)
+            except UserError:
+                continue
+    raise UserError(f"{path}: no table of scores; its first column must be called Model, the others be named for tasks")
+
+
+def _number(source: str, line: int, cell: Any) -> float | str | None:
+    """A finite number, None for a cell that says that there is none, or the text that is neither."""
+    if isinstance(cell, bool):
+        raise UserError(f"{source}:{line}: {cell} is no score")
+    if isinstance(cell, int | float):
+        return float(cell) if isfinite(cell) else None
+    text = DECORATION.sub("", _bare(str(cell if cell is not None else ""))).rstrip(" %")
+    if text.casefold() in MISSING:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        return text
+    return found if isfinite(found) else None
+
+
+def _seed(where: str, value: Any) -> int | None:
+    if value is None or str(value).strip() == "":
+        return None
+    try:
+        return int(str(value))
+    except ValueError:
+        raise UserError(f"{where}: seed {value!r} is no whole number") from None
+
+
+def _bare(cell: str) -> str:
+    """Without Markdown's bold, code and links."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell).strip().strip("*`_ ").strip()

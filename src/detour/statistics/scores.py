@@ -1,0 +1,134 @@
+"""Scores by model, task and seed, in points (100 is the best), and what is missing among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple
+
+from detour.errors import UserError
+
+Seeds = Mapping[int | None, float | None]
+"""Seed -> score, None where it is missing; the seed None is a single figure whose seeds were not given."""
+SINGLE = frozenset({None})
+
+
+class Score(NamedTuple):
+    model: str
+    task: str
+    seed: int | None
+    value: float | None
+    """None: planned, or listed without a figure."""
+
+
+class Gap(NamedTuple):
+    """What one model lacks of one task: some seeds, or all of it (no seed named)."""
+
+    model: str
+    task: str
+    seeds: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        which = f", seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}" if self.seeds else ""
+        return f"{self.model}: {self.task}{which}"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """All scores of a comparison. A cell that lacks a seed which another model has is a gap, and has no mean."""
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Seeds]
+    metric: str | None = None
+    published: Mapping[str, float] | None = None
+    """Model -> the average that the source itself states."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the scores should know."""
+
+    @classmethod
+    def of(
+        cls,
+        scores: Iterable[Score],
+        metric: str | None = None,
+        published: Mapping[str, float] | None = None,
+        notes: Sequence[str] = (),
+    ) -> ScoreTable:
+        """Raises UserError for two scores of one model, task and seed."""
+        cells: dict[tuple[str, str], dict[int | None, float | None]] = {}
+        for model, task, seed, value in scores:
+            cell = cells.setdefault((model, task), {})
+            if seed in cell:
+                which = "two scores" if seed is None else f"two scores of seed {seed}"
+                raise UserError(f"{model}: {task} has {which}; keep one of them")
+            cell[seed] = value if value is not None and isfinite(value) else None
+        models = tuple(dict.fromkeys(model for model, _ in cells))
+        tasks = tuple(dict.fromkeys(task for _, task in cells))
+        return cls(models, tasks, cells, metric, published, tuple(notes))
+
+    def seeds(self, model: str, task: str) -> Seeds:
+        return self.cells.get((model, task), {})
+
+    def gaps(self) -> list[Gap]:
+        found = (self._gap(model, task) for model in self.models for task in self.tasks)
+        return [gap for gap in found if gap is not None]
+
+    def _gap(self, model: str, task: str) -> Gap | None:
+        cell = self.seeds(model, task)
+        there = {seed for seed, value in cell.items() if value is not None}
+        if not there:
+            return Gap(model, task)
+        if there == SINGLE:
+            return None
+        expected = {seed for other in self.models for seed in self.seeds(other, task) if seed is not None}
+        missing = tuple(sorted(expected - {seed for seed in there if seed is not None}))
+        return Gap(model, task, missing) if missing else None
+
+    def common(self) -> ScoreTable:
+        """Only the tasks and seeds that all models have; what is left out is said in the notes."""
+        kept, left_out = {}, []
+        for task in self.tasks:
+            there = [{s for s, v in self.seeds(model, task).items() if v is not None} for model in self.models]
+            shared = set.intersection(*there)
+            if dropped := set.union(*there) - shared:
+                named = ", ".join(str(seed) for seed in sorted(seed for seed in dropped if seed is not None))
+                left_out.append(f"{task} (seeds: {named})" if shared and named else task)
+            for model in self.models if shared else ():
+                kept[model, task] = {seed: self.seeds(model, task)[seed] for seed in shared}
+        if not kept:
+            raise UserError("the models have no task and seed in common; nothing can be compared")
+        notes = (
+            (*self.notes, f"left out, because not all models have it: {'; '.join(left_out)}")
+            if left_out
+            else self.notes
+        )
+        tasks = tuple(dict.fromkeys(task for _, task in kept))
+        published = self.published if tasks == self.tasks else None
+        return ScoreTable(self.models, tasks, kept, self.metric, published, notes)
+
+
+def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """One table of several sources. Raises UserError for a model that two of them hold, or for different metrics."""
+    models = [model for table in tables for model in table.models]
+    if twice := next((model for model in models if models.count(model) > 1), None):
+        raise UserError(f"{twice} is in two of the sources: name it once, or rename it in the file")
+    metrics = dict.fromkeys(table.metric for table in tables if table.metric)
+    if len(metrics) > 1:
+        raise UserError(f"the sources have different metrics: {', '.join(metrics)}; choose one with --metric")
+    return ScoreTable(
+        models=tuple(models),
+        tasks=tuple(dict.fromkeys(task for table in tables for task in table.tasks)),
+        cells={place: cell for table in tables for place, cell in table.cells.items()},
+        metric=next(iter(metrics), None),
+        published={model: value for table in tables for model, value in (table.published or {}).items()},
+        notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
+    )
+
+
+def in_points(scores: Sequence[Score]) -> list[Score]:
+    """Fractions as points: a source in which no score exceeds 1 holds fractions."""
+    values = [score.value for score in scores if score.value is not None and isfinite(score.value)]
+    if not values or min(values) < 0 or max(values) > 1:
+        return list(scores)
+    return [score._replace(value=None if score.value is None else 100 * score.value) for score in scores]

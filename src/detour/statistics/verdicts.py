@@ -1,0 +1,92 @@
+"""What a comparison shows, in sentences that claim no more than the figures do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from detour.statistics.comparison import AVERAGE, Comparison, Difference, OverTasks, Pair
+from detour.statistics.paired import Interval
+from detour.statistics.tables import rounded
+
+
+def sentences(comparison: Comparison, pair: Pair) -> Iterator[str]:
+    """The verdict first, then what it rests on."""
+    yield verdict(comparison, pair)
+    if len(comparison.tasks) > 1 and pair.average.mean is not None:
+        yield _difference(pair.average, f"average of {len(comparison.tasks)} tasks")
+    if pair.over_tasks is not None:
+        yield _over_tasks(len(comparison.pairs), pair, pair.over_tasks)
+    known = [one for one in pair.by_task if one.mean is not None]
+    if untested := [f"{one.task} {signed(one.mean)}" for one in known if one.mean is not None and not one.over_seeds]:
+        yield f"by task: {', '.join(untested)}"
+    yield from (_difference(one, one.task) for one in known if one.over_seeds)
+    yield from pair.untested
+
+
+def verdict(comparison: Comparison, pair: Pair) -> str:
+    """Of the average, or of the only task."""
+    task = AVERAGE if len(comparison.tasks) > 1 else comparison.tasks[0]
+    difference = pair.average if task == AVERAGE else pair.by_task[0]
+    if difference.mean is None:
+        return f"{pair.first} and {pair.second} cannot be compared: scores are missing"
+    where = f"on average over {len(comparison.tasks)} tasks" if task == AVERAGE else f"on {task}"
+    better, worse = (pair.first, pair.second) if difference.mean >= 0 else (pair.second, pair.first)
+    if pair.distinguishable_on(task):
+        return f"{better} is better than {worse} by {rounded(abs(difference.mean), 2)} points {where}"
+    seeds = difference.over_seeds
+    if seeds is not None and seeds.n > 1 and seeds.p_t is None:
+        return f"{pair.first} and {pair.second} differ by {signed(difference.mean)} points {where}, alike on every seed"
+    if pair.over_tasks is None and (seeds is None or seeds.p_t is None):
+        return (
+            f"{pair.first} and {pair.second} differ by {signed(difference.mean)} points {where}; nothing can be tested"
+        )
+    reason = ""
+    if seeds is not None and seeds.detectable is not None:
+        reason = (
+            f": {seeds.n} seeds of this spread find a true difference of {rounded(seeds.detectable, 2)} points "
+            f"{comparison.power:.0%} of the time, and smaller ones less often"
+        )
+    return f"{pair.first} and {pair.second} are not distinguishable {where} ({signed(difference.mean)} points){reason}"
+
+
+def signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{rounded(abs(value), 2)}"
+
+
+def p_value(p: float | None) -> str:
+    """Two significant digits: `0.0039`; tiny ones as a bound."""
+    if p is None:
+        return "unknown"
+    return "below 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.0995 else f"{p:.2f}"
+
+
+def _difference(difference: Difference, where: str) -> str:
+    said = f"{where}: {signed(difference.mean or 0.0)}"
+    seeds = difference.over_seeds
+    if seeds is None:
+        return said
+    parts = [f"95 % interval {_interval(seeds.interval)}" if seeds.interval else "no spread among the seeds"]
+    parts.append(f"{seeds.signs.wins} of {seeds.n} seeds better")
+    if seeds.p_t is not None:
+        parts.append(f"paired t-test p = {p_value(seeds.p_t)}, by Holm {p_value(difference.p_adjusted)}")
+    if seeds.p_wilcoxon is not None:
+        parts.append(f"Wilcoxon p = {p_value(seeds.p_wilcoxon)}")
+    if seeds.bootstrap is not None:
+        parts.append(f"bootstrap {_interval(seeds.bootstrap)}, p = {p_value(seeds.p_bootstrap)}")
+    return f"{said} ({'; '.join(parts)})"
+
+
+def _over_tasks(pairs: int, pair: Pair, found: OverTasks) -> str:
+    """One-sided only for the side that the difference was asked for: chosen afterwards, it would mean nothing."""
+    signs = found.signs
+    ties = f", {signs.ties} equal" if signs.ties else ""
+    one_sided = f"{p_value(signs.p_one_sided)} one-sided ({pair.first} better), " if signs.wins > signs.losses else ""
+    holm = f", {p_value(pair.p_tasks_adjusted)} by Holm over {pairs} pairs" if pairs > 1 else ""
+    return (
+        f"{pair.first} is better on {signs.wins} of {found.tasks} tasks{ties}: sign test p = {one_sided}"
+        f"{p_value(signs.p_two_sided)} two-sided{holm}; Wilcoxon p = {p_value(found.p_wilcoxon)} two-sided"
+    )
+
+
+def _interval(interval: Interval) -> str:
+    return f"{signed(interval.low)} to {signed(interval.high)}"

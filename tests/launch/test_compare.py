@@ -1,0 +1,68 @@
+"""`detour compare` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import DetourError
+from detour.launch.compare import command
+from detour.ledger.workspace import Workspace
+from tests.reporting.fabricate import make_twins
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
+
+
+def call(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
+        raise result.exception
+    return result
+
+
+def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(workspace: Path) -> None:
+    said = " ".join(call("quickstart*", "-w", workspace).output.split())
+    assert "quickstart and quickstart-mlm differ by +1.80 points on icd10-chapters, alike on every seed" in said
+    assert "no test over tasks: it takes 5 of them or more, there is 1" in said
+
+
+def test_a_chain_and_a_file_stand_in_one_table(workspace: Path, tmp_path: Path) -> None:
+    others = tmp_path / "others.csv"
+    others.write_text("model,icd10-chapters\npublished,70.0\n")
+    shown = call("quickstart", others, "-w", workspace, "--format", "markdown").output
+    assert shown.splitlines()[0] == "| Model | icd10-chapters |"
+    assert shown.splitlines()[-1] == "| published | 70.0 |"
+
+
+def test_json_holds_every_figure(workspace: Path) -> None:
+    found = json.loads(call("quickstart", "quickstart-mlm", "-w", workspace, "--json").stdout)
+    assert found["pairs"][0]["by_task"][0]["over_seeds"]["signs"]["wins"] == 3
+    assert found["cells"]["quickstart"]["icd10-chapters"]["n"] == 3
+
+
+def test_a_table_can_be_written_to_a_file(workspace: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.tex"
+    assert call("quickstart*", "-w", workspace, "--format", "latex", "-o", table).output == ""
+    assert table.read_text().startswith(r"\begin{tabular}{lr}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "nothing"),
+        (["quickstart"], "nothing to compare quickstart with"),
+        (["quickstart", "scores/none.csv"], "scores/none.csv: no such file"),
+        (["quickstart*", "--metric", "em"], "icd10-chapters has no metric 'em'; it has macro_f1, accuracy"),
+    ],
+)
+def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message: str) -> None:
+    error = call("-w", workspace, *arguments).exception
+    assert isinstance(error, DetourError)
+    assert error.exit_code == 2
+    assert message in str(error)

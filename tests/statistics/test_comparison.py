@@ -1,0 +1,134 @@
+"""What a comparison says of made-up models, and what it refuses to say."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.errors import UserError
+from detour.statistics.comparison import AVERAGE, Comparison, compare
+from detour.statistics.scores import Score, ScoreTable
+from detour.statistics.tables import csv_text, latex, markdown
+from detour.statistics.verdicts import sentences, verdict
+
+TASKS = ("cases", "drugs", "dialogues", "codes", "genes", "notes")
+NOISE = (0.3, -0.2, 0.1, -0.4, 0.2)
+
+
+def scores(gain: float, tasks: tuple[str, ...] = TASKS, seeds: int = 5) -> list[Score]:
+    """`ours` is better by `gain` on each task, give or take the noise of its seeds."""
+    return [
+        score
+        for number, task in enumerate(tasks)
+        for seed, noise in enumerate(NOISE[:seeds])
+        for score in (
+            Score("ours", task, seed, 60 + 5 * number + gain + noise),
+            Score("theirs", task, seed, 60 + 5 * number),
+        )
+    ]
+
+
+def compared(values: list[Score], against: str | None = None) -> Comparison:
+    return compare(ScoreTable.of(values), against)
+
+
+def test_a_clear_difference_is_tested_over_seeds_and_over_tasks() -> None:
+    (pair,) = compared(scores(2.0)).pairs
+    assert pair.average.mean == pytest.approx(2.0)
+    assert pair.over_tasks is not None
+    assert (pair.over_tasks.signs.wins, pair.over_tasks.signs.p_two_sided) == (6, 2**-5)
+    assert pair.average.over_seeds is not None
+    assert pair.average.over_seeds.n == 5
+    assert pair.distinguishable
+    assert pair.untested == ()
+
+
+def test_a_difference_within_the_noise_is_called_not_distinguishable() -> None:
+    comparison = compared(scores(0.05))
+    said = verdict(comparison, comparison.pairs[0])
+    assert said.startswith("ours and theirs are not distinguishable on average over 6 tasks (+0.05 points): 5 seeds")
+
+
+def test_the_verdict_names_the_better_one_whichever_stands_first() -> None:
+    comparison = compared(scores(-2.0))
+    assert verdict(comparison, comparison.pairs[0]).startswith("theirs is better than ours by 2.00 points on average")
+
+
+def test_fewer_than_five_tasks_are_not_tested_and_that_is_said() -> None:
+    (pair,) = compared(scores(2.0, TASKS[:4])).pairs
+    assert pair.over_tasks is None
+    assert pair.untested == ("no test over tasks: it takes 5 of them or more, there are 4",)
+
+
+def test_a_missing_seed_is_named_and_nothing_is_averaged_over_it() -> None:
+    comparison = compared([one for one in scores(2.0) if (one.model, one.task, one.seed) != ("theirs", "drugs", 3)])
+    assert [str(gap) for gap in comparison.gaps] == ["theirs: drugs, seed 3"]
+    assert comparison.cells["theirs"]["drugs"].mean is None
+    assert comparison.averages["theirs"].mean is None
+    assert comparison.averages["ours"].mean is not None
+    (pair,) = comparison.pairs
+    assert (pair.average.mean, pair.over_tasks) == (None, None)
+    assert pair.untested[0].endswith("scores are missing: drugs")
+
+
+def test_a_score_that_is_not_finite_is_a_missing_one() -> None:
+    table = ScoreTable.of([Score("a", "t", 1, float("nan")), Score("a", "t", 2, 1.0), Score("b", "t", 1, 1.0)])
+    assert [str(gap) for gap in table.gaps()] == ["a: t, seed 1", "b: t, seed 2"]
+
+
+def test_what_all_models_have_can_be_compared_alone() -> None:
+    values = [one for one in scores(2.0) if (one.model, one.task, one.seed) != ("theirs", "drugs", 3)]
+    comparison = compare(ScoreTable.of(values).common())
+    assert comparison.cells["ours"]["drugs"].n == 4
+    assert comparison.gaps == ()
+    assert comparison.notes == ("left out, because not all models have it: drugs (seeds: 3)",)
+
+
+def test_p_values_are_adjusted_for_all_pairs() -> None:
+    others = [Score(f"m{n}", one.task, one.seed, (one.value or 0) - n) for n in (1, 2) for one in scores(0.0)[1::2]]
+    all_pairs, few = compared(scores(1.0) + others), compared(scores(1.0) + others, "theirs")
+    assert (len(all_pairs.pairs), len(few.pairs)) == (6, 3)
+    assert all_pairs.pairs[0].p_tasks_adjusted == pytest.approx(6 / 32)
+    assert few.pairs[0].p_tasks_adjusted == pytest.approx(3 / 32)
+
+
+def test_single_figures_are_tested_over_tasks_only() -> None:
+    values = [Score(m, t, None, 60.0 + n + (m == "ours")) for n, t in enumerate(TASKS) for m in ("ours", "theirs")]
+    (pair,) = compared(values).pairs
+    assert pair.over_tasks is not None
+    assert pair.average.over_seeds is None
+    assert pair.untested == ("no test over seeds: the scores of the same seeds of both models are needed",)
+
+
+def test_only_a_best_that_is_distinguishable_is_bold() -> None:
+    assert compared(scores(2.0)).bold(AVERAGE) == "ours"
+    assert compared(scores(0.05)).bold(AVERAGE) is None
+    assert "**62.0**" in markdown(compared(scores(2.0)))
+    assert r"\textbf{62.0}" in latex(compared(scores(2.0)))
+
+
+def test_the_csv_has_a_row_a_cell_with_its_interval() -> None:
+    lines = csv_text(compared(scores(2.0))).splitlines()
+    assert lines[0] == "model,task,seeds,mean,standard_deviation,low,high,best_and_distinguishable"
+    assert len(lines) == 1 + 2 * 7
+    assert lines[1].startswith("ours,cases,5,62.0,")
+
+
+def test_names_cannot_break_a_table() -> None:
+    values = [Score(model, "a|b_c", seed, 1.0 + seed) for model in ("x | y", "z_&") for seed in (1, 2)]
+    assert r"| x \| y |" in markdown(compared(values))
+    assert r"a|b\_c" in latex(compared(values))
+    assert r"z\_\& &" in latex(compared(values))
+
+
+def test_a_model_to_compare_with_must_be_there() -> None:
+    with pytest.raises(UserError, match="neither is none of the models compared: ours, theirs"):
+        compared(scores(1.0), "neither")
+
+
+def test_each_sentence_of_a_pair_rests_on_a_figure() -> None:
+    comparison = compared(scores(2.0))
+    said = list(sentences(comparison, comparison.pairs[0]))
+    assert said[2].startswith("ours is better on 6 of 6 tasks: sign test p = 0.016 one-sided (ours better), 0.031 two")
+    assert any(
+        sentence.startswith("drugs: +2.00 (95 % interval +1.64 to +2.36; 5 of 5 seeds better;") for sentence in said
+    )

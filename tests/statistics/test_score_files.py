@@ -1,0 +1,93 @@
+"""Scores in the files that people have: one row a score, or a table of models by tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detour.errors import UserError
+from detour.statistics.comparison import compare
+from detour.statistics.score_files import read_scores
+
+FIRST = '{"model": "ours", "task": "cases", "seed": 1, "value": 0.5}'
+SECOND = '{"model": "ours", "task": "cases", "seed": 2, "value": 0.75}'
+WIDE = """\
+| Model | Ctx | cases | drugs | **Avg** |
+|---|---|---|---|---|
+| **[ours](https://example.org)** | 8192 | **74.8** | 60.1 ± 0.4 | **67.5** |
+| theirs | 512 | 70.0 | – | 70.0 |
+"""
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "model,task,seed,metric,value\nours,cases,1,f1,0.5\nours,cases,2,f1,0.75\n"),
+        ("a.csv", "\ufeffModel;Task;Seed;Score\r\nours;cases;1;0.5\r\n\r\nours;cases;2;0.75\r\n"),
+        ("a.tsv", "value\tseed\ttask\tmodel\n0.5\t1\tcases\tours\n0.75\t2\tcases\tours\n"),
+        ("a.json", f"[{FIRST}, {SECOND}]"),
+        ("a.json", '{"ours": {"cases": {"1": 0.5, "2": 0.75}}}'),
+        ("a.jsonl", f"{FIRST}\n{SECOND}\n"),
+    ],
+)
+def test_one_score_a_row_in_every_form_is_read_alike(tmp_path: Path, name: str, text: str) -> None:
+    assert read_scores(written(tmp_path, name, text)).cells == {("ours", "cases"): {1: 50.0, 2: 75.0}}
+
+
+def test_a_table_of_models_by_tasks_is_read_and_its_averages_are_kept_apart(tmp_path: Path) -> None:
+    table = read_scores(written(tmp_path, "card.md", f"# A card\n\n{WIDE}"))
+    assert table.models == ("ours", "theirs")
+    assert table.tasks == ("cases", "drugs")
+    assert table.cells["ours", "drugs"] == {None: 60.1}
+    assert table.published == {"ours": 67.5, "theirs": 70.0}
+    assert table.notes == ("column Ctx left out: 8192 is no score",)
+    assert [str(gap) for gap in table.gaps()] == ["theirs: drugs"]
+
+
+def test_an_average_that_its_scores_do_not_give_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "model,cases,drugs,avg\nours,70.0,60.0,65.4\ntheirs,70.0,60.1,65.1\n")
+    assert compare(read_scores(path)).notes == ("ours: the source states an average of 65.4, its scores give 65.00",)
+
+
+def test_several_metrics_need_a_choice(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "model,task,metric,value\nours,cases,f1,70\nours,cases,em,60\n")
+    with pytest.raises(UserError, match=r"a.csv: several metrics \(f1, em\); choose one with --metric"):
+        read_scores(path)
+    assert read_scores(path, "em").cells == {("ours", "cases"): {None: 60.0}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model,task,seed,value\nours,cases,1,good\n", "a.csv:2: value 'good' is no number"),
+        ("model,task,seed,value\nours,cases,first,70\n", "a.csv:2: seed 'first' is no whole number"),
+        ("model,task,seed,value\nours,,1,70\n", "a.csv:2: a score needs a model and a task"),
+        ("model,task,seed,value\nours,cases,1,70\nours,cases,1,71\n", "a.csv: ours: cases has two scores of seed 1"),
+        ("", "a.csv: no table of scores"),
+        ("model,task,seed,value\n", "a.csv: no score"),
+        ("model,cases\nours,good\n", "no column of scores"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_scores(written(tmp_path, "a.csv", text))
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"model,task\xff\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_scores(path)
+
+
+def test_a_card_framed_by_bars_is_read_as_one_without(tmp_path: Path) -> None:
+    framed = "".join(f"| {line} |\n" for line in ["---", "tags: x", "---", "", *WIDE.splitlines()])
+    assert read_scores(written(tmp_path, "card.txt", framed)).cells["ours", "cases"] == {None: 74.8}
