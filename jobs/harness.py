@@ -26,6 +26,7 @@ from typing import Any
 
 from detour.accounting.allocation import read_allocation
 from detour.accounting.meter import EnergyMeter
+from detour.accounting.sampler import EnergySampler
 from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
 from detour.disk import with_room
@@ -35,6 +36,7 @@ from detour.imports import uncollected
 from detour.jobs.context import StageContext
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
+from detour.jobs.node_energy import node_energy, this_start
 from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
@@ -83,7 +85,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
         return PermanentFailure.exit_code
     _refuse_links(workspace, workspace.stage(stage_id))
     if not rank.is_main:
-        return _run_follower(workspace, stage, rank)
+        return _run_follower(workspace, stage, rank, job)
     try:
         held = with_room(lambda: _claim(workspace, stage_id, job), _log)
     except ClaimHeld as error:
@@ -124,14 +126,21 @@ def _run_main(
     number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), _log), workspace.stage(stage.id)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
-    meter = EnergyMeter(attempt)
+    meter, sampler = EnergyMeter(attempt), EnergySampler(attempt.event)
+    attempt.listener = sampler.heard
     started_s = time.monotonic()
     attempt.event(
         AttemptStarted(
             node=socket.gethostname(), pid=os.getpid(), world_size=rank.world_size, **asdict(read_allocation())
         )
     )
-    with _stop_on_signals(attempt), _alarm(attempt, wall_limit_s), _heartbeats(attempt, held, meter), meter:
+    with (
+        _stop_on_signals(attempt, sampler),
+        _alarm(attempt, wall_limit_s),
+        _heartbeats(attempt, held, meter),
+        meter,
+        sampler,
+    ):
         outcome = _worthwhile(folder, number) or _guarded(lambda: _patient(workspace, stage, attempt, number, rank))
     outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
@@ -175,11 +184,11 @@ def _makes_room_for_others(outcome: Outcome, stop_reason: str | None) -> bool:
     return outcome.name == "interrupted" and stop_reason not in OUT_OF_TIME
 
 
-def _run_follower(workspace: Workspace, stage: Stage, rank: Rank) -> int:
-    """A rank other than 0: takes part in the work, writes neither journal nor output."""
+def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | None) -> int:
+    """A rank other than 0: takes part in the work and writes no output; the first of a node journals its energy."""
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
     scratch = workspace.stage(stage.id) / "work"
-    with _stop_on_signals(attempt):
+    with node_energy(workspace, stage.id, rank, job) as sampler, _stop_on_signals(attempt, sampler):
         outcome = _guarded(lambda: _call(workspace, stage, attempt, scratch / f"rank{rank.rank}"))
     return outcome.exit_code
 
@@ -320,7 +329,7 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
             number += 1
             continue
         try:
-            path.write_text(json.dumps({"job": job, "node": socket.gethostname(), "pid": os.getpid()}))
+            path.write_text(json.dumps({**this_start(job), "node": socket.gethostname(), "pid": os.getpid()}))
         except OSError:
             path.unlink()
             raise
@@ -328,11 +337,13 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
 
 
 @contextmanager
-def _stop_on_signals(attempt: Attempt) -> Iterator[None]:
+def _stop_on_signals(attempt: Attempt, sampler: EnergySampler | None) -> Iterator[None]:
     """Turn TERM, INT, USR1 and USR2 into a request that the work answers at its next safe point."""
 
     def request(number: int, _frame: object) -> None:
         attempt.request_stop(f"signal {signal.Signals(number).name}")
+        if sampler is not None:
+            sampler.ask("signal")
 
     previous = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:

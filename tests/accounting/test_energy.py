@@ -196,15 +196,24 @@ def test_an_attempt_without_figure_lowers_the_coverage_of_the_sum() -> None:
     assert total([unseen, unseen]).it_energy_kwh is None
 
 
-def test_counters_are_quoted_only_when_they_saw_enough() -> None:
+def test_counters_are_quoted_only_when_they_saw_enough_and_slurm_before_an_estimate() -> None:
     estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
     card = card_convention(CARD_SITE, 1, 100.0)
-    enough = tracked(CARD_SITE, [flush(1.0, 95.0)], allocated_s=100.0)
-    too_little = tracked(CARD_SITE, [flush(1.0, 50.0)], allocated_s=100.0)
-    assert preferred([card, estimate, enough]) is enough
+    enough = EnergyFigure(Method.MEASURED, CARD_SITE, Band.around(1.0, 0.05), 100.0, 90.0)
+    too_little = enough._replace(covered_s=89.9)
+    slurm = EnergyFigure(Method.SLURM, CARD_SITE, Band.around(1.0, 0.1), 100.0, 100.0)
+    assert preferred([card, estimate, slurm, enough]) is enough
+    assert preferred([card, estimate, slurm, too_little]) is slurm
     assert preferred([card, estimate, too_little]) is estimate
     assert preferred([card, too_little]) is too_little
     assert preferred([card]) is None
+
+
+def test_codecarbon_stands_beside_and_is_quoted_where_there_is_nothing_else() -> None:
+    seen = tracked(CARD_SITE, [flush(1.0, 100.0)], allocated_s=100.0)
+    estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
+    assert preferred([seen, estimate]) is estimate
+    assert preferred([seen]) is seen
 
 
 def test_energy_per_gpu_hour_out_of_reach_is_called_out() -> None:

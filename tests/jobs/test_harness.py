@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 from detour import disk
+from detour.accounting import sampler
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.jobs import harness
@@ -25,6 +26,7 @@ from detour.jobs.harness import run_stage
 from detour.jobs.progress import FRUITLESS_ATTEMPTS
 from detour.jobs.rank import read_rank
 from detour.ledger.claims import claim
+from detour.ledger.events import CheckpointSaved
 from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
@@ -88,6 +90,20 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
     assert manifest["provenance"]["stage"]["key"] == stage.key
     assert events(workspace, "stage.done") == [{"result": {"answer": 42}}]
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
+
+
+def test_an_attempts_energy_is_read_at_its_start_its_checkpoints_and_its_end(
+    workspace: Workspace, stage: Stage, attempt: Run
+) -> None:
+    def behaviour(context: StageContext[Any]) -> dict[str, Any]:
+        time.sleep(sampler.LEAST_GAP_S + 0.1)
+        context.attempt.event(CheckpointSaved(step=1, tokens=1))
+        return good(context)
+
+    assert attempt(stage, behaviour) == 0
+    readings = events(workspace, "energy.read")
+    assert [data["why"] for data in readings] == ["start", "checkpoint", "end"]
+    assert readings[0]["elapsed_s"] < readings[-1]["elapsed_s"]
 
 
 def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Run) -> None:

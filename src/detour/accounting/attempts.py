@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.methods import card_convention, estimated, number, tracked
 from detour.site import Site
 
 if TYPE_CHECKING:
+    from detour.accounting.traces import Spans
     from detour.ledger.events import AttemptStarted, Event
     from detour.ledger.record import Entry
     from detour.ledger.state import AttemptState
@@ -55,15 +56,29 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
     )
 
 
-def figures_of(attempt: AttemptState, usage: AttemptUsage, site: Site) -> list[EnergyFigure]:
-    """One figure a method, side by side; those that are unknown say why."""
+def figures_of(
+    attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None = None
+) -> list[EnergyFigure]:
+    """One figure a method, side by side; those that are unknown say why.
+
+    `spans` are of all the attempts that may have shared a GPU with this one (`traces.spans_in`).
+    """
     allocated_s = usage.allocated_s
     reserved = None if usage.gpus is None else usage.gpus * allocated_s / HOUR_S
     return [
+        _measured(attempt, usage, site, spans),
         tracked(site, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
         estimated(site, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
         card_convention(site, reserved, allocated_s),
     ]
+
+
+def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None) -> EnergyFigure:
+    if not attempt.readings:
+        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason="no energy counter was read")
+    from detour.accounting.measured import measured  # `detour status` mostly does without
+
+    return measured(site, list(attempt.readings.values()), usage, spans)
 
 
 def _count(value: int | None) -> int | None:

@@ -22,7 +22,7 @@ class Method(StrEnum):
     """How a figure was obtained; the value is what people read beside it."""
 
     MEASURED = "M1 measured"
-    """Our own differences of hardware energy counters; a later version."""
+    """Differences of hardware energy counters (`measured`); the `detail` says what was filled in or a model."""
     CODECARBON = "codecarbon"
     """codecarbon around the stage; the figure's `detail` says what was a counter and what a model."""
     ESTIMATED = "M2 estimated"
@@ -33,8 +33,9 @@ class Method(StrEnum):
     """Reserved GPU-hours x board power, as published model cards count; a convention, not a measurement."""
 
 
-PREFERENCE = (Method.MEASURED, Method.CODECARBON, Method.SLURM, Method.ESTIMATED)
-"""Best first. The card's convention is shown beside these, never in their place."""
+PREFERENCE = (Method.MEASURED, Method.SLURM, Method.ESTIMATED, Method.CODECARBON)
+"""Best first; codecarbon is a source beside them, quoted where there is no other. The card's convention is shown beside
+these, never in their place."""
 LEAST_COVERAGE = 0.9
 """Share of the allocated time that counters must have seen to be preferred."""
 PLAUSIBLE_KWH_PER_GPU_HOUR = (0.05, 1.5)

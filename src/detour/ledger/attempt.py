@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from detour.ledger.events import Event, ProgressMade
 from detour.ledger.journal import Journal
@@ -32,6 +33,8 @@ class Attempt:
         self._recorded_s = float("-inf")
         self._latest: ProgressMade | None = None
         self._names: frozenset[str] = frozenset()
+        self.listener: Callable[[Event], None] | None = None
+        """Is told of every event that was journalled, at once and in the thread that did it."""
 
     def event(self, event: Event) -> None:
         """Journal an event of this attempt; progress that was held back goes before it."""
@@ -39,6 +42,8 @@ class Attempt:
             return
         self._record_latest()
         self._append(event)
+        if self.listener is not None:
+            self.listener(event)
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
         """Cheap enough for every step: recorded about once a second, more rarely in a long attempt, and at the end.

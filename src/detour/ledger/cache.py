@@ -175,5 +175,6 @@ def _attempt(data: Mapping[str, Any]) -> AttemptState:
         progress=_entry_or_none(data["progress"]),
         checkpoint=_entry_or_none(data["checkpoint"]),
         energy=_entries(data["energy"]),
+        readings=_entries(data["readings"]),
         seen={writer: (mono_s, wall_s) for writer, (mono_s, wall_s) in data["seen"].items()},
     )

@@ -146,6 +146,49 @@ class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
     """Why there is no figure, or no newer one."""
 
 
+class GpuCounted(TypedDict):
+    """One GPU, or a slice of one, since the sampler began; only `counter_j` and `power_w` are as they were read."""
+
+    counter_j: float | None
+    """The board's own energy counter, which began when its driver was loaded."""
+    power_w: float | None
+    energy_j: float
+    """Of the GPU or slice so far."""
+    sampled_j: float
+    """Part of `energy_j` that is power x time, for want of a counter."""
+    seen_s: float
+    """Time behind `energy_j`; less than `elapsed_s` where a counter was reset or the device was lost."""
+    resets: int
+    share: float
+    """Of the board: below 1 for a slice (MIG)."""
+
+
+class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
+    """The counters of one node, summed since its sampler began, so that the last one counts; see
+    `detour.accounting.sampler`.
+    """
+
+    why: str
+    """start, interval, checkpoint, signal or end."""
+    node: str
+    began_s: float
+    """When the sampler began, in seconds since the epoch."""
+    elapsed_s: float
+    """Since then, by the monotonic clock."""
+    gpus: dict[str, GpuCounted]
+    """By UUID."""
+    cpu_j: float | None = None
+    ram_j: float | None = None
+    host_s: float | None = None
+    """Time behind `cpu_j` and `ram_j`."""
+    host_share: float | None = None
+    """Part of the node's CPU and RAM energy that is counted as this job's: its share of the cores."""
+    reason: str | None = None
+    """What could not be read."""
+    version: str | None = None
+    """Of the driver."""
+
+
 class CheckpointSaved(Event, kind="checkpoint.saved"):
     step: int
     tokens: int

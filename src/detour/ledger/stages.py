@@ -10,6 +10,7 @@ from detour.ledger.events import (
     AttemptStarted,
     CheckpointSaved,
     EnergyCounted,
+    EnergyRead,
     ProgressMade,
     StageDone,
     StageFailed,
@@ -66,6 +67,8 @@ class AttemptState:
     checkpoint: Entry[CheckpointSaved] | None = None
     energy: dict[str, Entry[EnergyCounted]] = field(default_factory=dict)
     """Writer (one a node) -> its last cumulative figures."""
+    readings: dict[str, Entry[EnergyRead]] = field(default_factory=dict)
+    """The last of each hour and writer (one a node), by `HOUR@WRITER`: enough for sums and for factors by hour."""
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Writer -> the last monotonic and the last wall-clock second at which it gave a sign of life."""
 

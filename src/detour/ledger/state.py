@@ -20,6 +20,7 @@ from detour.ledger.events import (
     ChainSubmitted,
     CheckpointSaved,
     EnergyCounted,
+    EnergyRead,
     Event,
     Foreign,
     JournalClosed,
@@ -134,6 +135,8 @@ def _add_to_attempt(stage: StageState, number: int, entry: Entry[Any]) -> None:
             attempt.first_progress = entry
     elif kind is EnergyCounted:
         _keep_later(attempt.energy, writer, entry)
+    elif kind is EnergyRead:
+        _keep_later(attempt.readings, f"{wall_s // 3600:.0f}@{writer}", entry)
     elif kind is CheckpointSaved:
         attempt.checkpoint = entry if attempt.checkpoint is None else max(attempt.checkpoint, entry)
     elif kind is AttemptStarted:

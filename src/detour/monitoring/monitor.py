@@ -15,6 +15,7 @@ import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
+from detour.accounting.traces import Spans, spans_in
 from detour.errors import UserError
 from detour.ledger.process import has_account, user_name
 from detour.ledger.state import StageState, State
@@ -55,6 +56,7 @@ class Monitor:
         self.workspace, self.site_of, self.ask = workspace, site_of, ask
         self.state = State()
         self._view: LedgerView | None = None
+        self._spans: Spans = {}
 
     def look(self, chains: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of some chains, of all when none is named. Raises UserError for a chain that is not there."""
@@ -63,6 +65,7 @@ class Monitor:
         else:
             self._view.refresh()
         self.state = self._view.state
+        self._spans = spans_in(self.state)
         warnings = list(self._view.warnings)
         plans = list(_plans(self.workspace, chains, warnings))
         jobs, missing = self._jobs(plans)
@@ -127,7 +130,7 @@ class Monitor:
             usage = usage_of(stage_id, attempt, now_s)
             if usage is not None and attempt.started is not None:
                 site = planned_site or self.site_of(attempt.started.event.cluster)
-                figures += figures_of(attempt, usage, site)
+                figures += figures_of(attempt, usage, site, self._spans)
         return figures
 
 

@@ -11,6 +11,7 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.fates import fates_s
 from detour.accounting.methods import number
 from detour.accounting.site import simulated_gpus
+from detour.accounting.traces import Spans, spans_in
 from detour.errors import UserError
 from detour.ledger.events import ProgressMade
 from detour.ledger.reading import history
@@ -62,7 +63,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
     plans = [read_plan(workspace, name)[0] for name in chosen]
     view = LedgerView(workspace)
     state = view.state
-    evidence = Evidence(now_s, state.writers)
+    evidence, spans = Evidence(now_s, state.writers), spans_in(state)
     users: dict[str, list[str]] = {}
     planned: dict[str, PlannedStage] = {}
     for plan in plans:
@@ -70,7 +71,7 @@ def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, no
             users.setdefault(stage.id, []).append(plan.chain)
             planned[stage.id] = stage
     gathered = {
-        stage_id: _gather(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence)
+        stage_id: _gather(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence, spans)
         for stage_id, stage in planned.items()
     }
     events = history(workspace, (ProgressMade, *INCIDENTS))
@@ -99,6 +100,7 @@ def _gather(
     known: StageState | None,
     site_of: SiteOf,
     evidence: Evidence,
+    spans: Spans,
 ) -> _Gathered:
     attempts, counted = [], []
     for attempt in known.attempts if known else []:
@@ -106,7 +108,7 @@ def _gather(
         if usage is None or attempt.started is None:
             continue
         node, cluster = attempt.started.event.node, attempt.started.event.cluster
-        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster)), node, cluster))
+        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster), spans), node, cluster))
         attempts.append(
             data.AttemptRow(
                 number=attempt.number or 0,

@@ -1,0 +1,63 @@
+"""Energy of the nodes of a job beyond its first one, journalled by the first rank of each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from detour.accounting.sampler import EnergySampler
+from detour.errors import UserError
+from detour.jobs.progress import attempts_in
+from detour.jobs.rank import Rank
+from detour.ledger.events import EnergyRead
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+
+
+def this_start(job: str | None) -> dict[str, str | None]:
+    """What distinguishes this start of the job from those before a requeue; the same on all its nodes."""
+    return {"job": job, "restart": os.environ.get("SLURM_RESTART_COUNT", "0")}
+
+
+@contextmanager
+def node_energy(workspace: Workspace, stage_id: str, rank: Rank, job: str | None) -> Iterator[EnergySampler | None]:
+    """A running sampler on local rank 0 of another node than the first; elsewhere None.
+
+    The main rank gives the attempt its number, maybe later than this: until it is known, nothing is recorded, and
+    nothing is lost by that, since each reading sums up all before it.
+    """
+    if rank.local_rank != 0 or rank.node_rank == 0:
+        yield None
+        return
+    try:
+        journal = Journal.open(workspace, f"{stage_id}.node{rank.node_rank}")
+    except UserError:  # the main rank says so too, and the work does not depend on this
+        yield None
+        return
+    number: int | None = None
+
+    def record(event: EnergyRead) -> None:
+        nonlocal number
+        if number is None:
+            number = _number_of(workspace.stage(stage_id) / "attempts", this_start(job))
+        if number is not None:
+            journal.append(event, stage=stage_id, job=job, attempt=number)
+
+    with journal, EnergySampler(record) as sampler:
+        yield sampler
+
+
+def _number_of(folder: Path, start: dict[str, str | None]) -> int | None:
+    """The latest attempt of this start; None while there is none."""
+    for path in sorted(attempts_in(folder), key=lambda path: int(path.stem), reverse=True):
+        try:
+            written: Any = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(written, dict) and start.items() <= written.items():
+            return int(path.stem)
+    return None

@@ -1,0 +1,163 @@
+"""M1: the energy of an attempt by the differences of its nodes' hardware counters; pure arithmetic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from math import fsum
+from typing import TYPE_CHECKING, NamedTuple
+
+from detour.accounting.energy import Band, EnergyFigure, Method
+from detour.accounting.hours import AttemptUsage
+from detour.accounting.methods import CPU_RAM_ERROR, ESTIMATE_ERROR, GPU_COUNTER_ERROR, number
+from detour.accounting.traces import Piece, Spans, Trace, last_power_w, pieces_of, spans_of, traces_of
+from detour.site import Site, Sourced
+from detour.text import counted, format_duration
+
+if TYPE_CHECKING:
+    from detour.ledger.events import EnergyRead
+    from detour.ledger.record import Entry
+
+SAMPLED_POWER_ERROR = 0.15
+"""Of power that is sampled every few seconds, in place of a counter."""
+J_PER_KWH = 3.6e6
+NOTHING = "no energy counter was read"
+
+
+class _Gpus(NamedTuple):
+    """What is known of an attempt's GPUs."""
+
+    band: Band
+    covered: float
+    """Share of the allocated GPU time that was seen."""
+    detail: str
+
+
+class _Host(NamedTuple):
+    """CPU and RAM of all nodes."""
+
+    band: Band
+    covered: float
+    is_counted: bool
+    """Whether the CPU is, by a counter."""
+    names: tuple[str, ...]
+    """What is in it, and how: `CPU by RAPL`, `RAM by model`."""
+
+
+def measured(
+    site: Site, readings: Sequence[Entry[EnergyRead]], usage: AttemptUsage, spans: Spans | None = None
+) -> EnergyFigure:
+    """`readings` of all nodes, each the last of its hour; `spans` of all attempts that may share GPUs with this one.
+
+    GPU time that no counter saw (a node that vanished, a device that was lost, the tail of a killed attempt) is filled
+    in at the last mean power, with an estimate's band, and marked. A slice (MIG) takes its share of its board's
+    energy; its band reaches from nothing to the whole board, since no counter says which slice drew it.
+    """
+    gpus, host = _gpus(traces_of(readings), usage, spans), _host(site, readings, usage)
+    reason = "; ".join(dict.fromkeys(filter(None, (entry.event.reason for entry in readings)))) or None
+    if gpus is None and (usage.gpus != 0 or not host.is_counted):
+        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or NOTHING)
+    covered = gpus.covered if gpus else host.covered
+    return EnergyFigure(
+        method=Method.MEASURED,
+        site=site,
+        it_energy_kwh=(gpus.band if gpus else Band(0.0, 0.0, 0.0)) + host.band,
+        allocated_s=usage.allocated_s,
+        covered_s=usage.allocated_s * covered,
+        extended_s=usage.allocated_s * (1 - covered),
+        scope=" and ".join([*(["GPU boards"] if gpus else []), *(name.split()[0] for name in host.names)]),
+        detail=", ".join([*([gpus.detail] if gpus else []), *host.names]),
+        version="; ".join(dict.fromkeys(f"driver {v}" for entry in readings if (v := entry.event.version))),
+        reason=reason,
+    )
+
+
+def gpu_pieces(readings: Iterable[Entry[EnergyRead]], spans: Spans | None = None) -> list[Piece]:
+    """When an attempt's GPUs drew their energy, for factors that change by the hour."""
+    traces = traces_of(readings)
+    known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)
+    return [piece for trace in traces for piece in pieces_of(trace, known, own)]
+
+
+def _gpus(traces: Sequence[Trace], usage: AttemptUsage, spans: Spans | None) -> _Gpus | None:
+    """None where nothing was seen of any GPU."""
+    known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)
+    seen = [(trace, pieces_of(trace, known, own)) for trace in traces]
+    powers_w = [power for _, pieces in seen if (power := last_power_w(pieces)) is not None]
+    if not powers_w:
+        return None
+    seen_s = fsum(piece.seen_s for _, pieces in seen for piece in pieces)
+    uuids = {trace.uuid for trace in traces}
+    owed_s = (usage.gpus or len(uuids)) * usage.allocated_s
+    missing_s = max(0.0, owed_s - seen_s)
+    filled_j = fsum(powers_w) / len(powers_w) * missing_s
+    bands = [*(_band_j(trace, pieces) for trace, pieces in seen), Band.around(filled_j, ESTIMATE_ERROR)]
+    return _Gpus(
+        band=Band(*(fsum(ends) / J_PER_KWH for ends in zip(*map(astuple, bands), strict=True))),
+        covered=min(1.0, seen_s / owed_s) if owed_s > 0 else 1.0,
+        detail=_in_words(traces, missing_s),
+    )
+
+
+def _band_j(trace: Trace, pieces: Sequence[Piece]) -> Band:
+    energy_j = fsum(piece.energy_j for piece in pieces)
+    sampled_j = fsum(piece.sampled_j for piece in pieces)
+    if trace.share < 1:
+        return Band(0.0, energy_j, energy_j / trace.share * (1 + GPU_COUNTER_ERROR))
+    return Band.around(energy_j - sampled_j, GPU_COUNTER_ERROR) + Band.around(sampled_j, SAMPLED_POWER_ERROR)
+
+
+def _in_words(traces: Sequence[Trace], missing_s: float) -> str:
+    kinds = Counter({trace.uuid: _kind(trace) for trace in traces}.values())
+    parts = [f"{count} GPU by {kind}" for kind, count in sorted(kinds.items())]
+    if resets := sum(trace.resets for trace in traces):
+        parts.append(f"counters began anew {counted(resets, 'time')}")
+    if missing_s >= 1:
+        parts.append(f"{format_duration(missing_s)} of GPU time filled in at the last mean power")
+    return ", ".join(parts)
+
+
+def _kind(trace: Trace) -> str:
+    if trace.share < 1:
+        return f"{trace.share:.0%} of a board's counter (MIG)"
+    return "sampled power" if trace.points[-1].sampled_j > 0 else "NVML counter"
+
+
+def _host(site: Site, readings: Iterable[Entry[EnergyRead]], usage: AttemptUsage) -> _Host:
+    """By counters where there are any, else by the profile's power of a core and of a GB, over the whole time."""
+    by_node: dict[str, EnergyRead] = {}
+    for entry in readings:
+        known, event = by_node.get(entry.event.node), entry.event
+        if number(event.host_s) and (known is None or (known.host_s or 0.0) < (event.host_s or 0.0)):
+            by_node[event.node] = event
+    seen_s = fsum(event.host_s or 0.0 for event in by_node.values())
+    owed_s = usage.allocated_s * max(usage.nodes, len(by_node))
+    cpu_kwh = _counted_kwh([event.cpu_j for event in by_node.values()], seen_s, owed_s)
+    ram_kwh = _counted_kwh([event.ram_j for event in by_node.values()], seen_s, owed_s)
+    parts = [
+        ("CPU by RAPL", cpu_kwh),
+        ("CPU by model", _modelled_kwh(usage.cpus, site.core_w, usage) if cpu_kwh is None else None),
+        ("RAM by RAPL", ram_kwh),
+        ("RAM by model", _modelled_kwh(usage.ram_gb, site.ram_w_per_gb, usage) if ram_kwh is None else None),
+    ]
+    return _Host(
+        band=Band.around(fsum(kwh for _, kwh in parts if kwh is not None), CPU_RAM_ERROR),
+        covered=min(1.0, seen_s / owed_s) if owed_s > 0 else 0.0,
+        is_counted=cpu_kwh is not None,
+        names=tuple(name for name, kwh in parts if kwh is not None),
+    )
+
+
+def _counted_kwh(sums_j: Sequence[float | None], seen_s: float, owed_s: float) -> float | None:
+    """Extended over the time and the nodes that were not seen; None without a counter."""
+    known = [value for value in map(number, sums_j) if value is not None]
+    if not known or seen_s <= 0:
+        return None
+    return fsum(known) / J_PER_KWH * max(1.0, owed_s / seen_s)
+
+
+def _modelled_kwh(amount: float | None, power_w: Sourced | None, usage: AttemptUsage) -> float | None:
+    if amount is None or power_w is None:
+        return None
+    return amount * power_w.value * usage.allocated_s / J_PER_KWH

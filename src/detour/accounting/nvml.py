@@ -1,0 +1,126 @@
+"""The energy counters of this node's GPUs, read through NVML behind a seam that tests can take.
+
+NVML counts a board's energy since its driver was loaded, in millijoules (Volta and later). Older boards, virtual ones
+and slices (MIG) have no counter of their own: a board without one tells its power, a slice takes its share of the
+board's energy. Whatever a device refuses is a reason in its reading, never an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from detour.accounting.allocation import visible_gpus
+
+
+class GpuReading(NamedTuple):
+    """One GPU at one instant; None is what it did not tell."""
+
+    uuid: str
+    counter_j: float | None
+    """Of the whole board, since its driver was loaded."""
+    power_w: float | None
+    """Of the whole board."""
+    share: float = 1.0
+    """Of the board: below 1 for a slice."""
+    limit_w: float | None = None
+    """Power limit of the board."""
+    reason: str | None = None
+
+
+class Counters(Protocol):
+    """What the sampler reads; either method may fail or hang."""
+
+    version: str | None
+    """Of the driver."""
+
+    def read(self) -> list[GpuReading]: ...
+
+
+class _Gpu(NamedTuple):
+    uuid: str
+    board: str
+    """UUID of the board; the GPU's own but for slices."""
+    share: float
+    limit_w: float | None
+    reason: str | None = None
+
+
+class NvmlCounters:
+    """The GPUs that this process may use. A machine without a driver has none.
+
+    `nvml` is the module `pynvml` or what stands in for it. Handles are looked up anew at each reading, since a device
+    that fell off the bus may come back.
+    """
+
+    def __init__(self, visible: str | None, nvml: Any = None) -> None:
+        """`visible` as in CUDA_VISIBLE_DEVICES; None: all."""
+        self._nvml = nvml = importlib.import_module("pynvml") if nvml is None else nvml
+        self.version: str | None = None
+        self._gpus: tuple[_Gpu, ...] = ()
+        try:
+            nvml.nvmlInit()
+        except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
+            return
+        self.version = _text(nvml.nvmlSystemGetDriverVersion())
+        self._gpus = tuple(self._slices(visible) if "MIG-" in (visible or "") else self._boards(visible))
+
+    def read(self) -> list[GpuReading]:
+        return [self._read(gpu) for gpu in self._gpus]
+
+    def _boards(self, visible: str | None) -> Iterator[_Gpu]:
+        nvml = self._nvml
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        for index in visible_gpus(visible, uuids) or ():
+            split = self._told("nvmlDeviceGetMigMode", handles[index])
+            reason = "is split into slices (MIG), of which none is named" if split and split[0] else None
+            yield _Gpu(uuids[index], uuids[index], 1.0, self._limit_w(handles[index]), reason)
+
+    def _slices(self, visible: str | None) -> Iterator[_Gpu]:
+        nvml = self._nvml
+        for name in filter(None, (part.strip() for part in (visible or "").split(","))):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByUUID(name)
+                board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+                slices = nvml.nvmlDeviceGetAttributes(handle).gpuInstanceSliceCount
+                share = slices / nvml.nvmlDeviceGetMaxMigDeviceCount(board)
+                yield _Gpu(name, _text(nvml.nvmlDeviceGetUUID(board)), min(1.0, share), self._limit_w(board))
+            except nvml.NVMLError as error:
+                yield _Gpu(name, name, 1.0, None, f"is a slice (MIG) of unknown size ({error})")
+
+    def _read(self, gpu: _Gpu) -> GpuReading:
+        counter_j = power_w = None
+        reason = gpu.reason
+        if reason is None:
+            try:
+                handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.board)
+                counter_mj = self._told("nvmlDeviceGetTotalEnergyConsumption", handle)
+                power_mw = self._told("nvmlDeviceGetPowerUsage", handle)
+                counter_j = None if counter_mj is None else counter_mj / 1000
+                power_w = None if power_mw is None else power_mw / 1000
+                reason = None if counter_j is not None else "has no energy counter"
+            except self._nvml.NVMLError as error:
+                reason = str(error)
+        return GpuReading(gpu.uuid, counter_j, power_w, gpu.share, gpu.limit_w, reason)
+
+    def _limit_w(self, handle: Any) -> float | None:
+        limit_mw = self._told("nvmlDeviceGetEnforcedPowerLimit", handle)
+        return None if limit_mw is None else limit_mw / 1000
+
+    def _told(self, question: str, handle: Any) -> Any:
+        """None where the device does not support the question; other errors are the caller's."""
+        try:
+            return getattr(self._nvml, question)(handle)
+        except self._nvml.NVMLError_NotSupported:
+            return None
+
+
+def node_counters() -> NvmlCounters:
+    return NvmlCounters(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

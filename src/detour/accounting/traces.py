@@ -1,0 +1,162 @@
+"""What samplers saw of each GPU, as joules over time, with none of it counted twice; pure arithmetic.
+
+Several samplers may watch one GPU at the same time: two attempts on a shared one, or two processes of one job. Each
+sees the energy of the whole GPU. So an interval's energy is divided by the number of those that saw it, and whatever
+is added up, each interval of each UUID is in it once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import fsum, isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from detour.ledger.events import EnergyRead
+    from detour.ledger.record import Entry
+    from detour.ledger.state import State
+
+LATEST_WEIGHS_S = 600.0
+"""A last piece of at least this length stands for a lost tail by itself."""
+
+
+class Point(NamedTuple):
+    """Sums since the sampler began."""
+
+    at_s: float
+    energy_j: float
+    sampled_j: float
+    seen_s: float
+
+
+class Trace(NamedTuple):
+    """One GPU as one sampler saw it; the first point is the sampler's beginning."""
+
+    uuid: str
+    writer: str
+    points: tuple[Point, ...]
+    share: float
+    resets: int
+
+    @property
+    def start_s(self) -> float:
+        return self.points[0].at_s
+
+    @property
+    def end_s(self) -> float:
+        return self.points[-1].at_s
+
+
+class Piece(NamedTuple):
+    """An attempt's part of the energy of one GPU between two instants."""
+
+    start_s: float
+    end_s: float
+    energy_j: float
+    sampled_j: float
+    seen_s: float
+
+
+Spans = Mapping[str, Sequence[tuple[float, float, str]]]
+"""UUID -> start, end and writer of every trace of it."""
+
+
+def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
+    """`readings` in any order, each sum the latest of its hour and writer; unusable figures are left out."""
+    ordered = sorted(readings, key=lambda entry: (entry.writer, entry.sequence))
+    points: dict[tuple[str, str], list[Point]] = {}
+    last: dict[tuple[str, str], Any] = {}
+    for entry in ordered:
+        event = entry.event
+        if not _is_time(event.began_s) or not _is_amount(event.elapsed_s):
+            continue
+        for uuid, gpu in event.gpus.items():
+            if not all(map(_is_amount, (gpu["energy_j"], gpu["sampled_j"], gpu["seen_s"]))):
+                continue
+            key = (uuid, entry.writer)
+            known = points.setdefault(key, [Point(event.began_s, 0.0, 0.0, 0.0)])
+            before = known[-1]
+            at_s = event.began_s + event.elapsed_s
+            if at_s < before.at_s or gpu["energy_j"] < before.energy_j or gpu["seen_s"] < before.seen_s:
+                continue
+            known.append(Point(at_s, gpu["energy_j"], min(gpu["sampled_j"], gpu["energy_j"]), gpu["seen_s"]))
+            last[key] = gpu
+    return [
+        Trace(uuid, writer, tuple(found), _share(last[uuid, writer]["share"]), max(0, last[uuid, writer]["resets"]))
+        for (uuid, writer), found in points.items()
+        if len(found) > 1
+    ]
+
+
+def spans_of(traces: Iterable[Trace]) -> dict[str, list[tuple[float, float, str]]]:
+    spans: dict[str, list[tuple[float, float, str]]] = {}
+    for trace in traces:
+        spans.setdefault(trace.uuid, []).append((trace.start_s, trace.end_s, trace.writer))
+    return spans
+
+
+def spans_in(state: State) -> Spans:
+    """Of all attempts in the ledger, among which nothing may be counted twice."""
+    attempts = (attempt for stage in state.stages.values() for attempt in stage.attempts_by_key.values())
+    return spans_of(trace for attempt in attempts if attempt.readings for trace in traces_of(attempt.readings.values()))
+
+
+def pieces_of(trace: Trace, spans: Spans, own: frozenset[str]) -> list[Piece]:
+    """Its energy, divided among all samplers of the UUID where they overlap; its time, among those of `own` writers.
+
+    `own` are the attempt's: time is seen once by an attempt, however many others saw it too.
+    """
+    others = [
+        (start_s, end_s, writer)
+        for start_s, end_s, writer in spans.get(trace.uuid, ())
+        if writer != trace.writer and start_s < trace.end_s and end_s > trace.start_s
+    ]
+    ends = {instant for start_s, end_s, _ in others for instant in (start_s, end_s)}
+    inner = {instant for instant in ends if trace.start_s < instant < trace.end_s}
+    cuts = sorted(inner | {point.at_s for point in trace.points})
+    points = [_at(trace, instant_s) for instant_s in cuts]
+    pieces = []
+    for first, last in pairwise(points):
+        seeing = [writer for start_s, end_s, writer in others if start_s <= first.at_s and end_s >= last.at_s]
+        among, among_own = 1 + len(seeing), 1 + sum(writer in own for writer in seeing)
+        pieces.append(
+            Piece(
+                first.at_s,
+                last.at_s,
+                (last.energy_j - first.energy_j) / among,
+                (last.sampled_j - first.sampled_j) / among,
+                (last.seen_s - first.seen_s) / among_own,
+            )
+        )
+    return pieces
+
+
+def last_power_w(pieces: Sequence[Piece]) -> float | None:
+    """The mean of the last piece, or of all where it is short; None where nothing was seen."""
+    weighed = pieces[-1:] if pieces and pieces[-1].seen_s >= LATEST_WEIGHS_S else pieces
+    seen_s = fsum(piece.seen_s for piece in weighed)
+    return fsum(piece.energy_j for piece in weighed) / seen_s if seen_s > 0 else None
+
+
+def _at(trace: Trace, instant_s: float) -> Point:
+    """Between two points, evenly. `instant_s` is not before the first one."""
+    index = bisect_right(trace.points, instant_s, key=lambda point: point.at_s)
+    if index == len(trace.points):
+        return trace.points[-1]
+    before, after = trace.points[index - 1], trace.points[index]
+    part = (instant_s - before.at_s) / (after.at_s - before.at_s)
+    return Point(*(low + part * (high - low) for low, high in zip(before, after, strict=True)))
+
+
+def _is_amount(value: float) -> bool:
+    return isfinite(value) and value >= 0
+
+
+def _is_time(value: float) -> bool:
+    return isfinite(value) and 0 <= value < 1e11
+
+
+def _share(value: float) -> float:
+    return value if isfinite(value) and 0 < value <= 1 else 1.0

@@ -1,0 +1,233 @@
+"""M1 against the true energy of a fake machine, whatever happens to its counters; and nothing counted twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.accounting.energy import EnergyFigure, Method
+from detour.accounting.measured import gpu_pieces, measured
+from detour.accounting.traces import spans_of, traces_of
+from detour.ledger.events import EnergyRead
+from detour.ledger.record import Entry
+from detour.site import Site
+from tests.accounting.fake_nvml import Board, FakeNvml, Slice, four_boards
+from tests.accounting.samples import BEGAN_S, SITE, by_hour, sampled, usage
+
+Readings = list[Entry[EnergyRead]]
+
+
+def truth_kwh(nvml: FakeNvml) -> float:
+    return sum(board.true_j for board in nvml.boards) / 3.6e6
+
+
+def expected_kwh(figure: EnergyFigure) -> float:
+    assert figure.it_energy_kwh is not None
+    return figure.it_energy_kwh.expected
+
+
+def assert_holds(figure: EnergyFigure, truth: float) -> None:
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.low <= truth <= figure.it_energy_kwh.high
+
+
+def test_two_hours_on_four_boards_are_counted_to_the_joule() -> None:
+    nvml = four_boards()
+    figure = measured(SITE, by_hour(sampled(nvml, seconds=7200.0)), usage(7200.0, 4))
+    assert figure.method is Method.MEASURED
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml)) == pytest.approx(4.6)
+    assert (figure.coverage, figure.extended_s) == (1.0, 0.0)
+    assert figure.detail == "4 GPU by NVML counter"
+
+
+def test_a_counter_that_begins_anew_loses_an_interval_which_is_filled_in_and_said() -> None:
+    nvml = four_boards()
+
+    def reload_driver(at_s: float) -> None:
+        if at_s == 900.0:
+            nvml.boards[2].counter_j = 600.0 * 10
+
+    figure = measured(SITE, sampled(nvml, seconds=1800.0, happens=reload_driver), usage(1800.0, 4))
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml), rel=1e-3)
+    assert_holds(figure, truth_kwh(nvml))
+    assert figure.coverage == pytest.approx(1 - 30 / 7200)
+    assert "counters began anew 1 time" in figure.detail
+    assert "30s of GPU time filled in at the last mean power" in figure.detail
+
+
+def test_a_counter_that_leaps_ahead_of_what_a_board_can_draw_is_not_believed() -> None:
+    nvml = four_boards()
+
+    def leap(at_s: float) -> None:
+        if at_s == 300.0:
+            nvml.boards[0].counter_j += 1e12
+
+    figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=leap), usage(3600.0, 4))
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml), rel=1e-2)
+    assert_holds(figure, truth_kwh(nvml))
+
+
+def test_a_device_that_is_missing_is_filled_in_and_lowers_the_coverage() -> None:
+    nvml = four_boards()
+    truth = 4 * 575.0 / 1000
+    del nvml.boards[3]
+    figure = measured(SITE, sampled(nvml, seconds=3600.0), usage(3600.0, 4))
+    assert figure.coverage == pytest.approx(0.75)
+    assert_holds(figure, truth)
+
+
+def test_a_device_lost_in_the_middle_costs_its_own_rest() -> None:
+    nvml = four_boards()
+
+    def lose(at_s: float) -> None:
+        nvml.boards[1].lost = at_s >= 1800.0
+
+    figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=lose), usage(3600.0, 4))
+    assert figure.coverage == pytest.approx(1 - 1830 / 14400)
+    assert_holds(figure, truth_kwh(nvml))
+
+
+def test_a_device_that_comes_back_has_counted_on() -> None:
+    nvml = four_boards()
+
+    def blink(at_s: float) -> None:
+        nvml.boards[1].lost = 600.0 <= at_s < 1200.0
+
+    figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=blink), usage(3600.0, 4))
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert figure.coverage == 1.0
+
+
+def test_a_board_without_a_counter_is_sampled_and_labelled() -> None:
+    nvml = FakeNvml([Board("GPU-0"), Board("GPU-1", has_counter=False)])
+    figure = measured(SITE, sampled(nvml, seconds=600.0, every_s=5.0), usage(600.0, 2))
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert figure.detail == "1 GPU by NVML counter, 1 GPU by sampled power"
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.high == pytest.approx(0.1 * 1.05 + 0.1 * 1.15)
+
+
+def test_a_slice_takes_its_share_and_its_band_reaches_to_the_whole_board() -> None:
+    board = Board("GPU-0", mig=True)
+    nvml = FakeNvml([board], [Slice("MIG-1", board, 3)])
+    figure = measured(SITE, sampled(nvml, seconds=3600.0, visible="MIG-1"), usage(3600.0, None))
+    assert expected_kwh(figure) == pytest.approx(0.6 * 3 / 7)
+    assert figure.it_energy_kwh is not None
+    assert [figure.it_energy_kwh.low, figure.it_energy_kwh.high] == pytest.approx([0.0, 0.6 * 1.05])
+    assert "43% of a board's counter (MIG)" in figure.detail
+
+
+def test_a_split_board_without_a_named_slice_has_no_figure() -> None:
+    nvml = FakeNvml([Board("GPU-0", mig=True)])
+    figure = measured(SITE, sampled(nvml, seconds=60.0), usage(60.0, 1))
+    assert figure.it_energy_kwh is None
+
+
+def test_two_processes_that_see_one_gpu_count_it_once() -> None:
+    nvml = FakeNvml([Board("GPU-0")])
+    first = sampled(nvml, seconds=3600.0)
+    second = [entry._replace(writer="v") for entry in first]
+    figure = measured(SITE, first + second, usage(3600.0, 1))
+    assert expected_kwh(figure) == pytest.approx(0.6)
+    assert figure.coverage == 1.0
+
+
+def test_two_attempts_on_one_gpu_share_what_they_both_saw() -> None:
+    nvml = FakeNvml([Board("GPU-0")])
+    readings = sampled(nvml, seconds=3600.0, every_s=60.0)
+    whole, half = readings, [entry._replace(writer="v") for entry in readings if entry.event.elapsed_s <= 1800.0]
+    spans = spans_of(traces_of(whole + half))
+    longer = measured(SITE, whole, usage(3600.0, 1), spans)
+    shorter = measured(SITE, half, usage(1800.0, 1), spans)
+    assert expected_kwh(longer) == pytest.approx(0.45)
+    assert expected_kwh(shorter) == pytest.approx(0.15)
+    assert (longer.coverage, shorter.coverage) == (1.0, 1.0)
+
+
+def test_a_node_that_vanishes_is_extended_at_its_last_mean_power_and_marked() -> None:
+    first, second = four_boards(), FakeNvml([Board(f"GPU-{index}", power_w=650.0) for index in range(4, 8)])
+    kept = sampled(first, seconds=7200.0)
+    lost = [
+        entry for entry in sampled(second, seconds=7200.0, writer="v", node="n2") if entry.event.elapsed_s <= 3600.0
+    ]
+    figure = measured(SITE, by_hour(kept + lost), usage(7200.0, 8, nodes=2))
+    assert figure.coverage == pytest.approx(0.75)
+    assert figure.extended_s == pytest.approx(1800.0)
+    assert_holds(figure, truth_kwh(first) + truth_kwh(second))
+    assert "4h00m of GPU time filled in" in figure.detail
+
+
+def test_a_killed_attempt_keeps_its_last_reading_and_its_tail_is_filled_in() -> None:
+    nvml = four_boards()
+    readings = sampled(nvml, seconds=3600.0)
+    figure = measured(SITE, readings[:-2], usage(3600.0, 4))
+    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert figure.extended_s == pytest.approx(60.0)
+
+
+def test_without_a_gpu_or_a_cpu_counter_nothing_was_measured() -> None:
+    figure = measured(SITE, sampled(FakeNvml([], driver=False), seconds=60.0), usage(60.0, 0))
+    assert (figure.it_energy_kwh, figure.reason) == (None, "no energy counter was read")
+
+
+def test_cpu_and_ram_are_the_models_where_no_counter_is_readable() -> None:
+    site = SITE._replace(ram_w_per_gb=Site("x").ram_w_per_gb)
+    held = usage(3600.0, 4)._replace(cpus=96, ram_gb=512.0)
+    figure = measured(site, sampled(four_boards(), seconds=3600.0), held)
+    assert expected_kwh(figure) == pytest.approx(2.3 + 96 * 7.3 / 1000)
+    assert figure.scope == "GPU boards and CPU"
+    assert figure.detail == "4 GPU by NVML counter, CPU by model"
+
+
+def test_cpu_counters_of_all_nodes_are_added_and_extended() -> None:
+    half: dict[str, Any] = {
+        "why": "end",
+        "began_s": BEGAN_S,
+        "elapsed_s": 1800.0,
+        "gpus": {},
+        "cpu_j": 3.6e5,
+        "host_s": 1800.0,
+    }
+    nodes = {"a": "n1", "b": "n2", "c": "n2"}
+    entries = [Entry(0, writer, BEGAN_S, 0.0, EnergyRead(node=node, **half)) for writer, node in nodes.items()]
+    figure = measured(SITE, entries, usage(3600.0, 0, nodes=2))
+    assert expected_kwh(figure) == pytest.approx(0.4)
+    assert figure.coverage == pytest.approx(0.5)
+
+
+spans_s = st.tuples(st.integers(0, 100), st.integers(1, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+@given(st.lists(spans_s, min_size=1, max_size=5), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_however_many_watch_each_interval_of_a_gpu_is_counted_once(
+    windows: list[tuple[int, int]], random: object
+) -> None:
+    nvml = FakeNvml([Board("GPU-0", power_w=100.0)])
+    readings = sampled(nvml, seconds=200.0, every_s=1.0)
+    watchers: dict[str, Readings] = {}
+    for index, (start, end) in enumerate(windows):
+        writer, first = f"w{index}", readings[start].event.gpus["GPU-0"]
+        watchers[writer] = [shifted(entry, writer, start, first["energy_j"]) for entry in readings[start : end + 1]]
+    spans = spans_of(traces_of([entry for entries in watchers.values() for entry in entries]))
+    union = len({second for start, end in windows for second in range(start, end)})
+    pieces = []
+    for entries in watchers.values():
+        random.shuffle(entries)  # type: ignore[attr-defined]
+        pieces += gpu_pieces(entries, spans)
+    assert sum(piece.energy_j for piece in pieces) == pytest.approx(100.0 * union)
+
+
+def shifted(entry: Entry[EnergyRead], writer: str, start: int, before_j: float) -> Entry[EnergyRead]:
+    """The same reading by a sampler that began at `start`."""
+    gpu = dict(entry.event.gpus["GPU-0"]) | {"energy_j": entry.event.gpus["GPU-0"]["energy_j"] - before_j}
+    gpu["seen_s"] = entry.event.elapsed_s - start
+    data = entry.event.to_json() | {
+        "began_s": BEGAN_S + start,
+        "elapsed_s": entry.event.elapsed_s - start,
+        "gpus": {"GPU-0": gpu},
+    }
+    return entry._replace(writer=writer, event=EnergyRead(**data))
