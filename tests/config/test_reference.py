@@ -11,7 +11,7 @@ from detour.config.loading import load_recipe
 from detour.config.models import Benchmark
 from detour.config.reference import recipe_reference
 from detour.config.schema import field_meanings
-from detour.evaluation.supported import refusal
+from detour.tasks.supported import refusal
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 DATA = PAGE.with_name("data.md")

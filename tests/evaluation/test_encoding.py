@@ -6,7 +6,7 @@ from pathlib import Path
 
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.evaluators import cut_notes
-from detour.evaluation.tasks import load_task
+from detour.tasks.loading import load_task
 from tests.evaluation.conftest import make_task
 
 

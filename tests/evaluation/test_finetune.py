@@ -15,8 +15,8 @@ from detour.evaluation import finetune
 from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.evaluators import Evaluation, evaluator_for
-from detour.evaluation.tasks import load_task
 from detour.ledger.attempt import Attempt
+from detour.tasks.loading import load_task
 from tests.evaluation.conftest import make_multilabel_task, make_task
 
 

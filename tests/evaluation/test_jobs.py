@@ -11,12 +11,12 @@ import pytest
 from detour.config.models import File
 from detour.corpus.fingerprints import fingerprint
 from detour.errors import UserError
-from detour.evaluation.supported import unsupported_tasks
 from detour.jobs import evaluate, summarize
 from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.stage import Stage
+from detour.tasks.supported import unsupported_tasks
 from tests.evaluation.conftest import make_multilabel_task, make_task
 from tests.support.recipes import make_recipe
 

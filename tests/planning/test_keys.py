@@ -128,6 +128,11 @@ DETERMINING = [
     ("benchmark.tasks.chapter", {**TASK, "epochs": None, "steps": 5}, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.split", PERCENT, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.data", None, FROM_EXPORT - {"export"}),
+    ("benchmark.tasks.chapter.data.reader", "brat-codes", FROM_EXPORT - {"export"}),
+    ("benchmark.tasks.chapter.data.entity_labels", ["CHEM"], FROM_EXPORT - {"export"}),
+    ("benchmark.tasks.chapter.data.terminology", "SNOMED", FROM_EXPORT - {"export"}),
+    ("benchmark.tasks.chapter.data.split_files", True, FROM_EXPORT - {"export"}),
+    ("benchmark.tasks.chapter", {**TASK, "type": "ner", "entities": "flat"}, FROM_EXPORT - {"export"}),
 ]
 
 IRRELEVANT = [
@@ -147,6 +152,8 @@ IRRELEVANT = [
     ("training.loggers", ["tensorboard"]),
     ("benchmark.name", "renamed"),
     ("benchmark.tasks.chapter.documents", {"count": 20, "source": "a paper"}),
+    ("benchmark.tasks.chapter.obtain", "from its authors"),
+    ("benchmark.tasks.chapter.data", {**TASK["data"], "hub": "someone/tasks", "revision": "v2"}),
 ]
 
 

@@ -11,6 +11,17 @@ from detour.config.problems import Inconsistent
 
 
 class TaskData(File):
+    """A task's documents: files, or a data set of a hub that has been fetched to its cache."""
+
+    reader: Name = added(
+        "table", examples=["table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog"]
+    )
+    """Layout of the files: `table` (a row a document), `brat`, `brat-codes`, `bio`, `spans`, `diamed`, `fracco`,
+    `meddialog`, or one that an installed package adds; docs/tasks.md describes them."""
+    hub: Filled | None = added(None)
+    """Data set on the hub; `path` is then relative to it. It is read from the cache and never downloaded."""
+    revision: Filled | None = added(None)
+    """Branch, tag or commit of `hub`."""
     format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
     """`auto` goes by the file name."""
     separator: str = ","
@@ -32,15 +43,34 @@ class TaskData(File):
     exclude: dict[str, Pattern] = Field(default={})
     """Column -> regular expression; rows that match (at the start) are left out."""
     annotation: Literal["brat"] | None = None
-    """Entities beside the text, as `.ann` standoff files; `label` is then not read."""
+    """Older spelling of `reader: brat`."""
+    entity_labels: tuple[Filled, ...] = added(())
+    """Only entities with these labels; all where it is empty."""
+    terminology: Filled | None = added(None)
+    """Only codes of notes of this type, as `SNOMED` or `ICD-O-3.1`."""
     split_column: Filled | None = None
     """Column that says `train`, `validation` or `test`, where the data come with their own split."""
+    split_files: bool = added(False)
+    """The names of the files or their folders say the split: train, dev or validation, test."""
 
     @model_validator(mode="after")
     def _one_way_to_read_labels(self) -> TaskData:
         if self.label_separator and self.label_format != "auto":
             raise Inconsistent([(("label_separator",), f"`label_format` says {self.label_format}: give one of them")])
         return self
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TaskData:
+        if self.revision and not self.hub:
+            raise Inconsistent([(("revision",), "of what? it belongs to a `hub` data set")])
+        if self.hub and self.package:
+            raise Inconsistent([(("hub",), "give either `hub` or `package`")])
+        return self
+
+    @property
+    def layout(self) -> str:
+        """Name of the reader, in either spelling."""
+        return "brat" if self.annotation == "brat" and self.reader == "table" else self.reader
 
 
 class Split(Written):
@@ -80,13 +110,17 @@ class Task(Written):
     name: Name
     """Names the task in overrides and in the report."""
     type: Literal["single_label", "multilabel", "ner"]
-    """One label, several, or entities a document; `ner` can be planned and priced, not run yet."""
+    """One label, several, or entities a document."""
+    entities: Literal["nested", "flat"] = added("nested")
+    """Of `ner`: entities inside others, found span by span, or none that overlap, found token by token."""
     data: TaskData | None = None
     """Where its documents are; a task without data can be planned and priced, not run."""
     split: Split | None = None
-    """How they are divided, unless `data.split_column` says."""
+    """How they are divided, unless `data.split_column` or `data.split_files` says."""
     documents: TaskSize | None = None
     """How many there are, where that is published: a price for a task whose data are not here."""
+    obtain: str = added("")
+    """Where the data are had, for people; `detour doctor --tasks` prints it."""
     max_length: Count
     """Tokens; longer documents are cut."""
     epochs: Count | None = None
@@ -120,6 +154,16 @@ class Task(Written):
     def _one_length(self) -> Task:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either `epochs` or `steps`")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_its_type(self) -> Task:
+        if self.type != "ner" and self.entities == "flat":
+            raise Inconsistent([(("entities",), f"the task's type is {self.type}, which has none: remove it")])
+        if self.type == "ner" and self.top_labels is not None:
+            raise Inconsistent(
+                [(("top_labels",), "a task of type `ner` keeps all labels; choose with `entity_labels`")]
+            )
         return self
 
 

@@ -163,8 +163,8 @@ def change_at(node: Node, path: Sequence[str], change: Callable[[Node], Node]) -
 
 
 def _absolute_file(node: Node) -> Node:
-    """`path` is relative to the package where there is one."""
-    if not isinstance(node.value, dict) or node.value.get("package", _NOTHING).value is not None:
+    """`path` is relative to the package or the hub's data set where there is one."""
+    if not isinstance(node.value, dict) or any(node.value.get(key, _NOTHING).value for key in ("package", "hub")):
         return node
     return change_at(node, ("path",), _absolute)
 

@@ -11,7 +11,8 @@ from transformers import AutoConfig
 
 from detour.corpus.tokenizer import load_tokenizer
 from detour.evaluation.metrics import Matrix
-from detour.evaluation.tasks import Document, TaskDocuments
+from detour.tasks.document import Document
+from detour.tasks.loading import TaskDocuments
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from detour.config.models import Task
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.finetune import FineTuning
 from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, TaskType
-from detour.evaluation.supported import check_supported
-from detour.evaluation.tasks import load_task
 from detour.ledger.attempt import Attempt
+from detour.tasks.loading import load_task
+from detour.tasks.supported import check_supported
 
 
 @dataclass(frozen=True, slots=True)

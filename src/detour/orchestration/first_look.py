@@ -15,10 +15,12 @@ from detour.config.models import Source, Task
 from detour.corpus.files import file_format
 from detour.corpus.sources import Table, read_texts
 from detour.errors import UserError
-from detour.evaluation.supported import refusal
-from detour.evaluation.tasks import read_documents
 from detour.planning.settings import Folder
 from detour.planning.stage import EvaluateStage, PrepareStage, PretrainStage, Stage
+from detour.tasks.files import TABLE
+from detour.tasks.loading import load_task
+from detour.tasks.readers.table import read_documents
+from detour.tasks.supported import refusal
 
 ROWS = 20
 FILES = 32
@@ -69,7 +71,14 @@ def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _task_problems(task: Task, paths: Sequence[Path]) -> Iterator[str]:
+    """Of a table the first rows; other layouts are small, and are read whole."""
     assert task.data is not None
+    if paths and task.data.layout != TABLE:
+        try:
+            load_task(task, paths)
+        except UserError as error:
+            yield str(error) if str(error).startswith("task ") else f"task {task.name}: {error}"
+        return
     for path in _some(paths):
         try:
             for _ in islice(read_documents(path, task.data, several=task.type == "multilabel"), ROWS):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detour.budgets.book import Asked
 from detour.budgets.reserve import asked_for, facts_of
 from detour.config.expansion import expand
 from detour.config.loading import load_recipe, recipe_path
-from detour.config.models import File, Recipe
+from detour.config.models import File, Recipe, TaskData
 from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError
-from detour.evaluation.supported import unsupported_tasks
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice
+from detour.tasks.files import TABLE, task_files
+from detour.tasks.splits import common_folder
+from detour.tasks.supported import unsupported_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,23 @@ class EntryReader:
     """
 
     def __init__(self) -> None:
-        self._by_place: dict[tuple[str | None, str], Content | None] = {}
+        self._by_place: dict[tuple[str | None, ...], Content | None] = {}
 
     def __call__(self, entry: File | str) -> Content | None:
-        place = (None, entry) if isinstance(entry, str) else (entry.package or "", entry.path)
+        place = _place(entry)
         if place not in self._by_place:
             self._by_place[place] = inspect_entry(entry)
         return self._by_place[place]
+
+
+def _place(entry: File | str) -> tuple[str | None, ...]:
+    """Equal for entries that mean the same files."""
+    if isinstance(entry, str):
+        return (None, entry)
+    if isinstance(entry, TaskData):
+        hub = entry.hub or "", entry.revision or ""
+        return (entry.package or "", entry.path, entry.layout, *hub, "by files" if entry.split_files else "")
+    return (entry.package or "", entry.path)
 
 
 def inspect_entry(entry: File | str) -> Content | None:
@@ -110,10 +122,13 @@ def inspect_entry(entry: File | str) -> Content | None:
     if isinstance(entry, str):
         return _folder(Path(entry))
     try:
-        paths = tuple(resolve_files(entry))
+        paths = tuple(task_files(entry) if isinstance(entry, TaskData) else resolve_files(entry))
     except UserError as error:
         return Content((), (), missing=str(error))
-    return _content(paths)
+    content = _content(paths)
+    if isinstance(entry, TaskData) and (entry.split_files or entry.layout != TABLE):
+        return replace(content, root=common_folder(paths))
+    return content
 
 
 def _content(paths: tuple[Path, ...]) -> Content:

@@ -63,11 +63,13 @@ class Content:
     """Of all files together; None where they are not here."""
     missing: str | None = None
     """Why they cannot be looked at on this machine; the keys that depend on them are then provisional."""
+    root: Path | None = None
+    """Where the names of folders count too, because they say the split: the one that all the files are in."""
 
     @property
     def files(self) -> tuple[FileContent, ...]:
-        pairs = zip(self.paths, self.fingerprints, strict=True)
-        return tuple(FileContent(path.name, fingerprint) for path, fingerprint in pairs)
+        names = [path.relative_to(self.root).as_posix() if self.root else path.name for path in self.paths]
+        return tuple(FileContent(name, print_) for name, print_ in zip(names, self.fingerprints, strict=True))
 
 
 Inspect = Callable[[File | str], Content | None]
@@ -172,7 +174,7 @@ class Planner:
 
     def _evaluation(self, recipe: Recipe, task: Task, seed: int) -> _Template:
         content = self.content(task.data) if task.data else None
-        identity = {"data": task.data and _as_read(task.data, content), "documents": None}
+        identity = {"data": task.data and _as_read(task.data, content), "documents": None, "obtain": ""}
         settings = EvaluateSettings(task.model_copy(update=identity), seed, content.files if content else ())
         runtime = EvaluateRuntime(**_size(recipe), paths=_paths(content), documents=task.documents)
         return _Template(EvaluateStage, settings, runtime, _missing(content))

@@ -332,12 +332,12 @@ class ExportRuntime(ModelRuntime):
 @dataclass(frozen=True)
 class EvaluateSettings(_Values):
     task: Task
-    """Without its `documents`, and its data as `without_place` leaves them."""
+    """Without its `documents` and `obtain`, and its data as `without_place` leaves them."""
     seed: int
     files: tuple[FileContent, ...]
 
     def to_json(self) -> dict[str, Any]:
-        task = {key: value for key, value in self.task.as_json.items() if key != "documents"}
+        task = {key: value for key, value in self.task.as_json.items() if key not in ("documents", "obtain")}
         if task["data"]:
             task["data"] = _placeless_json(task["data"])
         return {"task": task, "seed": self.seed, "files": _files_json(self.files)}
@@ -409,11 +409,12 @@ def phase_json(phase: Phase) -> dict[str, Any]:
 
 def without_place(file: AnyFile) -> AnyFile:
     """A file's entry without where it lies: its content is what counts."""
-    return file.model_copy(update={"path": "", "package": None})
+    nowhere = {"path": "", "package": None, "hub": None, "revision": None}
+    return file.model_copy(update={key: value for key, value in nowhere.items() if key in type(file).model_fields})
 
 
 def _placeless_json(file: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in file.items() if key not in ("path", "package")}
+    return {key: value for key, value in file.items() if key not in ("path", "package", "hub", "revision")}
 
 
 def _phase(entry: Entry, **more: Any) -> Phase:

@@ -30,7 +30,7 @@ def label_names(value: Any, data: TaskData, *, several: bool) -> list[str]:
     if data.label_format == "vector":
         names = [str(place) for place, bit in enumerate(vector(value)) if bit]
     elif data.label_format == "list":
-        names = [_name(item, verbatim=True) for item in _items(value)]
+        names = label_list(value)
     elif data.label_separator and isinstance(value, str):
         parts = (part.strip() for part in value.split(data.label_separator))
         names = [_name(part, verbatim=False) for part in parts if part]
@@ -51,6 +51,11 @@ def label_names(value: Any, data: TaskData, *, several: bool) -> list[str]:
     if len(set(names)) > 1:
         raise UserError(f"holds {len(set(names))} labels, {_shown(value)}, and the task's type is single_label")
     return names
+
+
+def label_list(value: Any) -> list[str]:
+    """The names in a list, also where it is written as text. Raises UserError."""
+    return [_name(item, verbatim=True) for item in _items(value)]
 
 
 def is_vector(value: Any) -> bool:

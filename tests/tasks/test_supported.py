@@ -8,18 +8,20 @@ import pytest
 from detour.config.models import Benchmark
 from detour.errors import UserError
 from detour.evaluation.evaluators import EVALUATORS, evaluator_for
-from detour.evaluation.supported import SUPPORTED_TYPES, unsupported_tasks
-from detour.evaluation.tasks import load_task
+from detour.tasks.loading import load_task
+from detour.tasks.supported import unsupported_tasks
 from tests.evaluation.conftest import make_task
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"type": "ner"}, "task organs: type `ner` cannot be evaluated yet; single_label and multilabel can"),
+        ({"type": "ner"}, "task organs: type `ner` cannot be evaluated yet"),
+        ({"data": {"path": "x", "reader": "brad"}}, "there is no reader `brad`: did you mean `brat`?"),
+        ({"data": {"path": "x", "reader": "diamed", "split_column": "split"}}, "use `split_files`"),
         ({"data": None}, "`data` is missing"),
-        ({"split": None}, "give either `split`"),
-        ({"data": {"path": "x", "split_column": "split"}}, "give either `split`"),
+        ({"split": None}, "give one of `split`"),
+        ({"data": {"path": "x", "split_column": "split"}}, "give one of `split`"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_with_what_can(changes: dict[str, Any], said: str) -> None:
@@ -37,4 +39,4 @@ def test_a_benchmarks_unsupported_tasks_are_listed_with_their_reasons() -> None:
 
 
 def test_each_type_that_is_announced_has_an_evaluator() -> None:
-    assert set(EVALUATORS) == set(SUPPORTED_TYPES)
+    assert set(EVALUATORS) == {"single_label", "multilabel"}

@@ -6,7 +6,7 @@ import pytest
 
 from detour.corpus.sources import Table
 from detour.errors import UserError
-from detour.evaluation.labels import ICD10_CHAPTERS, icd10_chapter
+from detour.tasks.labels import ICD10_CHAPTERS, icd10_chapter
 from tests.support.corpora import icd10_csv
 
 

@@ -14,17 +14,11 @@ from hypothesis import strategies as st
 
 from detour.config.models import Split, Task, TaskData
 from detour.errors import UserError
-from detour.evaluation.tasks import (
-    Document,
-    TaskDocuments,
-    draw,
-    keep_frequent,
-    load_task,
-    merge_repeated,
-    order_key,
-    read_documents,
-    text_key,
-)
+from detour.tasks.document import Document
+from detour.tasks.loading import TaskDocuments, keep_frequent, load_task
+from detour.tasks.readers.table import read_documents
+from detour.tasks.repeats import merge_repeated, order_key, text_key
+from detour.tasks.splits import draw
 from tests.evaluation.conftest import make_task
 from tests.support.corpora import icd10_csv
 

@@ -1,0 +1,59 @@
+"""What a task is made of: documents with their labels or entities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Fragment = tuple[int, int]
+"""Start and end in characters of the document's text; the end is the first one after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    label: str
+    fragments: tuple[Fragment, ...]
+    """In order, without overlap; several where the entity is discontinuous."""
+    codes: tuple[str, ...] = ()
+    """Of its notes, as `C0661608` or `8500/3`."""
+
+    @property
+    def start(self) -> int:
+        return self.fragments[0][0]
+
+    @property
+    def end(self) -> int:
+        return self.fragments[-1][1]
+
+    @property
+    def is_discontinuous(self) -> bool:
+        return len(self.fragments) > 1
+
+    def covers(self, other: Entity) -> bool:
+        """Whether the other one lies inside, or on the same span."""
+        return self.start <= other.start and other.end <= self.end
+
+    def overlaps(self, other: Entity) -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    text: str
+    labels: frozenset[str] = frozenset()
+    split: str | None = None
+    """The one that the data give."""
+    entities: tuple[Entity, ...] = ()
+    """Of a task of type `ner`, in the order of the file; what is there twice is kept twice."""
+    name: str = ""
+    """In its data set, where it has one; kept with the predictions."""
+    path: Path | None = None
+    """The file that it was read from."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its labels, and those of its entities."""
+        return self.labels | {entity.label for entity in self.entities}

@@ -1,0 +1,78 @@
+"""Which files a task's entry means: of a table those of a path, of other layouts also all in a folder."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detour.config.models import TaskData
+from detour.corpus.files import SourceError, resolve_files
+from detour.errors import UserError
+from detour.files import is_lfs_pointer, written_path
+from detour.tasks.readers.registry import Reader, reader_named
+
+TABLE = "table"
+
+
+def task_files(data: TaskData) -> list[Path]:
+    """Sorted, at least one. Raises UserError for what is not there, not readable or not fetched."""
+    if data.layout == TABLE and data.hub is None:
+        return resolve_files(data)
+    if data.package is not None:
+        raise SourceError(f"{data.path}: only tables are read from a package ({data.package})")
+    pattern = (hub_folder(data.hub, data.revision) / data.path) if data.hub else written_path(data.path).absolute()
+    found = _matches(pattern)
+    reader = reader_named(data.layout)
+    paths = sorted({path for one in found for path in _read_of(one, reader)})
+    if not paths:
+        raise SourceError(f"{pattern}: holds no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
+    for path in paths:
+        if is_lfs_pointer(path):
+            raise SourceError(f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")
+    return paths
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """A path that exists as it is written is no pattern."""
+    if pattern.exists() or not glob.has_magic(str(pattern)):
+        return [pattern]
+    return [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
+
+
+def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
+    """The files below a folder, hidden ones aside, or the file with its companions."""
+    if path.is_dir():
+        for below in path.rglob("*"):
+            hidden = any(part.startswith(".") for part in below.relative_to(path).parts)
+            if below.suffix in reader.suffixes and not hidden and below.is_file():
+                yield below
+    elif not path.is_file():
+        raise SourceError(f"{path}: no such file or folder: expected {reader.layout}")
+    else:
+        yield path
+        yield from (beside for beside in _companions(path, reader.suffixes) if beside.is_file())
+
+
+def _companions(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    if len(suffixes) != 2 or path.suffix not in suffixes:
+        return []
+    return [path.with_suffix(suffix) for suffix in suffixes]
+
+
+def hub_folder(name: str, revision: str | None) -> Path:
+    """A data set in the hub's cache on this machine; raises UserError with the command that fetches it."""
+    fetch = f"hf download {name} --repo-type dataset" + (f" --revision {revision}" if revision else "")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise UserError(f"data set {name}: reading from the hub's cache needs huggingface_hub: {error}") from error
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
+    except HFValidationError as error:
+        raise UserError(f"data set {name}: no id of a data set: {error}") from error
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"data set {name}: not in the hub's cache on this machine; where the hub can be reached: {fetch}"
+        ) from error

@@ -1,0 +1,49 @@
+"""What a reader of a score should know of the task's data, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+MOST_LISTED = 10
+
+
+def data_notes(counts: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], unit: str) -> Iterator[str]:
+    """`unit`: what the labels are of, documents or entities."""
+    if seen := counts["test_seen"]:
+        yield (
+            f"{seen:,} of {counts['test']:,} test documents have a text that training or validation has too: "
+            "the score may be too high"
+        )
+    elif shared := counts["shared_texts"]:
+        yield f"{shared:,} texts are in both training and validation: the best epoch may be chosen too late"
+    if contradictory := counts["contradictory"]:
+        yield f"{contradictory:,} texts with contradictory labels are left out"
+    if merged := counts["rows_merged"]:
+        yield f"{merged:,} rows repeat a text and count as one document with it"
+    if without := counts["without_frequent_label"]:
+        yield f"{without:,} documents without one of the most frequent labels are left out"
+    by_number = sorted(labels, key=lambda label: -labels[label]["train"])
+    if absent := [label for label in by_number if not labels[label]["train"]]:
+        where = "no training document" if unit == "documents" else "no entity to train on"
+        yield f"{len(absent):,} labels are in {where}: {_listed(absent)}"
+    numbers = [f"{label} ({labels[label]['train']:,})" for label in by_number]
+    yield f"{len(labels):,} labels, with their training {unit}: {_listed(numbers)}"
+
+
+def entity_notes(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """`counts`: of each split, the fields of `EntityCounts`."""
+    for kind, meaning in (
+        ("discontinuous", "the model finds the span from their first to their last character"),
+        ("repeated", "they repeat an entity, and count once"),
+    ):
+        numbers = [f"{split} {found[kind]:,}" for split, found in counts.items() if found[kind]]
+        if numbers:
+            yield f"{kind} entities ({', '.join(numbers)}): {meaning}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """All of a few; else the first and the last ones."""
+    if len(names) <= MOST_LISTED:
+        return ", ".join(names)
+    half = MOST_LISTED // 2
+    return ", ".join([*names[:half], "...", *names[-half:]])

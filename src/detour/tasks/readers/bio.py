@@ -1,0 +1,98 @@
+"""BIO or CoNLL columns: a token a line with its tag last, a blank line between sentences.
+
+Documents begin at `-DOCSTART-` lines; where there are none, each sentence is one. The text is the tokens with a space
+between them and a line end behind each sentence. Tags are IOB2 (`B-X`, `I-X`, `O`) or its extension by `E-X` and `S-X`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detour.config.models import Task
+from detour.errors import UserError
+from detour.tasks.document import Document, Entity
+from detour.tasks.readers.lines import numbered_lines
+from detour.tasks.readers.registry import Reader
+
+DOCUMENT_START = "-DOCSTART-"
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A document, token by token."""
+
+    text: str = ""
+    entities: list[Entity] = field(default_factory=list)
+    label: str | None = None
+    """Of the entity that the token before belongs to and that may go on."""
+    start: int = 0
+
+    def add(self, token: str, tag: str) -> None:
+        """Raises ValueError for a tag that cannot stand here."""
+        prefix, _, label = tag.partition("-")
+        goes_on = prefix in ("I", "E")
+        if tag != "O" and (prefix not in ("B", "I", "E", "S") or not label):
+            raise ValueError(f"the tag {tag!r} is none of O, B-X, I-X, E-X, S-X")
+        if goes_on and label != self.label:
+            raise ValueError(f"the tag {tag!r} continues an entity that does not end here: IOB2 begins with B-{label}")
+        if self.text and not self.text.endswith("\n"):
+            self.text += " "
+        start = len(self.text)
+        self.text += token
+        if goes_on:
+            self.entities[-1] = Entity(label, ((self.start, len(self.text)),))
+        elif tag != "O":
+            self.start = start
+            self.entities.append(Entity(label, ((start, len(self.text)),)))
+        self.label = label if prefix in ("B", "I") and tag != "O" else None
+
+    def end_sentence(self) -> None:
+        self.label = None
+        if self.text and not self.text.endswith("\n"):
+            self.text += "\n"
+
+
+def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
+    assert task.data is not None
+    wanted = set(task.data.entity_labels)
+    for path in paths:
+        lines = list(numbered_lines(path))
+        whole = any(line.startswith(DOCUMENT_START) for _, line in lines)
+        for number, grown in enumerate(_documents(path, lines, whole=whole), 1):
+            entities = tuple(entity for entity in grown.entities if not wanted or entity.label in wanted)
+            name = f"{path.stem} {number}"
+            yield Document(grown.text.removesuffix("\n"), entities=entities, name=name, path=path)
+
+
+def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> Iterator[_Growing]:
+    """`whole`: documents of several sentences, begun by marked lines."""
+    growing = _Growing()
+    for number, line in lines:
+        fields = line.split("\t") if "\t" in line else line.split()
+        starts = line.startswith(DOCUMENT_START)
+        if starts or not line.strip():
+            growing.end_sentence()
+            if growing.text and (starts or not whole):
+                yield growing
+                growing = _Growing()
+            continue
+        if len(fields) < 2 or not fields[0].strip():
+            raise UserError(f"{path}: line {number}: {line[:40]!r} has no tag: expected a token and its tag")
+        try:
+            growing.add(fields[0].strip(), fields[-1].strip())
+        except ValueError as error:
+            raise UserError(f"{path}: line {number}: {error}") from None
+    growing.end_sentence()
+    if growing.text:
+        yield growing
+
+
+READER = Reader(
+    read,
+    "files of one token a line with its tag in the last column (IOB2), a blank line between sentences",
+    suffixes=(".tsv", ".conll", ".bio", ".iob", ".iob2"),
+    types=("ner",),
+)

@@ -1,0 +1,186 @@
+"""BRAT standoff: `ID.txt` and `ID.ann`, with nested, discontinuous and coded entities.
+
+Offsets count the characters of the file as it is. Tools that wrote them may have counted without a byte-order mark,
+with one character a line end, or after Unicode composition; so the text is taken in that form in which every mention is
+what its span says. Relations, events and attributes are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from pathlib import Path
+from typing import NamedTuple
+
+from detour.config.models import Task
+from detour.errors import UserError
+from detour.tasks.document import Document, Entity, Fragment
+from detour.tasks.readers.lines import decoded, numbered_lines
+from detour.tasks.readers.registry import Reader
+
+TEXT, ANNOTATIONS = ".txt", ".ann"
+_OTHER_LINES = "REAMN*"
+"""Relations, events, attributes (two letters), normalisations and equivalences."""
+_CODE_SEPARATORS = re.compile(r"[\s+,;]+")
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class Mention(NamedTuple):
+    """A T line."""
+
+    label: str
+    fragments: tuple[Fragment, ...]
+    """As they are written, which is the order of the mention's text and not always that of the document."""
+    text: str
+    line: int
+
+    @property
+    def end(self) -> int:
+        return max(end for _, end in self.fragments)
+
+
+class Note(NamedTuple):
+    kind: str
+    """`AnnotatorNotes`, or the terminology of the code."""
+    text: str
+
+
+def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
+    """Every document with its entities."""
+    assert task.data is not None
+    wanted, terminology = set(task.data.entity_labels), task.data.terminology
+    for text_path, annotation_path in pairs(paths):
+        yield read_pair(text_path, annotation_path, wanted, terminology)
+
+
+def pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Texts with their annotations; raises UserError for one without the other."""
+    texts = {path.with_suffix("") for path in paths if path.suffix == TEXT}
+    annotations = {path.with_suffix("") for path in paths if path.suffix == ANNOTATIONS}
+    for stem in sorted(annotations - texts):
+        raise UserError(f"{_with(stem, ANNOTATIONS)}: has no text: {stem.name}{TEXT} is not beside it")
+    for stem in sorted(texts - annotations):
+        raise UserError(
+            f"{_with(stem, TEXT)}: has no annotations: {stem.name}{ANNOTATIONS} is not beside it; an empty one says "
+            "that there are no entities"
+        )
+    return [(_with(stem, TEXT), _with(stem, ANNOTATIONS)) for stem in sorted(texts)]
+
+
+def _with(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def read_pair(text_path: Path, annotation_path: Path, wanted: set[str], terminology: str | None) -> Document:
+    mentions, notes = parse(annotation_path)
+    text = _fitting(decoded(text_path), list(mentions.values()), text_path, annotation_path)
+    entities = tuple(
+        Entity(mention.label, _whole(mention.fragments, text), _codes(notes[key], terminology))
+        for key, mention in mentions.items()
+        if not wanted or mention.label in wanted
+    )
+    return Document(text, entities=entities, name=text_path.stem, path=text_path)
+
+
+def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:
+    """Mentions and their notes, by the id of the mention; raises UserError with the line of one that is malformed."""
+    mentions: dict[str, Mention] = {}
+    notes: dict[str, list[Note]] = defaultdict(list)
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        key, _, rest = line.partition("\t")
+        if key.startswith("T"):
+            if key in mentions:
+                raise UserError(f"{path}: line {number}: {key} is there twice: ids are unique")
+            mentions[key] = _mention(path, number, rest)
+        elif key.startswith("#"):
+            head, _, text = rest.partition("\t")
+            kind, _, target = head.rpartition(" ")
+            notes[target].append(Note(kind, text.strip()))
+        elif key[:1] not in _OTHER_LINES:
+            raise UserError(f"{path}: line {number}: not BRAT: begins with {key[:20]!r}, expected T1, R1, A1 or #1")
+    return mentions, notes
+
+
+def _mention(path: Path, number: int, rest: str) -> Mention:
+    head, _, text = rest.partition("\t")
+    label, _, spans = head.partition(" ")
+    try:
+        fragments = tuple((int(start), int(end)) for start, end in (span.split() for span in spans.split(";")))
+    except ValueError:
+        raise UserError(
+            f"{path}: line {number}: {head!r} is no entity: expected LABEL START END, or LABEL START END;START END"
+        ) from None
+    if any(start >= end or start < 0 for start, end in fragments):
+        raise UserError(f"{path}: line {number}: {spans!r} holds a span that ends before it has begun")
+    if any(start < end for (_, end), (start, _) in pairwise(sorted(fragments))):
+        raise UserError(f"{path}: line {number}: the fragments {spans!r} of one entity overlap")
+    return Mention(label, fragments, text, number)
+
+
+def _fitting(raw: str, mentions: Sequence[Mention], text_path: Path, annotation_path: Path) -> str:
+    """The form of the text by which every mention is what its span says; raises UserError for the first that is not."""
+    for text in _forms(raw):
+        if all(_says(text, mention) for mention in mentions):
+            return text
+    wrong = next(mention for mention in mentions if not _says(raw, mention))
+    place = f"{annotation_path}: line {wrong.line}"
+    if wrong.end > len(raw):
+        raise UserError(f"{place}: the span ends at {wrong.end:,} and {text_path.name} has {len(raw):,} characters")
+    found = _slices(raw, wrong.fragments)
+    raise UserError(f"{place}: says {_short(wrong.text)}, and {text_path.name} has {_short(found)} there")
+
+
+def _forms(raw: str) -> Iterator[str]:
+    """As the file is, then as other tools may have counted it."""
+    for without_mark, unix_lines, composed in product((False, True), repeat=3):
+        text = raw.removeprefix(BYTE_ORDER_MARK) if without_mark else raw
+        text = text.replace("\r\n", "\n") if unix_lines else text
+        yield unicodedata.normalize("NFC", text) if composed else text
+
+
+def _says(text: str, mention: Mention) -> bool:
+    return mention.end <= len(text) and _plain(_slices(text, mention.fragments)) == _plain(mention.text)
+
+
+def _slices(text: str, fragments: Sequence[Fragment]) -> str:
+    return " ".join(text[start:end] for start, end in fragments)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _whole(fragments: tuple[Fragment, ...], text: str) -> tuple[Fragment, ...]:
+    """In order; BRAT breaks an entity at a line end, so fragments between which there is nothing else are one."""
+    first, *others = sorted(fragments)
+    joined = [first]
+    for start, end in others:
+        gap = text[joined[-1][1] : start]
+        if not gap.strip() and "\n" in gap:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def _codes(notes: Sequence[Note], terminology: str | None) -> tuple[str, ...]:
+    """Of the notes' texts, or of those of one terminology; separated by space, `+`, comma or semicolon."""
+    texts = [note.text for note in notes if terminology in (None, note.kind)]
+    return tuple(dict.fromkeys(code for text in texts for code in _CODE_SEPARATORS.split(text) if code))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+READER = Reader(
+    read,
+    "a folder of ID.txt and ID.ann (BRAT standoff); an empty ID.ann says that there are no entities",
+    suffixes=(TEXT, ANNOTATIONS),
+    types=("ner",),
+)

@@ -1,0 +1,29 @@
+"""Text files whose every character counts: read whole, line ends and byte-order mark kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from detour.errors import UserError
+
+
+def decoded(path: Path) -> str:
+    """Raises UserError, with the line, for what is not UTF-8."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: line {line}: not UTF-8 at byte {error.start:,}: {error.reason}; convert it to UTF-8"
+        ) from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines from 1, without their ends and without a byte-order mark."""
+    for number, line in enumerate(decoded(path).removeprefix("\ufeff").split("\n"), 1):
+        yield number, line.removesuffix("\r")

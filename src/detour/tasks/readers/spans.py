@@ -1,0 +1,77 @@
+"""JSON lines with entities as spans: `{"text": ..., "entities": [{"start": 0, "end": 7, "label": "CHEM"}]}`.
+
+An entity may also be `[start, end, label]`, and a discontinuous one has `fragments` in place of `start` and `end`.
+`data.text` and `data.label` name the two keys (the second is `entities` unless it is set).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from detour.config.models import Task, TaskData
+from detour.corpus.sources import Table, kind_of
+from detour.tasks.document import Document, Entity
+from detour.tasks.readers.registry import Reader
+
+ENTITIES = "entities"
+
+
+def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
+    data = task.data
+    assert data is not None
+    columns = [data.text, ENTITIES if data.label == "label" else data.label]
+    columns += [data.split_column] if data.split_column else []
+    for path in paths:
+        table = Table(path, columns, format="jsonl", exclude=data.exclude)
+        for number, (text, found, *split) in enumerate(table, 1):
+            try:
+                entities = _entities(text, found, data)
+            except ValueError as error:
+                raise table.error(str(error)) from None
+            named = f"{path.stem} {number}"
+            yield Document(text, frozenset(), next(iter(split), None), entities, named, path)
+
+
+def _entities(text: Any, found: Any, data: TaskData) -> tuple[Entity, ...]:
+    """Raises ValueError for what is no text or no list of spans in it."""
+    if not isinstance(text, str):
+        raise ValueError(f"`{data.text}` is a {kind_of(text)}, expected text")
+    if not isinstance(found, list):
+        raise ValueError(f"its entities are a {kind_of(found)}, expected a list")
+    entities = (_entity(item, len(text)) for item in found)
+    return tuple(entity for entity in entities if not data.entity_labels or entity.label in data.entity_labels)
+
+
+def _entity(item: Any, length: int) -> Entity:
+    if isinstance(item, list) and len(item) == 3:
+        item = {"start": item[0], "end": item[1], "label": item[2]}
+    if not isinstance(item, dict) or not isinstance(item.get("label"), str) or not item["label"].strip():
+        raise ValueError(f"{item!r} is no entity: expected start, end and label, or fragments and label")
+    spans = item.get("fragments", [[item.get("start"), item.get("end")]])
+    if not isinstance(spans, list) or not spans or not all(_is_span(span) for span in spans):
+        raise ValueError(f"{item!r} has no spans: expected whole numbers, the start before the end")
+    fragments = tuple(sorted((start, end) for start, end in spans))
+    if any(start < end for (_, end), (start, _) in pairwise(fragments)):
+        raise ValueError(f"{item!r}: its fragments overlap")
+    if fragments[-1][1] > length:
+        raise ValueError(f"{item!r} ends at {fragments[-1][1]:,} and the text has {length:,} characters")
+    return Entity(item["label"], fragments)
+
+
+def _is_span(span: Any) -> bool:
+    if not isinstance(span, list | tuple) or len(span) != 2 or not all(type(place) is int for place in span):
+        return False
+    return bool(0 <= span[0] < span[1])
+
+
+READER = Reader(
+    read,
+    'JSON lines such as {"text": ..., "entities": [{"start": 0, "end": 7, "label": "CHEM"}]}',
+    suffixes=(".jsonl", ".ndjson"),
+    types=("ner",),
+    has_columns=True,
+)

@@ -1,0 +1,40 @@
+"""Which tasks can be evaluated, known before anything is submitted; no torch, so that the login node can ask."""
+
+from __future__ import annotations
+
+from detour.config.models import Benchmark, Task
+from detour.errors import UserError
+from detour.tasks.readers.registry import reader_named
+
+
+def refusal(task: Task) -> str | None:
+    """Why `task` cannot be evaluated, or None."""
+    data = task.data
+    if data is None:
+        return "`data` is missing: name the file, its `text` and its `label` column"
+    if task.type == "ner":
+        return "type `ner` cannot be evaluated yet"
+    try:
+        reader = reader_named(data.layout)
+    except UserError as error:
+        return str(error)
+    if task.type not in reader.types:
+        return f"the reader `{data.layout}` serves tasks of type {' and '.join(reader.types)}, not {task.type}"
+    if data.split_column and not reader.has_columns:
+        return f"the reader `{data.layout}` has no columns: use `split_files` in place of `split_column`"
+    if (task.split is not None) + (data.split_column is not None) + data.split_files != 1:
+        return (
+            "give one of `split` (documents to draw), `data.split_column` and `data.split_files` (a split that comes "
+            "with the data)"
+        )
+    return None
+
+
+def unsupported_tasks(benchmark: Benchmark) -> dict[str, str]:
+    """Task name -> reason; empty when the whole benchmark can be run."""
+    return {task.name: reason for task in benchmark.tasks if (reason := refusal(task))}
+
+
+def check_supported(task: Task) -> None:
+    if reason := refusal(task):
+        raise UserError(f"task {task.name}: {reason}")
