@@ -12,6 +12,7 @@ VERBS = {
     "release": "Release held jobs of chains, sweeps or stages.",
     "adopt": "Record jobs of this workspace that its ledger does not know.",
     "status": "Show chains, their stages and what they have used so far.",
+    "why": "Say why a stage failed or waits, and what to do.",
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
     "compare": "Compare models by their scores over seeds and tasks.",

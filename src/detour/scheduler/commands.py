@@ -61,6 +61,11 @@ ACCOUNTING_FIELDS = {
     "comment": "Comment",
     "name": "JobName",
 }
+REPORT_FIELDS = (
+    *("JobID", "JobIDRaw", "State", "ExitCode", "DerivedExitCode", "Reason", "NodeList", "Partition", "QOS"),
+    *("Submit", "Eligible", "Start", "End", "Elapsed", "Timelimit", "ReqMem", "MaxRSS", "AllocTRES"),
+)
+"""What a diagnosis reads of a job and its steps; neither names nor comments, which are free text."""
 
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
@@ -226,6 +231,23 @@ class Slurm:
             f"--starttime={since}",
             f"--format={','.join(ACCOUNTING_FIELDS.values())}",
         )
+
+    def job_report(self, job_ids: Sequence[str], since: str) -> CommandResult:
+        """These jobs with their steps, every run of them, as REPORT_FIELDS; with the header."""
+        return self.ask(
+            "sacct",
+            "--parsable2",
+            f"--delimiter={SEPARATOR}",
+            "--duplicates",
+            "--allusers",
+            f"--jobs={','.join(job_ids)}",
+            f"--starttime={since}",
+            f"--format={','.join(REPORT_FIELDS)}",
+        )
+
+    def test_only(self, script: Path, options: Sequence[str]) -> CommandResult:
+        """When this script's job would start with these options in place of its own; nothing is submitted."""
+        return self.ask("sbatch", "--test-only", *options, str(script))
 
     def accounting_service(self, user: str) -> CommandResult:
         """The shortest question to sacct, to see whether it serves this user; with the header."""

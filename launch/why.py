@@ -1,0 +1,41 @@
+"""`detour why`: one ranked cause with its evidence, what to do, and whether a retry can help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.errors import UserError
+from detour.launch.options import json_option, workspace_option
+from detour.launch.text.screen import columns, say, show, show_json
+from detour.launch.text.why import why_json, why_lines
+from detour.ledger.workspace import Workspace
+from detour.orchestration.why import why, why_of_bundle, write_bundle
+
+
+@click.command()
+@click.argument("name", required=False)
+@workspace_option
+@click.option("--from", "bundle", type=click.Path(path_type=Path), help="Judge the evidence in this file.")
+@click.option("--bundle", "target", type=click.Path(path_type=Path), help="Write the evidence to this file.")
+@json_option
+def command(name: str | None, workspace: Workspace, bundle: Path | None, target: Path | None, as_json: bool) -> None:
+    """Say why a stage failed or waits, and what to do.
+
+    NAME is a stage (id or label), a chain or a sweep, whose worst stages are judged; without it, all chains are looked
+    at. --bundle writes what was found as JSON for a support ticket, --from judges such a file.
+    """
+    if bundle is not None:
+        if name is not None:
+            raise UserError("--from judges a file: leave the name out")
+        found = [why_of_bundle(bundle)]
+    else:
+        found = why(workspace, name)
+    if target is not None:
+        write_bundle(target, found[0].found.evidence)
+        say(f"evidence written to {target}; read it before you send it, for it holds the end of the log")
+    if as_json:
+        show_json(why_json(found, is_bundle=bundle is not None))
+    else:
+        show(*why_lines(found, columns()))

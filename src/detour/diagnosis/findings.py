@@ -1,0 +1,138 @@
+"""Which rules fit which facts. A finding is one rule at one place, with what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.lines import Line, read_lines
+from detour.diagnosis.rules import EXCEPTION, Rule, Source, rules
+
+LARGE = 0.85
+"""Share of the memory asked for, from which a kill without a word is put down to it; sampling misses the peak."""
+SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
+    "checkpoint.saved": ("step",),
+    "attempt.ended": ("outcome", "exit_code", "reason"),
+    "stage.failed": ("reason",),
+    "stage.done": (),
+}
+JUDGED_EVENTS = ("attempt.ended", "stage.failed", "gradient.skipped")
+"""Whose reason is read with the rules for logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is said."""
+
+    source: Source
+    text: str
+    """As it is quoted: a line of the log as it stands, else `sacct ID Field=value`, `event KIND key=value`."""
+    line: int | None = None
+    clock_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    rule: Rule
+    place: Place
+    doubt: str | None = None
+    """Why it does not count as a cause; None: it does."""
+    is_warning: bool = False
+
+    @property
+    def cause(self) -> str | None:
+        return self.rule.cause
+
+    @property
+    def strength(self) -> int:
+        return 1 if self.doubt else max(1, self.rule.strength - self.is_warning)
+
+
+def find(evidence: Evidence) -> list[Finding]:
+    """All findings; of the log in its order, of Slurm and the ledger after it."""
+    lines = read_lines(evidence.log or ())
+    found = [*_in_log(lines), *_in_events(evidence), *_in_rows(evidence)]
+    return [_doubted(finding, evidence) for finding in found]
+
+
+def event_text(event: Event) -> str:
+    """`event checkpoint.saved step=18625`."""
+    shown = SHOWN_OF_EVENT.get(event.kind, tuple(event.data))
+    values = (f"{key}={event.data[key]}" for key in shown if event.data.get(key) is not None)
+    return " ".join(("event", event.kind, *values))
+
+
+def row_text(command: str, row: Row, field: str) -> str:
+    """`sacct 7712034 State=NODE_FAIL`."""
+    name, value = row.named(field)
+    return f"{command} {row.id} {name}={value}"
+
+
+def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
+    specific: set[int] = set()
+    found: list[tuple[Line, Finding]] = []
+    for line in lines:
+        rule = next((rule for rule in rules("log") if rule.fits(line.text)), None)
+        if rule is None and line.chain is None:
+            continue
+        if rule is None or (rule.cause is None and line.chain is not None and rule.strength > 1):
+            rule = EXCEPTION
+        elif line.chain is not None and rule.cause is not None and rule.strength > 1:
+            specific.add(line.chain)
+        doubt = None if rule.lasting else _outlived(line, lines)
+        place = Place("log", line.raw, line.number, line.clock_s)
+        found.append((line, Finding(rule, place, doubt, is_warning(line.text) and not rule.echo)))
+    for line, finding in found:
+        if finding.rule is EXCEPTION and line.chain in specific:
+            finding = replace(finding, doubt="raised together with an exception that says more")
+        yield finding
+
+
+def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
+    """Work that went on by two steps after the line was not ended by what it says; one step may still be under way."""
+    before = max((one.progress for one in lines[: line.number] if one.progress is not None), default=None)
+    after = [one.progress for one in lines[line.number :] if one.progress is not None]
+    if not after:
+        return None
+    if before is None:
+        return "the work began after it" if len(set(after)) > 2 else None
+    return "the work went on after it" if max(after) - before >= 2 and len(set(after)) >= 2 else None
+
+
+def is_warning(text: str) -> bool:
+    """As Python's modules write them; NCCL's WARN is its word for an error."""
+    head = text[:160]
+    return "Warning" in head or "WARNING" in head or head.startswith(("wandb:", "warning:"))
+
+
+def _in_events(evidence: Evidence) -> Iterator[Finding]:
+    for event in evidence.events or ():
+        if event.kind not in JUDGED_EVENTS:
+            continue
+        reason = str(event.data.get("reason") or "")
+        if rule := next((rule for rule in rules("log") if rule.cause and rule.fits(reason)), None):
+            yield Finding(rule, Place("event", event_text(event)))
+
+
+def _in_rows(evidence: Evidence) -> Iterator[Finding]:
+    for row in evidence.job_rows[-1:]:
+        yield from _of_row(row, "sacct", "job", ("State", "ExitCode", "Reason"))
+    for row in evidence.step_rows:
+        if row.step != "extern":
+            yield from _of_row(row, "sacct", "step", ("State", "ExitCode"))
+
+
+def _of_row(row: Row, command: str, source: Source, fields: tuple[str, ...]) -> Iterator[Finding]:
+    for field in fields:
+        value = row.get(field)
+        if value and (rule := next((rule for rule in rules(source) if rule.fits(f"{field}={value}")), None)):
+            yield Finding(rule, Place(source, row_text(command, row, field)))
+
+
+def _doubted(finding: Finding, evidence: Evidence) -> Finding:
+    if finding.doubt is None and finding.rule.needs == "memory":
+        share = evidence.memory_share
+        if share is not None and share < LARGE:
+            return replace(finding, doubt=f"its memory was at {share:.0%} of what it had asked for")
+    return finding

@@ -1,0 +1,146 @@
+"""From evidence to a verdict. Pure.
+
+First what needs no ranking: a job in the queue, a finished stage, a segment that saved before its limit. Else the
+findings are grouped by cause; what another cause explains, what came after the job was told to stop, what the work
+outlived and what a step not of the work said does not count; and of the rest the earliest is the first cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from detour.diagnosis.evidence import Evidence
+from detour.diagnosis.findings import Finding, find
+from detour.diagnosis.rules import causes
+from detour.diagnosis.settled import settled
+from detour.diagnosis.steps import of_another_step
+from detour.diagnosis.verdict import Candidate, Confidence, Verdict
+from detour.diagnosis.wording import advice_of, retry_of, unknown
+
+ENDINGS = ("time_limit", "cancelled")
+"""What ends a job from outside: whatever had stopped the work before comes first."""
+DECISIVE = ("node_failure", "preempted")
+"""By the word of Slurm's accounts they come before all that the log says at the end."""
+BY_SLURM_FIRST = ("node_failure", "cancelled")
+"""Causes whose best evidence is sacct's, which says more than the log."""
+PLACES_SHOWN = 3
+
+
+def judge(evidence: Evidence) -> Verdict:
+    verdict = settled(evidence) or _ranked(evidence)
+    nodes = next((row.get("NodeList") for row in reversed(evidence.job_rows)), "")
+    known = tuple([nodes] if nodes and nodes != "None assigned" else [])
+    return replace(verdict, unreadable=evidence.unreadable, nodes=known)
+
+
+def _ranked(evidence: Evidence) -> Verdict:
+    findings = [_weighed(finding, evidence) for finding in _told_to_stop(find(evidence))]
+    groups = _by_cause(findings)
+    counted = {cause: group for cause, group in groups.items() if _strength(group) > 1}
+    reasons = {cause: _explained_by(cause, counted) for cause in counted}
+    order = sorted(counted, key=lambda cause: (reasons[cause] is not None, *_place_in_order(cause, counted[cause])))
+    candidates = [_candidate(cause, counted[cause], reasons[cause], evidence) for cause in order]
+    weak = [
+        _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted
+    ]
+    if not candidates:
+        return Verdict(unknown(evidence), tuple(weak))
+    return Verdict(candidates[0], (*candidates[1:], *weak))
+
+
+def _told_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
+    """What the log says after the order to stop is its consequence."""
+    ordered = {finding.cause for finding in findings if finding.place.source == "job"} & {*ENDINGS, *DECISIVE}
+    said = [
+        finding.place.line
+        for finding in findings
+        if finding.place.line is not None and (finding.cause in ordered or _is_stop(finding, ordered))
+    ]
+    if not said:
+        return findings
+    first = min(said)
+    return (
+        replace(finding, doubt="said after the job was told to stop")
+        if finding.doubt is None and (finding.place.line or 0) > first and finding.cause not in ordered
+        else finding
+        for finding in findings
+    )
+
+
+def _is_stop(finding: Finding, ordered: set[str | None]) -> bool:
+    stops = ("SIGTERM", "CANCELLED AT", "signal: 15", "Job step aborted", "SIGUSR", "SIGINT")
+    return bool(ordered) and finding.cause is None and any(word in finding.place.text for word in stops)
+
+
+def _weighed(finding: Finding, evidence: Evidence) -> Finding:
+    if finding.doubt is None and finding.rule.of_step and of_another_step(finding.place.text, evidence):
+        return replace(finding, doubt="of another step than the one that failed")
+    return finding
+
+
+def _by_cause(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.cause is not None:
+            groups.setdefault(finding.cause, []).append(finding)
+    return groups
+
+
+def _strength(group: Sequence[Finding]) -> int:
+    return max(finding.strength for finding in group)
+
+
+def _is_echo(group: Sequence[Finding]) -> bool:
+    return all(finding.rule.echo for finding in group if finding.strength > 1)
+
+
+def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
+    """The cause whose consequence it is."""
+    known = causes()
+    for other, group in groups.items():
+        if other == cause or (_is_echo(group) and not _is_echo(groups[cause])):
+            continue
+        if cause in known[other].explains and cause not in DECISIVE:
+            return other
+        if _is_echo(groups[cause]) and not _is_echo(group) and other not in ENDINGS:
+            return other
+    return None
+
+
+def _place_in_order(cause: str, group: Sequence[Finding]) -> tuple[int, float]:
+    decisive = cause in DECISIVE and any(finding.place.source == "job" for finding in group)
+    rank = 0 if decisive else 3 if cause in ENDINGS else 2 if _is_echo(group) else 1
+    lines = [finding.place.line for finding in group if finding.strength > 1 and finding.place.line is not None]
+    return rank, min(lines, default=float("inf"))
+
+
+def _candidate(cause: str, group: Sequence[Finding], explained_by: str | None, evidence: Evidence) -> Candidate:
+    best = sorted(group, key=lambda finding: _evidence_order(cause, finding))
+    first = best[0]
+    return Candidate(
+        cause=cause,
+        confidence=_confidence(first, explained_by),
+        evidence=tuple(dict.fromkeys(finding.place for finding in best))[:PLACES_SHOWN],
+        retry=retry_of(first, evidence),
+        advice=advice_of(first, evidence),
+        rule=first.rule.id,
+        explained_by=explained_by,
+        exclude=causes()[cause].exclude if first.rule.exclude is None else first.rule.exclude,
+    )
+
+
+def _evidence_order(cause: str, finding: Finding) -> tuple[bool, int, bool, float]:
+    by_slurm = finding.place.source in ("job", "step")
+    preferred = by_slurm if cause in BY_SLURM_FIRST else not by_slurm
+    return finding.doubt is not None, -finding.strength if preferred else 0, not preferred, finding.place.line or 0
+
+
+def _confidence(finding: Finding, explained_by: str | None) -> Confidence:
+    if finding.strength < 2 or explained_by is not None:
+        return "low"
+    return "high" if finding.strength == 3 and not finding.rule.echo else "medium"
+
+
+def _why_weak(group: Sequence[Finding]) -> str | None:
+    return next((finding.doubt for finding in group if finding.doubt), None)

@@ -1,0 +1,166 @@
+"""Verdicts that need no ranking: the job is in the queue, the stage is done, or the segment saved before it ended."""
+
+from __future__ import annotations
+
+import re
+
+from detour.diagnosis.evidence import Event, Evidence
+from detour.diagnosis.findings import Place, event_text, row_text
+from detour.diagnosis.lines import read_lines
+from detour.diagnosis.rules import Retry, Rule, causes, rules
+from detour.diagnosis.verdict import Candidate, Confidence, Verdict
+
+PENDING = (
+    "PENDING",
+    "PD",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "SPECIAL_EXIT",
+    "RESV_DEL_HOLD",
+    "REQUEUE_FED",
+    "RQ",
+    "RH",
+    "SE",
+    "RD",
+)
+RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", "SUSPENDED", "S", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT")
+QUEUE_FIELDS = ("Reason", "Dependency", "State")
+SAVED_EXIT = "85:0"
+_ALREADY = re.compile(r"\bis already done\b")
+_SAVED = re.compile(
+    r"\b(saved|checkpoint (saved|written)|saving .* (done|took|finished)|wrote checkpoint)\b", re.IGNORECASE
+)
+_STOPPING = re.compile(r"SIGUSR|SIGTERM|time limit|stop(ping)? (at|after)|saving at the next step", re.IGNORECASE)
+
+
+def settled(evidence: Evidence) -> Verdict | None:
+    return _in_queue(evidence) or _done(evidence) or _saved(evidence)
+
+
+def _in_queue(evidence: Evidence) -> Verdict | None:
+    row = evidence.squeue
+    if row is None:
+        return None
+    state = row.get("State", "ST", "JobState").upper()
+    if state in RUNNING:
+        return _normal(_queue_place(evidence, "State"), "It is running.", "no")
+    if state and state not in PENDING:
+        return None
+    if (again := _requeued(evidence)) is not None:
+        return again
+    for field in QUEUE_FIELDS:
+        name, value = row.named(field, *({"Reason": ("NODELIST(REASON)",), "State": ("ST", "JobState")}.get(field, ())))
+        rule = next((rule for rule in rules("queue") if value and rule.fits(f"{field}={value}")), None)
+        if rule is not None:
+            return _by_rule(rule, Place("queue", f"squeue {row.id} {name}={value}"))
+    return _normal(_queue_place(evidence, "State"), "It waits in the queue.", "no") if state in PENDING else None
+
+
+def _requeued(evidence: Evidence) -> Verdict | None:
+    """A job that has run before and waits for its next turn by Slurm's own requeue."""
+    row = evidence.squeue
+    reason = row.get("Reason").strip("()") if row else ""
+    if row is None or reason not in ("BeginTime", "None", "", "Resources", "Priority"):
+        return None
+    ran = [
+        one
+        for one in evidence.job_rows
+        if one.get("State").split(" ")[0] in ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
+    ]
+    restarted = row.get("Restarts", "RestartCnt").strip("0")
+    if not ran and not restarted and not (reason == "BeginTime" and evidence.last("attempt.started")):
+        return None
+    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else _queue_place(evidence, "Reason")
+    failed = bool(ran) and ran[-1].get("State").startswith(("NODE_FAIL", "BOOT_FAIL"))
+    name = "node_failure" if failed else "preempted"
+    return _candidate(name, place, f"{causes()[name].advice} Slurm has requeued it.", "yes", "high")
+
+
+def _done(evidence: Evidence) -> Verdict | None:
+    last = evidence.last("stage.done", "attempt.ended", "attempt.started", "stage.failed")
+    if last is not None and (last.kind == "stage.done" or _outcome(last) in ("done", "already-done")):
+        return _normal(Place("event", event_text(last)), "The stage is done; there is nothing to retry.", "no")
+    row = next(reversed(evidence.job_rows), None)
+    if row is None or not row.get("State").startswith("COMPLETED") or row.get("DerivedExitCode") not in ("", "0:0"):
+        return None
+    if (last is not None and last.kind != "attempt.started") or any(
+        _has_failed(step.get("State")) for step in evidence.step_rows
+    ):
+        return None
+    already = next(
+        (Place("log", line.raw, line.number) for line in read_lines(evidence.log or ()) if _ALREADY.search(line.text)),
+        None,
+    )
+    return _normal(already or Place("job", row_text("sacct", row, "State")), "The job ended well.", "no")
+
+
+def _has_failed(state: str) -> bool:
+    return state.split(" ")[0] in ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "TIMEOUT")
+
+
+def _outcome(event: Event) -> str | None:
+    return str(event.data.get("outcome")) if event.kind == "attempt.ended" else None
+
+
+def _saved(evidence: Evidence) -> Verdict | None:
+    """Ended by time or by request, with nothing lost: the last checkpoint is as far as the work got."""
+    row = next(reversed(evidence.job_rows), None)
+    state = row.get("State").split(" ")[0] if row else ""
+    last = evidence.last("attempt.ended", "attempt.started")
+    interrupted = last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85)
+    if state not in ("TIMEOUT", "DEADLINE") and not (
+        state in ("FAILED", "COMPLETED", "")
+        and (interrupted or (row is not None and row.get("ExitCode") == SAVED_EXIT))
+    ):
+        return None
+    event, line = evidence.last("checkpoint.saved"), _saved_line(evidence)
+    reached = _reached(evidence)
+    step = event.data.get("step") if event else None
+    complete = isinstance(step, int) and reached is not None and step >= reached
+    if not (interrupted or complete or line or (row is not None and row.get("ExitCode") == SAVED_EXIT)):
+        return None
+    place = Place("event", event_text(event)) if event else line or (Place("event", event_text(last)) if last else None)
+    where = f"saving step {step}" if isinstance(step, int) else "saving"
+    return _normal(place, f"The segment stopped after {where}; the next segment resumes from there.", "yes")
+
+
+def _saved_line(evidence: Evidence) -> Place | None:
+    """That the log says it saved after it was told to stop, and made no further step."""
+    found, told = None, False
+    for line in read_lines(evidence.log or ()):
+        told = told or bool(_STOPPING.search(line.text))
+        if told and _SAVED.search(line.text):
+            found = Place("log", line.raw, line.number)
+        elif line.progress is not None and found is not None:
+            found = None
+    return found
+
+
+def _reached(evidence: Evidence) -> int | None:
+    steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
+    progress = evidence.last("progress")
+    if progress is not None and str(progress.data.get("unit", "")).startswith(("step", "batch")):
+        steps.append(int(progress.data.get("done") or 0))
+    return max(steps, default=None)
+
+
+def _queue_place(evidence: Evidence, field: str) -> Place | None:
+    row = evidence.squeue
+    name, value = row.named(field, *({"State": ("ST", "JobState")}.get(field, ()))) if row else ("", "")
+    return Place("queue", f"squeue {row.id} {name}={value}") if row and value else None
+
+
+def _by_rule(rule: Rule, place: Place) -> Verdict:
+    cause = causes()[str(rule.cause)]
+    confidence: Confidence = "high" if rule.strength == 3 else "medium"
+    return _candidate(cause.id, place, rule.advice or cause.advice, rule.retry or cause.retry, confidence, rule.id)
+
+
+def _normal(place: Place | None, advice: str, retry: Retry) -> Verdict:
+    return _candidate("normal", place, f"Nothing failed. {advice}", retry, "high")
+
+
+def _candidate(
+    cause: str, place: Place | None, advice: str, retry: Retry, confidence: Confidence, rule: str | None = None
+) -> Verdict:
+    return Verdict(Candidate(cause, confidence, (place,) if place else (), retry, advice, rule))

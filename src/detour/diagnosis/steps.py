@@ -1,0 +1,36 @@
+"""Which of a job's steps did the work: an out-of-memory flag of another one ended nothing."""
+
+from __future__ import annotations
+
+import re
+
+from detour.diagnosis.evidence import Evidence, Row
+
+_STEP = re.compile(r"\b(?:StepId=|step |STEP |sacct )\d+(?:_\d+)?(?:\+\d+)?\.(?P<step>\w+)")
+_KILLED = ("0:125", "0:9", "137:0", "9:0")
+
+
+def of_another_step(text: str, evidence: Evidence) -> bool:
+    """Whether what `text` says of a step (or of the job, whose flag comes from any step) cannot have ended the work."""
+    match = _STEP.search(text)
+    named = match["step"] if match else None
+    steps = {row.step: row for row in evidence.step_rows}
+    work = [row for step, row in steps.items() if step and step.isdigit()] or [
+        row for step, row in steps.items() if step == "batch"
+    ]
+    if named == "extern":
+        return True
+    if named in steps and steps[named].get("State").startswith("COMPLETED"):
+        return True
+    failed = [row for row in work if _failed_by_itself(row)]
+    if not failed or named in {row.step for row in failed}:
+        return False
+    return named is not None or not any(_is_killed(row) for row in work)
+
+
+def _failed_by_itself(row: Row) -> bool:
+    return row.get("State").startswith("FAILED") and not _is_killed(row)
+
+
+def _is_killed(row: Row) -> bool:
+    return row.get("State").startswith("OUT_OF_ME") or row.get("ExitCode") in _KILLED

@@ -1,0 +1,82 @@
+"""Advice and retry verdict where they depend on this job's own figures."""
+
+from __future__ import annotations
+
+import re
+
+from detour.diagnosis.evidence import Evidence
+from detour.diagnosis.findings import Finding
+from detour.diagnosis.rules import Retry, causes
+from detour.diagnosis.verdict import Candidate
+
+_BY = re.compile(r"CANCELLED by (?P<who>\S+)")
+_SIGNALS = {"9": "SIGKILL", "15": "SIGTERM", "6": "SIGABRT", "2": "SIGINT", "11": "SIGSEGV", "1": "SIGHUP"}
+
+
+def retry_of(finding: Finding, evidence: Evidence) -> Retry:
+    cause = causes()[str(finding.cause)]
+    if cause.id == "time_limit" and saved_step(evidence) is not None:
+        return "yes"
+    return finding.rule.retry or cause.retry
+
+
+def advice_of(finding: Finding, evidence: Evidence) -> str:
+    cause = causes()[str(finding.cause)]
+    advice = finding.rule.advice or cause.advice
+    if cause.id == "cancelled" and (who := canceller(evidence)):
+        return f"{who} cancelled it. {advice}"
+    if cause.id == "time_limit":
+        return f"{_lost(saved_step(evidence))} {advice}"
+    if cause.id in ("node_failure", "gpu_fault") and (nodes := _nodes(evidence)):
+        return f"{advice} Nodes: {nodes}."
+    return advice
+
+
+def _lost(step: int | None) -> str:
+    if step is None:
+        return "The time ran out before the first checkpoint, and the same request loses the same work."
+    return f"The time ran out after the checkpoint of step {step}; what came after it is done again."
+
+
+def saved_step(evidence: Evidence) -> int | None:
+    saved = evidence.last("checkpoint.saved")
+    step = saved.data.get("step") if saved else None
+    return step if isinstance(step, int) else None
+
+
+def canceller(evidence: Evidence) -> str | None:
+    for row in reversed(evidence.job_rows):
+        if match := _BY.search(row.get("State")):
+            return "Root (uid 0)" if match["who"] in ("0", "root") else f"User {match['who']}"
+    return None
+
+
+def unknown(evidence: Evidence) -> Candidate:
+    return Candidate("unknown", "low", (), "unknown", f"{_ended(evidence)} {_what_next(evidence)}".strip())
+
+
+def _ended(evidence: Evidence) -> str:
+    row = next(reversed(evidence.job_rows), None)
+    if row is None:
+        return "Slurm's accounts say nothing of this job." if evidence.sacct is not None else "sacct could not be read."
+    code, _, signal = row.get("ExitCode").partition(":")
+    if signal not in ("", "0"):
+        said = f"The job ended by {_SIGNALS.get(signal, f'signal {signal}')}, and nothing says who sent it"
+    elif code not in ("", "0"):
+        said = f"The job ended with exit code {code}, and its log does not say why"
+    else:
+        said = f"Slurm says {row.get('State') or 'nothing'}, and nothing else says why"
+    share = evidence.memory_share
+    memory = "" if share is None else f"; its memory was at {share:.0%} of what it had asked for"
+    return f"{said}{memory}."
+
+
+def _what_next(evidence: Evidence) -> str:
+    if evidence.sacct is None and evidence.log is None:
+        return "Ask again when Slurm's accounts answer."
+    return "Retry once on another node, and ask the site for the node's kernel log."
+
+
+def _nodes(evidence: Evidence) -> str:
+    row = next(reversed(evidence.job_rows), None)
+    return row.get("NodeList") if row else ""

@@ -1,0 +1,139 @@
+"""The evidence of a stage's last job, as `detour.diagnosis` judges it: Slurm's rows, the end of its logs, its events.
+
+What cannot be read is said to be unreadable, with the reason; it is never taken for empty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.ledger.reading import LedgerReader
+from detour.ledger.stages import StageState
+from detour.ledger.workspace import Workspace
+from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
+from detour.text import natural_key
+
+LOG_BYTES = 128 * 1024
+LOG_LINES = 400
+RANK_LINES = 60
+"""Of the ranks other than 0, which mostly say the same."""
+EVENTS = 200
+LATE_S = 3600.0
+"""Clocks of login node and accounts may differ by less."""
+QUEUE_NAMES = {
+    "job": "JobID",
+    "state": "State",
+    "reason": "Reason",
+    "dependency": "Dependency",
+    "submitted": "SubmitTime",
+    "started": "StartTime",
+    "partition": "Partition",
+    "nodes": "NodeList",
+    "priority": "Priority",
+}
+"""squeue's fields as a bundle names them; names and comments are left out, for they are free text."""
+DULL = ("attempt.heartbeat", "energy", "journal.opened", "journal.closed")
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvidence:
+    """Of one stage, and of all that waits beside it, for the link that blocks."""
+
+    stage: str
+    job: str | None
+    evidence: Evidence
+    queue: tuple[Row, ...] = ()
+    """Every job of the workspace's users that is in the queue."""
+
+
+def stage_evidence(
+    workspace: Workspace, stage: str, known: StageState | None, slurm: Slurm | None, users: Sequence[str]
+) -> StageEvidence:
+    """`slurm` is None where there is none: then only ledger and logs speak."""
+    unreadable: dict[str, str] = {}
+    events = _events(workspace, stage, unreadable)
+    jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
+    queue = () if slurm is None or not jobs else _queue(slurm, users, unreadable)
+    row = next((row for job in jobs for row in queue if _is(row, job)), None)
+    ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
+    job = row.id if row is not None else ran or (jobs[-1] if jobs else None)
+    sacct = None if slurm is None or job is None else _accounts(slurm, job, events, unreadable)
+    raw = next((row.get("JobIDRaw") for row in sacct or () if row.step is None), "") or job
+    log = _log(workspace, stage, raw, unreadable)
+    return StageEvidence(stage, job, Evidence(sacct, row, log, events, unreadable, job), queue)
+
+
+def _is(row: Row, job: str) -> bool:
+    return row.id == job or row.id.startswith(f"{job}_[")
+
+
+def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tuple[Event, ...]:
+    reader = LedgerReader(workspace)
+    entries = [entry for batch in reader.read_new() for entry in batch if entry.stage == stage]
+    if reader.damage.unreadable:
+        unreadable["events"] = f"not all journals could be read: {reader.damage.unreadable[0]}"
+    entries.sort(key=lambda entry: (entry.attempt or 0, entry.wall_s, entry.sequence))
+    kept = [entry for entry in entries if getattr(type(entry.event), "kind", None) not in (None, *DULL)]
+    return tuple(Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:])
+
+
+def _queue(slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]) -> tuple[Row, ...]:
+    rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable)
+    named = ({QUEUE_NAMES[key]: value for key, value in row.items() if key in QUEUE_NAMES} for row in rows or ())
+    return tuple(Row(row) for row in named)
+
+
+def _accounts(slurm: Slurm, job: str, events: Sequence[Event], unreadable: dict[str, str]) -> tuple[Row, ...] | None:
+    first_s = min((event.wall_s for event in events if event.wall_s), default=0.0)
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(first_s - 30 * 86_400 - LATE_S, 0.0)))
+    rows = _rows(slurm.job_report([job], since), "sacct", REPORT_FIELDS, unreadable)
+    return None if rows is None else tuple(Row(row) for row in rows)
+
+
+def _rows(
+    result: CommandResult, name: str, fields: Sequence[str], unreadable: dict[str, str]
+) -> list[dict[str, str]] | None:
+    lines = result.stdout.splitlines()
+    if result.returncode != 0 or not lines or lines[0].count(SEPARATOR) != len(fields) - 1:
+        unreadable[name] = result.message if result.returncode != 0 else "its answer has no header"
+        return None
+    split = (line.split(SEPARATOR, len(fields) - 1) for line in lines[1:])
+    return [dict(zip(fields, cells, strict=True)) for cells in split if len(cells) == len(fields)]
+
+
+def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
+    """Of all ranks; rank 0's, where Slurm writes too, last."""
+    paths = list(log_files(workspace, stage, job))
+    if not paths:
+        unreadable["log_tail"] = f"no log of job {job} is there" if job else "no job has run"
+        return None
+    lines: list[str] = []
+    for rank, path in paths:
+        try:
+            read = _tail(path)
+        except OSError as error:
+            unreadable["log_tail"] = f"{path}: {error.strerror}"
+            continue
+        lines += read[-LOG_LINES:] if rank == 0 else [f"{rank}: {line}" for line in read[-RANK_LINES:]]
+    return None if not lines and "log_tail" in unreadable else tuple(lines)
+
+
+def log_files(workspace: Workspace, stage: str, job: str | None) -> Iterator[tuple[int, Path]]:
+    """Rank and file of a job's logs, rank 0 last; of a stage that ran on this machine, its newest."""
+    if job is None:
+        return
+    found = {*(workspace.root / "submissions").glob(f"*/{job}_*_log.out")}
+    found |= {*(workspace.stage(stage) / "logs").glob(f"{job}_*_log.out")}
+    ranked = ((int(part), path) for path in found if (part := path.name.split("_")[-2]).isdigit())
+    yield from sorted(ranked, key=lambda one: (one[0] == 0, one[0]))
+
+
+def _tail(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - LOG_BYTES))
+        return file.read().decode(errors="replace").splitlines()

@@ -1,0 +1,58 @@
+"""`detour why` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from detour.launch.why import command
+from tests.diagnosis.cases import cases
+
+CASES = {case["name"]: case for case in cases()}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    path = tmp_path / "ticket.json"
+    path.write_text(json.dumps(CASES["gpu: ECC, then the others abort"]["bundle"]))
+    return path
+
+
+def answer(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [str(one) for one in arguments], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_bundle_is_judged_on_eighty_columns(bundle: Path) -> None:
+    shown = answer("--from", bundle).splitlines()
+    assert shown[0] == "broken GPU [gpu_fault], confidence high"
+    assert shown[1] == "  log line 1: [rank3]: RuntimeError: CUDA error: uncorrectable ECC error"
+    assert max(map(len, shown)) <= 80
+
+
+def test_its_json_is_the_verdict(bundle: Path) -> None:
+    said = json.loads(answer("--from", bundle, "--json"))
+    assert (said["cause"], said["retry_helps"], said["nodes"]) == ("gpu_fault", True, ["n041"])
+    assert [other["cause"] for other in said["others"]] == ["nccl_timeout", "crash"]
+    assert said["others"][0]["explained_by"] == "gpu_fault"
+
+
+def test_terminal_escapes_in_a_log_are_inert(tmp_path: Path) -> None:
+    hostile: dict[str, Any] = {"log_tail": ["ValueError: \x1b]0;owned\x07\x1b[2J"], "sacct": [], "events": []}
+    path = tmp_path / "ticket.json"
+    path.write_text(json.dumps(hostile))
+    assert "\x1b" not in answer("--from", path)
+    assert "\\u001b" not in answer("--from", path, "--json")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"sacct": 3}'])
+def test_a_file_that_is_no_bundle_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "ticket.json"
+    path.write_text(content)
+    result = CliRunner().invoke(command, ["--from", str(path)])
+    assert "ticket.json" in str(result.exception)
