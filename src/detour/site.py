@@ -6,8 +6,12 @@ said.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import fsum
 from typing import Any, NamedTuple
+
+SOURCES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +21,77 @@ class Sourced:
     value: float
     source: str
     year: int | None = None
+    kind: str | None = None
+    """Of a grid factor: `direct` (what power plants emit) or `lifecycle` (with their fuel and construction)."""
+    zone: str | None = None
+    """Of a grid factor: the grid, as `FR`."""
+    is_mean: bool = False
+    """Of several periods, weighted by the energy that was drawn in them."""
 
     def __str__(self) -> str:
-        return f"{self.value:g} ({self.source}{f', {self.year}' if self.year else ''})"
+        notes = ("weighted mean" if self.is_mean else "", self.source, str(self.year or ""), self.kind, self.zone)
+        return f"{self.value:.6g} ({', '.join(filter(None, notes))})"
 
     def to_json(self) -> dict[str, Any]:
-        return {"value": self.value, "source": self.source, "year": self.year}
+        beside = {"kind": self.kind, "zone": self.zone, "is_mean": self.is_mean}
+        given = {name: value for name, value in beside.items() if value}
+        return {"value": self.value, "source": self.source, "year": self.year, **given}
 
     @classmethod
     def from_json(cls, data: object) -> Sourced | None:
         if not isinstance(data, dict) or type(data.get("value")) not in (int, float):
             return None
-        year = data.get("year")
-        return cls(float(data["value"]), str(data.get("source", "")), year if isinstance(year, int) else None)
+        year, kind, zone = data.get("year"), data.get("kind"), data.get("zone")
+        return cls(
+            float(data["value"]),
+            str(data.get("source", "")),
+            year if isinstance(year, int) else None,
+            kind if isinstance(kind, str) else None,
+            zone if isinstance(zone, str) else None,
+            data.get("is_mean") is True,
+        )
+
+    @staticmethod
+    def mean(weighed: Iterable[tuple[Sourced | None, float]]) -> Sourced | None:
+        """By weight; None if one that weighs anything is unknown. A single constant stays as it is."""
+        parts = [(constant, weight) for constant, weight in weighed if weight > 0]
+        known = [(constant, weight) for constant, weight in parts if constant is not None]
+        distinct = list(dict.fromkeys(constant for constant, _ in known))
+        if len(known) < len(parts) or not distinct:
+            return None
+        if len(distinct) == 1:
+            return distinct[0]
+        sources = list(dict.fromkeys(constant.source for constant in distinct))
+        more = ["..."] if len(sources) > SOURCES_NAMED else []
+        years, kinds, zones = ({getattr(one, name) for one in distinct} for name in ("year", "kind", "zone"))
+        return Sourced(
+            fsum(constant.value * weight for constant, weight in known) / fsum(weight for _, weight in known),
+            "; ".join([*sources[:SOURCES_NAMED], *more]),
+            years.pop() if len(years) == 1 else None,
+            kinds.pop() if len(kinds) == 1 else None,
+            zones.pop() if len(zones) == 1 else None,
+            is_mean=True,
+        )
+
+
+class Month(NamedTuple):
+    """What differs in one month, `2026-01` (UTC), from the site's constants; None: nothing."""
+
+    month: str
+    pue: Sourced | None = None
+    grid_g_per_kwh: Sourced | None = None
+
+
+class Hourly(NamedTuple):
+    """A file of grid factors by the hour; see `detour.accounting.hourly`."""
+
+    path: str
+    source: str
+    kind: str | None = None
+    zone: str | None = None
+
+    def factor(self, g_per_kwh: float) -> Sourced:
+        return Sourced(g_per_kwh, self.source, None, self.kind, self.zone)
 
 
 class Site(NamedTuple):
@@ -46,15 +108,79 @@ class Site(NamedTuple):
     """Power of one busy CPU core, in watts."""
     ram_w_per_gb: Sourced | None = None
     """Power of memory in watts a GB; Green Algorithms (Advanced Science, 2021) has 0.3725."""
+    embodied_g_per_gpu_hour: Sourced | None = None
+    """gCO2eq of making and carrying the hardware, by GPU-hour of its life; never part of an energy figure."""
+    idle_kwh_per_kwh: Sourced | None = None
+    """Energy of the machine's idle nodes and shared parts, by kWh of its jobs; never part of an energy figure."""
+    months: tuple[Month, ...] = ()
+    hourly: Hourly | None = None
 
     def to_json(self) -> dict[str, Any]:
-        name, *figures = self
-        written = (figure and figure.to_json() for figure in figures)
-        return {"name": name, **dict(zip(self._fields[1:], written, strict=True))}
+        named = {name: getattr(self, name) for name in CONSTANTS}
+        constants = {name: constant and constant.to_json() for name, constant in named.items()}
+        given = {name: value for name, value in constants.items() if value or name not in ADDED}
+        months = [
+            {"month": month, "pue": pue and pue.to_json(), "grid_g_per_kwh": grid and grid.to_json()}
+            for month, pue, grid in self.months
+        ]
+        beside = {"months": months, "hourly": self.hourly and self.hourly._asdict()}
+        return {"name": self.name, **given, **{name: value for name, value in beside.items() if value}}
 
     @classmethod
     def from_json(cls, data: object) -> Site | None:
         """None for what is no site, or has no name."""
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             return None
-        return cls(data["name"], *(Sourced.from_json(data.get(name)) for name in cls._fields[1:]))
+        constants = {name: Sourced.from_json(data.get(name)) for name in CONSTANTS}
+        return cls(data["name"], **constants, months=_months(data.get("months")), hourly=_hourly(data.get("hourly")))
+
+
+CONSTANTS = (
+    "pue",
+    "grid_g_per_kwh",
+    "gpu_board_w",
+    "core_w",
+    "ram_w_per_gb",
+    "embodied_g_per_gpu_hour",
+    "idle_kwh_per_kwh",
+)
+ADDED = ("embodied_g_per_gpu_hour", "idle_kwh_per_kwh")
+"""Plans that were written before these were known lack them, and stay as they are."""
+
+
+def blended(weighed: Iterable[tuple[Site, float]]) -> Site:
+    """One site for energy (kWh of IT, the weights) that was drawn under several of its constants.
+
+    PUE is weighted by IT energy and the grid factor by facility energy, so that IT energy x PUE x factor of the whole
+    is the sum of the parts'. Raises ValueError for sites of different names, and for none.
+    """
+    parts = list(weighed)
+    sites = list(dict.fromkeys(site for site, _ in parts))
+    if not sites or any(site.name != sites[0].name for site in sites):
+        raise ValueError("constants of different sites must not be averaged")
+    if len(sites) == 1:
+        return sites[0]
+    if not any(weight > 0 for _, weight in parts):
+        parts = [(site, 1.0) for site in sites]
+    return sites[0]._replace(
+        pue=Sourced.mean((site.pue, weight) for site, weight in parts),
+        grid_g_per_kwh=Sourced.mean(
+            (site.grid_g_per_kwh, weight * (site.pue.value if site.pue else 1.0)) for site, weight in parts
+        ),
+    )
+
+
+def _months(data: object) -> tuple[Month, ...]:
+    listed = data if isinstance(data, list) else []
+    return tuple(
+        Month(one["month"], Sourced.from_json(one.get("pue")), Sourced.from_json(one.get("grid_g_per_kwh")))
+        for one in listed
+        if isinstance(one, dict) and isinstance(one.get("month"), str)
+    )
+
+
+def _hourly(data: object) -> Hourly | None:
+    if not isinstance(data, dict) or not isinstance(data.get("path"), str):
+        return None
+    notes = (value if isinstance(value := data.get(name), str) else None for name in ("kind", "zone"))
+    return Hourly(data["path"], str(data.get("source", "")), *notes)

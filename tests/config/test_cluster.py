@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from detour.accounting.site import site_of
 from detour.config.cluster import Cluster, Figure, Throughput
 from detour.config.loading import RecipeError, available_clusters, load_cluster
 
@@ -112,6 +113,24 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     assert "qos_gpu_h100-dev" not in {qos.name for qos in mine.qos}
 
 
+def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay-a100.yaml"
+    own.write_text(
+        f"extends: {shipped}\nname: mine\nsite:\n"
+        "  months: {2026-01: {grid_gco2_per_kwh: {value: 20, source: grid, kind: direct, zone: FR}}}\n"
+        "  grid_hourly: {path: hours.csv, source: operator, kind: lifecycle}\n"
+    )
+    site = site_of(load_cluster(own))
+    (month,) = site.months
+    assert month.month == "2026-01"
+    assert str(month.grid_g_per_kwh) == "20 (grid, direct, FR)"
+    assert site.hourly is not None
+    assert site.hourly.path == str(tmp_path / "hours.csv")
+    assert site.embodied_g_per_gpu_hour is not None
+    assert site.embodied_g_per_gpu_hour.value == 10.3
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -120,6 +139,14 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         ("cores_per_gpu: 48\n", "cores_per_gpu: 192 cores for a node's 4 GPUs are more than its 96"),
         ("schduler: slurm\n", "schduler: unknown key; did you mean `scheduler`?"),
         ("site: {pue: {value: 1.2, low: 2, source: x}}\n", "site.pue.low: is above the value 1.2"),
+        (
+            "site: {pue: {value: 0.9, source: x}}\n",
+            "site.pue.value: is facility energy over IT energy: expected",
+        ),
+        ("site: {months: {2026-13: {pue: {value: 1.2, source: x}}}}\n", "site.months.2026-13"),
+        ("site: {months: {2026-01: {pue: {value: 0.2, source: x}}}}\n", "site.months.2026-01.pue.value"),
+        ("site: {grid_gco2_per_kwh: {value: 1, source: x, kind: net}}\n", '"net" is none of direct, lifecycle'),
+        ("site: {grid_hourly: {source: x}}\n", "site.grid_hourly"),
         ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_json_holds_the_whole_report(report: Report) -> None:
     assert content["schema"] == 1
     assert len(content["stages"]) == 19
     stage = content["stages"][report.chains[0].stages[0]]
-    assert stage["cost"]["energy"][0]["pue"] == {"value": 1.1, "source": "test", "year": 2026}
+    assert stage["cost"]["energy"][0]["pue"] == asdict(Sourced(1.1, "test", 2026))
     assert content["versions"]["packages"]["torch"] == ["2.13.0"]
     assert content["versions"]["code"] == ["0123456789ab"]
 

@@ -64,13 +64,23 @@ def figures_of(
     `spans` are of all the attempts that may have shared a GPU with this one (`traces.spans_in`).
     """
     allocated_s = usage.allocated_s
+    then = _then(site, usage)
     reserved = None if usage.gpus is None else usage.gpus * allocated_s / HOUR_S
     return [
         _measured(attempt, usage, site, spans),
-        tracked(site, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
-        estimated(site, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
-        card_convention(site, reserved, allocated_s),
+        tracked(then, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
+        estimated(then, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
+        card_convention(then, reserved, allocated_s),
     ]
+
+
+def _then(site: Site, usage: AttemptUsage) -> Site:
+    """With the PUE and the grid factor of the months and hours in which it ran."""
+    if not site.months and site.hourly is None:
+        return site
+    from detour.accounting.periods import over  # few profiles have months or hours
+
+    return over(site, [(usage.start_s, usage.end_s, 1.0)])
 
 
 def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None) -> EnergyFigure:

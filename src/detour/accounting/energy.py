@@ -9,13 +9,13 @@ What `detour status` makes for every attempt is a named tuple, which is made and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum
 from typing import NamedTuple
 
-from detour.site import Site
+from detour.site import Site, blended
 
 
 class Method(StrEnum):
@@ -28,7 +28,7 @@ class Method(StrEnum):
     ESTIMATED = "M2 estimated"
     """Reserved hardware x time x nominal power."""
     SLURM = "M3 Slurm"
-    """Slurm's ConsumedEnergyRaw of an exclusive allocation; a later version."""
+    """Slurm's ConsumedEnergyRaw of an exclusive allocation."""
     CARD = "card convention"
     """Reserved GPU-hours x board power, as published model cards count; a convention, not a measurement."""
 
@@ -124,13 +124,14 @@ class EnergyFigure(NamedTuple):
 def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
     """Sum of figures of one method at one site; what has no figure lowers the coverage and adds no energy.
 
-    Raises ValueError for an empty sum and for figures that must not be added: other methods, other sites.
+    Where the site's constants differ (from month to month), the sum has their means, weighted by energy. Raises
+    ValueError for an empty sum and for figures that must not be added: other methods, other sites.
     """
     listed = list(figures)
     if not listed:
         raise ValueError("nothing to add up")
     first = listed[0]
-    if any(figure.method != first.method or figure.site != first.site for figure in listed):
+    if any(figure.method != first.method or figure.site.name != first.site.name for figure in listed):
         raise ValueError("figures of different methods or sites must not be added")
     known = [figure for figure in listed if figure.it_energy_kwh is not None]
     if len(listed) == len(known) == 1:
@@ -138,7 +139,7 @@ def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
     bands = [figure.it_energy_kwh for figure in known if figure.it_energy_kwh is not None]
     return EnergyFigure(
         method=first.method,
-        site=first.site,
+        site=_site_of(listed),
         it_energy_kwh=Band(
             fsum(band.low for band in bands), fsum(band.expected for band in bands), fsum(band.high for band in bands)
         )
@@ -153,6 +154,13 @@ def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
         version=_joined(figure.version for figure in known),
         reason=_joined(figure.reason for figure in listed) or None,
     )
+
+
+def _site_of(figures: Sequence[EnergyFigure]) -> Site:
+    first = figures[0].site
+    if all(figure.site is first or figure.site == first for figure in figures):
+        return first
+    return blended((figure.site, figure.it_energy_kwh.expected if figure.it_energy_kwh else 0.0) for figure in figures)
 
 
 def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:

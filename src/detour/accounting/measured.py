@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.methods import CPU_RAM_ERROR, ESTIMATE_ERROR, GPU_COUNTER_ERROR, number
+from detour.accounting.periods import over
 from detour.accounting.traces import Piece, Spans, Trace, last_power_w, pieces_of, spans_of, traces_of
 from detour.site import Site, Sourced
 from detour.text import counted, format_duration
@@ -59,10 +60,13 @@ def measured(
     if gpus is None and (usage.gpus != 0 or not host.is_counted):
         return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or NOTHING)
     covered = gpus.covered if gpus else host.covered
+    energy = (gpus.band if gpus else Band(0.0, 0.0, 0.0)) + host.band
+    seen = [(piece.start_s, piece.end_s, piece.energy_j) for piece in gpu_pieces(readings, spans)]
+    rest_j = energy.expected * J_PER_KWH - fsum(energy_j for *_, energy_j in seen)
     return EnergyFigure(
         method=Method.MEASURED,
-        site=site,
-        it_energy_kwh=(gpus.band if gpus else Band(0.0, 0.0, 0.0)) + host.band,
+        site=over(site, [*seen, (usage.start_s, usage.end_s, max(0.0, rest_j))]),
+        it_energy_kwh=energy,
         allocated_s=usage.allocated_s,
         covered_s=usage.allocated_s * covered,
         extended_s=usage.allocated_s * (1 - covered),

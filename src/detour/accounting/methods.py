@@ -1,4 +1,4 @@
-"""The methods this version produces: tracked by codecarbon, estimated, and the card's convention."""
+"""Energy by codecarbon, by Slurm, by an estimate and by the card's convention; M1 is `detour.accounting.measured`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 GPU_COUNTER_ERROR = 0.05
 CPU_RAM_ERROR = 0.30
 ESTIMATE_ERROR = 0.35
+SLURM_ERROR = 0.10
+SLURM_LIMIT_FACTOR = 1.5
 
 
 def card_convention(site: Site, reserved_gpu_hours: float | None, allocated_s: float) -> EnergyFigure:
@@ -81,6 +83,42 @@ def estimated(
         scope=" and ".join(parts) + (" and RAM" if ram else ", RAM unknown"),
         detail="nominal power x reserved time",
         reason=reason,
+    )
+
+
+def slurm_counted(
+    site: Site,
+    consumed_j: float | None,
+    allocated_s: float,
+    *,
+    is_exclusive: bool | None,
+    gpus: int | None,
+    cores: int | None,
+    ram_gb: float | None,
+) -> EnergyFigure:
+    """M3: Slurm's ConsumedEnergyRaw of a job, which is that of its whole nodes: so of exclusive allocations only.
+
+    Sensors at fault show as much more than the hardware can draw: above 1.5 times its nominal power it is rejected.
+    """
+    nominal = estimated(site, allocated_s, gpus, cores, ram_gb).it_energy_kwh
+    kwh = (number(consumed_j) or 0.0) / 3.6e6
+    reason = None
+    if not kwh:
+        reason = "Slurm recorded no energy"
+    elif not is_exclusive:
+        reason = "the nodes were shared, or may have been, and Slurm's energy is that of whole nodes"
+    elif nominal is not None and kwh > SLURM_LIMIT_FACTOR * nominal.expected:
+        reason = f"{kwh:.4g} kWh is more than {SLURM_LIMIT_FACTOR:g} times what the hardware draws at its limit"
+    return EnergyFigure(
+        method=Method.SLURM,
+        site=site,
+        it_energy_kwh=None if reason else Band.around(kwh, SLURM_ERROR),
+        allocated_s=allocated_s,
+        covered_s=0.0 if reason else allocated_s,
+        scope="whole nodes",
+        detail="ConsumedEnergyRaw of an exclusive allocation",
+        tool="Slurm",
+        reason=reason or (None if nominal else "not compared with the hardware's power, which is not known"),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from detour.site import Site, Sourced
+from detour.site import Hourly, Month, Site, Sourced
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure
@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 def site_of(cluster: Cluster) -> Site:
     """The constants with the sources that the profile gives them; None stays None."""
+    site, hourly = cluster.site, cluster.site.grid_hourly
     return Site(
         name=cluster.name,
-        pue=_sourced(cluster.site.pue),
-        grid_g_per_kwh=_sourced(cluster.site.grid_gco2_per_kwh),
+        pue=_sourced(site.pue),
+        grid_g_per_kwh=_sourced(site.grid_gco2_per_kwh),
         gpu_board_w=_sourced(cluster.gpu.board_power_w if cluster.gpu else None),
         core_w=_sourced(cluster.cpu_power.watt_per_core),
         ram_w_per_gb=_sourced(cluster.cpu_power.watt_per_gb_memory),
+        embodied_g_per_gpu_hour=_sourced(site.embodied_gco2_per_gpu_hour),
+        idle_kwh_per_kwh=_sourced(site.idle_kwh_per_kwh),
+        months=tuple(
+            Month(name, _sourced(month.pue), _sourced(month.grid_gco2_per_kwh)) for name, month in site.months.items()
+        ),
+        hourly=Hourly(hourly.path, hourly.source, hourly.kind, hourly.zone) if hourly else None,
     )
 
 
@@ -55,4 +62,7 @@ def simulated_gpus(cluster: str | None) -> bool:
 
 
 def _sourced(figure: Figure | None) -> Sourced | None:
-    return None if figure is None else Sourced(figure.value, figure.source, figure.year)
+    if figure is None:
+        return None
+    kind, zone = (getattr(figure, name, None) for name in ("kind", "zone"))
+    return Sourced(figure.value, figure.source, figure.year, kind, zone)

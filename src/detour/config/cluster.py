@@ -14,6 +14,7 @@ from detour.config.models import Count, Duration, Name, Objective, Written, repe
 from detour.config.problems import Inconsistent, KeyPath
 
 LEAST_SPEED = 1e-3
+MonthName = Annotated[str, Field(pattern=r"^[12]\d{3}-(0[1-9]|1[0-2])$")]
 
 
 class Figure(Written):
@@ -44,6 +45,26 @@ class Speed(Figure):
             if figure is not None and figure < LEAST_SPEED:
                 raise Inconsistent([((name,), f"is a speed: expected at least {LEAST_SPEED:g}, found {figure:g}")])
         return self
+
+
+class Pue(Figure):
+    """Facility energy over IT energy."""
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Pue:
+        if self.value < 1:
+            found = f"is facility energy over IT energy: expected at least 1, found {self.value:g}"
+            raise Inconsistent([(("value",), found)])
+        return self
+
+
+class GridFactor(Figure):
+    """gCO2eq a kWh of electricity."""
+
+    kind: Literal["direct", "lifecycle"] | None = None
+    """What power plants emit, or with their fuel and construction; None: the source does not say."""
+    zone: str | None = None
+    """The grid, as `FR`."""
 
 
 class Gpu(Written):
@@ -138,13 +159,37 @@ class SeedsPerJob(Written):
     source: str
 
 
+class MonthOfSite(Written):
+    """What differs in one month from the site's constants."""
+
+    pue: Pue | None = None
+    grid_gco2_per_kwh: GridFactor | None = None
+
+
+class GridHours(Written):
+    """Grid factors by the hour: CSV with the columns `hour` and `g_per_kwh`; goes before those of the month."""
+
+    path: str = Field(min_length=1)
+    """Relative to this file."""
+    source: str
+    kind: Literal["direct", "lifecycle"] | None = None
+    zone: str | None = None
+
+
 class Site(Written):
     """What the place adds to IT energy, and the carbon of its electricity."""
 
     country: str | None = None
-    pue: Figure | None = None
+    pue: Pue | None = None
     """None: unknown, and so is everything that would be multiplied by it."""
-    grid_gco2_per_kwh: Figure | None = None
+    grid_gco2_per_kwh: GridFactor | None = None
+    months: dict[MonthName, MonthOfSite] = Field(default={})
+    """Where a month's PUE or grid factor is known, by `2026-01` (UTC)."""
+    grid_hourly: GridHours | None = None
+    embodied_gco2_per_gpu_hour: Figure | None = None
+    """Making and carrying the hardware, by GPU-hour of its life; shown as a line of its own."""
+    idle_kwh_per_kwh: Figure | None = None
+    """Energy of idle nodes and shared parts, by kWh of jobs; shown as a line of its own."""
 
 
 def _lines(value: object) -> object:

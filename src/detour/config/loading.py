@@ -107,7 +107,7 @@ def load_cluster(name_or_path: str | Path) -> Cluster:
             )
         path = found
     tree, problems = read_layers(path, keep, os.environ)
-    return validate(Cluster, tree, problems)
+    return validate(Cluster, change_at(tree, ("site", "grid_hourly", "path"), _absolute), problems)
 
 
 def _is_name(written: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from detour.accounting.energy import Band, EnergyFigure, Method, preferred, total
-from detour.site import Site
 
 
 class EnergyTotal(NamedTuple):
@@ -24,9 +23,9 @@ class EnergyTotal(NamedTuple):
 
 def totals(figures: Iterable[EnergyFigure]) -> list[EnergyTotal]:
     """One a method, over all sites, in the order of `Method`; a site without a figure makes the sum unknown."""
-    by_method: dict[Method, dict[Site, list[EnergyFigure]]] = {}
+    by_method: dict[Method, dict[str, list[EnergyFigure]]] = {}
     for figure in figures:
-        by_method.setdefault(figure.method, {}).setdefault(figure.site, []).append(figure)
+        by_method.setdefault(figure.method, {}).setdefault(figure.site.name, []).append(figure)
     return [
         _sum(method.value, [total(same) for same in by_method[method].values()])
         for method in Method
@@ -34,22 +33,22 @@ def totals(figures: Iterable[EnergyFigure]) -> list[EnergyTotal]:
     ]
 
 
-def chosen(figures: Iterable[EnergyFigure]) -> dict[Site, Method]:
-    """For each site the method to quote by: the best that saw enough of all of these."""
-    by_site: dict[Site, dict[Method, list[EnergyFigure]]] = {}
+def chosen(figures: Iterable[EnergyFigure]) -> dict[str, Method]:
+    """For each site, by name, the method to quote by: the best that saw enough of all of these."""
+    by_site: dict[str, dict[Method, list[EnergyFigure]]] = {}
     for figure in figures:
-        by_site.setdefault(figure.site, {}).setdefault(figure.method, []).append(figure)
+        by_site.setdefault(figure.site.name, {}).setdefault(figure.method, []).append(figure)
     best = {site: preferred([total(same) for same in methods.values()]) for site, methods in by_site.items()}
     return {site: figure.method for site, figure in best.items() if figure is not None}
 
 
-def quoted(figures: Sequence[EnergyFigure], methods: Mapping[Site, Method]) -> EnergyTotal | None:
+def quoted(figures: Sequence[EnergyFigure], methods: Mapping[str, Method]) -> EnergyTotal | None:
     """The sum over all sites, each by its method, the methods named; None when a site has none."""
-    by_site: dict[Site, list[EnergyFigure]] = {}
+    by_site: dict[str, list[EnergyFigure]] = {}
     for figure in figures:
-        by_site.setdefault(figure.site, [])
-        if figure.method is methods.get(figure.site):
-            by_site[figure.site].append(figure)
+        by_site.setdefault(figure.site.name, [])
+        if figure.method is methods.get(figure.site.name):
+            by_site[figure.site.name].append(figure)
     if not by_site or not all(by_site.values()):
         return None
     sums = [total(same) for same in by_site.values()]

@@ -1,0 +1,105 @@
+"""A file of grid factors by the hour: CSV with the columns `hour` and `g_per_kwh`, others ignored.
+
+`hour` is when the row begins to hold, as ISO 8601; without an offset it is UTC. A row holds until the next one, for
+an hour at most. Rows may come in any order; lines that begin with `#` are comments. A forecast has the same form.
+"""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from math import isfinite
+from pathlib import Path
+
+from detour.errors import UserError
+
+HOUR_S = 3600.0
+COLUMNS = ("hour", "g_per_kwh")
+MOST_G_PER_KWH = 2000.0
+"""No grid emits more; more means another unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourlyFactors:
+    starts_s: tuple[float, ...]
+    """When each factor begins to hold, in seconds since the epoch, ascending."""
+    g_per_kwh: tuple[float, ...]
+
+    @property
+    def end_s(self) -> float:
+        return self.starts_s[-1] + HOUR_S
+
+    def between(self, start_s: float, end_s: float) -> Iterator[tuple[float, float | None]]:
+        """Seconds and the factor that held in them; None where the file says nothing."""
+        at_s = start_s
+        while at_s < end_s:
+            index = bisect_right(self.starts_s, at_s) - 1
+            ends_s = self.starts_s[index] + HOUR_S if index >= 0 else float("-inf")
+            next_s = self.starts_s[index + 1] if index + 1 < len(self.starts_s) else float("inf")
+            is_known = at_s < ends_s
+            until_s = min(end_s, next_s, ends_s if is_known else end_s)
+            yield until_s - at_s, self.g_per_kwh[index] if is_known else None
+            at_s = until_s
+
+    def mean(self, start_s: float, end_s: float) -> float | None:
+        """By time; None if any of it is not in the file."""
+        spans = list(self.between(start_s, end_s))
+        if not spans or any(factor is None for _, factor in spans):
+            return None
+        return sum(seconds * (factor or 0.0) for seconds, factor in spans) / (end_s - start_s)
+
+
+@cache
+def read_hourly(path: Path) -> HourlyFactors:
+    """Raises UserError, which names file, line and column."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = dict(_rows(path, file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path") from error
+    if not rows:
+        raise UserError(f"{path}: holds no factor; expected rows of {','.join(COLUMNS)}")
+    starts_s = sorted(rows)
+    return HourlyFactors(tuple(starts_s), tuple(rows[start_s] for start_s in starts_s))
+
+
+def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[float, float]]:
+    header: list[str] | None = None
+    seen: dict[float, int] = {}
+    for line, cells in enumerate(csv.reader(file), start=1):
+        if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            if missing := [name for name in COLUMNS if name not in header]:
+                raise UserError(f"{path}:{line}: no column {missing[0]}; the first row must name hour and g_per_kwh")
+            continue
+        row = dict(zip(header, cells, strict=False))
+        start_s, factor = _instant(path, line, row.get("hour", "")), _factor(path, line, row.get("g_per_kwh", ""))
+        if start_s in seen:
+            raise UserError(f"{path}:{line}: hour: the same as in line {seen[start_s]}; keep one of them")
+        seen[start_s] = line
+        yield start_s, factor
+
+
+def _instant(path: Path, line: int, text: str) -> float:
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UserError(f"{path}:{line}: hour: expected a time as 2026-01-31T13:00Z, found {text!r}") from None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def _factor(path: Path, line: int, text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = float("nan")
+    if not isfinite(factor) or not 0 <= factor <= MOST_G_PER_KWH:
+        expected = f"expected gCO2eq/kWh, 0 to {MOST_G_PER_KWH:g}"
+        raise UserError(f"{path}:{line}: g_per_kwh: {expected}, found {text!r}")
+    return factor
