@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from detour.diagnosis.evidence import Event, Evidence, Row
-from detour.diagnosis.lines import Line, read_lines
+from detour.diagnosis.lines import Line, names_exception, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, rules
 
 LARGE = 0.85
@@ -73,14 +73,16 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
     specific: set[int] = set()
     found: list[tuple[Line, Finding]] = []
     for line in lines:
-        rule = next((rule for rule in rules("log") if rule.fits(line.text)), None)
+        if line.is_quoted:
+            continue
+        rule = next((rule for rule in rules("log") if rule.fits(line.text, is_error=line.is_error)), None)
         if rule is None and line.chain is None:
             continue
         if rule is None or (rule.cause is None and line.chain is not None and rule.strength > 1):
             rule = EXCEPTION
         elif line.chain is not None and rule.cause is not None and rule.strength > 1:
             specific.add(line.chain)
-        doubt = None if rule.lasting else _outlived(line, lines)
+        doubt = "no error" if line.is_chatter else None if rule.lasting else _outlived(line, lines)
         place = Place("log", line.raw, line.number, line.clock_s)
         found.append((line, Finding(rule, place, doubt, is_warning(line.text) and not rule.echo)))
     for line, finding in found:
@@ -111,7 +113,10 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
         if event.kind not in JUDGED_EVENTS:
             continue
         reason = str(event.data.get("reason") or "")
-        if rule := next((rule for rule in rules("log") if rule.cause and rule.fits(reason)), None):
+        rule = next((rule for rule in rules("log") if rule.cause and rule.fits(reason)), None)
+        if rule is None and names_exception(reason):
+            rule = EXCEPTION
+        if rule is not None:
             yield Finding(rule, Place("event", event_text(event)))
 
 

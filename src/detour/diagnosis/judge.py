@@ -35,7 +35,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _ranked(evidence: Evidence) -> Verdict:
-    findings = [_weighed(finding, evidence) for finding in _told_to_stop(find(evidence))]
+    findings = [_weighed(finding, evidence) for finding in _told_to_stop(_of_last_run(find(evidence), evidence))]
     groups = _by_cause(findings)
     counted = {cause: group for cause, group in groups.items() if _strength(group) > 1}
     reasons = {cause: _explained_by(cause, counted) for cause in counted}
@@ -47,6 +47,21 @@ def _ranked(evidence: Evidence) -> Verdict:
     if not candidates:
         return Verdict(unknown(evidence), tuple(weak))
     return Verdict(candidates[0], (*candidates[1:], *weak))
+
+
+def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Finding]:
+    """A requeued job writes on into the same log: what stands up to its preemption is of the run before."""
+    state = next((row.get("State").split(" ")[0] for row in reversed(evidence.job_rows)), "")
+    again = len(evidence.job_rows) > 1 or any((event.attempt or 1) > 1 for event in evidence.events or ())
+    if not again or state not in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT"):
+        return list(findings)
+    last = max((one.place.line or 0 for one in findings if one.cause in DECISIVE), default=0)
+    return [
+        replace(one, doubt="of an earlier run of the job")
+        if one.place.line is not None and one.place.line <= last
+        else one
+        for one in findings
+    ]
 
 
 def _told_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):)\s?(?P<rest>.*)$", re.DOTALL)
 _CLOCK = re.compile(
@@ -28,10 +28,18 @@ _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
-_EXCEPTION = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)(?::\s(?P<message>.*)|:?)$")
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::\s.*|:?)$")
 _NAMED = re.compile(
-    r"^(?:\w+\.)*(?P<name>[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed)|BadZipFile|StopIteration)(?::\s|$)"
+    r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+)?(?:\w+\.)*"
+    r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed)|BadZipFile|StopIteration)(?::\s|$)"
 )
+_ERROR = re.compile(
+    r"\b(?:error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
+)
+_CHATTER = re.compile(
+    r"\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b|\bwill retry\b|\bretrying\b|\bskipping\b|: ignored\.$", re.I
+)
+_BOX = ("│", "╭", "╰", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,24 @@ class Line:
     """The step that it reports."""
     chain: int | None = None
     """Of a line with an exception: number of its chain, equal for exceptions that were raised from one another."""
+    is_quoted: bool = False
+    """Source code in a traceback, which speaks of what might have happened."""
+
+    @property
+    def is_error(self) -> bool:
+        return self.chain is not None or _ERROR.search(self.text) is not None
+
+    @property
+    def is_chatter(self) -> bool:
+        """What a program says of its normal course, or will try again."""
+        return self.chain is None and _CHATTER.search(self.text) is not None
 
 
 def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
     lines = [_line(number, raw) for number, raw in enumerate(raw_lines, 1)]
-    chains = _chains(lines)
+    chains, quoted = _tracebacks(lines)
     return tuple(
-        Line(line.number, line.raw, line.text, line.rank, line.clock_s, line.progress, chains.get(line.number))
+        replace(line, chain=chains.get(line.number), is_quoted=line.number in quoted or line.text.startswith(_BOX))
         for line in lines
     )
 
@@ -84,24 +103,30 @@ def _progress(text: str) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
-def _chains(lines: Iterable[Line]) -> dict[int, int]:
-    """Line number -> chain, for lines that name a raised exception."""
-    found: dict[int, int] = {}
-    open_traceback: dict[int | None, bool] = {}
+def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int]]:
+    """Line number -> chain, for lines that name a raised exception; and the lines that quote source code."""
+    chains: dict[int, int] = {}
+    quoted: set[int] = set()
+    is_open: set[int | None] = set()
+    linked: set[int | None] = set()
     chain: dict[int | None, int] = {}
-    linked: dict[int | None, bool] = {}
     for line in lines:
         rank, text = line.rank, line.text.rstrip()
         if text.lstrip().startswith(_TRACEBACK):
-            open_traceback[rank] = True
-            if not linked.pop(rank, False):
+            is_open.add(rank)
+            if rank not in linked:
                 chain[rank] = line.number
+            linked.discard(rank)
         elif text.strip() in _CHAINED:
-            linked[rank] = True
-        elif text and not text[0].isspace() and _names_exception(text, in_traceback=open_traceback.get(rank, False)):
-            found[line.number] = chain.get(rank, line.number) if open_traceback.pop(rank, False) else line.number
-    return found
+            linked.add(rank)
+        elif text[:1].isspace() and rank in is_open:
+            quoted.add(line.number)
+        elif _NAMED.match(text) or (rank in is_open and text and _EXCEPTION.match(text)):
+            chains[line.number] = chain.get(rank, line.number) if rank in is_open else line.number
+            is_open.discard(rank)
+    return chains, quoted
 
 
-def _names_exception(text: str, *, in_traceback: bool) -> bool:
-    return bool(_NAMED.match(text) or (in_traceback and _EXCEPTION.match(text)))
+def names_exception(text: str) -> bool:
+    """Whether a text by itself, outside a log, begins with an exception."""
+    return _NAMED.match(text) is not None

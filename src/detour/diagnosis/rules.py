@@ -40,11 +40,14 @@ class Rule:
     lasting: bool = False
     needs: str | None = None
     of_step: bool = False
+    raised: bool = False
     retry: Retry | None = None
     advice: str | None = None
     exclude: bool | None = None
 
-    def fits(self, text: str) -> bool:
+    def fits(self, text: str, *, is_error: bool = True) -> bool:
+        if self.raised and not is_error:
+            return False
         return self.pattern.search(text) is not None and (self.unless is None or self.unless.search(text) is None)
 
 

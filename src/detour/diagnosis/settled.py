@@ -24,7 +24,8 @@ PENDING = (
     "RD",
 )
 RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", "SUSPENDED", "S", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT")
-QUEUE_FIELDS = ("Reason", "Dependency", "State")
+QUEUE_FIELDS = {"Reason": ("NODELIST(REASON)",), "Dependency": (), "State": ("ST", "JobState")}
+"""Fields that are judged, with other names that they have."""
 SAVED_EXIT = "85:0"
 _ALREADY = re.compile(r"\bis already done\b")
 _SAVED = re.compile(
@@ -48,11 +49,11 @@ def _in_queue(evidence: Evidence) -> Verdict | None:
         return None
     if (again := _requeued(evidence)) is not None:
         return again
-    for field in QUEUE_FIELDS:
-        name, value = row.named(field, *({"Reason": ("NODELIST(REASON)",), "State": ("ST", "JobState")}.get(field, ())))
-        rule = next((rule for rule in rules("queue") if value and rule.fits(f"{field}={value}")), None)
-        if rule is not None:
-            return _by_rule(rule, Place("queue", f"squeue {row.id} {name}={value}"))
+    spelled = {field: row.named(field, *QUEUE_FIELDS[field]) for field in QUEUE_FIELDS}
+    for rule in rules("queue"):
+        for field, (name, value) in spelled.items():
+            if value and rule.fits(f"{field}={value}"):
+                return _by_rule(rule, Place("queue", f"squeue {row.id} {name}={value}"))
     return _normal(_queue_place(evidence, "State"), "It waits in the queue.", "no") if state in PENDING else None
 
 
@@ -146,7 +147,7 @@ def _reached(evidence: Evidence) -> int | None:
 
 def _queue_place(evidence: Evidence, field: str) -> Place | None:
     row = evidence.squeue
-    name, value = row.named(field, *({"State": ("ST", "JobState")}.get(field, ()))) if row else ("", "")
+    name, value = row.named(field, *QUEUE_FIELDS[field]) if row else ("", "")
     return Place("queue", f"squeue {row.id} {name}={value}") if row and value else None
 
 

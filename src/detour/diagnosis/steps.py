@@ -22,10 +22,9 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
         return True
     if named in steps and steps[named].get("State").startswith("COMPLETED"):
         return True
-    failed = [row for row in work if _failed_by_itself(row)]
-    if not failed or named in {row.step for row in failed}:
+    if not work or not _failed_by_itself(work[-1]):
         return False
-    return named is not None or not any(_is_killed(row) for row in work)
+    return named != work[-1].step
 
 
 def _failed_by_itself(row: Row) -> bool:
