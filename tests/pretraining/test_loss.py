@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from detour.pretraining.batches import Batch
-from detour.pretraining.loss import CPU_CHUNK_TOKENS, CrossEntropy, language_model_loss
+from detour.pretraining.cross_entropy import CPU_PIECE_TOKENS
+from detour.pretraining.loss import CrossEntropy, language_model_loss
 from tests.pretraining.tiny import VOCABULARY, pack, random_documents, tiny_model
 
 
@@ -28,7 +29,7 @@ def loss_and_gradients(batch: Batch, method: CrossEntropy, bf16: bool = False) -
 @pytest.mark.parametrize("every", [1, 7])
 def test_chunked_is_full(every: int) -> None:
     batch = labelled(every)
-    assert (len(batch["labels"]) > CPU_CHUNK_TOKENS) == (every == 1)
+    assert (len(batch["labels"]) > CPU_PIECE_TOKENS) == (every == 1)
     full, gradients = loss_and_gradients(batch, "full")
     chunked, chunked_gradients = loss_and_gradients(batch, "chunked")
     torch.testing.assert_close(chunked, full, atol=1e-6, rtol=1e-6)
