@@ -5,12 +5,13 @@ Every estimate says where it came from. What neither the profile nor the stage s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
 from detour.config.cluster import Cluster, Throughput
 from detour.config.models import Task, TaskSize
-from detour.planning.flops import BASE, LARGE, Shape, training_flops_per_token
+from detour.flops import BASE, LARGE, Shape, expected_context, training_flops_per_token
 from detour.planning.stage import EvaluateStage, ExportStage, PretrainStage, PromoteStage, Stage, SummarizeStage
 
 PRETRAINING_MFU = Band(0.15, 0.30, 0.45)
@@ -27,6 +28,8 @@ CHECKPOINT_BYTES_PER_WEIGHT = 12
 """fp32 weights and AdamW's two moments."""
 START_UP_S = Band(10.0, 60.0, 180.0)
 """From the start of the job to the first step: imports, device, data; assumed until measured here."""
+FRENCH_VOCABULARY = 32_768
+"""Tokens of the published ModernCamemBERT models."""
 UNKNOWN_SIZE = "unknown: not measured here, and the model's size is unknown"
 UNKNOWN_PEAK = "unknown: not measured here, and no peak speed is known"
 ModelStage = PretrainStage | PromoteStage | ExportStage | EvaluateStage
@@ -58,7 +61,9 @@ def model_shape(stage: ModelStage) -> Shape | None:
     if model.config is not None:
         return Shape.from_config({"vocab_size": stage.runtime.vocabulary, **model.config})
     name = str(model.pretrained).lower()
-    return next((shape for size, shape in (("base", BASE), ("large", LARGE)) if name.endswith(size)), None)
+    shape = next((shape for size, shape in (("base", BASE), ("large", LARGE)) if name.endswith(size)), None)
+    french = shape is not None and "camembert" in name
+    return replace(shape, vocab_size=FRENCH_VOCABULARY) if shape and french else shape
 
 
 def table_row(stage: PretrainStage, cluster: Cluster) -> Throughput | None:
@@ -95,7 +100,7 @@ def _training(stage: PretrainStage, cluster: Cluster, gpus: int) -> Estimate:
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
     phase, length = stage.settings.phase, stage.settings.sequence_length
-    flops = training_flops_per_token(shape, length, phase.objective, phase.masking_rate or 1.0)
+    flops = training_flops_per_token(shape, phase.objective, phase.masking_rate or 1.0, expected_context(length))
     token_s = inverse(PRETRAINING_MFU) * (flops / (peak.value * 1e12))
     wall_s = token_s * (tokens / gpus) + START_UP_S + _upkeep_s(stage, token_s, shape.parameters)
     return Estimate(wall_s, _flops_source(PRETRAINING_MFU, peak.value))
@@ -121,7 +126,7 @@ def _evaluation(stage: EvaluateStage, cluster: Cluster) -> Estimate:
     documents, what = _documents(task, stage.runtime.documents)
     if documents is None:
         return Estimate(None, what)
-    flops = training_flops_per_token(shape, task.max_length, "masked", 0.0)
+    flops = training_flops_per_token(shape, "masked", 0.0, task.max_length)
     full_s = documents * task.max_length * flops / (peak.value * 1e12)
     wall_s = Band(
         full_s * FILL.low / FINETUNING_MFU.high,
@@ -185,7 +190,8 @@ def _conversion(stage: PromoteStage | ExportStage, cluster: Cluster) -> Estimate
     peak = cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if peak is None:
         return Estimate(None, UNKNOWN_PEAK)
-    flops = training_flops_per_token(shape, stage.settings.sequence_length, stage.settings.phase.objective, 1.0)
+    context = expected_context(stage.settings.sequence_length)
+    flops = training_flops_per_token(shape, stage.settings.phase.objective, 1.0, context)
     validation_s = 2 * stage.runtime.validation_tokens * flops * FORWARD / (peak.value * 1e12)
     wall_s = wall_s + inverse(FINETUNING_MFU) * validation_s
     return Estimate(wall_s, f"assumed: {source}; two validations: {_flops_source(FINETUNING_MFU, peak.value)}")
