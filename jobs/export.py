@@ -18,7 +18,9 @@ from detour.corpus.packing import PackedRows
 from detour.corpus.tokenizer import load_tokenizer
 from detour.jobs.context import StageContext
 from detour.planning.stage import ExportStage
-from detour.pretraining.attention import PackedTokens, choose_backend, predict
+from detour.pretraining.attention import PackedTokens, predict, set_backend
+from detour.pretraining.kernel_choice import ready_backend
+from detour.pretraining.kernels import HALF
 
 ROWS, DOCUMENTS, TOKENS = 16, 4, 512
 """Compared are the longest documents of the first rows set aside for validation, cut to this many tokens."""
@@ -55,7 +57,7 @@ def longest_documents(corpus: Path) -> list[Tensor]:
 
 def trained_logits(model: ModernBertForMaskedLM, ids: Tensor) -> Tensor:
     """One document through the forward pass that the masked phase trains with."""
-    model.set_attn_implementation(choose_backend("auto", model.device))
+    set_backend(model, ready_backend(model.device, half=model.dtype in HALF))
     boundaries = torch.tensor([0, len(ids)], dtype=torch.int32)
     positions = torch.arange(len(ids))[None]
     tokens: PackedTokens = {"input_ids": ids[None], "position_ids": positions, "cu_seqlens": boundaries}

@@ -27,7 +27,6 @@ from detour.corpus.layout import (
     source_folder,
     write_index,
 )
-from detour.planning.flops import BASE, training_flops_per_token
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
 from detour.pretraining.train import train
@@ -36,8 +35,6 @@ from tests.pretraining.jobs import Recorder
 LENGTH, VOCABULARY = 8192, 50368
 WARMUP_STEPS = 5
 """Steps left out of the figures: allocation, autotuning, compilation."""
-PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "V100": 125e12}
-"""Dense half-precision tensor-core peak of the SXM boards, from NVIDIA's data sheets, by a part of CUDA's name."""
 PHASES = (
     Phase(name="clm", objective="causal", tokens=1, schedule=WarmupConstant(kind="warmup_constant")),
     Phase(name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt")),
@@ -63,14 +60,13 @@ def main() -> None:
         for phase in PHASES:
             recorder = Recorder()
             train(_job(Path(folder), corpus, phase, options), recorder)
-            _report(phase, recorder, name)
+            _report(phase, recorder)
 
 
-def _report(phase: Phase, recorder: Recorder, device: str) -> None:
+def _report(phase: Phase, recorder: Recorder) -> None:
     speed = statistics.median(recorder.steps("tokens_per_s")[WARMUP_STEPS:])
-    flops = training_flops_per_token(BASE, LENGTH, phase.objective, phase.masking_rate or 1.0)
-    peak = next((peak for name, peak in PEAK_FLOPS.items() if name in device), None)
-    share = "MFU unknown: the device's peak is not listed" if peak is None else f"MFU {speed * flops / peak:.1%}"
+    shares = recorder.steps("mfu")[WARMUP_STEPS:]
+    share = f"MFU {statistics.median(shares):.1%}" if shares else "MFU unknown: the device's peak is not listed"
     print(
         f"{phase.name}: {speed:,.0f} tokens/s, {share}, peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
     )

@@ -38,6 +38,7 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
         "cluster": "jean-zay",
     },
     "attempt.heartbeat": {},
+    "attention.chosen": {"backend": "varlen", "layer_ms": {"varlen": 1.5}, "refused": {"flash_attention_3": "absent"}},
     "attempt.ended": {"outcome": "interrupted", "exit_code": 85, "reason": "signal SIGUSR2", "elapsed_s": 7.5},
     "progress": {"done": 10, "total": 20, "unit": "tokens", "figures": {"loss": 2.5, "lr": 1e-3, "tokens_per_s": None}},
     "energy": {

@@ -1,23 +1,14 @@
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
-from detour.pretraining.attention import (
-    PackedTokens,
-    choose_backend,
-    encode,
-    predict,
-    varlen_attention,
-    varlen_reference,
-)
-from tests.pretraining.backends import BACKENDS, DEVICES, Backend, FlashCalls, play_flash_attention
+from detour.pretraining.attention import PackedTokens, encode, packed_attention, predict
+from detour.pretraining.kernels import Window, reference
+from tests.pretraining.backends import BACKENDS, DEVICES, Backend
 from tests.pretraining.tiny import HALF_WINDOW, VOCABULARY, pack, random_documents, tiny_model
 
 LENGTHS = (40, 1, 7, 90, 23)
@@ -27,11 +18,6 @@ TWO_ROWS = [ROW, random_documents((100, 61), seed=2)]
 
 both_masks = pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
-
-
-@pytest.fixture(autouse=True)
-def flash_calls(monkeypatch: pytest.MonkeyPatch) -> FlashCalls:
-    return play_flash_attention(monkeypatch)
 
 
 def causal_labels(tokens: PackedTokens) -> Tensor:
@@ -118,76 +104,48 @@ def test_backends_agree_on_loss_and_gradients(device: str, causal: bool) -> None
         backend.assert_close(gradients, expected[1], atol=2e-4, rtol=1e-3)
 
 
-@both_masks
-def test_flash_attention_is_given_the_documents_and_the_windows(flash_calls: FlashCalls, causal: bool) -> None:
-    model = Backend("flash_attention_2", "cpu").model()
-    with torch.no_grad():
-        encode(model, pack([ROW]), causal=causal)
-    unbounded, local = (-1, -1), (HALF_WINDOW, HALF_WINDOW)
-    assert [call["window"] for call in flash_calls] == [unbounded, local, local, unbounded]
-    assert {call["causal"] for call in flash_calls} == {causal}
-    assert {call["longest"] for call in flash_calls} == {sum(LENGTHS)}
-    assert all(call["cu"].tolist() == [0, 40, 41, 48, 138, 161] for call in flash_calls)
-
-
-def test_auto_is_the_variable_length_kernel_where_there_is_one() -> None:
-    assert choose_backend("auto", torch.device("cuda")) == "varlen"
-    assert choose_backend("auto", torch.device("cpu")) == "varlen"
-    assert choose_backend("auto", torch.device("mps")) == "sdpa"
-    assert choose_backend("eager", torch.device("cuda")) == "eager"
-
-
-def test_auto_keeps_full_precision_where_the_recipe_asks_for_it() -> None:
-    assert choose_backend("auto", torch.device("cuda"), half=False) == "sdpa"
-    assert choose_backend("auto", torch.device("cpu"), half=False) == "varlen"
-    with pytest.raises(ValueError, match="half precision alone"):
-        choose_backend("flash_attention_2", torch.device("cuda"), half=False)
-
-
 class OnCuda(Tensor):
     """Says of itself that it is on a GPU, and is not."""
 
     is_cuda = True
 
 
-@pytest.fixture
-def kernel_dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """The types of the queries that torch's kernel is given; it is played by the reference."""
-    given: list[torch.dtype] = []
+class Kernel:
+    """Keeps the types of the queries that it is given, and answers as the reference."""
 
-    def varlen_attn(
-        q: Tensor, k: Tensor, v: Tensor, cu: Tensor, *_: object, window_size: tuple[int, int], **__: object
+    def __init__(self) -> None:
+        self.given: list[torch.dtype] = []
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, cu: Tensor, _longest: int, scale: float | None, window: Window
     ) -> Tensor:
-        given.append(q.dtype)
-        return varlen_reference(q, k, v, cu, None, window_size)
-
-    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", SimpleNamespace(varlen_attn=varlen_attn))
-    return given
+        self.given.append(q.dtype)
+        return reference(q, k, v, cu, scale, window)
 
 
-def attended(dtype: torch.dtype) -> Tensor:
+def attended(kernel: Kernel, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randn(1, 2, 12, 8, generator=generator).to(dtype).as_subclass(OnCuda) for _ in range(3)]
     cu_seqlens = torch.tensor([0, 5, 12], dtype=torch.int32)
     q, k, v = parts
-    joined, _ = varlen_attention(torch.nn.Module(), q, k, v, None, cu_seq_lens_q=cu_seqlens, max_length_q=12)
+    joined, _ = packed_attention(kernel, torch.nn.Module(), q, k, v, None, cu_seq_lens_q=cu_seqlens, max_length_q=12)
     return joined
 
 
-def test_full_precision_on_a_gpu_never_goes_through_a_half_precision_kernel(kernel_dtypes: list[torch.dtype]) -> None:
-    in_double = attended(torch.float64)
-    torch.testing.assert_close(attended(torch.float32).double(), in_double, atol=1e-6, rtol=1e-6)
-    assert kernel_dtypes == []
+def test_full_precision_on_a_gpu_never_goes_through_a_half_precision_kernel() -> None:
+    kernel = Kernel()
+    in_double = attended(kernel, torch.float64)
+    torch.testing.assert_close(attended(kernel, torch.float32).double(), in_double, atol=1e-6, rtol=1e-6)
+    assert kernel.given == []
 
 
-def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(
-    kernel_dtypes: list[torch.dtype], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attended(torch.bfloat16)
+def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel()
+    attended(kernel, torch.bfloat16)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: True)
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.bfloat16)
-    attended(torch.float32)
-    assert kernel_dtypes == [torch.bfloat16, torch.bfloat16]
+    attended(kernel, torch.float32)
+    assert kernel.given == [torch.bfloat16, torch.bfloat16]
 
 
 def test_dropout_that_no_packed_kernel_has_is_refused() -> None:
@@ -232,13 +190,6 @@ def test_trap_position_ids_make_no_packing_mask() -> None:
         packed = tiny_model("sdpa")(input_ids=tokens["input_ids"], position_ids=tokens["position_ids"]).logits
         alone = tiny_model("sdpa")(input_ids=first[None]).logits
     assert (packed[:, : len(first)] - alone).abs().max() > 1e-2
-
-
-def test_trap_position_ids_alone_send_flash_attention_down_the_wrong_path() -> None:
-    tokens = pack([[ROW[0], ROW[3]]])
-    model = Backend("flash_attention_2", "cpu").model()
-    with pytest.raises(AssertionError, match="one sequence a row"):
-        model(input_ids=tokens["input_ids"], position_ids=tokens["position_ids"])
 
 
 def test_trap_the_decoder_class_has_a_window_one_shorter() -> None:

@@ -4,27 +4,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.pretraining.batches import (
+    Batch,
     Sharing,
-    StepExamples,
-    collate,
+    StepBatches,
     count_labels,
     count_rows,
     count_tokens,
-    microbatches,
 )
-from detour.pretraining.objectives import IGNORED, Objective, Vocabulary
+from detour.pretraining.objectives import IGNORED, Objective, Vocabulary, make_example
 from tests.pretraining.jobs import BATCH_ROWS, ROW_TOKENS
 
 MASKED = Objective("masked", 0.3)
 
 
-def stream(corpus: Path, sharing: Sharing, steps: range) -> StepExamples:
+def stream(corpus: Path, sharing: Sharing, steps: range, microbatch_rows: int = 4) -> StepBatches:
     rows = PackedRows(corpus, "train", ROW_TOKENS, 42)
-    return StepExamples(rows, MASKED, Vocabulary.of(read_index(corpus)), 17, sharing, steps)
+    return StepBatches(rows, MASKED, Vocabulary.of(read_index(corpus)), 17, sharing, steps, microbatch_rows)
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return all(a["input_ids"].equal(b["input_ids"]) and a["labels"].equal(b["labels"]) for a, b in pairs)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
@@ -42,21 +48,33 @@ def test_a_resumed_stream_reads_what_the_undisturbed_one_would(corpus: Path) -> 
     sharing = Sharing(32, 4)
     whole = list(stream(corpus, sharing, range(6)))
     resumed = list(stream(corpus, sharing, range(4, 6)))
-    for expected, actual in zip(whole[4:], resumed, strict=True):
-        for one, other in zip(expected, actual, strict=True):
-            assert one.input_ids.tolist() == other.input_ids.tolist()
-            assert one.labels.tolist() == other.labels.tolist()
+    assert all(same(expected, actual) for expected, actual in zip(whole[4:], resumed, strict=True))
 
 
-def test_microbatches_hold_the_batch(corpus: Path) -> None:
-    examples = next(iter(stream(corpus, Sharing(0, BATCH_ROWS), range(1))))
-    whole = collate(examples)
-    parts = microbatches(examples, 5)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_make_the_steps_in_their_order(corpus: Path, workers: int) -> None:
+    batches = stream(corpus, Sharing(0, 4), range(2, 7))
+    made = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=list)
+    assert all(same(expected, actual) for expected, actual in zip(batches, made, strict=True))
+
+
+def test_microbatches_hold_the_step(corpus: Path) -> None:
+    (parts,) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=5)
+    ((whole,),) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=BATCH_ROWS)
     assert [count_rows(part) for part in parts] == [5, 5, 5, 1]
     for count in (count_rows, count_tokens, count_labels):
-        assert sum(map(count, parts)) == count(whole) == count(examples)
-    labels = np.concatenate([example.labels for example in examples])
-    assert whole["labels"].tolist() == labels[labels != IGNORED].tolist()
-    assert whole["label_positions"].tolist() == np.flatnonzero(labels != IGNORED).tolist()
+        assert sum(map(count, parts)) == count(whole) == count(parts)
+    for name in ("input_ids", "position_ids", "labels"):
+        assert torch.cat([part[name] for part in parts]).equal(whole[name])
+
+
+def test_a_batch_says_where_documents_and_labels_are(corpus: Path) -> None:
+    ((whole,),) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=BATCH_ROWS)
     starts = (whole["position_ids"].flatten() == 0).nonzero().flatten().tolist()
     assert whole["cu_seqlens"].tolist() == [*starts, BATCH_ROWS * ROW_TOKENS]
+    assert whole["longest"] == int(whole["position_ids"].max()) + 1
+    rows = PackedRows(corpus, "train", ROW_TOKENS, 42)
+    vocabulary = Vocabulary.of(read_index(corpus))
+    labels = np.concatenate([make_example(rows.row(i), MASKED, vocabulary, (17, i)).labels for i in range(BATCH_ROWS)])
+    assert whole["labels"].tolist() == labels[labels != IGNORED].tolist()
+    assert whole["label_positions"].tolist() == np.flatnonzero(labels != IGNORED).tolist()

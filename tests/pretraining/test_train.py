@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,27 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
         made = job(tmp_path / str(wanted), corpus, steps=2, training={"compile": wanted})
         train(made, Recorder())
         ends.append(final(made))
-    assert_same(ends[1], ends[0])
+    assert_same(ends[1], ends[0], tolerance=1e-7)
+
+
+def test_layers_are_compiled_whole_and_never_again_after_the_first_steps(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents change with every batch. A layer is compiled once, and a second time when their number first changes;
+    a graph that broke at attention, or that followed their lengths, would be counted more often."""
+    recorder = Recorder()
+    compiled_at: list[int] = []
+
+    def count(graph: torch.fx.GraphModule, _inputs: object) -> Callable[..., Any]:
+        compiled_at.append(len(recorder.steps("loss")))
+        return graph.forward
+
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=count))
+    torch.compiler.reset()
+    train(job(tmp_path, corpus, steps=12, training={"compile": True, "validate_every": 4}), recorder)
+    layers = CONFIG["num_hidden_layers"]
+    assert layers <= len(compiled_at) <= 2 * layers
+    assert max(compiled_at) <= 2
 
 
 @pytest.mark.parametrize("phase", [frozen(CLM, (0, 1)), frozen(MLM, (2, 2), embeddings=True)], ids=["clm", "mlm"])

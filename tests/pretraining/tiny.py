@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from detour.pretraining.attention import PackedTokens
+from detour.pretraining.attention import PackedTokens, set_backend
 
 VOCABULARY = 211
 HALF_WINDOW = 8
@@ -38,7 +38,8 @@ def tiny_config(**changes: Any) -> ModernBertConfig:
 def tiny_model(backend: str = "sdpa", seed: int = 0, **changes: Any) -> ModernBertForMaskedLM:
     """Random weights large enough that a leak shows in the logits."""
     torch.manual_seed(seed)
-    model = ModernBertForMaskedLM._from_config(tiny_config(**changes), attn_implementation=backend)
+    model = ModernBertForMaskedLM._from_config(tiny_config(**changes))
+    set_backend(model, backend)
     for parameter in model.parameters():
         if parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -155,12 +155,15 @@ class Training(Written):
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
-    attention: Literal["auto", "varlen", "sdpa", "eager", "flash_attention_2"] = "auto"
-    """`auto` is the fastest measured on the device: torch's own variable-length kernels."""
+    attention: Literal[
+        "auto", "varlen", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"
+    ] = "auto"
+    """`auto` is the fastest on the device, measured at the start, of torch's own variable-length kernels (`varlen`) and
+    the flash-attention packages that are installed."""
     cross_entropy: Literal["auto", "full", "chunked"] = "auto"
     """`chunked` (and `auto`) never holds the logits of all tokens, `full` does."""
     compile: bool = False
-    """torch.compile over the encoder: slow first steps, then faster ones on a GPU."""
+    """torch.compile of every layer: slow first steps, then faster ones on a GPU."""
     checkpoint_every: Count = 100
     """Steps between checkpoints."""
     checkpoints_kept: Count = 2

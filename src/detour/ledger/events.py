@@ -194,6 +194,14 @@ class CheckpointSaved(Event, kind="checkpoint.saved"):
     tokens: int
 
 
+class AttentionChosen(Event, kind="attention.chosen", durability=Durability.LAZY):
+    """Which attention an attempt trains with, and what was measured of the kernels at hand."""
+
+    backend: str
+    layer_ms: dict[str, float]
+    refused: dict[str, str]
+
+
 class CheckpointResumed(Event, kind="checkpoint.resumed"):
     step: int
     tokens: int

@@ -5,18 +5,17 @@ attend to, and `is_causal=True` alone does not say it: local layers would keep b
 packed documents would see each other. Here every document is a sequence of its own, and in causal mode a local
 layer keeps exactly the left half of its window: the token itself and `config.sliding_window` tokens before it.
 
-Backends, by the name given to `model.set_attn_implementation`:
-  sdpa, eager         rows stay apart, (B, 1, T, T) masks are built; any device
-  varlen              rows are joined into one pack. CUDA in half precision: the FlashAttention inside torch. Else:
-                      documents of equal length are batched together, without a mask wherever the window spans them
-  flash_attention_2   the flash-attn package, through transformers; CUDA
+Backends, by the recipe's word for them:
+  sdpa, eager          rows stay apart, (B, 1, T, T) masks are built; any device
+  varlen and others    rows are joined into one pack and go through a kernel of `kernels`. Outside CUDA and half
+                       precision documents of equal length are batched together, without a mask wherever the window
+                       spans them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import groupby
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,10 +23,11 @@ from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from detour.pretraining.kernels import HALF, KERNELS, UNBOUNDED, Kernel, opaque_reference, reference
+
 MASK_BACKENDS = ("sdpa", "eager")
-HALF = (torch.bfloat16, torch.float16)
-UNBOUNDED = -1
-"""A window's side without limit, as flash kernels write it."""
+PACKED = "packed_"
+"""Before a kernel's name among transformers' attention functions, which has names of its own for some."""
 
 
 class PackedTokens(TypedDict):
@@ -38,28 +38,26 @@ class PackedTokens(TypedDict):
     position_ids: Tensor
     """(B, T) int64, from 0 again in every document."""
     cu_seqlens: Tensor
-    """(documents + 1,) int32: where documents start in the B * T joined tokens, and the end."""
+    """(documents + 1,) int32: where documents start in the B * T joined tokens; the last entry is B * T."""
+    longest: NotRequired[int]
+    """Tokens of the longest document, where it is known without asking the device."""
 
 
-def choose_backend(setting: str, device: torch.device, *, half: bool = True) -> str:
-    """The backend for `training.attention`; `auto` is the fastest measured on each kind of device that keeps to the
-    precision.
+def set_backend(model: ModernBertForMaskedLM, name: str) -> None:
+    """`sdpa`, `eager` or the name of a kernel."""
+    model.set_attn_implementation(PACKED + name if name in KERNELS else name)
+    model.attention_backend = name
 
-    `half` says that the training computes in half precision; where it does not, raises ValueError for kernels that
-    cannot compute in any other.
-    """
-    needs_half = device.type == "cuda" and not half
-    if setting == "auto":
-        return "sdpa" if needs_half or device.type not in ("cuda", "cpu") else "varlen"
-    if needs_half and setting == "flash_attention_2":
-        raise ValueError("its kernels compute in half precision alone, and the training is in fp32")
-    return setting
+
+def backend_of(model: ModernBertForMaskedLM) -> str:
+    """transformers keeps it under a private name, hence our own; what it loads by itself is `sdpa`."""
+    return getattr(model, "attention_backend", "sdpa")
 
 
 def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
     """Last hidden states of all tokens, (B * T, hidden), in the order of the joined rows."""
     input_ids, position_ids, cu_seqlens = tokens["input_ids"], tokens["position_ids"], tokens["cu_seqlens"]
-    backend = model.config._attn_implementation
+    backend = backend_of(model)
     if backend in MASK_BACKENDS:
         masks = attention_masks(
             position_ids,
@@ -69,9 +67,9 @@ def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) 
         )
         hidden = model.model(input_ids=input_ids, position_ids=position_ids, attention_mask=masks)
         return _flat(hidden.last_hidden_state)
-    longest = input_ids.shape[1]
+    longest = tokens.get("longest", input_ids.shape[1])
     input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
-    by_length = backend == "varlen" and input_ids.device.type == "cpu"
+    by_length = input_ids.device.type == "cpu"
     if by_length:
         order, cu_seqlens = _order_by_length(cu_seqlens)
         input_ids, position_ids = input_ids[:, order], position_ids[:, order]
@@ -118,7 +116,8 @@ def attention_masks(
     }
 
 
-def varlen_attention(
+def packed_attention(
+    kernel: Kernel,
     _module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -134,8 +133,9 @@ def varlen_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface over packed documents: (B, heads, T, head) in, (B, T, heads, head) out.
 
-    `sliding_window` is transformers' number, one more than the tokens on each side. Raises ValueError on dropout,
-    which no variable-length kernel has, and when the documents' boundaries are not given.
+    `sliding_window` is transformers' number, one more than the tokens on each side. Outside half precision the exact
+    reference stands in for `kernel`. Raises ValueError on dropout, which no variable-length kernel has, and when the
+    documents' boundaries are not given.
     """
     if dropout:
         raise ValueError("packed attention has no dropout: set `attention_dropout` to 0 in the model's config")
@@ -146,66 +146,26 @@ def varlen_attention(
     left = UNBOUNDED if sliding_window is None else sliding_window - 1
     window = (left, 0 if is_causal else left)
     if _in_half_precision(q):
-        joined = _varlen_cuda(q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
+        joined = _in_autocasts_type(kernel, q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
+    elif torch.compiler.is_compiling():
+        joined = opaque_reference(q, k, v, cu_seq_lens_q, scaling, *window)
     else:
-        joined = _uncompiled_reference(q, k, v, cu_seq_lens_q, scaling, window)
+        joined = reference(q, k, v, cu_seq_lens_q, scaling, window)
     return joined.view(rows, length, heads, head_size), None
 
 
-def varlen_reference(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: tuple[int, int]
-) -> Tensor:
-    """Exact attention inside each document, (tokens, heads, head) in and out; neighbours of equal length as a batch.
-
-    `window` is (left, right) in tokens beside the query, UNBOUNDED for no limit; right is 0 in causal mode.
-    """
-    heads, head_size = q.shape[1:]
-    runs = [(length, sum(1 for _ in run)) for length, run in groupby(cu_seqlens.diff().tolist())]
-    sizes = [length * documents for length, documents in runs]
-    outputs = []
-    for (length, documents), *parts in zip(runs, *(torch.split(x, sizes) for x in (q, k, v)), strict=True):
-        query, key, value = (x.view(documents, length, heads, head_size).transpose(1, 2) for x in parts)
-        mask, is_causal = _window_mask(length, window, q.device)
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale
-        )
-        outputs.append(attended.transpose(1, 2).reshape(-1, heads, head_size))
-    return torch.cat(outputs)
-
-
-# Its loop follows the documents' lengths: compiled, it would be compiled again for every batch.
-_uncompiled_reference: Callable[..., Tensor] = torch.compiler.disable(varlen_reference)  # type: ignore[no-untyped-call]
-
-
-def _window_mask(length: int, window: tuple[int, int], device: torch.device) -> tuple[Tensor | None, bool]:
-    """The mask of one document and torch's causal flag; no mask where the window spans the document."""
-    left, right = window
-    if left == UNBOUNDED or left >= length - 1:
-        return None, right == 0
-    token = torch.arange(length, device=device)
-    distance = token[:, None] - token[None, :]
-    return (distance <= left) & (distance >= -right), False
-
-
 def _in_half_precision(q: Tensor) -> bool:
-    """Whether torch's kernel may be used. Outside autocast it would compute in float16, so fp32 does not use it."""
+    """Whether a kernel may be used. Outside autocast it would compute in float16, so fp32 does not use it."""
     return q.is_cuda and (q.dtype in HALF or torch.is_autocast_enabled("cuda"))
 
 
-def _varlen_cuda(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: tuple[int, int]
-) -> Tensor:
-    """The kernel computes in half precision only: what autocast left in full precision, as the rotated queries and
-    keys, goes through its type and back."""
-    from torch.nn.attention.varlen import varlen_attn  # not importable on every CPU build
-
+def _in_autocasts_type(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *arguments: Any) -> Tensor:
+    """What autocast left in full precision, as the rotated queries and keys, goes through its type and back."""
     dtype = q.dtype
     if dtype not in HALF:
         half = torch.get_autocast_dtype("cuda")
         q, k, v = q.to(half), k.to(half), v.to(half)
-    joined = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=window)
-    assert isinstance(joined, Tensor)
-    return joined.to(dtype)
+    return kernel(q, k, v, *arguments).to(dtype)
 
 
 def _order_by_length(cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,5 +183,6 @@ def _flat(hidden: Tensor) -> Tensor:
     return hidden.reshape(-1, hidden.shape[-1])
 
 
-# Without an entry among transformers' mask functions no mask is built for it, which is what packing wants.
-ALL_ATTENTION_FUNCTIONS.register("varlen", varlen_attention)
+# Without an entry among transformers' mask functions no mask is built for them, which is what packing wants.
+for name, kernel in KERNELS.items():
+    ALL_ATTENTION_FUNCTIONS.register(PACKED + name, partial(packed_attention, kernel))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from detour.corpus.packing import PackedRow
 from detour.pretraining.attention import PackedTokens
@@ -28,7 +28,7 @@ class FiniteRows(Rows, Protocol):
 
 
 class Batch(PackedTokens):
-    """Rows and what is to be predicted in them."""
+    """Rows of one forward pass, and what is to be predicted in them."""
 
     labels: Tensor
     """(predicted tokens,) int64; tokens without a label are left out."""
@@ -51,8 +51,12 @@ class Sharing:
         return range(start, start + share)
 
 
-class StepExamples(IterableDataset[list[Example]]):
-    """The examples of one rank, step by step, from `first_step` on: where a run resumes after an interruption."""
+class StepBatches(IterableDataset[list[Batch]]):
+    """The microbatches of one rank, step by step, from the first of `steps` on: where a run resumes after a stop.
+
+    They are complete here, so that with workers nothing is left to do beside the device. Of n workers each makes every
+    n-th step, and a DataLoader takes them in turn: the order does not depend on n.
+    """
 
     def __init__(
         self,
@@ -62,16 +66,21 @@ class StepExamples(IterableDataset[list[Example]]):
         seed: int,
         sharing: Sharing,
         steps: range,
+        microbatch_rows: int,
     ) -> None:
         self.rows, self.objective, self.vocabulary = rows, objective, vocabulary
-        self.seed, self.sharing, self.steps = seed, sharing, steps
+        self.seed, self.sharing, self.steps, self.microbatch_rows = seed, sharing, steps, microbatch_rows
 
-    def __iter__(self) -> Iterator[list[Example]]:
-        for step in self.steps:
-            yield [
-                make_example(self.rows.row(i), self.objective, self.vocabulary, (self.seed, i))
-                for i in self.sharing.rows_of(step)
-            ]
+    def __iter__(self) -> Iterator[list[Batch]]:
+        worker = get_worker_info()
+        for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
+            numbers, rows = self.sharing.rows_of(step), self.microbatch_rows
+            yield [self._batch(numbers[start : start + rows]) for start in range(0, len(numbers), rows)]
+
+    def _batch(self, numbers: range) -> Batch:
+        return collate(
+            [make_example(self.rows.row(i), self.objective, self.vocabulary, (self.seed, i)) for i in numbers]
+        )
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -82,27 +91,29 @@ def collate(examples: Sequence[Example]) -> Batch:
         "input_ids": torch.from_numpy(np.stack([example.input_ids for example in examples])),
         "position_ids": torch.from_numpy(np.stack([example.position_ids for example in examples])),
         "cu_seqlens": functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32),
+        "longest": int(lengths.max()),
         "labels": labels[positions],
         "label_positions": positions,
     }
 
 
-def microbatches(examples: Sequence[Example], rows: int) -> list[Batch]:
-    return [collate(examples[start : start + rows]) for start in range(0, len(examples), rows)]
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+    return cast(Batch, moved)
 
 
-def count_rows(batch: Sequence[Example] | Batch) -> int:
-    return len(batch["input_ids"]) if isinstance(batch, dict) else len(batch)
+def count_rows(batches: Batch | Sequence[Batch]) -> int:
+    return sum(len(batch["input_ids"]) for batch in _each(batches))
 
 
-def count_tokens(batch: Sequence[Example] | Batch) -> int:
-    if isinstance(batch, dict):
-        return batch["input_ids"].numel()
-    return sum(len(example.input_ids) for example in batch)
+def count_tokens(batches: Batch | Sequence[Batch]) -> int:
+    return sum(batch["input_ids"].numel() for batch in _each(batches))
 
 
-def count_labels(batch: Sequence[Example] | Batch) -> int:
+def count_labels(batches: Batch | Sequence[Batch]) -> int:
     """Tokens that the loss is a mean over: the weight of a microbatch in its step."""
-    if isinstance(batch, dict):
-        return len(batch["labels"])
-    return sum(int((example.labels != IGNORED).sum()) for example in batch)
+    return sum(len(batch["labels"]) for batch in _each(batches))
+
+
+def _each(batches: Batch | Sequence[Batch]) -> Sequence[Batch]:
+    return [batches] if isinstance(batches, dict) else batches

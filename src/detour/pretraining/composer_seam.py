@@ -14,7 +14,7 @@ import signal
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +26,18 @@ from torch.utils.data import DataLoader
 
 from detour.errors import PermanentFailure
 from detour.imports import uncollected
-from detour.pretraining.batches import Batch, StepExamples, count_labels, count_rows, count_tokens, microbatches
+from detour.pretraining.batches import Batch, StepBatches, count_labels, count_rows, count_tokens
 
+WORKERS = 2
+"""Processes that read and mask the next steps' rows while a GPU computes."""
 WATCHED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Hooks(Protocol):
     """What `train` does around every step; the same calls in the same order on all ranks."""
 
-    def before_step(self, step: int) -> None:
-        """`step` counts from 0 within the phase."""
+    def before_step(self, step: int, batches: Sequence[Batch]) -> None:
+        """`step` counts from 0 within the phase; `batches` are its microbatches on this rank, on the CPU."""
 
     def after_backward(self) -> None:
         """Gradients are complete: accumulated over microbatches, averaged over ranks, not yet applied."""
@@ -68,7 +70,7 @@ class Loop:
 def run_steps(
     loss_of: nn.Module,
     optimizer: torch.optim.Optimizer,
-    examples: StepExamples,
+    batches: StepBatches,
     loop: Loop,
     hooks: Hooks,
 ) -> None:
@@ -78,7 +80,7 @@ def run_steps(
     """
     with _kept_signal_handlers(), _quiet():
         composer = _import_composer()
-        trainer = _trainer(composer, loss_of, optimizer, examples, loop, hooks)
+        trainer = _trainer(composer, loss_of, optimizer, batches, loop, hooks)
     trainer.state.timestamp = _timestamp(composer, loop)
     try:
         trainer.fit()
@@ -90,18 +92,19 @@ def _trainer(
     composer: Any,
     loss_of: nn.Module,
     optimizer: torch.optim.Optimizer,
-    examples: StepExamples,
+    batches: StepBatches,
     loop: Loop,
     hooks: Hooks,
 ) -> Any:
     on_cuda = torch.cuda.is_available()
-    # With a worker, rows are read and masked while the device computes.
-    loader = DataLoader(examples, batch_size=None, num_workers=1 if on_cuda else 0, collate_fn=_as_it_is)
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=WORKERS if on_cuda else 0, collate_fn=_as_it_is, pin_memory=on_cuda
+    )
     return composer.Trainer(
         model=_composer_model(composer, loss_of),
         train_dataloader=composer.DataSpec(
             loader,
-            split_batch=microbatches,
+            split_batch=_already_split,
             get_num_samples_in_batch=count_rows,
             get_num_tokens_in_batch=_token_counts,
         ),
@@ -125,8 +128,12 @@ def _token_counts(batch: Any) -> dict[str, int]:
     return {"total": count_tokens(batch), "loss_generating": count_labels(batch)}
 
 
-def _as_it_is(examples: Any) -> Any:
-    return examples
+def _as_it_is(batches: Any) -> Any:
+    return batches
+
+
+def _already_split(batches: Any, _rows: int) -> Any:
+    return batches
 
 
 def _composer_model(composer: Any, loss_of: nn.Module) -> nn.Module:
@@ -150,7 +157,7 @@ def _composer_model(composer: Any, loss_of: nn.Module) -> nn.Module:
 def _callback(composer: Any, hooks: Hooks) -> Any:
     class Events(composer.Callback):  # type: ignore[misc]
         def batch_start(self, state: Any, _logger: Any) -> None:
-            hooks.before_step(state.timestamp.batch.value)
+            hooks.before_step(state.timestamp.batch.value, state.batch)
 
         def after_train_batch(self, _state: Any, _logger: Any) -> None:
             hooks.after_backward()

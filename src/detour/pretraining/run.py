@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from math import isfinite
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,11 @@ from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import PermanentFailure
+from detour.flops import Shape, batch_flops
 from detour.ledger.events import CheckpointSaved, GradientSkipped
 from detour.pretraining.batches import Batch
 from detour.pretraining.composer_seam import Loop
+from detour.pretraining.device import peak_flops, use_bf16
 from detour.pretraining.job import PretrainJob, Recorder, say
 from detour.pretraining.loss import CrossEntropy, language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary
@@ -31,14 +33,6 @@ NON_FINITE_IN_A_ROW = 3
 """A single step without a finite gradient is left out; that many one after the other end the phase."""
 STEP_SEED_STRIDE = 1_000_003
 """Keeps the random numbers of different seeds apart; any large prime does."""
-
-
-def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
-    """Raises PermanentFailure when bf16 is asked for on a device that has none."""
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if precision == "bf16" and not has_bf16:
-        raise PermanentFailure("training.precision: this device has no bf16: write `auto` or `fp32`")
-    return has_bf16 and precision != "fp32"
 
 
 class LossOf(nn.Module):
@@ -82,6 +76,10 @@ class Run:
         self.lr, self.gradient_norm = 0.0, 0.0
         self.non_finite = 0
         self.clock_s = 0.0
+        self.shape = Shape.from_config(model.config.to_dict())
+        self.peak_flops = peak_flops(ranks.device) if self.bf16 else None
+        self.flops = 0.0
+        """Of the step at hand, on this rank."""
 
     def loop(self) -> Loop:
         job = self.job
@@ -106,10 +104,11 @@ class Run:
 
     # The hooks, in the order in which they are called.
 
-    def before_step(self, step: int) -> None:
+    def before_step(self, step: int, batches: Sequence[Batch]) -> None:
         job = self.job
         self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
         set_lr(self.optimizer, self.lr)
+        self.flops = sum(self._flops(batch) for batch in batches)
         position = job.seeds.training * STEP_SEED_STRIDE + step
         torch.manual_seed(position * self.ranks.world_size + self.ranks.rank)
 
@@ -140,6 +139,8 @@ class Run:
             "gradient_norm": self.gradient_norm,
             "tokens_per_s": self.job.step_tokens / step_s,
         }
+        if self.peak_flops is not None:
+            figures["mfu"] = self.flops / step_s / self.peak_flops
         self._progress(**figures)
         reason = self.attempt.stop_reason
         if self.ranks.any(reason is not None):
@@ -213,6 +214,10 @@ class Run:
             self.store.prune(self.job.training.checkpoints_kept)
         except OSError as error:
             say(f"older checkpoints stay: {error}")
+
+    def _flops(self, batch: Batch) -> float:
+        lengths = batch["cu_seqlens"].diff().tolist()
+        return batch_flops(self.shape, lengths, len(batch["labels"]), causal=Objective.of(self.job.phase).causal)
 
     def _progress(self, **figures: float | None) -> None:
         self.attempt.progress(self.steps_done * self.job.step_tokens, self.job.tokens, "tokens", **figures)

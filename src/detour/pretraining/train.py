@@ -12,6 +12,7 @@ import shutil
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import ModernBertForMaskedLM
 
@@ -22,15 +23,17 @@ from detour.corpus.layout import Index, read_index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
-from detour.ledger.events import CheckpointResumed, CheckpointSkipped
-from detour.pretraining.attention import choose_backend
-from detour.pretraining.batches import Sharing, StepExamples
+from detour.ledger.events import AttentionChosen, CheckpointResumed, CheckpointSkipped
+from detour.pretraining.attention import set_backend
+from detour.pretraining.batches import Sharing, StepBatches
 from detour.pretraining.composer_seam import run_steps
+from detour.pretraining.device import use_bf16
 from detour.pretraining.job import PretrainJob, Recorder, say
+from detour.pretraining.kernel_choice import Choice, Heads, choose
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
-from detour.pretraining.run import LossOf, Run, use_bf16
+from detour.pretraining.run import LossOf, Run
 from detour.pretraining.start import load_model, set_attention_output_dropout
 from detour.pretraining.state import restore_state
 
@@ -83,21 +86,23 @@ def _train_on(
     if newest is not None and ranks.device.type == "cpu":
         torch.set_num_threads(newest.figures["threads"])
     index = read_index(job.corpus)
-    model, optimizer = _model_and_optimizer(job, ranks, index, newest)
+    model, optimizer = _model_and_optimizer(job, attempt, ranks, index, newest)
     if ranks.is_main and not (job.work_dir / CONFIG).exists():  # written once: it is no sign of progress
         model.config.save_pretrained(job.work_dir)
     run = Run(job, attempt, ranks, store, index, model, optimizer, newest)
     run.start()
     objective, vocabulary = Objective.of(job.phase), Vocabulary.of(index)
-    examples = StepExamples(
+    loop = run.loop()
+    batches = StepBatches(
         _rows(job),
         objective,
         vocabulary,
         job.seeds.training,
         Sharing(job.first_row, job.batch_sequences, ranks.rank, ranks.world_size),
         range(run.first_step, job.steps),
+        loop.microbatch_rows,
     )
-    run_steps(LossOf(model, objective, job.training.cross_entropy), optimizer, examples, run.loop(), run)
+    run_steps(LossOf(model, objective, job.training.cross_entropy), optimizer, batches, loop, run)
     if run.stop_reason is not None:
         raise Interrupted(f"{run.stop_reason}: saved at step {run.steps_done:,} of {job.steps:,}")
     assert run.saved is not None
@@ -105,11 +110,16 @@ def _train_on(
 
 
 def _model_and_optimizer(
-    job: PretrainJob, ranks: Ranks, index: Index, newest: Checkpoint | None
+    job: PretrainJob, attempt: Recorder, ranks: Ranks, index: Index, newest: Checkpoint | None
 ) -> tuple[ModernBertForMaskedLM, torch.optim.AdamW]:
     """On the device, as they were at the checkpoint, or as the phase begins."""
     model = load_model(job.start, index, job.seeds.training)
-    _set_attention(model, job.training.attention, ranks.device, half=use_bf16(job.precision, ranks.device))
+    choice = ranks.from_main(_choose_attention(job, model, ranks.device) if ranks.is_main else Choice("sdpa"))
+    set_backend(model, choice.backend)
+    if ranks.is_main:
+        attempt.event(
+            AttentionChosen(backend=choice.backend, layer_ms=dict(choice.layer_ms), refused=dict(choice.refused))
+        )
     freeze(model, job.phase.freeze)
     set_attention_output_dropout(model, job.phase.attention_output_dropout)
     model.to(ranks.device).train()
@@ -119,16 +129,21 @@ def _model_and_optimizer(
     else:
         load_optimizer_state(model, optimizer, job.start.optimizer_state())
     if job.training.compile:
-        model.model.compile()
+        for layer in model.model.layers:
+            layer.compile()
     return model, optimizer
 
 
-def _set_attention(model: ModernBertForMaskedLM, setting: str, device: torch.device, *, half: bool) -> None:
+def _choose_attention(job: PretrainJob, model: ModernBertForMaskedLM, device: torch.device) -> Choice:
+    rows = _rows(job)
+    first = [rows.row(job.first_row + i).cu_seqlens for i in range(job.microbatch_sequences)]
+    lengths = torch.from_numpy(np.concatenate([np.diff(boundaries, prepend=0) for boundaries in first]))
+    setting, causal = job.training.attention, Objective.of(job.phase).causal
+    dtype = torch.bfloat16 if use_bf16(job.precision, device) else None
     try:
-        model.set_attn_implementation(choose_backend(setting, device, half=half))
-    except (ImportError, ValueError) as error:
-        reason = str(error).partition(".")[0]
-        raise PermanentFailure(f"training.attention: {setting} cannot be used here ({reason}): write `auto`") from error
+        return choose(setting, device, Heads.of(model.config, causal=causal), lengths.cumsum(0).to(torch.int32), dtype)
+    except ValueError as error:
+        raise PermanentFailure(f"training.attention: {setting} cannot be used here ({error}): write `auto`") from error
 
 
 def _rows(job: PretrainJob) -> PackedRows:

@@ -13,8 +13,9 @@ from transformers import ModernBertForMaskedLM
 
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
-from detour.pretraining.attention import choose_backend
-from detour.pretraining.batches import FiniteRows, collate
+from detour.pretraining.attention import backend_of, set_backend
+from detour.pretraining.batches import FiniteRows, collate, to_device
+from detour.pretraining.kernel_choice import ready_backend
 from detour.pretraining.loss import language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary, make_example
 
@@ -52,18 +53,18 @@ def validation_sums(
     total, tokens = 0.0, 0
     was_training, device = model.training, model.device
     model.eval()
+    torch.compiler.set_stance("force_eager")  # other shapes than training's: it would be compiled for both from then on
     try:
         for start in range(0, len(chosen), rows_at_once):
             numbers = chosen[start : start + rows_at_once]
             examples = [make_example(rows.row(i), objective, vocabulary, (MASKING_SEED, i)) for i in numbers]
             batch = collate(examples)
             count = len(batch["labels"])
-            for key, tensor in batch.items():
-                batch[key] = tensor.to(device)  # type: ignore[literal-required, attr-defined]
             with torch.no_grad(), torch.autocast(device.type, autocast, enabled=autocast is not None):
-                loss = language_model_loss(model, batch, causal=objective.causal)
+                loss = language_model_loss(model, to_device(batch, device), causal=objective.causal)
             total, tokens = total + float(loss) * count, tokens + count
     finally:
+        torch.compiler.set_stance("default")
         model.train(was_training)
     return total, tokens
 
@@ -78,9 +79,9 @@ def corpus_validation_loss(
 ) -> float:
     """On the validation split of a prepared corpus, on the model's device, with the backend that suits it."""
     rows = PackedRows(corpus, "validation", sequence_length, shuffle_seed=0)
-    before = model.config._attn_implementation
-    model.set_attn_implementation(choose_backend("auto", model.device, half=autocast is not None))
+    before = backend_of(model)
+    set_backend(model, ready_backend(model.device, half=autocast is not None))
     try:
         return validation_loss(model, rows, objective, Vocabulary.of(read_index(corpus)), autocast=autocast)
     finally:
-        model.set_attn_implementation(before)
+        set_backend(model, before)

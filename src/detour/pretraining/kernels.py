@@ -1,0 +1,193 @@
+"""Attention over packed documents: the kernels that exist, one interface, and the exact reference.
+
+A kernel takes queries, keys and values as (tokens, heads, head size), `cu_seqlens` as (documents + 1,) int32 with the
+number of tokens as its last entry, the length of the longest document, the scale of the scores, and a window of
+(left, right) tokens beside the query, UNBOUNDED for no limit and right 0 in causal mode. It returns the shape of the
+queries. Tokens behind the last boundary would stay unwritten in every one of them, hence the last entry.
+
+All but the reference run on CUDA and in half precision. The packages are called by their documented functions:
+flash-attn 2 (`flash_attn`), FlashAttention-3 (`flash_attn_interface`, built from source) and flash-attn-4
+(`flash_attn.cute`); `varlen` is the FlashAttention-2 inside torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+HALF = (torch.bfloat16, torch.float16)
+UNBOUNDED = -1
+"""A window's side without limit, as flash kernels write it."""
+
+Window = tuple[int, int]
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float | None, Window], Tensor]
+
+
+def torch_varlen(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # not importable on every CPU build
+
+    joined = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=window)
+    assert isinstance(joined, Tensor)
+    return joined
+
+
+def flash_attention_2(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+) -> Tensor:
+    from flash_attn import flash_attn_varlen_func
+
+    return _flash(flash_attn_varlen_func, q, k, v, cu_seqlens, longest, scale, window)
+
+
+def flash_attention_3(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+) -> Tensor:
+    from flash_attn_interface import flash_attn_varlen_func
+
+    return _flash(flash_attn_varlen_func, q, k, v, cu_seqlens, longest, scale, window)
+
+
+def flash_attention_4(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+) -> Tensor:
+    """It writes an unlimited side as None."""
+    from flash_attn.cute import flash_attn_varlen_func
+
+    sides = tuple(None if side == UNBOUNDED else side for side in window)
+    return _flash(flash_attn_varlen_func, q, k, v, cu_seqlens, longest, scale, sides)
+
+
+def _call_flash(
+    function: Callable[..., Any],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens: Tensor,
+    longest: int,
+    scale: float | None,
+    window: tuple[int | None, ...],
+) -> Tensor:
+    """What the packages' functions have in common; some versions return the scores' log-sums beside the output."""
+    output = function(
+        q,
+        k,
+        v,
+        cu_seqlens_q=cu_seqlens,
+        cu_seqlens_k=cu_seqlens,
+        max_seqlen_q=longest,
+        max_seqlen_k=longest,
+        softmax_scale=scale,
+        causal=window[1] == 0,
+        window_size=window,
+    )
+    joined = output[0] if isinstance(output, tuple) else output
+    assert isinstance(joined, Tensor)
+    return joined
+
+
+_flash: Callable[..., Tensor] = torch.compiler.disable(_call_flash)  # type: ignore[no-untyped-call]
+
+KERNELS: dict[str, Kernel] = {
+    "varlen": torch_varlen,
+    "flash_attention_2": flash_attention_2,
+    "flash_attention_3": flash_attention_3,
+    "flash_attention_4": flash_attention_4,
+}
+"""By the recipe's word for them."""
+
+
+def reference(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: Window) -> Tensor:
+    """Exact, on any device and in any precision; neighbouring documents of equal length are computed as a batch."""
+    outputs = []
+    for query, key, value in _by_length(cu_seqlens, q, k, v):
+        mask, is_causal = _window_mask(query.shape[2], window, q.device)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale
+        )
+        outputs.append(attended)
+    return _joined(outputs)
+
+
+def _by_length(cu_seqlens: Tensor, *joined: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """(documents, heads, length, head size) of each run of documents of equal length."""
+    runs = [(length, sum(1 for _ in run)) for length, run in groupby(cu_seqlens.diff().tolist())]
+    sizes = [length * documents for length, documents in runs]
+    for (length, documents), *parts in zip(runs, *(torch.split(x, sizes) for x in joined), strict=True):
+        yield tuple(part.view(documents, length, *part.shape[1:]).transpose(1, 2) for part in parts)
+
+
+def _joined(runs: Sequence[Tensor]) -> Tensor:
+    return torch.cat([run.transpose(1, 2).flatten(0, 1) for run in runs])
+
+
+def _window_mask(length: int, window: Window, device: torch.device) -> tuple[Tensor | None, bool]:
+    """The mask of one document and torch's causal flag; no mask where the window spans the document."""
+    left, right = window
+    if left == UNBOUNDED or left >= length - 1:
+        return None, right == 0
+    return _seen(length, left, right, device), False
+
+
+def _seen(length: int, left: int, right: int, device: torch.device) -> Tensor:
+    token = torch.arange(length, device=device)
+    distance = token[:, None] - token[None, :]
+    return (distance <= left) & (distance >= -right)
+
+
+@torch.library.custom_op("detour::packed_reference", mutates_args=())
+def opaque_reference(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, left: int, right: int
+) -> Tensor:
+    """The reference as one node of a compiled graph: its loop follows the documents' lengths, and traced it would be
+    compiled again for every batch."""
+    return reference(q, k, v, cu_seqlens, scale, (left, right))
+
+
+@opaque_reference.register_fake
+def _(q: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(q, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("detour::packed_reference_backward", mutates_args=())
+def _opaque_backward(
+    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, left: int, right: int
+) -> list[Tensor]:
+    """By the formula: autograd does not reach into an operator."""
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    gradients: list[list[Tensor]] = [[], [], []]
+    for above, query, key, value in _by_length(cu_seqlens, gradient, q, k, v):
+        mask, is_causal = _window_mask(query.shape[2], (left, right), q.device)
+        if is_causal:
+            mask = _seen(query.shape[2], query.shape[2], 0, q.device)
+        scores = query @ key.mT * scale
+        shares = (scores if mask is None else scores.masked_fill(~mask, float("-inf"))).softmax(-1)
+        d_shares = above @ value.mT
+        d_scores = shares * (d_shares - (d_shares * shares).sum(-1, keepdim=True)) * scale
+        for place, part in zip(gradients, (d_scores @ key, d_scores.mT @ query, shares.mT @ above), strict=True):
+            place.append(part)
+    return [_joined(parts) for parts in gradients]
+
+
+@_opaque_backward.register_fake
+def _(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001, called by name
+    ctx.save_for_backward(*inputs[:4])
+    ctx.rest = inputs[4:]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    d_q, d_k, d_v = _opaque_backward(gradient, *ctx.saved_tensors, *ctx.rest)
+    return d_q, d_k, d_v, None, None, None, None
+
+
+torch.library.register_autograd("detour::packed_reference", _backward, setup_context=_keep_inputs)

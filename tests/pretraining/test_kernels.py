@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import sys
+from inspect import signature
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import varlen
+
+from detour.pretraining.kernels import KERNELS, UNBOUNDED, Window, opaque_reference, reference
+
+CU_SEQLENS = torch.tensor([0, 40, 41, 48, 138], dtype=torch.int32)
+WINDOWS = [(UNBOUNDED, UNBOUNDED), (UNBOUNDED, 0), (8, 8), (8, 0)]
+WORDS = {
+    "flash_attention_2": ("flash_attn", UNBOUNDED),
+    "flash_attention_3": ("flash_attn_interface", UNBOUNDED),
+    "flash_attention_4": ("flash_attn.cute", None),
+}
+"""Where each package has its function, and its word for a window's side without limit."""
+
+
+def random_heads(requires_grad: bool = False) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(138, 2, 16, generator=generator, requires_grad=requires_grad) for _ in range(3)]
+
+
+def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, returns_sums: bool) -> list[Window]:
+    """Stand in for the package's function with its documented meaning; returns the windows that it was given."""
+    windows: list[Window] = []
+
+    def flash_attn_varlen_func(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        cu_seqlens_q: Tensor,
+        cu_seqlens_k: Tensor,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        softmax_scale: float | None = None,
+        causal: bool = False,
+        window_size: tuple[int | None, int | None] = (unbounded, unbounded),
+    ) -> Tensor | tuple[Tensor, None]:
+        assert torch.equal(cu_seqlens_q, cu_seqlens_k)
+        assert max_seqlen_q == max_seqlen_k == 90
+        left, right = (UNBOUNDED if side == unbounded else int(side or 0) for side in window_size)
+        windows.append((left, right))
+        joined = reference(q, k, v, cu_seqlens_q, softmax_scale, (left, 0 if causal else right))
+        return (joined, None) if returns_sums else joined
+
+    module = ModuleType(package)
+    module.__dict__["flash_attn_varlen_func"] = flash_attn_varlen_func
+    if "." in package:
+        monkeypatch.setitem(sys.modules, package.partition(".")[0], ModuleType("flash_attn"))
+    monkeypatch.setitem(sys.modules, package, module)
+    return windows
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Tensor:
+    """One pair of tokens after the other, from the definition."""
+    document = torch.bucketize(torch.arange(138), CU_SEQLENS[1:], right=True)
+    distance = torch.arange(138)[:, None] - torch.arange(138)[None, :]
+    left, right = (138 if side == UNBOUNDED else side for side in window)
+    seen = (document[:, None] == document[None, :]) & (distance <= left) & (distance >= -right)
+    scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_reference_is_attention_by_its_definition(window: Window) -> None:
+    q, k, v = random_heads()
+    torch.testing.assert_close(reference(q, k, v, CU_SEQLENS, 0.3, window), by_hand(q, k, v, 0.3, window))
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("name", WORDS)
+def test_a_package_is_given_what_its_function_documents(
+    monkeypatch: pytest.MonkeyPatch, name: str, window: Window
+) -> None:
+    package, unbounded = WORDS[name]
+    given = play(monkeypatch, package, unbounded, returns_sums=False)
+    q, k, v = random_heads()
+    actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, 0.3, window)
+    torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, 0.3, window))
+    assert given == [window]
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_log_sums_beside_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    play(monkeypatch, *WORDS[name], returns_sums=True)
+    q, k, v = random_heads()
+    actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, None, (8, 0))
+    torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, None, (8, 0)))
+
+
+def test_torchs_own_kernel_is_called_as_its_signature_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = signature(varlen.varlen_attn)
+
+    def varlen_attn(*arguments: object, **named: object) -> Tensor:
+        bound = real.bind(*arguments, **named).arguments
+        q, k, v = bound["query"], bound["key"], bound["value"]
+        assert (bound["max_q"], bound["max_k"]) == (90, 90)
+        return reference(q, k, v, bound["cu_seq_q"], bound["scale"], bound["window_size"])
+
+    monkeypatch.setattr(varlen, "varlen_attn", varlen_attn)
+    q, k, v = random_heads()
+    actual = KERNELS["varlen"](q, k, v, CU_SEQLENS, 90, 0.3, (8, 0))
+    torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, 0.3, (8, 0)))
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_reference_in_a_graph_has_the_same_gradients(window: Window) -> None:
+    results = []
+    for opaque in (False, True):
+        inputs = q, k, v = random_heads(requires_grad=True)
+        if opaque:
+            output = opaque_reference(q, k, v, CU_SEQLENS, None, *window)
+        else:
+            output = reference(q, k, v, CU_SEQLENS, None, window)
+        results.append([output.detach(), *torch.autograd.grad(output.square().sum(), inputs)])
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
