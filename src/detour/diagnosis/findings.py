@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.lines import Line, names_exception, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, rules
+from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
 LARGE = 0.85
 """Share of the memory asked for, from which a kill without a word is put down to it; sampling misses the peak."""
 SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
-    "checkpoint.saved": ("step",),
-    "attempt.ended": ("outcome", "exit_code", "reason"),
-    "stage.failed": ("reason",),
-    "stage.done": (),
+    CheckpointSaved.kind: ("step",),
+    AttemptEnded.kind: ("outcome", "exit_code", "reason"),
+    StageFailed.kind: ("reason",),
+    StageDone.kind: (),
 }
-JUDGED_EVENTS = ("attempt.ended", "stage.failed", "gradient.skipped")
+JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Whose reason is read with the rules for logs."""
 
 

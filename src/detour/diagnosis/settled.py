@@ -9,6 +9,7 @@ from detour.diagnosis.findings import Place, event_text, row_text
 from detour.diagnosis.lines import read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, StageDone, StageFailed
 
 PENDING = (
     "PENDING",
@@ -69,7 +70,7 @@ def _requeued(evidence: Evidence) -> Verdict | None:
         if one.get("State").split(" ")[0] in ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
     ]
     restarted = row.get("Restarts", "RestartCnt").strip("0")
-    if not ran and not restarted and not (reason == "BeginTime" and evidence.last("attempt.started")):
+    if not ran and not restarted and not (reason == "BeginTime" and evidence.last(AttemptStarted.kind)):
         return None
     place = Place("job", row_text("sacct", ran[-1], "State")) if ran else _queue_place(evidence, "Reason")
     failed = bool(ran) and ran[-1].get("State").startswith(("NODE_FAIL", "BOOT_FAIL"))
@@ -78,13 +79,13 @@ def _requeued(evidence: Evidence) -> Verdict | None:
 
 
 def _done(evidence: Evidence) -> Verdict | None:
-    last = evidence.last("stage.done", "attempt.ended", "attempt.started", "stage.failed")
-    if last is not None and (last.kind == "stage.done" or _outcome(last) in ("done", "already-done")):
+    last = evidence.last(StageDone.kind, AttemptEnded.kind, AttemptStarted.kind, StageFailed.kind)
+    if last is not None and (last.kind == StageDone.kind or _outcome(last) in ("done", "already-done")):
         return _normal(Place("event", event_text(last)), "The stage is done; there is nothing to retry.", "no")
     row = next(reversed(evidence.job_rows), None)
     if row is None or not row.get("State").startswith("COMPLETED") or row.get("DerivedExitCode") not in ("", "0:0"):
         return None
-    if (last is not None and last.kind != "attempt.started") or any(
+    if (last is not None and last.kind != AttemptStarted.kind) or any(
         _has_failed(step.get("State")) for step in evidence.step_rows
     ):
         return None
@@ -100,21 +101,21 @@ def _has_failed(state: str) -> bool:
 
 
 def _outcome(event: Event) -> str | None:
-    return str(event.data.get("outcome")) if event.kind == "attempt.ended" else None
+    return str(event.data.get("outcome")) if event.kind == AttemptEnded.kind else None
 
 
 def _saved(evidence: Evidence) -> Verdict | None:
     """Ended by time or by request, with nothing lost: the last checkpoint is as far as the work got."""
     row = next(reversed(evidence.job_rows), None)
     state = row.get("State").split(" ")[0] if row else ""
-    last = evidence.last("attempt.ended", "attempt.started")
+    last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
     interrupted = last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85)
     if state not in ("TIMEOUT", "DEADLINE") and not (
         state in ("FAILED", "COMPLETED", "")
         and (interrupted or (row is not None and row.get("ExitCode") == SAVED_EXIT))
     ):
         return None
-    event, line = evidence.last("checkpoint.saved"), _saved_line(evidence)
+    event, line = evidence.last(CheckpointSaved.kind), _saved_line(evidence)
     reached = _reached(evidence)
     step = event.data.get("step") if event else None
     complete = isinstance(step, int) and reached is not None and step >= reached

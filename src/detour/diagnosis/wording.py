@@ -8,6 +8,7 @@ from detour.diagnosis.evidence import Evidence
 from detour.diagnosis.findings import Finding
 from detour.diagnosis.rules import Retry, causes
 from detour.diagnosis.verdict import Candidate
+from detour.ledger.events import CheckpointSaved
 
 _BY = re.compile(r"CANCELLED by (?P<who>\S+)")
 _SIGNALS = {"9": "SIGKILL", "15": "SIGTERM", "6": "SIGABRT", "2": "SIGINT", "11": "SIGSEGV", "1": "SIGHUP"}
@@ -39,7 +40,7 @@ def _lost(step: int | None) -> str:
 
 
 def saved_step(evidence: Evidence) -> int | None:
-    saved = evidence.last("checkpoint.saved")
+    saved = evidence.last(CheckpointSaved.kind)
     step = saved.data.get("step") if saved else None
     return step if isinstance(step, int) else None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened
 from detour.ledger.reading import LedgerReader
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
@@ -36,7 +37,7 @@ QUEUE_NAMES = {
     "priority": "Priority",
 }
 """squeue's fields as a bundle names them; names and comments are left out, for they are free text."""
-DULL = ("attempt.heartbeat", "energy", "journal.opened", "journal.closed")
+DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
 
 @dataclass(frozen=True, slots=True)
