@@ -1,47 +1,92 @@
-"""`detour report`: what was trained, what it cost and what came out, as one page or as data."""
+"""`detour report`: what was trained, what it used and what came out, as a page, as tables or as data."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 import detour
+from detour.config.project import load_project
 from detour.errors import UserError
-from detour.files import write_atomic
 from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
-from detour.planning.selection import select_chains
-from detour.reporting.html import ledes, render_html
+from detour.rendering.formats import json_report
+from detour.rendering.ledes import lede_lines
+from detour.rendering.written import FORMATS, Format, format_for, write_report
+from detour.reporting.period import period_of
 
-DEFAULT_PAGE = Path("report.html")
+DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
+FOLDER = Path("report")
 
 
 @click.command()
 @optional_names_argument
 @workspace_option
 @click.option(
-    "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The page to write.  [default: report.html]"
+    "--out", "-o", type=click.Path(path_type=Path), help="The file or folder to write.  [default: report.html]"
+)
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(FORMATS),
+    help="By default as the file's name says; csv and all are folders.",
+)
+@click.option("--since", metavar="DAY", help="From this day, month or year on, in UTC; 30d is thirty days ago.")
+@click.option("--until", metavar="DAY", help="Up to this day, month or year, itself included.")
+@click.option("--period", metavar="PERIOD", help="A year, quarter, month or day: 2026, 2026-Q3, 2026-07.")
+@click.option(
+    "--project", type=click.Path(dir_okay=False, path_type=Path), help="Who it is by.  [default: configs/project.yaml]"
+)
+@click.option(
+    "--site-figure", metavar="TEXT", help="What the site says was used, as '1234.5 GPU-h', or a file with it."
 )
 @click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @json_option
-def command(names: tuple[str, ...], workspace: Workspace, out: Path | None, cluster: str | None, as_json: bool) -> None:
-    """Write the report of one or several chains.
+def command(
+    names: tuple[str, ...],
+    workspace: Workspace,
+    out: Path | None,
+    wanted: Format | None,
+    since: str | None,
+    until: str | None,
+    period: str | None,
+    project: Path | None,
+    site_figure: str | None,
+    cluster: str | None,
+    as_json: bool,
+) -> None:
+    """Write the report of chains, of a sweep, or of the workspace.
 
-    All chains of the workspace when none is named; several are set side by side, shared work counted once.
+    All chains when none is named. Work that several chains share is counted once.
     """
-    report = detour.report(*select_chains(workspace, names), workspace=workspace.root, cluster=cluster)
+    report = detour.report(
+        *names,
+        workspace=workspace.root,
+        cluster=cluster,
+        period=period_of(period, since, until, time.time()),
+        project=load_project(project),
+        site_figure=_text_of(site_figure),
+    )
     if as_json:
-        show(report.to_json_bytes().decode().rstrip("\n"))
-    if out is None and as_json:
+        show(json_report(report).decode().rstrip("\n"))
+    if out is None and wanted is None and as_json:
         return
-    page = out or DEFAULT_PAGE
-    try:
-        write_atomic(page, render_html(report))
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written ({error.strerror}); choose another file with --out") from error
+    chosen = wanted or format_for(out)
+    written = write_report(report, chosen, out or DEFAULT.get(chosen, FOLDER))
     if not as_json:
-        show(*ledes(report))
+        show(*lede_lines(report))
         warn(report.warnings)
-        show(f"Report written to {page}")
+        show(f"Report written to {written}")
+
+
+def _text_of(given: str | None) -> str | None:
+    """What a file of that name holds, else the text itself."""
+    if given is None or not Path(given).is_file():
+        return given
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--site-figure {given}: cannot be read as text ({error})") from error

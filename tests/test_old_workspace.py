@@ -21,7 +21,7 @@ from detour.orchestration.selection import chosen
 from detour.planning.build import Plan
 from detour.planning.files import plan_file, read_plan, read_stage, stage_file
 from detour.pricing.plan_price import price_in
-from detour.reporting.build import build_report
+from detour.reporting.build import Question, build_report
 from detour.site import Site
 from tests.support.chains import detour
 
@@ -124,7 +124,7 @@ def test_a_stage_is_chosen_by_its_label_with_its_dependents(workspace: Workspace
 
 
 def test_a_report_has_its_phases_and_scores(workspace: Workspace) -> None:
-    report = build_report(workspace, [], lambda name: Site(name or "unknown"), now_s=1_795_666_900.0)
+    report = build_report(workspace, Question(), lambda name: Site(name or "unknown"), now_s=1_795_666_900.0)
     (chain,) = report.chains
     assert [(phase.name, phase.tokens, phase.steps) for phase in chain.phases] == [
         ("clm", 24_576, 24),

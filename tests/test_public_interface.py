@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 SIGNATURES = {
     "plan": "recipe *overrides",
     "price": "plan cluster gpus= workspace=",
-    "report": "*chains workspace= cluster=",
+    "report": "*chains workspace= cluster= period= project= site_figure=",
     "run": "plan cores= gpus= cluster= workspace= retry= over_budget= on_caps= on_refresh= on_stop=",
     "status": "*chains workspace= offline=",
     "submit": "plan cluster gpus= qos= account= wall_s= segments= parallelism= workspace= retry= over_budget= "

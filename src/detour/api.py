@@ -32,12 +32,14 @@ from detour.ledger.workspace import Workspace
 if TYPE_CHECKING:
     from detour.budgets.arithmetic import Line
     from detour.config.cluster import Cluster
+    from detour.config.project import Project
     from detour.monitoring.status import Status
     from detour.orchestration.local_run import Ran
     from detour.orchestration.plans import Planned
     from detour.orchestration.submit import Submitted
     from detour.pricing.plan_price import PlanPrice
-    from detour.reporting.data import Report
+    from detour.reporting.period import Period
+    from detour.reporting.report import Report
 
 PathLike: TypeAlias = "str | Path"
 ClusterLike: TypeAlias = "str | Path | Cluster"
@@ -177,17 +179,34 @@ def status(*chains: str, workspace: PathLike | None = None, offline: bool = Fals
     return monitor(Workspace.find(workspace), offline=offline).look(chains)
 
 
-def report(*chains: str, workspace: PathLike | None = None, cluster: ClusterLike | None = None) -> Report:
+def report(
+    *chains: str,
+    workspace: PathLike | None = None,
+    cluster: ClusterLike | None = None,
+    period: Period | None = None,
+    project: Project | None = None,
+    site_figure: str | None = None,
+) -> Report:
     """Report what chains trained, what they used and how they scored, all of the workspace if none is named.
 
     PUE, grid factor and power are those of `cluster`, wherever the jobs ran; without, each job's own cluster's.
-    `detour.reporting.html.render_html` makes the page. Raises UserError for an unknown chain.
+
+    chains       chains, sweeps, and patterns of their names
+    period       only what was used in it; `detour.reporting.period.period_of("2026-Q3", None, None, now_s)` makes one
+    project      who it is by, and which models were released; without, `configs/project.yaml` if there is one
+    site_figure  the site's own figure, as "1234.5 GPU-h", to be set against ours
+
+    `detour.rendering.html.render_html` makes the page. Raises UserError for an unknown name.
     """
     from detour.accounting.site import profile_sites
-    from detour.reporting.build import build_report
+    from detour.budgets.caps import load_budgets
+    from detour.config.project import load_project
+    from detour.reporting.build import Question, build_report
+    from detour.reporting.period import Period
 
     site_of = profile_sites(None if cluster is None else _cluster(cluster))
-    return build_report(Workspace.find(workspace), chains, site_of, time.time())
+    question = Question(chains, period or Period(), project or load_project(), load_budgets(), site_figure)
+    return build_report(Workspace.find(workspace), question, site_of, time.time())
 
 
 def _cluster(cluster: ClusterLike) -> Cluster:

@@ -65,7 +65,7 @@ def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     error = call("-w", workspace, "--out", tmp_path / "file" / "page.html").exception
     assert isinstance(error, DetourError)
-    assert "choose another file with --out" in str(error)
+    assert "choose another place with --out" in str(error)
 
 
 def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> None:

@@ -14,9 +14,10 @@ from detour.ledger.events import AttemptHeartbeat, CheckpointSkipped, EnergyCoun
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
-from detour.reporting.build import build_report
+from detour.reporting.build import Question, build_report
 from detour.reporting.costs import cost_of, overlap_s
-from detour.reporting.data import Curve, Report
+from detour.reporting.data import Curve
+from detour.reporting.report import Report
 from detour.site import Site, Sourced
 from tests.reporting.fabricate import EPOCH_S, HELD, Made, carry, make_twins, stages_of, write_chain
 
@@ -40,7 +41,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def report(twins: Made) -> Report:
-    return build_report(twins.workspace, [], site_of, twins.clock.now_s)
+    return build_report(twins.workspace, Question(), site_of, twins.clock.now_s)
 
 
 def test_chains_come_in_the_order_they_were_planned_and_share_their_corpus(report: Report) -> None:
@@ -119,7 +120,7 @@ def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
 
 def test_json_holds_the_whole_report(report: Report) -> None:
     content = json.loads(report.to_json_bytes())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert len(content["stages"]) == 19
     stage = content["stages"][report.chains[0].stages[0]]
     assert stage["cost"]["energy"][0]["pue"] == asdict(Sourced(1.1, "test", 2026))
@@ -128,16 +129,16 @@ def test_json_holds_the_whole_report(report: Report) -> None:
 
 
 def test_one_chain_can_be_asked_for(twins: Made) -> None:
-    alone = build_report(twins.workspace, ["quickstart-mlm"], site_of, twins.clock.now_s)
+    alone = build_report(twins.workspace, Question(["quickstart-mlm"]), site_of, twins.clock.now_s)
     assert [chain.name for chain in alone.chains] == ["quickstart-mlm"]
     assert not alone.shared
 
 
-def test_an_unknown_chain_is_answered_with_those_there_are(twins: Made, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no chain named 'quick' .* there are: quickstart, quickstart-mlm"):
-        build_report(twins.workspace, ["quick"], site_of, 0.0)
+def test_an_unknown_chain_is_answered_with_the_nearest(twins: Made, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no chain, sweep or stage 'quick' in .*; did you mean 'quickstart'"):
+        build_report(twins.workspace, Question(["quick"]), site_of, 0.0)
     with pytest.raises(UserError, match=r"no chain in .* yet"):
-        build_report(Workspace(tmp_path), [], site_of, 0.0)
+        build_report(Workspace(tmp_path), Question(), site_of, 0.0)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"stages": 3}', '{"stages": [{"kind": "prepare"}]}'])
@@ -146,7 +147,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
     workspace.chain("broken").mkdir(parents=True)
     (workspace.chain("broken") / "plan.json").write_text(content)
     with pytest.raises(UserError, match=r"not a plan as detour writes it .* run or submit the recipe again"):
-        build_report(workspace, ["broken"], site_of, 0.0)
+        build_report(workspace, Question(["broken"]), site_of, 0.0)
 
 
 def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     with made.attempt(stages[3], 1, HELD) as attempt:
         made.clock.now_s += 3.0
         attempt.event(AttemptHeartbeat())
-    report = build_report(made.workspace, [], site_of, made.clock.now_s + 5.0)
+    report = build_report(made.workspace, Question(), site_of, made.clock.now_s + 5.0)
     (chain,) = report.chains
     assert chain.status == "running"
     assert chain.ended_s is None
@@ -166,11 +167,11 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     shown = read_status(made.workspace, now_s=made.clock.now_s + 5.0).chains[0].stages
     assert {row.id: row.status for row in shown} == {stage.id: stage.status for stage in report.stages.values()}
     monkeypatch.setattr(Process, "is_alive", lambda _: False)
-    later = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
+    later = build_report(made.workspace, Question(), site_of, made.clock.now_s + 5000.0)
     assert later.chains[0].status == "interrupted"
     made.workspace.failure(stages[3].id).parent.mkdir(parents=True)
     made.workspace.failure(stages[3].id).write_text('{"reason": "loss is NaN"}')
-    failed = build_report(made.workspace, [], site_of, made.clock.now_s + 5000.0)
+    failed = build_report(made.workspace, Question(), site_of, made.clock.now_s + 5000.0)
     assert failed.stages[stages[3].id].reason == "loss is NaN"
     (scores,) = chain.scores
     assert scores.mean is None
@@ -186,7 +187,7 @@ def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> No
     with made.attempt(stages[0], 2, {**HELD, "cluster": "elsewhere"}) as attempt:
         made.clock.now_s += 10.0
         attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0))
-    report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
+    report = build_report(made.workspace, Question(), site_of, made.clock.now_s + 1e6)
     rows = [row for row in report.total.energy if row.method == "codecarbon"]
     assert [(row.site, row.co2_g is None) for row in rows] == [("local", False), ("elsewhere", True)]
     assert rows[1].missing == "no PUE is known for elsewhere"
@@ -198,7 +199,7 @@ def test_gpus_that_exist_in_name_only_are_called_simulated(tmp_path: Path) -> No
     stages = stages_of("causal")[:1]
     write_chain(made.workspace, "rehearsal", stages)
     made.run(stages[0], 21.0, {}, HELD | {"gpus": 4, "cluster": "slurm-local"})
-    warnings = build_report(made.workspace, [], site_of, made.clock.now_s).warnings
+    warnings = build_report(made.workspace, Question(), site_of, made.clock.now_s).warnings
     assert [warning for warning in warnings if "simulated" in warning] == [
         "the GPUs of slurm-local are simulated: its GPU-hours, and what is estimated from them, were not really used"
     ]
@@ -214,7 +215,7 @@ def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> N
         with made.attempt(stages[0], number, HELD) as attempt:
             made.clock.now_s += 10.0
             attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0, scope="this machine"))
-    report = build_report(made.workspace, [], site_of, made.clock.now_s + 1e6)
+    report = build_report(made.workspace, Question(), site_of, made.clock.now_s + 1e6)
     assert report.warnings == ["laptop: several attempts counted the whole machine at once, for 5 s in all"]
 
 
@@ -248,7 +249,7 @@ def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
         attempt.event(CheckpointSkipped(path="x", step=20, reason="state.pt is missing"))
         attempt.event(GradientSkipped(step=11, in_a_row=1))
         attempt.event(GradientSkipped(step=12, in_a_row=2))
-    warnings = build_report(made.workspace, [], site_of, made.clock.now_s).warnings
+    warnings = build_report(made.workspace, Question(), site_of, made.clock.now_s).warnings
     assert [warning for warning in warnings if warning.startswith(stages[1].label)] == [
         "pretrain causal: the checkpoint of step 20 was skipped (state.pt is missing), and an older one was resumed",
         "pretrain causal: 2 steps had no finite gradient and changed nothing",

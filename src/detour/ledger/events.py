@@ -192,6 +192,8 @@ class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
 class CheckpointSaved(Event, kind="checkpoint.saved"):
     step: int
     tokens: int
+    save_s: float | None = None
+    """How long training stood still for it."""
 
 
 class AttentionChosen(Event, kind="attention.chosen", durability=Durability.LAZY):

@@ -195,6 +195,7 @@ class Run:
                 "threads": torch.get_num_threads(),
                 "world_size": self.ranks.world_size,
             }
+            started_s = time.perf_counter()
             self.saved = with_room(
                 lambda: self.store.save(
                     self.steps_done,
@@ -205,7 +206,8 @@ class Run:
                 say,
             )
             self._prune()
-            self.attempt.event(CheckpointSaved(step=self.steps_done, tokens=tokens))
+            save_s = time.perf_counter() - started_s
+            self.attempt.event(CheckpointSaved(step=self.steps_done, tokens=tokens, save_s=save_s))
         self.saved = self.ranks.from_main(self.saved)
 
     def _prune(self) -> None:

@@ -82,11 +82,19 @@ class LedgerHistory:
         return Measured(fixed_s, unit_s, units, len(samples), error)
 
 
-def finished_stages(workspace: Workspace, state: State) -> Iterator[Finished]:
-    """Those whose marker is there too; reads their stage files, and leaves out what it cannot read."""
+def finished_stages(
+    workspace: Workspace, state: State, planned: Mapping[str, Stage] | None = None
+) -> Iterator[Finished]:
+    """Those whose marker is there too; reads their stage files, and leaves out what it cannot read.
+
+    With `planned`, by id, only these, and without their files.
+    """
     for stage_state in state.stages.values():
+        if planned is not None and stage_state.id not in planned:
+            continue
         if stage_state.status == "done" and workspace.is_done(stage_state.id):
-            finished = _finished(workspace, stage_state)
+            stage = planned[stage_state.id] if planned is not None else _readable_stage(workspace, stage_state.id)
+            finished = None if stage is None else _finished(stage, stage_state)
             if finished is not None:
                 yield finished
 
@@ -99,15 +107,18 @@ def _sample(finished: Finished) -> _Sample | None:
     return _Sample(fixed_s, (finished.elapsed_s - fixed_s) / finished.units, finished.units)
 
 
-def _finished(workspace: Workspace, state: StageState) -> Finished | None:
+def _readable_stage(workspace: Workspace, stage_id: str) -> Stage | None:
+    try:
+        return read_stage(workspace, stage_id)
+    except UserError:
+        return None
+
+
+def _finished(stage: Stage, state: StageState) -> Finished | None:
     usages = [usage for attempt in state.attempts if (usage := usage_of(state.id, attempt, float("inf")))]
     if not usages:
         return None
     last, started = usages[-1], state.attempts[-1].started
-    try:
-        stage = read_stage(workspace, state.id)
-    except UserError:
-        return None
     known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
     return Finished(
         stage=stage,

@@ -2,246 +2,201 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.fates import fates_s
-from detour.accounting.methods import number
-from detour.accounting.site import simulated_gpus
-from detour.accounting.traces import Spans, spans_in
-from detour.errors import UserError
-from detour.ledger.events import ProgressMade
+from detour.budgets.caps import Budget
+from detour.config.project import Project
+from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
 from detour.ledger.reading import history
 from detour.ledger.record import Entry
-from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.planning.build import Plan
 from detour.planning.files import read_plan
-from detour.planning.stage import PretrainStage
-from detour.planning.stage import Stage as PlannedStage
+from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
+from detour.pricing.history import finished_stages
 from detour.reporting import data
-from detour.reporting.costs import Counted, cost_of, energy_warnings
-from detour.reporting.curves import curves_of, median_of
+from detour.reporting.burns import burn_downs
+from detour.reporting.chains import Reader
+from detour.reporting.costs import cost_of, energy_warnings, quotable_method
+from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
+from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.outputs import CORPUS_INDEX, chains_by_age, read_json, scores_of, source_counts, versions_of
-from detour.site import Site
+from detour.reporting.outputs import versions_of
+from detour.reporting.period import Period
+from detour.reporting.places import Profiles
+from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
+from detour.reporting.quality import quality_rows
+from detour.reporting.reconciliation import parse_site_figure, reconcile
+from detour.reporting.report import Equivalent, Hardware, Owner, Report
+from detour.reporting.scope import scope_of
+from detour.reporting.waits import WaitRow, eligible_s, wait_rows
+from detour.reporting.waste import Interval, interval, waste_by_cause
+from detour.reporting.yields import point_costs, row_of, token_yields
 
-GRAVEST_FIRST: tuple[StageStatus, ...] = (
-    "failed",
-    "running",
-    "interrupted",
-    "cancelled",
-    "unknown",
-    "submitted",
-    "planned",
-)
-SiteOf = Callable[[str | None], Site]
-"""Name of a cluster profile (None: not recorded) -> its constants."""
+OPEN = ("planned", "submitted", "running", "interrupted", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathered:
-    """What the ledger and the workspace say about one stage."""
+class Question:
+    """What a report is asked for, beside its workspace."""
 
-    stage: data.Stage
-    attempts: list[Counted]
-    manifest: Mapping[str, Any]
+    names: Sequence[str] = ()
+    """Chains, patterns of their names, sweeps; none is the whole workspace."""
+    period: Period = field(default_factory=Period)
+    project: Project | None = None
+    budgets: Sequence[Budget] = ()
+    site_figure: str | None = None
+    """What the site says was used, as a person pastes it."""
 
 
-def build_report(workspace: Workspace, names: Sequence[str], site_of: SiteOf, now_s: float) -> data.Report:
-    """The report of some chains, of all when none is named. Raises UserError for a chain that is not there."""
-    chosen = list(dict.fromkeys(names)) or chains_by_age(workspace)
-    if not chosen:
-        raise UserError(
-            f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
-        )
-    plans = [read_plan(workspace, name)[0] for name in chosen]
-    view = LedgerView(workspace)
-    state = view.state
-    evidence, spans = Evidence(now_s, state.writers), spans_in(state)
-    users: dict[str, list[str]] = {}
-    planned: dict[str, PlannedStage] = {}
-    for plan in plans:
-        for stage in plan.stages:
-            users.setdefault(stage.id, []).append(plan.chain)
-            planned[stage.id] = stage
-    gathered = {
-        stage_id: _gather(workspace, stage, users[stage_id], state.stages.get(stage_id), site_of, evidence, spans)
-        for stage_id, stage in planned.items()
-    }
-    events = history(workspace, (ProgressMade, *INCIDENTS))
-    progress = _by_stage([entry for entry in events if isinstance(entry.event, ProgressMade)])
-    everything = [attempt for one in gathered.values() for attempt in one.attempts]
-    setbacks = [entry for entry in events if isinstance(entry.event, INCIDENTS)]
-    warnings = [*_simulations(everything), *energy_warnings(everything)]
-    warnings += incidents(setbacks, {stage_id: stage.label for stage_id, stage in planned.items()})
-    warnings += view.warnings
-    return data.Report(
+def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_s: float) -> Report:
+    """Raises UserError for a name that nothing has, and for a site's figure that cannot be read."""
+    site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
+    view, profiles = LedgerView(workspace), Profiles()
+    scope = scope_of(workspace, question.names, question.project)
+    plans = [read_plan(workspace, name)[0] for name in scope.chains]
+    gathered = Gatherer(workspace, view, site_of, question.period, profiles, now_s).gather(plans)
+    events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS)))
+    reader = Reader(workspace, gathered, events.get(ProgressMade, {}))
+    chains = [reader.chain(plan) for plan in plans]
+    everything = all_attempts(gathered.values())
+    total = cost_of(everything)
+    method = quotable_method([chain.cost for chain in chains])
+    released = _released(chains, question.project)
+    stages = {stage_id: one.stage for stage_id, one in gathered.items()}
+    hardware = profiles.hardware(everything)
+    labels = {stage_id: stage.label for stage_id, stage in stages.items()}
+    setbacks = [entry for kind in INCIDENTS for of_stage in events.get(kind, {}).values() for entry in of_stage]
+    warnings = [*_simulations(hardware), *energy_warnings(everything), *incidents(setbacks, labels), *view.warnings]
+    quoted = row_of(total, method)
+    return Report(
+        title=scope.title,
+        sweep=scope.sweep,
         workspace=str(workspace.root),
         generated_s=now_s,
         version=version("detour"),
-        chains=[_chain(workspace, plan, gathered, progress) for plan in plans],
-        stages={stage_id: one.stage for stage_id, one in gathered.items()},
-        total=cost_of(everything),
+        period=question.period,
+        owner=_owner(question.project),
+        chains=chains,
+        stages=stages,
+        total=total,
+        hardware=hardware,
+        burns=burn_downs(view, question.budgets, everything, question.period, now_s),
+        waste=waste_by_cause(everything),
+        intervals=_intervals(gathered.values(), events.get(CheckpointSaved, {})),
+        token_yields=token_yields(chains, stages, method),
+        point_costs=point_costs(chains, method) if len(chains) > 1 else [],
+        grid=grid_of(plans) if len(plans) > 1 else None,
+        waits=_waits(view, gathered),
+        accuracy=_accuracy(workspace, view, gathered, question.period),
+        purposes=_purposes(gathered, chains, released),
+        released=released,
+        reconciliation=None if site_figure is None else reconcile(site_figure, everything),
+        quality=quality_rows(everything, total, len(view.warnings)),
+        equivalents=_equivalents(question.project, quoted),
         versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
-        warnings=warnings,
+        warnings=list(dict.fromkeys(warnings)),
     )
 
 
-def _gather(
-    workspace: Workspace,
-    planned: PlannedStage,
-    users: list[str],
-    known: StageState | None,
-    site_of: SiteOf,
-    evidence: Evidence,
-    spans: Spans,
-) -> _Gathered:
-    attempts, counted = [], []
-    for attempt in known.attempts if known else []:
-        usage = usage_of(planned.id, attempt, evidence.now_s)
-        if usage is None or attempt.started is None:
-            continue
-        node, cluster = attempt.started.event.node, attempt.started.event.cluster
-        counted.append(Counted(usage, figures_of(attempt, usage, site_of(cluster), spans), node, cluster))
-        attempts.append(
-            data.AttemptRow(
-                number=attempt.number or 0,
-                job=attempt.job,
-                node=node,
-                cluster=cluster,
-                started_s=usage.start_s,
-                elapsed_s=usage.allocated_s,
-                outcome=attempt.outcome or ("running" if usage.running else "lost"),
-                reason=attempt.reason,
-                gpus=usage.gpus,
-                cpus=usage.cpus,
-                fates_s=fates_s(usage),
-            )
-        )
-    manifest = read_json(workspace.manifest(planned.id))
-    failure = read_json(workspace.failure(planned.id))
-    stage = data.Stage(
-        id=planned.id,
-        kind=planned.kind,
-        label=planned.label,
-        status=_status(workspace, planned.id, known, evidence),
-        reason=_text(failure.get("reason")) or (known.reason if known else None),
-        chains=users,
-        attempts=attempts,
-        cost=cost_of(counted),
-        output_sha256=_text(manifest.get("sha256")),
-    )
-    return _Gathered(stage, counted, manifest)
-
-
-def _status(workspace: Workspace, stage_id: str, known: StageState | None, evidence: Evidence) -> StageStatus:
-    """The word that `detour status` has for it, where no scheduler is asked."""
-    failed: Marker | None = "failed" if workspace.has_failed(stage_id) else None
-    return stage_status(known, "done" if workspace.is_done(stage_id) else failed, evidence)
-
-
-def _chain(
-    workspace: Workspace,
-    plan: Plan,
-    gathered: Mapping[str, _Gathered],
-    progress: Mapping[str, list[Entry[ProgressMade]]],
-) -> data.Chain:
-    stages = plan.stages
-    mine = [gathered[stage.id] for stage in stages]
-    usages = [attempt.usage for one in mine for attempt in one.attempts]
-    by_kind = {stage.kind: stage for stage in stages}
-    promotion, export = by_kind.get("promote"), by_kind.get("export")
-    corpus = read_json(workspace.output(by_kind["prepare"].id) / CORPUS_INDEX) if "prepare" in by_kind else {}
-    exported = export is not None and workspace.is_done(export.id)
-    return data.Chain(
-        name=plan.chain,
-        status=_chain_status([one.stage.status for one in mine]),
-        stages=[stage.id for stage in stages],
-        phases=[_phase(workspace, stage, stages, progress) for stage in stages if isinstance(stage, PretrainStage)],
-        scores=scores_of(workspace, stages),
-        cost=cost_of([attempt for one in mine for attempt in one.attempts]),
-        parameters=_whole(_promotion(workspace, promotion).get("parameters")) if promotion else None,
-        corpus_tokens=_corpus_tokens(corpus),
-        sources=source_counts(corpus),
-        started_s=min((usage.start_s for usage in usages), default=None),
-        ended_s=None
-        if any(usage.running for usage in usages)
-        else max((usage.end_s for usage in usages), default=None),
-        model=str(workspace.output(export.id)) if export is not None and exported else None,
-        model_sha256=gathered[export.id].stage.output_sha256 if export is not None and exported else None,
-    )
-
-
-def _simulations(attempts: Iterable[Counted]) -> list[str]:
-    """Of clusters whose GPUs exist in name only: their GPU-hours are no use of GPUs."""
-    clusters = dict.fromkeys(one.cluster for one in attempts if one.usage.gpus)
-    return [
-        f"the GPUs of {cluster} are simulated: its GPU-hours, and what is estimated from them, were not really used"
-        for cluster in clusters
-        if simulated_gpus(cluster)
-    ]
-
-
-def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
-    """The word of the stage that matters most."""
-    return next((status for status in GRAVEST_FIRST if status in statuses), "done")
-
-
-def _phase(
-    workspace: Workspace,
-    stage: PretrainStage,
-    stages: Sequence[PlannedStage],
-    progress: Mapping[str, list[Entry[ProgressMade]]],
-) -> data.Phase:
-    phase, runtime = stage.settings.phase, stage.runtime
-    promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
-    promotion = _promotion(workspace, promoted[0]) if promoted else {}
-    curves = curves_of(progress.get(stage.id, []))
-    return data.Phase(
-        name=phase.name,
-        stage=stage.id,
-        objective=phase.objective,
-        tokens=runtime.tokens,
-        steps=runtime.steps,
-        warmup_steps=runtime.warmup_steps,
-        masking_rate=phase.masking_rate,
-        schedule=phase.schedule.kind,
-        peak_lr=stage.settings.optimizer.lr,
-        frozen=", ".join(f"layers {part.first}-{part.last}" for part in phase.freeze) or None,
-        curves=curves,
-        tokens_per_s=median_of(curves.get("tokens_per_s")),
-        validation_loss=number(promotion.get("validation_loss")),
-        parent_validation_loss=number(promotion.get("parent_validation_loss")),
-    )
-
-
-def _promotion(workspace: Workspace, stage: PlannedStage) -> dict[str, Any]:
-    return read_json(workspace.output(stage.id) / "promotion.json")
-
-
-def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
-    sources = index.get("sources")
-    counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
-
-
-def _by_stage(listed: Sequence[Entry[ProgressMade]]) -> dict[str, list[Entry[ProgressMade]]]:
-    found: dict[str, list[Entry[ProgressMade]]] = {}
-    for entry in listed:
-        found.setdefault(entry.stage or "", []).append(entry)
+def _by_kind(entries: Iterable[Entry[Any]]) -> dict[Any, dict[str, list[Entry[Any]]]]:
+    """Kind of event -> stage -> its events."""
+    found: dict[Any, dict[str, list[Entry[Any]]]] = {}
+    for entry in entries:
+        found.setdefault(type(entry.event), {}).setdefault(entry.stage or "", []).append(entry)
     return found
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _released(chains: Sequence[data.Chain], project: Project | None) -> list[str]:
+    exported = [chain.name for chain in chains if chain.model is not None]
+    if project is None or not project.released:
+        return exported
+    return [name for name in exported if name in project.released]
 
 
-def _whole(value: object) -> int | None:
-    return value if type(value) is int else None
+def _purposes(
+    gathered: Mapping[str, Gathered], chains: Sequence[data.Chain], released: Sequence[str]
+) -> list[PurposeRow]:
+    exports = [
+        stage_id
+        for chain in chains
+        if chain.name in released
+        for stage_id in chain.stages
+        if gathered[stage_id].stage.kind == "export"
+    ]
+    final = lineage(exports, {stage_id: one.planned.inputs for stage_id, one in gathered.items()})
+    undecided = {
+        stage_id for chain in chains if chain.model is None and chain.status in OPEN for stage_id in chain.stages
+    }
+    return purpose_rows({stage_id: one.attempts for stage_id, one in gathered.items()}, final, undecided)
+
+
+def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[CheckpointSaved]]]) -> list[Interval]:
+    """By name of the phase and cluster."""
+    groups: dict[tuple[str, str], list[Gathered]] = {}
+    for one in gathered:
+        if one.stage.kind == "pretrain" and one.attempts:
+            groups.setdefault((one.stage.name, one.attempts[-1].cluster or "unknown"), []).append(one)
+    rows = []
+    for (name, cluster), trained in groups.items():
+        by_attempt: dict[tuple[str | None, int | None], list[tuple[float, float | None]]] = {}
+        for one in trained:
+            for entry in saves.get(one.stage.id, ()):
+                by_attempt.setdefault((entry.stage, entry.attempt), []).append((entry.wall_s, entry.event.save_s))
+        attempts = all_attempts(trained)
+        rows.append(interval(name, cluster, attempts, [sorted(saved) for saved in by_attempt.values()]))
+    return rows
+
+
+def _waits(view: LedgerView, gathered: Mapping[str, Gathered]) -> list[WaitRow]:
+    accepted_s = {entry.event.job_id: entry.wall_s for entry in view.commands(JobAccepted)}
+    done_s = {
+        stage_id: max(entry.wall_s for entry in known.done.values())
+        for stage_id, known in view.state.stages.items()
+        if known.done
+    }
+    waits: dict[tuple[str, str], list[float]] = {}
+    for one in gathered.values():
+        before_s = None
+        for attempt, row in zip(one.attempts, one.stage.attempts, strict=True):
+            inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
+            sent_s = accepted_s.get((row.job or "").partition("_")[0])
+            since_s = eligible_s(sent_s, inputs, before_s)
+            if since_s is not None:
+                waits.setdefault((row.cluster or "unknown", one.stage.kind), []).append(row.started_s - since_s)
+            before_s = attempt.usage.end_s
+    return wait_rows(waits)
+
+
+def _accuracy(
+    workspace: Workspace, view: LedgerView, gathered: Mapping[str, Gathered], period: Period
+) -> list[Accuracy]:
+    quoted = quotes(view.commands(ChainPriced))
+    planned = {stage_id: one.planned for stage_id, one in gathered.items() if stage_id in quoted}
+    finished = [one for one in finished_stages(workspace, view.state, planned) if period.holds(one.ended_s)]
+    return accuracy(compare(finished, quoted))
+
+
+def _owner(project: Project | None) -> Owner | None:
+    if project is None:
+        return None
+    return Owner(project.name, project.grant, project.institution, list(project.people))
+
+
+def _equivalents(project: Project | None, quoted: data.EnergyRow | None) -> list[Equivalent]:
+    if project is None or quoted is None or quoted.co2_g is None:
+        return []
+    grams = quoted.co2_g.expected
+    return [Equivalent(unit.name, grams / unit.grams, unit.source) for unit in project.equivalents]
+
+
+def _simulations(hardware: Iterable[Hardware]) -> list[str]:
+    """Of clusters whose GPUs exist in name only: their GPU-hours are no use of GPUs."""
+    return [
+        f"the GPUs of {one.cluster} are simulated: its GPU-hours, and what is estimated from them, were not really used"
+        for one in hardware
+        if one.simulated and one.most_gpus
+    ]

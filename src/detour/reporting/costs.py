@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum
 
-from detour.accounting.energy import EnergyFigure, implausible, total
+from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 from detour.reporting.data import Cost, EnergyRow
@@ -22,23 +22,30 @@ class Counted:
     node: str | None = None
     cluster: str | None = None
     """Name of the profile that it ran under."""
+    outcome: str = "done"
+    reason: str | None = None
+    billed_hours: float | None = None
+    """GPU-hours by the site's rule."""
+    fates: Fates = field(init=False)
+    """Of its seconds; kept, because every sum that it is in asks for them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fates", fates_s(self.usage))
 
 
 def cost_of(attempts: Sequence[Counted]) -> Cost:
-    usages = [attempt.usage for attempt in attempts]
-    fates = [fates_s(usage) for usage in usages]
-    gpus = Known.sum(gpu_hours(usage) for usage in usages)
     return Cost(
-        attempts=len(usages),
-        allocated_s=fsum(usage.allocated_s for usage in usages),
-        cpu_hours=Known.sum(cpu_hours(usage) for usage in usages),
-        gpu_hours=gpus,
-        fates_s=Fates.sum(fates),
+        attempts=len(attempts),
+        allocated_s=fsum(one.usage.allocated_s for one in attempts),
+        cpu_hours=Known.sum(cpu_hours(one.usage) for one in attempts),
+        gpu_hours=Known.sum(gpu_hours(one.usage) for one in attempts),
+        billed_hours=Known.sum(one.billed_hours for one in attempts),
+        fates_s=Fates.sum(one.fates for one in attempts),
         fates_cpu_hours=Fates.sum(
-            fate * (usage.cpus / HOUR_S) for fate, usage in zip(fates, usages, strict=True) if usage.cpus is not None
+            one.fates * (one.usage.cpus / HOUR_S) for one in attempts if one.usage.cpus is not None
         ),
         fates_gpu_hours=Fates.sum(
-            fate * (usage.gpus / HOUR_S) for fate, usage in zip(fates, usages, strict=True) if usage.gpus is not None
+            one.fates * (one.usage.gpus / HOUR_S) for one in attempts if one.usage.gpus is not None
         ),
         energy=energy_rows(attempts),
     )
@@ -82,3 +89,16 @@ def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
         union += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return max(0.0, fsum(end - start for start, end in intervals) - union)
+
+
+def quotable_method(costs: Sequence[Cost]) -> str | None:
+    """The best method by which all of them can be quoted in a sentence, so that figures side by side are comparable.
+
+    None when there is none. What stretches over several sites has no single figure.
+    """
+    tables = [{row.method: row for row in cost.energy if row.it_energy_kwh is not None} for cost in costs]
+    if any(len({row.site for row in cost.energy}) > 1 for cost in costs):
+        return None
+    common = [method for method in PREFERENCE if all(method in rows for rows in tables)]
+    sufficient = [method for method in common if all((rows[method].coverage or 0) >= LEAST_COVERAGE for rows in tables)]
+    return next(iter(sufficient or common), None)

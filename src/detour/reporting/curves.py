@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from detour.ledger.events import ProgressMade
     from detour.ledger.record import Entry
 
+POINTS = 400
+"""Drawn a curve; more would be finer than a pixel."""
 FIGURES = ("loss", "lr", "validation_loss", "gradient_norm", "tokens_per_s")
 
 
@@ -38,3 +41,14 @@ def curves_of(progress: Iterable[Entry[ProgressMade]]) -> dict[str, Curve]:
 
 def median_of(curve: Curve | None) -> float | None:
     return median(curve.y) if curve and curve.y else None
+
+
+def thinned(curve: Curve, most: int = POINTS) -> list[tuple[float, float]]:
+    """At most `most` points, each the mean of its neighbours; the last one is kept as it is."""
+    points = list(zip(curve.x, curve.y, strict=True))
+    if len(points) <= most:
+        return points
+    size = ceil((len(points) - 1) / (most - 1))
+    buckets = [points[start : min(start + size, len(points) - 1)] for start in range(0, len(points) - 1, size)]
+    means = [(sum(x for x, _ in bucket) / len(bucket), sum(y for _, y in bucket) / len(bucket)) for bucket in buckets]
+    return [*means, points[-1]]

@@ -1,4 +1,4 @@
-"""What a report holds, as plain data: the page is drawn from it, and `--json` is it.
+"""Chains, stages, attempts and costs as a report holds them: plain data.
 
 Every stage is there once, under its id; chains name the ids they are made of, so work that several chains share is
 counted once in the total and can be shown as shared. Unknown is null. Times are seconds since the epoch (UTC).
@@ -6,16 +6,12 @@ counted once in the total and can be shown as shared. Unknown is null. Times are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import orjson
+from dataclasses import dataclass
 
 from detour.accounting.energy import Band, EnergyFigure
 from detour.accounting.fates import Fates, Known
 from detour.ledger.state import StageStatus
 from detour.site import Sourced
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +69,28 @@ class Cost:
     """Sum of the attempts' durations, side by side or one after the other."""
     cpu_hours: Known
     gpu_hours: Known
+    billed_hours: Known
+    """GPU-hours by the rule of each site; 0 where nothing is charged."""
     fates_s: Fates
     fates_cpu_hours: Fates
     """Of the attempts whose cores are known; the parts sum to `cpu_hours.value`."""
     fates_gpu_hours: Fates
     energy: list[EnergyRow]
+
+    @property
+    def main_fates(self) -> Fates:
+        """In GPU-hours, or in CPU-hours where nothing had a GPU."""
+        return self.fates_gpu_hours if self.gpu_hours.value != 0 else self.fates_cpu_hours
+
+    @property
+    def main_hours(self) -> Known:
+        return self.gpu_hours if self.gpu_hours.value != 0 else self.cpu_hours
+
+    @property
+    def useful_share(self) -> float | None:
+        """Of the hours allocated."""
+        fates = self.main_fates
+        return fates.useful / fates.allocated if fates.allocated else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +106,18 @@ class AttemptRow:
     reason: str | None
     gpus: int | None
     cpus: int | None
+    billed_hours: float | None
     fates_s: Fates
+    open_ended: bool
+    """No end was recorded, and it is not known to run: it is counted to its last sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     id: str
     kind: str
+    name: str
+    """What people call it, whatever its seed."""
     label: str
     status: StageStatus
     reason: str | None
@@ -127,6 +145,10 @@ class Phase:
     stage: str
     objective: str | None
     tokens: int | None
+    tokens_done: int | None
+    """Of these, as last reported."""
+    flops_per_token: float | None
+    """Forward and backward, by the model's shape; None where that is unknown."""
     steps: int | None
     warmup_steps: int | None
     masking_rate: float | None
@@ -155,6 +177,11 @@ class TaskScores:
     """Sample standard deviation (n - 1); None for a single seed."""
     notes: tuple[str, ...] = ()
     """What a reader of the scores should know of the task's data."""
+
+    @property
+    def present(self) -> int:
+        """Seeds whose score is there."""
+        return sum(value is not None for value in self.by_seed.values())
 
 
 SOURCE_COUNTS = {
@@ -210,25 +237,3 @@ class Versions:
     python: list[str]
     packages: dict[str, list[str]]
     machines: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    workspace: str
-    generated_s: float
-    version: str
-    chains: list[Chain]
-    stages: dict[str, Stage]
-    total: Cost
-    """Every stage of every chain, once."""
-    versions: Versions
-    warnings: list[str] = field(default_factory=list)
-    schema: int = SCHEMA
-
-    @property
-    def shared(self) -> list[Stage]:
-        return [stage for stage in self.stages.values() if len(stage.chains) > 1]
-
-    def to_json_bytes(self) -> bytes:
-        """Indented, keys in the order of the classes above."""
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

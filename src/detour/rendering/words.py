@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
-from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Band
+from detour.accounting.energy import Band
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
-from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, format_duration, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, scaled
 
 UNKNOWN = "unknown"
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
@@ -98,19 +98,6 @@ def objective(phase: Phase) -> str:
     return f"{phase.objective or 'unknown objective'}{rate}"
 
 
-def quotable_method(costs: Sequence[Cost]) -> str | None:
-    """The best method by which all of them can be quoted in a sentence, so that figures side by side are comparable.
-
-    None when there is none. What stretches over several sites has no single figure.
-    """
-    tables = [{row.method: row for row in cost.energy if row.it_energy_kwh is not None} for cost in costs]
-    if any(len({row.site for row in cost.energy}) > 1 for cost in costs):
-        return None
-    common = [method for method in PREFERENCE if all(method in rows for rows in tables)]
-    sufficient = [method for method in common if all((rows[method].coverage or 0) >= LEAST_COVERAGE for rows in tables)]
-    return next(iter(sufficient or common), None)
-
-
 def cost_in_words(cost: Cost, method: str | None) -> str:
     """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (codecarbon)`."""
     parts = []
@@ -150,16 +137,16 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
 
 
 def wasted(cost: Cost) -> str:
-    """The share of the allocated time that was not useful work, in one sentence."""
-    fates = cost.fates_s
-    if cost.allocated_s <= 0:
+    """The share of the hours that was not useful work, in one sentence."""
+    fates, share = cost.main_fates, cost.useful_share
+    if share is None:
         return "Nothing ran."
-    share = 100 * (1 - fates.useful / cost.allocated_s)
+    unit = "CPU-hours" if cost.gpu_hours.value == 0 else "GPU-hours"
     lost = fates.redone + fates.failed + fates.idle
     return (
-        f"{format_duration(cost.allocated_s)} were allocated to {cost.attempts} attempts, {share:.0f} % of it for no "
-        f"useful work: {format_duration(fates.startup)} of start-up and restore, {format_duration(lost)} lost to "
-        "interruptions, failures or idling. Failed and repeated runs are in all figures of this page."
+        f"{significant(fates.allocated)} {unit} were allocated to {counted(cost.attempts, 'attempt')}, "
+        f"{percent(1 - share)} % of them without useful work: {significant(fates.startup)} of start-up and restore, "
+        f"{significant(lost)} lost to interruptions, failures or idling. Failed and repeated runs are in all figures."
     )
 
 
@@ -168,3 +155,86 @@ def wall(chain: Chain) -> str:
     if chain.started_s is None:
         return "not started"
     return "running" if chain.ended_s is None else format_duration(chain.ended_s - chain.started_s)
+
+
+def text(value: object) -> str:
+    return "–" if value is None or value == "" else str(value)
+
+
+def whole(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def energy_of(band: Band | None) -> str:
+    return energy(None if band is None else band.expected)
+
+
+def co2_of(band: Band | None) -> str:
+    return co2(None if band is None else band.expected)
+
+
+def in_hours(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else significant(seconds / 3600)
+
+
+def in_percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{percent(value)} %"
+
+
+def moment(span_s: float) -> Callable[[float | None], str]:
+    """How to write instants along a span: with their time of day where it is short."""
+    return instant if span_s < 3 * 86_400 else day
+
+
+def day(epoch_s: float | None) -> str:
+    return UNKNOWN if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d")
+
+
+def period(since_s: float | None, until_s: float | None) -> str:
+    """`2026-07-01 to 2026-09-30`, both days included, in UTC."""
+    if since_s is None and until_s is None:
+        return "from the first job to now"
+    last = None if until_s is None else day(until_s - 1)
+    return f"until {last}" if since_s is None else f"{day(since_s)} to {last or 'now'}"
+
+
+def seconds(value: float | None) -> str:
+    """Short ones with their fraction: `1.8s`."""
+    return f"{value:.2g}s" if value is not None and value < 10 else format_duration(value)
+
+
+def advised(value: float | None) -> str:
+    return "none" if value is None else format_duration(value)
+
+
+def exact(value: float | None) -> str:
+    """As many digits as a person would check: `1,234.5`, `0.3836`, `0.0002`."""
+    return UNKNOWN if value is None else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def signed(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:+.3g}" if abs(value) < 1000 else f"{value:+,.0f}"
+
+
+def signed_percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{100 * value:+.1f} %"
+
+
+def significant_or_dash(value: float | None) -> str:
+    return "–" if value is None else significant(value)
+
+
+def count_of(value: float | None) -> str:
+    return UNKNOWN if value is None else significant(value) if value < 1000 else format_count(round(value))
+
+
+def loss(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def yes(value: bool) -> str:
+    return "yes" if value else "–"
+
+
+def amount_of(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{significant(value)} {unit}"

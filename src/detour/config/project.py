@@ -1,0 +1,49 @@
+"""Who a report is by, and which models were released: `configs/project.yaml`, or a file that `--project` names.
+
+name: Causal detours for biomedical encoders
+grant: A0170000000
+institution: A university
+people: [A. Researcher, B. Engineer]
+released: [moderncamembert-bio-base]
+equivalents:
+  - {name: km by an average new car, grams: 106.8, source: "who says so, when"}
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from detour.config.layers import config_roots, keep, read_layers
+from detour.config.models import Written
+from detour.config.validation import validate
+
+
+class EquivalentUnit(Written):
+    """One of these is so many grams of CO2eq; nothing is shipped, since whoever prints one must stand for it."""
+
+    name: str = Field(min_length=1)
+    grams: float = Field(gt=0)
+    source: str = Field(min_length=1)
+
+
+class Project(Written):
+    name: str = Field(min_length=1)
+    grant: str | None = None
+    """Number or name, as the funder writes it."""
+    institution: str | None = None
+    people: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    """Chains whose model was published; left out, all chains with an exported model."""
+    equivalents: tuple[EquivalentUnit, ...] = ()
+
+
+def load_project(path: Path | None = None) -> Project | None:
+    """By default `project.yaml` in the nearest `configs`; None where there is none. Raises RecipeError."""
+    path = path or next((file for root in config_roots() if (file := root / "project.yaml").is_file()), None)
+    if path is None:
+        return None
+    tree, problems = read_layers(path, keep, os.environ)
+    return validate(Project, tree, problems)

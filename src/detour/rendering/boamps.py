@@ -1,0 +1,120 @@
+"""The report as a BoAmps record (Boavizta): the fields of its public schema that are known here, and no others.
+
+Energies are those of IT equipment, one measure a method, so a reader must not add them up.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from detour.reporting.data import EnergyRow
+from detour.reporting.report import Hardware, Report
+
+STAGES = {"prepare": "preprocessing", "pretrain": "training", "evaluate": "finetuning"}
+QUALITY = ((0.10, "high"), (0.25, "medium"))
+"""Relative error up to which a figure has that quality; beyond, it is low."""
+
+
+def boamps(report: Report) -> dict[str, Any]:
+    kinds = dict.fromkeys(stage.kind for stage in report.stages.values() if stage.attempts)
+    rows = [row for row in report.total.energy if row.it_energy_kwh is not None]
+    countries = list(dict.fromkeys(one.country for one in report.hardware if one.country))
+    grid = next((row.grid_g_per_kwh.value for row in rows if row.grid_g_per_kwh), None)
+    starts = [attempt.started_s for stage in report.stages.values() for attempt in stage.attempts]
+    return {
+        "header": _header(report),
+        "task": {
+            "taskStage": "+".join(STAGES[kind] for kind in STAGES if kind in kinds) or "training",
+            "taskFamily": "language model pretraining",
+            "algorithms": _algorithms(report),
+            "dataset": [{"dataUsage": "input", "dataType": "token", **_known(dataQuantity=_tokens(report))}],
+        },
+        "measures": [_measure(row, report.total.allocated_s, min(starts, default=None)) for row in rows],
+        "system": {"os": "linux"},
+        "software": {"language": "python", **_known(version=next(iter(report.versions.python), None))},
+        "infrastructure": {
+            "infraType": "onPremise",
+            "components": [component for one in report.hardware for component in _components(one)],
+        },
+        **({"environment": {"country": countries[0], **_known(powerSourceCarbonIntensity=grid)}} if countries else {}),
+        **_known(quality=_quality(rows)),
+    }
+
+
+def _header(report: Report) -> dict[str, Any]:
+    owner = report.owner
+    return {
+        "reportId": str(uuid5(NAMESPACE_OID, f"{report.workspace} {report.title} {report.generated_s}")),
+        "reportDatetime": _instant(report.generated_s),
+        "reportStatus": "draft",
+        "publisher": {
+            "confidentialityLevel": "internal",
+            **_known(name=owner and owner.institution, projectName=owner and owner.project),
+        },
+    }
+
+
+def _algorithms(report: Report) -> list[dict[str, Any]]:
+    """One a size of model."""
+    packages = report.versions.packages
+    sizes = dict.fromkeys(chain.parameters for chain in report.chains)
+    framework, versions = next(
+        ((name, packages[name]) for name in ("transformers", "torch") if name in packages), (None, [None])
+    )
+    return [
+        {
+            "trainingType": "selfSupervisedLearning",
+            "algorithmType": "neural network",
+            "algorithmName": "ModernBERT encoder",
+            **_known(
+                parametersNumber=None if size is None else size / 1e9, framework=framework, frameworkVersion=versions[0]
+            ),
+        }
+        for size in sizes
+    ]
+
+
+def _tokens(report: Report) -> int | None:
+    phases = {phase.stage: phase.tokens for chain in report.chains for phase in chain.phases}
+    known = [tokens for tokens in phases.values() if tokens is not None]
+    return sum(known) if known else None
+
+
+def _measure(row: EnergyRow, allocated_s: float, start_s: float | None) -> dict[str, Any]:
+    assert row.it_energy_kwh is not None
+    seen_s = None if row.coverage is None else row.coverage * allocated_s
+    return {
+        "measurementMethod": f"{row.method} ({row.site})",
+        "powerConsumption": row.it_energy_kwh.expected,
+        **_known(
+            version=row.version or None,
+            measurementDuration=seen_s,
+            measurementDateTime=None if start_s is None else _instant(start_s),
+        ),
+    }
+
+
+def _components(one: Hardware) -> list[dict[str, Any]]:
+    cpu = {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
+    memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
+    gpu = {"componentType": "gpu", "nbComponent": one.most_gpus, **_known(componentName=one.gpu, memorySize=memory)}
+    return [gpu, cpu] if one.most_gpus else [cpu]
+
+
+def _quality(rows: list[EnergyRow]) -> str | None:
+    """By the band of the first method, the best one."""
+    energy = rows[0].it_energy_kwh if rows else None
+    if energy is None or not energy.expected:
+        return None
+    error = max(energy.high - energy.expected, energy.expected - energy.low) / energy.expected
+    return next((quality for most, quality in QUALITY if error <= most), "low")
+
+
+def _known(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _instant(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

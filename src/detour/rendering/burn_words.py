@@ -1,0 +1,41 @@
+"""What a burn-down says, in sentences: used, pace, forecast, and when the budget ends or how much lapses."""
+
+from __future__ import annotations
+
+from detour.accounting.energy import Band
+from detour.rendering.words import day, significant
+from detour.reporting.report import BurnDown
+
+
+def title(one: BurnDown) -> str:
+    return f"{one.budget}: {one.unit}" if one.budget else f"{one.unit} used so far"
+
+
+def note(one: BurnDown) -> str:
+    """Unknown bounds leave their sentence out."""
+    burn, unit = one.burn, one.unit
+    said = [f"{significant(burn.spent)} {unit} used by {day(burn.now_s)}"]
+    if burn.cap is not None:
+        said[0] += f", {significant(burn.reserved)} reserved, of {significant(burn.cap)}"
+    if burn.pace is not None:
+        ahead = burn.spent - burn.pace
+        side = "ahead of" if ahead > 0 else "behind"
+        said.append(f"Linear pace: {significant(burn.pace)}, so use is {significant(abs(ahead))} {side} it")
+    if burn.forecast is not None and burn.end_s is not None:
+        said.append(f"Forecast for {day(burn.end_s - 1)}: {_range(burn.forecast)}")
+    early_s, expected_s, late_s = burn.exhausted_s()
+    if burn.cap is not None and burn.spent >= burn.cap:
+        said.append("The budget is used up")
+    elif early_s is not None:
+        expected = f", most likely on {day(expected_s)}" if expected_s is not None else ""
+        late = day(late_s) if late_s is not None else "the end of the period or never"
+        said.append(f"Used up between {day(early_s)} and {late}{expected}")
+    if burn.lapses is not None:
+        said.append(f"Likely to lapse unused: {_range(burn.lapses)}")
+    if burn.forecast is not None:
+        said.append("The forecast keeps the rate of the last four weeks; its range is what other stretches would give")
+    return ". ".join(said) + "."
+
+
+def _range(band: Band) -> str:
+    return f"{significant(band.expected)} ({significant(band.low)} to {significant(band.high)})"

@@ -1,0 +1,117 @@
+"""What was used: over time against a budget's pace, by stage, by fate, and what it emitted by each method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from markupsafe import Markup
+
+from detour.accounting.energy import Band
+from detour.accounting.fates import Fates
+from detour.budgets.burn import Burn
+from detour.rendering.charts.svg import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Scale,
+    columns,
+    days,
+    grid_lines,
+    plot,
+    polyline,
+    rectangle,
+    text,
+    ticks,
+    upright,
+)
+from detour.rendering.words import co2, significant
+from detour.reporting.data import EnergyRow
+from detour.text import cut
+
+NAME = 190.0
+MOST_BARS = 24
+
+
+def burn_chart(burn: Burn, unit: str) -> Markup:
+    """Used in one colour, the linear pace in another, the forecast as a fan up to the end of the period."""
+    end_s = burn.now_s if burn.end_s is None else burn.end_s
+    if end_s <= burn.start_s or not burn.rows:
+        return Markup("")
+    forecast = burn.forecast
+    high = max(burn.spent, burn.cap or 0.0, forecast.high if forecast else 0.0)
+    if high <= 0:
+        return Markup("")
+    top, foot = 22.0, 232.0
+    across, scale = Scale(burn.start_s, end_s, LEFT, WIDTH - RIGHT), upright([0.0, high], top, foot)
+    parts = [grid_lines(scale, unit), columns(across, days(burn.start_s, end_s), foot, foot)]
+    now = (across(burn.now_s), scale(burn.spent))
+    if forecast is not None and end_s > burn.now_s:
+        parts.append(_fan(now, across(end_s), scale, forecast))
+    if burn.cap is not None and burn.end_s is not None:
+        pace = [(across(burn.start_s), scale(0.0)), (across(end_s), scale(burn.cap))]
+        parts.append(polyline(pace, "line pace", "linear pace"))
+        parts.append(text(across(end_s) - 4, scale(burn.cap) - 6, f"{significant(burn.cap)} {unit}", "end", "row-name"))
+    used = [(across(burn.start_s), scale(0.0)), *((across(row.at_s), scale(row.spent)) for row in burn.rows)]
+    parts.append(polyline(used, "line used", "used"))
+    parts.append(Markup('<circle class="used-now" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(*now))
+    return plot(foot + 24, f"{unit} used over time", parts)
+
+
+def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
+    """One bar a row, as shares of what was allocated."""
+    drawn = [(name, fates) for name, fates in rows if fates.allocated > 0][:MOST_BARS]
+    if not drawn:
+        return Markup("")
+    parts = []
+    for number, (name, fates) in enumerate(drawn):
+        y = 6.0 + 26.0 * number
+        parts.append(text(NAME - 10, y + 13, cut(name, 28), "end", "row-name"))
+        x, width = NAME, WIDTH - NAME - RIGHT
+        for part in fields(fates):
+            share = getattr(fates, part.name) / fates.allocated
+            if share > 0:
+                title = f"{name}, {part.name}: {100 * share:.1f} %"
+                parts.append(rectangle(x, y, share * width, 18, f"fate-{part.name}", title))
+            x += share * width
+    return plot(10 + 26.0 * len(drawn), "what became of the hours, as shares", parts)
+
+
+def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
+    """One bar a row, the longest first."""
+    drawn = sorted(((name, value) for name, value in rows if value > 0), key=lambda row: -row[1])[:MOST_BARS]
+    if not drawn:
+        return Markup("")
+    across = Scale(0.0, drawn[0][1], NAME, WIDTH - RIGHT - 60)
+    parts = []
+    for number, (name, value) in enumerate(drawn):
+        y = 6.0 + 26.0 * number
+        parts.append(text(NAME - 10, y + 13, cut(name, 28), "end", "row-name"))
+        parts.append(rectangle(NAME, y, across(value) - NAME, 18, "bar", f"{name}: {significant(value)} {unit}"))
+        parts.append(text(across(value) + 6, y + 13, significant(value), "start"))
+    return plot(10 + 26.0 * len(drawn), f"{unit} of each row", parts)
+
+
+def energy_chart(rows: Sequence[EnergyRow]) -> Markup:
+    """CO2 by each method with its band; never added."""
+    drawn: list[tuple[str, Band]] = [(f"{row.method}, {row.site}", row.co2_g) for row in rows if row.co2_g is not None]
+    high = max((band.high for _, band in drawn), default=0.0)
+    if high <= 0:
+        return Markup("")
+    across, foot = Scale(0.0, high * 1.05, NAME, WIDTH - RIGHT), 10.0 + 30.0 * len(drawn)
+    parts = [columns(across, [(tick, co2(tick)) for tick in ticks(0.0, high, 4)], 4, foot)]
+    line = Markup('<line class="whisker series-{}" x1="{:.1f}" x2="{:.1f}" y1="{y}" y2="{y}"><title>{}</title></line>')
+    dot = Markup('<circle class="dot series-{}" cx="{:.1f}" cy="{}" r="5"><title>{}</title></circle>')
+    for number, (name, band) in enumerate(drawn):
+        y, title = 22.0 + 30.0 * number, f"{name}: {co2(band.expected)}, {co2(band.low)} to {co2(band.high)}"
+        parts.append(text(NAME - 10, y + 4, cut(name, 28), "end", "row-name"))
+        parts.append(line.format(number % 6, across(band.low), across(band.high), title, y=y))
+        parts.append(dot.format(number % 6, across(band.expected), y, title))
+    return plot(foot + 24, "CO2 by method, with bands", parts)
+
+
+def _fan(now: tuple[float, float], end: float, scale: Scale, forecast: Band) -> Markup:
+    x, y = now
+    corners = f"{x:.1f},{y:.1f} {end:.1f},{scale(forecast.high):.1f} {end:.1f},{scale(forecast.low):.1f}"
+    fan = Markup('<polygon class="fan" points="{}"><title>forecast</title></polygon>').format(corners)
+    return fan + polyline([now, (end, scale(forecast.expected))], "line forecast", "forecast")

@@ -1,0 +1,131 @@
+"""Scores: every seed of every chain, a sweep's grid, and score against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from detour.rendering.charts.svg import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Scale,
+    columns,
+    grid_lines,
+    padded,
+    plot,
+    polyline,
+    rectangle,
+    series,
+    text,
+    ticks,
+    upright,
+)
+from detour.rendering.words import percent, significant
+from detour.reporting.data import TaskScores
+from detour.reporting.grid import Grid
+from detour.reporting.yields import PointCost
+from detour.text import cut
+
+NAME = 190.0
+SHADES = 7
+"""Of the grid's cells, in the style sheet; the last is the highest."""
+MOST_ROWS = 40
+
+
+def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Markup:
+    """Every seed a dot, the mean a bar with its standard deviation; one row a chain: (name, colour, scores)."""
+    rows = [(name, colour, scores) for name, colour, scores in chains if scores.present][:MOST_ROWS]
+    values = [value for _, _, scores in rows for value in scores.by_seed.values() if value is not None]
+    if not values:
+        return Markup("")
+    reach = [
+        scores.mean + sign * (scores.standard_deviation or 0.0)
+        for _, _, scores in rows
+        if scores.mean is not None
+        for sign in (-1, 1)
+    ]
+    low, high = padded(min([*values, *reach]), max([*values, *reach]), 0.15)
+    across = Scale(max(0.0, low), min(1.0, high), NAME, WIDTH - RIGHT)
+    foot = 14.0 + 34.0 * len(rows)
+    parts = [columns(across, [(tick, percent(tick)) for tick in ticks(across.low, across.high, 6)], 8, foot)]
+    parts += [_score_row(*row, across, 25.0 + 34.0 * number) for number, row in enumerate(rows)]
+    return plot(foot + 24, f"{task}: test scores by chain and seed", parts)
+
+
+def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup:
+    """A cell a chain, darker for more of `what`: the last axis across, combinations of the others down."""
+    across = grid.axes[-1].labels
+    down = list(dict.fromkeys(tuple(point.labels[:-1]) for point in grid.points))
+    known = [value for value in values.values() if value is not None]
+    if not known or len(down) > MOST_ROWS or len(across) > 16:
+        return Markup("")
+    width, height, top = (WIDTH - NAME - RIGHT) / len(across), 34.0, 44.0
+    parts = [text(NAME, 14, grid.axes[-1].name, "start", "axis-name")]
+    if down != [()]:
+        parts.append(text(NAME - 10, 34, ", ".join(axis.name for axis in grid.axes[:-1]), "end", "axis-name"))
+    parts += [
+        text(NAME + width * (number + 0.5), 34, cut(label, max(4, int(width / 7))), "middle", "row-name")
+        for number, label in enumerate(across)
+    ]
+    parts += [
+        text(NAME - 10, top + height * (number + 0.5) + 4, cut(", ".join(labels), 26), "end", "row-name")
+        for number, labels in enumerate(down)
+    ]
+    for point in grid.points:
+        x, y = NAME + width * across.index(point.labels[-1]), top + height * down.index(tuple(point.labels[:-1]))
+        parts.append(_cell(point.chain, values[point.chain], min(known), max(known), x, y, width, height))
+    return plot(top + height * len(down) + 6, f"{what} of every chain along the sweep's axes", parts)
+
+
+def points_chart(rows: Sequence[PointCost], unit: str) -> Markup:
+    """Score over hours; the line joins the chains that no cheaper one matches."""
+    if len(rows) < 2:
+        return Markup("")
+    hours, scores = [row.hours for row in rows], [100 * row.score for row in rows]
+    across, scale = Scale(*padded(min(hours), max(hours), 0.08), LEFT, WIDTH - RIGHT), upright(scores, 22, 232)
+    across = Scale(max(0.0, across.low), across.high, across.start, across.end)
+    parts = [grid_lines(scale, "mean score, %")]
+    parts.append(columns(across, [(tick, f"{tick:,g}") for tick in ticks(across.low, across.high, 6)], 232, 232))
+    parts.append(text(WIDTH - RIGHT, 264, unit, "end", "axis-name"))
+    front = [(across(row.hours), scale(100 * row.score)) for row in rows if row.is_best_so_far]
+    parts.append(polyline(front, "line front", "no cheaper chain scores as high"))
+    dot = Markup('<circle class="seed series-0{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>')
+    for row in rows:
+        said = f"{row.chain}: {percent(row.score)} % for {significant(row.hours)} {unit}"
+        x, y = across(row.hours), scale(100 * row.score)
+        parts.append(dot.format("" if row.is_best_so_far else " behind", x, y, said))
+        if row.is_best_so_far and len(front) <= 8:
+            anchor = "end" if x > WIDTH * 0.6 else "start"
+            parts.append(text(x + (-8 if anchor == "end" else 8), y - 7, cut(row.chain, 34), anchor, "row-name"))
+    return plot(270, "mean score of every chain against its hours", parts)
+
+
+def _cell(
+    chain: str, value: float | None, low: float, high: float, x: float, y: float, width: float, height: float
+) -> Markup:
+    if value is None:
+        return rectangle(x + 1, y + 1, width - 2, height - 2, "cell unknown", f"{chain}: unknown")
+    shade = round((value - low) / (high - low) * (SHADES - 1)) if high > low else SHADES // 2
+    cell = rectangle(x + 1, y + 1, width - 2, height - 2, f"cell shade-{shade}", f"{chain}: {significant(value)}")
+    return cell + text(x + width / 2, y + height / 2 + 4, significant(value), "middle", f"in-shade-{shade}")
+
+
+def _score_row(name: str, colour: int, scores: TaskScores, across: Scale, y: float) -> Markup:
+    parts = [text(NAME - 10, y + 4, cut(name, 26), "end", "row-name")]
+    classes = series(colour)
+    if scores.mean is not None and scores.standard_deviation is not None:
+        ends = [across(scores.mean + sign * scores.standard_deviation) for sign in (-1, 1)]
+        whisker = Markup('<line class="whisker {}" x1="{:.1f}" x2="{:.1f}" y1="{y}" y2="{y}"/>')
+        parts.append(whisker.format(classes, *ends, y=y))
+    if scores.mean is not None:
+        bar = Markup('<line class="mean {}" x1="{x:.1f}" x2="{x:.1f}" y1="{}" y2="{}"><title>mean {}</title></line>')
+        parts.append(bar.format(classes, y - 9, y + 9, percent(scores.mean), x=across(scores.mean)))
+    dot = Markup('<circle class="seed {}" cx="{:.1f}" cy="{}" r="3.5"><title>seed {}: {}</title></circle>')
+    parts += [
+        dot.format(classes, across(value), y, seed, percent(value))
+        for seed, value in scores.by_seed.items()
+        if value is not None
+    ]
+    return Markup("").join(parts)

@@ -1,0 +1,121 @@
+"""What plots are drawn with: inline SVG, no script, no external resource, colours from the page's style sheet.
+
+Every text is escaped by `Markup.format`. Coordinates are in the viewBox; the page scales it to its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil, floor, isfinite, log10
+
+from markupsafe import Markup
+
+WIDTH = 720.0
+LEFT, RIGHT = 54.0, 12.0
+SERIES = 6
+"""Colours in the style sheet; series beyond take them again, dashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear map from values to coordinates."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        width = self.high - self.low
+        return (
+            self.start + (value - self.low) / width * (self.end - self.start) if width else (self.start + self.end) / 2
+        )
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round values (1, 2 or 5 times a power of ten) inside [low, high]."""
+    span = high - low
+    if not isfinite(span) or span <= 0:
+        return [low]
+    rough = span / wanted
+    power = 10.0 ** floor(log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [round(index * step, 12) for index in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
+def days(low_s: float, high_s: float, wanted: int = 5) -> list[tuple[float, str]]:
+    """Instants for a time axis with their labels: whole days, or hours of a day where it is short."""
+    span = high_s - low_s
+    if span < 2 * 86_400:
+        step = next((h * 3600.0 for h in (1 / 60, 1 / 12, 1 / 4, 1, 3, 6, 12) if span / (h * 3600) <= wanted), 86_400.0)
+        pattern = "%H:%M"
+    else:
+        step = next((d * 86_400.0 for d in (1, 2, 7, 14, 28, 91, 182) if span / (d * 86_400) <= wanted), 364 * 86_400.0)
+        pattern = "%-d %b" if span < 300 * 86_400 else "%b %Y"
+    first = ceil(low_s / step)
+    instants = [index * step for index in range(first, floor(high_s / step) + 1)][: 4 * wanted]
+    return [(at, datetime.fromtimestamp(at, UTC).strftime(pattern)) for at in instants]
+
+
+def padded(low: float, high: float, share: float) -> tuple[float, float]:
+    margin = (high - low) * share or abs(high) * 0.05 or 0.5
+    return low - margin, high + margin
+
+
+def upright(values: Sequence[float], top: float, bottom: float) -> Scale:
+    """For values along the vertical axis; never below zero where no value is."""
+    low, high = padded(min(values), max(values), 0.06)
+    return Scale(max(low, 0.0) if min(values) >= 0 else low, high, bottom, top)
+
+
+def series(index: int) -> str:
+    """The classes of a series: its colour, and dashes from the second round of colours on."""
+    turn = index // SERIES
+    return f"series-{index % SERIES}" + (f" dash-{min(turn, 3)}" if turn else "")
+
+
+def grid_lines(scale: Scale, label: str, wanted: int = 5) -> Markup:
+    """Horizontal lines with their values, and the axis's name above them."""
+    line = Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    parts = [text(WIDTH - RIGHT, scale.end - 6, label, "end", "axis-name")]
+    for tick in ticks(scale.low, scale.high, wanted):
+        y = scale(tick)
+        parts.append(line.format(LEFT, WIDTH - RIGHT, y=y))
+        parts.append(text(LEFT - 6, y + 4, f"{tick:,g}", "end"))
+    return Markup("").join(parts)
+
+
+def columns(across: Scale, marks: Iterable[tuple[float, str]], top: float, foot: float) -> Markup:
+    """Vertical lines with their labels below."""
+    line = Markup('<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{}" y2="{}"/>')
+    parts = []
+    for value, label in marks:
+        x = across(value)
+        parts += [line.format(top, foot, x=x), text(x, foot + 16, label, "middle")]
+    return Markup("").join(parts)
+
+
+def polyline(points: Iterable[tuple[float, float]], classes: str, title: str = "") -> Markup:
+    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    named = Markup("<title>{}</title>").format(title) if title else Markup("")
+    return Markup('<polyline class="{}" points="{}">{}</polyline>').format(classes, drawn, named)
+
+
+def rectangle(x: float, y: float, width: float, height: float, classes: str, title: str) -> Markup:
+    return Markup(
+        '<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}"><title>{}</title></rect>'
+    ).format(classes, x, y, max(width, 0.0), height, title)
+
+
+def text(x: float, y: float, content: str, anchor: str, classes: str = "tick") -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        classes, x, y, anchor, content
+    )
+
+
+def plot(height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    """The whole picture; `label` is what it says to someone who does not see it."""
+    head = Markup('<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}"><title>{}</title>')
+    return Markup("").join([head.format(WIDTH, height, label, label), *parts, Markup("</svg>")])

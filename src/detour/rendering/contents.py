@@ -1,0 +1,104 @@
+"""The sections of a report with their tables, in the order in which people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from detour.accounting.energy import Method
+from detour.rendering import cost_tables, result_tables, words
+from detour.rendering.tables import Table
+from detour.reporting.report import Report
+
+METHODS = {
+    Method.MEASURED: "differences of hardware energy counters, read by detour while the stage ran",
+    Method.CODECARBON: "counters and models read by codecarbon while the stage ran, unseen time filled in at the mean",
+    Method.SLURM: "energy that Slurm counted for an exclusive allocation",
+    Method.ESTIMATED: "reserved GPUs, cores and memory x time x their nominal power",
+    Method.CARD: "reserved GPU-hours x the board's power limit, as published model cards count; no measurement",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    """Its anchor on the page."""
+    title: str
+    tables: list[Table]
+    texts: tuple[str, ...] = ()
+
+
+def sections(report: Report) -> list[Section]:
+    """Those that have something to say."""
+    return [section for section in _sections(report) if any(table.rows for table in section.tables)]
+
+
+def tables(report: Report) -> Iterator[Table]:
+    for section in sections(report):
+        yield from (table for table in section.tables if table.rows)
+
+
+def _sections(report: Report) -> Iterator[Section]:
+    several = len(report.chains) > 1
+    yield Section("consumption", "Consumption", [cost_tables.hours_used(report), *cost_tables.burns(report)])
+    if report.grid is not None:
+        yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))
+    yield Section("results", "What came out", result_tables.scores(report))
+    if several:
+        yield Section(
+            "points", "What a point of score costs", [cost_tables.points(report)], cost_tables.points_texts(report)
+        )
+    yield Section("training", "Training", [result_tables.losses(report), result_tables.phases(report)])
+    yield Section(
+        "hours",
+        "Where the hours went",
+        [
+            cost_tables.fates(report),
+            cost_tables.by_stage(report),
+            cost_tables.waste(report),
+            cost_tables.intervals(report),
+        ],
+        (words.wasted(report.total),),
+    )
+    yield Section("purpose", "Final, development, failed", [cost_tables.purposes(report)], _released(report))
+    yield Section(
+        "energy",
+        "Energy and CO2, by method",
+        [cost_tables.energies(report), cost_tables.constants(report), cost_tables.equivalents(report)],
+        (_methods(report),),
+    )
+    yield Section("yield", "Tokens for energy", [cost_tables.token_yields(report)])
+    yield Section("waits", "Waiting in the queue", [cost_tables.waits(report)])
+    yield Section("prices", "Price against actual", [cost_tables.prices(report)])
+    yield Section("site", "Against the site's own figure", [cost_tables.reconciliation(report)], _reconciled(report))
+    yield Section("data", "The corpus", [result_tables.sources(report)])
+    yield Section("quality", "How good the data are", [result_tables.quality(report)])
+    yield Section("stages", "Stages", [result_tables.stages(report), result_tables.attempts(report)])
+    yield Section(
+        "provenance", "Where it came from", [result_tables.hardware(report), result_tables.provenance(report)]
+    )
+
+
+def _released(report: Report) -> tuple[str, ...]:
+    names = ", ".join(report.released)
+    return (f"Counted as released: {names}." if names else "No model counts as released yet.",)
+
+
+def _methods(report: Report) -> str:
+    used = dict.fromkeys(row.method for row in report.total.energy)
+    meanings = "; ".join(f"{method}: {METHODS[Method(method)]}" for method in used)
+    return (
+        f"{meanings}. Methods are never added to one another. Facility energy = PUE x IT energy and CO2eq = facility "
+        "energy x grid factor, each applied once. Embodied carbon of the hardware is not in these figures."
+    )
+
+
+def _reconciled(report: Report) -> tuple[str, ...]:
+    found = report.reconciliation
+    if found is None:
+        return ()
+    share = "" if found.difference is None else f" ({100 * found.difference:+.2f} %)"
+    return (
+        f"The site says {found.written}, which is {words.exact(found.site_hours)} hours; ours, {found.basis}, are "
+        f"{words.exact(found.our_hours)}. The site has {words.exact(found.difference_hours)} more{share}.",
+    )

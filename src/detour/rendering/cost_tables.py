@@ -1,0 +1,310 @@
+"""Tables of what was used: hours, fates, waste, energy, and what it was used for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from typing import NamedTuple
+
+from detour.accounting.fates import Fates, Known
+from detour.rendering import burn_words, words
+from detour.rendering.tables import Column, Table, co2, energy, hours, number
+from detour.reporting.data import Cost, EnergyRow
+from detour.reporting.purpose import PURPOSES, PurposeRow
+from detour.reporting.report import Report
+from detour.text import format_count, format_duration
+
+FATES = {"useful": "useful", "startup": "start-up and restore", "redone": "redone", "failed": "failed", "idle": "idle"}
+ALL = "all, shared stages once"
+
+
+class Scoped(NamedTuple):
+    """Whose cost it is."""
+
+    of: str
+    cost: Cost
+
+
+class ScopedEnergy(NamedTuple):
+    of: str
+    row: EnergyRow
+
+
+class ByName(NamedTuple):
+    """Stages of one name, whatever their seed and chain."""
+
+    name: str
+    stages: int
+    attempts: int
+    allocated_s: float
+    cpu_hours: Known
+    gpu_hours: Known
+    fates_s: Fates
+
+
+class Constant(NamedTuple):
+    site: str
+    name: str
+    value: float | None
+    source: str
+    year: int | None
+
+
+class PurposeShare(NamedTuple):
+    row: PurposeRow
+    meaning: str
+    share: float | None
+
+
+def scoped(report: Report) -> list[Scoped]:
+    """The total first where there are several chains."""
+    chains = [Scoped(chain.name, chain.cost) for chain in report.chains]
+    return [Scoped(ALL, report.total), *chains] if len(chains) > 1 else chains
+
+
+def hours_used(report: Report) -> Table:
+    columns = (
+        Column("of", ""),
+        number("attempts", "attempts", words.whole, "cost.attempts"),
+        hours("gpu_hours", "GPU-hours", "cost.gpu_hours"),
+        hours("billed_gpu_hours", "billed GPU-hours", "cost.billed_hours", main=report.has_gpus),
+        hours("cpu_hours", "CPU-hours", "cost.cpu_hours"),
+        number("useful_share", "useful", words.in_percent, "cost.useful_share"),
+        number("allocated_s", "time of all attempts", format_duration, "cost.allocated_s"),
+    )
+    return Table("hours", "Hours", columns, scoped(report), shown=60)
+
+
+def fates(report: Report) -> Table:
+    parts = [part.name for part in fields(Fates)]
+    on_gpus = report.has_gpus
+    columns = [Column("of", "")]
+    for unit, path in (("gpu_hours", "cost.fates_gpu_hours"), ("cpu_hours", "cost.fates_cpu_hours")):
+        main = (unit == "gpu_hours") == on_gpus
+        columns += [
+            number(f"{part}_{unit}", FATES[part], words.significant, f"{path}.{part}", main=main) for part in parts
+        ]
+    columns += [number(f"{part}_s", FATES[part], format_duration, f"cost.fates_s.{part}", main=False) for part in parts]
+    note = "Redone is work between the last checkpoint and an interruption, failed the same before an error."
+    title = f"What became of the {'GPU' if on_gpus else 'CPU'}-hours"
+    return Table("fates", title, tuple(columns), scoped(report), note, shown=60)
+
+
+def by_stage(report: Report) -> Table:
+    groups: dict[str, list[Cost]] = {}
+    for stage in report.stages.values():
+        groups.setdefault(stage.name, []).append(stage.cost)
+    rows = [
+        ByName(
+            name,
+            len(costs),
+            sum(cost.attempts for cost in costs),
+            sum(cost.allocated_s for cost in costs),
+            _sum([cost.cpu_hours for cost in costs]),
+            _sum([cost.gpu_hours for cost in costs]),
+            Fates.sum(cost.fates_s for cost in costs),
+        )
+        for name, costs in groups.items()
+    ]
+    columns = (
+        Column("stage", "stage", path="name"),
+        number("stages", "stages", words.whole),
+        number("attempts", "attempts", words.whole),
+        hours("gpu_hours", "GPU-hours", main=report.has_gpus),
+        hours("cpu_hours", "CPU-hours"),
+        number("allocated_s", "time", format_duration),
+        number("useful_s", "of it useful", format_duration, "fates_s.useful"),
+    )
+    return Table("by-stage", "By stage", columns, [row for row in rows if row.attempts])
+
+
+def waste(report: Report) -> Table:
+    unit = "gpu_hours" if report.has_gpus else "cpu_hours"
+    parts = ["startup", "redone", "failed", "idle"]
+    columns = [Column("cause", "attempts that"), number("attempts", "attempts", words.whole)]
+    for one in ("gpu_hours", "cpu_hours"):
+        label = "GPU-hours lost" if one == "gpu_hours" else "CPU-hours lost"
+        columns += [
+            number(f"{part}_{one}", FATES[part], words.significant, f"lost_{one}.{part}", main=one == unit)
+            for part in parts
+        ]
+        columns.append(number(f"lost_{one}", label, words.significant, f"lost_{one}.allocated", main=one == unit))
+    return Table("waste", "Lost hours by cause", tuple(columns), report.waste)
+
+
+def intervals(report: Report) -> Table:
+    columns = (
+        Column("stage", "training"),
+        Column("cluster", "cluster"),
+        number("attempts", "attempts", words.whole),
+        number("worked_s", "worked", format_duration),
+        number("interruptions", "without warning", words.whole),
+        number("warned", "with warning", words.whole),
+        number("start_s", "start-up", format_duration),
+        number("save_s", "a checkpoint", words.seconds),
+        number("interval_s", "interval kept", format_duration),
+        number("young_s", "best (Young)", words.advised),
+        number("daly_s", "best (Daly)", words.advised),
+        number("useful_share", "useful at kept", words.in_percent, "useful"),
+        number("best_useful_share", "useful at best", words.in_percent, "best_useful"),
+    )
+    note = (
+        "The interval between checkpoints that would have cost least, for the interruptions without warning that were "
+        "seen: Young's sqrt(2 C / rate), Daly's to a higher order. Without such an interruption there is none. Few "
+        "interruptions make a rough rate."
+    )
+    return Table("checkpoint-intervals", "How often to save", columns, report.intervals, note)
+
+
+def purposes(report: Report) -> Table:
+    main = "gpu_hours" if report.has_gpus else "cpu_hours"
+    whole = sum(getattr(row, main).value or 0.0 for row in report.purposes)
+    rows = [
+        PurposeShare(row, PURPOSES[row.purpose], (getattr(row, main).value or 0.0) / whole if whole else None)
+        for row in report.purposes
+        if row.attempts or row.purpose != "open"
+    ]
+    columns = (
+        Column("purpose", "", path="row.purpose", is_main=False),
+        Column("meaning", ""),
+        number("attempts", "attempts", words.whole, "row.attempts"),
+        number("stages", "stages", words.whole, "row.stages"),
+        hours("gpu_hours", "GPU-hours", "row.gpu_hours", main=report.has_gpus),
+        hours("cpu_hours", "CPU-hours", "row.cpu_hours"),
+        number("share", "share", words.in_percent),
+    )
+    return Table("purposes", "", columns, rows if report.total.attempts else [])
+
+
+def energies(report: Report) -> Table:
+    rows = [ScopedEnergy(one.of, row) for one in scoped(report) for row in one.cost.energy]
+    columns = (
+        Column("of", ""),
+        Column("method", "method", path="row.method"),
+        Column("site", "site", path="row.site"),
+        energy("it_energy_kwh", "IT energy", "row.it_energy_kwh"),
+        energy("facility_energy_kwh", "with PUE", "row.facility_energy_kwh"),
+        co2("co2_g", "CO2eq", "row.co2_g"),
+        number("coverage", "seen", words.in_percent, "row.coverage"),
+        number("extended_s", "filled in", format_duration, "row.extended_s", main=False),
+        number("uncounted_s", "not counted", format_duration, "row.uncounted_s", main=False),
+        Column("scope", "what is counted", path="row.scope"),
+        Column("detail", "how", path="row.detail", is_main=False),
+        Column("tool", "tool", path="row.tool", is_main=False),
+        Column("version", "version", path="row.version", is_main=False),
+        Column("missing", "no figure because", path="row.missing"),
+        Column("note", "note", path="row.note", is_main=False),
+    )
+    return Table("energy", "", columns, rows, shown=60)
+
+
+def constants(report: Report) -> Table:
+    """All that turned energy into facility energy and CO2."""
+    found = dict.fromkeys(
+        Constant(row.site, name, constant.value, constant.source, constant.year)
+        if constant
+        else Constant(row.site, name, None, "not in the profile", None)
+        for row in report.total.energy
+        for name, constant in (("PUE", row.pue), ("grid factor, gCO2eq/kWh", row.grid_g_per_kwh))
+    )
+    columns = (
+        Column("site", "site"),
+        Column("constant", "constant", path="name"),
+        number("value", "value", words.exact),
+        Column("source", "source"),
+        Column("year", "year"),
+    )
+    return Table("constants", "Constants", columns, list(found))
+
+
+def equivalents(report: Report) -> Table:
+    columns = (number("amount", "as much as", words.significant), Column("name", ""), Column("source", "source"))
+    return Table("equivalents", "In other words", columns, report.equivalents)
+
+
+def burns(report: Report) -> Iterator[Table]:
+    for one in report.burns:
+        amount = partial(words.amount_of, unit=one.unit)
+        columns = (
+            number("at_s", "by", words.moment(one.burn.now_s - one.burn.start_s)),
+            number("spent", "used", amount),
+            number("pace", "linear pace", amount),
+        )
+        name = f"burn-{one.budget or 'own'}-{one.measure}"
+        yield Table(name, burn_words.title(one), columns, one.burn.rows, burn_words.note(one))
+
+
+def waits(report: Report) -> Table:
+    columns = (
+        Column("cluster", "cluster"),
+        Column("kind", "stages"),
+        number("starts", "starts", words.whole),
+        number("median_s", "median", format_duration),
+        number("p90_s", "nine in ten within", format_duration),
+        number("longest_s", "longest", format_duration),
+        number("total_s", "in all", format_duration),
+    )
+    note = "From when nothing but the queue held a job: its inputs were there, and it was submitted."
+    return Table("queue-waits", "", columns, report.waits, note)
+
+
+def prices(report: Report) -> Table:
+    columns = (
+        Column("kind", "stages"),
+        number("stages", "finished", words.whole),
+        number("priced", "priced before", words.whole),
+        number("expected_s", "expected", format_duration),
+        number("actual_s", "took", format_duration),
+        number("median_error", "median error", words.signed_percent),
+        number("largest_error", "largest error", words.signed_percent),
+        number("within", "within the band", words.whole),
+    )
+    return Table("prices", "", columns, [row for row in report.accuracy if row.priced])
+
+
+def token_yields(report: Report) -> Table:
+    unit = "GPU-hour" if report.has_gpus else "CPU-hour"
+    columns = (
+        Column("chain", "chain"),
+        Column("phase", "phase"),
+        number("tokens", "tokens", format_count),
+        number("hours", f"{unit}s", words.significant),
+        energy("facility_energy_kwh", "energy with PUE"),
+        Column("method", "method"),
+        number("tokens_per_kwh", "tokens a kWh", words.count_of),
+        number("tokens_per_hour", f"tokens a {unit}", words.count_of),
+    )
+    note = "Redone and failed work is in the hours and in the energy, not in the tokens."
+    return Table("tokens-per-kwh", "", columns, report.token_yields, note)
+
+
+def points(report: Report) -> Table:
+    unit = "GPU-h" if report.has_gpus else "CPU-h"
+    columns = (
+        Column("chain", "chain"),
+        number("score", "mean score", words.in_percent),
+        number("hours", unit, words.significant),
+        number("co2_g", "CO2eq", words.co2),
+        number("more_points", "points above the cheapest", words.signed),
+        number("more_hours", f"{unit} above the cheapest", words.signed),
+        number("hours_per_point", f"{unit} a point", words.significant_or_dash),
+        Column("is_best_so_far", "no cheaper one as good", words.yes),
+    )
+    return Table("cost-per-point", "", columns, report.point_costs, shown=60)
+
+
+def points_texts(report: Report) -> tuple[str, ...]:
+    if not report.point_costs:
+        return ()
+    return ("Scores are means over all tasks. Shared stages are in the hours of every chain that needs them.",)
+
+
+def reconciliation(report: Report) -> Table:
+    columns = (Column("reason", "the difference"), number("hours", "hours", words.exact))
+    return Table("site-figure", "", columns, report.reconciliation.parts if report.reconciliation else [])
+
+
+def _sum(parts: list[Known]) -> Known:
+    known = [part.value for part in parts if part.value is not None]
+    return Known(sum(known) if known else None, sum(part.unknown for part in parts))

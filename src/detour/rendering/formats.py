@@ -1,0 +1,74 @@
+"""Tables as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from detour.rendering.contents import sections, tables
+from detour.rendering.statements import statements
+from detour.rendering.tables import Table
+from detour.reporting.report import Report
+from detour.text import counted, plain
+
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|<>#"})
+
+
+def markdown(report: Report) -> str:
+    """The page without its plots; what others wrote is text in it, and no markup."""
+    lines = [f"# {_text(report.title)}", ""]
+    for section in sections(report):
+        lines += [f"## {section.title}", ""]
+        lines += [line for text in section.texts for line in (_text(text), "")]
+        for table in section.tables:
+            lines += [*_markdown_table(table), ""]
+    lines += ["## Statements", ""]
+    for statement in statements(report):
+        lines += [f"### {statement.title}", "", f"```{statement.language}", statement.text.rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def csv_table(table: Table) -> str:
+    """One line a row, with a header; unknown is empty. A text that a spreadsheet would take for a formula is quoted."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(table.header())
+    writer.writerows([_harmless(value) for value in row] for row in table.data())
+    return written.getvalue()
+
+
+def json_report(report: Report) -> bytes:
+    """The report in full, with every table as a list of objects, and the statements."""
+    listed = {
+        table.name: [dict(zip(table.header(), row, strict=True)) for row in table.data()] for table in tables(report)
+    }
+    return report.to_json_bytes(tables=listed, statements={one.name: one.text for one in statements(report)})
+
+
+def _markdown_table(table: Table) -> Iterable[str]:
+    columns = table.main
+    yield from (f"**{_text(table.title)}**", "") if table.title else ()
+    yield "| " + " | ".join(_text(column.label) for column in columns) + " |"
+    yield "|" + "|".join("--:" if column.is_number else "---" for column in columns) + "|"
+    for row in table.main_rows:
+        yield "| " + " | ".join(_cell(column, column.of(row)) for column in columns) + " |"
+    if table.left_out:
+        yield f"\n{counted(table.left_out, 'further row')} in `{table.name}.csv`."
+    if table.note:
+        yield f"\n{_text(table.note)}"
+
+
+def _cell(column: Any, value: Any) -> str:
+    small = column.small(value) if column.small else ""
+    return _text(column.form(value)) + (f" ({_text(small)})" if small else "")
+
+
+def _text(written: str) -> str:
+    return plain(written).translate(_MARKDOWN)
+
+
+def _harmless(value: Any) -> Any:
+    """Names come from recipes and logs, and spreadsheets run what begins with one of these."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,132 @@
+"""The report as one HTML page that needs nothing else: style and plots inside, no script, nothing fetched.
+
+Names, reasons and versions come from recipes, logs and journals: untrusted, so the template escapes everything, and a
+content security policy forbids whatever could still slip through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from typing import Any, NamedTuple, TypeAlias
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from detour.rendering import words
+from detour.rendering.charts.costs import bars, burn_chart, energy_chart, fates_chart
+from detour.rendering.charts.scores import grid_chart, points_chart, score_chart
+from detour.rendering.charts.svg import series
+from detour.rendering.charts.training import training_chart
+from detour.rendering.contents import sections
+from detour.rendering.cost_tables import scoped
+from detour.rendering.ledes import facts, ledes, tiles
+from detour.rendering.statements import statements
+from detour.rendering.tables import Table
+from detour.reporting.report import Report
+
+KEYED = ("chain", "of")
+"""Columns whose names carry the colour of the chain."""
+FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
+"""Tables that a person opens where they are long."""
+LONG = 12
+
+
+Plots: TypeAlias = dict[str, tuple[str, Callable[[], list[Markup]]]]
+"""By table: the legend below its plots, and what draws them."""
+
+
+class Figure(NamedTuple):
+    """A table with the plots that show it."""
+
+    table: Table
+    plots: list[Markup]
+    legend: str
+    """Which legend stands below the plots: fates, chains, burn, or none."""
+    is_folded: bool
+
+
+def render_html(report: Report) -> str:
+    """The whole page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    folder = files("detour.rendering")
+    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+    style = Markup((folder / "report.css").read_text(encoding="utf-8"))
+    return template.render(style=style, **page(report))
+
+
+def page(report: Report) -> dict[str, Any]:
+    """Everything the template names, drawn and worded."""
+    colours = {chain.name: series(index) for index, chain in enumerate(report.chains)} if len(report.chains) > 1 else {}
+    plots = _plots(report)
+    return {
+        "report": report,
+        "kicker": f"detour report · {words.instant(report.generated_s)}",
+        "ledes": ledes(report),
+        "facts": facts(report),
+        "tiles": tiles(report),
+        "colours": colours,
+        "sections": [(one, [_figure(table, plots) for table in one.tables if table.rows]) for one in sections(report)],
+        "statements": statements(report),
+        "keyed": KEYED,
+    }
+
+
+def _figure(table: Table, plots: Plots) -> Figure:
+    legend, draw = plots.get(table.name, ("", list))
+    drawn = [plot for plot in draw() if plot]
+    is_long = table.name in FOLDED and len(table.main_rows) > LONG
+    return Figure(table, drawn, legend if drawn else "", is_long or table.name == "losses")
+
+
+def _plots(report: Report) -> Plots:
+    unit = "GPU-hours" if report.has_gpus else "CPU-hours"
+    costs = [(one.of, one.cost.main_fates) for one in scoped(report)]
+    found: Plots = {
+        "losses": ("chains", lambda: [training_chart(report.chains)]),
+        "fates": ("fates", lambda: [fates_chart(costs)]),
+        "by-stage": ("", lambda: [bars(_hours_by_stage(report), unit)]),
+        "energy": ("", lambda: [energy_chart(report.total.energy)]),
+        "cost-per-point": ("", lambda: [points_chart(report.point_costs, unit)]),
+        "grid": ("", lambda: _grids(report, unit)),
+    }
+    for one in report.burns:
+        name = f"burn-{one.budget or 'own'}-{one.measure}"
+        legend = "burn" if one.burn.cap is not None else ""
+        found[name] = (legend, partial(_alone, burn_chart, one.burn, one.unit))
+    for task in dict.fromkeys(scores.task for chain in report.chains for scores in chain.scores):
+        rows = [
+            (chain.name, index, scores)
+            for index, chain in enumerate(report.chains)
+            for scores in chain.scores
+            if scores.task == task
+        ]
+        found[f"scores-{task}"] = ("", partial(_alone, score_chart, task, rows))
+    return found
+
+
+def _alone(draw: Callable[..., Markup], *what: Any) -> list[Markup]:
+    return [draw(*what)]
+
+
+def _hours_by_stage(report: Report) -> list[tuple[str, float]]:
+    hours: dict[str, float] = {}
+    for stage in report.stages.values():
+        used = stage.cost.gpu_hours if report.has_gpus else stage.cost.cpu_hours
+        hours[stage.name] = hours.get(stage.name, 0.0) + (used.value or 0.0)
+    return list(hours.items())
+
+
+def _grids(report: Report, unit: str) -> list[Markup]:
+    """Coloured by score, and by cost."""
+    if report.grid is None:
+        return []
+    scores: dict[str, float | None] = dict.fromkeys((point.chain for point in report.grid.points), None)
+    hours = dict(scores)
+    for row in report.point_costs:
+        scores[row.chain] = 100 * row.score
+    for chain in report.chains:
+        used = chain.cost.gpu_hours if report.has_gpus else chain.cost.cpu_hours
+        hours[chain.name] = used.value if chain.cost.attempts else None
+    return [grid_chart(report.grid, scores, "mean score, %"), grid_chart(report.grid, hours, unit)]

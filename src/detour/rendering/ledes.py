@@ -1,0 +1,98 @@
+"""What a page says first: who it is by, what was trained, what that took, and the figures that most people look for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from detour.rendering import words
+from detour.reporting.costs import quotable_method
+from detour.reporting.data import Chain
+from detour.reporting.report import Report
+from detour.reporting.yields import row_of
+from detour.text import counted
+
+FEW = 4
+"""Chains up to which each has its sentence."""
+
+
+class Lede(NamedTuple):
+    name: str
+    sentence: str
+    result: str
+
+
+class Tile(NamedTuple):
+    label: str
+    figure: str
+    small: str
+
+
+def ledes(report: Report) -> list[Lede]:
+    """A sentence a chain, or one about all of them."""
+    if len(report.chains) > FEW:
+        return [_of_many(report)]
+    method = quotable_method([chain.cost for chain in report.chains])
+    return [_of_one(chain, report, method) for chain in report.chains]
+
+
+def lede_lines(report: Report) -> list[str]:
+    """The same as plain text."""
+    return [f"{one.name}: {one.sentence} {words.capital(one.result)}." for one in ledes(report)]
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    owner = report.owner
+    listed = [
+        ("Project", owner.project if owner else ""),
+        ("Grant", (owner and owner.grant) or ""),
+        ("Institution", (owner and owner.institution) or ""),
+        ("People", ", ".join(owner.people) if owner else ""),
+        ("Period", words.period(report.period.since_s, report.period.until_s)),
+        (
+            "Machines",
+            ", ".join(one.cluster + (" (simulated GPUs)" if one.simulated else "") for one in report.hardware),
+        ),
+        ("Code", ", ".join(report.versions.code)),
+    ]
+    return [(name, value) for name, value in listed if value]
+
+
+def tiles(report: Report) -> list[Tile]:
+    total = report.total
+    row = row_of(total, quotable_method([total]))
+    done = sum(chain.status == "done" for chain in report.chains)
+    unit = "GPU-hours" if report.has_gpus else "CPU-hours"
+    billed = f"{words.hours(total.billed_hours)} billed" if report.has_gpus else ""
+    energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
+    return [
+        Tile(unit, words.hours(total.main_hours), billed or counted(total.attempts, "attempt")),
+        Tile("useful", words.in_percent(total.useful_share), "of the hours allocated"),
+        Tile("energy", words.energy_of(energy), words.energy_spread(energy) or (row.method if row else "")),
+        Tile("CO2eq", words.co2_of(carbon), words.co2_spread(carbon) or (row.method if row else "")),
+        Tile("chains done", f"{done} of {len(report.chains)}", f"{counted(total.attempts, 'attempt')}"),
+    ]
+
+
+def _of_one(chain: Chain, report: Report, method: str | None) -> Lede:
+    alone = chain.status == "done" and len(report.chains) == 1
+    trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
+    stages = [report.stages[stage_id] for stage_id in chain.stages]
+    sentence = f"{trained}. It took {words.cost_in_words(chain.cost, method)}."
+    return Lede(chain.name, sentence, words.capital(words.what_came_out(chain, stages)))
+
+
+def _of_many(report: Report) -> Lede:
+    done = sum(chain.status == "done" for chain in report.chains)
+    cost = words.cost_in_words(report.total, quotable_method([report.total]))
+    best = max(report.point_costs, key=lambda row: row.score, default=None)
+    result = (
+        "no chain has all its scores yet"
+        if best is None
+        else f"best mean score {words.in_percent(best.score)}, of {best.chain}"
+    )
+    shared = f", {counted(len(report.shared), 'stage')} shared" if report.shared else ""
+    return Lede(
+        report.title,
+        f"{done} of {len(report.chains)} chains are done{shared}. All of them took {cost}.",
+        words.capital(result),
+    )

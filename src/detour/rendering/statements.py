@@ -1,0 +1,199 @@
+"""Ready-made statements about what was used: to be read once more, and pasted. Nothing here claims a compliance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import fsum
+from typing import Any
+
+import orjson
+import yaml
+
+from detour.rendering import words
+from detour.rendering.boamps import boamps
+from detour.reporting.costs import quotable_method
+from detour.reporting.data import Chain, Cost, EnergyRow, Stage
+from detour.reporting.purpose import Purpose
+from detour.reporting.report import Hardware, Report
+from detour.reporting.yields import row_of
+from detour.text import counted, format_duration
+
+MOST_CARDS = 8
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    name: str
+    title: str
+    text: str
+    language: str = "text"
+    """Of its code block: text, yaml or json."""
+
+
+def statements(report: Report) -> list[Statement]:
+    """None before anything ran."""
+    if not report.total.attempts:
+        return []
+    return [
+        Statement("neurips", "Compute resources, as the NeurIPS checklist asks", neurips(report)),
+        Statement("methods", "For a methods section", methods_sentence(report)),
+        *_cards(report),
+        Statement("annex-xi", "Training compute and energy, as the EU AI Act's Annex XI asks", annex_xi(report)),
+        Statement("boamps", "BoAmps report", orjson.dumps(boamps(report), option=orjson.OPT_INDENT_2).decode(), "json"),
+    ]
+
+
+def neurips(report: Report) -> str:
+    """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
+    said = [f"We ran on {_machines(report.hardware)}."]
+    released = [chain for chain in report.chains if chain.name in report.released]
+    each = sorted(used for chain in released if (used := chain.cost.main_hours.value) is not None)
+    if each:
+        spread = (
+            words.significant(each[0])
+            if len(each) == 1
+            else f"{words.significant(each[0])} to {words.significant(each[-1])}"
+        )
+        said.append(f"A released chain, all that it shares with others included, took {spread} {_unit(report)}.")
+    said.append(_longest(report))
+    hours = {row.purpose: (row.gpu_hours if report.has_gpus else row.cpu_hours).value or 0.0 for row in report.purposes}
+    more: dict[Purpose, str] = {
+        "development": "preliminary and development runs that no released model descends from",
+        "open": "runs still under way",
+        "failed": "attempts that failed",
+    }
+    parts = [f"{words.significant(hours[purpose])} on {what}" for purpose, what in more.items() if hours.get(purpose)]
+    beyond = f", beyond which we spent {', '.join(parts)}" if parts else "; no attempt failed and none was preliminary"
+    said.append(f"Released models took {words.significant(hours.get('final', 0.0))} {_unit(report)}{beyond}.")
+    said.append(f"In total: {_total(report.total)}, {words.period(report.period.since_s, report.period.until_s)}.")
+    return " ".join(filter(None, said))
+
+
+def methods_sentence(report: Report) -> str:
+    """Hours, energy with its method and band, and CO2 with its constants."""
+    row = quoted(report)
+    used = "All attempts together, failed and interrupted ones included, took "
+    used += f"{_total(report.total)} on {_machines(report.hardware)}"
+    if row is None or row.facility_energy_kwh is None:
+        return f"{used}; their energy is unknown."
+    spread = _between(words.energy_spread(row.facility_energy_kwh))
+    seen = "" if row.coverage is None else f", {words.percent(row.coverage, 0)} % of the time seen"
+    energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{row.method}{seen})"
+    if row.co2_g is None or row.grid_g_per_kwh is None:
+        return f"{used} and {energy} at a PUE of {row.pue}; the grid factor is unknown."
+    return (
+        f"{used} and {energy}; at a PUE of {row.pue} and {row.grid_g_per_kwh.value:g} gCO2eq/kWh "
+        f"({row.grid_g_per_kwh.source}) this is {words.co2(row.co2_g.expected)} CO2eq "
+        f"({_between(words.co2_spread(row.co2_g))}embodied carbon not included)."
+    )
+
+
+def card(report: Report, chain: Chain) -> str:
+    """The front matter that model cards on the hub have for it: `emissions` is a bare number in grams."""
+    row = row_of(chain.cost, quotable_method([chain.cost]))
+    if row is None or row.co2_g is None:
+        return f"# no CO2 figure: {row.missing if row else 'no method has one for all of this chain'}\n"
+    clusters = {attempt.cluster for stage_id in chain.stages for attempt in report.stages[stage_id].attempts}
+    hardware = [one for one in report.hardware if one.cluster in clusters]
+    country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
+    emissions: dict[str, Any] = {
+        "emissions": float(f"{row.co2_g.expected:.4g}"),
+        "source": f"detour {report.version}, {row.method}: PUE {row.pue}, grid factor {row.grid_g_per_kwh}",
+        "training_type": "pre-training",
+        **({"geographical_location": country} if country else {}),
+        "hardware_used": _machines(hardware),
+    }
+    return yaml.safe_dump({"co2_eq_emissions": emissions}, sort_keys=False, allow_unicode=True, width=100)
+
+
+def annex_xi(report: Report) -> str:
+    """For the trainings that released models descend from; estimated figures are marked as such."""
+    trainings = released_trainings(report)
+    attempts = [attempt for stage in trainings for attempt in stage.attempts]
+    if not attempts:
+        return "No training of a released model is in this report."
+    flops = training_flops(report)
+    wall_s = max(one.started_s + one.elapsed_s for one in attempts) - min(one.started_s for one in attempts)
+    devices = [(one.gpus if report.has_gpus else one.cpus, one.elapsed_s) for one in attempts]
+    days = fsum((count or 0) * elapsed_s for count, elapsed_s in devices) / DAY_S
+    method = quotable_method([stage.cost for stage in trainings])
+    rows = [row for stage in trainings if (row := row_of(stage.cost, method)) and row.facility_energy_kwh]
+    kwh = fsum(row.facility_energy_kwh.expected for row in rows if row.facility_energy_kwh)
+    known = "unknown" if flops is None else f"{flops:.2g} FLOP, estimated"
+    energy = words.UNKNOWN
+    if len(rows) == len(trainings):
+        energy = f"{words.significant(kwh / 1000, 2)} MWh, PUE included, {method}"
+    held = "GPU" if report.has_gpus else "CPU core"
+    lines = [
+        f"Models: {', '.join(report.released)}",
+        f"Computation used for training: {known} (forward and backward passes by the model's shape, all tokens)",
+        f"Training time: {words.significant(wall_s / DAY_S, 2)} days from first start to last end; "
+        f"{words.significant(days, 2)} {held} days of hardware, interrupted and failed attempts included",
+        f"Energy used for training: {energy}",
+        f"Hardware: {_machines(report.hardware)}",
+    ]
+    return "\n".join(lines)
+
+
+def quoted(report: Report) -> EnergyRow | None:
+    return row_of(report.total, quotable_method([report.total]))
+
+
+def released_trainings(report: Report) -> list[Stage]:
+    ids = {stage_id: None for chain in report.chains if chain.name in report.released for stage_id in chain.stages}
+    return [report.stages[stage_id] for stage_id in ids if report.stages[stage_id].kind == "pretrain"]
+
+
+def training_flops(report: Report) -> float | None:
+    """Of the trainings that released models descend from, each once; None where a model's shape is unknown."""
+    ids = {stage.id for stage in released_trainings(report)}
+    phases = {phase.stage: phase for chain in report.chains for phase in chain.phases if phase.stage in ids}
+    parts = [
+        None if phase.flops_per_token is None or phase.tokens is None else phase.flops_per_token * phase.tokens
+        for phase in phases.values()
+    ]
+    known = [part for part in parts if part is not None]
+    return fsum(known) if known and len(known) == len(parts) else None
+
+
+def _cards(report: Report) -> Iterator[Statement]:
+    released = [chain for chain in report.chains if chain.name in report.released]
+    for chain in released[:MOST_CARDS]:
+        yield Statement(f"card-{chain.name}", f"Model card of {chain.name}", card(report, chain), "yaml")
+
+
+def _machines(hardware: list[Hardware]) -> str:
+    """`up to 4 x H100 (80 GB) a job on jean-zay`; simulated GPUs are called so."""
+    parts = []
+    for one in hardware:
+        memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
+        kind = f"simulated {one.gpu}" if one.simulated else one.gpu or "GPU"
+        held = f"{one.most_gpus} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
+        parts.append(f"up to {held} a job on {one.cluster}")
+    return "; ".join(parts) or "unknown machines"
+
+
+def _longest(report: Report) -> str:
+    """What one run took: the training with the most hours."""
+    trained = [stage for stage in report.stages.values() if stage.kind == "pretrain" and stage.attempts]
+    if not trained:
+        return ""
+    longest = max(trained, key=lambda stage: stage.cost.allocated_s)
+    took = format_duration(longest.cost.allocated_s)
+    return f"The longest single training took {took} in {counted(longest.cost.attempts, 'attempt')}."
+
+
+def _total(cost: Cost) -> str:
+    if cost.gpu_hours.value == 0:
+        return f"{words.hours(cost.cpu_hours)} CPU-hours in {counted(cost.attempts, 'attempt')}"
+    return f"{words.hours(cost.gpu_hours)} GPU-hours in {counted(cost.attempts, 'attempt')}"
+
+
+def _unit(report: Report) -> str:
+    return "GPU-hours" if report.has_gpus else "CPU-hours"
+
+
+def _between(spread: str) -> str:
+    return f"{spread}, " if spread else ""

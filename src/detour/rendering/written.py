@@ -1,0 +1,69 @@
+"""Writes a report: one file, or a folder with all of its formats."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, get_args
+
+from detour.errors import UserError
+from detour.files import write_atomic
+from detour.rendering.contents import tables
+from detour.rendering.formats import csv_table, json_report, markdown
+from detour.rendering.html import render_html
+from detour.rendering.statements import Statement, statements
+from detour.reporting.report import Report
+
+Format = Literal["html", "md", "csv", "json", "all"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_SUFFIXES: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "md", ".json": "json"}
+_ENDINGS = {"text": "txt", "yaml": "yaml", "json": "json"}
+
+
+def format_for(path: Path | None) -> Format:
+    """What a file's name asks for; a folder, which has no ending, gets everything."""
+    if path is None:
+        return "html"
+    if not path.suffix or path.is_dir():
+        return "all"
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"{path}: no format has this ending; name a .html, .md or .json, or choose with --format")
+    return _SUFFIXES[path.suffix.lower()]
+
+
+def write_report(report: Report, wanted: Format, path: Path) -> Path:
+    """Returns the file to look at first. Raises UserError where it cannot be written."""
+    files = _files(report, wanted)
+    try:
+        if list(files) == [""]:
+            write_atomic(path, files[""])
+            return path
+        for name, content in files.items():
+            write_atomic(path / name, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from error
+    return path / "report.html" if wanted == "all" else path
+
+
+def _files(report: Report, wanted: Format) -> dict[str, str | bytes]:
+    """By name within the folder; one without a name is the only one."""
+    if wanted == "html":
+        return {"": render_html(report)}
+    if wanted == "md":
+        return {"": markdown(report)}
+    if wanted == "json":
+        return {"": json_report(report)}
+    files: dict[str, str | bytes] = {f"tables/{_safe(table.name)}.csv": csv_table(table) for table in tables(report)}
+    if wanted == "all":
+        files |= {"report.html": render_html(report), "report.md": markdown(report), "report.json": json_report(report)}
+        files |= {_statement(one): one.text.rstrip() + "\n" for one in statements(report)}
+    return files
+
+
+def _statement(one: Statement) -> str:
+    return f"statements/{_safe(one.name)}.{_ENDINGS[one.language]}"
+
+
+def _safe(name: str) -> str:
+    """A file's name out of one that a recipe gave."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "table"

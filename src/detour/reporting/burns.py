@@ -1,0 +1,53 @@
+"""Consumption over time: of each budget that the report's work counts against, else of the work itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detour.accounting.hours import cpu_hours, gpu_hours
+from detour.budgets.arithmetic import UNITS
+from detour.budgets.book import Book
+from detour.budgets.burn import Piece, burn
+from detour.budgets.caps import Budget
+from detour.budgets.view import budget_view
+from detour.ledger.view import LedgerView
+from detour.reporting.costs import Counted
+from detour.reporting.period import Period
+from detour.reporting.report import BurnDown
+
+POINTS = 60
+"""Of a drawn curve; its table has the rows of the burn-down."""
+
+
+def burn_downs(
+    view: LedgerView, budgets: Sequence[Budget], attempts: Sequence[Counted], period: Period, now_s: float
+) -> list[BurnDown]:
+    """A budget is shown whole, in its present period, whoever spent it."""
+    stages = {one.usage.stage for one in attempts}
+    book = Book(view, now_s) if budgets else None
+    rows = []
+    for budget in budgets if book else ():
+        assert book is not None
+        ours = any(one.stage in stages and budget.scope.matches(one.facts) for one in book.spendings)
+        shown = budget_view(book, budget) if ours else None
+        if shown is not None:
+            rows += [BurnDown(budget.name, measure, UNITS[measure], one) for measure, one in shown.burns.items()]
+    return rows or _own(attempts, period, now_s)
+
+
+def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[BurnDown]:
+    """Of GPU-hours, where there were any."""
+    on_gpus = any(one.usage.gpus for one in attempts)
+    hours = gpu_hours if on_gpus else cpu_hours
+    pieces = [
+        Piece(one.usage.start_s, one.usage.end_s, used) for one in attempts if (used := hours(one.usage)) is not None
+    ]
+    if not pieces:
+        return []
+    last_s = max(piece.end_s for piece in pieces)
+    until_s = min(now_s, period.until_s) if period.until_s is not None else min(now_s, last_s)
+    return [
+        BurnDown(
+            None, "gpu_hours", "GPU-h" if on_gpus else "CPU-h", burn(pieces, 0.0, None, until_s, (period.since_s, None))
+        )
+    ]

@@ -1,0 +1,123 @@
+"""Chains and their phases, out of plans, outputs and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detour.accounting.methods import number
+from detour.flops import expected_context, training_flops_per_token
+from detour.ledger.events import ProgressMade
+from detour.ledger.record import Entry
+from detour.ledger.state import StageStatus
+from detour.ledger.workspace import Workspace
+from detour.planning.build import Plan
+from detour.planning.stage import PretrainStage
+from detour.planning.stage import Stage as PlannedStage
+from detour.pricing.estimates import model_shape
+from detour.reporting import data
+from detour.reporting.costs import cost_of
+from detour.reporting.curves import curves_of, median_of
+from detour.reporting.gather import Gathered, all_attempts
+from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts
+
+GRAVEST_FIRST: tuple[StageStatus, ...] = (
+    "failed",
+    "running",
+    "interrupted",
+    "cancelled",
+    "unknown",
+    "submitted",
+    "planned",
+)
+Progress = Mapping[str, list[Entry[ProgressMade]]]
+
+
+class Reader:
+    """Reads what several chains share once."""
+
+    def __init__(self, workspace: Workspace, gathered: Mapping[str, Gathered], progress: Progress) -> None:
+        self.workspace, self.gathered, self.progress = workspace, gathered, progress
+        self._read: dict[str, dict[str, Any]] = {}
+        self._phases: dict[str, data.Phase] = {}
+
+    def chain(self, plan: Plan) -> data.Chain:
+        stages = plan.stages
+        mine = [self.gathered[stage.id] for stage in stages]
+        usages = [attempt.usage for one in mine for attempt in one.attempts]
+        by_kind = {stage.kind: stage for stage in stages}
+        promotion, export = by_kind.get("promote"), by_kind.get("export")
+        corpus = self._output(by_kind["prepare"], CORPUS_INDEX) if "prepare" in by_kind else {}
+        exported = export is not None and self.gathered[export.id].stage.status == "done"
+        return data.Chain(
+            name=plan.chain,
+            status=_chain_status([one.stage.status for one in mine]),
+            stages=[stage.id for stage in stages],
+            phases=[self._phase(stage, stages) for stage in stages if isinstance(stage, PretrainStage)],
+            scores=scores_of(self.workspace, stages),
+            cost=cost_of(all_attempts(mine)),
+            parameters=_whole(self._output(promotion, "promotion.json").get("parameters")) if promotion else None,
+            corpus_tokens=_corpus_tokens(corpus),
+            sources=source_counts(corpus),
+            started_s=min((usage.start_s for usage in usages), default=None),
+            ended_s=None
+            if any(usage.running for usage in usages)
+            else max((usage.end_s for usage in usages), default=None),
+            model=str(self.workspace.output(export.id)) if export is not None and exported else None,
+            model_sha256=self.gathered[export.id].stage.output_sha256 if export is not None and exported else None,
+        )
+
+    def _phase(self, stage: PretrainStage, stages: Sequence[PlannedStage]) -> data.Phase:
+        if stage.id not in self._phases:
+            self._phases[stage.id] = self._new_phase(stage, stages)
+        return self._phases[stage.id]
+
+    def _new_phase(self, stage: PretrainStage, stages: Sequence[PlannedStage]) -> data.Phase:
+        phase, runtime = stage.settings.phase, stage.runtime
+        promoted = [one for one in stages if one.kind == "promote" and stage.id in one.inputs.values()]
+        promotion = self._output(promoted[0], "promotion.json") if promoted else {}
+        curves = curves_of(self.progress.get(stage.id, []))
+        known, shape = self.gathered[stage.id].known, model_shape(stage)
+        return data.Phase(
+            name=phase.name,
+            stage=stage.id,
+            objective=phase.objective,
+            tokens=runtime.tokens,
+            tokens_done=known.progress.done if known and known.progress else None,
+            flops_per_token=None
+            if shape is None
+            else training_flops_per_token(
+                shape, phase.objective, phase.masking_rate or 1.0, expected_context(stage.settings.sequence_length)
+            ),
+            steps=runtime.steps,
+            warmup_steps=runtime.warmup_steps,
+            masking_rate=phase.masking_rate,
+            schedule=phase.schedule.kind,
+            peak_lr=stage.settings.optimizer.lr,
+            frozen=", ".join(f"layers {part.first}-{part.last}" for part in phase.freeze) or None,
+            curves=curves,
+            tokens_per_s=median_of(curves.get("tokens_per_s")),
+            validation_loss=number(promotion.get("validation_loss")),
+            parent_validation_loss=number(promotion.get("parent_validation_loss")),
+        )
+
+    def _output(self, stage: PlannedStage, name: str) -> dict[str, Any]:
+        if stage.id not in self._read:
+            self._read[stage.id] = read_json(self.workspace.output(stage.id) / name)
+        return self._read[stage.id]
+
+
+def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
+    """The word of the stage that matters most."""
+    return next((status for status in GRAVEST_FIRST if status in statuses), "done")
+
+
+def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
+    sources = index.get("sources")
+    counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int else None

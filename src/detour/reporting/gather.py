@@ -1,0 +1,126 @@
+"""What the ledger and the workspace say about each stage: attempts with their figures, status, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.traces import spans_in
+from detour.ledger.state import StageState, StageStatus
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.planning.build import Plan
+from detour.planning.stage import Stage as PlannedStage
+from detour.pricing.billing import billed_gpu_hours
+from detour.reporting.costs import Counted, cost_of
+from detour.reporting.data import AttemptRow, Stage
+from detour.reporting.outputs import read_json
+from detour.reporting.period import Period, share_of
+from detour.reporting.places import Profiles
+from detour.site import Site
+
+SiteOf = Callable[[str | None], Site]
+"""Name of a cluster profile (None: not recorded) -> its constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One stage, with everything that is known of it."""
+
+    planned: PlannedStage
+    stage: Stage
+    attempts: list[Counted]
+    known: StageState | None
+    manifest: Mapping[str, Any]
+
+
+class Gatherer:
+    """Reads stages as of one instant."""
+
+    def __init__(
+        self, workspace: Workspace, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
+    ) -> None:
+        self.workspace, self.site_of, self.period, self.profiles = workspace, site_of, period, profiles
+        self.states = view.state.stages
+        self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
+
+    def gather(self, plans: Sequence[Plan]) -> dict[str, Gathered]:
+        """Every stage of the plans once, by id."""
+        users: dict[str, list[str]] = {}
+        planned: dict[str, PlannedStage] = {}
+        for plan in plans:
+            for stage in plan.stages:
+                users.setdefault(stage.id, []).append(plan.chain)
+                planned[stage.id] = stage
+        return {stage_id: self._stage(stage, users[stage_id]) for stage_id, stage in planned.items()}
+
+    def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:
+        known = self.states.get(planned.id)
+        counted, rows = self._attempts(planned.id, known)
+        manifest = read_json(self.workspace.manifest(planned.id))
+        failure = {} if manifest else read_json(self.workspace.failure(planned.id))
+        stage = Stage(
+            id=planned.id,
+            kind=planned.kind,
+            name=planned.name,
+            label=planned.label,
+            status=self._status(planned.id, known),
+            reason=_text(failure.get("reason")) or (known.reason if known else None),
+            chains=users,
+            attempts=rows,
+            cost=cost_of(counted),
+            output_sha256=_text(manifest.get("sha256")),
+        )
+        return Gathered(planned, stage, counted, known, manifest)
+
+    def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow]]:
+        counted, rows = [], []
+        for attempt in known.attempts if known else []:
+            whole = usage_of(stage_id, attempt, self.evidence.now_s)
+            usage = whole and self.period.part_of(whole)
+            if whole is None or usage is None or attempt.started is None:
+                continue
+            node, cluster = attempt.started.event.node, attempt.started.event.cluster
+            share = usage.allocated_s / whole.allocated_s if whole.allocated_s else 1.0
+            figures = [
+                share_of(figure, share) for figure in figures_of(attempt, whole, self.site_of(cluster), self.spans)
+            ]
+            profile = self.profiles.of(cluster)
+            outcome = attempt.outcome or ("running" if usage.running else "lost")
+            billed = None if profile is None else billed_gpu_hours(profile, usage)
+            one = Counted(usage, figures, node, cluster, outcome, attempt.reason, billed)
+            counted.append(one)
+            rows.append(
+                AttemptRow(
+                    number=attempt.number or 0,
+                    job=attempt.job,
+                    node=node,
+                    cluster=cluster,
+                    started_s=usage.start_s,
+                    elapsed_s=usage.allocated_s,
+                    outcome=outcome,
+                    reason=attempt.reason,
+                    gpus=usage.gpus,
+                    cpus=usage.cpus,
+                    billed_hours=billed,
+                    fates_s=one.fates,
+                    open_ended=usage.open_ended,
+                )
+            )
+        return counted, rows
+
+    def _status(self, stage_id: str, known: StageState | None) -> StageStatus:
+        """The word that `detour status` has for it, where no scheduler is asked."""
+        failed: Marker | None = "failed" if self.workspace.has_failed(stage_id) else None
+        return stage_status(known, "done" if self.workspace.is_done(stage_id) else failed, self.evidence)
+
+
+def all_attempts(gathered: Iterable[Gathered]) -> list[Counted]:
+    return [attempt for one in gathered for attempt in one.attempts]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,107 @@
+"""The time that a report is about, and the part of an attempt that lies in it; pure.
+
+An attempt across a boundary is split by its seconds, and so are its energy and its bill: the parts of neighbouring
+periods add up to the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from detour.accounting.energy import EnergyFigure
+from detour.accounting.hours import AttemptUsage
+from detour.errors import UserError
+
+_CALENDAR = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(\d\d)(?:-(\d\d))?))?")
+_AGO = re.compile(r"(\d{1,5})d")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From `since_s` up to, and without, `until_s`; seconds since the epoch. None has no bound."""
+
+    since_s: float | None = None
+    until_s: float | None = None
+
+    def part_of(self, usage: AttemptUsage) -> AttemptUsage | None:
+        """What of an attempt lies inside; None where nothing does."""
+        start_s = usage.start_s if self.since_s is None else max(usage.start_s, self.since_s)
+        end_s = usage.end_s if self.until_s is None else min(usage.end_s, self.until_s)
+        if end_s < start_s or (end_s == start_s and usage.end_s > usage.start_s):
+            return None
+        if (start_s, end_s) == (usage.start_s, usage.end_s):
+            return usage
+        ready_s, saved_s, worked_until_s = (
+            None if instant is None else min(max(instant, start_s), end_s)
+            for instant in (usage.ready_s, usage.saved_s, usage.worked_until_s)
+        )
+        return usage._replace(
+            start_s=start_s, end_s=end_s, ready_s=ready_s, saved_s=saved_s, worked_until_s=worked_until_s
+        )
+
+    def holds(self, instant_s: float) -> bool:
+        return (self.since_s is None or instant_s >= self.since_s) and (
+            self.until_s is None or instant_s < self.until_s
+        )
+
+
+def share_of(figure: EnergyFigure, share: float) -> EnergyFigure:
+    """Of an attempt of which only this share is counted, as if its power had been even."""
+    if share == 1.0:
+        return figure
+    energy = figure.it_energy_kwh
+    return figure._replace(
+        it_energy_kwh=None if energy is None else energy * share,
+        allocated_s=figure.allocated_s * share,
+        covered_s=figure.covered_s * share,
+        extended_s=figure.extended_s * share,
+    )
+
+
+def period_of(calendar: str | None, since: str | None, until: str | None, now_s: float) -> Period:
+    """From what a person writes, in UTC: `2026`, `2026-Q3`, `2026-07`, `2026-07-14`; `30d` is thirty days ago.
+
+    `until` is the last day, month or year that belongs to it. Raises UserError for anything else.
+    """
+    if calendar is not None and (since or until):
+        raise UserError("--period already says from when to when: leave out --since and --until")
+    if calendar is not None:
+        return Period(*_calendar(calendar, "--period"))
+    period = Period(
+        _bound(since, "--since", now_s)[0] if since else None, _bound(until, "--until", now_s)[1] if until else None
+    )
+    if period.since_s is not None and period.until_s is not None and period.until_s <= period.since_s:
+        raise UserError(f"--until {until} is before --since {since}")
+    return period
+
+
+def _bound(written: str, option: str, now_s: float) -> tuple[float, float]:
+    if ago := _AGO.fullmatch(written):
+        instant_s = now_s - int(ago[1]) * 86_400.0
+        return instant_s, instant_s
+    return _calendar(written, option)
+
+
+def _calendar(written: str, option: str) -> tuple[float, float]:
+    match = _CALENDAR.fullmatch(written)
+    try:
+        if match is None:
+            raise ValueError
+        year, quarter, month, day = (int(part) if part else None for part in match.groups())
+        assert year is not None
+        first = datetime(year, 3 * quarter - 2 if quarter else month or 1, day or 1, tzinfo=UTC)
+        if day:
+            after = first + timedelta(days=1)
+        else:
+            months = 3 if quarter else 1 if month else 12
+            after = datetime(
+                year + (first.month + months - 1) // 12, (first.month + months - 1) % 12 + 1, 1, tzinfo=UTC
+            )
+    except (ValueError, OverflowError):
+        raise UserError(
+            f"{option} {written!r} is no period: write a year, quarter, month or day, as 2026, 2026-Q3, 2026-07, "
+            "2026-07-14" + ("" if option == "--period" else ", or a number of days ago, as 30d")
+        ) from None
+    return first.timestamp(), after.timestamp()

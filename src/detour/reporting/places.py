@@ -1,0 +1,42 @@
+"""Profiles of the clusters that attempts name, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from detour.config.cluster import Cluster
+from detour.config.loading import available_clusters, load_cluster
+from detour.reporting.costs import Counted
+from detour.reporting.report import Hardware
+
+
+class Profiles:
+    """Recorded names come from journals, so they are only looked up among the known profiles, never opened as paths."""
+
+    def __init__(self) -> None:
+        self.of = cache(self._of)
+
+    def _of(self, name: str | None) -> Cluster | None:
+        return load_cluster(name) if name is not None and name in available_clusters() else None
+
+    def hardware(self, attempts: Iterable[Counted]) -> list[Hardware]:
+        """One a cluster, in the order in which they were first used."""
+        by_cluster: dict[str | None, list[Counted]] = {}
+        for attempt in attempts:
+            by_cluster.setdefault(attempt.cluster, []).append(attempt)
+        return [self._hardware(name, ran) for name, ran in by_cluster.items()]
+
+    def _hardware(self, name: str | None, ran: list[Counted]) -> Hardware:
+        profile = self.of(name)
+        most_gpus, most_cpus = (max(getattr(one.usage, held) or 0 for one in ran) for held in ("gpus", "cpus"))
+        gpu = profile.gpu if profile else None
+        return Hardware(
+            cluster=name or "an unknown cluster",
+            gpu=gpu.type if gpu else None,
+            gpu_memory_gb=gpu.memory_gb if gpu else None,
+            most_gpus=most_gpus,
+            most_cpus=most_cpus,
+            country=profile.site.country if profile else None,
+            simulated=gpu is not None and gpu.simulated,
+        )

@@ -1,0 +1,70 @@
+"""What compute was for: models that were released, development, and attempts that failed; pure.
+
+Of large open models most compute was development, ablations and failures, and readers ask for that share. Here lineage
+says it: a stage counts as final if a released model descends from it, or if it measured one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from detour.accounting.fates import Known
+from detour.accounting.hours import cpu_hours, gpu_hours
+from detour.reporting.costs import Counted
+
+Purpose = Literal["final", "development", "open", "failed"]
+PURPOSES: dict[Purpose, str] = {
+    "final": "final: a released model descends from it, or it measured one",
+    "development": "development: no released model descends from it",
+    "open": "not decided: its chain still runs or waits",
+    "failed": "failed: attempts that ended in an error, of whatever stage",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeRow:
+    purpose: Purpose
+    attempts: int
+    stages: int
+    gpu_hours: Known
+    cpu_hours: Known
+
+
+def lineage(released: Iterable[str], inputs: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """The stages that released exports descend from, the exports themselves, and all that reads an export.
+
+    `inputs` maps the id of a stage to those it reads, by role.
+    """
+    exports = set(released)
+    found: set[str] = set()
+    waiting = list(exports)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in found:
+            found.add(stage)
+            waiting += inputs.get(stage, {}).values()
+    measured = {stage for stage, read in inputs.items() if exports.intersection(read.values())}
+    return found | measured | {stage for stage, read in inputs.items() if measured.intersection(read.values())}
+
+
+def purpose_rows(
+    attempts: Mapping[str, Iterable[Counted]], final: Collection[str], open_stages: Collection[str]
+) -> list[PurposeRow]:
+    """Every purpose, in the order of PURPOSES, so that the rows sum to all attempts of the stages."""
+    groups: dict[Purpose, list[tuple[str, Counted]]] = {purpose: [] for purpose in PURPOSES}
+    for stage, of_stage in attempts.items():
+        fate: Purpose = "final" if stage in final else "open" if stage in open_stages else "development"
+        for attempt in of_stage:
+            groups["failed" if attempt.outcome == "failed" else fate].append((stage, attempt))
+    return [
+        PurposeRow(
+            purpose,
+            len(group),
+            len({stage for stage, _ in group}),
+            Known.sum(gpu_hours(one.usage) for _, one in group),
+            Known.sum(cpu_hours(one.usage) for _, one in group),
+        )
+        for purpose, group in groups.items()
+    ]

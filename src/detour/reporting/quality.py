@@ -1,0 +1,76 @@
+"""How far the figures can be trusted: what was recorded, and what was not; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detour.accounting.energy import LEAST_COVERAGE
+from detour.reporting.costs import Counted
+from detour.reporting.data import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """Of `total`, the `known` are as they should be; `consequence` says what follows for the others."""
+
+    aspect: str
+    known: float
+    total: float
+    consequence: str
+
+    @property
+    def share(self) -> float | None:
+        return self.known / self.total if self.total else None
+
+
+def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) -> list[QualityRow]:
+    usages = [one.usage for one in attempts]
+    count = len(usages)
+    rows = [
+        QualityRow(
+            "attempts with a recorded end, or still running",
+            sum(not usage.open_ended for usage in usages),
+            count,
+            "the others are counted to their last sign of life, at most 30 s before their end",
+        ),
+        QualityRow(
+            "attempts that have ended",
+            sum(not usage.running for usage in usages),
+            count,
+            "work of the others counts as useful until it turns out otherwise",
+        ),
+        QualityRow(
+            "attempts whose GPUs are known",
+            sum(usage.gpus is not None for usage in usages),
+            count,
+            "the others are in no sum of GPU-hours",
+        ),
+        QualityRow(
+            "attempts whose cores are known",
+            sum(usage.cpus is not None for usage in usages),
+            count,
+            "the others are in no sum of CPU-hours",
+        ),
+        QualityRow(
+            "attempts whose cluster profile is known",
+            sum(one.billed_hours is not None for one in attempts),
+            count,
+            "the others have no bill",
+        ),
+    ]
+    rows += [
+        QualityRow(
+            f"time seen by {row.method} ({row.site}), s",
+            (row.coverage or 0.0) * cost.allocated_s,
+            cost.allocated_s,
+            f"quoted only from {LEAST_COVERAGE:.0%} on; unseen time is filled in at the mean power and marked",
+        )
+        for row in cost.energy
+    ]
+    rows.append(
+        QualityRow(
+            "sound records of the ledger", 1 - bool(ledger_problems), 1, "what was damaged or lost is said above"
+        )
+    )
+    return rows

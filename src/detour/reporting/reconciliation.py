@@ -1,0 +1,130 @@
+"""Our hours set against the figure that the site gives, and what the difference is made of; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from detour.accounting.hours import HOUR_S
+from detour.errors import UserError
+from detour.reporting.costs import Counted
+from detour.text import counted
+
+_FIGURE = re.compile(
+    r"(?<![\w.,])(?P<number>\d[\d\s.,'\u00a0\u202f]*?)\s*(?P<kind>gpu|cpu|core)?[-\s]*(?P<unit>hours?|hrs?|h|seconds?|sec|s)\b",
+    re.IGNORECASE,
+)
+LAST_WORD_S = 30.0
+"""Between two heartbeats: what at most an attempt without an end ran on after its last sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFigure:
+    hours: float
+    kind: str
+    """gpu or cpu."""
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One reason why the two figures differ; `hours` is what it adds to the site's, None where that is not known."""
+
+    reason: str
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    written: str
+    site_hours: float
+    our_hours: float
+    basis: str
+    """What of ours is compared: billed hours where the site's rule is known, else allocated."""
+    difference_hours: float
+    difference: float | None
+    """As a share of the site's figure."""
+    parts: list[Part]
+
+
+def parse_site_figure(written: str) -> SiteFigure:
+    """`1,234.5 GPU-h`, `0.312 h`, `1381 GPU-s`; a text with exactly one such figure will do. Raises UserError."""
+    found = list(_FIGURE.finditer(written))
+    if len(found) != 1:
+        raise UserError(
+            f"--site-figure: {'no figure' if not found else f'{len(found)} figures'} with a unit of hours in "
+            f"{written.strip()[:60]!r}; give one, as `1234.5 GPU-h`"
+        )
+    number = _number(found[0]["number"])
+    seconds = found[0]["unit"].lower().startswith("s")
+    kind = (found[0]["kind"] or "gpu").lower()
+    return SiteFigure(number / (HOUR_S if seconds else 1), "gpu" if kind == "gpu" else "cpu", found[0][0].strip())
+
+
+def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
+    """Every reason that our records give for a difference, and what is left per attempt where they give none."""
+    counts = [one.usage.gpus if site.kind == "gpu" else one.usage.cpus for one in attempts]
+    ran = [(one, count) for one, count in zip(attempts, counts, strict=True) if count]
+    allocated = fsum(count * one.usage.allocated_s / HOUR_S for one, count in ran)
+    bills = [one.billed_hours for one, _ in ran] if site.kind == "gpu" else [None]
+    known = [bill for bill in bills if bill is not None]
+    is_billed = bool(ran) and len(known) == len(bills) and fsum(known) > 0
+    ours = fsum(known) if is_billed else allocated
+    parts = (
+        [Part("the site's rule bills more than was allocated: already in our figure", 0.0)]
+        if is_billed and ours > allocated
+        else []
+    )
+    if running := [(one, count) for one, count in ran if one.usage.running]:
+        hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
+        parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
+    if opened := [count for one, count in ran if one.usage.open_ended]:
+        hours = sum(opened) * LAST_WORD_S / HOUR_S
+        parts.append(
+            Part(
+                f"{counted(len(opened), 'attempt')} without a recorded end, counted to the last sign of life: at most",
+                hours,
+            )
+        )
+    if unknown := sum(count is None for count in counts):
+        parts.append(
+            Part(f"{counted(unknown, 'attempt')} whose {site.kind.upper()}s are unknown, in no sum of ours", None)
+        )
+    difference = site.hours - ours
+    left = difference - fsum(part.hours or 0.0 for part in parts)
+    parts.append(Part(_rest(left, ran), left))
+    return Reconciliation(
+        site.written,
+        site.hours,
+        ours,
+        "billed by the site's rule" if is_billed else "allocated",
+        difference,
+        difference / site.hours if site.hours else None,
+        parts,
+    )
+
+
+def _rest(left_hours: float, ran: Sequence[tuple[Counted, int]]) -> str:
+    units = sum(count for _, count in ran)
+    if left_hours > 0 and units:
+        each_s = left_hours * HOUR_S / units
+        return (
+            f"not in our records: time before the first and after the last word of {counted(len(ran), 'attempt')} "
+            f"({each_s:.3g} s each would explain all of it), or jobs that did not go through detour"
+        )
+    return "rounding" if abs(left_hours) < 0.005 else "we count more than the site: another period or account perhaps"
+
+
+def _number(written: str) -> float:
+    """With a point or a comma for the decimals, and any usual mark between thousands."""
+    text = re.sub(r"[\s'\u00a0\u202f]", "", written).rstrip(".,")
+    if "," in text and "." in text:
+        thousands = "," if text.rindex(".") > text.rindex(",") else "."
+        text = text.replace(thousands, "").replace(",", ".")
+    elif text.count(",") > 1 or re.fullmatch(r"\d{1,3},\d{3}", text):
+        text = text.replace(",", "")
+    elif text.count(".") > 1:
+        text = text.replace(".", "")
+    return float(text.replace(",", "."))

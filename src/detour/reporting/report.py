@@ -1,0 +1,121 @@
+"""A report: everything that its page, its tables and its statements are made of, and `--json` is it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from detour.budgets.burn import Burn
+from detour.budgets.caps import Measure
+from detour.pricing.comparison import Accuracy
+from detour.reporting.data import Chain, Cost, Stage, Versions
+from detour.reporting.grid import Grid
+from detour.reporting.period import Period
+from detour.reporting.purpose import PurposeRow
+from detour.reporting.quality import QualityRow
+from detour.reporting.reconciliation import Reconciliation
+from detour.reporting.waits import WaitRow
+from detour.reporting.waste import Interval, Waste
+from detour.reporting.yields import PointCost, TokenYield
+
+SCHEMA = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalent:
+    """A mass of CO2 in other words, as the project's file has it."""
+
+    name: str
+    amount: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who the report is by, as the project's file says."""
+
+    project: str
+    grant: str | None
+    institution: str | None
+    people: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the attempts of one cluster ran on, by its profile and by what they held."""
+
+    cluster: str
+    gpu: str | None
+    gpu_memory_gb: float | None
+    most_gpus: int
+    most_cpus: int
+    country: str | None
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BurnDown:
+    """Consumption of one measure, against the linear pace of a budget where there is one."""
+
+    budget: str | None
+    measure: Measure
+    unit: str
+    burn: Burn
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    title: str
+    sweep: str | None
+    """Whose chains these are, if they are a sweep's."""
+    workspace: str
+    generated_s: float
+    version: str
+    period: Period
+    owner: Owner | None
+    chains: list[Chain]
+    stages: dict[str, Stage]
+    total: Cost
+    """Every stage of every chain, once."""
+    hardware: list[Hardware]
+    burns: list[BurnDown]
+    waste: list[Waste]
+    intervals: list[Interval]
+    token_yields: list[TokenYield]
+    point_costs: list[PointCost]
+    grid: Grid | None
+    waits: list[WaitRow]
+    accuracy: list[Accuracy]
+    """Prices against what finished stages took."""
+    purposes: list[PurposeRow]
+    released: list[str]
+    """Chains whose model counts as released."""
+    reconciliation: Reconciliation | None
+    quality: list[QualityRow]
+    equivalents: list[Equivalent]
+    versions: Versions
+    warnings: list[str] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    @property
+    def shared(self) -> list[Stage]:
+        return [stage for stage in self.stages.values() if len(stage.chains) > 1]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether its hours are GPU-hours; without any GPU they are CPU-hours."""
+        return self.total.gpu_hours.value != 0
+
+    def to_json_bytes(self, **more: Any) -> bytes:
+        """Indented, keys in the order of the classes; `more` is added at the end."""
+        content = {name: getattr(self, name) for name in self.__slots__}
+        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps({**content, **more}, default=_fields, option=option)
+
+
+def _fields(named_tuple: Any) -> dict[str, Any]:
+    """orjson knows dataclasses, and no named tuples."""
+    fields: dict[str, Any] = named_tuple._asdict()
+    return fields

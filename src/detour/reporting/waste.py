@@ -1,0 +1,161 @@
+"""Allocated time that led to nothing, by cause, and the checkpoint interval that would have cost least; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import fsum, sqrt
+from statistics import median
+
+from detour.accounting.fates import Fates
+from detour.accounting.hours import HOUR_S
+from detour.reporting.costs import Counted
+
+CAUSES = {
+    "done": "start-up of attempts that finished",
+    "running": "attempts that still run",
+    "time limit": "stopped before the time limit",
+    "signal": "stopped by a signal: preempted, requeued or cancelled",
+    "interrupted": "interrupted for another reason",
+    "failed": "ended in an error",
+    "lost": "no end recorded: killed, or the node was lost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """What attempts that ended in one way took without being useful."""
+
+    cause: str
+    attempts: int
+    lost_gpu_hours: Fates
+    """`useful` is 0."""
+    lost_cpu_hours: Fates
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """How often trainings of one kind saved, beside how often they should have. None is unknown, or not bounded."""
+
+    stage: str
+    cluster: str
+    attempts: int
+    worked_s: float
+    interruptions: int
+    """Without warning: killed, lost or failed; what was done since the last checkpoint was done again."""
+    warned: int
+    """With a signal that was caught, so that a checkpoint was saved at the end."""
+    start_s: float | None
+    """Median time from the start of an attempt to its first new work."""
+    save_s: float | None
+    """Median time that training stood still for one checkpoint."""
+    interval_s: float | None
+    """Median time between two checkpoints."""
+    young_s: float | None
+    daly_s: float | None
+    useful: float | None
+    """Share expected at the interval measured, by `useful_share`."""
+    best_useful: float | None
+    """The same at Young's interval."""
+
+
+def young_s(save_s: float, interruptions_per_s: float) -> float:
+    """The interval between checkpoints that costs least, sqrt(2 C / l) (Young 1974).
+
+    Only interruptions without warning count: before the others a checkpoint is saved anyway.
+    """
+    return sqrt(2 * save_s / interruptions_per_s)
+
+
+def daly_s(save_s: float, interruptions_per_s: float) -> float:
+    """The same to a higher order (Daly 2006), for checkpoints that are not short against the mean time between
+    interruptions; the mean time itself where a checkpoint takes twice as long."""
+    between_s = 1 / interruptions_per_s
+    if save_s >= 2 * between_s:
+        return between_s
+    ratio = sqrt(save_s / (2 * between_s))
+    return sqrt(2 * save_s * between_s) * (1 + ratio / 3 + ratio**2 / 9) - save_s
+
+
+def useful_share(
+    interval_s: float, save_s: float, start_s: float, worked_s: float, unwarned_per_s: float, warned_per_s: float
+) -> float:
+    """Useful over allocated time: 1 / (1 + C/t + S/W + lu (S + t/2) + la (S + C)), to first order.
+
+    C is a checkpoint, t the interval, S a start with its restore, W the whole work, lu and la the rates of
+    interruptions without and with a warning that was caught.
+    """
+    overhead = save_s / interval_s + start_s / worked_s
+    overhead += unwarned_per_s * (start_s + interval_s / 2) + warned_per_s * (start_s + save_s)
+    return 1 / (1 + overhead)
+
+
+def cause_of(outcome: str, reason: str | None) -> str:
+    """A key of CAUSES, from how an attempt ended and what it said."""
+    if outcome != "interrupted":
+        return outcome if outcome in CAUSES else "failed"
+    said = reason or ""
+    return "time limit" if "wall-time limit" in said else "signal" if "signal SIG" in said else "interrupted"
+
+
+def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
+    """In the order of CAUSES; causes that cost nothing are left out."""
+    groups: dict[str, list[Counted]] = {}
+    for attempt in attempts:
+        groups.setdefault(cause_of(attempt.outcome, attempt.reason), []).append(attempt)
+    rows = []
+    for cause, words in CAUSES.items():
+        ended = groups.get(cause, [])
+        gpu, cpu = (
+            Fates.sum(_lost(one.fates) * (count / HOUR_S) for one in ended if (count := getattr(one.usage, held)))
+            for held in ("gpus", "cpus")
+        )
+        if gpu.allocated or cpu.allocated:
+            rows.append(Waste(words, len(ended), gpu, cpu))
+    return rows
+
+
+def interval(
+    stage: str, cluster: str, attempts: Sequence[Counted], saves: Sequence[Sequence[tuple[float, float | None]]]
+) -> Interval:
+    """`saves` holds, by attempt, (seconds since the epoch, seconds that it took) of its checkpoints in order."""
+    worked_s = fsum(one.fates.useful + one.fates.redone + one.fates.failed for one in attempts)
+    causes = [cause_of(one.outcome, one.reason) for one in attempts]
+    unwarned = sum(cause in ("failed", "lost") for cause in causes)
+    warned = sum(cause in ("time limit", "signal") for cause in causes)
+    start_s = _median(one.fates.startup for one in attempts if one.usage.ready_s is not None)
+    save_s = _median(took_s for of_attempt in saves for _, took_s in of_attempt if took_s is not None)
+    apart_s = _median(after - before for of_attempt in saves for (before, _), (after, _) in pairwise(of_attempt))
+    best_s = daly = useful = best_useful = None
+    if save_s and worked_s > 0:
+        rates = unwarned / worked_s, warned / worked_s
+        if unwarned:
+            best_s, daly = young_s(save_s, rates[0]), daly_s(save_s, rates[0])
+        if apart_s and start_s is not None:
+            useful = useful_share(apart_s, save_s, start_s, worked_s, *rates)
+            best_useful = best_s and useful_share(best_s, save_s, start_s, worked_s, *rates)
+    return Interval(
+        stage,
+        cluster,
+        len(attempts),
+        worked_s,
+        unwarned,
+        warned,
+        start_s,
+        save_s,
+        apart_s,
+        best_s,
+        daly,
+        useful,
+        best_useful,
+    )
+
+
+def _lost(fates: Fates) -> Fates:
+    return Fates(0.0, fates.startup, fates.redone, fates.failed, fates.idle)
+
+
+def _median(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return median(listed) if listed else None

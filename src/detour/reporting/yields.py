@@ -1,0 +1,105 @@
+"""What came out for what was spent: tokens a kWh, and what one more point of score took along a sweep; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from detour.accounting.energy import Band
+from detour.reporting.data import Chain, Cost, EnergyRow, Stage
+
+POINT = 0.01
+"""Scores are shares; a point of them is a hundredth."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenYield:
+    """A training's tokens against what all its attempts took, redone work included."""
+
+    chain: str
+    phase: str
+    tokens: int | None
+    hours: float | None
+    """GPU-hours, or CPU-hours where it had no GPU."""
+    method: str | None
+    facility_energy_kwh: Band | None
+    tokens_per_kwh: float | None
+    tokens_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointCost:
+    """A chain's score against its cost, and against the cheapest chain's."""
+
+    chain: str
+    score: float
+    """Mean over all tasks, each a mean over seeds; a share."""
+    hours: float
+    """GPU-hours of all its stages, shared ones included; CPU-hours where nothing had a GPU."""
+    co2_g: float | None
+    more_points: float
+    more_hours: float
+    hours_per_point: float | None
+    """None for the cheapest chain, and where more hours brought no higher score."""
+    is_best_so_far: bool
+    """No cheaper chain scores as high."""
+
+
+def row_of(cost: Cost, method: str | None) -> EnergyRow | None:
+    return next((row for row in cost.energy if row.method == method), None)
+
+
+def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str | None) -> list[TokenYield]:
+    """One a training, under the first chain that needs it; energies all by one method, to be comparable."""
+    rows: dict[str, TokenYield] = {}
+    for chain in chains:
+        for phase in chain.phases:
+            stage = stages[phase.stage]
+            if phase.stage in rows or not stage.attempts:
+                continue
+            row = row_of(stage.cost, method)
+            energy = row.facility_energy_kwh if row else None
+            hours = stage.cost.main_hours.value
+            tokens = phase.tokens if stage.status == "done" else phase.tokens_done
+            rows[phase.stage] = TokenYield(
+                chain=chain.name if len(stage.chains) == 1 else f"{len(stage.chains)} chains",
+                phase=phase.name,
+                tokens=tokens,
+                hours=hours,
+                method=method if energy else None,
+                facility_energy_kwh=energy,
+                tokens_per_kwh=tokens / energy.expected if tokens is not None and energy and energy.expected else None,
+                tokens_per_hour=tokens / hours if tokens is not None and hours else None,
+            )
+    return list(rows.values())
+
+
+def point_costs(chains: Sequence[Chain], method: str | None) -> list[PointCost]:
+    """The cheapest first; only chains with every score."""
+    scored = []
+    for chain in chains:
+        means = [task.mean for task in chain.scores]
+        known = [mean for mean in means if mean is not None]
+        hours = chain.cost.main_hours.value
+        if known and len(known) == len(means) and hours is not None:
+            scored.append((hours, fmean(known), chain))
+    scored.sort(key=lambda one: (one[0], -one[1]))
+    rows: list[PointCost] = []
+    for hours, score, chain in scored:
+        cheapest_hours, cheapest_score, _ = scored[0]
+        points, more = (score - cheapest_score) / POINT, hours - cheapest_hours
+        row = row_of(chain.cost, method)
+        rows.append(
+            PointCost(
+                chain.name,
+                score,
+                hours,
+                row.co2_g.expected if row and row.co2_g else None,
+                points,
+                more,
+                more / points if points > 0 and more > 0 else None,
+                all(score > before.score for before in rows),
+            )
+        )
+    return rows
