@@ -38,7 +38,8 @@ def _are_names(words: Sequence[str]) -> bool:
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
     with uncollected():
-        from detour.launch.text.status import show_status
+        from detour.launch.text.status import are_chains, show_status
         from detour.ledger.workspace import Workspace
         from detour.monitoring.monitor import monitor
-    show_status(monitor(Workspace.find(folder)).look(chains))
+    status = monitor(Workspace.find(folder)).look(chains)
+    show_status(status, one=are_chains(chains, status))

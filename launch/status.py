@@ -10,39 +10,61 @@ import time
 
 import click
 
-from detour.launch.options import json_option, workspace_option
+from detour.launch.options import Seconds, json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show_json
-from detour.launch.text.status import show_status
+from detour.launch.text.status import are_chains, show_status
 from detour.ledger.workspace import Workspace
+from detour.monitoring.filters import Wanted, filtered
 from detour.monitoring.monitor import Monitor, monitor
+from detour.monitoring.states import WORDS
 
 
 @click.command()
-@click.argument("chains", nargs=-1)
+@optional_names_argument
 @workspace_option
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([*WORDS, "stuck"]), help="Chains with such a stage."
+)
+@click.option("--sweep", help="Chains of this sweep.")
+@click.option("--user", help="Chains that this user planned or submitted last.")
+@click.option("--age", "age_s", type=Seconds(), help="Chains that gave a sign within this time, as 48h.")
+@click.option("--all", "every", is_flag=True, help="List all chains, also where they do not fit the screen.")
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option("--once", is_flag=True, help="One look, also with --watch.")
 @click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between refreshes.")
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
 @json_option
 def command(
-    chains: tuple[str, ...], workspace: Workspace, watch: bool, every_s: float, offline: bool, as_json: bool
+    names: tuple[str, ...],
+    workspace: Workspace,
+    states: tuple[str, ...],
+    sweep: str | None,
+    user: str | None,
+    age_s: int | None,
+    every: bool,
+    watch: bool,
+    once: bool,
+    every_s: float,
+    offline: bool,
+    as_json: bool,
 ) -> None:
     """Show chains, their stages and what they have used so far.
 
-    Slurm is asked no more often than the cluster's poll interval allows.
+    One chain is shown with its stages, several as a line each, worst first. Slurm is asked no more often than the
+    cluster's poll interval allows.
     """
-    watched = monitor(workspace, offline=offline)
-    if watch:
-        _watch(watched, chains, every_s)
+    watched, wanted = monitor(workspace, offline=offline), Wanted(frozenset(states), sweep, user, age_s)
+    if watch and not once:
+        _watch(watched, names, wanted, every_s)
         return
-    status = watched.look(chains)
+    status = filtered(watched.look(names), wanted)
     if as_json:
         show_json(status.to_json())
     else:
-        show_status(status)
+        show_status(status, one=are_chains(names, status), every=every)
 
 
-def _watch(watched: Monitor, chains: tuple[str, ...], every_s: float) -> None:
+def _watch(watched: Monitor, names: tuple[str, ...], wanted: Wanted, every_s: float) -> None:
     from rich.console import Console
 
     from detour.launch.text.live import live_view
@@ -50,7 +72,7 @@ def _watch(watched: Monitor, chains: tuple[str, ...], every_s: float) -> None:
     try:
         with live_view(Console()) as view:
             while True:
-                view(watched.look(chains))
+                view(filtered(watched.look(names), wanted))
                 time.sleep(every_s)
     except KeyboardInterrupt:
         return

@@ -12,21 +12,27 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from detour.launch.text.status import SIGNS, details, progress, rate, summary
+from detour.launch.text.states import SIGNS
+from detour.launch.text.status import details, progress, rate, summary
+from detour.monitoring.states import StateWord
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.text import ENERGY_UNITS, MASS_UNITS, cut, format_duration, plain, scaled, stage_label
 
-STYLES = {
-    "planned": "dim",
-    "submitted": "cyan",
-    "running": "bold blue",
-    "interrupted": "yellow",
-    "done": "green",
+STYLES: dict[StateWord, str] = {
     "failed": "bold red",
-    "cancelled": "yellow",
+    "lost contact": "bold red",
     "unknown": "magenta",
+    "interrupted": "yellow",
+    "held": "yellow",
+    "running": "bold blue",
+    "cancelled": "dim",
+    "planned": "dim",
+    "promoted": "green",
+    "done": "green",
 }
-WIDTHS = (12, 16, 8, 9, 11)
+NORMAL = "cyan"
+"""Of what waits, and of what was cut short and goes on by itself."""
+WIDTHS = (12, 16, 8, 9, 14)
 """Columns of the bar, progress, rate, time and status; the label takes what is left, up to what it needs."""
 Show = Callable[[Status], None]
 
@@ -70,20 +76,22 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
         yield _line(row, "└─ " if last else "├─ ", label_width)
         if more := details(row):
             prefix = "     " if last else "│    "
-            yield Text(prefix, style="dim").append(
-                cut(more, width - len(prefix)), style=f"not dim {STYLES[row.status]}"
-            )
+            yield Text(prefix, style="dim").append(cut(more, width - len(prefix)), style=f"not dim {style_of(row)}")
 
 
 def _line(row: StageRow, branch: str, label_width: int) -> Text:
     bar_width, *widths = WIDTHS
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
-    label = cut(stage_label(f"{SIGNS[row.status]} {plain(row.name)}", row.seed, label_width), label_width)
-    line = Text(branch, style="dim").append(label.ljust(label_width), style=f"not dim {STYLES[row.status]}")
+    label = cut(stage_label(f"{SIGNS[row.state]} {plain(row.name)}", row.seed, label_width), label_width)
+    line = Text(branch, style="dim").append(label.ljust(label_width), style=f"not dim {style_of(row)}")
     line.append(" ").append_text(_bar(row, bar_width))
     for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):
         line.append(f" {cut(text, size).rjust(size)}", style="not dim")
-    return line.append(f" {row.status}", style=f"not dim {STYLES[row.status]}")
+    return line.append(f" {row.state}", style=f"not dim {style_of(row)}")
+
+
+def style_of(row: StageRow) -> str:
+    return STYLES.get(row.state, "yellow" if row.needs_person else NORMAL)
 
 
 def _bar(row: StageRow, width: int) -> Text:
@@ -91,5 +99,5 @@ def _bar(row: StageRow, width: int) -> Text:
     if row.status not in ("running", "interrupted", "unknown") or row.fraction is None:
         return Text(" " * width)
     full = round(row.fraction * width)
-    bar = Text("━" * full, style=f"not dim {STYLES[row.status]}")
+    bar = Text("━" * full, style=f"not dim {style_of(row)}")
     return bar.append("─" * (width - full), style="dim")

@@ -87,3 +87,10 @@ def columns() -> int:
     else:
         width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal() else UNKNOWN
     return min(max(width, NARROWEST), WIDEST)
+
+
+def rows_that_fit(besides: int) -> int | None:
+    """Lines of a table on this terminal with `besides` other lines; None where the output is no terminal."""
+    if not is_terminal():
+        return None
+    return max(os.get_terminal_size(sys.stdout.fileno()).lines - besides, 1)

@@ -1,20 +1,23 @@
-"""A status as plain text: one line a stage, aligned, for a terminal of 100 columns or a log.
+"""A status as plain text: one line a chain, or the stages of one, aligned, for a terminal of 80 columns or a log.
 
 Labels, reasons and units come from files that others may write, so whatever could steer a terminal is taken out.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from detour.launch.text.screen import columns, show, uses_colour
-from detour.ledger.state import StageStatus
+from detour.launch.text.folding import Folded, folded
+from detour.launch.text.overview import clock, ends_in, overview_lines
+from detour.launch.text.screen import columns, rows_that_fit, show, uses_colour
+from detour.launch.text.states import SIGNS, Paint, colour_of, painter
 from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.states import WORDS
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
+    amount,
     counted,
     cut,
     format_count,
@@ -25,60 +28,67 @@ from detour.text import (
     wrapped,
 )
 
-SIGNS: dict[StageStatus, str] = {
-    "planned": "·",
-    "submitted": "○",
-    "running": "▶",
-    "interrupted": "‖",
-    "done": "✓",
-    "failed": "✗",
-    "cancelled": "⊘",
-    "unknown": "?",
-}
-ANSI: dict[StageStatus, str] = {
-    "planned": "2",
-    "submitted": "36",
-    "running": "1;34",
-    "interrupted": "33",
-    "done": "32",
-    "failed": "1;31",
-    "cancelled": "33",
-    "unknown": "35",
-}
-_HEADINGS = ("stage", "status", "progress", "rate", "time", "energy", "CO2eq")
-_WIDTHS = (0, 11, 16, 8, 9, 8, 8)
+_HEADINGS = ("stage", "state", "progress", "rate", "time", "energy", "CO2eq")
+_WIDTHS = (0, 14, 16, 8, 9, 8, 8)
 """Columns; the first takes what is left."""
 _RATE = 3
 """The column that is left out of a narrow terminal, where names of stages would be cut short."""
 _NARROW = 96
 DETAIL_LINES = 5
 """Of a reason; the whole of it is in the stage's log."""
-Paint = Callable[[str, str], str]
+BESIDES = 4
+"""Lines around a table of chains: headline, headings, what is left out, the prompt."""
 
 
-def show_status(status: Status) -> None:
-    show(render_text(status, columns(), colour=uses_colour()), styled=True)
+def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:
+    """`one`: as stages, even of several chains; `every`: all chains, also where they do not fit the screen."""
+    most = None if every else rows_that_fit(BESIDES + len(status.warnings))
+    show(render_text(status, columns(), one=one, most=most, colour=uses_colour()), styled=True)
 
 
-def render_text(status: Status, width: int = 100, *, colour: bool = False) -> str:
-    """All chains, then what could not be read; no line is longer than `width`, if that is 80 or more."""
-    paint: Paint = (lambda text, code: f"\x1b[{code}m{text}\x1b[0m") if colour else (lambda text, _code: text)
+def are_chains(names: Collection[str], status: Status) -> bool:
+    """Whether each is a chain's own name: those are shown in full, what a sweep or a pattern means as a line each."""
+    return bool(names) and {chain.name for chain in status.chains}.issuperset(names)
+
+
+def render_text(
+    status: Status, width: int = 100, *, one: bool = True, most: int | None = None, colour: bool = False
+) -> str:
+    """One chain, or with `one` each, as its stages; several as a line each, at `most` so many. Then what could not be
+    read. No line but a warning is longer than `width`, if that is 80 or more.
+    """
+    paint = painter(colour=colour)
     lines: list[str] = []
-    for chain in status.chains:
-        lines += [*_chain_lines(chain, width, paint), ""]
+    if one or len(status.chains) == 1:
+        for chain in status.chains:
+            lines += [*_chain_lines(chain, status, width, paint), ""]
+    elif status.chains:
+        lines += [*overview_lines(status, width, most=most, colour=colour)]
     if not status.chains:
         where = plain(status.workspace)
         lines.append(f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one.")
+    while lines and not lines[-1]:
+        lines.pop()
     lines += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def summary(chain: ChainStatus) -> str:
     """`4 of 9 stages done, 1 running; 2m10s of work`."""
-    counts = chain.counts
-    others = [f"{count} {status}" for status in SIGNS if status != "done" and (count := counts.get(status))]
-    parts = ", ".join([f"{counts.get('done', 0)} of {len(chain.stages)} stages done", *others])
+    states, done = chain.states, chain.counts.get("done", 0)
+    others = [f"{states[word]} {word}" for word in WORDS if word in states and word not in ("done", "promoted")]
+    parts = ", ".join([f"{done} of {len(chain.stages)} stages done", *others])
     return parts if chain.elapsed_s is None else f"{parts}; {format_duration(chain.elapsed_s)} of work"
+
+
+def outlook_line(chain: ChainStatus, now_s: float) -> str:
+    """Sweep, project and cluster, what it used, and when it ends."""
+    parts = [f"{word} {plain(name)}" for word, name in (("sweep", chain.sweep), ("on", chain.cluster)) if name]
+    parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h"]
+    if chain.ends_s is not None and not (chain.is_done or chain.is_over):
+        left_out = f", {counted(chain.unknown_durations, 'duration')} unknown" if chain.unknown_durations else ""
+        parts.append(f"ends {clock(chain.ends_s)} (in {ends_in(chain, now_s).lstrip('>')}{left_out})")
+    return ", ".join(parts)
 
 
 def energy_in_words(energy: EnergyTotal) -> str:
@@ -93,22 +103,31 @@ def energy_in_words(energy: EnergyTotal) -> str:
 
 def details(row: StageRow) -> str:
     """What has no column: why it stopped or waits, or how it goes."""
-    if row.reason and row.status != "done":
-        return plain(row.reason)
-    if row.seen and row.status not in ("done", "running"):
-        return plain(of_jobs(row))
-    if row.status == "done" and row.kind == "prepare":
-        return _rows_of(row.figures)
-    if row.status != "running":
-        return ""
-    parts = [] if row.eta_s is None else [f"{format_duration(row.eta_s)} left"]
-    parts += [
-        f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in row.figures.items()
-        if value is not None and name in ("loss", "validation_loss", "f1")
-    ]
-    parts += [f"attempt {row.attempts}"] if row.attempts > 1 else []
+    if row.status == "done":
+        return _rows_of(row.figures) if row.kind == "prepare" else ""
+    parts = [plain(row.reason)] if row.reason else []
+    if row.starts_s is not None:
+        parts.append(f"expected to start {clock(row.starts_s)}")
+    if row.status == "running":
+        parts += [] if row.eta_s is None else [f"{format_duration(row.eta_s)} left"]
+        parts += [
+            f"{name.replace('_', ' ')} {value:.4g}"
+            for name, value in row.figures.items()
+            if value is not None and name in ("loss", "validation_loss", "f1")
+        ]
+        parts += [] if row.mfu is None else [f"MFU {row.mfu:.0%}"]
+        parts += [f"attempt {row.attempts}"] if row.attempts > 1 else []
     return ", ".join(parts)
+
+
+def next_line(chain: ChainStatus, row: StageRow) -> str:
+    """What a person does about the stage, after what else it keeps from running."""
+    if row.next_step is None or not row.needs_person:
+        return ""
+    rows = {one.id: one for one in chain.stages}
+    waiting = sum(one.status != "done" and _failed_input(one, rows) == row.id for one in chain.stages)
+    before = f"{counted(waiting, 'dependent')} not run; " if waiting and row.status == "failed" else ""
+    return before + plain(row.next_step)
 
 
 def _rows_of(figures: Mapping[str, float | None]) -> str:
@@ -119,36 +138,6 @@ def _rows_of(figures: Mapping[str, float | None]) -> str:
         return ""
     parts = [f"{count:,.0f} {words}" for key, words in named.items() if (count := figures.get(key))]
     return f"{read:,.0f} rows read{': ' if parts else ''}{', '.join(parts)}"
-
-
-def of_jobs(row: StageRow) -> str:
-    """What Slurm says of a stage that does not run: the job that is next, or how the last one ended."""
-    waiting = next((job for job in row.seen if job.standing == "waiting"), None)
-    if waiting is not None:
-        if waiting.reason in ("", "None", "Dependency"):
-            return ""
-        expected = (
-            time.strftime(", expected %a %d %b %H:%M", time.localtime(waiting.starts_s)) if waiting.starts_s else ""
-        )
-        return f"job {waiting.id} pending: {waiting.reason}{expected}"
-    last = row.seen[-1]
-    started = "" if row.attempts else " without starting"
-    return f"job {last.id} ended as {last.state}{started}; none is left: submit the chain again, or `detour retry` it"
-
-
-def consequences(chain: ChainStatus) -> dict[str, str]:
-    """By id of a failed stage, what follows from it: said once there, and not at each of its dependents."""
-    rows = {row.id: row for row in chain.stages}
-    dependents: dict[str, int] = {}
-    for row in chain.stages:
-        if row.status != "done" and (cause := _failed_input(row, rows)) is not None:
-            dependents[cause] = dependents.get(cause, 0) + 1
-    return {
-        row.id: (f"{counted(dependents[row.id], 'dependent')} not run; " if row.id in dependents else "")
-        + f"once the cause is fixed: detour retry {plain(chain.name)}"
-        for row in chain.stages
-        if row.status == "failed"
-    }
 
 
 def _failed_input(row: StageRow, rows: Mapping[str, StageRow]) -> str | None:
@@ -179,29 +168,39 @@ def rate(row: StageRow) -> str:
     return "" if row.rate_per_s is None or row.unit is None else f"{format_count(round(row.rate_per_s))}/s"
 
 
-def _chain_lines(chain: ChainStatus, width: int, paint: Paint) -> Iterator[str]:
-    rows, after = {row.id: row for row in chain.stages}, consequences(chain)
+def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -> Iterator[str]:
+    rows = {row.id: row for row in chain.stages}
     yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
+    if line := outlook_line(chain, status.now_s):
+        yield cut(f"  {line}", width)
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
-    for row in chain.stages:
-        cells = (
-            stage_label(f"{SIGNS[row.status]} {plain(row.name)}", row.seed, _first(width)),
-            row.status,
-            progress(row),
-            rate(row),
-            "" if row.elapsed_s is None else format_duration(row.elapsed_s),
-            "" if row.elapsed_s is None else scaled(row.energy_kwh, ENERGY_UNITS),
-            "" if row.elapsed_s is None else scaled(row.co2_g, MASS_UNITS),
-        )
-        yield paint(_line(cells, width).rstrip(), ANSI[row.status])
-        explained = row.status != "failed" and not row.reason and _failed_input(row, rows) is not None
-        for text in ("" if explained else details(row), after.get(row.id, "")):
+    for group in folded(chain.stages):
+        row = group.worst
+        colour = colour_of(row.state, row.needs_person)
+        yield paint(_line(_cells(group, width), width).rstrip(), colour)
+        explained = row.status != "failed" and not row.needs_person and _failed_input(row, rows) is not None
+        for text in ("" if explained else group.named(details(row)), next_line(chain, row)):
             if text:
-                yield from (paint(line, ANSI[row.status]) for line in wrapped(text, "    ", width, DETAIL_LINES))
+                yield from (paint(line, colour) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:
         yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in all, method by method:", width)
     for energy in chain.energy:
         yield cut(f"    {energy_in_words(energy)}", width)
+
+
+def _cells(group: Folded, width: int) -> tuple[str, ...]:
+    row = group.worst
+    began = group.elapsed_s is not None
+    name = stage_label(f"{SIGNS[row.state]} {plain(group.name)}", group.seed, _first(width))
+    return (
+        name,
+        row.state,
+        progress(row) if len(group.rows) == 1 else f"{group.done}/{len(group.rows)} seeds",
+        rate(row) if len(group.rows) == 1 else "",
+        format_duration(group.elapsed_s) if began else "",
+        scaled(group.energy_kwh, ENERGY_UNITS) if began else "",
+        scaled(group.co2_g, MASS_UNITS) if began else "",
+    )
 
 
 def _columns(width: int) -> list[int]:

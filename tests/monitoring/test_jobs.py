@@ -16,7 +16,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
-from detour.monitoring.seen import Question, Reading
+from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.monitoring.status import StageRow
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, CommandResult, Slurm
 from detour.scheduler.tags import Tag
@@ -54,6 +54,10 @@ class Viewer:
         return {row.id: row for row in chain.stages}
 
 
+def seen(row: StageRow) -> list[SeenJob]:
+    return [segment.seen for segment in row.segments if segment.seen]
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Three stages submitted as jobs 7, 8 (and its spare segment 9) and 10; the site may be asked every minute."""
@@ -78,8 +82,8 @@ def test_one_squeue_tells_of_all_and_one_sacct_of_what_has_left_the_queue(worksp
     assert [shown[stage.id].status for stage in (PREPARE, TRAIN, PROMOTE)] == ["cancelled", "running", "submitted"]
     assert site.calls == {"squeue": 1, "sacct": 1}
     assert "--jobs=7" in site.asked[1]
-    assert [job.state for job in shown[TRAIN.id].seen] == ["RUNNING", "PENDING"]
-    assert shown[PROMOTE.id].seen[0].starts_s == 1_800_000_000
+    assert [job.state for job in seen(shown[TRAIN.id])] == ["RUNNING", "PENDING"]
+    assert shown[PROMOTE.id].starts_s == 1_800_000_000
 
 
 def test_all_viewers_share_a_reading_until_the_sites_interval_is_over(workspace: Workspace) -> None:
@@ -99,7 +103,7 @@ def test_what_was_submitted_since_the_last_reading_is_asked_about_at_once(worksp
     Viewer(workspace, site).rows()
     with Journal.open(workspace, "command-2") as journal:
         journal.append(StageSubmitted(), stage=PREPARE.id, job="11")
-    assert {job.id for job in Viewer(workspace, site).rows()[PREPARE.id].seen} == {"7", "11"}
+    assert {job.id for job in seen(Viewer(workspace, site).rows()[PREPARE.id])} == {"7", "11"}
     assert site.calls == {"squeue": 2}
 
 
@@ -148,8 +152,9 @@ def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspa
     ]
     site.accounts = [{"job": "7", "state": "FAILED", "submitted": "5"}]
     lines = render_text(Viewer(workspace, site).monitor.look(), 120).splitlines()
-    assert "job 7 ended as FAILED without starting; none is left: submit the chain again" in lines[3]
-    assert "once the cause is fixed: detour retry base" in lines[4]
+    assert lines[2].startswith("✗ prepare")
+    assert lines[3].strip() == "job 7 ended as FAILED before it started the stage"
+    assert lines[4].strip() == "2 dependents not run; `detour why base`; once the cause is fixed: `detour retry base`"
     assert lines[5].startswith("○ pretrain clm")
     assert lines[6].startswith("○ promote clm")
 
@@ -161,8 +166,11 @@ def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.queue.append({"job": "7", "state": "PENDING", "reason": reason, "priority": "0"})
-    reported = render_text(Viewer(workspace, site).monitor.look(), 120, colour=False)
-    assert f"held by Slurm ({reason}), `detour release` frees it" in reported
+    status = Viewer(workspace, site).monitor.look()
+    row = status.chains[0].stages[0]
+    assert (row.state, row.reason) == ("held", f"job 7: held by Slurm ({reason})")
+    assert row.next_step == "`detour release base`; ask the site if it is held again"
+    assert row.next_step in render_text(status, 120)
 
 
 def test_an_array_cancelled_before_it_split_is_asked_for_by_its_own_id(workspace: Workspace) -> None:

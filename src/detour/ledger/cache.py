@@ -143,6 +143,8 @@ def _state(data: Mapping[str, Any]) -> State:
         submitted_s=data["submitted_s"],
         wanted_s=data["wanted_s"],
         cancelled_s=data["cancelled_s"],
+        wanted_by=data["wanted_by"],
+        expected_s={stage: (at_s, wall_s) for stage, (at_s, wall_s) in data["expected_s"].items()},
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )
@@ -160,7 +162,7 @@ def _stage(data: Mapping[str, Any]) -> StageState:
         attempts_by_key={(attempt.number, attempt.job or ""): attempt for attempt in attempts},
         done={int(number): _entry(entry) for number, entry in data["done"].items()},
         failed={int(number): _entry(entry) for number, entry in data["failed"].items()},
-        submitted_jobs=set(data["submitted_jobs"]),
+        submitted_s=data["submitted_s"],
         cancelled_jobs=set(data["cancelled_jobs"]),
     )
 

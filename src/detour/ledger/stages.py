@@ -112,7 +112,8 @@ class StageState:
     done: dict[int, Entry[StageDone]] = field(default_factory=dict)
     failed: dict[int, Entry[StageFailed]] = field(default_factory=dict)
     """Attempt number -> the event that ended the stage for good."""
-    submitted_jobs: set[str] = field(default_factory=set)
+    submitted_s: dict[str, float] = field(default_factory=dict)
+    """Job -> when it was submitted, in seconds since the epoch."""
     cancelled_jobs: set[str] = field(default_factory=set)
 
     @property
@@ -123,7 +124,12 @@ class StageState:
     @property
     def jobs(self) -> set[str]:
         """Submitted and not withdrawn."""
-        return self.submitted_jobs - self.cancelled_jobs
+        return self.submitted_s.keys() - self.cancelled_jobs
+
+    @property
+    def all_jobs(self) -> set[str]:
+        """Those that it was or is in, also where no submission of them is recorded."""
+        return self.jobs | {attempt.job for attempt in self.attempts_by_key.values() if attempt.job}
 
     @property
     def is_cancelled(self) -> bool:
@@ -142,6 +148,11 @@ class StageState:
         """Of the latest attempt that got that far."""
         reached = [attempt.progress for attempt in self.attempts if attempt.progress]
         return reached[-1].event if reached else None
+
+    @property
+    def ended_s(self) -> float | None:
+        """When it was done; None while it is not."""
+        return max((entry.wall_s for entry in self.done.values()), default=None)
 
     @property
     def result(self) -> Any:

@@ -17,6 +17,7 @@ from detour.ledger.events import (
     AttemptStarted,
     ChainCancelled,
     ChainPlanned,
+    ChainPriced,
     ChainSubmitted,
     CheckpointSaved,
     EnergyCounted,
@@ -51,6 +52,10 @@ class State:
     """Chain -> when it was last planned or submitted."""
     cancelled_s: dict[str, float] = field(default_factory=dict)
     """Chain -> when the whole of it was last cancelled."""
+    wanted_by: dict[str, str] = field(default_factory=dict)
+    """Chain -> the writer that planned or submitted it last."""
+    expected_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Stage -> when it was last priced, and the wall time that was expected."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -89,13 +94,22 @@ class State:
         elif isinstance(event, JournalsCompacted):
             self.damaged_sources += event.bad_lines
         elif entry.chain is not None:
-            self._add_to_chain(entry.chain, event, entry.wall_s)
+            self._add_to_chain(entry.chain, event, entry.wall_s, entry.writer)
+        elif isinstance(event, ChainPriced):
+            self._add_prices(event, entry.wall_s)
 
-    def _add_to_chain(self, chain: str, event: Event, at_s: float) -> None:
+    def _add_prices(self, event: ChainPriced, at_s: float) -> None:
+        for price in event.prices:
+            if (wall_s := price["wall_s"]) and len(wall_s) == 3:
+                for stage_id in price["stages"]:
+                    self.expected_s[stage_id] = max((at_s, float(wall_s[1])), self.expected_s.get(stage_id, (0.0, 0.0)))
+
+    def _add_to_chain(self, chain: str, event: Event, at_s: float, writer: str) -> None:
         if isinstance(event, ChainSubmitted):
             self.submitted_s[chain] = min(at_s, self.submitted_s.get(chain, at_s))
         if isinstance(event, ChainSubmitted | ChainPlanned):
-            self.wanted_s[chain] = max(at_s, self.wanted_s.get(chain, at_s))
+            latest = max((at_s, writer), (self.wanted_s.get(chain, 0.0), self.wanted_by.get(chain, "")))
+            self.wanted_s[chain], self.wanted_by[chain] = latest
         elif isinstance(event, ChainCancelled) and event.whole:
             self.cancelled_s[chain] = max(at_s, self.cancelled_s.get(chain, at_s))
 
@@ -111,7 +125,7 @@ class State:
         elif kind is StageFailed:
             _keep_later(stage.failed, entry.attempt or 0, entry)
         elif kind is StageSubmitted and entry.job is not None:
-            stage.submitted_jobs.add(entry.job)
+            stage.submitted_s[entry.job] = min(entry.wall_s, stage.submitted_s.get(entry.job, entry.wall_s))
         elif kind is StageCancelled and entry.job is not None:
             stage.cancelled_jobs.add(entry.job)
 

@@ -1,13 +1,16 @@
 """What Slurm says of the jobs that the ledger holds to be open: asked at most once an interval, for all viewers.
 
 All viewers of a user on one node share the last reading, kept in a private file there; between two readings the ledger
-alone says what is new. What Slurm does not say stays unknown, and the reading says what is missing.
+alone says what is new. What Slurm does not say stays unknown, and the reading says what is missing. While the queue
+cannot be read, jobs stay as they were last seen, each with the time of that; how a job ended is asked once.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import orjson
 
@@ -16,49 +19,107 @@ from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.scheduler.commands import Slurm
+from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import JobRecord
-from detour.scheduler.snapshot import add_accounting, take_snapshot
-from detour.scheduler.states import JobState
+from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
+from detour.scheduler.states import JobState, Standing
+from detour.text import format_duration
 
-FORMAT = 2
+FORMAT = 3
 PATIENCE_S = 10.0
 """Who only looks does not wait as long for a controller that is down as who submits."""
 LATE_S = 3600.0
 """Clocks of login node and accounts may differ by less."""
+_OPEN = (Standing.WAITING.value, Standing.RUNNING.value, Standing.UNKNOWN.value)
+
+
+class _Kept(NamedTuple):
+    asked: frozenset[str]
+    reading: Reading
 
 
 def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = None) -> Reading:
     """The last reading, if it is young enough and knew of all these jobs; else a new one: a squeue, and a sacct only if
-    some of them have left the queue.
+    some of them have left the queue, or wait again, and it is not known how they ended.
     """
-    kept = _kept(workspace, question)
-    if kept is not None:
-        return kept
-    reading = _ask(
-        workspace_id(workspace.root), question, slurm or Slurm(timeout_s=PATIENCE_S, cluster=question.slurm_cluster)
-    )
+    kept = _kept(workspace)
+    is_young = kept is not None and 0 <= time.time() - kept.reading.taken_s < question.every_s
+    if kept is not None and is_young and kept.asked.issuperset(question.jobs):
+        return kept.reading
+    slurm = slurm or Slurm(timeout_s=PATIENCE_S, cluster=question.slurm_cluster)
+    reading = _ask(workspace_id(workspace.root), question, slurm, kept.reading if kept else None)
     _keep(workspace, question, reading)
     return reading
 
 
-def _ask(workspace: str, question: Question, slurm: Slurm) -> Reading:
+def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None) -> Reading:
     snapshot = take_snapshot(slurm, question.users)
-    if snapshot.queue is not None:
-        gone = [job for job in question.jobs if snapshot.job(workspace, job) is None]
-        if gone:
-            snapshot = add_accounting(snapshot, slurm, question.users, gone, question.since_s - LATE_S)
+    seen = last.jobs if last else {}
+    if snapshot.queue is None:
+        return _as_last_seen(snapshot, last)
+    queued = {job for job in question.jobs if snapshot.job(workspace, job) is not None}
+    ended = {job for job in seen.keys() - queued if seen[job].standing not in _OPEN}
+    again = {job for job in question.tried & queued if _waits(snapshot, workspace, job) and not _before(seen, job)}
+    if asked := [job for job in question.jobs if job in again or job not in queued | ended]:
+        snapshot = add_accounting(snapshot, slurm, question.users, asked, question.since_s - LATE_S)
     jobs, untagged = {}, snapshot.rewrites_tags(question.jobs)
     for job in question.jobs:
         record = snapshot.job(workspace, job, untagged=untagged)
         if record is not None:
-            starts_s = record.started_s if record.state is JobState.PENDING else None
-            jobs[job] = SeenJob(job, record.state.value, record.state.standing.value, _why(record), starts_s)
-    return Reading(snapshot.taken_s, jobs, snapshot.missing)
+            before = _earlier_end(snapshot, job) or _before(seen, job)
+            jobs[job] = _seen(job, record, before, snapshot.taken_s)
+        elif job in ended:
+            jobs[job] = seen[job]
+    return Reading(snapshot.taken_s, jobs, snapshot.missing, snapshot.taken_s)
 
 
-def _why(record: JobRecord) -> str:
-    """Why it waits, in Slurm's words."""
-    return f"held by Slurm ({record.reason}), `detour release` frees it" if record.by_slurm else record.reason
+def _as_last_seen(snapshot: Snapshot, last: Reading | None) -> Reading:
+    """Without a queue, what was known of it before, with its age."""
+    missing = list(snapshot.missing)
+    if last is None or last.queue_s is None:
+        return Reading(snapshot.taken_s, {}, missing)
+    if any(job.standing in _OPEN for job in last.jobs.values()):
+        missing.append(f"jobs are shown as the queue was {format_duration(snapshot.taken_s - last.queue_s)} ago")
+    return Reading(snapshot.taken_s, last.jobs, missing, last.queue_s)
+
+
+def _waits(snapshot: Snapshot, workspace: str, job: str) -> bool:
+    record = snapshot.job(workspace, job)
+    return record is not None and record.state.standing is Standing.WAITING
+
+
+def _before(seen: Mapping[str, SeenJob], job: str) -> str:
+    return seen[job].before if job in seen else ""
+
+
+def _earlier_end(snapshot: Snapshot, job: str) -> str:
+    """How the last run of this job that has ended did, by the accounts."""
+    ids = parse_job_ids(job)
+    ended = [
+        record
+        for record in snapshot.accounting or ()
+        if record.ids.id == ids.id and record.ids.holds(ids.index) and record.ended_s and not record.state.is_live
+    ]
+    return max(ended, key=lambda record: record.ended_s or 0.0).state.value if ended else ""
+
+
+def _seen(job: str, record: JobRecord, before: str, at_s: float) -> SeenJob:
+    waits = record.state is JobState.PENDING
+    return SeenJob(
+        job,
+        record.state.value,
+        record.state.standing.value,
+        f"held by Slurm ({record.reason})" if record.by_slurm else record.reason,
+        starts_s=record.started_s if waits else None,
+        is_held=record.is_held,
+        started_s=None if waits else record.started_s,
+        ended_s=None if record.state.is_live else record.ended_s,
+        nodes=record.nodes,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        before=before if record.state.is_live else "",
+        seen_s=at_s,
+    )
 
 
 def _keep(workspace: Workspace, question: Question, reading: Reading) -> None:
@@ -66,21 +127,19 @@ def _keep(workspace: Workspace, question: Question, reading: Reading) -> None:
         "format": FORMAT,
         "workspace": str(workspace.root),
         "asked": list(question.jobs),
-        "taken_s": reading.taken_s,
+        **reading._asdict(),
         "jobs": [tuple(job) for job in reading.jobs.values()],
-        "missing": reading.missing,
     }
     with suppress(OSError):
         keep_private(private_path(workspace, "jobs"), orjson.dumps(content))
 
 
-def _kept(workspace: Workspace, question: Question) -> Reading | None:
+def _kept(workspace: Workspace) -> _Kept | None:
     """None also when there is the least doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "jobs").read_bytes())
-        young = 0 <= time.time() - data["taken_s"] < question.every_s
-        ours = data["format"] == FORMAT and data["workspace"] == str(workspace.root)
-        if ours and young and set(question.jobs) <= set(data["asked"]):
+        if data["format"] == FORMAT and data["workspace"] == str(workspace.root):
             jobs = {one[0]: SeenJob(*one) for one in data["jobs"]}
-            return Reading(data["taken_s"], jobs, tuple(data["missing"]))
+            reading = Reading(data["taken_s"], jobs, tuple(data["missing"]), data["queue_s"])
+            return _Kept(frozenset(data["asked"]), reading)
     return None

@@ -15,6 +15,8 @@ from detour.ledger.state import AttemptState, StageState, StageStatus, WriterSta
 from detour.monitoring.seen import SeenJob
 
 Marker = Literal["done", "failed"]
+SILENT_S = 30.0
+"""Three heartbeats of a job: one that runs and was silent for longer has lost contact."""
 
 
 class Evidence(NamedTuple):
@@ -54,6 +56,8 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         return "running"
     if "waiting" in queued:
         return "submitted"
+    if status == "interrupted" and known.attempts and evidence.standing(known.attempts[-1].job) == "cancelled":
+        return "cancelled"  # by scancel: the job was asked to stop, saved, and no other is left
     return _of_ended_jobs(queued) if status == "submitted" and queued else status
 
 

@@ -6,31 +6,34 @@ Needs neither torch nor pydantic, and decides nothing: see `liveness` for what a
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.traces import Spans, spans_in
-from detour.errors import UserError
 from detour.ledger.process import has_account, user_name
 from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, totals
+from detour.monitoring.eta import outlook
+from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.monitoring.rows import stage_row, with_energy
-from detour.monitoring.seen import Ask, Question, Reading, SeenJob
+from detour.monitoring.rows import Context, added, stage_row, with_energy
+from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, read_plan_outline, unknown_chain
+from detour.planning.files import ChainOutline, StageOutline, Target
+from detour.planning.selection import Known, known_chains, select_chains
 from detour.site import Site
 from detour.text import natural_key
 
+_AttemptKey = tuple[int, str | None]
 POLL_S = 60.0
 """Poll interval where no plan names the site's."""
 
@@ -58,8 +61,11 @@ class Monitor:
         self._view: LedgerView | None = None
         self._spans: Spans = {}
 
-    def look(self, chains: Collection[str] = (), *, now_s: float | None = None) -> Status:
-        """The status of some chains, of all when none is named. Raises UserError for a chain that is not there."""
+    def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
+        """The status of the chains that the names mean (see `select_chains`), of all when none is named.
+
+        Raises UserError for a name of nothing.
+        """
         if self._view is None:
             self._view = LedgerView(self.workspace)
         else:
@@ -67,71 +73,139 @@ class Monitor:
         self.state = self._view.state
         self._spans = spans_in(self.state)
         warnings = list(self._view.warnings)
-        plans = list(_plans(self.workspace, chains, warnings))
-        jobs, missing = self._jobs(plans)
-        warnings += missing
-        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, jobs)
-        rows: dict[str, tuple[StageRow, list[EnergyFigure]]] = {}
-        shown = []
+        known = known_chains(self.workspace)
+        warnings += known.unreadable
+        shown = select_chains(self.workspace, tuple(names), known) if names else tuple(known.chains)
+        plans = [known.chains[name] for name in shown if name in known.chains]
+        reading = self._reading(known, plans)
+        warnings += reading.missing
+        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, reading.jobs)
+        needed_by = known.needed_by()
+        rows: dict[str, _Row] = {}
+        chains = []
         for planned in plans:
             for stage in planned.stages:
                 if stage.id not in rows:
-                    rows[stage.id] = self._stage(stage, planned.target, evidence)
-            shown.append(_chain(planned.chain, [rows[stage.id] for stage in planned.stages]))
-        return Status(str(self.workspace.root), evidence.now_s, tuple(shown), tuple(warnings))
+                    rows[stage.id] = self._stage(stage, planned.target, evidence, needed_by[stage.id])
+            chains.append(self._chain(planned, [rows[stage.id] for stage in planned.stages], evidence))
+        return Status(
+            str(self.workspace.root),
+            evidence.now_s,
+            tuple(chains),
+            groups(chains, lambda chain: chain.sweep),
+            groups(chains, lambda chain: chain.project),
+            reading.queue_s,
+            tuple(warnings),
+        )
 
-    def _jobs(self, plans: Sequence[ChainOutline]) -> tuple[Mapping[str, SeenJob], Sequence[str]]:
+    def _reading(self, known: Known, shown: Sequence[ChainOutline]) -> Reading:
         """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
         open_stages = {stage_id: stage for stage_id, stage in self.state.stages.items() if stage.is_open and stage.jobs}
         if self.ask is None or not open_stages:
-            return {}, ()
-        jobs = sorted((job for stage in open_stages.values() for job in stage.jobs), key=natural_key)
+            return Reading(0.0, {})
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
-        targets = self._asked_about(plans, open_stages)
-        reading = self.ask(
+        asked_about = (*shown, *(plan for plan in known.chains.values() if plan not in shown))
+        targets = [plan.target for plan in asked_about if any(stage.id in open_stages for stage in plan.stages)]
+        return self.ask(
             Question(
-                jobs,
+                sorted((job for stage in open_stages.values() for job in stage.jobs), key=natural_key),
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
                 every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
                 slurm_cluster=next((target.slurm_cluster for target in targets), None),
+                tried=frozenset(job for stage in open_stages.values() for _, job in stage.attempts_by_key if job),
             )
         )
-        return reading.jobs, reading.missing
 
-    def _asked_about(self, shown: Sequence[ChainOutline], open_stages: Collection[str]) -> list[Target]:
-        """Where chains with open stages were submitted to, whether they are shown or not."""
-        names = {plan.chain for plan in shown}
-        others = [name for name in chain_names(self.workspace) if name not in names]
-        plans = [*shown, *_plans(self.workspace, others, [])] if others else shown
-        return [plan.target for plan in plans if any(stage.id in open_stages for stage in plan.stages)]
-
-    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence) -> tuple[StageRow, list[EnergyFigure]]:
+    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> _Row:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = _marker(self.workspace, stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
         figures = self._figures(stage_id, known, target.site, evidence.now_s)
+        expected = self.state.expected_s.get(stage_id)
+        context = Context(
+            tuple(chains),
+            self._inputs_ready_s(planned),
+            expected[1] if expected else None,
+        )
         row = stage_row(
             planned,
             known,
             stage_status(known, marker, evidence),
             failure if isinstance(failure, str) else None,
             evidence,
+            context,
         )
-        return row, figures
+        return _Row(row, figures)
+
+    def _inputs_ready_s(self, planned: StageOutline) -> float | None:
+        """0 for a stage without inputs."""
+        stages = (self.state.stages.get(stage_id) for stage_id in planned.inputs.values())
+        ends_s = [stage.ended_s if stage else None for stage in stages]
+        known = [end_s for end_s in ends_s if end_s is not None]
+        return max(known, default=0.0) if len(known) == len(ends_s) else None
 
     def _figures(
         self, stage_id: str, known: StageState | None, planned_site: Site | None, now_s: float
-    ) -> list[EnergyFigure]:
-        figures: list[EnergyFigure] = []
+    ) -> Mapping[_AttemptKey, list[EnergyFigure]]:
+        figures: dict[_AttemptKey, list[EnergyFigure]] = {}
         for attempt in known.attempts if known else []:
             usage = usage_of(stage_id, attempt, now_s)
             if usage is not None and attempt.started is not None:
                 site = planned_site or self.site_of(attempt.started.event.cluster)
-                figures += figures_of(attempt, usage, site, self._spans)
+                figures[attempt.number, attempt.job] = figures_of(attempt, usage, site, self._spans)
         return figures
+
+    def _chain(self, planned: ChainOutline, rows: Sequence[_Row], evidence: Evidence) -> ChainStatus:
+        """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
+        name, target = planned.chain, planned.target
+        figures = [figure for row in rows for figure in row.all_figures]
+        methods = chosen(figures)
+        stages = [_of_chain(_with_energy(row, methods), name) for row in rows]
+        ahead = outlook(stages, evidence.now_s)
+        writer = self.state.writers.get(self.state.wanted_by.get(name, ""))
+        signs = [self.state.wanted_s.get(name), *(row.seen_s for row in stages)]
+        return ChainStatus(
+            name=name,
+            sweep=target.sweep,
+            project=target.project,
+            cluster=target.cluster,
+            user=writer.process.user if writer and writer.process else None,
+            stages=tuple(stages),
+            submitted_s=self.state.submitted_s.get(name),
+            active_s=max((sign for sign in signs if sign), default=None),
+            ends_s=ahead.ends_s,
+            unknown_durations=ahead.unknown,
+            critical_path=ahead.path,
+            elapsed_s=added(row.elapsed_s for row in stages),
+            gpu_hours=added(row.gpu_hours for row in stages),
+            energy=tuple(totals(figures)),
+            quoted=quoted(figures, methods),
+        )
+
+
+class _Row(NamedTuple):
+    row: StageRow
+    figures: Mapping[_AttemptKey, list[EnergyFigure]]
+
+    @property
+    def all_figures(self) -> list[EnergyFigure]:
+        return [figure for of_attempt in self.figures.values() for figure in of_attempt]
+
+
+def _with_energy(row: _Row, methods: Mapping[str, Method]) -> StageRow:
+    of_attempts = {key: quoted(figures, methods) for key, figures in row.figures.items()}
+    return with_energy(row.row, quoted(row.all_figures, methods), of_attempts)
+
+
+def _of_chain(row: StageRow, chain: str) -> StageRow:
+    if row.next_step is None:
+        return row
+    from shlex import quote  # most rows need no command
+
+    return row._replace(next_step=row.next_step.replace("{chain}", quote(chain)))
 
 
 def read_status(
@@ -144,34 +218,6 @@ def read_status(
 ) -> Status:
     """One look; see `Monitor`."""
     return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
-
-
-def _chain(name: str, rows: Sequence[tuple[StageRow, list[EnergyFigure]]]) -> ChainStatus:
-    """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
-    figures = [figure for _, of_stage in rows for figure in of_stage]
-    elapsed = [row.elapsed_s for row, _ in rows if row.elapsed_s is not None]
-    methods = chosen(figures)
-    return ChainStatus(
-        name=name,
-        stages=tuple(with_energy(row, quoted(of_stage, methods)) for row, of_stage in rows),
-        elapsed_s=sum(elapsed) if elapsed else None,
-        energy=tuple(totals(figures)),
-        quoted=quoted(figures, methods),
-    )
-
-
-def _plans(workspace: Workspace, chains: Collection[str], warnings: list[str]) -> Iterator[ChainOutline]:
-    """The chains' plans, by name; one that cannot be read becomes a warning."""
-    present = chain_names(workspace)
-    if absent := sorted(set(chains) - set(present)):
-        raise unknown_chain(workspace, absent[0])
-    for name in present:
-        if chains and name not in chains:
-            continue
-        try:
-            yield read_plan_outline(workspace, name)
-        except UserError as error:
-            warnings.append(str(error))
 
 
 def _marker(workspace: Workspace, stage_id: str) -> Marker | None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from math import fsum
+from typing import NamedTuple
+
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
-from detour.monitoring.status import StageRow
+from detour.monitoring.segments import segment_rows
+from detour.monitoring.states import judge
+from detour.monitoring.status import AttemptRow, StageRow
 from detour.planning.files import StageOutline
 from detour.text import natural_key
+
+
+class Context(NamedTuple):
+    """What a row needs beside the stage's own events."""
+
+    chains: tuple[str, ...] = ()
+    """That need it."""
+    inputs_ready_s: float | None = None
+    """When the last of its inputs was done; None where one is not."""
+    expected_s: float | None = None
+    """Its duration, as it was priced."""
 
 
 def stage_row(
@@ -16,47 +33,105 @@ def stage_row(
     status: StageStatus,
     failure: str | None,
     evidence: Evidence,
+    context: Context,
 ) -> StageRow:
     """`failure` is what the failure marker says, if it has one. Without energy."""
     progress = known.progress if known else None
     done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(known, status)
-    left = total - done if done is not None and total is not None else None
-    reason = failure or (known.reason if known and status in ("failed", "interrupted") else None)
-    jobs = _jobs(known) if known else ()
+    judged = judge(planned.kind, known, status, failure, evidence)
+    left = max(total - done, 0) if done is not None and total is not None else None
+    eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
+    segments = segment_rows(known, judged, evidence, context.inputs_ready_s) if known else ()
     return StageRow(
         id=planned.id,
         name=planned.name,
         seed=planned.seed,
         kind=planned.kind,
         status=status,
-        reason=reason,
+        state=judged.state,
+        reason=judged.why,
+        needs_person=judged.needs,
+        next_step=judged.next_step,
         inputs=tuple(planned.inputs.values()),
+        chains=context.chains,
         done=done,
         total=total,
         unit=progress.unit if progress else None,
+        progress_s=_progress_s(known),
+        seen_s=max((attempt.last_seen_s or 0.0 for attempt in known.attempts), default=None) if known else None,
         rate_per_s=rate_per_s,
-        eta_s=max(left, 0) / rate_per_s if status == "running" and left is not None and rate_per_s else None,
+        mfu=progress.figures.get("mfu") if progress else None,
+        eta_s=eta_s,
+        expected_s=context.expected_s,
+        left_s=_left_s(status, eta_s, left, total, rate_per_s, context.expected_s),
+        starts_s=min((one.starts_s for one in segments if one.starts_s), default=None)
+        if status == "submitted"
+        else None,
         figures=progress.figures if progress else {},
         attempts=len(known.attempts) if known else 0,
-        jobs=jobs,
-        seen=tuple(evidence.jobs[job] for job in jobs if job in evidence.jobs),
+        jobs=tuple(sorted(known.all_jobs, key=natural_key)) if known else (),
+        segments=segments,
         elapsed_s=_elapsed_s(known, status, evidence.now_s),
+        gpu_hours=added(one.gpu_hours for segment in segments for one in segment.attempts),
         energy_kwh=None,
         co2_g=None,
         energy_method=None,
     )
 
 
-def with_energy(row: StageRow, energy: EnergyTotal | None) -> StageRow:
+def with_energy(
+    row: StageRow, energy: EnergyTotal | None, of_attempts: Mapping[tuple[int, str | None], EnergyTotal | None]
+) -> StageRow:
+    """`of_attempts` by number and job."""
     if energy is None:
         return row
+    segments = (
+        segment._replace(
+            attempts=tuple(_attempt_with(one, of_attempts.get((one.number, segment.job))) for one in segment.attempts)
+        )
+        for segment in row.segments
+    )
     # What has begun has used something: a sum of 0 means that nothing was seen yet.
-    return row._replace(energy_kwh=energy.energy_kwh or None, co2_g=energy.co2_g or None, energy_method=energy.method)
+    return row._replace(
+        segments=tuple(segments),
+        energy_kwh=energy.energy_kwh or None,
+        co2_g=energy.co2_g or None,
+        energy_method=energy.method,
+    )
 
 
-def _jobs(known: StageState) -> tuple[str, ...]:
-    return tuple(sorted(known.jobs | {attempt.job for attempt in known.attempts if attempt.job}, key=natural_key))
+def added(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return fsum(known) if known else None
+
+
+def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:
+    return row if energy is None else row._replace(energy_kwh=energy.energy_kwh or None, co2_g=energy.co2_g or None)
+
+
+def _progress_s(known: StageState | None) -> float | None:
+    reached = [attempt.progress.wall_s for attempt in known.attempts if attempt.progress] if known else []
+    return reached[-1] if reached else None
+
+
+def _left_s(
+    status: StageStatus,
+    eta_s: float | None,
+    left: int | None,
+    total: int | None,
+    rate_per_s: float | None,
+    expected_s: float | None,
+) -> float | None:
+    """At its rate, else what its price leaves for the share that is left."""
+    if status == "done":
+        return 0.0
+    if eta_s is not None:
+        return eta_s
+    if left is not None and rate_per_s:
+        return left / rate_per_s
+    return expected_s * left / total if expected_s is not None and left is not None and total else expected_s
 
 
 def _rate_per_s(known: StageState | None, status: StageStatus) -> float | None:

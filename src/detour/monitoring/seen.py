@@ -20,7 +20,19 @@ class SeenJob(NamedTuple):
     reason: str = ""
     """Why it waits, in Slurm's word."""
     starts_s: float | None = None
-    """When Slurm expects to start it, in seconds since the epoch."""
+    """When Slurm expects to start it, in seconds since the epoch, as all times here."""
+    is_held: bool = False
+    """It waits for a release, by a person's hold or Slurm's."""
+    started_s: float | None = None
+    ended_s: float | None = None
+    nodes: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    """That ended it; known, as the exit code, once it has ended, from sacct."""
+    before: str = ""
+    """How an earlier run of a job that waits again ended, in Slurm's word: PREEMPTED, NODE_FAIL, REQUEUED."""
+    seen_s: float = 0.0
+    """When Slurm said so."""
 
 
 class Question(NamedTuple):
@@ -34,14 +46,19 @@ class Question(NamedTuple):
     """The site's poll interval."""
     slurm_cluster: str | None = None
     """Which of a site's clusters has the jobs; None: this one."""
+    tried: frozenset[str] = frozenset()
+    """Jobs that have run before: of those that wait again, the accounts tell why."""
 
 
 class Reading(NamedTuple):
     taken_s: float
+    """When Slurm was last asked."""
     jobs: Mapping[str, SeenJob]
     """By id; what is not there is unknown, not ended."""
     missing: Sequence[str] = ()
     """Sentences for people: what is missing, and why."""
+    queue_s: float | None = None
+    """When the queue was last read; None: never."""
 
 
 Ask = Callable[[Question], Reading]

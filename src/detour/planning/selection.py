@@ -69,15 +69,15 @@ def known_chains(workspace: Workspace) -> Known:
     return Known(outlines, tuple(unreadable))
 
 
-def select(workspace: Workspace, words: Sequence[str]) -> Selection:
-    """What the words name together. Only where one is not simply a chain are all plans read.
+def select(workspace: Workspace, words: Sequence[str], known: Known | None = None) -> Selection:
+    """What the words name together. Only where one is not simply a chain are all plans read, unless they are `known`.
 
     Raises UserError for a word that names nothing, with the nearest name, and for a label that several stages have.
     """
     names = chain_names(workspace)
     if set(words) <= set(names):
         return Selection(tuple(name for name in names if name in words))
-    known = known_chains(workspace)
+    known = known or known_chains(workspace)
     chains: set[str] = set()
     stages: set[str] = set()
     for word in words:
@@ -89,12 +89,12 @@ def select(workspace: Workspace, words: Sequence[str]) -> Selection:
     )
 
 
-def select_chains(workspace: Workspace, words: Sequence[str]) -> tuple[str, ...]:
+def select_chains(workspace: Workspace, words: Sequence[str], known: Known | None = None) -> tuple[str, ...]:
     """As `select`, for what is about whole chains: a stage stands for the chains that have it."""
-    found = select(workspace, words)
+    found = select(workspace, words, known)
     if not found.stages:
         return found.chains
-    needed_by = known_chains(workspace).needed_by()
+    needed_by = (known or known_chains(workspace)).needed_by()
     chains = {*found.chains, *(chain for stage in found.stages for chain in needed_by[stage])}
     return tuple(name for name in chain_names(workspace) if name in chains)
 

@@ -10,8 +10,9 @@ from detour.launch.text.live import draw, live_view
 from detour.launch.text.status import DETAIL_LINES, energy_in_words, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import read_status
-from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.monitoring.status import Status
 from detour.text import ENERGY_UNITS, cut, plain, scaled, stage_label
+from tests.monitoring.made_rows import make_chain, make_row
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 
@@ -32,8 +33,9 @@ def status(tmp_path: Path) -> Status:
 def test_the_text_reads_on_100_columns(status: Status) -> None:
     lines = render_text(status).splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0].startswith("base: 1 of 3 stages done, 1 running, 1 failed; ")
-    prepare, train, left, promote, reason = lines[2:7]
+    assert lines[0].startswith("base: 1 of 3 stages done, 1 failed, 1 running; ")
+    assert "GPU-h" in lines[1]
+    prepare, train, left, promote, reason = lines[3:8]
     assert prepare.startswith("✓ prepare")
     assert "1.2M tokens" in prepare
     assert all(word in train for word in ("▶ pretrain clm", "running", "120k/300k tokens", "12.3k/s"))
@@ -56,8 +58,8 @@ def test_what_became_of_the_rows_of_a_corpus_stands_with_its_stage(tmp_path: Pat
 
 def test_a_narrow_terminal_shows_names_in_place_of_rates(status: Status) -> None:
     lines = render_text(status, 80).splitlines()
-    assert "rate" not in lines[1]
-    assert "12.3k/s" not in lines[3]
+    assert "rate" not in lines[2]
+    assert "12.3k/s" not in lines[4]
     assert max(map(len, lines)) <= 80
 
 
@@ -66,9 +68,9 @@ def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
     start(workspace, PREPARE, gpus=0)
     mark_failed(workspace, PREPARE, "no space left on device")
     lines = [line.strip() for line in render_text(read_status(workspace)).splitlines()]
-    assert lines[3] == "no space left on device"
-    assert lines[4] == "2 dependents not run; once the cause is fixed: detour retry base"
-    assert not any("job" in line for line in lines[5:7]), "no line of its own for each dependent"
+    assert lines[4] == "no space left on device"
+    assert lines[5] == "2 dependents not run; `detour why base`; once the cause is fixed: `detour retry base`"
+    assert not any("job" in line for line in lines[6:8]), "no line of its own for each dependent"
 
 
 def test_a_long_reason_is_wrapped_so_that_its_advice_can_be_read(tmp_path: Path) -> None:
@@ -89,18 +91,21 @@ def test_colour_changes_no_letter(status: Status) -> None:
 
 def test_an_empty_workspace_says_what_to_do() -> None:
     assert "`detour run RECIPE`" in render_text(Status("/w", 0.0, ()))
-    assert render_text(Status("/w", 0.0, (), ("1 damaged\x1bline",))).splitlines()[-1] == "warning: 1 damaged line"
+    status = Status("/w", 0.0, (), warnings=("1 damaged\x1bline",))
+    assert render_text(status).splitlines()[-1] == "warning: 1 damaged line"
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
 def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
-    row = StageRow(
-        *("x", label, 7, "pretrain", "failed", reason, (), 5, 7, label, 3.0, None, {}, 1, (), (), 9.0, 1e-9, None, None)
-    )
-    status = Status("/w", 0.0, (ChainStatus(label, (row,), 9.0, (), None),))
+    row = make_row(name=label, seed=7, unit=label, done=5, total=7, reason=reason, next_step=reason, needs_person=True)
+    chain = make_chain(label, [row], sweep=reason, cluster=label, user=reason)
+    status = Status("/w", 0.0, (chain,))
     lines = render_text(status, width).splitlines()
     assert all(line.isprintable() and len(line) <= width for line in lines)
-    assert len(lines) <= 2 + 2 + DETAIL_LINES, "headings, the stage, its reason and what to do"
+    assert len(lines) <= 3 + 1 + 2 * DETAIL_LINES, "headings, the stage, its reason and what to do"
+    lines = render_text(status._replace(chains=(chain, chain)), width, one=False).splitlines()
+    assert all(line.isprintable() and len(line) <= width for line in lines)
+    assert len(lines) == 2 + 2, "headline, headings, a line a chain"
 
 
 def test_plain_keeps_words() -> None:
@@ -109,7 +114,8 @@ def test_plain_keeps_words() -> None:
 
 
 def test_a_workspace_whose_only_plan_is_damaged_says_so() -> None:
-    text = render_text(Status("/w", 0.0, (), ("/w/chains/a/plan.json: not a plan as detour writes it",)))
+    warning = "/w/chains/a/plan.json: not a plan as detour writes it"
+    text = render_text(Status("/w", 0.0, (), warnings=(warning,)))
     assert "warning: /w/chains/a/plan.json: not a plan" in text
 
 

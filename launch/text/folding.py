@@ -1,0 +1,55 @@
+"""Evaluations folded by task: seeds of one task are one line of a table, as its worst seed is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from detour.monitoring.rows import added
+from detour.monitoring.status import StageRow
+
+
+class Folded(NamedTuple):
+    """One stage, or all seeds of one evaluation."""
+
+    rows: tuple[StageRow, ...]
+
+    @property
+    def worst(self) -> StageRow:
+        return min(self.rows, key=lambda row: row.gravity)
+
+    @property
+    def name(self) -> str:
+        return self.rows[0].name
+
+    @property
+    def seed(self) -> int | None:
+        return self.rows[0].seed if len(self.rows) == 1 else None
+
+    @property
+    def done(self) -> int:
+        return sum(row.status == "done" for row in self.rows)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        return added(row.elapsed_s for row in self.rows)
+
+    @property
+    def energy_kwh(self) -> float | None:
+        return added(row.energy_kwh for row in self.rows)
+
+    @property
+    def co2_g(self) -> float | None:
+        return added(row.co2_g for row in self.rows)
+
+    def named(self, text: str) -> str:
+        """What is said of the worst, with its seed where there are several."""
+        return f"seed {self.worst.seed}: {text}" if text and len(self.rows) > 1 else text
+
+
+def folded(rows: Iterable[StageRow]) -> list[Folded]:
+    """In the order of the first of each."""
+    groups: dict[str, list[StageRow]] = {}
+    for row in rows:
+        groups.setdefault(row.name if row.kind == "evaluate" else row.id, []).append(row)
+    return [Folded(tuple(group)) for group in groups.values()]

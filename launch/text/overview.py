@@ -1,0 +1,125 @@
+"""The status of many chains: one line each, worst first, with the stage that says how it is.
+
+Names and reasons come from files that others may write, so whatever could steer a terminal is taken out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from detour.launch.text.states import SIGNS, colour_of, painter
+from detour.monitoring.states import WORDS
+from detour.monitoring.status import ChainStatus, Status
+from detour.text import ENERGY_UNITS, MASS_UNITS, amount, counted, cut, format_duration, plain, scaled
+
+_HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
+_WIDTHS = (14, 7, 9, 7, 8)
+"""Of the columns between the name and the last one."""
+_LONGEST_NAME = 40
+_DETAIL_FROM = 96
+"""Columns from which on the last one is shown."""
+
+
+def overview_lines(status: Status, width: int, *, most: int | None = None, colour: bool | None = None) -> Iterator[str]:
+    """`most` is how many chains are listed; those that are better than these are counted."""
+    paint = painter(colour=colour)
+    chains = worst_first(status.chains)
+    shown = chains if most is None else chains[: max(most, 1)]
+    name_width = _name_width(shown, width)
+    yield cut(headline(status), width)
+    yield paint(_line(_HEADINGS, name_width, width), "2")
+    for chain in shown:
+        yield paint(_line(_cells(chain, status.now_s), name_width, width), colour_of(chain.state, chain.needs_person))
+    if left := chains[len(shown) :]:
+        counts = Counter(chain.state for chain in left)
+        words = ", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)
+        yield paint(cut(f"and {len(left)} more: {words} (--all lists them)", width), "2")
+
+
+def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
+    """By their worst stage; the most recent of equals first."""
+    return sorted(
+        chains,
+        key=lambda chain: (
+            chain.is_done,
+            not chain.needs_person,
+            WORDS.index(chain.state),
+            -(chain.active_s or 0.0),
+            chain.name,
+        ),
+    )
+
+
+def headline(status: Status) -> str:
+    """`50 chains: 2 failed, 12 running; 1,234 GPU-h, 5.1 kg CO2eq; queue read 35s ago`; shared stages counted once."""
+    counts = Counter(chain.state for chain in status.chains)
+    parts = [", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)]
+    stages = {stage.id: stage for chain in status.chains for stage in chain.stages}.values()
+    hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
+    grams = [stage.co2_g for stage in stages if stage.co2_g is not None]
+    used = ([f"{amount(sum(hours))} GPU-h"] if hours else []) + (
+        [f"{scaled(sum(grams), MASS_UNITS)} CO2eq"] if grams else []
+    )
+    parts += [", ".join(used)] if used else []
+    if status.queue_s is not None:
+        parts.append(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago")
+    return f"{counted(len(status.chains), 'chain')}: {'; '.join(parts)}"
+
+
+def ends_in(chain: ChainStatus, now_s: float) -> str:
+    """`5h12m`, `>5h12m` where some durations are unknown, `-` where nothing of it runs or waits."""
+    if chain.is_done or (chain.is_over and chain.needs_person):
+        return "-"
+    if chain.ends_s is None:
+        return "unknown"
+    return (">" if chain.unknown_durations else "") + format_duration(max(chain.ends_s - now_s, 0.0))
+
+
+def now_at(chain: ChainStatus) -> str:
+    """The stage that says how the chain is, and how far it is."""
+    row = chain.worst
+    if row is None or chain.is_done:
+        return ""
+    share = f" {row.fraction:.0%}" if row.fraction is not None and row.status != "done" else ""
+    return plain(f"{row.label}{share}{f': {row.reason}' if row.reason and row.needs_person else ''}")
+
+
+def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
+    quoted = chain.quoted
+    return (
+        f"{SIGNS[chain.state]} {plain(chain.name)}",
+        chain.state,
+        f"{chain.counts.get('done', 0)}/{len(chain.stages)}",
+        ends_in(chain, now_s),
+        "-" if chain.gpu_hours is None else amount(chain.gpu_hours),
+        scaled(quoted.co2_g, MASS_UNITS) if quoted is not None and quoted.co2_g else "-",
+        now_at(chain),
+    )
+
+
+def _name_width(chains: Sequence[ChainStatus], width: int) -> int:
+    """What the longest name needs, as far as the other columns leave it."""
+    needed = max((len(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
+    rest = sum(_WIDTHS) + len(_WIDTHS)
+    if width < _DETAIL_FROM:
+        return width - rest
+    return max(min(needed, _LONGEST_NAME, width - rest), len(_HEADINGS[0]))
+
+
+def _line(cells: Sequence[str], name_width: int, width: int) -> str:
+    name, state, *figures = cells[:-1]
+    shown = [cut(name, name_width).ljust(name_width), cut(state, _WIDTHS[0]).ljust(_WIDTHS[0])]
+    shown += [cut(cell, size).rjust(size) for cell, size in zip(figures, _WIDTHS[1:], strict=True)]
+    line = " ".join(shown)
+    room = width - len(line) - 2
+    return (f"{line}  {cut(cells[-1], room)}" if room > 8 else line).rstrip()
+
+
+def energy_cell(kwh: float | None) -> str:
+    return "-" if kwh is None else scaled(kwh, ENERGY_UNITS)
+
+
+def clock(at_s: float) -> str:
+    return time.strftime("%a %d %b %H:%M", time.localtime(at_s))

@@ -1,0 +1,41 @@
+"""When a chain will end: what is left of each stage, along the path that takes longest; a pure function of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from detour.monitoring.status import StageRow
+
+
+class Outlook(NamedTuple):
+    ends_s: float | None
+    """When the last stage is expected to end, in seconds since the epoch; None where nothing of it is known."""
+    unknown: int
+    """Stages of unknown duration, which are counted as none: the end is then not before `ends_s`."""
+    path: tuple[str, ...]
+    """Ids of the stages that the end waits for, first to last."""
+
+
+def outlook(rows: Sequence[StageRow], now_s: float) -> Outlook:
+    """`rows` in the plan's order. A stage starts when Slurm expects it, or as soon as its inputs are done, and then
+    takes what its remaining work takes at its recent rate, or what it was priced at.
+    """
+    ends_s: dict[str, float] = {}
+    before: dict[str, str | None] = {}
+    unknown = 0
+    for row in rows:
+        if row.status == "done":
+            continue
+        waits_for = max((one for one in row.inputs if one in ends_s), key=ends_s.__getitem__, default=None)
+        start_s = max(now_s, row.starts_s or 0.0, ends_s[waits_for] if waits_for else 0.0)
+        unknown += row.left_s is None
+        ends_s[row.id] = start_s + (row.left_s or 0.0)
+        before[row.id] = waits_for
+    last = max(ends_s, key=ends_s.__getitem__, default=None)
+    path: list[str] = []
+    while last is not None:
+        path.insert(0, last)
+        last = before[last]
+    is_known = len(ends_s) > unknown
+    return Outlook(max(ends_s.values()) if is_known else None, unknown, tuple(path))

@@ -1,0 +1,30 @@
+"""Chains that belong together, a sweep's or a project's: what they share is counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from detour.monitoring.rows import added
+from detour.monitoring.status import ChainStatus, GroupStatus
+
+
+def groups(chains: Iterable[ChainStatus], name_of: Callable[[ChainStatus], str | None]) -> tuple[GroupStatus, ...]:
+    """One a name, in the order of their first chains; chains without one are in none."""
+    members: dict[str, list[ChainStatus]] = {}
+    for chain in chains:
+        if (name := name_of(chain)) is not None:
+            members.setdefault(name, []).append(chain)
+    return tuple(_group(name, of_name) for name, of_name in members.items())
+
+
+def _group(name: str, chains: list[ChainStatus]) -> GroupStatus:
+    stages = {stage.id: stage for chain in chains for stage in chain.stages}.values()
+    return GroupStatus(
+        name=name,
+        chains=tuple(chain.name for chain in chains),
+        stages=len(stages),
+        done=sum(stage.status == "done" for stage in stages),
+        gpu_hours=added(stage.gpu_hours for stage in stages),
+        energy_kwh=added(stage.energy_kwh for stage in stages),
+        co2_g=added(stage.co2_g for stage in stages),
+    )

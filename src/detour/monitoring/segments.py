@@ -1,0 +1,111 @@
+"""A stage's jobs and their attempts as rows: what each came to, and what it waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detour.accounting.attempts import usage_of
+from detour.accounting.hours import gpu_hours
+from detour.ledger.state import AttemptState, StageState
+from detour.monitoring.liveness import Evidence
+from detour.monitoring.reasons import wait_of
+from detour.monitoring.seen import SeenJob
+from detour.monitoring.states import Judged, StateWord, end_of
+from detour.monitoring.status import AttemptRow, SegmentRow
+from detour.text import natural_key
+
+
+def segment_rows(
+    known: StageState, judged: Judged, evidence: Evidence, inputs_ready_s: float | None
+) -> tuple[SegmentRow, ...]:
+    """By job, in the order of their ids; attempts without a job (`detour run`, a shell) come first.
+
+    `inputs_ready_s` is when the last of the stage's inputs was done; None where one is not.
+    """
+    attempts = known.attempts
+    by_job: dict[str | None, list[AttemptState]] = {}
+    for attempt in attempts:
+        by_job.setdefault(attempt.job, []).append(attempt)
+    jobs: list[str | None] = [*([None] if None in by_job else []), *sorted(known.all_jobs, key=natural_key)]
+    last = attempts[-1] if attempts else None
+    found, ready_s = [], inputs_ready_s
+    for job in jobs:
+        of_job = by_job.get(job, [])
+        rows = tuple(_attempt_row(known.id, attempt, attempt is last, judged, evidence) for attempt in of_job)
+        found.append(_segment_row(known, job, rows, evidence, ready_s))
+        if of_job and of_job[-1].last_seen_s is not None:
+            ready_s = of_job[-1].last_seen_s
+    return tuple(found)
+
+
+def _segment_row(
+    known: StageState, job: str | None, attempts: Sequence[AttemptRow], evidence: Evidence, ready_s: float | None
+) -> SegmentRow:
+    seen = evidence.jobs.get(job or "")
+    submitted_s = known.submitted_s.get(job or "")
+    started_s = attempts[0].started_s if attempts else seen.started_s if seen else None
+    eligible_s = _eligible_s(submitted_s, ready_s, started_s, seen)
+    waits = seen is not None and seen.standing == "waiting"
+    until_s = started_s if started_s is not None else evidence.now_s if waits else None
+    return SegmentRow(
+        job=job,
+        seen=seen,
+        submitted_s=submitted_s,
+        eligible_s=eligible_s,
+        started_s=started_s,
+        starts_s=seen.starts_s if seen else None,
+        dependency_wait_s=_between(submitted_s, until_s if eligible_s is None else eligible_s),
+        queue_wait_s=_between(eligible_s, until_s),
+        attempts=tuple(attempts),
+    )
+
+
+def _eligible_s(
+    submitted_s: float | None, ready_s: float | None, started_s: float | None, seen: SeenJob | None
+) -> float | None:
+    """When nothing but its turn was left to wait for: it was submitted, and all before it was done. None: not yet, or
+    unknown."""
+    if submitted_s is None or ready_s is None:
+        return None
+    if started_s is None and seen is not None and wait_of(seen.reason, seen.is_held) == "eligible":
+        return None
+    eligible_s = max(submitted_s, ready_s)
+    return eligible_s if started_s is None else min(eligible_s, started_s)
+
+
+def _between(start_s: float | None, end_s: float | None) -> float | None:
+    return None if start_s is None or end_s is None else max(end_s - start_s, 0.0)
+
+
+def _attempt_row(stage_id: str, attempt: AttemptState, is_last: bool, judged: Judged, evidence: Evidence) -> AttemptRow:
+    usage = usage_of(stage_id, attempt, evidence.now_s)
+    progress = attempt.progress.event if attempt.progress else None
+    return AttemptRow(
+        number=attempt.number,
+        state=_word(attempt, is_last, judged, evidence),
+        node=attempt.started.event.node if attempt.started else None,
+        gpus=attempt.started.event.gpus if attempt.started else None,
+        started_s=attempt.started_s,
+        ended_s=attempt.ended.wall_s if attempt.ended else None,
+        seen_s=attempt.last_seen_s,
+        elapsed_s=attempt.elapsed_s,
+        done=progress.done if progress else None,
+        total=progress.total if progress else None,
+        unit=progress.unit if progress else None,
+        saved_tokens=attempt.checkpoint.event.tokens if attempt.checkpoint else None,
+        exit_code=attempt.exit_code,
+        reason=attempt.reason,
+        gpu_hours=gpu_hours(usage) if usage else None,
+        energy_kwh=None,
+        co2_g=None,
+    )
+
+
+def _word(attempt: AttemptState, is_last: bool, judged: Judged, evidence: Evidence) -> StateWord:
+    if attempt.outcome == "done":
+        return "done"
+    if attempt.outcome == "failed":
+        return "failed"
+    if is_last and judged.state in ("running", "lost contact", "unknown") and attempt.ended is None:
+        return judged.state
+    return end_of(attempt, evidence) or "interrupted"

@@ -1,0 +1,191 @@
+"""The word for what a stage is doing, why, and what its user does next; pure functions of the evidence.
+
+`liveness` decides among the ledger's eight statuses; the word here is finer: what is normal life on a shared cluster
+(preempted, requeued, saved at limit) is told from what needs a person.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+from detour.ledger.state import AttemptState, StageState, StageStatus
+from detour.monitoring.liveness import SILENT_S, Evidence, process_is_alive
+from detour.monitoring.reasons import reason_in_words
+from detour.monitoring.seen import SeenJob
+from detour.text import format_duration
+
+StateWord = Literal[
+    "failed",
+    "lost contact",
+    "unknown",
+    "interrupted",
+    "node failed",
+    "timed out",
+    "preempted",
+    "requeued",
+    "saved at limit",
+    "held",
+    "running",
+    "pending",
+    "cancelled",
+    "planned",
+    "promoted",
+    "done",
+]
+WORDS: tuple[StateWord, ...] = get_args(StateWord)
+"""Worst first, among those that need a person, and among those that do not."""
+OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
+"""How the reason of an attempt begins that saved because its time was over."""
+_OF_ENDS: dict[str, StateWord] = {
+    "PREEMPTED": "preempted",
+    "REQUEUED": "requeued",
+    "TIMEOUT": "timed out",
+    "NODE_FAIL": "node failed",
+    "BOOT_FAIL": "node failed",
+    "CANCELLED": "cancelled",
+}
+
+
+class Judged(NamedTuple):
+    state: StateWord
+    why: str | None = None
+    """In words; None where there is nothing to say."""
+    needs: bool = False
+    """Whether nothing goes on without a person."""
+    next_step: str | None = None
+    """What that person does; `{chain}` stands for a chain that has the stage."""
+
+
+def judge(kind: str, known: StageState | None, status: StageStatus, failure: str | None, evidence: Evidence) -> Judged:
+    """`status` is `liveness.stage_status`'s; `failure`, what the failure marker says, if there is one."""
+    match status:
+        case "done":
+            return Judged("promoted" if kind == "promote" else "done")
+        case "planned":
+            return Judged("planned")
+        case "failed":
+            return _failed(known, failure, evidence)
+        case "unknown":
+            return _unknown(known, evidence)
+        case "running":
+            return _running(known, evidence)
+        case "submitted":
+            return _waiting(known, evidence)
+        case "cancelled" | "interrupted":
+            return _stopped(known, status, evidence)
+
+
+def _failed(known: StageState | None, failure: str | None, evidence: Evidence) -> Judged:
+    why = failure or (known.reason if known else None)
+    seen = _last_seen(known, evidence)
+    if why is None and seen is not None:
+        why = f"job {seen.id} {_end_in_words(seen)}{'' if known and known.attempts else ' before it started the stage'}"
+    return Judged("failed", why, True, "`detour why {chain}`; once the cause is fixed: `detour retry {chain}`")
+
+
+def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
+    seen = _last_seen(known, evidence)
+    if seen is not None and seen.standing == "succeeded":
+        return Judged(
+            "unknown", f"job {seen.id} ended well by Slurm, and its output is not there (yet)", True, "look again"
+        )
+    age_s = _silence_s(known, evidence)
+    silent = "" if age_s is None else f"no sign of life for {format_duration(age_s)}, and "
+    return Judged("unknown", f"{silent}Slurm does not say", True, "look again when Slurm answers")
+
+
+def _running(known: StageState | None, evidence: Evidence) -> Judged:
+    age_s = _silence_s(known, evidence)
+    if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
+        why = f"its job runs, without a sign of life for {format_duration(age_s)}"
+        return Judged("lost contact", why, True, "`detour why {chain}`; `detour logs` shows what it said last")
+    last = known.attempts[-1] if known and known.attempts else None
+    if last is None or last.ended is not None:
+        return Judged("running", "its job has started, and not yet given a sign of life")
+    return Judged("running")
+
+
+def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
+    waiting = _waiting_job(known, evidence)
+    if waiting is None:
+        return Judged("pending", None)
+    why = f"job {waiting.id}: {reason_in_words(waiting.reason, waiting.is_held)}"
+    if waiting.is_held:
+        more = "; ask the site if it is held again" if waiting.reason.startswith("held by Slurm") else ""
+        return Judged("held", why, True, f"`detour release {{chain}}`{more}")
+    if waiting.reason == "DependencyNeverSatisfied":
+        return Judged("pending", why, True, "`detour cancel {chain}`, then `detour retry {chain}`")
+    last = known.attempts[-1] if known and known.attempts else None
+    word = end_of(last, evidence, waiting) if last is not None else None
+    return Judged(word or "pending", why)
+
+
+def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
+    """With no job left that could take it up."""
+    last = known.attempts[-1] if known and known.attempts else None
+    seen = _last_seen(known, evidence)
+    again = "`detour retry {chain}` submits it again"
+    if status == "cancelled":
+        if last is None and seen is not None and not seen.started_s:
+            return Judged("cancelled", f"job {seen.id} was cancelled before it started", next_step=again)
+        return Judged("cancelled", None if seen is None else f"job {seen.id} was cancelled", next_step=again)
+    word = (end_of(last, evidence) if last else _OF_ENDS.get(seen.state) if seen else None) or "interrupted"
+    why = last.reason if last else None
+    if why is None and seen is not None:
+        why = f"job {seen.id} {_end_in_words(seen)}"
+    return Judged(word, why, True, f"{again}; it resumes from its last checkpoint")
+
+
+def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = None) -> StateWord | None:
+    """How the last attempt ended; None where it is not known to have ended without its result."""
+    seen = evidence.jobs.get(attempt.job or "")
+    slurms = seen.before or seen.state if seen else ""
+    word = _OF_ENDS.get(slurms)
+    saved = attempt.outcome == "interrupted"
+    if word in ("preempted", "node failed", "requeued"):
+        return word
+    if saved and (attempt.reason or "").startswith(OUT_OF_TIME):
+        return "saved at limit"
+    if word is not None:
+        return "saved at limit" if word == "timed out" and saved else word
+    if waiting is not None and waiting.id == attempt.job:
+        return "requeued"
+    return "interrupted" if saved else None
+
+
+def _end_in_words(seen: SeenJob) -> str:
+    code = f", exit code {seen.exit_code}" if seen.exit_code else ""
+    signal = f", signal {seen.signal}" if seen.signal else ""
+    return f"ended as {seen.state}{code}{signal}"
+
+
+def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
+    """By Slurm, or by its machine where that is this one; not by its own signs of life."""
+    last = known.attempts[-1] if known and known.attempts else None
+    return last is not None and (
+        evidence.standing(last.job) == "running" or process_is_alive(last, evidence.writers) is True
+    )
+
+
+def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
+    """Since the last sign of life of the last attempt, while that has no end."""
+    last = known.attempts[-1] if known and known.attempts else None
+    if last is not None and last.ended is None and last.last_seen_s is not None:
+        return max(evidence.now_s - last.last_seen_s, 0.0)
+    return None
+
+
+def _waiting_job(known: StageState | None, evidence: Evidence) -> SeenJob | None:
+    """Of several segments the one that is next: the others wait for it."""
+    waiting = [job for job in _seen_jobs(known, evidence) if job.standing == "waiting"]
+    return min(waiting, key=lambda job: job.reason == "Dependency", default=None)
+
+
+def _last_seen(known: StageState | None, evidence: Evidence) -> SeenJob | None:
+    """The job that ended last, by Slurm's word."""
+    ended = [job for job in _seen_jobs(known, evidence) if job.standing not in ("waiting", "running")]
+    return max(ended, key=lambda job: (job.started_s is not None, job.ended_s or 0.0), default=None)
+
+
+def _seen_jobs(known: StageState | None, evidence: Evidence) -> list[SeenJob]:
+    return [evidence.jobs[job] for job in sorted(known.all_jobs) if job in evidence.jobs] if known else []
