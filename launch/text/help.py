@@ -16,6 +16,7 @@ VERBS = {
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
     "compare": "Compare models by their scores over seeds and tasks.",
+    "energy": "Show energy and CO2 by method, or read other tools' files.",
     "report": "Write the report of chains, of a sweep, or of the workspace.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",

@@ -1,0 +1,46 @@
+"""`detour energy`: energy and CO2 of chains by method, or what other tools' files say of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from detour.accounting.account import chain_energy
+from detour.accounting.energy_files import read_energy_file
+from detour.accounting.site import profile_sites
+from detour.launch.options import json_option, workspace_option
+from detour.launch.text.energy import chain_energy_lines, energy_json, file_json, file_lines
+from detour.launch.text.screen import show, show_json, warn
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.planning.files import chain_names, read_plan_outline, unknown_chain
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[CHAIN|FILE]...")
+@workspace_option
+@click.option("--pue", type=click.FloatRange(1.0), help="The PUE that is in the files' energy, where they do not say.")
+@json_option
+def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_json: bool) -> None:
+    """Show energy and CO2 by method, or read other tools' files.
+
+    FILE is a CSV of codecarbon, or of CEEMS (cacct --csv). Each is checked and shown by itself.
+    """
+    files = [name for name in names if Path(name).is_file() or name.endswith((".csv", ".json"))]
+    read = [read_energy_file(Path(name), pue) for name in files]
+    chains = [name for name in names if name not in files] if names else chain_names(workspace)
+    if absent := set(chains) - set(chain_names(workspace)):
+        raise unknown_chain(workspace, min(absent))
+    view, sites = LedgerView(workspace), profile_sites()
+    warn(view.warnings)
+    plans = [read_plan_outline(workspace, name) for name in chains]
+    energies = [chain_energy(view.state, plan, sites, time.time()) for plan in plans]
+    if as_json:
+        show_json({"chains": list(map(energy_json, energies)), "files": list(map(file_json, read))})
+        return
+    for energy in energies:
+        show(*chain_energy_lines(energy))
+    for file in read:
+        show(*file_lines(file))

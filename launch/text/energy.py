@@ -1,0 +1,210 @@
+"""Energy and CO2 by method in at most 80 columns, and files of other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from detour.accounting.account import ChainEnergy, SiteEnergy
+from detour.accounting.energy import Band, EnergyFigure
+from detour.accounting.imported import EnergyFile, ImportedEnergy
+from detour.launch.text.price import band_json
+from detour.text import (
+    ENERGY_UNITS,
+    MASS_UNITS,
+    amount,
+    counted,
+    cut,
+    format_count,
+    format_duration,
+    plain,
+    scaled,
+    stage_label,
+    wrapped,
+)
+
+WIDTH = 80
+ROWS_SHOWN = 20
+_LABEL = 22
+
+
+def chain_energy_lines(energy: ChainEnergy) -> Iterator[str]:
+    if not energy.sites:
+        yield f"{plain(energy.chain)}: no attempt yet, so no energy"
+        return
+    for site in energy.sites:
+        hours = "unknown GPU-h" if site.gpu_hours.value is None else f"{amount(site.gpu_hours.value)} GPU-h"
+        yield f"{plain(energy.chain)} on {plain(site.site)}: {hours}"
+        yield from _methods(site)
+        yield from _beside(site)
+    if (rate := energy.tokens_per_kwh) is not None:
+        low, high = format_count(round(rate.low)), format_count(round(rate.high))
+        yield f"  tokens a kWh: {format_count(round(rate.expected))} ({low} to {high}), the whole chain's energy"
+    yield from _stages(energy)
+
+
+def _methods(site: SiteEnergy) -> Iterator[str]:
+    yield f"  {'method':<16}{'energy (low to high)':<28}{'CO2eq (low to high)':<26}{'seen':>6}"
+    for figure in site.figures:
+        mark = "*" if figure is site.quoted else " "
+        if figure.it_energy_kwh is None:
+            yield from wrapped(f"{figure.method.value:<16}unknown: {plain(figure.missing or '')}", "  ", WIDTH)
+            continue
+        energy = _spread(figure.facility_energy_kwh or figure.it_energy_kwh, ENERGY_UNITS)
+        seen = "" if figure.coverage is None else f"{figure.coverage:.0%}"
+        yield f" {mark}{figure.method.value:<16}{energy:<28}{_spread(figure.co2_g, MASS_UNITS):<26}{seen:>6}"
+        yield from wrapped(_details(figure), " " * 4, WIDTH)
+    constants = site.figures[0].site
+    factor = constants.grid_g_per_kwh or "unknown"
+    yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=WIDTH)
+    if site.quoted is not None:
+        yield "  * quoted: the first that saw 90 % of the time, of measured, Slurm's, estimated"
+
+
+def _details(figure: EnergyFigure) -> str:
+    parts = [figure.scope, figure.detail, f"{figure.tool} {figure.version}".strip() if figure.version else ""]
+    if figure.extended_s >= 1:
+        parts.append(f"{format_duration(figure.extended_s)} filled in")
+    if figure.facility_energy_kwh is None:
+        parts.append("before PUE")
+    return "; ".join(plain(part) for part in (*parts, figure.reason or "") if part)
+
+
+def _beside(site: SiteEnergy) -> Iterator[str]:
+    """Never added to the electricity of the jobs."""
+    if site.embodied.co2_g is not None:
+        text = f"beside it, hardware: {scaled(site.embodied.co2_g, MASS_UNITS)} CO2eq at {site.embodied.factor} a GPU-h"
+        yield from wrapped(text, width=WIDTH)
+    if site.idle is not None and site.idle.it_energy_kwh is not None:
+        grams = scaled(site.idle.co2_g.expected if site.idle.co2_g else None, MASS_UNITS)
+        yield from wrapped(f"beside it, idle nodes: {grams} CO2eq at {site.idle.share} kWh a kWh", width=WIDTH)
+
+
+def _stages(energy: ChainEnergy) -> Iterator[str]:
+    yield f"  {'stage':<{_LABEL}}{'GPU-h':>9}  {'energy':>10}{'CO2eq':>10}  {'seen':>5}  method"
+    for stage in energy.stages:
+        for site in stage.sites:
+            figure = site.quoted
+            hours = "unknown" if site.gpu_hours.value is None else amount(site.gpu_hours.value)
+            label = stage_label(plain(stage.outline.name), stage.outline.seed, _LABEL - 1)
+            kwh = figure and (figure.facility_energy_kwh or figure.it_energy_kwh)
+            energy_text = scaled(kwh.expected if kwh else None, ENERGY_UNITS)
+            grams = scaled(figure.co2_g.expected if figure and figure.co2_g else None, MASS_UNITS)
+            seen = f"{figure.coverage:.0%}" if figure and figure.coverage is not None else ""
+            method = figure.method.value if figure else ""
+            yield f"  {label:<{_LABEL}}{hours:>9}  {energy_text:>10}{grams:>10}  {seen:>5}  {method}".rstrip()
+
+
+def _spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:
+    if band is None:
+        return "unknown"
+    if band.low == band.high:
+        return scaled(band.expected, units)
+    scale, unit = next((one for one in units if abs(band.expected) >= one[0]), units[-1])
+    return f"{amount(band.expected / scale)} {unit} ({amount(band.low / scale)} to {amount(band.high / scale)})"
+
+
+def energy_json(energy: ChainEnergy) -> dict[str, Any]:
+    return {
+        "chain": energy.chain,
+        "tokens": energy.tokens,
+        "tokens_per_kwh": band_json(energy.tokens_per_kwh),
+        "sites": [_site_json(site) for site in energy.sites],
+        "stages": [
+            {"id": stage.outline.id, "label": stage.outline.label, "sites": [_site_json(site) for site in stage.sites]}
+            for stage in energy.stages
+        ],
+    }
+
+
+def _site_json(site: SiteEnergy) -> dict[str, Any]:
+    return {
+        "site": site.site,
+        "gpu_hours": asdict(site.gpu_hours),
+        "quoted": site.quoted and site.quoted.method.value,
+        "methods": [figure_json(figure) for figure in site.figures],
+        "embodied": {**site.embodied._asdict(), "factor": site.embodied.factor and site.embodied.factor.to_json()},
+        "idle": site.idle
+        and {
+            "it_energy_kwh": band_json(site.idle.it_energy_kwh),
+            "co2_g": band_json(site.idle.co2_g),
+            "share": site.idle.share and site.idle.share.to_json(),
+            "missing": site.idle.missing,
+        },
+    }
+
+
+def figure_json(figure: EnergyFigure) -> dict[str, Any]:
+    site = figure.site
+    return {
+        "method": figure.method.value,
+        "it_energy_kwh": band_json(figure.it_energy_kwh),
+        "facility_energy_kwh": band_json(figure.facility_energy_kwh),
+        "co2_g": band_json(figure.co2_g),
+        "coverage": figure.coverage,
+        "extended_s": figure.extended_s,
+        "scope": figure.scope,
+        "detail": figure.detail,
+        "pue": site.pue and site.pue.to_json(),
+        "grid_g_per_kwh": site.grid_g_per_kwh and site.grid_g_per_kwh.to_json(),
+        "tool": figure.tool,
+        "version": figure.version,
+        "reason": figure.reason,
+    }
+
+
+def file_lines(file: EnergyFile) -> Iterator[str]:
+    """A row a run or job, then the sum; the file's own energy, for whose PUE the file is answerable."""
+    yield f"{plain(str(file.path))}: {file.tool}, {counted(len(file.rows), 'run or job', 'runs or jobs')}"
+    yield f"  {'run or job':<18}{'time':>9}{'GPU-h':>9}{'energy':>11}{'PUE in it':>11}  CO2eq"
+    for row in file.rows[:ROWS_SHOWN]:
+        pue = "unknown" if row.pue is None else f"{row.pue:g}"
+        hours = "" if row.gpu_hours is None else amount(row.gpu_hours)
+        energy = scaled(row.energy_kwh, ENERGY_UNITS)
+        name, taken = cut(row.name, 17), format_duration(row.duration_s)
+        yield f"  {name:<18}{taken:>9}{hours:>9}{energy:>11}{pue:>11}  {_grams(row.co2_g)}".rstrip()
+        for note in row.notes:
+            yield from wrapped(note, " " * 4, WIDTH)
+    if len(file.rows) > ROWS_SHOWN:
+        yield f"  ... and {len(file.rows) - ROWS_SHOWN:,} more; --json has them all"
+    it = file.it_energy_kwh
+    split = f", {scaled(it, ENERGY_UNITS)} without its PUE" if it is not None and it != file.energy_kwh else ""
+    yield from wrapped(f"sum: {scaled(file.energy_kwh, ENERGY_UNITS)}{split}; CO2eq {_grams(file.co2_g)}", width=WIDTH)
+    if factors := _factors(file.rows):
+        yield from wrapped(f"grid factors in it, gCO2eq/kWh: {factors}", width=WIDTH)
+    for note in file.notes:
+        yield from wrapped(f"note: {note}", width=WIDTH)
+
+
+def _grams(co2_g: dict[str, float]) -> str:
+    if not co2_g:
+        return "unknown"
+    named = len(co2_g) > 1
+    return ", ".join(scaled(grams, MASS_UNITS) + (f" {name}" if named else "") for name, grams in co2_g.items())
+
+
+def _factors(rows: Sequence[ImportedEnergy]) -> str:
+    found = dict.fromkeys(f"{name} {factor:.4g}" for row in rows for name, factor in row.g_per_kwh.items())
+    listed = list(found)
+    return ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "")
+
+
+def file_json(file: EnergyFile) -> dict[str, Any]:
+    return {
+        "file": str(file.path),
+        "tool": file.tool,
+        "energy_kwh": file.energy_kwh,
+        "it_energy_kwh": file.it_energy_kwh,
+        "co2_g": file.co2_g,
+        "notes": list(file.notes),
+        "rows": [
+            {
+                **asdict(row),
+                "it_energy_kwh": row.it_energy_kwh,
+                "gpu_hours": row.gpu_hours,
+                "g_per_kwh": row.g_per_kwh,
+            }
+            for row in file.rows
+        ],
+    }

@@ -1,0 +1,112 @@
+"""Energy and CO2 of chains by method, with what stands beside: GPU-hours, hardware, idle energy, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from detour.accounting.aside import Embodied, Idle, embodied, idle, tokens_per_kwh
+from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.energy import Band, EnergyFigure, Method, preferred, total
+from detour.accounting.fates import Known
+from detour.accounting.hours import AttemptUsage, gpu_hours
+from detour.accounting.traces import spans_in
+from detour.ledger.state import StageState, State
+from detour.planning.files import ChainOutline, StageOutline
+from detour.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEnergy:
+    """Of some attempts at one site; figures of different sites or methods are never added."""
+
+    site: str
+    gpu_hours: Known
+    figures: tuple[EnergyFigure, ...]
+    """One a method, in the order of `Method`."""
+    quoted: EnergyFigure | None
+    """By the rule: M1 if it saw 90 % of the time, else Slurm's, else the estimate, else codecarbon."""
+    embodied: Embodied
+    idle: Idle | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnergy:
+    outline: StageOutline
+    sites: tuple[SiteEnergy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnergy:
+    chain: str
+    stages: tuple[StageEnergy, ...]
+    """Those that had an attempt."""
+    sites: tuple[SiteEnergy, ...]
+    tokens: int | None
+    """That its trainings have taken so far; None before the first."""
+
+    @property
+    def tokens_per_kwh(self) -> Band | None:
+        """Of the whole chain, evaluation included; None over several sites."""
+        quoted = self.sites[0].quoted if len(self.sites) == 1 else None
+        return tokens_per_kwh(self.tokens, quoted) if quoted else None
+
+
+Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
+
+
+def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | None], Site], now_s: float) -> ChainEnergy:
+    """`site_of` takes the name of the profile that an attempt ran under."""
+    spans = spans_in(state)
+    counted: dict[str, list[Counted]] = {}
+    for stage in chain.stages:
+        known = state.stages.get(stage.id)
+        for attempt in known.attempts if known else []:
+            usage = usage_of(stage.id, attempt, now_s)
+            if usage is not None and attempt.started is not None:
+                site = _known(site_of(attempt.started.event.cluster), chain.target.site)
+                counted.setdefault(stage.id, []).append((usage, figures_of(attempt, usage, site, spans)))
+    return ChainEnergy(
+        chain=chain.chain,
+        stages=tuple(
+            StageEnergy(stage, site_energies(counted[stage.id])) for stage in chain.stages if stage.id in counted
+        ),
+        sites=site_energies(one for attempts in counted.values() for one in attempts),
+        tokens=_tokens(state.stages, [stage.id for stage in chain.stages if stage.kind == "pretrain"]),
+    )
+
+
+def _known(site: Site, planned: Site | None) -> Site:
+    """Of a profile that is no longer known by name, what the plan holds."""
+    return planned if planned is not None and site == Site(site.name) else site
+
+
+def site_energies(attempts: Iterable[Counted]) -> tuple[SiteEnergy, ...]:
+    """One a site, in the order of the attempts."""
+    by_site: dict[str, list[Counted]] = {}
+    for usage, figures in attempts:
+        by_site.setdefault(figures[0].site.name, []).append((usage, figures))
+    return tuple(_site_energy(name, counted) for name, counted in by_site.items())
+
+
+def _site_energy(name: str, attempts: Sequence[Counted]) -> SiteEnergy:
+    by_method: dict[Method, list[EnergyFigure]] = {}
+    for _, figures in attempts:
+        for figure in figures:
+            by_method.setdefault(figure.method, []).append(figure)
+    sums = tuple(total(by_method[method]) for method in Method if method in by_method)
+    hours, quoted = Known.sum(gpu_hours(usage) for usage, _ in attempts), preferred(sums)
+    return SiteEnergy(
+        site=name,
+        gpu_hours=hours,
+        figures=sums,
+        quoted=quoted,
+        embodied=embodied(sums[0].site, hours.value),
+        idle=idle(quoted) if quoted else None,
+    )
+
+
+def _tokens(stages: Mapping[str, StageState], trainings: Iterable[str]) -> int | None:
+    reached = [state.progress for name in trainings if (state := stages.get(name)) is not None]
+    counts = [progress.done for progress in reached if progress is not None and progress.unit == "tokens"]
+    return sum(counts) if counts else None

@@ -1,0 +1,172 @@
+"""Exports of CEEMS, a site's own energy accounting by job: `cacct --csv`, or JSON of its API, as typed rows.
+
+CEEMS gives the energy of the host and of the GPUs apart, and the grams by each provider of grid factors. Whether the
+site's PUE is in its energy depends on the site's set-up, and no column says it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from detour.accounting.imported import ImportedEnergy, amount, checked
+from detour.text import counted, plain
+
+TOOL = "CEEMS"
+TITLES = {
+    "job id": "uuid",
+    "jobid": "uuid",
+    "account": "project",
+    "user": "username",
+    "started": "started_at",
+    "ended": "ended_at",
+    "total time(s)": "total_time_seconds",
+    "resource allocation": "allocation",
+    "host energy(kwh)": "total_cpu_energy_usage_kwh",
+    "gpu energy(kwh)": "total_gpu_energy_usage_kwh",
+    "host emissions(gms)": "total_cpu_emissions_gms",
+    "gpu emissions(gms)": "total_gpu_emissions_gms",
+}
+"""Headings of `cacct` -> fields of the API, which are headings too."""
+HOST_KWH, GPU_KWH = "total_cpu_energy_usage_kwh", "total_gpu_energy_usage_kwh"
+HOST_G, GPU_G = "total_cpu_emissions_gms", "total_gpu_emissions_gms"
+SUMMARY = "summary"
+"""`cacct` ends with sums by user under this word."""
+
+Unit = tuple[int, Mapping[str, Any]]
+"""A line (or place in a list) and a job's fields; those by source or provider are mappings."""
+
+
+def is_ceems(headings: Sequence[str]) -> bool:
+    fields = {field_of(heading) for heading in headings}
+    return "uuid" in fields and bool(fields & {HOST_KWH, GPU_KWH})
+
+
+def field_of(heading: str) -> str:
+    name = heading.strip().lower()
+    return TITLES.get(name, name)
+
+
+def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
+    """Jobs of a table, the headings first. A second row of headings names the sources of columns that are repeated."""
+    fields, keys, body = [field_of(cell) for cell in rows[0][1]], [""] * len(rows[0][1]), rows[1:]
+    if body and not body[0][1][0].strip():
+        keys, body = [cell.strip() for cell in body[0][1]], body[1:]
+    fields = [field or (fields[index - 1] if index else "") for index, field in enumerate(fields)]
+    units: list[Unit] = []
+    for line, cells in body:
+        if cells[0].strip().lower() == SUMMARY:
+            break
+        unit: dict[str, Any] = {}
+        for field, key, cell in zip(fields, keys, cells, strict=False):
+            if key:
+                unit.setdefault(field, {})[key] = cell
+            else:
+                unit[field] = cell
+        units.append((line, unit))
+    return units
+
+
+def json_units(content: object) -> list[Unit] | None:
+    """Of an answer of the API, or of its list of jobs; None for other JSON."""
+    listed = content.get("data") if isinstance(content, dict) else content
+    if not isinstance(listed, list) or not all(isinstance(unit, dict) and "uuid" in unit for unit in listed):
+        return None
+    return list(enumerate(listed, start=1))
+
+
+def ceems_rows(units: Sequence[Unit], pue: float | None = None) -> tuple[list[ImportedEnergy], list[str]]:
+    """The jobs, each start of each once, and what is to be said of the file."""
+    found = {(str(unit.get("uuid")), str(unit.get("started_at", ""))): (line, unit) for line, unit in units}
+    rows = [checked(_row(line, unit, pue)) for line, unit in found.values()]
+    notes = [] if pue else ["the file does not say which PUE is in its energy, if any: --pue names it"]
+    if repeated := len(units) - len(rows):
+        notes.append(f"{counted(repeated, 'row')} of jobs that are there twice, of which the last one counts")
+    return rows, notes
+
+
+def _row(line: int, unit: Mapping[str, Any], pue: float | None) -> ImportedEnergy:
+    host_kwh, host_note = _energy(unit.get(HOST_KWH))
+    gpu_kwh, gpu_note = _energy(unit.get(GPU_KWH))
+    known = [kwh for kwh in (host_kwh, gpu_kwh) if kwh is not None]
+    times, allocation = _mapping(unit.get("total_time_seconds")), _mapping(unit.get("allocation"))
+    duration_s = amount(times.get("walltime")) or _elapsed_s(str(unit.get("elapsed", "")))
+    gpu_s = amount(times.get("alloc_gputime"))
+    gpus = gpu_s / duration_s if gpu_s is not None and duration_s else amount(allocation.get("gpus"))
+    missing = "the host's energy is missing" if host_kwh is None and known else None
+    return ImportedEnergy(
+        name=plain(str(unit.get("uuid", ""))) or f"line {line}",
+        line=line,
+        energy_kwh=sum(known) if known else None,
+        cpu_kwh=host_kwh,
+        gpu_kwh=gpu_kwh,
+        pue=pue,
+        duration_s=duration_s,
+        ended_s=_instant(unit.get("ended_at")),
+        gpus=gpus or None,
+        co2_g=_grams(unit),
+        account=plain(str(unit.get("project") or "")) or None,
+        user=plain(str(unit.get("username") or "")) or None,
+        notes=tuple(note for note in (host_note, gpu_note, missing) if note),
+    )
+
+
+def _energy(value: object) -> tuple[float | None, str | None]:
+    """One figure; of several sources of the same energy the one called total, or the first, never their sum."""
+    by_source = {name: figure for name, cell in _by_key(value) if (figure := amount(cell)) is not None}
+    if not by_source:
+        return None, None
+    if "total" in by_source or len(by_source) == 1:
+        return by_source.get("total", next(iter(by_source.values()))), None
+    first, *others = by_source
+    return by_source[first], f"{first} is taken, not {', '.join(others)}"
+
+
+def _grams(unit: Mapping[str, Any]) -> dict[str, float]:
+    """By provider, host and GPU together."""
+    grams: dict[str, float] = {}
+    for name, cell in [*_by_key(unit.get(HOST_G)), *_by_key(unit.get(GPU_G))]:
+        if (figure := amount(cell)) is not None:
+            provider = plain(name.removesuffix("_total")) or TOOL
+            grams[provider] = grams.get(provider, 0.0) + figure
+    return grams
+
+
+def _by_key(value: object) -> Iterator[tuple[str, object]]:
+    mapping = _mapping(value)
+    if mapping:
+        yield from ((str(name), cell) for name, cell in mapping.items())
+    elif value is not None:
+        yield "", value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """A cell may hold an object, or the JSON of one; empty for all else."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _elapsed_s(text: str) -> float | None:
+    """`1-02:03:04`, `26:03:04`, `03:04`."""
+    days, _, clock = text.strip().rpartition("-")
+    parts = clock.split(":")
+    if not 2 <= len(parts) <= 3 or not all(part.isdecimal() for part in (*parts, days or "0")):
+        return None
+    seconds = 0.0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return seconds + int(days or 0) * 86400
+
+
+def _instant(value: object) -> float | None:
+    try:
+        instant = datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        return None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,95 @@
+"""CSV files of codecarbon (2.x and 3.x, and 1.x as far as it has columns of energy), as typed rows.
+
+Each `flush()` adds a row with the sums of its run so far: of the rows of a run the last one counts, and adding them up
+gives several times the truth. Files by task hold each task once. Emissions are in kg. Energy holds the PUE already
+(column `pue`; absent before 2.1: none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from detour.accounting.imported import ImportedEnergy, amount, checked, shared_machine_s
+from detour.text import counted, format_duration, plain
+
+TOOL = "codecarbon"
+COLUMNS = ("duration", "emissions", "energy_consumed")
+"""Those without which a file is not codecarbon's."""
+
+Row = tuple[int, Mapping[str, str]]
+"""A line and its cells by column."""
+
+
+def codecarbon_rows(rows: Sequence[Row], pue: float | None = None) -> tuple[list[ImportedEnergy], list[str]]:
+    """The runs, and what is to be said of the file. `pue` goes before the file's own column."""
+    by_run: dict[str, list[ImportedEnergy]] = {}
+    unusable: list[int] = []
+    for line, cells in rows:
+        row = _row(line, cells, pue)
+        if row is None:
+            unusable.append(line)
+        else:
+            by_run.setdefault(_key(line, cells), []).append(row)
+    runs = [checked(run) for found in by_run.values() for run in _runs(found)]
+    notes = []
+    if unusable:
+        notes.append(f"left out, without duration or energy: line {', '.join(map(str, unusable[:5]))}")
+    if flushed := sum(map(len, by_run.values())) - len(runs):
+        notes.append(f"{counted(flushed, 'row')} of earlier flushes, whose energy is in a later row of the same run")
+    if (twice_s := shared_machine_s(runs)) > 1:
+        notes.append(
+            f"several runs counted a whole machine at the same time, for {format_duration(twice_s)}: if it was one "
+            "machine, its energy is in the sum more than once"
+        )
+    return runs, notes
+
+
+def _runs(rows: Sequence[ImportedEnergy]) -> list[ImportedEnergy]:
+    """The last row of each tracker: where the duration falls back, another one began under the same id."""
+    ordered = sorted(rows, key=lambda row: (row.ended_s or 0.0, row.duration_s or 0.0, row.energy_kwh or 0.0))
+    return [
+        row
+        for row, following in zip(ordered, [*ordered[1:], None], strict=True)
+        if following is None or (following.duration_s or 0.0) < (row.duration_s or 0.0)
+    ]
+
+
+def _key(line: int, cells: Mapping[str, str]) -> str:
+    """A run; in files by task, or without ids, each row by itself."""
+    run = cells.get("run_id") or cells.get("experiment_id")
+    return run if run and "task_name" not in cells else f"line {line}"
+
+
+def _row(line: int, cells: Mapping[str, str], pue: float | None) -> ImportedEnergy | None:
+    duration_s, energy_kwh = amount(cells.get("duration")), amount(cells.get("energy_consumed"))
+    if duration_s is None or energy_kwh is None:
+        return None
+    emissions_kg, written = amount(cells.get("emissions")), amount(cells.get("pue"))
+    in_it = pue or (written if written and written >= 1 else 1.0)
+    notes = [f"PUE {in_it:g} was in its energy and is divided out"] if in_it != 1 else []
+    return ImportedEnergy(
+        name=plain(cells.get("task_name") or cells.get("run_id") or cells.get("project_name") or f"line {line}"),
+        line=line,
+        energy_kwh=energy_kwh,
+        cpu_kwh=amount(cells.get("cpu_energy")),
+        gpu_kwh=amount(cells.get("gpu_energy")),
+        ram_kwh=amount(cells.get("ram_energy")),
+        pue=in_it,
+        duration_s=duration_s,
+        ended_s=_instant(cells.get("timestamp", "")),
+        gpus=amount(cells.get("gpu_count")) or None,
+        co2_g={} if emissions_kg is None else {TOOL: emissions_kg * 1000},
+        version=plain(cells.get("codecarbon_version", "")) or None,
+        place=plain(cells.get("country_iso_code", "")) or None,
+        counts_machine=cells.get("tracking_mode", "machine") == "machine",
+        notes=tuple(notes),
+    )
+
+
+def _instant(text: str) -> float | None:
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,75 @@
+"""The door for energy files of other tools: finds out whose it is, and refuses what is no one's."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from detour.accounting import ceems_file, codecarbon_file
+from detour.accounting.imported import EnergyFile, ImportedEnergy
+from detour.errors import UserError
+from detour.text import plain
+
+EXPECTED = "expected a CSV of codecarbon, or of CEEMS (`cacct --csv`, or JSON of its API)"
+DELIMITERS = ",;\t|"
+
+
+def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
+    """`pue` is the one that is in the file's energy, where the file does not say it. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if text.lstrip()[:1] in ("{", "["):
+        return _file(path, ceems_file.TOOL, *ceems_file.ceems_rows(_units(path, text), pue))
+    try:
+        table = _table(text)
+    except csv.Error as error:
+        raise UserError(f"{path}: is no table ({error}); {EXPECTED}") from error
+    if not table:
+        raise UserError(f"{path}: is empty; {EXPECTED}")
+    headings = [cell.strip() for cell in table[0][1]]
+    if set(codecarbon_file.COLUMNS) <= set(headings):
+        return _file(path, codecarbon_file.TOOL, *codecarbon_file.codecarbon_rows(_dicts(table), pue))
+    if ceems_file.is_ceems(headings):
+        return _file(path, ceems_file.TOOL, *ceems_file.ceems_rows(ceems_file.table_units(table), pue))
+    line, found = table[0][0], plain(", ".join(headings[:4]))
+    raise UserError(f"{path}:{line}: no columns of energy in {found!r}; {EXPECTED}; for sacct's dumps: `detour usage`")
+
+
+def _file(path: Path, tool: str, rows: Sequence[ImportedEnergy], notes: Sequence[str]) -> EnergyFile:
+    if not rows:
+        raise UserError(f"{path}: holds no row of {tool} with an energy; write it again, or name another file")
+    return EnergyFile(path, tool, tuple(rows), tuple(notes))
+
+
+def _units(path: Path, text: str) -> Sequence[ceems_file.Unit]:
+    try:
+        units = ceems_file.json_units(json.loads(text))
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON ({error}); {EXPECTED}") from error
+    if units is None:
+        raise UserError(f"{path}: holds no list of jobs with a uuid; {EXPECTED}")
+    return units
+
+
+def _table(text: str) -> list[tuple[int, list[str]]]:
+    """Lines with their cells, by the delimiter that the first line has most of; blank lines are left out."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+
+
+def _dicts(table: Sequence[tuple[int, Sequence[str]]]) -> list[codecarbon_file.Row]:
+    """By column; files that were joined have further rows of headings, from which on those hold."""
+    headings: list[str] = []
+    rows: list[codecarbon_file.Row] = []
+    for line, cells in table:
+        if "energy_consumed" in cells:
+            headings = [cell.strip() for cell in cells]
+        else:
+            rows.append((line, dict(zip(headings, cells, strict=False))))
+    return rows

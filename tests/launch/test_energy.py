@@ -1,0 +1,95 @@
+"""`detour energy` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from detour.errors import UserError
+from detour.launch.energy import command
+from detour.launch.text.energy import WIDTH
+from detour.ledger.events import EnergyRead, GpuCounted
+from detour.ledger.workspace import Workspace
+from tests.monitoring.workspaces import CHAIN, end, make_workspace, start
+
+GPU: GpuCounted = {
+    "counter_j": 9e9,
+    "power_w": 600.0,
+    "energy_j": 3.6e6,
+    "sampled_j": 0.0,
+    "seen_s": 3600.0,
+    "resets": 0,
+    "share": 1.0,
+}
+CSV = "timestamp,run_id,duration,emissions,energy_consumed\n2026-01-01T01:00:00,a\x1b[31m,60,0.1,2.0\n"
+
+
+def call(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A training on Jean Zay's name, of a few milliseconds, with one reading."""
+    workspace = make_workspace(tmp_path / "w")
+    attempt = start(workspace, CHAIN[1], cluster="jean-zay", gpus=1, cpus=24)
+    attempt.event(EnergyRead(why="end", node="n1", began_s=1.8e9, elapsed_s=3600.0, gpus={"GPU-1": GPU}))
+    end(attempt)
+    return workspace
+
+
+def test_every_method_stands_with_band_and_coverage_in_80_columns(workspace: Workspace) -> None:
+    lines = call("-w", workspace.root).splitlines()
+    assert lines[0].startswith("base on jean-zay: ")
+    methods = [line[2:18].strip() for line in lines[2:] if line[2:18].strip() in METHODS]
+    assert methods == METHODS
+    assert any(line.startswith(" *M1 measured     1.") and "1.1" in line for line in lines)
+    assert "1 GPU by NVML counter" in "\n".join(lines)
+    assert max(map(len, lines)) <= WIDTH
+
+
+METHODS = ["M1 measured", "codecarbon", "M2 estimated", "card convention"]
+
+
+def test_json_has_what_the_screen_has_and_the_inputs(workspace: Workspace) -> None:
+    content = json.loads(call("base", "-w", workspace.root, "--json"))
+    (chain,) = content["chains"]
+    (site,) = chain["sites"]
+    assert site["quoted"] == "M1 measured"
+    measured = site["methods"][0]
+    assert measured["facility_energy_kwh"]["expected"] == pytest.approx(1.2, rel=1e-3)
+    assert measured["co2_g"]["expected"] == pytest.approx(1.2 * 34, rel=1e-3)
+    assert measured["pue"]["value"] == 1.2
+    assert [stage["label"] for stage in chain["stages"]] == [CHAIN[1].label]
+
+
+def test_a_file_is_shown_by_itself_and_cleaned(tmp_path: Path) -> None:
+    file = tmp_path / "emissions.csv"
+    file.write_text(CSV)
+    output = call(file, "-w", tmp_path)
+    assert output.startswith(f"{file}: codecarbon, 1 run or job")
+    assert "100 g" in output
+    assert "\x1b" not in output
+    assert json.loads(call(file, "-w", tmp_path, "--json"))["files"][0]["co2_g"] == {"codecarbon": 100.0}
+
+
+def test_an_unknown_chain_is_answered_with_the_nearest(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match="no chain named 'bas'"):
+        call("bas", "-w", workspace.root)
+
+
+def test_a_chain_without_attempts_says_so(tmp_path: Path) -> None:
+    assert call("-w", make_workspace(tmp_path).root) == "base: no attempt yet, so no energy\n"
+
+
+def test_an_attempt_under_a_profile_that_is_not_known_has_the_plans_constants(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    end(start(workspace, CHAIN[0], cluster="of-my-own"))
+    assert "base on here: " in call("-w", workspace.root)
