@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 4)))
 BIN := .venv/bin
 ENVIRONMENT := .venv/installed
 INSTALL := install --quiet --disable-pip-version-check --no-compile
-RECIPE := configs/recipes/quickstart.yaml
+ARMS := configs/sweeps/quickstart-arms.yaml
 
 # Every process would compile our modules again, and pytest's workers all tests.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,8 +14,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: quickstart env slurm check test bench
 
 quickstart: $(ENVIRONMENT)
-	@$(BIN)/detour run $(RECIPE)
+	@$(BIN)/detour run $(ARMS)
 	@$(BIN)/detour report
+	@$(BIN)/detour compare quickstart quickstart-mlm-baseline
+	@$(BIN)/detour card quickstart
 
 env: $(ENVIRONMENT)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
-from detour.checkpoints.card import write_card
+from detour.cards.exported import write_card
 from detour.checkpoints.export import export
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index

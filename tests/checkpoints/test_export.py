@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from detour.checkpoints.card import model_card
+from detour.cards.exported import export_card as model_card
 from detour.checkpoints.export import export
 from detour.corpus.tokenizer import load_tokenizer
 from detour.errors import PermanentFailure

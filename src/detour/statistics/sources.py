@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import chain_names, unknown_chain
+from detour.planning.selection import select_chains
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparison import Comparison, compare
 from detour.statistics.score_files import SUFFIXES, read_scores
@@ -23,32 +22,26 @@ def compare_sources(
     against: str | None = None,
     common: bool = False,
 ) -> Comparison:
-    """Each word is a file of scores, or a chain, or a pattern over chains' names.
+    """Each word is a file of scores, or what `detour.planning.selection` makes chains of.
 
     common  restrict to the tasks and seeds that all models have
 
     Raises UserError for fewer than two models.
     """
-    table = merged(list(_tables(workspace, words, metric)))
+    table = merged(score_tables(workspace, words, metric))
     if len(table.models) < 2:
         raise UserError(f"nothing to compare {', '.join(table.models)} with: name a second chain or a file of scores")
     return compare(table.common() if common else table, against)
 
 
-def _tables(workspace: Workspace, words: Sequence[str], metric: str | None) -> list[ScoreTable]:
+def score_tables(workspace: Workspace, words: Sequence[str], metric: str | None) -> list[ScoreTable]:
+    """One table for all chains, and one a file."""
     files = [word for word in words if word.endswith(SUFFIXES) and Path(word).is_file()]
     chains: dict[str, None] = {}
     for word in words:
         if word.endswith(SUFFIXES) and word not in files and "/" in word:
             raise UserError(f"{word}: no such file")
         if word not in files:
-            chains |= dict.fromkeys(_chains(workspace, word))
+            chains |= dict.fromkeys(select_chains(workspace, [word]))
     of_chains = [chain_scores(workspace, list(chains), metric)] if chains else []
     return [*of_chains, *(read_scores(Path(word), metric) for word in files)]
-
-
-def _chains(workspace: Workspace, word: str) -> list[str]:
-    found = [name for name in chain_names(workspace) if fnmatchcase(name, word)]
-    if not found:
-        raise unknown_chain(workspace, word)
-    return found

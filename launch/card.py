@@ -1,0 +1,98 @@
+"""`detour card`: a chain's model card in a folder for the hub, the check of any card, and the push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.accounting.energy import Method
+from detour.cards.about import about_chain, load_about
+from detour.cards.footprint_claims import Convention
+from detour.cards.gathering import gather
+from detour.cards.hub_folder import Record, default_folder, write_hub_folder
+from detour.cards.pushing import push as push_folder
+from detour.cards.rendering import read_template, render
+from detour.cards.verifying import verify_card
+from detour.config.loading import load_cluster
+from detour.launch.first_word import WriteByDefault
+from detour.launch.options import json_option, workspace_option, written_workspace_option
+from detour.launch.text.card import show_findings
+from detour.launch.text.screen import show
+from detour.ledger.identity import workspace_id
+from detour.ledger.workspace import Workspace
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+METHODS = {method.name.lower(): method for method in Method}
+
+
+@click.group(cls=WriteByDefault, options_metavar="", subcommand_metavar="CHAIN | verify CARD | push FOLDER")
+def command() -> None:
+    """Write, verify or push a model card with its hub folder.
+
+    `detour card CHAIN` writes it, from the ledger; `detour card write --help` lists its options. See docs/models.md.
+    """
+
+
+@command.command()
+@click.argument("chain")
+@written_workspace_option
+@click.option("--about", type=FILE, help="What only people know.  [default: configs/cards/CHAIN.yaml, if there is one]")
+@click.option("--template", type=FILE, help="A Jinja template in place of the shipped one.")
+@click.option("--method", type=click.Choice(list(METHODS)), help="Of the CO2 in the metadata.  [default: the best]")
+@click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")
+@click.option("--print", "only_text", is_flag=True, help="Print the card and write nothing.")
+def write(
+    chain: str,
+    workspace: Workspace,
+    about: Path | None,
+    template: Path | None,
+    method: str | None,
+    cluster: str | None,
+    out: Path | None,
+    only_text: bool,
+) -> None:
+    """Write a chain's card, with the exported model, into a folder for the hub."""
+    chosen = METHODS[method] if method else None
+    said = load_about(about) if about else about_chain(chain)
+    text = read_template(template) if template else None
+    content = gather(workspace, chain, said, method=chosen, cluster=load_cluster(cluster) if cluster else None)
+    if only_text:
+        show(render(content, text, str(template)).rstrip("\n"))
+        return
+    folder = out or default_folder(workspace, chain)
+    record = Record(chain, workspace_id(workspace.root), said, chosen, cluster, text)
+    write_hub_folder(workspace, folder, content, record)
+    show(f"Card and model written to {folder}")
+
+
+@command.command()
+@click.argument("card", type=click.Path(exists=True, path_type=Path))
+@workspace_option
+@click.option("--cluster", help="Judge CO2 by this profile's power, PUE and grid factor.")
+@click.option("--power", type=float, metavar="KW", help="... or by these: of one GPU,")
+@click.option("--pue", type=float, help="PUE")
+@click.option("--factor", type=float, metavar="G_PER_KWH", help="and grams of CO2eq a kWh.")
+@json_option
+def verify(
+    card: Path,
+    workspace: Workspace,
+    cluster: str | None,
+    power: float | None,
+    pue: float | None,
+    factor: float | None,
+    as_json: bool,
+) -> None:
+    """Recompute every number of a card: from the ledger, or by arithmetic for one from elsewhere."""
+    given = Convention.chosen(load_cluster(cluster) if cluster else None, power, pue, factor)
+    show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
+
+
+@command.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--repository", metavar="OWNER/NAME", help="On the hub.  [default: the about file's]")
+@click.option("--private", is_flag=True, help="If the repository is new, make it private.")
+def push(folder: Path, repository: str | None, private: bool) -> None:
+    """Push a hub folder, from a login node with a network."""
+    show(f"Pushed: {push_folder(folder, repository, private=private)}")

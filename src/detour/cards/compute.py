@@ -1,0 +1,67 @@
+"""Hours, energy and CO2 of a chain, out of its report, with the one figure that the metadata state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Method
+from detour.cards.content import Compute, Energy
+from detour.config.cluster import Cluster
+from detour.config.loading import available_clusters, load_cluster
+from detour.errors import UserError
+from detour.reporting.data import Chain, EnergyRow
+from detour.reporting.report import Report
+
+
+def compute_of(report: Report, chain: Chain, method: Method | None, planned_for: Sequence[str]) -> Compute:
+    """`planned_for` names the clusters where no attempt says on which one it ran."""
+    attempts = [attempt for stage_id in chain.stages for attempt in report.stages[stage_id].attempts]
+    names = list(dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster)) or list(planned_for)
+    clusters = [load_cluster(name) for name in names if name in available_clusters()]
+    hours, fates = chain.cost.gpu_hours.value, chain.cost.fates_gpu_hours
+    rows = [Energy(row, _arithmetic(row, hours)) for row in chain.cost.energy]
+    return Compute(
+        attempts=chain.cost.attempts,
+        gpu_hours=hours,
+        cpu_hours=chain.cost.cpu_hours.value,
+        not_useful_gpu_hours=None if hours is None else fates.allocated - fates.useful,
+        hardware=_hardware(report, max((attempt.gpus or 0 for attempt in attempts), default=0), clusters),
+        countries=tuple(dict.fromkeys(cluster.site.country for cluster in clusters if cluster.site.country)),
+        energy=tuple(rows),
+        quoted=quoted(rows, method),
+    )
+
+
+def quoted(rows: Sequence[Energy], method: Method | None) -> Energy | None:
+    """The row of `method`, or the best one that saw enough; None where none has a CO2 figure, or several sites each
+    have one. Raises UserError where the method asked for has none.
+    """
+    if method is not None:
+        asked = [one for one in rows if one.row.method == method.value]
+        if len(asked) != 1 or asked[0].row.co2_g is None:
+            reason = next((one.row.missing for one in asked if one.row.missing), None)
+            several = "several sites have a figure each" if len(asked) > 1 else "it has no figure"
+            raise UserError(f"{method.value}: {reason or several}; leave --method out, or choose another")
+        return asked[0]
+    known = [one for one in rows if one.row.co2_g is not None]
+    ranked = [one for name in PREFERENCE for one in known if one.row.method == name.value]
+    sufficient = [one for one in ranked if (one.row.coverage or 0) >= LEAST_COVERAGE] or ranked
+    best = next(iter(sufficient), None)
+    return None if best is None or sum(one.row.method == best.row.method for one in known) > 1 else best
+
+
+def _arithmetic(row: EnergyRow, gpu_hours: float | None) -> str | None:
+    if not (row.pue and row.grid_g_per_kwh and row.it_energy_kwh and row.co2_g):
+        return None
+    tail = f"PUE {row.pue.value:g} x {row.grid_g_per_kwh.value:g} g/kWh = {row.co2_g.expected:,.6g} g"
+    if row.method == Method.CARD.value and gpu_hours:
+        return f"{gpu_hours:.6g} GPU-h x {row.it_energy_kwh.expected / gpu_hours:.4g} kW x {tail}"
+    return f"{row.it_energy_kwh.expected:.4g} kWh x {tail}"
+
+
+def _hardware(report: Report, gpus: int, clusters: Sequence[Cluster]) -> tuple[str, ...]:
+    """GPUs by their profile's name for them, else the machines that the stages recorded."""
+    types = [cluster.gpu.type for cluster in clusters if cluster.gpu and not cluster.gpu.simulated]
+    if gpus and types:
+        return tuple(f"{gpus} x {name}" for name in dict.fromkeys(types))
+    return tuple(report.versions.machines)

@@ -1,0 +1,125 @@
+"""What a model card says, as typed facts: the template only words them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from detour.cards.about import About
+from detour.reporting.data import EnergyRow
+from detour.statistics.paired import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Of the exported model, from its config.json."""
+
+    classes: tuple[str, ...]
+    parameters: int
+    layers: int
+    hidden: int
+    heads: int
+    context: int
+    vocabulary: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    number: int
+    objective: str | None
+    """`causal` or `masked`."""
+    masking_rate: float | None
+    tokens: int | None
+    steps: int | None
+    loss_before: float | None
+    """Validation loss of the weights that the phase started from, in nats a predicted token."""
+    loss_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    name: str
+    tokens: int | None
+    documents: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy and CO2 by one method at one site, and the multiplication in words, where it is as simple."""
+
+    row: EnergyRow
+    arithmetic: str | None
+    """`16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """What all attempts at all stages of the chain used: failed and repeated ones too, shared ones in full."""
+
+    attempts: int
+    gpu_hours: float | None
+    cpu_hours: float | None
+    not_useful_gpu_hours: float | None
+    """Start-up, redone, failed and idle time."""
+    hardware: tuple[str, ...]
+    countries: tuple[str, ...]
+    energy: tuple[Energy, ...]
+    quoted: Energy | None
+    """What the metadata state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean over the seeds of one task, in points."""
+
+    task: str
+    type: str
+    """`text-classification` or `token-classification`."""
+    type_name: str
+    dataset: str
+    dataset_type: str
+    dataset_config: str | None
+    metric: str
+    """As the hub calls it."""
+    metric_name: str
+    mean: float
+    interval: Interval | None
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where the model came from: what `detour models show` follows."""
+
+    chain: str
+    workspace: str
+    export: str
+    """Stage id."""
+    sha256: str | None
+    """Over all files of the export."""
+    corpus: str | None
+    """Stage id of the prepared corpus."""
+    code: tuple[str, ...]
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    name: str
+    """The model's title."""
+    start: str | None
+    """Hub id that training started from; None for random weights or a local folder."""
+    architecture: Architecture | None
+    phases: tuple[Phase, ...]
+    sources: tuple[Source, ...] = ()
+    compute: Compute | None = None
+    scores: tuple[Score, ...] = ()
+    seeds: int | None = None
+    """Of every task; None where they differ."""
+    results_table: str | None = None
+    """In Markdown, with the models it is compared with."""
+    findings: tuple[str, ...] = ()
+    """What the comparison shows, in sentences."""
+    lineage: Lineage | None = None
+    about: About = field(default_factory=About)

@@ -1,0 +1,155 @@
+"""What a card says of GPU-hours and CO2, against the multiplication that such figures come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from detour.accounting.site import site_of
+from detour.cards.findings import Finding, agrees
+from detour.cards.reading import FoundCard
+from detour.config.cluster import Cluster
+from detour.config.loading import available_clusters, load_cluster
+from detour.errors import UserError
+
+NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+GPU_HOURS = re.compile(rf"{NUMBER}\s*GPU[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
+CO2 = re.compile(rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)", re.IGNORECASE)
+GPUS = re.compile(r"\b(\d+)\s*(?:[×x]|times)\s*(?:NVIDIA\s+|AMD\s+)?(?=[A-Z]+\d+)", re.IGNORECASE)
+WALL_HOURS = re.compile(rf"{NUMBER}\s*(?:hours?|h)\b(?![^.;(]*GPU)(?:\s*(?:of\s+)?wall)", re.IGNORECASE)
+STATED = {
+    "power_kw": re.compile(rf"{NUMBER}\s*(kW|W)\b(?!h)"),
+    "pue": re.compile(r"\bPUE\s*(?:of|=|:|is)?\s*(\d(?:\.\d+)?)", re.IGNORECASE),
+    "g_per_kwh": re.compile(rf"{NUMBER}\s*g(?:\s*CO\s?[2₂]\s?(?:eq|e)?)?\s*(?:/|per\s+)\s*kWh", re.IGNORECASE),
+}
+GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6, "tonnes": 1e6}
+
+
+class Convention(NamedTuple):
+    """Reserved GPU-hours x board power x PUE x grid factor."""
+
+    power_kw: float
+    pue: float
+    g_per_kwh: float
+    source: str
+
+    @classmethod
+    def chosen(
+        cls, cluster: Cluster | None, power_kw: float | None, pue: float | None, g_per_kwh: float | None
+    ) -> Convention | None:
+        """A profile's constants, each in place of which another may be given; None where nothing is given.
+
+        Raises UserError where one of the three is then missing.
+        """
+        site = site_of(cluster) if cluster else None
+        if site is not None:
+            power_kw = site.gpu_board_w.value / 1000 if power_kw is None and site.gpu_board_w else power_kw
+            pue = site.pue.value if pue is None and site.pue else pue
+            g_per_kwh = site.grid_g_per_kwh.value if g_per_kwh is None and site.grid_g_per_kwh else g_per_kwh
+        match (power_kw, pue, g_per_kwh):
+            case (None, None, None):
+                return None
+            case (float(), float(), float()):
+                return cls(
+                    power_kw, pue, g_per_kwh, f"constants of {cluster.name}" if cluster else "the constants given"
+                )
+        raise UserError(
+            "power, PUE and grid factor are needed together: give --power, --pue and --factor, or --cluster"
+        )
+
+    def grams(self, gpu_hours: float) -> float:
+        return gpu_hours * self.power_kw * self.pue * self.g_per_kwh
+
+    def in_words(self, gpu_hours: float) -> str:
+        return (
+            f"{gpu_hours:g} GPU-h x {self.power_kw:g} kW x PUE {self.pue:g} x {self.g_per_kwh:g} g/kWh = "
+            f"{self.grams(gpu_hours):,.2f} g ({self.source})"
+        )
+
+
+def shipped_conventions() -> list[Convention]:
+    """Of every cluster profile that has all three constants; equal ones once, with all their names."""
+    names: dict[tuple[float, float, float], list[str]] = {}
+    for name in available_clusters():
+        site = site_of(load_cluster(name))
+        if site.gpu_board_w and site.pue and site.grid_g_per_kwh:
+            constants = (site.gpu_board_w.value / 1000, site.pue.value, site.grid_g_per_kwh.value)
+            names.setdefault(constants, []).append(name)
+    return [Convention(*constants, f"constants of {', '.join(known)}") for constants, known in names.items()]
+
+
+def footprint_findings(card: FoundCard, given: Convention | None) -> Iterator[Finding]:
+    """`given` are the constants to judge by; without, those that the card states, else those of the profiles."""
+    text = "\n".join(card.lines)
+    chosen = given or _stated(text)
+    grams: list[tuple[float, str]] = []
+    for line, said in card.paragraphs:
+        gpu_hours, co2 = GPU_HOURS.findall(said), CO2.findall(said)
+        yield from _wall_time(line, said, gpu_hours)
+        grams += [(_grams(value, unit), f"{value} {unit}") for value, unit in co2]
+        for hours, (value, unit) in zip(gpu_hours, co2, strict=False):
+            yield _multiplied(line, hours, value, unit, [chosen] if chosen else shipped_conventions())
+    yield from _metadata(card.metadata, grams)
+
+
+def _stated(text: str) -> Convention | None:
+    """Only if the card names all three constants."""
+    power, pue, factor = (pattern.search(text) for pattern in STATED.values())
+    if not (power and pue and factor):
+        return None
+    kw = _number(power[1]) * (1 if power[2] == "kW" else 1e-3)
+    return Convention(kw, _number(pue[1]), _number(factor[1]), "the card's own constants")
+
+
+def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Sequence[Convention]) -> Finding:
+    stated = f"{value} {unit} CO2eq for {hours} GPU-h"
+    gpu_hours = _number(hours)
+    fitting = [one for one in conventions if agrees(value, one.grams(gpu_hours) / GRAMS[unit.lower()])]
+    if fitting:
+        return Finding("holds", f"{stated}: {fitting[0].in_words(gpu_hours)}", line)
+    if len(conventions) == 1:
+        return Finding("differs", f"{stated}: {conventions[0].in_words(gpu_hours)}", line)
+    per_hour = _grams(value, unit) / gpu_hours if gpu_hours else 0.0
+    return Finding(
+        "unknown",
+        f"{stated}: {per_hour:.4g} g a GPU-h, which no profile's power x PUE x factor gives; name the constants with "
+        "--cluster, or --power, --pue and --factor",
+        line,
+    )
+
+
+def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Finding]:
+    gpus, wall = GPUS.search(said), WALL_HOURS.search(said)
+    if gpus and wall and gpu_hours:
+        product = int(gpus[1]) * _number(wall[1])
+        yield Finding(
+            "holds" if agrees(gpu_hours[0], product) else "differs",
+            f"{gpu_hours[0]} GPU-h: {gpus[1]} GPUs x {wall[1]} h = {product:g} GPU-h",
+            line,
+        )
+
+
+def _metadata(metadata: Mapping[str, Any], said: Sequence[tuple[float, str]]) -> Iterator[Finding]:
+    stated = metadata.get("co2_eq_emissions")
+    value = stated.get("emissions") if isinstance(stated, dict) else stated
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not said:
+        yield Finding("computed", f"metadata: {value:g} g CO2eq (the hub's unit is grams); the text states none")
+        return
+    same = [words for grams, words in said if agrees(words.split()[0], value / GRAMS[words.split()[1].lower()])]
+    near = ", ".join(words for _, words in said)
+    if same:
+        yield Finding("holds", f"metadata: {value:g} g CO2eq is the text's {same[0]}")
+    else:
+        factor = next((f" ({g / value:g} times as much)" for g, _ in said if value and round(g / value) == 1000), "")
+        yield Finding("differs", f"metadata: {value:g} g CO2eq, the text has {near}{factor}; the hub's unit is grams")
+
+
+def _grams(value: str, unit: str) -> float:
+    return _number(value) * GRAMS[unit.lower()]
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

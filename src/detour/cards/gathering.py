@@ -1,0 +1,186 @@
+"""A chain's card: what the report knows of it, what its export and evaluations hold, and what people wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detour.accounting.energy import Method
+from detour.accounting.site import profile_sites
+from detour.cards.about import About, TaskAbout
+from detour.cards.compute import compute_of
+from detour.cards.content import Architecture, Content, Lineage, Phase, Score, Source
+from detour.cards.exported import architecture, hub_id
+from detour.config.cluster import Cluster
+from detour.errors import UserError
+from detour.ledger.identity import workspace_id
+from detour.ledger.workspace import Workspace
+from detour.planning.build import Plan
+from detour.planning.files import read_plan
+from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage
+from detour.reporting.build import Question, build_report
+from detour.reporting.data import Chain
+from detour.reporting.outputs import read_json
+from detour.reporting.report import Report
+from detour.statistics.chain_scores import chain_scores
+from detour.statistics.comparison import Comparison, compare
+from detour.statistics.scores import merged
+from detour.statistics.sources import score_tables
+from detour.statistics.tables import markdown
+from detour.statistics.verdicts import sentences
+
+TYPES = {
+    "single_label": ("text-classification", "Text Classification"),
+    "multilabel": ("text-classification", "Text Classification"),
+    "ner": ("token-classification", "NER"),
+}
+TYPE_NAMES = dict(TYPES.values())
+METRICS = {"macro_f1": ("f1", "macro F1"), "micro_f1": ("f1", "micro F1")}
+"""How the hub calls a metric, and how readers do."""
+
+
+def gather(
+    workspace: Workspace,
+    chain: str,
+    about: About,
+    *,
+    method: Method | None = None,
+    cluster: Cluster | None = None,
+    now_s: float | None = None,
+) -> Content:
+    """Everything that the card of a chain says. `method` is that of the energy in the metadata, by default the best
+    there is; `cluster` gives the constants in place of each job's own profile.
+
+    Raises UserError for a chain that is not there or whose export is not done.
+    """
+    plan, target = read_plan(workspace, chain)
+    export = next((stage for stage in plan.stages if isinstance(stage, ExportStage)), None)
+    if export is None or not workspace.is_done(export.id):
+        raise UserError(
+            f"{chain}: its export is not done, so there is no model to describe; see `detour status {chain}`"
+        )
+    report = build_report(workspace, Question([chain]), profile_sites(cluster), time.time() if now_s is None else now_s)
+    found = report.chains[0]
+    comparison = _comparison(workspace, chain, plan, about)
+    title = about.title or chain
+    return Content(
+        name=title,
+        start=hub_id(_start(plan)),
+        architecture=_architecture(workspace.output(export.id)),
+        phases=_phases(found),
+        sources=tuple(
+            Source(one.name, one.counts.get("train_tokens"), one.counts.get("train_documents")) for one in found.sources
+        ),
+        compute=compute_of(report, found, method, [target.cluster] if target.cluster else []),
+        scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
+        seeds=None if comparison is None else _seeds(comparison, chain),
+        results_table=None if comparison is None else markdown(comparison, {chain: title}),
+        findings=() if comparison is None else _findings(comparison, chain),
+        lineage=_lineage(workspace, chain, export, plan, report, found),
+        about=about,
+    )
+
+
+def _start(plan: Plan) -> Mapping[str, Any]:
+    first = next((stage for stage in plan.stages if isinstance(stage, PretrainStage)), None)
+    return {} if first is None else first.runtime.model.as_json
+
+
+def _architecture(export: Path) -> Architecture | None:
+    """None where the export does not say."""
+    config, record = read_json(export / "config.json"), read_json(export / "export.json")
+    try:
+        return architecture(config, record["dtype"], record["parameters"])
+    except KeyError:
+        return None
+
+
+def _phases(chain: Chain) -> tuple[Phase, ...]:
+    return tuple(
+        Phase(
+            number,
+            phase.objective,
+            phase.masking_rate,
+            phase.tokens,
+            phase.steps,
+            phase.parent_validation_loss,
+            phase.validation_loss,
+        )
+        for number, phase in enumerate(chain.phases, 1)
+    )
+
+
+def _comparison(workspace: Workspace, chain: str, plan: Plan, about: About) -> Comparison | None:
+    """None without a benchmark, and before any result is there. What it is to be compared with may come later."""
+    if not any(isinstance(stage, EvaluateStage) for stage in plan.stages):
+        return None
+    tables, notes = [chain_scores(workspace, [chain], about.metric)], []
+    for word in about.compare_with:
+        try:
+            tables += score_tables(workspace, [word], about.metric)
+        except UserError as error:
+            notes.append(f"not compared with {word}: {error}")
+    comparison = compare(merged(tables))
+    if all(cell.mean is None for cell in comparison.cells[chain].values()):
+        return None
+    return replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found: Chain) -> tuple[Score, ...]:
+    """Of complete tasks: a mean over a part of the seeds is published nowhere."""
+    kinds = {stage.task: stage.settings.task.type for stage in plan.stages if isinstance(stage, EvaluateStage)}
+    primary = {one.task: one.metric for one in found.scores}
+    scores = []
+    for task, kind in kinds.items():
+        cell, words = comparison.cells[chain][task], about.tasks.get(task, TaskAbout())
+        if cell.mean is None:
+            continue
+        kind_type, kind_name = TYPES[kind]
+        metric = about.metric or primary.get(task) or "score"
+        hub_metric, metric_name = METRICS.get(metric, (metric, metric.replace("_", " ")))
+        scores.append(
+            Score(
+                task=task,
+                type=words.type or kind_type,
+                type_name=words.type_name or (TYPE_NAMES[words.type] if words.type else kind_name),
+                dataset=words.name or task,
+                dataset_type=words.dataset or task,
+                dataset_config=None,
+                metric=hub_metric,
+                metric_name=metric_name,
+                mean=cell.mean,
+                interval=cell.interval,
+                seeds=cell.n,
+            )
+        )
+    return tuple(scores)
+
+
+def _seeds(comparison: Comparison, chain: str) -> int | None:
+    counts = {cell.n for cell in comparison.cells[chain].values() if cell.mean is not None}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _findings(comparison: Comparison, chain: str) -> tuple[str, ...]:
+    """What sets this model apart from each of the others, its gaps, and notes on the data."""
+    said = [sentence for pair in comparison.pairs if chain == pair.first for sentence in sentences(comparison, pair)]
+    gaps = [f"missing: {gap}" for gap in comparison.gaps]
+    return (*said, *gaps, *comparison.notes)
+
+
+def _lineage(
+    workspace: Workspace, chain: str, export: ExportStage, plan: Plan, report: Report, found: Chain
+) -> Lineage:
+    corpus = next((stage.id for stage in plan.stages if isinstance(stage, PrepareStage)), None)
+    return Lineage(
+        chain=chain,
+        workspace=workspace_id(workspace.root),
+        export=export.id,
+        sha256=found.model_sha256,
+        corpus=corpus,
+        code=tuple(report.versions.code),
+        packages={name: ", ".join(versions) for name, versions in report.versions.packages.items()},
+    )

@@ -1,0 +1,100 @@
+"""The folder that goes to the hub: the exported files as they are, the card, and what the card was made from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from detour.accounting.energy import Method
+from detour.cards.about import About
+from detour.cards.content import Content
+from detour.cards.exported import CARD
+from detour.cards.rendering import render
+from detour.checkpoints.manifest import MANIFEST, read_manifest, verify_manifest
+from detour.errors import UserError
+from detour.files import fsync_directory, write_atomic
+from detour.ledger.workspace import Workspace
+
+RECORD = "card.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a card was made from, so that it can be made again and compared."""
+
+    chain: str
+    workspace: str
+    about: About
+    method: Method | None = None
+    cluster: str | None = None
+    template: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "chain": self.chain,
+            "workspace": self.workspace,
+            "about": self.about.as_json,
+            "method": self.method and self.method.value,
+            "cluster": self.cluster,
+            "template": self.template,
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> Record | None:
+        """None where the folder has none. Raises UserError for one that cannot be read."""
+        path = folder / RECORD
+        try:
+            data = orjson.loads(path.read_bytes())
+            if data["schema"] != SCHEMA:
+                raise ValueError(f"schema {data['schema']}")
+            method = data["method"] and Method(data["method"])
+            about = About.model_validate(data["about"])
+            return cls(data["chain"], data["workspace"], about, method, data["cluster"], data["template"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: not as detour writes it ({error}); make the card again with `detour card`"
+            ) from error
+
+
+def default_folder(workspace: Workspace, chain: str) -> Path:
+    return workspace.root / "hub" / chain
+
+
+def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
+    """Make the folder anew; what was there is replaced if detour made it.
+
+    Raises UserError where the export is damaged, or the folder holds something else.
+    """
+    assert content.lineage is not None
+    export = workspace.output(content.lineage.export)
+    if problems := verify_manifest(export):
+        raise UserError(f"{problems[0]}; make it again with `detour retry {record.chain}`")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise UserError(f"{folder}: holds something else; give another folder with --out")
+    text = render(content, record.template)
+    aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        for name in read_manifest(export)["files"]:
+            if name not in (CARD, MANIFEST):
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(export / name, aside / name)
+        write_atomic(aside / CARD, text)
+        write_atomic(aside / RECORD, orjson.dumps(record.to_json(), option=orjson.OPT_INDENT_2))
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    fsync_directory(folder.parent)

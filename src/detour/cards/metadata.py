@@ -1,0 +1,91 @@
+"""A card's metadata, made and read back by huggingface_hub, whose rules are the hub's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from detour.cards.content import Compute, Content, Score
+from detour.errors import UserError
+from detour.statistics.tables import rounded
+
+TAGS = ("modernbert", "fill-mask")
+
+
+def front_matter(content: Content) -> str:
+    """YAML without its fences. Raises UserError where the hub's library does not read back what was written."""
+    from huggingface_hub import ModelCard
+
+    data = card_data(content)
+    text: str = data.to_yaml()
+    read: Any = ModelCard(f"---\n{text}\n---\n", ignore_metadata_errors=False).data
+    if dict(read.to_dict()) != dict(data.to_dict()):
+        raise UserError(
+            "the card's metadata do not survive huggingface_hub: give tasks of one data set different names"
+        )
+    return text
+
+
+def card_data(content: Content) -> Any:
+    """`huggingface_hub.ModelCardData`. Emissions are a bare number of grams, as the hub has them."""
+    from huggingface_hub import ModelCardData
+
+    about = content.about
+    results = _results(content.scores)
+    more: dict[str, Any] = (
+        {"co2_eq_emissions": _emissions(content.compute)} if content.compute and content.compute.quoted else {}
+    )
+    return ModelCardData(
+        language=list(about.languages) or None,
+        license=about.license,
+        library_name="transformers",
+        tags=list(dict.fromkeys((*TAGS, *about.tags))),
+        datasets=list(about.datasets) or None,
+        base_model=about.base_model or content.start,
+        pipeline_tag="fill-mask",
+        model_name=content.name if results else None,
+        eval_results=results or None,
+        **more,
+    )
+
+
+def _results(scores: tuple[Score, ...]) -> list[Any]:
+    """The hub's library merges results of one task type and data set, whatever their names, unless their configs
+    differ.
+    """
+    from huggingface_hub import EvalResult
+
+    alike = Counter((score.type, score.dataset_type, score.dataset_config) for score in scores)
+    return [
+        EvalResult(
+            task_type=score.type,
+            task_name=score.type_name,
+            dataset_type=score.dataset_type,
+            dataset_name=score.dataset,
+            dataset_config=score.dataset_config
+            or (score.task if alike[score.type, score.dataset_type, score.dataset_config] > 1 else None),
+            metric_type=score.metric,
+            metric_name=score.metric_name,
+            metric_value=float(rounded(score.mean)),
+        )
+        for score in scores
+    ]
+
+
+def _emissions(compute: Compute) -> dict[str, Any]:
+    quoted = compute.quoted
+    assert quoted is not None
+    co2 = quoted.row.co2_g
+    said = {
+        "emissions": None if co2 is None else grams(co2.expected),
+        "source": f"detour, {quoted.row.method}" + (f": {quoted.arithmetic}" if quoted.arithmetic else ""),
+        "training_type": "pre-training",
+        "geographical_location": ", ".join(compute.countries),
+        "hardware_used": ", ".join(compute.hardware),
+    }
+    return {key: value for key, value in said.items() if value not in (None, "")}
+
+
+def grams(value: float) -> float:
+    """To the centigram, or three significant digits below a gram."""
+    return round(value, 2) if value >= 1 else float(f"{value:.3g}")

@@ -1,0 +1,140 @@
+"""A model card as it is found: metadata, tables of results, text; whoever wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from detour.errors import UserError
+from detour.statistics.markdown import Table, tables_in, unwrapped
+from detour.statistics.score_files import wide
+from detour.statistics.scores import ScoreTable
+
+SECTIONS = ("task", "dataset", "metrics", "source")
+FIELDS = ("type", "name", "config", "split", "revision", "args", "value", "verified", "verifyToken", "url")
+
+
+class Entry(NamedTuple):
+    """One figure of a card's model-index."""
+
+    model: str
+    dataset: str
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCard:
+    metadata: Mapping[str, Any]
+    restored: bool
+    """The metadata had lost their indentation, which is put back as the hub's rules want it."""
+    lines: tuple[str, ...]
+    first_line: int
+    """Of the text, in the file."""
+    tables: tuple[Table, ...]
+    results: tuple[ScoreTable, ...]
+
+    @property
+    def entries(self) -> list[Entry]:
+        return list(_entries(self.metadata.get("model-index")))
+
+    @property
+    def paragraphs(self) -> Iterator[tuple[int, str]]:
+        """Line number and text of each line that is no table."""
+        yield from (
+            (number, line)
+            for number, line in enumerate(self.lines, self.first_line)
+            if line.strip() and not line.lstrip().startswith("|")
+        )
+
+
+def read_card(path: Path) -> FoundCard:
+    """Raises UserError for a file that is no text, or whose metadata are no YAML."""
+    try:
+        text = unwrapped(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason})") from error
+    front, body, first_line = _split(text)
+    metadata, restored = _metadata(path, front)
+    tables = tuple(tables_in(body))
+    return FoundCard(
+        metadata, restored, tuple(body.splitlines()), first_line, tables, tuple(_results(path, tables, first_line))
+    )
+
+
+def _split(text: str) -> tuple[str, str, int]:
+    found = re.match(r"\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)", text, re.DOTALL)
+    if found is None:
+        return "", text, 1
+    return found[1], text[found.end() :], text[: found.end()].count("\n") + 1
+
+
+def _metadata(path: Path, front: str) -> tuple[Mapping[str, Any], bool]:
+    problem = ""
+    for restored, text in ((False, front), (True, reindented(front))):
+        try:
+            content = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            problem = problem or str(error).partition("\n")[0]
+            continue
+        if isinstance(content, dict):
+            return content, restored
+    raise UserError(f"{path}: its metadata are no YAML ({problem or 'no mapping'}); they stand between two lines ---")
+
+
+def reindented(front: str) -> str:
+    """Metadata whose lines all begin at the margin, with the model-index indented again by the hub's layout."""
+    lines, inside = [], False
+    for line in front.splitlines():
+        bare = line.strip()
+        key = bare.removeprefix("- ").partition(":")[0]
+        if bare == "model-index:":
+            inside = True
+            lines.append(bare)
+        elif not inside or not (key == "results" or key in SECTIONS or key in FIELDS):
+            inside = inside and not bare
+            lines.append(line)
+        else:
+            lines.append(" " * _depth(bare, key, lines) + bare)
+    return "\n".join(lines)
+
+
+def _depth(bare: str, key: str, before: list[str]) -> int:
+    is_item = bare.startswith("- ")
+    if key == "results" or (is_item and key in SECTIONS):
+        return 2
+    if key in SECTIONS:
+        return 4
+    if before[-1] == "model-index:":
+        return 0
+    return 4 if is_item else 6
+
+
+def _entries(index: Any) -> Iterator[Entry]:
+    for model in index if isinstance(index, list) else ():
+        for result in (model.get("results") or []) if isinstance(model, dict) else ():
+            for metric in (result.get("metrics") or []) if isinstance(result, dict) else ():
+                value = metric.get("value") if isinstance(metric, dict) else None
+                dataset = result.get("dataset") or {}
+                yield Entry(
+                    str(model.get("name", "")),
+                    str(dataset.get("name", dataset.get("type", ""))),
+                    str(metric.get("type", "")) if isinstance(metric, dict) else "",
+                    float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None,
+                )
+
+
+def _results(path: Path, tables: tuple[Table, ...], first_line: int) -> Iterator[ScoreTable]:
+    """Tables of models by tasks; others are no matter of scores."""
+    for table in tables:
+        if table.header and table.header[0].strip("* ").casefold() == "model" and len(table.header) > 2:
+            try:
+                scores = wide(str(path), table.header, [(n + first_line - 1, cells) for n, cells in table.rows])
+            except UserError:
+                continue
+            yield scores

@@ -1,0 +1,88 @@
+"""A card's text, from a Jinja template that a group can replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from detour.cards.content import Content, Phase
+from detour.cards.metadata import front_matter
+from detour.errors import UserError
+from detour.statistics.tables import rounded
+from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, plain, scaled
+
+TEMPLATE = "card.md"
+
+
+def default_template() -> str:
+    return (files("detour.cards") / TEMPLATE).read_text(encoding="utf-8")
+
+
+def read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the template cannot be read ({error}); give a file in UTF-8") from error
+
+
+def render(content: Content, template: str | None = None, source: str = TEMPLATE) -> str:
+    """The whole README. `template` sees `card` (a `Content`), `metadata` (YAML) and the filters below.
+
+    It runs in Jinja's sandbox. Raises UserError, with the line, for a template that does not render.
+    """
+    from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters.update(FILTERS)
+    try:
+        made = environment.from_string(template or default_template())
+        text: str = made.render(card=content, metadata=front_matter(content))
+    except TemplateSyntaxError as error:
+        raise UserError(f"{source}:{error.lineno}: {error.message}; see docs/models.md") from error
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: the template does not render ({error}); see docs/models.md") from error
+    return text
+
+
+def objective(phase: Phase) -> str:
+    if phase.objective == "causal":
+        return "next token, causal attention"
+    if phase.objective == "masked":
+        return f"masked tokens ({phase.masking_rate or 0:.0%}), bidirectional attention"
+    return "unknown"
+
+
+def cell(text: Any) -> str:
+    """Text from recipes and files, fit for one cell of a table."""
+    return plain(str(text)).replace("\\", "\\\\").replace("|", r"\|")
+
+
+def number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}"
+
+
+def loss(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def hours(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.4g}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "cell": cell,
+    "count": format_count,
+    "number": number,
+    "loss": loss,
+    "hours": hours,
+    "objective": objective,
+    "points": rounded,
+    "energy": lambda kwh: scaled(kwh, ENERGY_UNITS),
+    "mass": lambda grams: scaled(grams, MASS_UNITS),
+    "percent": lambda share: "unknown" if share is None else f"{share:.0%}",
+}

@@ -1,0 +1,53 @@
+"""`detour card verify`: a card of ours against the ledger, any card against its own arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detour.cards.exported import CARD
+from detour.cards.findings import Finding
+from detour.cards.footprint_claims import Convention, footprint_findings
+from detour.cards.gathering import gather
+from detour.cards.hub_folder import Record
+from detour.cards.own_card import own_findings
+from detour.cards.reading import read_card
+from detour.cards.rendering import render
+from detour.cards.score_claims import score_findings
+from detour.cards.table_claims import total_findings
+from detour.config.loading import load_cluster
+from detour.errors import UserError
+from detour.ledger.identity import workspace_id
+from detour.ledger.workspace import Workspace
+
+
+def verify_card(path: Path, workspace: Workspace, given: Convention | None = None) -> list[Finding]:
+    """`path` is a card or a folder with one. Raises UserError where there is none."""
+    file = path / CARD if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{file}: no such card")
+    record = Record.read(file.parent) if file.name == CARD else None
+    if record is not None:
+        return list(_against_ledger(file, record, workspace))
+    card = read_card(file)
+    found = []
+    if card.restored:
+        found.append(
+            Finding("unknown", "the metadata had lost their indentation; they are read as the hub lays them out")
+        )
+    found += [*score_findings(card), *total_findings(card), *footprint_findings(card, given)]
+    if not any(one.verdict in ("holds", "differs", "computed") for one in found):
+        found.append(Finding("unknown", "it has no table of results and no GPU-hours that arithmetic could check"))
+    return found
+
+
+def _against_ledger(file: Path, record: Record, workspace: Workspace) -> list[Finding]:
+    if not workspace.root.is_dir() or workspace_id(workspace.root) != record.workspace:
+        raise UserError(
+            f"{file}: was made in another workspace than {workspace.root}; name that one with --workspace, or move "
+            "card.json away to check the card's arithmetic alone"
+        )
+    cluster = load_cluster(record.cluster) if record.cluster else None
+    fresh = render(
+        gather(workspace, record.chain, record.about, method=record.method, cluster=cluster), record.template
+    )
+    return list(own_findings(file.read_text(encoding="utf-8"), fresh))

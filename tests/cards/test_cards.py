@@ -1,0 +1,173 @@
+"""A chain's card: its figures are the ledger's, its metadata survive the hub, its template can be replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from detour.accounting.energy import Method
+from detour.cards.about import About, TaskAbout, load_about
+from detour.cards.content import Content
+from detour.cards.gathering import gather
+from detour.cards.hub_folder import Record, write_hub_folder
+from detour.cards.metadata import card_data
+from detour.cards.rendering import default_template, render
+from detour.config.problems import RecipeError
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from tests.cards.made_up import TASKS, run_chain
+
+ABOUT = About(
+    title="Made-up-base",
+    languages=("fr",),
+    license="apache-2.0",
+    datasets=("someone/corpus",),
+    base_model="someone/base",
+    tasks={
+        "cases-30": TaskAbout(name="Cases-30", dataset="someone/cases"),
+        "cases-100": TaskAbout(name="Cases-100", dataset="someone/cases"),
+        "talks": TaskAbout(name="Talks", dataset="talks", type="token-classification"),
+    },
+    compare_with=("baseline",),
+    citation="@misc{made2026up}",
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up")
+    return run_chain(workspace, "baseline", "masked", gain=-2.0)
+
+
+@pytest.fixture(scope="module")
+def content(workspace: Workspace) -> Content:
+    return gather(workspace, "made-up", ABOUT, method=Method.CARD)
+
+
+def metadata(content: Content) -> Any:
+    """As the hub's library reads them from the text."""
+    return ModelCard(render(content), ignore_metadata_errors=False).data
+
+
+def test_16_gpu_hours_are_457_grams_by_the_cards_convention(content: Content) -> None:
+    assert metadata(content).co2_eq_emissions == {
+        "emissions": 456.96,
+        "source": "detour, card convention: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g",
+        "training_type": "pre-training",
+        "geographical_location": "FR",
+        "hardware_used": "4 x h100",
+    }
+
+
+def test_every_result_survives_the_hubs_library_though_two_share_a_data_set(content: Content) -> None:
+    data = metadata(content)
+    found = {(one.dataset_name, one.task_type, one.dataset_type): one.metric_value for one in data.eval_results}
+    assert found == {
+        ("Cases-30", "text-classification", "someone/cases"): 74.8,
+        ("Cases-100", "text-classification", "someone/cases"): 60.1,
+        ("drugs", "text-classification", "drugs"): 71.0,
+        ("leaflets", "text-classification", "leaflets"): 25.5,
+        ("Talks", "token-classification", "talks"): 63.6,
+    }
+    again: Any = ModelCard(f"---\n{data.to_yaml()}\n---\n").data
+    assert again.eval_results == data.eval_results == card_data(content).eval_results
+
+
+def test_metadata_name_language_licence_base_and_corpora(content: Content) -> None:
+    data = metadata(content)
+    assert (data.language, data.license, data.base_model) == (["fr"], "apache-2.0", "someone/base")
+    assert (data.datasets, data.pipeline_tag, data.model_name) == (["someone/corpus"], "fill-mask", "Made-up-base")
+
+
+def test_the_results_stand_beside_the_baseline_with_what_they_show(content: Content) -> None:
+    text = render(content)
+    assert "| Model | cases-30 | cases-100 | drugs | leaflets | talks | **Avg** |" in text
+    assert "| baseline | 72.8 | 58.1 | 69.0 | 23.5 | 61.6 | 57.0 |" in text
+    assert "made-up is better on 5 of 5 tasks: sign test p = 0.031 one-sided (made-up better), 0.062 two-sided" in text
+
+
+def test_all_attempts_count_and_hours_of_no_use_are_said(content: Content) -> None:
+    assert content.compute is not None
+    assert content.compute.gpu_hours == pytest.approx(16.0)
+    assert content.compute.attempts == 6 + 3 * len(TASKS) + 1
+    assert "| GPU-hours | 16 |" in render(content)
+
+
+def test_without_a_method_the_best_one_that_saw_enough_is_stated(workspace: Workspace) -> None:
+    compute = gather(workspace, "made-up", About()).compute
+    assert compute is not None
+    assert compute.quoted is not None
+    assert compute.quoted.row.method in (Method.CODECARBON.value, Method.ESTIMATED.value)
+
+
+def test_a_method_without_a_figure_is_refused_with_its_reason(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match=r"M3 Slurm: it has no figure; leave --method out|M3 Slurm: "):
+        gather(workspace, "made-up", About(), method=Method.SLURM)
+
+
+def test_a_group_can_replace_the_template(content: Content) -> None:
+    assert (
+        render(content, "{{ card.name }}: {{ card.compute.gpu_hours | hours }} GPU-h\n") == "Made-up-base: 16 GPU-h\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("\n{% if %}", r"ours.md:2: "),
+        ("{{ card.nothing }}", "ours.md: the template does not render"),
+        ("{{ card.__class__.__mro__ }}", "ours.md: the template does not render"),
+    ],
+)
+def test_a_template_with_a_mistake_is_named_with_its_line(content: Content, template: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        render(content, template, "ours.md")
+
+
+def test_names_from_files_stay_inside_their_cells(workspace: Workspace) -> None:
+    text = render(gather(workspace, "made-up", About(title="a | b\n# c")))
+    assert "# a \\| b # c\n" in text
+    assert "| a \\| b # c | 74.8 |" in text
+
+
+def test_the_hub_folder_holds_the_export_and_is_replaced_as_a_whole(workspace: Workspace, tmp_path: Path) -> None:
+    folder, record = tmp_path / "hub", Record("made-up", "id", ABOUT, Method.CARD, None, default_template())
+    content = gather(workspace, "made-up", ABOUT)
+    for _ in range(2):
+        write_hub_folder(workspace, folder, content, record)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "README.md",
+            "card.json",
+            "config.json",
+            "export.json",
+        ]
+        assert Record.read(folder) == record
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds something else"):
+        write_hub_folder(workspace, tmp_path, gather(workspace, "made-up", ABOUT), Record("made-up", "id", ABOUT))
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_chain_without_an_export_has_no_card(tmp_path: Path) -> None:
+    from tests.cards.made_up import stages
+    from tests.reporting.fabricate import write_chain
+
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write_chain(workspace, "planned", stages())
+    with pytest.raises(UserError, match="planned: its export is not done"):
+        gather(workspace, "planned", About())
+
+
+def test_a_mistake_in_the_about_file_is_named_with_line_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "about.yaml"
+    path.write_text("languages: [fr]\nlicence: mit\n")
+    with pytest.raises(RecipeError, match=r"about.yaml:2.*licence.*license"):
+        load_about(path)

@@ -1,0 +1,163 @@
+"""A card from elsewhere is held against its own arithmetic, one of ours against the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detour.cards.about import About
+from detour.cards.footprint_claims import Convention
+from detour.cards.gathering import gather
+from detour.cards.hub_folder import Record, write_hub_folder
+from detour.cards.reading import read_card
+from detour.cards.verifying import verify_card
+from detour.config.loading import load_cluster
+from detour.errors import UserError
+from detour.ledger.identity import workspace_id
+from detour.ledger.workspace import Workspace
+from tests.cards.made_up import CARD, framed, run_chain
+
+NOWHERE = Workspace(Path("/nowhere"))
+
+
+def verified(folder: Path, card: str, given: Convention | None = None) -> dict[str, str]:
+    """Sentence -> verdict."""
+    path = folder / "card.txt"
+    path.write_text(card, encoding="utf-8")
+    return {finding.sentence: finding.verdict for finding in verify_card(path, NOWHERE, given)}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return verified(tmp_path_factory.mktemp("card"), framed(CARD))
+
+
+def test_averages_are_recomputed_and_a_wrong_one_is_named(found: dict[str, str]) -> None:
+    assert found["average of Made-up-base: stated 57.5, its 6 scores give 57.50"] == "holds"
+    assert found["average of Older: stated 61, its 6 scores give 60.00"] == "differs"
+
+
+def test_wins_and_sign_tests_of_both_sides_are_computed_for_every_other_model(found: dict[str, str]) -> None:
+    sentence = (
+        "Made-up-base against Plain baseline (ours): +2.00 on average, better on 6 of 6 tasks, "
+        "sign test p = 0.0156 one-sided, 0.0312 two-sided"
+    )
+    assert found[sentence] == "computed"
+
+
+def test_a_p_value_is_told_its_sidedness(found: dict[str, str]) -> None:
+    (sentence,) = (one for one in found if one.startswith("p = 0.016"))
+    assert sentence.startswith("p = 0.016 is the one-sided sign test of Made-up-base against Plain baseline (ours)")
+    assert "two-sided it is 0.0312" in sentence
+    assert found[sentence] == "holds"
+
+
+def test_gpu_hours_and_grams_are_multiplied_out(found: dict[str, str]) -> None:
+    assert found["16 GPU-h: 4 GPUs x 4 h = 16 GPU-h"] == "holds"
+    (sentence,) = (one for one in found if one.startswith("0.46 kg"))
+    assert "16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g (constants of jean-zay)" in sentence
+    assert found[sentence] == "holds"
+
+
+def test_totals_and_metadata_are_compared_with_the_tables(found: dict[str, str]) -> None:
+    assert found["total of Tokens: stated 7.5B, its 2 rows give 7.5B"] == "holds"
+    assert found["metadata: 2 of 2 figures of the model-index are those of the table"] == "holds"
+    assert found["metadata: Drugs, Leaflets, Talks, Notes of the table are not in the model-index"] == "differs"
+
+
+def test_metadata_without_indentation_are_read_as_the_hub_lays_them_out(tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    path.write_text(CARD)
+    card = read_card(path)
+    assert card.restored
+    assert [(entry.model, entry.dataset, entry.value) for entry in card.entries] == [
+        ("Made-up-base", "Cases-30", 74.8),
+        ("Made-up-base", "Cases-100", 60.1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (
+            "p=0.016",
+            "p=0.001",
+            "p = 0.001: sign tests give (one-sided / two-sided) Plain baseline (ours) 0.0156 / 0.0312",
+        ),
+        ("(+2.0pp", "(+3.0pp", "+3.0: the averages differ by Plain baseline (ours) +2.00"),
+        ("all 6 tasks", "all 8 tasks", "8 of 8 tasks against Plain baseline (ours): the table has 6 of 6"),
+        ("value: 74.8", "value: 75.8", "metadata: Cases-30 is 75.8, the table has 74.8"),
+        ("**7.5B**", "**9B**", "total of Tokens: stated 9B, its 2 rows give 7.5B"),
+        ("(16 GPU-h", "(18 GPU-h", "18 GPU-h: 4 GPUs x 4 h = 16 GPU-h"),
+    ],
+)
+def test_a_figure_that_is_not_what_the_others_give_differs(
+    tmp_path: Path, before: str, after: str, sentence: str
+) -> None:
+    assert verified(tmp_path, CARD.replace(before, after))[sentence] == "differs"
+
+
+def test_carbon_is_judged_by_the_constants_that_are_given(tmp_path: Path) -> None:
+    given = Convention.chosen(load_cluster("jean-zay"), None, None, 56.0)
+    (sentence,) = (one for one in verified(tmp_path, CARD, given) if one.startswith("0.46 kg"))
+    assert "= 752.64 g" in sentence
+    assert verified(tmp_path, CARD, given)[sentence] == "differs"
+    with pytest.raises(UserError, match="are needed together"):
+        Convention.chosen(None, 0.7, None, 34.0)
+
+
+def test_grams_that_no_known_constants_give_are_not_called_wrong(tmp_path: Path) -> None:
+    (sentence,) = (one for one in verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg")) if one.startswith("9.99 kg"))
+    assert verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg"))[sentence] == "unknown"
+    assert "624.4 g a GPU-h" in sentence
+
+
+def test_metadata_in_kilograms_are_found_out(tmp_path: Path) -> None:
+    wrong = CARD.replace("license: apache-2.0", "license: apache-2.0\nco2_eq_emissions: 0.46")
+    assert verified(tmp_path, wrong)[
+        "metadata: 0.46 g CO2eq, the text has 0.46 kg (1000 times as much); the hub's unit is grams"
+    ] == "differs"  # fmt: skip
+
+
+def test_a_card_without_figures_cannot_be_checked_and_says_so(tmp_path: Path) -> None:
+    assert list(verified(tmp_path, "# A model\n\nIt is good.\n").values()) == ["unknown"]
+
+
+def test_metadata_that_are_no_yaml_are_one_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"card.txt: its metadata are no YAML"):
+        verified(tmp_path, "---\na: [1\n---\n")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path]:
+    workspace = run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up")
+    folder = workspace.root / "hub" / "made-up"
+    record = Record("made-up", workspace_id(workspace.root), About(languages=("fr",)))
+    write_hub_folder(workspace, folder, gather(workspace, "made-up", record.about), record)
+    return workspace, folder
+
+
+def test_every_number_of_our_own_card_is_that_of_the_ledger(hub: tuple[Workspace, Path]) -> None:
+    workspace, folder = hub
+    (finding,) = verify_card(folder, workspace)
+    assert finding.verdict == "holds"
+    assert int(finding.sentence.split()[0]) > 60
+
+
+def test_a_number_changed_by_hand_is_found_with_its_line(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, folder = hub
+    card = (folder / "README.md").read_text()
+    for name in ("README.md", "card.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "README.md").write_text(card.replace("4.3000", "3.3000", 1) + "\nIt won 12 prizes.\n")
+    found = verify_card(tmp_path, workspace)
+    assert any(
+        one.verdict == "differs" and one.sentence.endswith("the ledger gives 4.3000") and one.line for one in found
+    )
+    assert any(one.verdict == "unknown" and "12 prizes" in one.sentence for one in found)
+
+
+def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was made in another workspace"):
+        verify_card(hub[1], Workspace(tmp_path))

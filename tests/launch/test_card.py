@@ -1,0 +1,56 @@
+"""`detour card` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import DetourError
+from detour.launch.card import command
+from detour.ledger.workspace import Workspace
+from tests.cards.made_up import CARD, run_chain
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up").root
+
+
+def call(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
+        raise result.exception
+    return result
+
+
+def test_a_chain_alone_writes_its_hub_folder_and_verifies(workspace: Path) -> None:
+    assert call("made-up", "-w", workspace).output == f"Card and model written to {workspace}/hub/made-up\n"
+    assert call("verify", workspace / "hub" / "made-up", "-w", workspace).exit_code == 0
+
+
+def test_a_card_can_be_looked_at_before_it_is_written(workspace: Path, tmp_path: Path) -> None:
+    about = tmp_path / "about.yaml"
+    about.write_text("title: A Title\ncompare_with: [not-run-yet]\n")
+    shown = call("made-up", "-w", workspace, "--about", about, "--method", "card", "--print").output
+    assert "# A Title\n" in shown
+    assert "emissions: 456.96\n" in shown
+    assert "- not compared with not-run-yet: " in shown
+
+
+def test_a_card_with_a_wrong_figure_is_listed_and_ends_with_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "card.md").write_text(CARD)
+    result = call("verify", tmp_path / "card.md", "-w", tmp_path)
+    assert "✗ average of Older: stated 61, its 6 scores give 60.00" in result.output
+    assert isinstance(result.exception, DetourError)
+    assert result.exception.exit_code == 2
+    found = json.loads(call("verify", tmp_path / "card.md", "-w", tmp_path, "--json").stdout)
+    assert {one["verdict"] for one in found} == {"holds", "differs", "computed", "unknown"}
+
+
+def test_the_shipped_about_file_is_read() -> None:
+    from detour.cards.about import about_chain
+
+    assert about_chain("quickstart").languages == ("fr",)
