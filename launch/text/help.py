@@ -18,6 +18,7 @@ VERBS = {
     "compare": "Compare models by their scores over seeds and tasks.",
     "energy": "Show energy and CO2 by method, or read other tools' files.",
     "report": "Write the report of chains, of a sweep, or of the workspace.",
+    "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
     "card": "Write, verify or push a model card with its hub folder.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a cluster profile against the live site, and this environment.",

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from detour.sacct.columns import FIELDS, Cells
+from detour.sacct.columns import FIELDS
 from detour.sacct.rows import JobRow
 from detour.sacct.values import (
     Tres,
@@ -24,7 +24,8 @@ from detour.sacct.values import (
 
 _NOT_ASSIGNED = frozenset({"none assigned", "(null)", "none"})
 """A NodeList, in lower case, of a job that never got nodes."""
-_WAITS, _LIVES = frozenset({"PENDING", "CONFIGURING"}), frozenset({"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"})
+_WAITS = frozenset({"PENDING", "CONFIGURING"})
+_LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
 _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
@@ -45,7 +46,6 @@ class RowBuilder:
     def __init__(self, at: Mapping[str, int], width: int, parse_time: Callable[[str], float | None]) -> None:
         self._in_order = itemgetter(*(at.get(field, width) for field in FIELDS))
         self._time = parse_time
-        self._duration = lru_cache(_MANY)(parse_duration_s)
         self._limit = lru_cache(_MANY)(parse_limit_s)
         self._count = lru_cache(_MANY)(parse_count)
         self._exit = lru_cache(_MANY)(parse_exit)
@@ -56,7 +56,7 @@ class RowBuilder:
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
             parse_shown_id: ("job",),
             self._time: ("submit", "eligible", "start", "end"),
-            self._duration: ("elapsed_raw", "elapsed"),
+            parse_duration_s: ("elapsed_raw", "elapsed"),
             self._limit: ("limit", "limit_minutes"),
             self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
@@ -88,83 +88,75 @@ class RowBuilder:
         return None
 
     def _row(self, cells: Sequence[str]) -> JobRow | None:
-        cell = Cells._make(self._in_order([*cells, ""]))
-        shown = parse_shown_id(cell.job or cell.raw_id)
-        if shown is None or "." in cell.raw_id:
+        (
+            job, raw_id, array_job, array_task, name, user, account, partition, qos, cluster, state, submit, eligible,
+            start, end, elapsed_raw, elapsed, limit_minutes, limit, exit_, derived_exit, nodes, n_nodes, n_cpus, n_gpus,
+            allocated, requested, allocated_gres, requested_gres, comment, reason, energy_raw, energy, restarts,
+        ) = self._in_order([*cells, ""])  # fmt: skip
+        shown = parse_shown_id(job or raw_id)
+        if shown is None or "." in raw_id:
             return None
         count, word = self._count, self._word
-        word_of_state, cancelled_by = self._state(cell.state)
-        held = self._tres(cell.allocated)
-        asked = self._tres(cell.requested)
-        start_s, end_s = self._time(cell.start), self._time(cell.end)
-        elapsed_s = self._duration(cell.elapsed_raw or cell.elapsed)
-        if word_of_state in _WAITS or word_of_state in _LIVES:
+        state, cancelled_by = self._state(state)
+        held = self._tres(allocated)
+        submit_s, start_s, end_s = self._time(submit), self._time(start), self._time(end)
+        eligible_s = submit_s if eligible == submit else self._time(eligible)
+        elapsed_s = parse_duration_s(elapsed_raw or elapsed)
+        if state in _LIVES:
             end_s = None
         if elapsed_s is None and start_s is not None and end_s is not None:
             elapsed_s = max(0, end_s - start_s)
-        if _never_ran(word_of_state, cell.nodes, count(cell.n_nodes), elapsed_s):
+        assigned = bool(nodes) and nodes.lower() not in _NOT_ASSIGNED
+        nodes_held = count(n_nodes) if n_nodes else held.nodes
+        if _never_ran(state, nodes, assigned, nodes_held, elapsed_s):
             start_s, elapsed_s = None, 0
-        exit_code, signal = self._exit(cell.exit)
-        gpus = self._gpus(cell.n_gpus, cell.allocated, held, cell.allocated_gres, asked.gpus, cell.requested_gres)
-        return JobRow(
-            job_id=int(cell.raw_id) if cell.raw_id.isdigit() else shown.id,
-            shown_id=cell.job or cell.raw_id,
-            array_job_id=shown.array_id or count(cell.array_job),
-            array_task=count(cell.array_task) if cell.array_task else shown.task,
-            tasks=shown.tasks,
-            name=cell.name.strip() or None,
-            user=word(cell.user),
-            account=word(cell.account),
-            partition=word(cell.partition),
-            qos=word(cell.qos),
-            cluster=word(cell.cluster),
-            state=word_of_state,
-            cancelled_by=cancelled_by,
-            submit_s=self._time(cell.submit),
-            eligible_s=self._time(cell.eligible),
-            start_s=start_s,
-            end_s=end_s,
-            elapsed_s=elapsed_s,
-            limit_s=self._limit(cell.limit_minutes or cell.limit),
-            exit_code=exit_code,
-            signal=signal,
-            derived_exit_code=self._exit(cell.derived_exit)[0],
-            node_list=None if not cell.nodes or cell.nodes.lower() in _NOT_ASSIGNED else cell.nodes,
-            n_nodes=count(cell.n_nodes) if cell.n_nodes else held.nodes,
-            n_cpus=count(cell.n_cpus) if cell.n_cpus else held.cpus,
-            n_gpus=gpus,
-            gpu_type=held.gpu_type or (self._gres(cell.allocated_gres).gpu_type if cell.allocated_gres else None),
-            billing=held.billing,
-            allocated_tres=cell.allocated or None,
-            requested_tres=cell.requested or None,
-            comment=word(cell.comment),
-            reason=word(cell.reason),
-            consumed_energy_j=parse_energy_j(cell.energy_raw or cell.energy),
-            restarts=count(cell.restarts),
-        )
+        exit_code, signal = self._exit(exit_)
+        gpus, gpu_type = self._gpus(n_gpus, allocated, held, allocated_gres, requested, requested_gres)
+        return JobRow._make((
+            int(raw_id) if raw_id.isdigit() else shown.id,
+            job or raw_id,
+            shown.array_id or (count(array_job) if array_job else None),
+            count(array_task) if array_task else shown.task,
+            shown.tasks,
+            name.strip() or None,
+            word(user), word(account), word(partition), word(qos), word(cluster),
+            state, cancelled_by,
+            submit_s, eligible_s, start_s, end_s, elapsed_s,
+            self._limit(limit_minutes or limit),
+            exit_code, signal,
+            self._exit(derived_exit)[0] if derived_exit else None,
+            nodes if assigned else None,
+            nodes_held,
+            count(n_cpus) if n_cpus else held.cpus,
+            gpus, gpu_type,
+            held.billing, allocated or None, requested or None,
+            word(comment) if comment else None,
+            word(reason) if reason else None,
+            parse_energy_j(energy_raw or energy) if energy_raw or energy else None,
+            count(restarts) if restarts else None,
+        ))  # fmt: skip
 
     def _gpus(
-        self, column: str, allocated: str, held: Tres, allocated_gres: str, asked: int | None, requested_gres: str
-    ) -> int | None:
-        """Allocated GPUs. A site that does not track them lists an allocation without any: then it is not 0 where some
-        were requested, but unknown.
+        self, column: str, allocated: str, held: Tres, allocated_gres: str, requested: str, requested_gres: str
+    ) -> tuple[int | None, str | None]:
+        """Allocated GPUs, and their type. A site that does not track them lists an allocation without any: then it is
+        not 0 where some were requested, but unknown.
         """
+        listed = held if held.gpus is not None or not allocated_gres else self._gres(allocated_gres)
         if column:
-            return self._count(column)
-        if held.gpus is not None:
-            return held.gpus
-        if allocated_gres and (gpus := self._gres(allocated_gres).gpus) is not None:
-            return gpus
-        requested = asked or (self._gres(requested_gres).gpus if requested_gres else None)
-        return 0 if allocated and not requested else None
+            return self._count(column), listed.gpu_type
+        if listed.gpus is not None or not (allocated or allocated_gres):
+            return listed.gpus, listed.gpu_type
+        asked = self._tres(requested).gpus or (self._gres(requested_gres).gpus if requested_gres else None)
+        return (None if asked else 0), None
 
 
-def _never_ran(state: str | None, nodes: str, n_nodes: int | None, elapsed_s: float | None) -> bool:
+def _never_ran(state: str | None, nodes: str, assigned: bool, n_nodes: int | None, elapsed_s: float | None) -> bool:
     """sacct gives a job that was cancelled while it waited a start, which is its end. Its node list tells; where there
     is none, a cancelled job without any time on nodes is taken for one.
     """
     if nodes:
-        return nodes.lower() in _NOT_ASSIGNED
+        return not assigned
     return state in _WAITS or n_nodes == 0 or (state == "CANCELLED" and not elapsed_s)
 
 

@@ -24,7 +24,7 @@ from detour.errors import UserError
 from detour.sacct.building import BadCell, RowBuilder
 from detour.sacct.columns import FIELDS, LAYOUTS, NEEDED, find_columns, free_columns, is_header
 from detour.sacct.opening import STANDARD_INPUT, opened
-from detour.sacct.records import Broken, cells_of, delimiter_of, records_of, table_records
+from detour.sacct.records import Broken, delimiter_of, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
 from detour.sacct.values import STATES, time_parser
 from detour.text import cut, plain
@@ -120,23 +120,27 @@ class Dump:
                 for line, cells in table_records(lines, table.delimiter, len(table.header)):
                     yield line + before - 1, [cell.strip() for cell in cells]
                 return
-            numbered = enumerate((line.rstrip("\r\n") for line in lines), before + 1)
             width, delimiter, trailing = len(table.header), table.delimiter, table.trailing
-            for line, text in records_of(numbered, delimiter, width, trailing=trailing, by_id=table.by_id):
-                whole = text[:-1] if trailing and text.endswith(delimiter) else text
-                if table.has_header and whole == table.text:
+            found = records_of(lines, before + 1, delimiter, width, trailing=trailing, by_id=table.by_id)
+            for line, text, cells in found:
+                if table.has_header and text == table.text:
                     continue
-                cells = whole.split(delimiter)
-                if len(cells) != width or "\n" in whole:
-                    try:
-                        cells = cells_of(whole, delimiter, width, table.free, build.sound)
-                    except ValueError as error:
-                        self._broken(line, f"expected {error}")
-                        continue
-                    self.notes.repaired += 1
-                yield line, cells
+                row = cells[:-1] if trailing and not cells[-1] else cells
+                if len(row) == width and "\n" not in text:
+                    yield line, row
+                elif (mended := self._repaired(line, row, table, build)) is not None:
+                    yield line, mended
         except Broken as error:
             raise UserError(f"{self.name}:{error.line}: expected {error.problem}") from None
+
+    def _repaired(self, line: int, cells: Sequence[str], table: _Table, build: RowBuilder) -> Sequence[str] | None:
+        try:
+            mended = repaired(cells, table.delimiter, len(table.header), table.free, build.sound)
+        except ValueError as error:
+            self._broken(line, f"expected {error}")
+            return None
+        self.notes.repaired += 1
+        return mended
 
     def _broken(self, line: int, problem: str) -> None:
         said = f"{self.name}:{line}: {problem}"
@@ -180,14 +184,13 @@ class _Table:
         layout = None
         header: Sequence[str] = cells
         if not has_header:
-            layout, header = _layout(text[:-1] if trailing else text, delimiter, dialect.columns, name)
+            layout, header = _layout(cells, delimiter, dialect.columns, name)
         try:
             at = find_columns(header, dialect.chosen)
         except KeyError as error:
             raise UserError(f"{name}:1: no column {error.args[0]!r}: it has {plain(', '.join(header))}") from None
         _check(at, header, name)
-        shown = text[:-1] if trailing else text
-        return cls(shown, header, delimiter, trailing, has_header, at, layout)
+        return cls(text, header, delimiter, trailing, has_header, at, layout)
 
     @property
     def quoted(self) -> bool:
@@ -208,19 +211,19 @@ def _split(text: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
 
 
-def _layout(text: str, delimiter: str, given: Sequence[str] | None, name: str) -> tuple[str, Sequence[str]]:
-    """Names for the columns of a dump without a header, whose first row is `text`: those given, or a known layout's."""
+def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, name: str) -> tuple[str, Sequence[str]]:
+    """Names for the columns of a dump without a header, whose first row this is: those given, or a known layout's."""
     if given is not None:
         return "given", given
     for layout, names in LAYOUTS.items():
         build = RowBuilder(find_columns(names, {}), len(names), time_parser(UTC))
         try:
-            cells = cells_of(text, delimiter, len(names), free_columns(names), build.sound)
+            cells = repaired(row, delimiter, len(names), free_columns(names), build.sound)
         except ValueError:
             continue
         if build.sound(cells):
             return layout, names
-    raise UserError(f"{name}:1: {_no_header(text)}")
+    raise UserError(f"{name}:1: {_no_header(delimiter.join(row))}")
 
 
 def _check(at: Mapping[str, int], header: Sequence[str], name: str) -> None:

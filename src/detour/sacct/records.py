@@ -32,47 +32,46 @@ def delimiter_of(header: str) -> str | None:
 
 
 def records_of(
-    lines: Iterable[tuple[int, str]], delimiter: str, width: int, *, trailing: bool, by_id: bool
-) -> Iterator[tuple[int, str]]:
-    """The number of the first line, and the text, of each record of `width` cells.
+    lines: Iterable[str], first: int, delimiter: str, width: int, *, trailing: bool, by_id: bool
+) -> Iterator[tuple[int, str, list[str]]]:
+    """The number of the first line, the text and the cells of each record, which should be `width`.
 
+    first     the number of the first of `lines`
     trailing  each record ends in the delimiter, as with `sacct --parsable`
     by_id     the first column is JobID, by which a record's first line is known from the rest of a name
     """
-    enough = width if trailing else width - 1
-    held, held_line, parts, delimiters = "", 0, 0, enough
-    for number, line in lines:
-        count = line.count(delimiter)
-        if delimiters >= enough and not line.strip():
-            continue
-        if parts and (delimiters < enough or (count < enough and not _starts_a_row(line, delimiter, by_id))):
-            held, parts, delimiters = f"{held}\n{line}", parts + 1, delimiters + count
+    enough = width + trailing
+    held, held_line, parts = "", first, 0
+    cells: list[str] = []
+    for number, ended in enumerate(lines, first):
+        line = ended.rstrip("\r\n")
+        more = line.split(delimiter)
+        if parts and (len(cells) < enough or (len(more) < enough and not (by_id and _STARTS_A_ROW.match(more[0])))):
+            if len(cells) >= enough and not line.strip():
+                continue
+            held, parts = f"{held}\n{line}", parts + 1
+            cells = held.split(delimiter)
             if parts > _MOST_LINES:
                 raise Broken(held_line, f"a row of {width} columns, and found no end of it in {_MOST_LINES} lines")
             continue
         if parts:
-            yield held_line, held
-        held, held_line, parts, delimiters = line, number, 1, count
-    if parts and held.strip():
-        yield held_line, held
+            yield held_line, held, cells
+        if line.strip():
+            held, held_line, parts, cells = line, number, 1, more
+    if parts:
+        yield held_line, held, cells
 
 
-def _starts_a_row(line: str, delimiter: str, by_id: bool) -> bool:
-    """Of a line too short to be one: whether a row begins in it, rather than that a name goes on."""
-    return by_id and _STARTS_A_ROW.match(line.partition(delimiter)[0]) is not None
-
-
-def cells_of(
-    text: str, delimiter: str, width: int, free: Sequence[int], sound: Callable[[Sequence[str]], bool]
-) -> list[str]:
+def repaired(
+    cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], sound: Callable[[Sequence[str]], bool]
+) -> Sequence[str]:
     """The `width` cells of a record. `free`: indices of free text; `sound`: whether the other cells can be right.
 
     Raises ValueError with what was expected.
     """
-    cells = text.split(delimiter)
     extra = len(cells) - width
     if extra == 0:
-        if "\n" in text and not (_one_line_each(cells, free) and sound(cells)):
+        if any("\n" in cell for cell in cells) and not (_one_line_each(cells, free) and sound(cells)):
             raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
         return cells
     if extra < 0:

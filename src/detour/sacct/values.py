@@ -24,7 +24,8 @@ _NUMBERED = _BY_NUMBER.split()
 """Of `enum job_states` in Slurm's slurm.h, as its database holds them."""
 _SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d| ?UTC)?$")
-_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)$", re.ASCII)
+_MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " for at in range(1440)}
+_SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
 _JOB = re.compile(r"(\d+)(?:\+\d+)?(?:_(?:(\d+)|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?$")
@@ -97,6 +98,8 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
 
 def parse_duration_s(text: str) -> float | None:
     """`1-02:03:04`, `02:03:04`, `03:04`, with fractions of a second or not; a plain number is seconds."""
+    if text.isdigit():
+        return int(text)
     if unknown(text):
         return None
     days, _, clock = text.rpartition("-")
@@ -200,34 +203,28 @@ def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float 
 
     In the hour that a clock repeats in autumn, a time without an offset is taken for the first one.
     """
-    midnights: dict[str, float | None] = {}
-    clocks: dict[str, int | None] = {}
+    midnights: dict[str, float] = {}
 
     def parse(text: str) -> float | None:
-        if len(text) == 19 and form is None and text[10] in "T ":
-            day, clock = text[:10], text[11:]
-            midnight_s = midnights[day] if day in midnights else midnights.setdefault(day, _even_midnight_s(day, zone))
-            clock_s = clocks[clock] if clock in clocks else clocks.setdefault(clock, _clock_s(clock))
-            if midnight_s is not None and clock_s is not None:
-                return midnight_s + clock_s or None
-        return _parse_time_s(text, zone, form)
+        try:
+            return midnights[text[:10]] + _MINUTES_S[text[10:16]] + _SECONDS_S[text[16:]]
+        except KeyError:
+            return learn(text)
+
+    def learn(text: str) -> float | None:
+        seconds = _parse_time_s(text, zone, form)
+        if form is None and seconds is not None and _ISO.match(text):
+            midnight_s = _even_midnight_s(text[:10], zone)
+            if midnight_s is not None:
+                midnights[text[:10]] = midnight_s
+        return seconds
 
     return parse
 
 
-def _clock_s(text: str) -> int | None:
-    """`13:05:09` as seconds; None of anything else."""
-    if not (found := _CLOCK.match(text)):
-        return None
-    return int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])
-
-
 def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
-    """The start of a day on which the clock is not changed; None of any other, and of what is no day."""
-    try:
-        start = datetime.fromisoformat(day).replace(tzinfo=zone)
-    except ValueError:
-        return None
+    """The start of a day on which the clock is not changed; None of any other."""
+    start = datetime.fromisoformat(day).replace(tzinfo=zone)
     same = start.utcoffset() == (start + timedelta(days=1)).utcoffset()
     return _whole(start.timestamp()) if same else None
 

@@ -66,6 +66,10 @@ REPORT_FIELDS = (
     *("Submit", "Eligible", "Start", "End", "Elapsed", "Timelimit", "ReqMem", "MaxRSS", "AllocTRES"),
 )
 """What a diagnosis reads of a job and its steps; neither names nor comments, which are free text."""
+USAGE_FIELDS = (
+    *("JobID", "JobIDRaw", "Cluster", "User", "Account", "Partition", "QOS", "State", "ExitCode", "Submit", "Eligible"),
+    *("Start", "End", "ElapsedRaw", "TimelimitRaw", "NNodes", "NCPUS", "AllocTRES", "ReqTRES", "NodeList", "JobName"),
+)
 
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
@@ -230,6 +234,21 @@ class Slurm:
             *asked,
             f"--starttime={since}",
             f"--format={','.join(ACCOUNTING_FIELDS.values())}",
+        )
+
+    def usage(self, since: str, until: str, users: Sequence[str], *, everyone: bool) -> CommandResult:
+        """Every run of every job that ran or ended in a period (times as sacct takes them), with the header."""
+        whose = ("--allusers",) if everyone else (_of(users),) if users else ()
+        return self.ask(
+            "sacct",
+            "--parsable2",
+            f"--delimiter={SEPARATOR}",
+            "--allocations",
+            "--duplicates",
+            *whose,
+            f"--starttime={since}",
+            f"--endtime={until}",
+            f"--format={','.join(USAGE_FIELDS)}",
         )
 
     def job_report(self, job_ids: Sequence[str], since: str) -> CommandResult:

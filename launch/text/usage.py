@@ -1,0 +1,183 @@
+"""Tables of what was used, for a terminal of 80 columns, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from detour.text import counted as number_of
+from detour.text import cut, plain, wrapped
+from detour.usage.counted import Counted
+from detour.usage.counting import Counting
+from detour.usage.tally import Line, Question, Table
+from detour.usage.totals import Totals
+
+LINES_SHOWN = 12
+DIGITS = 6
+"""Of hours in JSON and CSV: a hundredth of a second."""
+HEADINGS = ("jobs", "CPU-h", "GPU-h", "wait-h", "queue-h", "never ran")
+LEAST_NAME = 14
+_COUNTS = ("jobs", "running", "never_started", "pending")
+_HOURS = ("cpu_h", "gpu_h", "node_h", "wait_h", "eligible_wait_h")
+_GAPS = ("no_cpus", "no_gpus", "no_wait")
+FIGURES = (*_COUNTS, *_HOURS, *_GAPS)
+_RULES = {
+    Counting.SPLIT: "hours in the period of their use, by the second; jobs where they ended, waits where they started",
+    Counting.SUBMIT: "all of a job in the period of its submission",
+    Counting.START: "all of a job in the period of its start",
+    Counting.END: "all of a job in the period of its end",
+    Counting.XDMOD: "as Open XDMoD: jobs that ended, their hours split by seconds of which both ends count",
+}
+
+
+def render_usage(found: Counted, width: int, *, everything: bool = False) -> Iterator[str]:
+    usage = found.usage
+    yield from wrapped(_title(found), "", width)
+    for table in (Table((), (Line((), usage.whole),)), *usage.tables):
+        yield ""
+        yield from _table_lines(table, width, len(table.lines) if everything else LINES_SHOWN)
+    yield ""
+    yield from wrapped(
+        "jobs: attempts that held nodes, each try of a requeued job apart. wait-h: from submission to start; queue-h: "
+        "from being eligible to start. never ran: ended without nodes, and in no other figure.",
+        "",
+        width,
+    )
+
+
+def _title(found: Counted) -> str:
+    question = found.usage.question
+    rows = sum(dump.notes.rows for dump in found.dumps)
+    steps = sum(dump.notes.steps for dump in found.dumps)
+    left_out = f" ({number_of(steps, 'step')} left out)" if steps else ""
+    period = " ".join(
+        f"{word} {_date(at_s, question)}"
+        for word, at_s in (("from", question.since_s), ("until", question.until_s))
+        if at_s is not None
+    )
+    rule = _RULES[question.counting]
+    return f"{number_of(rows, 'row')}{left_out}{', ' if period else ''}{period}; times in {question.zone}; {rule}."
+
+
+def _date(at_s: float, question: Question) -> str:
+    return f"{datetime.fromtimestamp(at_s, question.zone):%Y-%m-%d %H:%M}"
+
+
+def _table_lines(table: Table, width: int, most: int) -> Iterator[str]:
+    shown = table.lines[:most]
+    cells = [_cells(line.totals) for line in shown]
+    rows = [HEADINGS, *cells]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    room = max(LEAST_NAME, width - sum(one + 2 for one in widths))
+    names = ["  ".join(map(plain, line.key)) or "all" for line in shown]
+    room = min(room, max([len(_heading(table)), *map(len, names)], default=room))
+    yield _line(_heading(table), HEADINGS, room, widths)
+    yield from (_line(name, row, room, widths) for name, row in zip(names, cells, strict=True))
+    if len(table.lines) > most:
+        yield f"... {len(table.lines) - most:,} more: --all, --csv or --json"
+
+
+def _heading(table: Table) -> str:
+    return "  ".join("GPUs a job" if name == "gpus" else name for name in table.by) or "total"
+
+
+def _line(name: str, cells: Sequence[str], room: int, widths: Sequence[int]) -> str:
+    row = "".join(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
+    return f"{cut(name, room):<{room}}{row}"
+
+
+def _cells(totals: Totals) -> tuple[str, ...]:
+    hours = (totals.cpu_h, totals.gpu_h, totals.wait_h, totals.eligible_wait_h)
+    return (f"{totals.jobs:,}", *map(_hours, hours), f"{totals.never_started:,}")
+
+
+def _hours(hours: float | None) -> str:
+    return "unknown" if hours is None else f"{hours:,.2f}"
+
+
+def usage_notes(found: Counted) -> Iterator[str]:
+    """What makes the figures differ from a plain sum over the rows."""
+    usage = found.usage
+    for dump in found.dumps:
+        notes = dump.notes
+        if notes.layout and notes.layout != "given":
+            yield f"{dump.name}: without a header, read as {notes.layout} columns"
+        for state, rows in notes.unknown_states.most_common():
+            yield f"{dump.name}: {number_of(rows, 'row')} in state {plain(state)}, which is none of Slurm's"
+        yield from notes.broken
+        if notes.n_broken > len(notes.broken):
+            yield f"{dump.name}: {notes.n_broken - len(notes.broken):,} more rows that cannot be read"
+    whole = usage.whole
+    if usage.repeated:
+        yield f"{number_of(usage.repeated, 'row')} of attempts that were counted already"
+    if usage.superseded:
+        yield f"{number_of(usage.superseded, 'row')} of unfinished attempts, for which a later row stands"
+    if whole.running:
+        yield f"{number_of(whole.running, 'job')} without an end: counted until the dump was made"
+    if whole.pending:
+        yield f"{number_of(whole.pending, 'job')} still pending: in no figure"
+    if whole.no_gpus:
+        yield f"{number_of(whole.no_gpus, 'job')} without a number of GPUs or a duration: not in GPU-h"
+    if whole.no_cpus:
+        yield f"{number_of(whole.no_cpus, 'job')} without a number of CPUs or a duration: not in CPU-h"
+
+
+def usage_json(found: Counted) -> dict[str, Any]:
+    usage, question = found.usage, found.usage.question
+    return {
+        "time_zone": str(question.zone),
+        "counting": question.counting.value,
+        "since_s": question.since_s,
+        "until_s": question.until_s,
+        "only": dict(question.only),
+        "sources": [
+            {
+                "name": dump.name,
+                "rows": dump.notes.rows,
+                "steps": dump.notes.steps,
+                "repaired": dump.notes.repaired,
+                "broken": dump.notes.n_broken,
+                "unknown_states": dict(dump.notes.unknown_states),
+                "layout": dump.notes.layout,
+            }
+            for dump in found.dumps
+        ],
+        "repeated_rows": usage.repeated,
+        "superseded_rows": usage.superseded,
+        "total": _figures(usage.whole),
+        "tables": [
+            {
+                "by": list(table.by),
+                "rows": [dict(zip(table.by, line.key, strict=True)) | _figures(line.totals) for line in table.lines],
+            }
+            for table in usage.tables
+        ],
+    }
+
+
+def usage_csv(found: Counted) -> Iterator[str]:
+    """All tables under one header: `table`, every dimension (empty where a table has it not), the figures."""
+    tables = found.usage.tables
+    names = list(dict.fromkeys(name for table in tables for name in table.by))
+    yield _csv_line(["table", *names, *FIGURES])
+    for table in tables:
+        for line in table.lines:
+            known = dict(zip(table.by, map(plain, line.key), strict=True))
+            figures = _figures(line.totals)
+            yield _csv_line(
+                ["+".join(table.by), *(known.get(name, "") for name in names), *(figures[name] for name in FIGURES)]
+            )
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow("" if cell is None else cell for cell in cells)
+    return text.getvalue()
+
+
+def _figures(totals: Totals) -> dict[str, float | None]:
+    found = {name: getattr(totals, name) for name in FIGURES}
+    return {name: round(value, DIGITS) if isinstance(value, float) else value for name, value in found.items()}

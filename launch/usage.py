@@ -1,0 +1,94 @@
+"""`detour usage`: who used what, over any dump of Slurm's accounting or over sacct itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.launch.options import json_option
+from detour.launch.text.screen import columns, say, show, show_json
+from detour.launch.text.usage import render_usage, usage_csv, usage_json, usage_notes
+from detour.sacct.reading import Dialect
+from detour.scheduler.commands import Slurm
+from detour.usage.asking import chosen_columns, header_of, instant_s, only_of, tables_of, zone_of
+from detour.usage.counted import count_files, count_live
+from detour.usage.counting import Counting
+from detour.usage.tally import USUAL, Question
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--by", multiple=True, metavar="TABLE,...", help="Tables, as month,user or month+user for one of both.")
+@click.option("--since", metavar="DATE", help="Only what was used from then on.")
+@click.option("--until", metavar="DATE", help="Only what was used before.")
+@click.option(
+    "--count",
+    "counting",
+    type=click.Choice([one.value for one in Counting]),
+    default="split",
+    show_default=True,
+    help="The period of an attempt: split by the second, or all of it in one.",
+)
+@click.option("--only", multiple=True, metavar="FIELD=VALUE", help="Only these jobs, as user=ada.")
+@click.option("--time-zone", default="UTC", show_default=True, help="In which days and months begin.")
+@click.option("--times-in", metavar="ZONE", help="The zone of the dump's times.  [default: --time-zone]")
+@click.option("--time-format", metavar="FORMAT", help="Of the dump's times, as strptime takes it.")
+@click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
+@click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column that holds a field.")
+@click.option("--skip-broken", is_flag=True, help="Count rows that cannot be read, instead of stopping.")
+@click.option("--user", "users", multiple=True, help="Of sacct: of this user, instead of yourself.")
+@click.option("--all-users", is_flag=True, help="Of sacct: of everyone.")
+@click.option("--all", "everything", is_flag=True, help="All lines of each table.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the tables as CSV.")
+@json_option
+def command(
+    files: tuple[Path, ...],
+    by: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    counting: str,
+    only: tuple[str, ...],
+    time_zone: str,
+    times_in: str | None,
+    time_format: str | None,
+    header: str | None,
+    column: tuple[str, ...],
+    skip_broken: bool,
+    users: tuple[str, ...],
+    all_users: bool,
+    everything: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Sum jobs, hours and waits of any accounting dump, or of sacct.
+
+    FILE is what `sacct --parsable2 --allocations --duplicates` printed, a table with a header that a centre publishes,
+    or `-` for standard input; compressed or not. Without FILE, sacct is asked once, for your own jobs since --since.
+    """
+    zone = zone_of(time_zone)
+    question = Question(
+        by=tables_of(by) or USUAL,
+        zone=zone,
+        counting=Counting(counting),
+        since_s=instant_s(since, zone),
+        until_s=instant_s(until, zone),
+        only=only_of(only),
+    )
+    dialect = Dialect(
+        time_zone=zone_of(times_in) if times_in else zone,
+        time_format=time_format,
+        columns=header_of(header),
+        chosen=chosen_columns(column),
+        skip_broken=skip_broken,
+    )
+    counted = (
+        count_files(files, dialect, question) if files else count_live(Slurm(), question, users, everyone=all_users)
+    )
+    say(*usage_notes(counted))
+    if as_json:
+        show_json(usage_json(counted))
+    elif as_csv:
+        show(*usage_csv(counted))
+    else:
+        show(*render_usage(counted, columns(), everything=everything))

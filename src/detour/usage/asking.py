@@ -1,0 +1,73 @@
+"""What a person asks for, as text, to a `Question` and a `Dialect`. Raises UserError, which says what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo
+
+from detour.errors import UserError
+from detour.sacct.columns import FIELDS, LAYOUTS
+from detour.usage.tally import DIMENSIONS, PERIODS
+
+ALL_NAMES = (*PERIODS, *DIMENSIONS)
+
+
+def zone_of(name: str) -> tzinfo:
+    """`UTC`, `Europe/Paris`."""
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise UserError(f"no time zone {name!r}: expected one of the tz database, as UTC or Europe/Paris") from None
+
+
+def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """`month,user` are two tables; `month+user` is one, with a line for each user and month."""
+    tables = [tuple(part.strip().lower() for part in text.split("+")) for one in texts for text in one.split(",")]
+    for name in (name for names in tables for name in names):
+        if name not in ALL_NAMES:
+            near = get_close_matches(name, ALL_NAMES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(sorted(ALL_NAMES))}"
+            raise UserError(f"no table by {name!r}: {hint}")
+    return tuple(dict.fromkeys(tables))
+
+
+def chosen_columns(texts: Iterable[str]) -> Mapping[str, str]:
+    """`user=Owner`: our field -> the column that holds it."""
+    return _pairs(texts, FIELDS, "a field")
+
+
+def only_of(texts: Iterable[str]) -> Mapping[str, str]:
+    """`user=ada`: dimension -> the value that rows must have."""
+    return _pairs(texts, tuple(DIMENSIONS), "a dimension")
+
+
+def header_of(text: str | None) -> Sequence[str] | None:
+    """Names of columns, or those of a known layout."""
+    if text is None:
+        return None
+    return LAYOUTS.get(text) or [name.strip() for name in text.replace("|", ",").split(",")]
+
+
+def instant_s(text: str | None, zone: tzinfo) -> float | None:
+    """A day, `2026-03` or `2026` (their beginning), or a time; in `zone`."""
+    if text is None:
+        return None
+    try:
+        day = datetime.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
+        return (day if day.tzinfo else day.replace(tzinfo=zone)).timestamp()
+    except ValueError:
+        raise UserError(f"no date {text!r}: expected 2026-03-01, 2026-03, 2026 or 2026-03-01T12:00") from None
+
+
+def _pairs(texts: Iterable[str], known: Sequence[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            raise UserError(f"{text!r}: expected {what}, =, and its value; there are {', '.join(known)}")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,81 @@
+"""Days, months, quarters and years of a place, as spans of seconds since the epoch."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from functools import cache
+
+_FIRST_YEAR, _LAST_YEAR = 1970, 2099
+
+
+class Unit(StrEnum):
+    DAY = "day"
+    MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+
+
+FINEST_FIRST = tuple(Unit)
+
+
+def coarser(label: str, unit: Unit) -> str:
+    """The month, quarter or year of a label of a finer unit: `2026-03-31` -> `2026-Q1`. Itself for its own unit."""
+    if unit is Unit.YEAR:
+        return label[:4]
+    if unit is Unit.QUARTER and "Q" not in label:
+        return f"{label[:4]}-Q{(int(label[5:7]) + 2) // 3}"
+    return label[:7] if unit is Unit.MONTH else label
+
+
+class Calendar:
+    """Cuts spans of time at the boundaries of one unit, in one zone. A day of a clock change has 23 or 25 hours."""
+
+    def __init__(self, unit: Unit, zone: tzinfo) -> None:
+        self._starts = _starts(unit, zone)
+
+    def label(self, at_s: float) -> str:
+        """Of the period that holds this instant; a boundary belongs to the period that it begins."""
+        starts, labels = self._starts
+        return labels[max(0, bisect_right(starts, at_s) - 1)]
+
+    def common_label(self, first_s: float, last_s: float) -> str | None:
+        """Of the period that holds both instants; None where there is none."""
+        starts, labels = self._starts
+        index = bisect_right(starts, first_s)
+        return labels[index - 1] if 0 < index < len(starts) and last_s < starts[index] else None
+
+    def pieces(self, start_s: float, end_s: float) -> Iterator[tuple[str, float, float]]:
+        """Label, start and end of each piece of a span; one piece of no length for a span of none."""
+        starts, labels = self._starts
+        index = max(0, bisect_right(starts, start_s) - 1)
+        while index + 1 < len(starts) and starts[index + 1] < end_s:
+            yield labels[index], start_s, starts[index + 1]
+            start_s = starts[index + 1]
+            index += 1
+        yield labels[index], start_s, end_s
+
+
+@cache
+def _starts(unit: Unit, zone: tzinfo) -> tuple[list[float], list[str]]:
+    """When each period begins, and its label."""
+    firsts = list(_first_days(unit))
+    return (
+        [day.replace(tzinfo=zone).timestamp() for day in firsts],
+        [coarser(f"{day:%Y-%m-%d}", unit) for day in firsts],
+    )
+
+
+def _first_days(unit: Unit) -> Iterator[datetime]:
+    if unit is Unit.DAY:
+        day = datetime(_FIRST_YEAR, 1, 1)  # noqa: DTZ001  the zone is added to each
+        while day.year <= _LAST_YEAR:
+            yield day
+            day += timedelta(days=1)
+        return
+    every = {Unit.MONTH: 1, Unit.QUARTER: 3, Unit.YEAR: 12}[unit]
+    for year in range(_FIRST_YEAR, _LAST_YEAR + 1):
+        for month in range(1, 13, every):
+            yield datetime(year, month, 1)  # noqa: DTZ001

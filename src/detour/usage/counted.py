@@ -1,0 +1,48 @@
+"""Tables over dumps, or over what the live sacct says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.errors import SchedulerUnavailable, UserError
+from detour.sacct.reading import Dialect, Dump, read_rows
+from detour.scheduler.commands import Slurm
+from detour.usage.tally import Question, Tally, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    usage: Usage
+    dumps: Sequence[Dump]
+    """Read to their ends, for their notes."""
+
+
+def count_files(paths: Iterable[Path], dialect: Dialect, question: Question) -> Counted:
+    return _count([read_rows(path, dialect) for path in paths], question)
+
+
+def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, everyone: bool = False) -> Counted:
+    """One sacct, over the period of the question; own jobs unless others are named. Raises SchedulerUnavailable."""
+    if question.since_s is None:
+        raise UserError("from when? sacct needs the begin of a period: add --since, as --since 2026-01-01")
+    since, until = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at)) for at in _period(question))
+    result = slurm.usage(since, until, users, everyone=everyone)
+    if result.returncode != 0 or not result.stdout:
+        raise SchedulerUnavailable(f"sacct gave no usable answer: {result.message}")
+    return _count([read_rows(result.stdout.splitlines(keepends=True), name="sacct")], question)
+
+
+def _period(question: Question) -> tuple[float, float]:
+    assert question.since_s is not None
+    return question.since_s, time.time() if question.until_s is None else question.until_s
+
+
+def _count(dumps: Sequence[Dump], question: Question) -> Counted:
+    tally = Tally(question)
+    for dump in dumps:
+        for row in dump:
+            tally.add(row)
+    return Counted(tally.usage(), dumps)

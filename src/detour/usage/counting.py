@@ -1,0 +1,159 @@
+"""What one attempt adds to which period, by one of several conventions that centres publish by. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from detour.sacct.rows import JobRow
+from detour.usage.calendar import Calendar
+from detour.usage.totals import ONE, micro
+
+UNDATED = "unknown"
+"""The period of what has no date."""
+ENDED = frozenset(
+    {
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
+        *("REVOKED", "TIMEOUT"),
+    }
+)
+"""The states that Open XDMoD counts."""
+
+
+class Counting(StrEnum):
+    """In which period an attempt counts."""
+
+    SPLIT = "split"
+    """Hours where they were used, to the second; the job where it ended (or was last seen), its wait where it
+    started.
+    """
+    SUBMIT = "submit"
+    """All of it in the period of its submission."""
+    START = "start"
+    END = "end"
+    XDMOD = "xdmod"
+    """As Open XDMoD: as `split`, but of jobs that ended alone, by their end less their start (time suspended included),
+    and a span of n seconds is n + 1 instants, which belong to the periods that they are in.
+    """
+
+    @property
+    def splits(self) -> bool:
+        return self in (Counting.SPLIT, Counting.XDMOD)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    counting: Counting
+    calendar: Calendar | None
+    """None where no table is by period."""
+    since_s: float | None = None
+    until_s: float | None = None
+
+    def shares(self, row: JobRow) -> dict[str, int]:
+        """What a row adds, as digits of `totals`, by the label of the period; without a calendar the label is empty."""
+        if self.counting is Counting.XDMOD and not (row.ran and row.end_s is not None and row.state in ENDED):
+            return {}
+        seen_s, held_s = last_seen_s(row), _held_s(row, self.counting)
+        if not self.counting.splits or row.start_s is None:
+            at_s = seen_s if self.counting.splits else _anchor_s(row, self.counting)
+            return {self._label(at_s): _whole(row, held_s)} if self._holds(at_s) else {}
+        if self.since_s is None and self.until_s is None:
+            label = self._common_label(row.start_s, max(seen_s or 0, row.start_s + held_s))
+            if label is not None:
+                return {label: _whole(row, held_s)}
+        return self._split(row, row.start_s, seen_s, held_s)
+
+    def _split(self, row: JobRow, start_s: float, seen_s: float | None, held_s: float) -> dict[str, int]:
+        found: dict[str, int] = {}
+        if self._holds(seen_s):
+            found[self._label(seen_s)] = _job(row)
+        if self._holds(start_s) and (wait := _wait(row)):
+            label = self._label(start_s)
+            found[label] = found.get(label, 0) + wait
+        each_us = _each_us(row)
+        for label, seconds in self._pieces(start_s, held_s):
+            found[label] = found.get(label, 0) + each_us * micro(seconds)
+        return found
+
+    def _pieces(self, start_s: float, held_s: float) -> list[tuple[str, float]]:
+        """Seconds by period of the time on its nodes, as far as it lies in what is asked for."""
+        end_s = start_s + held_s
+        low = start_s if self.since_s is None else max(start_s, self.since_s)
+        high = end_s if self.until_s is None else min(end_s, self.until_s)
+        if low >= high:
+            return []
+        cuts = self.calendar.pieces(low, high) if self.calendar else [("", low, high)]
+        if self.counting is not Counting.XDMOD:
+            return [(label, last_s - first_s) for label, first_s, last_s in cuts]
+        each = held_s / (held_s + 1)
+        return [(label, each * (last_s - first_s + (last_s == end_s))) for label, first_s, last_s in cuts]
+
+    def _holds(self, at_s: float | None) -> bool:
+        """Whether an instant lies in what is asked for; an unknown one does only where all is."""
+        if at_s is None:
+            return self.since_s is None and self.until_s is None
+        return (self.since_s is None or at_s >= self.since_s) and (self.until_s is None or at_s < self.until_s)
+
+    def _common_label(self, first_s: float, last_s: float) -> str | None:
+        return "" if self.calendar is None else self.calendar.common_label(first_s, last_s)
+
+    def _label(self, at_s: float | None) -> str:
+        if self.calendar is None:
+            return ""
+        return UNDATED if at_s is None else self.calendar.label(at_s)
+
+
+def last_seen_s(row: JobRow) -> float | None:
+    """Its end; of what has none, when the dump was made if that is known, else when it began to run or wait."""
+    if row.end_s is not None:
+        return row.end_s
+    return row.submit_s if row.start_s is None else row.start_s + (row.elapsed_s or 0)
+
+
+def _anchor_s(row: JobRow, counting: Counting) -> float | None:
+    if counting is Counting.SUBMIT:
+        return row.submit_s
+    if counting is Counting.START and row.start_s is not None:
+        return row.start_s
+    return last_seen_s(row)
+
+
+def _held_s(row: JobRow, counting: Counting) -> float:
+    """Seconds on its nodes; 0 where nothing says, and the row then counts among those without a figure."""
+    if row.start_s is None:
+        return 0
+    if counting is Counting.XDMOD:
+        return max(0, (row.end_s or row.start_s) - row.start_s)
+    return row.elapsed_s or 0
+
+
+def _whole(row: JobRow, held_s: float) -> int:
+    return _job(row) + _wait(row) + _each_us(row) * micro(held_s)
+
+
+def _job(row: JobRow) -> int:
+    if row.start_s is None:
+        return row.tasks * (ONE.pending if row.end_s is None else ONE.never_started)
+    counted = ONE.jobs
+    if row.end_s is None:
+        counted += ONE.running
+    if row.elapsed_s is None or row.n_cpus is None:
+        counted += ONE.no_cpus
+    if row.elapsed_s is None or row.n_gpus is None:
+        counted += ONE.no_gpus
+    if row.submit_s is None:
+        counted += ONE.no_wait
+    return counted
+
+
+def _wait(row: JobRow) -> int:
+    start_s, submit_s, eligible_s = row.start_s, row.submit_s, row.eligible_s
+    if start_s is None:
+        return 0
+    wait = ONE.wait_us * micro(max(0, start_s - submit_s)) if submit_s is not None else 0
+    return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s)) if eligible_s is not None else wait
+
+
+def _each_us(row: JobRow) -> int:
+    """What a microsecond on its nodes adds."""
+    return ONE.cpu_us * (row.n_cpus or 0) + ONE.gpu_us * (row.n_gpus or 0) + ONE.node_us * (row.n_nodes or 0)

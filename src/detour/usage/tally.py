@@ -1,0 +1,187 @@
+"""Attempts to tables, in one pass over rows in any order; what is held grows with them by some 16 bytes each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from operator import attrgetter
+
+from detour.sacct.rows import JobRow
+from detour.usage.calendar import FINEST_FIRST, Calendar, Unit, coarser
+from detour.usage.counting import UNDATED, Counting, Rule, last_seen_s
+from detour.usage.seen import Seen
+from detour.usage.totals import Totals, unpack
+
+UNKNOWN = "unknown"
+DIMENSIONS: Mapping[str, str] = {
+    "user": "user",
+    "account": "account",
+    "partition": "partition",
+    "qos": "qos",
+    "cluster": "cluster",
+    "state": "state",
+    "gpus": "n_gpus",
+    "gpu-type": "gpu_type",
+    "name": "name",
+}
+"""What tables may be by, beside the units of the calendar -> its field of `JobRow`."""
+PERIODS = frozenset(unit.value for unit in Unit)
+USUAL = (("month",), ("user",), ("account",), ("partition",), ("qos",), ("gpus",), ("state",))
+
+
+def size_of(gpus: int | None) -> str:
+    """Job size in GPUs, in classes that double: 0, 1, 2, 3-4, 5-8, ..."""
+    if gpus is None or gpus <= 2:
+        return UNKNOWN if gpus is None else str(gpus)
+    high = 1 << (gpus - 1).bit_length()
+    return f"{high // 2 + 1}-{high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    by: Sequence[tuple[str, ...]] = USUAL
+    """A table each; of several dimensions, with a line for each combination."""
+    zone: tzinfo = UTC
+    """In which days, months and years begin."""
+    counting: Counting = Counting.SPLIT
+    since_s: float | None = None
+    until_s: float | None = None
+    """Only what lies before. Both cut attempts by the second where these are split at all."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Dimension -> the value that rows must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    key: tuple[str, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    by: tuple[str, ...]
+    lines: tuple[Line, ...]
+    """Periods in time's order and sizes in theirs; everything else by GPU-hours, then CPU-hours, the most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    question: Question
+    whole: Totals
+    tables: tuple[Table, ...]
+    repeated: int
+    """Rows that were the same attempt as one before, as where the periods of two dumps overlap: counted once."""
+    superseded: int
+    """Rows of attempts that had not ended, where another row says how they went on."""
+
+
+class Tally:
+    """Add rows of one or several dumps, then ask for `usage`, once."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        asked = {name for names in question.by for name in names}
+        unit = next((unit for unit in FINEST_FIRST if unit.value in asked), None)
+        calendar = None if unit is None else Calendar(unit, question.zone)
+        self._rule = Rule(question.counting, calendar, question.since_s, question.until_s)
+        self._only = [(attrgetter(DIMENSIONS[name]), name, value) for name, value in question.only.items()]
+        self._sums = [_Sums(names) for names in question.by]
+        self._whole = 0
+        self._attempts = Seen()
+        self._open: dict[tuple[object, ...], JobRow] = {}
+        self._repeated = self._superseded = 0
+
+    def add(self, row: JobRow) -> None:
+        attempt = (row.cluster, row.shown_id, row.job_id, row.submit_s)
+        if row.end_s is None:
+            self._hold(attempt, row)
+        elif self._attempts.add(attempt, (row.start_s, row.end_s)):
+            self._count(row)
+        else:
+            self._repeated += 1
+
+    def usage(self) -> Usage:
+        for attempt, row in self._open.items():
+            if attempt in self._attempts:
+                self._superseded += 1
+            else:
+                self._count(row)
+        tables = tuple(sums.table() for sums in self._sums)
+        return Usage(self._question, unpack(self._whole), tables, self._repeated, self._superseded)
+
+    def _hold(self, attempt: tuple[object, ...], row: JobRow) -> None:
+        """Keep what has not ended until all is read; of several rows of it, the one that was seen last."""
+        held = self._open.get(attempt)
+        self._superseded += held is not None
+        if held is None or _sight(row) > _sight(held):
+            self._open[attempt] = row
+
+    def _count(self, row: JobRow) -> None:
+        if self._only and any(_shown(name, value(row)) != wanted for value, name, wanted in self._only):
+            return
+        shares = self._rule.shares(row)
+        whole = sum(shares.values())
+        self._whole += whole
+        for sums in self._sums:
+            sums.add(row, shares, whole)
+
+
+class _Sums:
+    """One table in the making: figures (see `totals`) by the row's values, with the label of the period before them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._units = [name for name in names if name in PERIODS]
+        self._fields = [name for name in names if name not in PERIODS]
+        self._values = attrgetter(*(DIMENSIONS[name] for name in self._fields)) if self._fields else _nothing
+        self._figures: dict[str, dict[object, int]] = {}
+
+    def add(self, row: JobRow, shares: Mapping[str, int], whole: int) -> None:
+        values = self._values(row)
+        for label, share in shares.items() if self._units else (("", whole),):
+            figures = self._figures.get(label)
+            if figures is None:
+                figures = self._figures[label] = {}
+            figures[values] = figures.get(values, 0) + share
+
+    def table(self) -> Table:
+        merged: dict[tuple[str, ...], int] = {}
+        for label, by_values in self._figures.items():
+            for values, figures in by_values.items():
+                key = self._key(label, values)
+                merged[key] = merged.get(key, 0) + figures
+        lines = [Line(key, unpack(figures)) for key, figures in merged.items() if figures]
+        return Table(self._names, tuple(sorted(lines, key=self._order)))
+
+    def _key(self, label: str, values: object) -> tuple[str, ...]:
+        several = values if isinstance(values, tuple) else (values,)
+        shown = {name: _shown(name, value) for name, value in zip(self._fields, several, strict=False)}
+        shown |= {name: label if label == UNDATED else coarser(label, Unit(name)) for name in self._units}
+        return tuple(shown[name] for name in self._names)
+
+    def _order(self, line: Line) -> tuple[object, ...]:
+        known = list(zip(self._names, line.key, strict=True))
+        periods = tuple(value for name, value in known if name in PERIODS)
+        sizes = tuple(_size(value) for name, value in known if name == "gpus")
+        return (periods, sizes, -line.totals.gpu_us, -line.totals.cpu_us, -line.totals.jobs, line.key)
+
+
+def _sight(row: JobRow) -> tuple[float, bool]:
+    """Which of two rows of an unfinished attempt is the later one."""
+    return last_seen_s(row) or 0, row.ran
+
+
+def _nothing(row: JobRow) -> None:
+    """For a table by periods alone."""
+    del row
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "gpus":
+        return size_of(value if isinstance(value, int) else None)
+    return UNKNOWN if value is None else str(value)
+
+
+def _size(label: str) -> float:
+    return float("inf") if label == UNKNOWN else float(label.partition("-")[0])

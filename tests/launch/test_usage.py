@@ -1,0 +1,102 @@
+"""`detour usage` as a person calls it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.errors import UserError
+from detour.launch.usage import command
+from tests.sacct.dumps import JOB, job, lines_of
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.txt"
+    path.write_text("".join(lines_of(JOB, job(JobID="18", JobIDRaw="18", User="bob\x1b[2J", ElapsedRaw="3601"))))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(command, [str(one) for one in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_screen_json_and_csv_show_the_same_figures(dump: Path) -> None:
+    shown = run(dump, "--by", "user").stdout
+    found = json.loads(run(dump, "--by", "user", "--json").stdout)
+    rows = list(csv.DictReader(io.StringIO(run(dump, "--by", "user", "--csv").stdout)))
+    assert found["total"]["gpu_h"] == 12.001111
+    assert [(row["user"], row["gpu_h"]) for row in found["tables"][0]["rows"]] == [
+        ("ada", 8.0),
+        ("bob\x1b[2J", 4.001111),
+    ]
+    assert [(row["table"], row["user"], float(row["gpu_h"])) for row in rows] == [
+        ("user", "ada", 8.0),
+        ("user", "bob [2J", 4.001111),
+    ]
+    assert "12.00" in shown
+    assert "\x1b" not in shown
+
+
+def test_every_line_fits_eighty_columns(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, run(dump).stdout.splitlines())) <= 80
+
+
+def test_standard_input_and_several_files_are_read(dump: Path) -> None:
+    packed = dump.with_suffix(".gz")
+    packed.write_bytes(gzip.compress("".join(lines_of(job(JobID="19", JobIDRaw="19"))).encode()))
+    assert json.loads(run(dump, packed, "--json").stdout)["total"]["jobs"] == 3
+    piped = CliRunner().invoke(command, ["-", "--json"], input=dump.read_bytes())
+    assert json.loads(piped.stdout)["total"]["jobs"] == 2
+
+
+def test_what_changes_the_figures_is_said_beside_them(dump: Path) -> None:
+    dump.write_text("".join(lines_of(JOB, JOB, job(JobID="18", JobIDRaw="18", State="ODD", AllocTRES="cpu=1"))))
+    said = run(dump).stderr
+    assert "1 row of attempts that were counted already" in said
+    assert "1 row in state ODD, which is none of Slurm's" in said
+    assert "1 job without a number of GPUs or a duration: not in GPU-h" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--by", "mounth"], "no table by 'mounth': did you mean 'month'"),
+        (["--time-zone", "Paris"], "no time zone 'Paris'"),
+        (["--since", "soon"], "no date 'soon'"),
+        (["--only", "who=ada"], "'who=ada': expected a dimension"),
+        (["--column", "user"], "'user': expected a field"),
+    ],
+)
+def test_a_mistake_is_one_sentence(dump: Path, options: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run(dump, *options)
+
+
+def test_a_period_and_a_convention_can_be_chosen(dump: Path) -> None:
+    options = ("--since", "2026-03-01T02:00", "--until", "2026-03-02", "--by", "day", "--only", "user=ada", "--json")
+    assert json.loads(run(dump, *options).stdout)["tables"][0]["rows"][0]["gpu_h"] == 4.0
+    assert json.loads(run(dump, *options, "--count", "start").stdout)["total"]["jobs"] == 0
+
+
+def test_without_a_file_sacct_needs_a_period() -> None:
+    with pytest.raises(UserError, match="add --since"):
+        run()
+
+
+def test_the_figures_of_the_page_are_those_worked_out_by_hand(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "usage.md").read_text()
+    (tmp_path / "dump").write_text(page.partition("```text\n")[2].partition("```")[0])
+    table = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| 2026-")]
+    found = json.loads(run(tmp_path / "dump", "--by", "month", "--json").stdout)["tables"][0]["rows"]
+    figures = ("month", "jobs", "cpu_h", "gpu_h", "wait_h", "never_started")
+    assert [[row[name] for name in figures] for row in found] == [[row[0], *map(float, row[1:])] for row in table]

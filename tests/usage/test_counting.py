@@ -1,0 +1,125 @@
+"""What an attempt adds to which period."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from detour.sacct.rows import JobRow
+from detour.usage.calendar import Calendar, Unit, coarser
+from detour.usage.counting import Counting, Rule
+from detour.usage.totals import Totals, unpack
+
+MARCH_S = 1_772_323_200
+"""2026-03-01T00:00:00Z."""
+HOUR_S = 3600
+OVER_MIDNIGHT = JobRow(
+    job_id=1,
+    shown_id="1",
+    state="COMPLETED",
+    submit_s=MARCH_S - 5 * HOUR_S,
+    eligible_s=MARCH_S - 4 * HOUR_S,
+    start_s=MARCH_S - HOUR_S,
+    end_s=MARCH_S + 3 * HOUR_S,
+    elapsed_s=4 * HOUR_S,
+    n_cpus=24,
+    n_gpus=2,
+    n_nodes=1,
+)
+"""From 23:00 on the last day of February to 03:00 on the first of March."""
+
+
+def counted(row: JobRow, counting: Counting, **period: float) -> dict[str, Totals]:
+    rule = Rule(counting, Calendar(Unit.MONTH, UTC), **period)
+    return {label: unpack(figures) for label, figures in rule.shares(row).items()}
+
+
+def hours(found: dict[str, Totals]) -> dict[str, tuple[int, float | None, float | None, float | None]]:
+    return {label: (one.jobs, one.cpu_h, one.gpu_h, one.wait_h) for label, one in found.items()}
+
+
+def test_hours_are_split_by_the_second_the_job_counts_at_its_end_its_wait_at_its_start() -> None:
+    assert hours(counted(OVER_MIDNIGHT, Counting.SPLIT)) == {
+        "2026-02": (0, 24.0, 2.0, 4.0),
+        "2026-03": (1, 72.0, 6.0, 0.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("counting", "month"), [(Counting.SUBMIT, "2026-02"), (Counting.START, "2026-02"), (Counting.END, "2026-03")]
+)
+def test_an_attempt_can_count_whole_in_one_period(counting: Counting, month: str) -> None:
+    assert hours(counted(OVER_MIDNIGHT, counting)) == {month: (1, 96.0, 8.0, 4.0)}
+
+
+def test_xdmod_counts_the_first_and_the_last_second_of_a_span() -> None:
+    """Of 14,400 s it makes 14,401 instants: 3,600 of them in February."""
+    found = counted(OVER_MIDNIGHT, Counting.XDMOD)
+    assert found["2026-02"].cpu_h == pytest.approx(96 * 3600 / 14_401)
+    assert found["2026-03"].cpu_h == pytest.approx(96 * 10_801 / 14_401)
+
+
+def test_xdmod_leaves_out_what_has_not_ended_or_never_ran() -> None:
+    assert counted(OVER_MIDNIGHT._replace(end_s=None, state="RUNNING"), Counting.XDMOD) == {}
+    assert counted(OVER_MIDNIGHT._replace(start_s=None, state="CANCELLED"), Counting.XDMOD) == {}
+    assert counted(OVER_MIDNIGHT._replace(state="REQUEUED"), Counting.XDMOD) == {}
+
+
+def test_a_period_cuts_an_attempt_by_the_second() -> None:
+    inside = counted(OVER_MIDNIGHT, Counting.SPLIT, since_s=MARCH_S, until_s=MARCH_S + HOUR_S)
+    assert hours(inside) == {"2026-03": (0, 24.0, 2.0, 0.0)}
+
+
+def test_an_end_at_midnight_sharp_belongs_to_the_day_that_begins() -> None:
+    row = OVER_MIDNIGHT._replace(end_s=MARCH_S, elapsed_s=HOUR_S)
+    assert hours(counted(row, Counting.SPLIT)) == {"2026-02": (0, 24.0, 2.0, 4.0), "2026-03": (1, 0.0, 0.0, 0.0)}
+
+
+def test_time_suspended_is_not_paid_for() -> None:
+    row = OVER_MIDNIGHT._replace(elapsed_s=2 * HOUR_S)
+    assert hours(counted(row, Counting.END)) == {"2026-03": (1, 48.0, 4.0, 4.0)}
+
+
+def test_what_never_started_is_no_job_and_the_rest_of_an_array_counts_its_tasks() -> None:
+    never = counted(OVER_MIDNIGHT._replace(start_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
+    assert never == {"2026-03": Totals(never_started=3)}
+    pending = counted(OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
+    assert pending == {"2026-02": Totals(pending=3)}
+
+
+def test_a_running_job_counts_until_the_dump_was_made() -> None:
+    found = counted(OVER_MIDNIGHT._replace(end_s=None, elapsed_s=HOUR_S / 2, state="RUNNING"), Counting.SPLIT)
+    assert hours(found) == {"2026-02": (1, 12.0, 1.0, 4.0)}
+    assert found["2026-02"].running == 1
+
+
+def test_what_nothing_tells_is_unknown_and_counted_as_such() -> None:
+    (found,) = counted(OVER_MIDNIGHT._replace(n_gpus=None, elapsed_s=None, submit_s=None), Counting.END).values()
+    assert (found.cpu_h, found.gpu_h, found.wait_h) == (None, None, None)
+    assert (found.no_cpus, found.no_gpus, found.no_wait) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("label", "unit", "coarse"),
+    [
+        ("2026-03-31", Unit.MONTH, "2026-03"),
+        ("2026-03-31", Unit.QUARTER, "2026-Q1"),
+        ("2026-10", Unit.QUARTER, "2026-Q4"),
+        ("2026-Q4", Unit.QUARTER, "2026-Q4"),
+        ("2026-Q4", Unit.YEAR, "2026"),
+        ("2026-03-31", Unit.DAY, "2026-03-31"),
+    ],
+)
+def test_finer_periods_are_summed_into_coarser_ones(label: str, unit: Unit, coarse: str) -> None:
+    assert coarser(label, unit) == coarse
+
+
+def test_a_day_of_a_clock_change_has_its_own_length() -> None:
+    calendar = Calendar(Unit.DAY, ZoneInfo("Europe/Paris"))
+    (start_s, end_s) = (1_774_738_800, 1_774_738_800 + 23 * HOUR_S)
+    assert list(calendar.pieces(start_s, end_s + 1)) == [
+        ("2026-03-29", start_s, end_s),
+        ("2026-03-30", end_s, end_s + 1),
+    ]
