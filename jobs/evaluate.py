@@ -9,7 +9,7 @@ from typing import Any
 
 from detour.config.models import Task
 from detour.corpus.files import check_unchanged
-from detour.evaluation.evaluators import evaluator_for
+from detour.evaluation.evaluators import evaluate
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
 from detour.planning.stage import EvaluateStage
@@ -19,9 +19,7 @@ def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
     settings, paths = context.stage.settings, context.stage.runtime.paths
     check_unchanged(paths, [file.fingerprint for file in settings.files])
     task = _with_place(settings.task, paths)
-    evaluation = evaluator_for(task)(
-        task, paths, context.inputs["model"], settings.seed, context.work_dir, context.attempt
-    )
+    evaluation = evaluate(task, paths, context.inputs["model"], settings.seed, context.work_dir, context.attempt)
     predictions = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
     write_atomic(context.output_dir / "predictions.jsonl", predictions)
     write_atomic(context.output_dir / "result.json", json.dumps(evaluation.result, indent=2, ensure_ascii=False))

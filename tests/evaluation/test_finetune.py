@@ -11,10 +11,10 @@ from torch import nn
 
 from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
-from detour.evaluation import finetune
-from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
+from detour.evaluation import evaluators, finetune
+from detour.evaluation.classifier import EncoderClassifier, build_loss
 from detour.evaluation.encoding import encode_task
-from detour.evaluation.evaluators import Evaluation, evaluator_for
+from detour.evaluation.workload import build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
 from detour.tasks.loading import load_task
 from tests.evaluation.conftest import make_multilabel_task, make_task
@@ -38,7 +38,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The result, without the one figure that no two runs share."""
     work_dir.mkdir(exist_ok=True)
-    evaluation: Evaluation = evaluator_for(task)(task, [files], model, seed, work_dir, attempt or Attempt())
+    evaluation = evaluators.evaluate(task, [files], model, seed, work_dir, attempt or Attempt())
     return {key: value for key, value in evaluation.result.items() if key != "elapsed_s"} | {
         "predictions": evaluation.predictions
     }

@@ -7,7 +7,6 @@ import pytest
 
 from detour.config.models import Benchmark
 from detour.errors import UserError
-from detour.evaluation.evaluators import EVALUATORS, evaluator_for
 from detour.tasks.loading import load_task
 from detour.tasks.supported import unsupported_tasks
 from tests.evaluation.conftest import make_task
@@ -16,7 +15,7 @@ from tests.evaluation.conftest import make_task
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"type": "ner"}, "task organs: type `ner` cannot be evaluated yet"),
+        ({"type": "ner"}, "task organs: the reader `table` serves tasks of type single_label and multilabel, not ner"),
         ({"data": {"path": "x", "reader": "brad"}}, "there is no reader `brad`: did you mean `brat`?"),
         ({"data": {"path": "x", "reader": "diamed", "split_column": "split"}}, "use `split_files`"),
         ({"data": None}, "`data` is missing"),
@@ -27,8 +26,6 @@ from tests.evaluation.conftest import make_task
 def test_what_cannot_be_evaluated_is_refused_with_what_can(changes: dict[str, Any], said: str) -> None:
     task = make_task(**changes)
     with pytest.raises(UserError, match=said):
-        evaluator_for(task)
-    with pytest.raises(UserError, match=said):
         load_task(task, [Path("x")])
 
 
@@ -36,7 +33,3 @@ def test_a_benchmarks_unsupported_tasks_are_listed_with_their_reasons() -> None:
     tasks = [make_task().model_dump(), make_task(name="entities", type="ner").model_dump()]
     listed = unsupported_tasks(Benchmark.model_validate({"name": "b", "tasks": tasks, "seeds": [1]}))
     assert list(listed) == ["entities"]
-
-
-def test_each_type_that_is_announced_has_an_evaluator() -> None:
-    assert set(EVALUATORS) == {"single_label", "multilabel"}

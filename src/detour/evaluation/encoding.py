@@ -21,6 +21,8 @@ class EncodedSplit:
     """With the tokenizer's special tokens, cut at the task's length."""
     truth: Matrix
     """(documents, labels)"""
+    names: list[str]
+    """Of the documents in their data set, empty where they have none."""
 
     @property
     def lengths(self) -> list[int]:
@@ -49,6 +51,7 @@ def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -
         return EncodedSplit(
             tokenizer(texts, truncation=True, max_length=max_length)["input_ids"],
             np.array([[label in document.labels for label in labels] for document in split]),
+            [document.name for document in split],
         )
 
     return EncodedTask(

@@ -1,19 +1,21 @@
-"""What turns a task, an encoder and a seed into scores: one evaluator a task type."""
+"""What turns a task, an encoder and a seed into scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from detour.config.models import Task
+from detour.evaluation.classification import Classification
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.finetune import FineTuning
-from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, TaskType
+from detour.evaluation.ner import EntityRecognition
+from detour.evaluation.ner_encoding import encode_ner
 from detour.ledger.attempt import Attempt
-from detour.tasks.loading import load_task
-from detour.tasks.supported import check_supported
+from detour.tasks.loading import TaskDocuments, load_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +27,31 @@ class Evaluation:
     """One entry a test document, in the split's order, so that models can be compared pairwise later."""
 
 
-Evaluator = Callable[[Task, Sequence[Path], Path, int, Path, Attempt], Evaluation]
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all seeds of a (task, encoder) share."""
+
+    documents: TaskDocuments
+    workload: Classification | EntityRecognition
 
 
-def classify(
+def evaluate(
     task: Task, paths: Sequence[Path], model_folder: Path, seed: int, work_dir: Path, attempt: Attempt
 ) -> Evaluation:
-    """Fine-tune and score a single-label or multilabel task; `paths` are its files in the order the task names them."""
-    documents = load_task(task, paths)
-    data = encode_task(documents, model_folder, task.max_length)
-    outcome = FineTuning(model_folder, task, data, seed, work_dir, attempt).run()
+    """Fine-tune and score one seed; `paths` are the task's files in the order the task names them.
+
+    Raises UserError, saying what there is, for a task that cannot be evaluated.
+    """
+    prepared = prepare(task.model_dump_json(), tuple(paths), model_folder)
+    documents, workload = prepared.documents, prepared.workload
+    outcome = FineTuning(model_folder, task, workload, seed, work_dir, attempt).run()
+    data = workload.data
+    halved = [f"batches were cut into {outcome.parts} parts, for want of memory"] if outcome.parts > 1 else []
     result = {
         "task": task.name,
         "type": task.type,
         "seed": seed,
-        "primary_metric": PRIMARY_METRIC[task.type],
+        "primary_metric": workload.primary_metric,
         "best_epoch": outcome.best["epoch"],
         "validation": outcome.best["validation"],
         "test": outcome.test,
@@ -47,15 +59,25 @@ def classify(
         "labels": list(data.labels),
         "documents": documents.counts,
         "label_counts": documents.label_counts,
-        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length)],
+        **workload.result(outcome.decided),
+        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length), *halved],
         "max_length_tokens": data.max_length,
         "elapsed_s": outcome.elapsed_s,
     }
-    predictions = [
-        {"truth": _names(truth, data.labels), "decided": _names(decided, data.labels)}
-        for truth, decided in zip(data.test.truth, outcome.test_decisions, strict=True)
-    ]
-    return Evaluation(result, predictions)
+    return Evaluation(result, workload.predictions(outcome.decided))
+
+
+@lru_cache(maxsize=1)
+def prepare(task_json: str, paths: tuple[Path, ...], model_folder: Path) -> Prepared:
+    """Read and encode a task's documents: once for all the seeds that a process runs, one after the other.
+
+    Takes the task as JSON, by which it is told from others.
+    """
+    task = Task.model_validate_json(task_json)
+    documents = load_task(task, paths)
+    if task.type == "ner":
+        return Prepared(documents, EntityRecognition(task, encode_ner(documents, task, model_folder)))
+    return Prepared(documents, Classification(task, encode_task(documents, model_folder, task.max_length)))
 
 
 def cut_notes(asked: int, taken: int) -> list[str]:
@@ -63,16 +85,3 @@ def cut_notes(asked: int, taken: int) -> list[str]:
     if taken >= asked:
         return []
     return [f"documents are cut at {taken:,} tokens, the encoder's context, and the task asks for {asked:,}"]
-
-
-def _names(row: Matrix, labels: Sequence[str]) -> list[str]:
-    return [label for label, holds in zip(labels, row, strict=True) if holds]
-
-
-EVALUATORS: Mapping[TaskType, Evaluator] = {"single_label": classify, "multilabel": classify}
-
-
-def evaluator_for(task: Task) -> Evaluator:
-    """Raises UserError, saying what there is, for a task that cannot be evaluated."""
-    check_supported(task)
-    return EVALUATORS[task.type]

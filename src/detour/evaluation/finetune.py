@@ -8,26 +8,27 @@ it also goes there at a validation when five minutes have passed since it last d
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
-from detour.evaluation.batches import Indices, pad, shuffled_batches, sorted_batches
-from detour.evaluation.classifier import EncoderClassifier, build_loss, build_optimizer, lr_factor
-from detour.evaluation.encoding import EncodedSplit, EncodedTask
-from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, decide, scores
+from detour.evaluation.batches import Indices, shuffled_batches
+from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
 from detour.files import atomic_writer
 from detour.ledger.attempt import Attempt
 
+Made = TypeVar("Made")
+LOGGER = logging.getLogger("detour.evaluation")
 PREDICTION_BATCHES = 4
 """Training batches predicted at a time: without gradients more documents fit."""
 SAVE_EVERY_S = 300.0
@@ -45,6 +46,8 @@ class Progress:
     """One entry a validation: step, epoch (may be fractional), train_loss (mean since the last), validation scores."""
     elapsed_s: float = 0.0
     """Over all attempts, up to the last save."""
+    parts: int = 1
+    """Into which a batch is cut, because it did not fit the device's memory whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +55,28 @@ class Outcome:
     best: dict[str, Any]
     """The history's entry of the weights that were tested."""
     test: dict[str, float]
-    test_decisions: Matrix
-    """(documents, labels), in the split's order."""
+    decided: Any
+    """As the workload decides, of the test documents."""
     history: list[dict[str, Any]]
     elapsed_s: float
+    parts: int
+    """Into which batches were cut for want of memory; 1 for whole ones."""
 
 
 class FineTuning:
     """One (task, seed): build it, then `run` it to an `Outcome`."""
 
     def __init__(
-        self, model_folder: Path, task: Task, data: EncodedTask, seed: int, work_dir: Path, attempt: Attempt
+        self, model_folder: Path, task: Task, workload: Workload, seed: int, work_dir: Path, attempt: Attempt
     ) -> None:
-        self.task, self.data, self.seed, self.attempt = task, data, seed, attempt
+        self.task, self.workload, self.seed, self.attempt = task, workload, seed, attempt
         self.state_path = work_dir / "state.pt"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
-        self.model = EncoderClassifier(model_folder, len(data.labels), task.pooling).to(self.device)
+        self.model = workload.build_model(model_folder).to(self.device)
         self.optimizer = build_optimizer(self.model, task)
-        self.loss = build_loss(task, torch.from_numpy(data.train.truth).float()).to(self.device)
-        self.epoch_steps = math.ceil(len(data.train.token_ids) / task.batch_sequences)
+        self.loss = workload.build_loss(self.device)
+        self.epoch_steps = math.ceil(len(workload.train_lengths) / task.batch_sequences)
         self.steps = task.steps or self.epoch_steps * (task.epochs or 0)
         self.progress = Progress()
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -88,14 +93,15 @@ class FineTuning:
             if self.progress.step % validate_every == 0 or self.progress.step == self.steps:
                 self._validate()
         self.model.load_state_dict(self.best_weights)
-        decisions = self._decide(self.data.test)
+        decided = self._decide("test")
         self.state_path.unlink(missing_ok=True)
         return Outcome(
             best=self._best(),
-            test=scores(self.data.test.truth, decisions, self.task.type),
-            test_decisions=decisions,
+            test=self.workload.scores("test", decided),
+            decided=decided,
             history=self.progress.history,
             elapsed_s=time.monotonic() - self.started_at,
+            parts=self.progress.parts,
         )
 
     def _batches(self) -> Iterator[Indices]:
@@ -103,7 +109,7 @@ class FineTuning:
         first, done = divmod(self.progress.step, self.epoch_steps)
         for epoch in count(first):
             order = (self.seed, epoch)
-            yield from shuffled_batches(self.data.train.lengths, self.task.batch_sequences, order)[done:]
+            yield from shuffled_batches(self.workload.train_lengths, self.task.batch_sequences, order)[done:]
             done = 0
 
     def _stop_if_asked(self) -> None:
@@ -113,16 +119,12 @@ class FineTuning:
 
     def _update(self, batch: Indices) -> None:
         step = self.progress.step
-        torch.manual_seed(self.seed * 1_000_003 + step)  # dropout, in encoders that have it
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
         self.model.train()
-        truth = torch.from_numpy(self.data.train.truth[batch]).float().to(self.device)
-        loss = self.loss(self._logits(self.data.train, batch), truth)
-        value = float(loss.item())
+        value = self._fitting(lambda: self._gradients(batch), most_parts=len(batch))
         if not math.isfinite(value):
             raise PermanentFailure(f"task {self.task.name}, seed {self.seed}: the loss is {value} at step {step}")
-        loss.backward()
         if self.task.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.gradient_clip)
         self.optimizer.step()
@@ -131,10 +133,37 @@ class FineTuning:
         self.progress.losses.append(value)
         self.attempt.progress(self.progress.step, self.steps, "steps", loss=value)
 
+    def _gradients(self, batch: Indices) -> float:
+        """Of the batch's mean loss, which is given back; parts of it add up to the same, up to rounding."""
+        self.optimizer.zero_grad()
+        torch.manual_seed(self.seed * 1_000_003 + self.progress.step)  # dropout, in encoders that have it
+        parts = np.array_split(batch, min(self.progress.parts, len(batch)))
+        whole, value = self.workload.weight(batch), 0.0
+        for part in parts:
+            loss = self.workload.loss(self.model, self.loss, part)
+            if len(parts) > 1:
+                loss = loss * (self.workload.weight(part) / whole)
+            loss.backward()  # type: ignore[no-untyped-call]
+            value += float(loss.item())
+        return value
+
+    def _fitting(self, act: Callable[[], Made], most_parts: int) -> Made:
+        """What `act` gives, with batches cut in half as long as the device's memory does not hold them."""
+        while True:
+            try:
+                return act()
+            except torch.OutOfMemoryError:
+                if self.progress.parts >= most_parts:
+                    raise
+            self.progress.parts *= 2
+            self.optimizer.zero_grad()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            LOGGER.warning("batches are cut into %d parts: they do not fit the memory whole", self.progress.parts)
+
     def _validate(self) -> None:
         progress = self.progress
-        decisions = self._decide(self.data.validation)
-        validation = scores(self.data.validation.truth, decisions, self.task.type)
+        validation = self.workload.scores("validation", self._decide("validation"))
         entry = {
             "step": progress.step,
             "epoch": progress.step / self.epoch_steps,
@@ -152,22 +181,16 @@ class FineTuning:
 
     def _best(self) -> dict[str, Any]:
         """The validation of the highest primary score, the first among equals."""
-        metric = PRIMARY_METRIC[self.task.type]
+        metric = self.workload.primary_metric
         return max(self.progress.history, key=lambda entry: float(entry["validation"][metric]))
 
-    def _logits(self, split: EncodedSplit, batch: Indices) -> torch.Tensor:
-        ids, mask = pad([split.token_ids[index] for index in batch], self.data.padding_id)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device))
-        return logits.float()  # type: ignore[no-any-return]
-
     @torch.no_grad()
-    def _decide(self, split: EncodedSplit) -> Matrix:
+    def _decide(self, split: Held) -> Any:
         self.model.eval()
-        logits = np.empty(split.truth.shape, dtype=np.float32)
-        for batch in sorted_batches(split.lengths, PREDICTION_BATCHES * self.task.batch_sequences):
-            logits[batch] = self._logits(split, batch).cpu().numpy()
-        return decide(logits, self.task.type, self.task.threshold)
+        most = PREDICTION_BATCHES * self.task.batch_sequences
+        return self._fitting(
+            lambda: self.workload.decide(self.model, split, max(1, most // self.progress.parts)), most_parts=most
+        )
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -6,15 +6,16 @@ Truth and decisions are boolean matrices (documents, labels); a single label is 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 Matrix = npt.NDArray[np.bool_]
 TaskType = Literal["single_label", "multilabel", "ner"]
-PRIMARY_METRIC: dict[TaskType, str] = {"single_label": "macro_f1", "multilabel": "micro_f1"}
+PRIMARY_METRIC: dict[TaskType, str] = {"single_label": "macro_f1", "multilabel": "micro_f1", "ner": "micro_f1"}
 """What picks the best epoch and is shown first; the other scores are stored beside it."""
 
 
@@ -39,4 +40,21 @@ def scores(truth: Matrix, decided: Matrix, task_type: TaskType) -> dict[str, flo
         "macro_f1": float(f1_score(truth, decided, average="macro", zero_division=undefined)),
         "micro_f1": float(f1_score(truth, decided, average="micro", zero_division=0.0)),
         "accuracy": float(accuracy_score(truth, decided)),
+    }
+
+
+def class_scores(truth: Matrix, decided: Matrix, labels: Sequence[str]) -> dict[str, dict[str, float | int]]:
+    """Label -> precision, recall, f1 (0 where it is undefined), how often it is true and how often decided."""
+    if not len(truth):
+        return {label: {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 0, "decided": 0} for label in labels}
+    figures = precision_recall_fscore_support(truth, decided, average=None, zero_division=0.0)
+    return {
+        label: {
+            "precision": float(precision),
+            "recall": float(recall),
+            "f1": float(f1),
+            "true": int(support),
+            "decided": int(number),
+        }
+        for label, precision, recall, f1, support, number in zip(labels, *figures, decided.sum(axis=0), strict=True)
     }

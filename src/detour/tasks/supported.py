@@ -12,8 +12,6 @@ def refusal(task: Task) -> str | None:
     data = task.data
     if data is None:
         return "`data` is missing: name the file, its `text` and its `label` column"
-    if task.type == "ner":
-        return "type `ner` cannot be evaluated yet"
     try:
         reader = reader_named(data.layout)
     except UserError as error:

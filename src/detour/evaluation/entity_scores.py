@@ -1,0 +1,99 @@
+"""How far the entities found agree with the true ones, as sets.
+
+Two ways to say what an entity is: its span from the first to the last character and its label, as the published French
+harness does, which lets repeats and fragments count for nothing; and exactly, by its fragments and its label. Flat
+entities are also scored by seqeval, strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+
+import numpy as np
+from seqeval.metrics import f1_score as tagged_f1
+from seqeval.scheme import IOB2
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from detour.evaluation.metrics import Matrix
+from detour.tasks.document import Entity
+
+Entities = Sequence[Collection[Entity]]
+"""Of each document."""
+
+
+def by_span(entity: Entity) -> Hashable:
+    return entity.start, entity.end
+
+
+def by_fragments(entity: Entity) -> Hashable:
+    return entity.fragments
+
+
+def membership(truth: Entities, decided: Entities, labels: Sequence[str], place: object) -> tuple[Matrix, Matrix]:
+    """Who has which label, true and decided: (places of all documents, labels). `place` is one of the two above."""
+    assert callable(place)
+    rows: dict[Hashable, int] = {}
+    cells: list[list[tuple[int, int]]] = [[], []]
+    columns = {label: column for column, label in enumerate(labels)}
+    for document, both in enumerate(zip(truth, decided, strict=True)):
+        for found, entities in zip(cells, both, strict=True):
+            for entity in entities:
+                row = rows.setdefault((document, place(entity)), len(rows))
+                found.append((row, columns[entity.label]))
+    matrices = [np.zeros((len(rows), len(labels)), dtype=np.bool_) for _ in cells]
+    for matrix, found in zip(matrices, cells, strict=True):
+        for row, column in found:
+            matrix[row, column] = True
+    return matrices[0], matrices[1]
+
+
+def entity_scores(truth: Entities, decided: Entities, labels: Sequence[str], *, is_flat: bool) -> dict[str, float]:
+    """micro_f1, micro_precision, micro_recall and macro_f1 by span, exact_micro_f1 and exact_macro_f1 by fragments, and
+    of flat entities strict_f1, seqeval's.
+
+    A label that is neither true nor decided anywhere is left out of the macro average. Without any entity all are 0.
+    """
+    spans, exact = (membership(truth, decided, labels, place) for place in (by_span, by_fragments))
+    scores = {
+        "micro_f1": _f1(*spans, "micro"),
+        "micro_precision": _of_some(*spans, precision_score),
+        "micro_recall": _of_some(*spans, recall_score),
+        "macro_f1": _f1(*spans, "macro"),
+        "exact_micro_f1": _f1(*exact, "micro"),
+        "exact_macro_f1": _f1(*exact, "macro"),
+    }
+    return scores | ({"strict_f1": strict_f1(truth, decided)} if is_flat else {})
+
+
+def strict_f1(truth: Entities, decided: Entities) -> float:
+    """seqeval's micro F1 over the stretches that the entities' ends cut the documents into."""
+    tagged = [_tagged(*both) for both in zip(truth, decided, strict=True)]
+    if not any(truth) and not any(decided):
+        return 0.0
+    true, found = ([pair[side] for pair in tagged] for side in (0, 1))
+    return float(tagged_f1(true, found, mode="strict", scheme=IOB2, zero_division=0))
+
+
+def _tagged(truth: Collection[Entity], decided: Collection[Entity]) -> tuple[list[str], list[str]]:
+    ends = sorted({end for entity in (*truth, *decided) for end in (entity.start, entity.end)})
+    places = {end: place for place, end in enumerate(ends)}
+    both: list[list[str]] = []
+    for entities in (truth, decided):
+        tags = ["O"] * max(1, len(ends) - 1)
+        for entity in entities:
+            first, last = places[entity.start], places[entity.end]
+            tags[first:last] = [f"B-{entity.label}"] + [f"I-{entity.label}"] * (last - first - 1)
+        both.append(tags)
+    return both[0], both[1]
+
+
+def _f1(truth: Matrix, decided: Matrix, average: str) -> float:
+    if not len(truth):
+        return 0.0
+    undefined = np.nan if average == "macro" else 0.0
+    return float(f1_score(truth, decided, average=average, zero_division=undefined))
+
+
+def _of_some(truth: Matrix, decided: Matrix, score: object) -> float:
+    assert callable(score)
+    return float(score(truth, decided, average="micro", zero_division=0.0)) if len(truth) else 0.0

@@ -1,0 +1,169 @@
+"""Documents with entities as windows of words, and what of the entities a model can find."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from detour.config.models import Task
+from detour.corpus.tokenizer import load_tokenizer
+from detour.evaluation.windows import Place, Window, cut, first_tokens, word_places
+from detour.tasks.document import Document, Entity
+from detour.tasks.entities import without_overlaps
+from detour.tasks.loading import TaskDocuments
+
+LONGEST_SPAN = 64
+"""Words; longer entities are not looked for."""
+Target = tuple[int, int, int]
+"""First word, last word, label: of an entity in a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many entities a model cannot find, and why; counted over entities that differ in label or span."""
+
+    entities: int
+    cut: int
+    """By the end of a window."""
+    unaligned: int
+    """They begin or end inside a word, so the span found is longer."""
+    too_long: int
+    """They have more words than any span that is looked at."""
+    discontinuous: int
+    """Their covering span can be found, their fragments cannot."""
+    overlapping: int
+    """In a flat task: they share characters with a longer one and are left out, of the score too."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEntities:
+    windows: list[Window]
+    targets: list[list[Target]]
+    """Of each window."""
+    documents: tuple[Document, ...]
+    """With the entities that are scored."""
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedNer:
+    labels: tuple[str, ...]
+    train: EncodedEntities
+    validation: EncodedEntities
+    test: EncodedEntities
+    longest_span: int
+    """Words of the longest span that is looked at: that of the training entities."""
+    padding_id: int
+    max_length: int
+    """Tokens of a window."""
+
+
+def encode_ner(documents: TaskDocuments, task: Task, model_folder: Path) -> EncodedNer:
+    tokenizer = load_tokenizer(str(model_folder))
+    positions = AutoConfig.from_pretrained(model_folder).max_position_embeddings
+    max_length = min(task.max_length, positions, tokenizer.model_max_length)
+    labels = documents.labels
+    numbers = {label: number for number, label in enumerate(labels)}
+    train = _Split(documents.train, task, tokenizer, max_length, numbers)
+    widths = [last - first + 1 for targets in train.targets for first, last, _ in targets]
+    longest = min(max(widths, default=1), LONGEST_SPAN)
+    return EncodedNer(
+        labels=labels,
+        train=train.encoded(longest),
+        validation=_Split(documents.validation, task, tokenizer, max_length, numbers).encoded(longest),
+        test=_Split(documents.test, task, tokenizer, max_length, numbers).encoded(longest),
+        longest_span=longest,
+        padding_id=tokenizer.pad_token_id,
+        max_length=max_length,
+    )
+
+
+class _Split:
+    def __init__(
+        self, documents: Sequence[Document], task: Task, tokenizer: Any, max_length: int, labels: Mapping[str, int]
+    ) -> None:
+        self.is_flat = task.entities == "flat"
+        self.windows: list[Window] = []
+        self.targets: list[list[Target]] = []
+        self.documents = tuple(documents)
+        self.lost = {"cut": 0, "unaligned": 0}
+        for number, document in enumerate(documents):
+            encoding = tokenizer(document.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            self._add(number, document, encoding, tokenizer, max_length, labels)
+
+    def _add(
+        self,
+        number: int,
+        document: Document,
+        encoding: Any,
+        tokenizer: Any,
+        max_length: int,
+        labels: Mapping[str, int],
+    ) -> None:
+        ids: list[int] = encoding["input_ids"]
+        words = word_places(document.text)
+        firsts = first_tokens(words, [_shown(document.text, place) for place in encoding["offset_mapping"]])
+        ranges = cut(document.text, words, firsts, len(ids), max_length - 2)
+        starts = [words[start][0] for start, _ in ranges]
+        targets: list[list[Target]] = [[] for _ in ranges]
+        for entity in scored(document, is_flat=self.is_flat):
+            if not words:
+                self.lost["unaligned"] += 1
+                continue
+            first, last = _words_of(entity, words)
+            within = bisect_right(starts, words[first][0]) - 1
+            self.lost["unaligned"] += (words[first][0], words[last][1]) != (entity.start, entity.end)
+            if last >= ranges[within][1]:
+                self.lost["cut"] += 1
+            else:
+                start = ranges[within][0]
+                targets[within].append((first - start, last - start, labels[entity.label]))
+        for (start, end), found in zip(ranges, targets, strict=True):
+            begin, stop = firsts[start], firsts[end] if end < len(words) else len(ids)
+            kept = ids[begin:stop][: max_length - 2]
+            positions = [min(1 + firsts[word] - begin, len(kept)) for word in range(start, end)]
+            token_ids = [tokenizer.cls_token_id, *kept, tokenizer.sep_token_id]
+            self.windows.append(Window(number, token_ids, list(words[start:end]), positions))
+            self.targets.append(sorted(set(found)))
+
+    def encoded(self, longest: int) -> EncodedEntities:
+        kept = [scored(document, is_flat=self.is_flat) for document in self.documents]
+        wide = sum(last - first >= longest for targets in self.targets for first, last, _ in targets)
+        reach = Reach(
+            entities=sum(map(len, kept)),
+            cut=self.lost["cut"],
+            unaligned=self.lost["unaligned"],
+            too_long=0 if self.is_flat else wide,
+            discontinuous=sum(entity.is_discontinuous for entities in kept for entity in entities),
+            overlapping=sum(len(distinct(document)) for document in self.documents) - sum(map(len, kept)),
+        )
+        return EncodedEntities(self.windows, self.targets, self.documents, reach)
+
+
+def distinct(document: Document) -> list[Entity]:
+    """The document's entities, without those that are there twice."""
+    return list({(entity.label, entity.fragments): entity for entity in document.entities}.values())
+
+
+def scored(document: Document, *, is_flat: bool) -> list[Entity]:
+    """The entities that a model is scored by; of a flat task those that do not overlap."""
+    return without_overlaps(distinct(document)) if is_flat else distinct(document)
+
+
+def _words_of(entity: Entity, words: Sequence[Place]) -> Place:
+    """First and last word that share a character with the span from its first to its last character."""
+    first = bisect_right(words, entity.start, key=lambda place: place[1])
+    last = bisect_left(words, entity.end, key=lambda place: place[0]) - 1
+    return min(first, len(words) - 1), max(last, min(first, len(words) - 1))
+
+
+def _shown(text: str, place: Place) -> Place:
+    """A token's characters without white space at its ends, which byte-level tokenizers count with it."""
+    start, end = place
+    piece = text[start:end]
+    return start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip())) if piece.strip() else end

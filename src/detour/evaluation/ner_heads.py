@@ -1,0 +1,96 @@
+"""Heads over the words of a window: one scores every span, for nested entities; one tags every word, for flat ones.
+
+The span head follows Yu, Bohnet and Poesio (2020), "Named Entity Recognition as Dependency Parsing": a recurrent layer
+for context, two projections of each word, as a beginning and as an end, and a biaffine score a label; with a sigmoid in
+place of their softmax, so that a span may have several labels, and with spans up to a length only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detour.evaluation.classifier import load_encoder
+from detour.evaluation.workload import TaskModel
+
+CONTEXT = 200
+"""Width of the recurrent layer in each direction."""
+PROJECTION = 64
+"""Width of a word as a beginning or an end, the published harness's."""
+FIRST_LOGIT = -4.0
+"""Of every span before training: few are entities, and a head that begins at even odds first unlearns them."""
+
+
+class Words(NamedTuple):
+    """A batch of windows, padded."""
+
+    token_ids: Tensor
+    """(windows, tokens)"""
+    attention_mask: Tensor
+    positions: Tensor
+    """(windows, words): each word's first token."""
+    lengths: Tensor
+    """Words of each window, on the CPU; at least 1."""
+
+
+class SpanHead(nn.Module):
+    """Logits (windows, words, widths, labels): of the span of `width + 1` words that begins at a word."""
+
+    def __init__(self, hidden: int, labels: int, widths: int) -> None:
+        super().__init__()
+        self.widths = widths
+        self.context = nn.LSTM(hidden, CONTEXT, batch_first=True, bidirectional=True)
+        self.beginning = nn.Sequential(nn.Linear(2 * CONTEXT, PROJECTION), nn.GELU())
+        self.end = nn.Sequential(nn.Linear(2 * CONTEXT, PROJECTION), nn.GELU())
+        self.biaffine = nn.Parameter(torch.empty(labels, PROJECTION + 1, PROJECTION + 1))
+        nn.init.normal_(self.biaffine, std=PROJECTION**-1.0)
+        self.width = nn.Parameter(torch.full((widths, labels), FIRST_LOGIT))
+
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """`states`: (windows, words, hidden)."""
+        packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
+        context, _ = nn.utils.rnn.pad_packed_sequence(self.context(packed)[0], batch_first=True)
+        begins, ends = _with_one(self.beginning(context)), _with_one(self.end(context))
+        shifted = nn.functional.pad(ends, (0, 0, 0, self.widths - 1)).unfold(1, self.widths, 1)
+        by_label = torch.einsum("bnd,lde->bnle", begins, self.biaffine)
+        return torch.einsum("bnle,bnew->bnwl", by_label, shifted) + self.width
+
+
+class TokenHead(nn.Module):
+    """Logits (windows, words, tags): outside, then a first and a further word for each label."""
+
+    def __init__(self, hidden: int, labels: int) -> None:
+        super().__init__()
+        self.tags = nn.Linear(hidden, 1 + 2 * labels)
+
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002
+        logits: Tensor = self.tags(states)
+        return logits
+
+
+class EncoderTagger(TaskModel):
+    """The encoder in half precision where the device has it, the head in single precision."""
+
+    def __init__(self, folder: Path, labels: int, longest_span: int | None) -> None:
+        """`longest_span`: of nested entities, in words; None for flat ones."""
+        super().__init__()
+        self.encoder = load_encoder(folder)
+        hidden = self.encoder.config.hidden_size
+        self.head = TokenHead(hidden, labels) if longest_span is None else SpanHead(hidden, labels, longest_span)
+
+    def forward(self, words: Words) -> Tensor:
+        device = words.token_ids.device
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            output = self.encoder(input_ids=words.token_ids, attention_mask=words.attention_mask)
+        states = output.last_hidden_state.float()
+        places = words.positions.unsqueeze(-1).expand(-1, -1, states.shape[-1])
+        logits: Tensor = self.head(states.gather(1, places), words.lengths)
+        return logits
+
+
+def _with_one(words: Tensor) -> Tensor:
+    """A constant beside the projection gives the biaffine form its linear terms."""
+    return nn.functional.pad(words, (0, 1), value=1.0)
