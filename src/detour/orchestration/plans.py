@@ -111,9 +111,8 @@ def _place(entry: File | str) -> tuple[str | None, ...]:
     """Equal for entries that mean the same files."""
     if isinstance(entry, str):
         return (None, entry)
-    if isinstance(entry, TaskData):
-        hub = entry.hub or "", entry.revision or ""
-        return (entry.package or "", entry.path, entry.layout, *hub, "by files" if entry.split_files else "")
+    if isinstance(entry, TaskData) and (entry.layout != TABLE or entry.hub or entry.split_files):
+        return (entry.layout, entry.hub, entry.revision, entry.path, str(entry.split_files))
     return (entry.package or "", entry.path)
 
 

@@ -1,0 +1,90 @@
+"""Which files a task's entry means, which split they are, and what makes its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.config.models import TaskData
+from detour.errors import UserError
+from detour.orchestration.plans import inspect_entry
+from detour.tasks.document import Document
+from detour.tasks.files import task_files
+from detour.tasks.splits import split_by_files
+from tests.support.layouts import brat
+
+
+def data(path: Path | str, **more: Any) -> TaskData:
+    return TaskData.model_validate({"path": str(path), "reader": "brat", **more})
+
+
+def test_a_folder_is_its_files_of_the_layout_a_file_is_itself_with_its_companion(tmp_path: Path) -> None:
+    brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
+    (tmp_path / "train" / "a.ann~").touch()
+    (tmp_path / "train" / "visual.conf").touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "b.txt").touch()
+    both = [tmp_path / "train" / "a.ann", tmp_path / "train" / "a.txt"]
+    assert task_files(data(tmp_path)) == both
+    assert task_files(data(tmp_path / "*" / "a.txt")) == both
+
+
+def test_what_is_not_there_is_said_with_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file or folder: expected a folder of ID.txt and ID.ann"):
+        task_files(data(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"holds no .txt or .ann file"):
+        task_files(data(tmp_path))
+
+
+def test_a_data_set_of_the_hub_that_is_not_in_the_cache_is_named_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"where the hub can be reached: hf download some/set --repo-type dataset"):
+        task_files(data("data", hub="some/set"))
+
+
+def test_a_data_set_in_the_hubs_cache_is_read_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "datasets--some--set"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    brat(repository / "snapshots" / ("a" * 40) / "data" / "test", "a", "coeur", [("coeur", 0)])
+    assert [path.name for path in task_files(data("data", hub="some/set"))] == ["a.ann", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train/a.txt", "dev/a.txt", "test/a.txt"), ("train", "validation", "test")),
+        (("corpus/train/X/test_1.txt", "corpus/test/X/a.txt"), ("train", "test")),
+        (("train-00000-of-00001.parquet", "validation-0.parquet"), ("train", "validation")),
+        (("BC5_devel.tsv", "BC5_Train.tsv"), ("validation", "train")),
+    ],
+)
+def test_the_nearest_folder_or_a_word_of_the_name_says_the_split(names: Any, splits: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "test" / name for name in names]
+    documents = split_by_files([Document("x", path=path) for path in paths], paths)
+    assert tuple(document.split for document in documents) == splits
+
+
+@pytest.mark.parametrize("name", ["notes.jsonl", "train_and_test.jsonl"])
+def test_a_file_that_says_no_split_or_two_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`split_files` expects one of train, dev, validation and test"):
+        split_by_files([], [tmp_path / name])
+
+
+def test_a_document_moved_to_another_split_makes_another_content(tmp_path: Path) -> None:
+    brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
+    brat(tmp_path / "test", "b", "fièvre", [("fièvre", 0)])
+    before = inspect_entry(data(tmp_path, split_files=True))
+    assert before is not None
+    assert [file.name for file in before.files] == ["test/b.ann", "test/b.txt", "train/a.ann", "train/a.txt"]
+    for suffix in ("txt", "ann"):
+        (tmp_path / "train" / f"a.{suffix}").rename(tmp_path / "test" / f"a.{suffix}")
+    after = inspect_entry(data(tmp_path, split_files=True))
+    assert after is not None
+    assert after.files != before.files

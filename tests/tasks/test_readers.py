@@ -1,0 +1,120 @@
+"""Tagged tokens, JSON spans and the published sets' own tables: what they give and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.config.models import Task
+from detour.errors import UserError
+from detour.tasks.document import Document, Entity
+from detour.tasks.readers.registry import BUILT_IN, reader_named
+
+
+def read(reader: str, path: Path, content: str | bytes, type: str = "ner", **data: Any) -> list[Document]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    of_data = {"path": "x", "reader": reader, **data}
+    task = Task.model_validate({"name": "t", "type": type, "data": of_data, "max_length": 64, "steps": 1})
+    return list(reader_named(reader).read([path], task, Counter()))
+
+
+def test_every_reader_says_what_it_expects() -> None:
+    assert all(reader_named(name).layout and reader_named(name).types for name in BUILT_IN)
+
+
+def test_tags_become_entities_of_sentences_or_of_whole_documents(tmp_path: Path) -> None:
+    sentences = "la\tO\nfièvre\tB-DISO\njaune\tI-DISO\n\nle\tO\ncoeur\tB-ANAT\n"
+    first, second = read("bio", tmp_path / "a.tsv", sentences)
+    assert (first.text, first.entities) == ("la fièvre jaune", (Entity("DISO", ((3, 15),)),))
+    assert second.text == "le coeur"
+    marked = "-DOCSTART- -X- O O\r\n\r\n" + sentences.replace("\n", "\r\n").replace("\t", " N ")
+    (whole,) = read("bio", tmp_path / "b.conll", "\ufeff" + marked)
+    assert whole.text == "la fièvre jaune\nle coeur"
+    assert whole.entities == (Entity("DISO", ((3, 15),)), Entity("ANAT", ((19, 24),)))
+
+
+def test_single_and_end_tags_are_read_too(tmp_path: Path) -> None:
+    (document,) = read("bio", tmp_path / "a.tsv", "a\tB-X\nb\tI-X\nc\tE-X\nd\tS-X\ne\tB-X\n")
+    assert [entity.fragments for entity in document.entities] == [((0, 5),), ((6, 7),), ((8, 9),)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("a\tO\nb\tI-X\n", "line 2: the tag 'I-X' continues an entity that does not end here"),
+        ("a\tB-X\nb\tI-Y\n", "line 2: the tag 'I-Y' continues"),
+        ("a\tB-X\n\nb\tI-X\n", "line 3: the tag 'I-X' continues"),
+        ("a\tB\n", "line 1: the tag 'B' is none of"),
+        ("a\n", "line 1: 'a' has no tag"),
+    ],
+)
+def test_tags_that_are_not_iob2_are_refused_at_their_line(lines: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        read("bio", tmp_path / "a.tsv", lines)
+    assert f"{tmp_path / 'a.tsv'}: {said}" in str(refused.value)
+
+
+def test_spans_are_read_in_their_three_spellings(tmp_path: Path) -> None:
+    entities = [[0, 2, "A"], {"start": 3, "end": 5, "label": "B"}, {"fragments": [[6, 8], [0, 2]], "label": "C"}]
+    (document,) = read("spans", tmp_path / "a.jsonl", json.dumps({"text": "aa bb cc", "entities": entities}))
+    assert document.entities == (
+        Entity("A", ((0, 2),)),
+        Entity("B", ((3, 5),)),
+        Entity("C", ((0, 2), (6, 8))),
+    )
+    (chosen,) = read("spans", tmp_path / "a.jsonl", (tmp_path / "a.jsonl").read_text(), entity_labels=["B"])
+    assert [entity.label for entity in chosen.entities] == ["B"]
+
+
+@pytest.mark.parametrize(
+    ("entity", "said"),
+    [
+        ([0, 99, "A"], "ends at 99 and the text has 8 characters"),
+        ([3, 1, "A"], "has no spans: expected whole numbers, the start before the end"),
+        ([0.0, 1.0, "A"], "has no spans"),
+        ([0, 1, ""], "is no entity"),
+        ("A", "is no entity"),
+        ({"fragments": [[0, 3], [2, 5]], "label": "A"}, "its fragments overlap"),
+    ],
+)
+def test_spans_that_are_none_are_refused_at_their_line(entity: Any, said: str, tmp_path: Path) -> None:
+    rows = [{"text": "aa bb cc", "entities": []}, {"text": "aa bb cc", "entities": [entity]}]
+    with pytest.raises(UserError, match="line 2") as refused:
+        read("spans", tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("reader", "type", "name", "content", "said"),
+    [
+        ("diamed", "single_label", "train.json", "[{]", "line 1: not JSON"),
+        ("diamed", "single_label", "train.json", "{}", "expected a list of cases"),
+        ("diamed", "single_label", "train.json", '[{"clinical_case": "x"}]', "case 1: no `icd-10`"),
+        ("fracco", "multilabel", "a.csv", "doc,label\n", "line 1: no column `code`"),
+        (
+            "fracco",
+            "multilabel",
+            "a.csv",
+            "doc,label,code\nx.ann,a,b\n",
+            "line 2: the text of 'x', x.txt, is not there",
+        ),
+        ("fracco", "multilabel", "a.csv", "doc,label,code\nx.ann,a\n", "line 2: 2 fields, the header has 3"),
+        ("fracco", "multilabel", "a.txt", "text", "no CSV of annotations"),
+        ("meddialog", "multilabel", "a.csv", "id,labels\n", "line 1: no column `id` between tabs"),
+        ("meddialog", "multilabel", "a.csv", "id\tlabels\nx_q\t['C1']\n", "line 2: there is no text for 'x_q'"),
+        ("meddialog", "multilabel", "a.csv", "id\tlabels\ttext\nx_q\tC1\ttext\n", "line 2: holds 'C1'"),
+        ("meddialog", "multilabel", "a.csv", "id\tlabels\nx_q\n", "line 2: its fields are not those of the header"),
+        ("meddialog", "multilabel", "a.csv", "id\ttext\nx_q\ty\n", "no file with the column `labels`"),
+    ],
+)
+def test_tables_that_are_not_the_published_ones_are_refused_at_their_line(
+    reader: str, type: str, name: str, content: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as refused:
+        read(reader, tmp_path / name, content, type)
+    assert said in str(refused.value)
+    assert str(tmp_path) in str(refused.value)
