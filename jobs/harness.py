@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,17 @@ from detour.accounting.meter import EnergyMeter
 from detour.accounting.sampler import EnergySampler
 from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
+from detour.diagnosis.policy import counts_as_fruitless, ends_for_good
 from detour.disk import with_room
 from detour.errors import DetourError, Interrupted, NoRoom, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
 from detour.imports import uncollected
 from detour.jobs.context import StageContext
+from detour.jobs.diagnosis import diagnosis_event, verdict_on_failure, verdict_on_killed
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
 from detour.jobs.node_energy import node_energy, this_start
-from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, is_fruitless, leave_uncounted
+from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, got_further, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
@@ -68,6 +70,8 @@ class Outcome:
     reason: str | None = None
     result: Mapping[str, Any] | None = None
     out_of_room: bool = False
+    error: Exception | None = field(default=None, repr=False)
+    """That the work raised, where nobody foresaw it."""
 
 
 def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | None, wall_limit_s: float | None) -> int:
@@ -141,7 +145,9 @@ def _run_main(
         meter,
         sampler,
     ):
+        _learn_of_killed(workspace, stage.id, number, journal)
         outcome = _worthwhile(folder, number) or _guarded(lambda: _patient(workspace, stage, attempt, number, rank))
+        outcome = _diagnosed(workspace, folder, attempt, number, outcome)
     outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
         attempt.event(StageFailed(reason=outcome.reason))
@@ -159,6 +165,28 @@ def _run_main(
     if outcome.reason:
         _say(rank, f"{stage.id}: {outcome.name}: {outcome.reason}")
     return outcome.exit_code
+
+
+def _learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: Journal) -> None:
+    """Why the attempt before recorded no end, from its log; one that a node's failure killed does not count."""
+    if "SLURM_JOB_ID" not in os.environ or (found := verdict_on_killed(workspace, stage_id, number)) is None:
+        return
+    verdict, job = found
+    journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=number - 1)
+    if not counts_as_fruitless(verdict):
+        with _best_effort("the attempt before counts as one without progress"):
+            leave_uncounted(workspace.stage(stage_id), number - 1)
+
+
+def _diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int, outcome: Outcome) -> Outcome:
+    """The outcome, or a failure for good where the verdict on it is that only a change can help."""
+    if outcome.error is None:
+        return outcome
+    verdict = verdict_on_failure(workspace, folder.name, outcome.error)
+    attempt.event(diagnosis_event(verdict))
+    if ends_for_good(verdict, is_further=got_further(folder, number)):
+        return Outcome(PermanentFailure.exit_code, "failed", f"{verdict.line}; {verdict.first.advice}")
+    return outcome
 
 
 def _worthwhile(folder: Path, number: int) -> Outcome | None:
@@ -313,7 +341,7 @@ def _guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
         return Outcome(error.exit_code, "failed", str(error), out_of_room=isinstance(error, NoRoom))
     except Exception as error:  # noqa: BLE001  the journal must say how any attempt ended
         traceback.print_exc()
-        return Outcome(1, "failed", f"{type(error).__name__}: {error}")
+        return Outcome(1, "failed", f"{type(error).__name__}: {error}", error=error)
 
 
 def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:

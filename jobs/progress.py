@@ -18,10 +18,19 @@ def is_fruitless(stage_folder: Path, number: int) -> bool:
     counted = _counted(stage_folder, number)
     if len(counted) < FRUITLESS_ATTEMPTS:
         return False
-    since_s = counted[-FRUITLESS_ATTEMPTS].stat().st_mtime
-    work = stage_folder / "work"
+    return not _has_work_since(stage_folder, counted[-FRUITLESS_ATTEMPTS])
+
+
+def got_further(stage_folder: Path, number: int) -> bool:
+    """Whether this attempt has left anything new."""
+    path = stage_folder / "attempts" / f"{number:04d}.json"
+    return path.exists() and _has_work_since(stage_folder, path)
+
+
+def _has_work_since(stage_folder: Path, attempt: Path) -> bool:
+    since_s, work = attempt.stat().st_mtime, stage_folder / "work"
     kept = (path for path in work.rglob("*") if path.is_file() and _is_work(path.relative_to(work)))
-    return not any(path.stat().st_mtime > since_s for path in kept)
+    return any(path.stat().st_mtime > since_s for path in kept)
 
 
 def leave_uncounted(stage_folder: Path, number: int) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate
-from detour.orchestration.why import Why
-from detour.text import plain, wrapped
+from detour.orchestration.remedy import Remedies
+from detour.orchestration.why import Pending, Why
+from detour.text import format_duration, plain, wrapped
 
 RETRY: dict[Retry, str] = {
     "yes": "a retry can help",
@@ -39,6 +42,7 @@ def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
             "chains": list(one.chains),
             "job": one.found.job,
             **one.verdict.to_json(),
+            "pending": asdict(one.pending) if one.pending else None,
         }
         for one in found
     ]
@@ -52,10 +56,40 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     for place in first.evidence[:1]:
         yield from wrapped(f"{_where(place)}{plain(place.text)}", "  ", width, QUOTE_LINES)
     yield from wrapped(plain(f"{first.advice} ({RETRY[first.retry]})"), "  ", width)
+    if one.pending is not None:
+        for text in _pending(one.pending):
+            yield from wrapped(plain(text), "  ", width, 3)
     for other in one.verdict.others[:OTHERS_SHOWN]:
         yield from wrapped(plain(_other(other)), "  ", width, 2)
     for source, reason in one.verdict.unreadable.items():
         yield from wrapped(plain(f"unreadable: {source}: {reason}"), "  ", width, 2)
+
+
+def _pending(pending: Pending) -> Iterator[str]:
+    until_eligible, until_start = pending.waits.until_eligible_s, pending.waits.until_start_s
+    expected = f"; Slurm expects it to start {_at(pending.starts_s)}" if pending.starts_s else ""
+    if until_start is None:
+        yield f"waited {format_duration(until_eligible)}, and is not eligible yet{expected}"
+    else:
+        first = f"waited {format_duration(until_eligible)} until it was eligible"
+        yield f"{first} and {format_duration(until_start)} since then{expected}"
+    if len(pending.links) > 1:
+        yield "blocked by: " + " <- ".join(f"job {link.job} ({link.state}: {link.reason})" for link in pending.links)
+    if pending.remedies is not None:
+        yield from _remedies(pending.remedies)
+
+
+def _remedies(remedies: Remedies) -> Iterator[str]:
+    now, best = remedies.as_submitted, remedies.best
+    if best is not None:
+        before = f", {_at(now.starts_s)} as submitted" if now.starts_s else ""
+        yield f"tried: with {' '.join(best.options)} it would start {_at(best.starts_s)}{before}"
+    elif remedies.tried:
+        yield f"tried without gain: {', '.join(' '.join(one.options) for one in remedies.tried)}"
+
+
+def _at(at_s: float | None) -> str:
+    return "unknown" if at_s is None else time.strftime("%a %d %b %H:%M", time.localtime(at_s))
 
 
 def _where(place: Place) -> str:

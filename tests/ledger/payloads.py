@@ -27,6 +27,13 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
     "journal.opened": {"host": "n1", "pid": 7, "user": "ada", "boot": "b pid:[1]", "start_ticks": 77},
     "journal.closed": {},
     "journal.compacted": {"bad_lines": 1, "journals": ["command-7.20300101T000000.00ff.jsonl"]},
+    "attempt.diagnosed": {
+        "cause": "gpu_fault",
+        "evidence": "RuntimeError: CUDA error: uncorrectable ECC error encountered",
+        "retry": "yes",
+        "advice": "Retry on another node.",
+        "nodes": ["n1"],
+    },
     "attempt.started": {
         "node": "n1",
         "pid": 7,

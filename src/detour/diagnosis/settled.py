@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from detour.diagnosis.evidence import Event, Evidence
+from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.findings import Place, event_text, row_text
 from detour.diagnosis.lines import read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
@@ -40,12 +40,12 @@ def settled(evidence: Evidence) -> Verdict | None:
 
 
 def _in_queue(evidence: Evidence) -> Verdict | None:
-    row = evidence.squeue
+    command, row = _live(evidence)
     if row is None:
         return None
-    state = row.get("State", "ST", "JobState").upper()
+    state = row.get("State", *QUEUE_FIELDS["State"]).upper()
     if state in RUNNING:
-        return _normal(_queue_place(evidence, "State"), "It is running.", "no")
+        return _normal(_place(command, row, "State"), "It is running.", "no")
     if state and state not in PENDING:
         return None
     if (again := _requeued(evidence)) is not None:
@@ -54,8 +54,18 @@ def _in_queue(evidence: Evidence) -> Verdict | None:
     for rule in rules("queue"):
         for field, (name, value) in spelled.items():
             if value and rule.fits(f"{field}={value}"):
-                return _by_rule(rule, Place("queue", f"squeue {row.id} {name}={value}"))
-    return _normal(_queue_place(evidence, "State"), "It waits in the queue.", "no") if state in PENDING else None
+                return _by_rule(rule, Place("queue", f"{command} {row.id} {name}={value}"))
+    return None
+
+
+def _live(evidence: Evidence) -> tuple[str, Row | None]:
+    """The row of a job that has not ended: squeue's, else sacct's where squeue has none."""
+    if evidence.squeue is not None:
+        return "squeue", evidence.squeue
+    row = next(reversed(evidence.job_rows), None)
+    state = row.get("State") if row else ""
+    is_live = state in PENDING or (state in RUNNING and "squeue" in evidence.unreadable)
+    return "sacct", row if is_live else None
 
 
 def _requeued(evidence: Evidence) -> Verdict | None:
@@ -72,7 +82,7 @@ def _requeued(evidence: Evidence) -> Verdict | None:
     restarted = row.get("Restarts", "RestartCnt").strip("0")
     if not ran and not restarted and not (reason == "BeginTime" and evidence.last(AttemptStarted.kind)):
         return None
-    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else _queue_place(evidence, "Reason")
+    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else _place("squeue", row, "Reason")
     failed = bool(ran) and ran[-1].get("State").startswith(("NODE_FAIL", "BOOT_FAIL"))
     name = "node_failure" if failed else "preempted"
     return _candidate(name, place, f"{causes()[name].advice} Slurm has requeued it.", "yes", "high")
@@ -146,10 +156,9 @@ def _reached(evidence: Evidence) -> int | None:
     return max(steps, default=None)
 
 
-def _queue_place(evidence: Evidence, field: str) -> Place | None:
-    row = evidence.squeue
-    name, value = row.named(field, *QUEUE_FIELDS[field]) if row else ("", "")
-    return Place("queue", f"squeue {row.id} {name}={value}") if row and value else None
+def _place(command: str, row: Row, field: str) -> Place:
+    name, value = row.named(field, *QUEUE_FIELDS[field])
+    return Place("queue", f"{command} {row.id} {name}={value}")
 
 
 def _by_rule(rule: Rule, place: Place) -> Verdict:

@@ -29,7 +29,7 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 3
+FORMAT = 4
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -173,6 +173,7 @@ def _attempt(data: Mapping[str, Any]) -> AttemptState:
         job=data["job"],
         started=_entry_or_none(data["started"]),
         ended=_entry_or_none(data["ended"]),
+        diagnosed=_entry_or_none(data["diagnosed"]),
         first_progress=_entry_or_none(data["first_progress"]),
         progress=_entry_or_none(data["progress"]),
         checkpoint=_entry_or_none(data["checkpoint"]),

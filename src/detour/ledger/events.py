@@ -118,6 +118,20 @@ class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):
     elapsed_s: float | None = None
 
 
+class AttemptDiagnosed(Event, kind="attempt.diagnosed"):
+    """Why an attempt failed or was killed, as `detour.diagnosis` judges it."""
+
+    cause: str
+    """An id of docs/why.md."""
+    evidence: str
+    """The line that shows it."""
+    retry: str
+    """yes, no, after-change, unknown."""
+    advice: str | None = None
+    nodes: list[str] | None = None
+    """That the next submission should avoid."""
+
+
 class ProgressMade(Event, kind="progress", durability=Durability.DROPPABLE):
     done: int
     total: int

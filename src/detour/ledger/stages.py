@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from detour.ledger.events import (
+    AttemptDiagnosed,
     AttemptEnded,
     AttemptStarted,
     CheckpointSaved,
@@ -62,6 +63,7 @@ class AttemptState:
     job: str | None
     started: Entry[AttemptStarted] | None = None
     ended: Entry[AttemptEnded] | None = None
+    diagnosed: Entry[AttemptDiagnosed] | None = None
     first_progress: Entry[ProgressMade] | None = None
     progress: Entry[ProgressMade] | None = None
     checkpoint: Entry[CheckpointSaved] | None = None
@@ -165,6 +167,13 @@ class StageState:
         if self.failed:
             return self.failed[max(self.failed)].event.reason
         return self.attempts[-1].reason if self.attempts_by_key else None
+
+    @property
+    def diagnosed(self) -> AttemptDiagnosed | None:
+        """The verdict on the last attempt; None where there is none, or it is not needed."""
+        attempts = self.attempts
+        entry = attempts[-1].diagnosed if attempts else None
+        return entry.event if entry else None
 
     @property
     def status(self) -> StageStatus:

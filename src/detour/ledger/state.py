@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detour.ledger.events import (
+    AttemptDiagnosed,
     AttemptEnded,
     AttemptStarted,
     ChainCancelled,
@@ -136,6 +137,9 @@ def _add_to_attempt(stage: StageState, number: int, entry: Entry[Any]) -> None:
     if attempt is None:
         attempt = stage.attempts_by_key[key] = AttemptState(number, entry.job)
     _, writer, wall_s, mono_s, event, *_ = entry
+    if type(event) is AttemptDiagnosed:  # by the next attempt perhaps: no sign of life of this one
+        attempt.diagnosed = entry if attempt.diagnosed is None else max(attempt.diagnosed, entry)
+        return
     seen = attempt.seen.get(writer)
     if seen is None or (mono_s >= seen[0] and wall_s >= seen[1]):
         attempt.seen[writer] = (mono_s, wall_s)

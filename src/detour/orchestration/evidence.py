@@ -6,8 +6,8 @@ What cannot be read is said to be unreadable, with the reason; it is never taken
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detour.diagnosis.evidence import Event, Evidence, Row
@@ -37,6 +37,7 @@ QUEUE_NAMES = {
     "priority": "Priority",
 }
 """squeue's fields as a bundle names them; names and comments are left out, for they are free text."""
+NOT_STARTED = ("PENDING", "CONFIGURING")
 DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
 
@@ -49,6 +50,8 @@ class StageEvidence:
     evidence: Evidence
     queue: tuple[Row, ...] = ()
     """Every job of the workspace's users that is in the queue."""
+    scripts: Mapping[str, Path] = field(default_factory=dict)
+    """Job of `queue` -> its batch script."""
 
 
 def stage_evidence(
@@ -58,14 +61,15 @@ def stage_evidence(
     unreadable: dict[str, str] = {}
     events = _events(workspace, stage, unreadable)
     jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
-    queue = () if slurm is None or not jobs else _queue(slurm, users, unreadable)
+    queue, scripts = ((), {}) if slurm is None or not jobs else _queue(slurm, users, unreadable)
     row = next((row for job in jobs for row in queue if _is(row, job)), None)
     ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
     job = row.id if row is not None else ran or (jobs[-1] if jobs else None)
     sacct = None if slurm is None or job is None else _accounts(slurm, job, events, unreadable)
     raw = next((row.get("JobIDRaw") for row in sacct or () if row.step is None), "") or job
-    log = _log(workspace, stage, raw, unreadable)
-    return StageEvidence(stage, job, Evidence(sacct, row, log, events, unreadable, job), queue)
+    has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
+    log = _log(workspace, stage, raw, unreadable) if has_run else ()
+    return StageEvidence(stage, job, Evidence(sacct, row, log, events, unreadable, job), queue, scripts)
 
 
 def _is(row: Row, job: str) -> bool:
@@ -82,10 +86,10 @@ def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tup
     return tuple(Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:])
 
 
-def _queue(slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]) -> tuple[Row, ...]:
-    rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable)
-    named = ({QUEUE_NAMES[key]: value for key, value in row.items() if key in QUEUE_NAMES} for row in rows or ())
-    return tuple(Row(row) for row in named)
+def _queue(slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]) -> tuple[tuple[Row, ...], dict[str, Path]]:
+    rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable) or []
+    named = tuple(Row({QUEUE_NAMES[key]: row[key] for key in QUEUE_NAMES}) for row in rows)
+    return named, {row["job"]: Path(row["script"]) for row in rows if row["script"].startswith("/")}
 
 
 def _accounts(slurm: Slurm, job: str, events: Sequence[Event], unreadable: dict[str, str]) -> tuple[Row, ...] | None:
@@ -108,19 +112,39 @@ def _rows(
 
 def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
     """Of all ranks; rank 0's, where Slurm writes too, last."""
-    paths = list(log_files(workspace, stage, job))
-    if not paths:
+    if not list(log_files(workspace, stage, job)):
         unreadable["log_tail"] = f"no log of job {job} is there" if job else "no job has run"
         return None
+    problems: list[str] = []
+    lines = log_lines(workspace, stage, job, problems=problems)
+    if problems:
+        unreadable["log_tail"] = problems[0]
+    return None if problems and not lines else tuple(lines)
+
+
+def log_lines(
+    workspace: Workspace,
+    stage: str,
+    job: str | None,
+    *,
+    ranks_only: bool = False,
+    problems: list[str] | None = None,
+) -> list[str]:
+    """The end of a job's logs, the other ranks' marked; with `ranks_only` without rank 0's. What cannot be read is left
+    out, and added to `problems`.
+    """
     lines: list[str] = []
-    for rank, path in paths:
+    for rank, path in log_files(workspace, stage, job):
+        if rank == 0 and ranks_only:
+            continue
         try:
             read = _tail(path)
         except OSError as error:
-            unreadable["log_tail"] = f"{path}: {error.strerror}"
+            if problems is not None:
+                problems.append(f"{path}: {error.strerror}")
             continue
         lines += read[-LOG_LINES:] if rank == 0 else [f"{rank}: {line}" for line in read[-RANK_LINES:]]
-    return None if not lines and "log_tail" in unreadable else tuple(lines)
+    return lines
 
 
 def log_files(workspace: Workspace, stage: str, job: str | None) -> Iterator[tuple[int, Path]]:

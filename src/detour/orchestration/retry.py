@@ -57,7 +57,7 @@ def retry_order(workspace: Workspace, chains: Sequence[str], options: JobOptions
     plans, (target, *others) = [plan for plan, _ in read], [target for _, target in read]
     sweep = target.sweep if all(other.sweep == target.sweep for other in others) else None
     name = chains[0] if not others else sweep or ", ".join(chains[:3])
-    cluster = _cluster(workspace, chains[0], target)
+    cluster = cluster_of(workspace, chains[0], target)
     stages = list({stage.id: stage for plan in plans for stage in plan.stages}.values())
     failed = failed_stages(workspace, stages)
     labels = _labels(plans)
@@ -84,7 +84,7 @@ def _labels(plans: Sequence[Plan]) -> dict[str, str]:
     }
 
 
-def _cluster(workspace: Workspace, chain: str, target: Target) -> Cluster:
+def cluster_of(workspace: Workspace, chain: str, target: Target) -> Cluster:
     """The profile that the chain was last planned with, as it is now where it has a name."""
     if target.profile is None and target.cluster is not None:
         return load_cluster(target.cluster)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detour.diagnosis.evidence import Evidence, read_bundle, to_bundle
 from detour.diagnosis.judge import judge
+from detour.diagnosis.pending import Link, Waits, blocking_links, waits
 from detour.diagnosis.verdict import Verdict
 from detour.errors import UserError
 from detour.files import write_atomic
@@ -17,13 +19,32 @@ from detour.ledger.stages import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import StageEvidence, stage_evidence
-from detour.orchestration.selection import readable_stages
-from detour.planning.files import StageOutline, chain_names
+from detour.orchestration.remedy import Remedies, try_remedies
+from detour.orchestration.retry import cluster_of
+from detour.planning.files import StageOutline, read_plan_outline
+from detour.planning.selection import known_chains, select
 from detour.scheduler.commands import Slurm
+from detour.scheduler.records import parse_time_s
 
 WORST_SHOWN = 3
-_WORST = ("failed", "interrupted", "cancelled", "submitted", "running", "planned", "done")
+LOOKED_AT = 6
+"""Stages that are judged, each for a squeue and a sacct."""
+_WORST = ("failed", "interrupted", "cancelled", "running", "submitted", "planned", "done")
 """Which stages of a chain are asked about first."""
+CURABLE = ("waiting", "limit", "request_impossible")
+"""Causes for which another request may start earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is known of a job that waits."""
+
+    waits: Waits
+    starts_s: float | None
+    """When Slurm expects it to start, in seconds since the epoch."""
+    links: tuple[Link, ...]
+    """From it to the job that blocks it."""
+    remedies: Remedies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +56,48 @@ class Why:
     chains: tuple[str, ...]
     found: StageEvidence
     verdict: Verdict
+    pending: Pending | None = None
 
 
 def why_of_bundle(path: Path) -> Why:
     """Raises UserError for a file that is no bundle."""
+    hint = "give a file that `detour why STAGE --bundle FILE` wrote"
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give a file that `detour why STAGE --bundle FILE` wrote") from error
+        raise UserError(f"{path}: {error.strerror}; {hint}") from error
     except ValueError as error:
-        raise UserError(
-            f"{path}: not JSON ({error}); give a file that `detour why STAGE --bundle FILE` wrote"
-        ) from error
+        raise UserError(f"{path}: not JSON ({error}); {hint}") from error
     evidence = read_bundle(content, str(path))
     return Why(None, (), StageEvidence("", evidence.job, evidence), judge(evidence))
 
 
 def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> list[Why]:
-    """The verdicts on a stage, or on the worst stages of a chain, of a sweep's chains or, without a name, of all.
+    """The verdict on a stage, or on the worst stages of a chain, of a sweep's chains or, without a name, of all.
 
-    Raises UserError where nothing has that name.
+    Raises UserError where nothing has that name, or there is no chain at all.
     """
-    slurm = slurm or Slurm()
     view = LedgerView(workspace)
-    chosen = _chosen(workspace, name)
-    states = view.state.stages
-    order = sorted(chosen.values(), key=lambda one: _WORST.index(_word(workspace, one[0], states.get(one[0].id))))
-    worst = _word(workspace, order[0][0], states.get(order[0][0].id)) if order else ""
-    asked = [one for one in order if _word(workspace, one[0], states.get(one[0].id)) == worst][:WORST_SHOWN]
+    known = known_chains(workspace)
+    needed_by = known.needed_by()
+    stages = _chosen(workspace, name, known.stages)
+    words = {stage.id: _word(workspace, stage, view.state.stages.get(stage.id)) for stage in stages}
+    worst = min(words.values(), key=_WORST.index)
+    asked = [stage for stage in stages if words[stage.id] == worst][:LOOKED_AT]
     writers = {writer.process.user for writer in view.state.writers.values() if writer.process}
     users = sorted({user_name(), *filter(has_account, writers)})
-    return [_why(workspace, stage, chains, states.get(stage.id), slurm, users) for stage, chains in asked]
+    found: dict[str | None, Why] = {}
+    for stage in asked:
+        one = _why(workspace, stage, needed_by[stage.id], view.state.stages.get(stage.id), slurm, users)
+        found.setdefault(_decisive_job(one), one)
+        if len(found) == WORST_SHOWN:
+            break
+    return list(found.values())
+
+
+def _decisive_job(one: Why) -> str | None:
+    """Stages that wait for one job, or ran in one, are told by the first of them."""
+    return one.pending.links[-1].job if one.pending else one.found.job or one.found.stage
 
 
 def write_bundle(path: Path, evidence: Evidence) -> None:
@@ -81,11 +113,37 @@ def _why(
     stage: StageOutline,
     chains: Sequence[str],
     known: StageState | None,
-    slurm: Slurm,
+    slurm: Slurm | None,
     users: Sequence[str],
 ) -> Why:
+    target = read_plan_outline(workspace, chains[0]).target
+    slurm = slurm or Slurm(cluster=target.slurm_cluster)
     found = stage_evidence(workspace, stage.id, known, slurm, users)
-    return Why(stage, tuple(chains), found, judge(found.evidence))
+    verdict = judge(found.evidence)
+    return Why(stage, tuple(chains), found, verdict, _pending(workspace, chains[0], found, verdict, slurm))
+
+
+def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Verdict, slurm: Slurm) -> Pending | None:
+    row = found.evidence.squeue
+    if row is None or not row.get("State").startswith(("PENDING", "REQUEUE", "SPECIAL")):
+        return None
+    account = next(iter(found.evidence.job_rows), None)
+    links = blocking_links(row, found.queue)
+    remedies = None
+    if verdict.cause in CURABLE and len(links) == 1 and row.id in found.scripts:
+        cluster = cluster_of(workspace, chain, read_plan_outline(workspace, chain).target)
+        remedies = try_remedies(slurm, found.scripts[row.id], cluster)
+    return Pending(
+        waits(
+            parse_time_s(row.get("SubmitTime")),
+            parse_time_s(account.get("Eligible")) if account else None,
+            None,
+            time.time(),
+        ),
+        parse_time_s(row.get("StartTime")),
+        links,
+        remedies,
+    )
 
 
 def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -> str:
@@ -93,26 +151,15 @@ def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -
         return "done"
     if workspace.has_failed(stage.id):
         return "failed"
-    if known is None:
-        return "planned"
-    status = known.status
+    status = known.status if known else "planned"
     return status if status in _WORST and status != "done" else "planned"
 
 
-def _chosen(workspace: Workspace, name: str | None) -> dict[str, tuple[StageOutline, list[str]]]:
-    """Stage id -> the stage and the chains that need it."""
-    found: dict[str, tuple[StageOutline, list[str]]] = {}
-    names = chain_names(workspace)
-    for chain in names:
-        for stage in readable_stages(workspace, chain):
-            if name is None or chain == name or chain.startswith(f"{name}-") or name in (stage.id, stage.label):
-                found.setdefault(stage.id, (stage, []))[1].append(chain)
-    if not found:
-        known = ", ".join(names[:6])
-        raise UserError(
-            f"no stage or chain named {name!r} in {workspace.root}"
-            if name
-            else f"no chain in {workspace.root}"
-            + (f"; there are: {known}" if known else "; `detour run RECIPE` makes one")
-        )
-    return found
+def _chosen(workspace: Workspace, name: str | None, stages: Mapping[str, StageOutline]) -> list[StageOutline]:
+    if name is None:
+        if not stages:
+            raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
+        return list(stages.values())
+    chosen = select(workspace, [name])
+    of_chains = {stage.id: stage for chain in chosen.chains for stage in read_plan_outline(workspace, chain).stages}
+    return [*of_chains.values(), *(stages[stage_id] for stage_id in chosen.stages if stage_id not in of_chains)]

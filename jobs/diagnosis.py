@@ -1,0 +1,79 @@
+"""Verdicts on attempts, by the rules of `detour why`: on one that failed, and on the one before that was killed.
+
+They are recorded in the ledger, where status and report find the cause, submissions the nodes to avoid, and the
+harness whether another attempt can help.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from pathlib import Path
+
+from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.judge import judge
+from detour.diagnosis.policy import nodes_to_avoid
+from detour.diagnosis.verdict import Verdict
+from detour.ledger.events import AttemptDiagnosed, AttemptEnded
+from detour.ledger.workspace import Workspace
+from detour.orchestration.evidence import log_lines
+
+
+def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException) -> Verdict:
+    """From the logs of the other ranks, one of which may have failed first, and this rank's exception."""
+    job = os.environ.get("SLURM_JOB_ID")
+    others = log_lines(workspace, stage_id, job, ranks_only=True) if job else []
+    own = "".join(traceback.format_exception(error)).splitlines()
+    return judge(Evidence(sacct=_this_job(job), log=(*others, *own), events=()))
+
+
+def verdict_on_killed(workspace: Workspace, stage_id: str, number: int) -> tuple[Verdict, str | None] | None:
+    """And the job of the attempt before `number`; None where it recorded its end, or there was none."""
+    before = number - 1
+    facts = _facts(workspace.stage(stage_id) / "attempts" / f"{before:04d}.json")
+    if facts is None or _has_ended(workspace, stage_id, before):
+        return None
+    log = log_lines(workspace, stage_id, str(facts["slurm_job"])) if facts.get("slurm_job") else []
+    job = str(facts["job"]) if facts.get("job") else None
+    row = Row({"JobID": job or "", "NodeList": str(facts.get("slurm_nodes") or "")})
+    return judge(Evidence(sacct=(row,), log=tuple(log), events=())), job
+
+
+def diagnosis_event(verdict: Verdict) -> AttemptDiagnosed:
+    first = verdict.first
+    return AttemptDiagnosed(
+        cause=first.cause,
+        evidence=first.quote,
+        retry=first.retry,
+        advice=first.advice,
+        nodes=list(nodes_to_avoid(verdict)),
+    )
+
+
+def attempt_facts(job: str | None, node: str) -> str:
+    """What an attempt's file says of it, as JSON."""
+    slurm = {"slurm_job": os.environ.get("SLURM_JOB_ID"), "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
+    return json.dumps({"job": job, "node": node, "pid": os.getpid(), **slurm})
+
+
+def _this_job(job: str | None) -> tuple[Row, ...]:
+    return (Row({"JobID": job, "NodeList": os.environ.get("SLURM_JOB_NODELIST", "")}),) if job else ()
+
+
+def _facts(path: Path) -> dict[str, object] | None:
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _has_ended(workspace: Workspace, stage_id: str, number: int) -> bool:
+    """By its own journal; one that cannot be read, or was compacted, has nothing to say of a kill."""
+    journals = list(workspace.ledger.glob(f"*/{stage_id}.{number:04d}.*.jsonl"))
+    ended = f'"kind":"{AttemptEnded.kind}"'.encode()
+    try:
+        return not journals or any(ended in path.read_bytes() for path in journals)
+    except OSError:
+        return True

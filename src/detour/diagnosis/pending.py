@@ -1,0 +1,56 @@
+"""A job that waits: how long, split where it became eligible, and which link of its chain blocks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detour.diagnosis.evidence import Row
+
+_WAITED = re.compile(r"(?<=:)(\d+)(?:_(?:\d+|\*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Of the last run, in seconds; None where Slurm does not say."""
+
+    until_eligible_s: float | None
+    """From its submission until nothing but resources, priority and limits held it: dependencies and holds."""
+    until_start_s: float | None
+    """From then until it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A job in the queue on the way from a pending job to the one that blocks it."""
+
+    job: str
+    state: str
+    reason: str
+
+
+def waits(submitted_s: float | None, eligible_s: float | None, started_s: float | None, now_s: float) -> Waits:
+    """What has not happened yet is waited for until now; a job that never was eligible has waited for that alone."""
+    if submitted_s is None:
+        return Waits(None, None)
+    if eligible_s is None or eligible_s > now_s:
+        return Waits(max(now_s - submitted_s, 0.0), None)
+    started = now_s if started_s is None or started_s > now_s else started_s
+    return Waits(max(eligible_s - submitted_s, 0.0), max(started - eligible_s, 0.0))
+
+
+def blocking_links(job: Row, queue: Sequence[Row]) -> tuple[Link, ...]:
+    """From the job to the one that blocks it, the last one: the first on the way that does not wait for another."""
+    links: list[Link] = []
+    current: Row | None = job
+    while current is not None and current.id not in {link.job for link in links}:
+        links.append(Link(current.id, current.get("State"), current.get("Reason")))
+        waited = set(_WAITED.findall(current.get("Dependency")))
+        is_waiting = current.get("Reason") in ("Dependency", "(Dependency)")
+        current = next((row for row in queue if _job(row.id) in waited), None) if is_waiting and waited else None
+    return tuple(links)
+
+
+def _job(text: str) -> str:
+    return text.partition("_")[0].partition("+")[0]

@@ -1,0 +1,92 @@
+"""A pending job's remedy, tried: what Slurm expects of the same script with a shorter limit, another QOS or partition.
+
+`sbatch --test-only` submits nothing. It answers for a job that could start now, so dependency and hold are left out.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.config.cluster import Cluster
+from detour.scheduler.commands import Slurm
+from detour.scheduler.records import parse_time_s
+
+TRIED = 4
+"""At most: each burns a job id."""
+WORTH_S = 300.0
+"""What an earlier start must gain to be named."""
+SHORTEST_S = 1800
+_STARTS = re.compile(r"to start at (\S+)")
+_OPTION = re.compile(r"^#SBATCH --(?P<name>[a-z-]+)(?:[= ](?P<value>\S+))?")
+_LEFT_OUT = ("dependency", "hold", "kill-on-invalid-dep", "array", "output", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One set of options, and what Slurm said of it."""
+
+    options: tuple[str, ...]
+    """Empty: as submitted."""
+    starts_s: float | None
+    """In seconds since the epoch; None where Slurm gives no start."""
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    as_submitted: Trial
+    tried: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial | None:
+        """The one that starts first, if it gains anything worth it."""
+        ordered = sorted((one for one in self.tried if one.starts_s is not None), key=lambda one: one.starts_s or 0.0)
+        if not ordered:
+            return None
+        now = self.as_submitted.starts_s
+        return ordered[0] if now is None or (ordered[0].starts_s or 0.0) <= now - WORTH_S else None
+
+
+def try_remedies(slurm: Slurm, script: Path, cluster: Cluster) -> Remedies | None:
+    """None where the script cannot be read."""
+    try:
+        lines = script.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    asked = {match["name"]: match["value"] or "" for line in lines if (match := _OPTION.match(line))}
+    kept = [line for line in lines if not (match := _OPTION.match(line)) or match["name"] not in _LEFT_OUT]
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "job.sh"
+        alone.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        trials = [_try(slurm, alone, options) for options in ((), *list(candidates(asked, cluster))[: TRIED - 1])]
+    return Remedies(trials[0], tuple(trials[1:]))
+
+
+def candidates(asked: dict[str, str], cluster: Cluster) -> Iterator[tuple[str, ...]]:
+    """What may start earlier, the least change first: half the time, then the profile's other QOS and partitions."""
+    limit_s = _limit_s(asked.get("time", ""))
+    if limit_s is not None and limit_s // 2 >= SHORTEST_S:
+        yield (f"--time={limit_s // 120}",)
+    is_gpu = any(name.startswith("gpu") or (name == "gres" and "gpu" in value) for name, value in asked.items())
+    for qos in cluster.qos:
+        if qos.name != asked.get("qos") and ("gpu" if is_gpu else "cpu") in qos.use:
+            shorter = limit_s is not None and qos.wall is not None and qos.wall < limit_s
+            yield (f"--qos={qos.name}", *([f"--time={qos.wall // 60}"] if shorter and qos.wall else []))
+    partition = cluster.gpu_partition if is_gpu else cluster.cpu_partition
+    if partition.name and asked.get("partition") not in (None, partition.name):
+        yield (f"--partition={partition.name}",)
+
+
+def _try(slurm: Slurm, script: Path, options: tuple[str, ...]) -> Trial:
+    result = slurm.test_only(script, options)
+    found = _STARTS.search(f"{result.stdout}\n{result.stderr}")
+    return Trial(options, parse_time_s(found[1]) if found else None, None if found else result.message)
+
+
+def _limit_s(text: str) -> int | None:
+    """sbatch's minutes; the scripts of this project hold nothing else."""
+    return int(text) * 60 if text.isdigit() else None
