@@ -16,6 +16,7 @@ from detour.diagnosis.judge import judge
 from detour.diagnosis.policy import nodes_to_avoid
 from detour.diagnosis.verdict import Verdict
 from detour.ledger.events import AttemptDiagnosed, AttemptEnded
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import log_lines
 
@@ -28,8 +29,8 @@ def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException
     return judge(Evidence(sacct=_this_job(job), log=(*others, *own), events=()))
 
 
-def verdict_on_killed(workspace: Workspace, stage_id: str, number: int) -> tuple[Verdict, str | None] | None:
-    """And the job of the attempt before `number`; None where it recorded its end, or there was none."""
+def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: Journal) -> Verdict | None:
+    """Record why the attempt before `number` left no end; None where it did, or there was none."""
     before = number - 1
     facts = _facts(workspace.stage(stage_id) / "attempts" / f"{before:04d}.json")
     if facts is None or _has_ended(workspace, stage_id, before):
@@ -37,7 +38,9 @@ def verdict_on_killed(workspace: Workspace, stage_id: str, number: int) -> tuple
     log = log_lines(workspace, stage_id, str(facts["slurm_job"])) if facts.get("slurm_job") else []
     job = str(facts["job"]) if facts.get("job") else None
     row = Row({"JobID": job or "", "NodeList": str(facts.get("slurm_nodes") or "")})
-    return judge(Evidence(sacct=(row,), log=tuple(log), events=())), job
+    verdict = judge(Evidence(sacct=(row,), log=tuple(log), events=()))
+    journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=before)
+    return verdict
 
 
 def diagnosis_event(verdict: Verdict) -> AttemptDiagnosed:
@@ -51,10 +54,9 @@ def diagnosis_event(verdict: Verdict) -> AttemptDiagnosed:
     )
 
 
-def attempt_facts(job: str | None, node: str) -> str:
-    """What an attempt's file says of it, as JSON."""
-    slurm = {"slurm_job": os.environ.get("SLURM_JOB_ID"), "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
-    return json.dumps({"job": job, "node": node, "pid": os.getpid(), **slurm})
+def slurm_facts() -> dict[str, str | None]:
+    """What an attempt's file says of its job, to find its log and its nodes once it was killed."""
+    return {"slurm_job": os.environ.get("SLURM_JOB_ID"), "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
 
 
 def _this_job(job: str | None) -> tuple[Row, ...]:

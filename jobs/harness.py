@@ -30,12 +30,13 @@ from detour.accounting.sampler import EnergySampler
 from detour.checkpoints.manifest import not_output_of, read_manifest, verify_manifest, write_manifest
 from detour.checkpoints.provenance import provenance
 from detour.diagnosis.policy import counts_as_fruitless, ends_for_good
+from detour.diagnosis.verdict import Verdict
 from detour.disk import with_room
 from detour.errors import DetourError, Interrupted, NoRoom, NotReady, PermanentFailure, UserError
 from detour.files import fsync_directory, write_atomic
 from detour.imports import uncollected
 from detour.jobs.context import StageContext
-from detour.jobs.diagnosis import diagnosis_event, verdict_on_failure, verdict_on_killed
+from detour.jobs.diagnosis import diagnosis_event, learn_of_killed, slurm_facts, verdict_on_failure
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
 from detour.jobs.node_energy import node_energy, this_start
@@ -145,8 +146,13 @@ def _run_main(
         meter,
         sampler,
     ):
-        _learn_of_killed(workspace, stage.id, number, journal)
-        outcome = _worthwhile(folder, number) or _guarded(lambda: _patient(workspace, stage, attempt, number, rank))
+        killed = learn_of_killed(workspace, stage.id, number, journal) if "SLURM_JOB_ID" in os.environ else None
+        if killed is not None and not counts_as_fruitless(killed):
+            with _best_effort("the attempt before counts as one without progress"):
+                leave_uncounted(folder, number - 1)
+        outcome = _worthwhile(folder, number, killed) or _guarded(
+            lambda: _patient(workspace, stage, attempt, number, rank)
+        )
         outcome = _diagnosed(workspace, folder, attempt, number, outcome)
     outcome = _judged(folder, number, outcome, attempt.stop_reason)
     if outcome.exit_code == PermanentFailure.exit_code:
@@ -167,17 +173,6 @@ def _run_main(
     return outcome.exit_code
 
 
-def _learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: Journal) -> None:
-    """Why the attempt before recorded no end, from its log; one that a node's failure killed does not count."""
-    if "SLURM_JOB_ID" not in os.environ or (found := verdict_on_killed(workspace, stage_id, number)) is None:
-        return
-    verdict, job = found
-    journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=number - 1)
-    if not counts_as_fruitless(verdict):
-        with _best_effort("the attempt before counts as one without progress"):
-            leave_uncounted(workspace.stage(stage_id), number - 1)
-
-
 def _diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int, outcome: Outcome) -> Outcome:
     """The outcome, or a failure for good where the verdict on it is that only a change can help."""
     if outcome.error is None:
@@ -189,11 +184,14 @@ def _diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int
     return outcome
 
 
-def _worthwhile(folder: Path, number: int) -> Outcome | None:
-    """None, or why not even to try: under Slurm the attempts before this one were killed, and left nothing new."""
+def _worthwhile(folder: Path, number: int, killed: Verdict | None) -> Outcome | None:
+    """None, or why not even to try: under Slurm the attempts before this one were killed, and left nothing new.
+    `killed` is the verdict on the last of them.
+    """
     if "SLURM_JOB_ID" not in os.environ or not is_fruitless(folder, number - 1):
         return None
-    reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress and were killed, for want of memory perhaps"
+    last = f"; the last one: {killed.line}" if killed else ""
+    reason = f"{FRUITLESS_ATTEMPTS} attempts in a row made no progress and were killed{last}"
     return Outcome(PermanentFailure.exit_code, "refused", reason)
 
 
@@ -357,7 +355,9 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
             number += 1
             continue
         try:
-            path.write_text(json.dumps({**this_start(job), "node": socket.gethostname(), "pid": os.getpid()}))
+            path.write_text(
+                json.dumps({**this_start(job), **slurm_facts(), "node": socket.gethostname(), "pid": os.getpid()})
+            )
         except OSError:
             path.unlink()
             raise

@@ -177,6 +177,40 @@ def test_a_crash_may_be_retried_but_not_for_ever(workspace: Workspace, stage: St
     assert "made no progress" in json.loads(workspace.failure(stage.id).read_text())["reason"]
 
 
+def test_a_failure_that_only_a_change_can_mend_ends_the_stage_at_once(
+    workspace: Workspace, stage: Stage, attempt: Run
+) -> None:
+    def fail(_context: StageContext[Any]) -> dict[str, Any]:
+        raise FileNotFoundError(2, "No such file or directory", "/data/train.jsonl")
+
+    assert attempt(stage, fail) == 86
+    reason = json.loads(workspace.failure(stage.id).read_text())["reason"]
+    assert reason.startswith("a file is missing: FileNotFoundError: [Errno 2] No such file or directory")
+    (verdict,) = events(workspace, "attempt.diagnosed")
+    assert (verdict["cause"], verdict["retry"]) == ("missing_input", "after-change")
+
+
+def test_the_log_of_a_killed_attempt_says_why_and_a_nodes_failure_does_not_count(
+    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Nothing is recorded after it."""
+
+    def die(_context: StageContext[Any]) -> dict[str, Any]:
+        raise Killed
+
+    log = workspace.root / "submissions" / "u" / "7_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text("srun: error: Node failure on n3\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for _ in range(FRUITLESS_ATTEMPTS):
+        with pytest.raises(Killed):
+            attempt(stage, die)
+    assert attempt(stage, good) == 0
+    verdicts = events(workspace, "attempt.diagnosed")
+    assert [(one["cause"], one["nodes"]) for one in verdicts] == [("node_failure", ["n3"])] * FRUITLESS_ATTEMPTS
+
+
 def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, attempt: Run) -> None:
     assert [attempt(stage, crash_with_progress) for _ in range(FRUITLESS_ATTEMPTS + 2)] == [1] * (
         FRUITLESS_ATTEMPTS + 2

@@ -42,10 +42,15 @@ def tiny(count: int, changes: Mapping[str, Any] | None = None) -> list[Stage]:
 
 
 def requests_of(
-    stages: Sequence[Stage], cluster: Cluster | None = None, options: JobOptions | None = None, done: Sequence[str] = ()
+    stages: Sequence[Stage],
+    cluster: Cluster | None = None,
+    options: JobOptions | None = None,
+    done: Sequence[str] = (),
+    avoid: Sequence[str] = (),
 ) -> list[JobRequest]:
     profile = cluster or load_cluster("jean-zay")
-    return job_requests(stages, prices_of(stages, profile, NoHistory()), profile, options or JobOptions(), done)
+    prices = prices_of(stages, profile, NoHistory())
+    return job_requests(stages, prices, profile, options or JobOptions(), done, avoid)
 
 
 def sent_all(requests: Sequence[JobRequest]) -> Places:

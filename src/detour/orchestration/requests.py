@@ -41,11 +41,13 @@ def job_requests(
     cluster: Cluster,
     options: JobOptions,
     done: Collection[str],
+    avoid: Sequence[str] = (),
 ) -> list[JobRequest]:
     """The jobs for the stages that are not done, each behind those it waits for; what is in flight is left to the
     submission.
 
-    Evaluations of one model are one array; of many chains, all work of one shape is, as `lanes` lays it out.
+    `avoid` are nodes that none of them may get. Evaluations of one model are one array; of many chains, all work of
+    one shape is, as `lanes` lays it out.
     """
     missing = {stage.id: stage for stage in stages if stage.id not in done}
     nearest = nearest_inputs(list(missing.values()))
@@ -56,7 +58,7 @@ def job_requests(
     requests = []
     for lane in lanes(work):
         tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
-        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options))
+        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options, avoid))
     return split_arrays(requests, _longest_array(requests, cluster, options))
 
 
@@ -114,6 +116,7 @@ def _request(
     prices: Mapping[str, Price],
     cluster: Cluster,
     options: JobOptions,
+    avoid: Sequence[str],
 ) -> JobRequest:
     first = tasks[0][0]
     gpus = prices[first.id].gpus
@@ -130,7 +133,7 @@ def _request(
     _require_longer_than_grace(wall_s, tasks[0][0], cluster)
     return JobRequest(
         tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
-        resources=_resources(first, gpus, cluster, partition, qos, options),
+        resources=_resources(first, gpus, cluster, partition, qos, options, avoid),
         wall_s=wall_s,
         label=_label(tasks),
         segments=segments,
@@ -170,7 +173,13 @@ def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
 
 
 def _resources(
-    stage: Stage, gpus: int, cluster: Cluster, partition: Partition, qos: Qos | None, options: JobOptions
+    stage: Stage,
+    gpus: int,
+    cluster: Cluster,
+    partition: Partition,
+    qos: Qos | None,
+    options: JobOptions,
+    avoid: Sequence[str],
 ) -> Resources:
     per_node = cluster.gpu.per_node if cluster.gpu else 1
     nodes = max(1, -(-gpus // per_node))
@@ -191,5 +200,9 @@ def _resources(
         partition=partition.name,
         qos=qos.name if qos and (cluster.qos_required or options.qos) else None,
         constraint=partition.constraint,
-        options=(*cluster.header, *(cluster.gpu_header if gpus else ())),
+        options=(
+            *cluster.header,
+            *(cluster.gpu_header if gpus else ()),
+            *([f"exclude={','.join(avoid)}"] if avoid else ()),
+        ),
     )

@@ -5,6 +5,7 @@ Run again after any kill or refusal, a submission completes what is missing and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.bad_nodes import bad_nodes
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.damage import damaged_outputs, set_aside
@@ -72,7 +74,7 @@ class Order:
     damaged: tuple[Stage, ...] = ()
     """Done stages whose output is not as it was written: set aside once the budgets hold the order, and made again."""
     warnings: tuple[str, ...] = ()
-    """What could not be read of the ledger."""
+    """What could not be read of the ledger, and which nodes are left out."""
 
     def require_work(self) -> None:
         """Raises StageFailed where only failed stages and their dependents are left; they were shown before."""
@@ -144,7 +146,8 @@ def make_order(
     check_gpus(missing, cluster, options.gpus, options.qos)
     view = LedgerView(workspace)
     price = price_in(workspace, view.state, missing, cluster, options.gpus)
-    requests = job_requests(missing, price.prices, cluster, options, done)
+    avoided = bad_nodes(view.state, cluster.name, time.time())
+    requests = job_requests(missing, price.prices, cluster, options, done, [node.name for node in avoided])
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
     ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
@@ -159,7 +162,7 @@ def make_order(
         failures,
         retry,
         damaged=tuple(damaged),
-        warnings=view.warnings,
+        warnings=(*view.warnings, *(f"node {node.name} is left out: {node.why}" for node in avoided)),
     )
 
 

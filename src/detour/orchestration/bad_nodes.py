@@ -1,0 +1,46 @@
+"""Nodes that new jobs avoid: those on which an attempt failed by the node's own fault, by the verdict in the ledger."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from detour.diagnosis.rules import causes
+from detour.ledger.state import State
+
+AVOIDED_S = 3 * 86_400.0
+"""How long after the failure: sites mend or drain a node in a day or two."""
+MOST = 8
+"""Of the newest failures, so that a bad day does not exclude half of a cluster."""
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class BadNode:
+    name: str
+    cause: str
+    """An id of docs/why.md."""
+    at_s: float
+    """When it was judged, in seconds since the epoch."""
+
+    @property
+    def why(self) -> str:
+        """`broken GPU`; the id of a cause that this version does not know."""
+        cause = causes().get(self.cause)
+        return cause.title if cause else self.cause
+
+
+def bad_nodes(state: State, cluster: str, now_s: float) -> tuple[BadNode, ...]:
+    """Of this cluster, the newest first."""
+    found: dict[str, BadNode] = {}
+    for stage in state.stages.values():
+        for attempt in stage.attempts:
+            entry = attempt.diagnosed
+            if entry is None or now_s - entry.wall_s > AVOIDED_S:
+                continue
+            where = attempt.started.event.cluster if attempt.started else None
+            for node in entry.event.nodes or ():
+                is_newer = node not in found or entry.wall_s > found[node].at_s
+                if _NODE.fullmatch(node) and where in (None, cluster) and is_newer:
+                    found[node] = BadNode(node, entry.event.cause, entry.wall_s)
+    return tuple(sorted(found.values(), key=lambda one: one.at_s, reverse=True)[:MOST])
