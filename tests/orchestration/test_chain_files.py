@@ -54,7 +54,9 @@ def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:
 
 def microbatch(stage: Stage) -> int:
     assert isinstance(stage, PretrainStage)
-    return stage.runtime.microbatch_sequences
+    microbatch = stage.runtime.microbatch_sequences
+    assert isinstance(microbatch, int)
+    return microbatch
 
 
 def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(workspace: Workspace) -> None:

@@ -140,8 +140,9 @@ class Recipe(Written):
                     "(batch.sequences x data.sequence_length)"
                 )
                 problems.append((("phases", index, "tokens"), message))
-        if self.batch.microbatch_sequences > self.batch.sequences:
-            message = f"{self.batch.microbatch_sequences:,} are more than the batch's {self.batch.sequences:,}"
+        microbatch = self.batch.microbatch_sequences
+        if microbatch != "auto" and microbatch > self.batch.sequences:
+            message = f"{microbatch:,} are more than the batch's {self.batch.sequences:,}"
             problems.append((("batch", "microbatch_sequences"), message))
         if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"

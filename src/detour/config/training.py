@@ -38,8 +38,9 @@ class Model(Written):
 class Batch(Written):
     sequences: Count
     """Packed rows a step, over all GPUs."""
-    microbatch_sequences: Count = 1
-    """Rows a forward pass on one device; changes memory and speed, not the result."""
+    microbatch_sequences: Count | Literal["auto"] = 1
+    """Rows a forward pass on one device; changes memory and speed, not the result. `auto`: as many as fit its memory,
+    measured at the start."""
 
 
 class Optimizer(Written):
@@ -150,11 +151,15 @@ class Seeds(Written):
     """Order of the documents and draw of the validation ones."""
 
 
+Precision = Literal["auto", "fp32", "bf16", "bf16_residual"]
+
+
 class Training(Written):
     """How the training runs; none of it changes what is learnt beyond rounding, except `precision`."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the device has it, else fp32."""
+    precision: Precision = "auto"
+    """`auto`: bf16 where the device has it, else fp32. `bf16_residual` also keeps the sum between layers in bf16, which
+    is faster and rounds more."""
     attention: Literal[
         "auto", "varlen", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"
     ] = "auto"

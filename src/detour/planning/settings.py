@@ -28,6 +28,7 @@ from detour.config.models import (
     TokenizerTraining,
     Training,
 )
+from detour.config.training import Precision
 
 Entry = Mapping[str, Any]
 """A stage in JSON values: kind, key, label, settings, inputs, runtime."""
@@ -194,7 +195,7 @@ class PretrainSettings(_Values):
     batch_sequences: int
     sequence_length: int
     seeds: Seeds
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
     first_row: int
     """Packed rows consumed by the phases before."""
 
@@ -232,7 +233,7 @@ class PretrainSettings(_Values):
 
 @dataclass(frozen=True)
 class PretrainRuntime(ModelRuntime):
-    microbatch_sequences: int
+    microbatch_sequences: int | Literal["auto"]
     training: Training
     """Its precision changes the result: it is written with the settings."""
     tokens: int

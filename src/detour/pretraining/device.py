@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
+from detour.config.training import Precision
 from detour.errors import PermanentFailure
 
 PEAK_TFLOPS_BF16 = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "B200": 2250.0, "V100": 125.0}
 """Dense half-precision tensor-core peak of the SXM boards, from NVIDIA's data sheets, by a part of CUDA's name."""
 
 
-def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
+def use_bf16(precision: Precision, device: torch.device) -> bool:
     """Raises PermanentFailure when bf16 is asked for on a device that has none."""
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if precision == "bf16" and not has_bf16:
+    if precision in ("bf16", "bf16_residual") and not has_bf16:
         raise PermanentFailure("training.precision: this device has no bf16: write `auto` or `fp32`")
     return has_bf16 and precision != "fp32"
 

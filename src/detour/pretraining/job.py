@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from detour.config.models import Optimizer, Phase, Seeds, Training
+from detour.config.training import Precision
 from detour.ledger.events import Event
 from detour.pretraining.start import Start
 
@@ -40,7 +41,7 @@ class PretrainJob:
     batch_sequences: int
     sequence_length: int
     seeds: Seeds
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
     first_row: int
     """Rows that earlier phases have used."""
     corpus: Path
@@ -49,7 +50,7 @@ class PretrainJob:
     output_dir: Path
     """Gets `checkpoint.pt` and `config.json`."""
     training: Training
-    microbatch_sequences: int
+    microbatch_sequences: int | Literal["auto"]
     name: str = "pretrain"
     stage: str | None = None
     """Id of the stage; its checkpoints are no other's."""

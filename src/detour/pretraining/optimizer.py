@@ -16,6 +16,9 @@ from transformers import ModernBertForMaskedLM
 from detour.config.models import Freeze, Optimizer
 from detour.errors import PermanentFailure
 
+ADAMW_BYTES = 8
+"""Of both moments of a trained weight, which the first step makes."""
+
 
 def freeze(model: ModernBertForMaskedLM, ranges: Iterable[Freeze]) -> None:
     """Hold layers fixed: they get no gradient, no moments and no decay. Embeddings are tied to the output matrix.

@@ -60,7 +60,9 @@ class Run:
         model: ModernBertForMaskedLM,
         optimizer: torch.optim.Optimizer,
         newest: Checkpoint | None,
+        microbatch_rows: int,
     ) -> None:
+        self.microbatch_rows = microbatch_rows
         self.job, self.attempt, self.ranks, self.store = job, attempt, ranks, store
         self.model, self.optimizer = model, optimizer
         self.bf16 = use_bf16(job.precision, ranks.device)
@@ -88,7 +90,7 @@ class Run:
             steps=job.steps,
             rows_per_step=job.batch_sequences,
             tokens_per_step=job.step_tokens,
-            microbatch_rows=min(job.microbatch_sequences, job.batch_sequences // self.ranks.world_size),
+            microbatch_rows=self.microbatch_rows,
             bf16=self.bf16,
             seed=job.seeds.training,
             loggers=job.training.loggers,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,19 +26,23 @@ from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
 from detour.ledger.events import AttentionChosen, CheckpointResumed, CheckpointSkipped
 from detour.pretraining.attention import set_backend
-from detour.pretraining.batches import Sharing, StepBatches
+from detour.pretraining.batches import Sharing, StepBatches, to_device
 from detour.pretraining.composer_seam import run_steps
 from detour.pretraining.device import use_bf16
 from detour.pretraining.job import PretrainJob, Recorder, say
 from detour.pretraining.kernel_choice import Choice, Heads, choose
+from detour.pretraining.microbatch import microbatch_rows
 from detour.pretraining.objectives import Objective, Vocabulary
-from detour.pretraining.optimizer import build_optimizer, freeze, load_optimizer_state
+from detour.pretraining.optimizer import ADAMW_BYTES, build_optimizer, freeze, load_optimizer_state
 from detour.pretraining.ranks import Ranks, open_ranks
+from detour.pretraining.residual import set_bf16_stream
 from detour.pretraining.run import LossOf, Run
 from detour.pretraining.start import load_model, set_attention_output_dropout
 from detour.pretraining.state import restore_state
 
 CONFIG = "config.json"
+TRIAL_ROWS = 4
+"""On which attention kernels are measured."""
 
 
 def train(job: PretrainJob, attempt: Recorder) -> dict[str, Any]:
@@ -89,20 +94,24 @@ def _train_on(
     model, optimizer = _model_and_optimizer(job, attempt, ranks, index, newest)
     if ranks.is_main and not (job.work_dir / CONFIG).exists():  # written once: it is no sign of progress
         model.config.save_pretrained(job.work_dir)
-    run = Run(job, attempt, ranks, store, index, model, optimizer, newest)
-    run.start()
-    objective, vocabulary = Objective.of(job.phase), Vocabulary.of(index)
-    loop = run.loop()
-    batches = StepBatches(
+    objective = Objective.of(job.phase)
+    loss_of = LossOf(model, objective, job.training.cross_entropy)
+    batches_of = partial(
+        StepBatches,
         _rows(job),
         objective,
-        vocabulary,
+        Vocabulary.of(index),
         job.seeds.training,
         Sharing(job.first_row, job.batch_sequences, ranks.rank, ranks.world_size),
-        range(run.first_step, job.steps),
-        loop.microbatch_rows,
+        range(newest.step if newest else 0, job.steps),
     )
-    run_steps(LossOf(model, objective, job.training.cross_entropy), optimizer, batches, loop, run)
+    microbatch = _microbatch_rows(job, ranks, loss_of, optimizer, batches_of)
+    if job.training.compile:
+        for layer in model.model.layers:
+            layer.compile()
+    run = Run(job, attempt, ranks, store, index, model, optimizer, newest, microbatch)
+    run.start()
+    run_steps(loss_of, optimizer, batches_of(microbatch), run.loop(), run)
     if run.stop_reason is not None:
         raise Interrupted(f"{run.stop_reason}: saved at step {run.steps_done:,} of {job.steps:,}")
     assert run.saved is not None
@@ -120,6 +129,8 @@ def _model_and_optimizer(
         attempt.event(
             AttentionChosen(backend=choice.backend, layer_ms=dict(choice.layer_ms), refused=dict(choice.refused))
         )
+    if job.precision == "bf16_residual":
+        set_bf16_stream(model)
     freeze(model, job.phase.freeze)
     set_attention_output_dropout(model, job.phase.attention_output_dropout)
     model.to(ranks.device).train()
@@ -128,15 +139,38 @@ def _model_and_optimizer(
         restore_state(newest.path, model, optimizer)
     else:
         load_optimizer_state(model, optimizer, job.start.optimizer_state())
-    if job.training.compile:
-        for layer in model.model.layers:
-            layer.compile()
     return model, optimizer
+
+
+def _microbatch_rows(
+    job: PretrainJob,
+    ranks: Ranks,
+    loss_of: LossOf,
+    optimizer: torch.optim.Optimizer,
+    batches_of: Callable[[int], StepBatches],
+) -> int:
+    """The same on all ranks. Measured before layers are compiled, which may only need less."""
+    rows = job.batch_sequences // ranks.world_size
+    if job.microbatch_sequences != "auto":
+        return min(job.microbatch_sequences, rows)
+    bf16 = use_bf16(job.precision, ranks.device)
+
+    def run_rows(count: int) -> None:
+        (batch, *_) = next(iter(batches_of(count)))
+        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
+            loss = loss_of(to_device(batch, ranks.device))
+        torch.autograd.backward(loss)
+        loss_of.zero_grad()
+
+    missing_moments = (
+        0 if optimizer.state else ADAMW_BYTES * sum(p.numel() for p in loss_of.parameters() if p.requires_grad)
+    )
+    return ranks.from_main(microbatch_rows(rows, ranks.device, run_rows, missing_moments))
 
 
 def _choose_attention(job: PretrainJob, model: ModernBertForMaskedLM, device: torch.device) -> Choice:
     rows = _rows(job)
-    first = [rows.row(job.first_row + i).cu_seqlens for i in range(job.microbatch_sequences)]
+    first = [rows.row(job.first_row + i).cu_seqlens for i in range(TRIAL_ROWS)]
     lengths = torch.from_numpy(np.concatenate([np.diff(boundaries, prepend=0) for boundaries in first]))
     setting, causal = job.training.attention, Objective.of(job.phase).causal
     dtype = torch.bfloat16 if use_bf16(job.precision, device) else None

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.errors import PermanentFailure
+from detour.pretraining import microbatch
+from detour.pretraining.microbatch import microbatch_rows, rows_that_fit
+
+GIB = 2**30
+
+
+@given(
+    rows=st.integers(1, 400),
+    fixed=st.integers(0, 100 * GIB),
+    row=st.integers(1, 20 * GIB),
+    capacity=st.integers(1, 200 * GIB),
+)
+def test_the_largest_divisor_that_fits(rows: int, fixed: int, row: int, capacity: int) -> None:
+    fitting = [n for n in range(1, rows + 1) if rows % n == 0 and fixed + n * row <= 0.9 * capacity]
+    assert rows_that_fit(rows, fixed, row, capacity) == max(fitting, default=None)
+
+
+def test_the_batch_of_the_base_recipe_on_an_h100() -> None:
+    """96 rows a rank; 2.4 GiB of weights and moments, 4 GiB a row."""
+    assert rows_that_fit(96, round(2.4 * GIB), 4 * GIB, 80 * GIB) == 16
+
+
+def test_on_a_cpu_it_is_one_and_nothing_is_run() -> None:
+    ran: list[int] = []
+    assert microbatch_rows(16, torch.device("cpu"), ran.append, 0) == 1
+    assert ran == []
+
+
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capacity_bytes: int) -> torch.device:
+    """One that needs 1,000 bytes and 100 more for each row."""
+    monkeypatch.setattr(microbatch, "_peak_bytes", lambda _run, rows, _device: 1000 + 100 * rows)
+    board = SimpleNamespace(total_memory=capacity_bytes)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: board)
+    return torch.device("cuda")
+
+
+def test_what_one_and_two_rows_need_says_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = on_a_gpu(monkeypatch, capacity_bytes=2000)
+    assert microbatch_rows(16, device, lambda _: None, moments_bytes=0) == 8
+    assert microbatch_rows(16, device, lambda _: None, moments_bytes=300) == 4
+
+
+def test_a_device_too_small_for_a_row_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = on_a_gpu(monkeypatch, capacity_bytes=1100)
+    with pytest.raises(PermanentFailure, match="one row needs"):
+        microbatch_rows(16, device, lambda _: None, moments_bytes=0)
