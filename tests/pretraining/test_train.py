@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from detour import disk
 from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.store import CheckpointStore
-from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, write_trainer_state
 from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
 from detour.ledger.events import CheckpointResumed, CheckpointSaved, CheckpointSkipped, GradientSkipped
@@ -27,7 +28,6 @@ from detour.pretraining import run as run_module
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
-from detour.pretraining.state import write_state
 from detour.pretraining.train import train
 from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job
 
@@ -267,13 +267,13 @@ def test_a_checkpoint_with_nan_is_skipped_and_said(
 ) -> None:
     made = job(tmp_path, corpus)
 
-    def poison(path: Path, model: Any, optimizer: Any, step: int, tokens: int) -> None:
-        if step == 9:
-            model.decoder.bias.data[0] = float("nan")
-        write_state(path, model, optimizer, step, tokens)
+    def poison(path: Path, state: TrainerState) -> None:
+        if state.step == 9:
+            state.model["decoder.bias"][0] = float("nan")
+        write_trainer_state(path, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "write_state", poison)
+        patch.setattr(run_module, "write_trainer_state", poison)
         with pytest.raises(Interrupted):
             train(made, Recorder(stop_at=9 * made.step_tokens))
     recorder = Recorder()
@@ -305,18 +305,53 @@ def test_a_disk_full_for_a_while_costs_no_step(
 ) -> None:
     refusals = [errno.ENOSPC] * 3
 
-    def refused(path: Path, *state: Any) -> None:
+    def refused(path: Path, state: TrainerState) -> None:
         if refusals:
             path.write_bytes(b"half")
             raise OSError(refusals.pop(), "No space left on device", str(path))
-        write_state(path, *state)
+        write_trainer_state(path, state)
 
-    monkeypatch.setattr(run_module, "write_state", refused)
+    monkeypatch.setattr(run_module, "write_trainer_state", refused)
     monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
     made = job(tmp_path, corpus)
     train(made, Recorder())
     assert refusals == []
     assert_same(final(made), undisturbed["clm"])
+
+
+def test_a_slow_disk_does_not_hold_the_steps_up(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+) -> None:
+    """The first checkpoint is not written before two more steps are done, and holds the state of its own step."""
+    recorder, go_on = Recorder(), threading.Event()
+    made = job(tmp_path, corpus)
+    real_after_step = run_module.Run.after_step
+
+    def after_step(run: run_module.Run, steps_done: int, loss: float) -> dict[str, float]:
+        if steps_done == made.training.checkpoint_every + 2:
+            go_on.set()
+        return real_after_step(run, steps_done, loss)
+
+    def slow(path: Path, state: TrainerState) -> None:
+        assert go_on.wait(60)
+        write_trainer_state(path, state)
+
+    monkeypatch.setattr(run_module.Run, "after_step", after_step)
+    monkeypatch.setattr(run_module, "write_trainer_state", slow)
+    train(made, recorder)
+    assert recorder.of(CheckpointSaved)[0].step == made.training.checkpoint_every
+    assert_same(final(made), undisturbed["clm"])
+
+
+def test_what_a_write_beside_the_training_raises_ends_it(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_path: Path, _state: TrainerState) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(run_module, "write_trainer_state", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        train(job(tmp_path, corpus), Recorder())
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_stays(

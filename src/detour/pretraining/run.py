@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.store import Checkpoint, CheckpointStore
+from detour.checkpoints.trainer_state import write_trainer_state
 from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
@@ -25,8 +26,9 @@ from detour.pretraining.loss import CrossEntropy, language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import set_lr
 from detour.pretraining.ranks import Ranks
+from detour.pretraining.saving import BackgroundWriter
 from detour.pretraining.schedules import lr_factor
-from detour.pretraining.state import write_state
+from detour.pretraining.state import copy_state
 from detour.pretraining.validation import validation_sums
 
 NON_FINITE_IN_A_ROW = 3
@@ -70,6 +72,7 @@ class Run:
         self.vocabulary = Vocabulary.of(index)
         figures = dict(newest.figures) if newest else {}
         self.first_step = self.steps_done = newest.step if newest else 0
+        self.writer = BackgroundWriter()
         self.saved: Checkpoint | None = None
         self.stop_reason: str | None = None
         self.train_s: float = figures.get("train_s", 0.0)
@@ -167,8 +170,9 @@ class Run:
             self.validation = self._validate()
             measured = {"validation_loss": self.validation}
             self._progress(loss=loss, **measured)
-        if done or self.stopping or steps_done % training.checkpoint_every == 0:
-            self._save(loss)
+        last = done or self.stopping
+        if last or steps_done % training.checkpoint_every == 0:
+            self._save(loss, at_once=last)
         return measured
 
     def _validate(self) -> float:
@@ -184,33 +188,42 @@ class Run:
         total, tokens_of_all = self.ranks.sum([total, float(tokens)])
         return total / tokens_of_all
 
-    def _save(self, loss: float) -> None:
-        """Rank 0 writes; the others wait, so that none of them stands in a reduction that times out."""
+    def _save(self, loss: float, *, at_once: bool) -> None:
+        """Rank 0 writes, `at_once` or beside the next steps; at the end of an attempt the others wait for it, so that
+        none of them stands in a reduction that times out."""
         if self.ranks.is_main:
-            tokens = self.steps_done * self.job.step_tokens
-            figures = {
-                "loss": loss,
-                "lr": self.lr,
-                "validation_loss": self.validation,
-                "validation_loss_start": self.validation_start,
-                "train_s": self.train_s,
-                "threads": torch.get_num_threads(),
-                "world_size": self.ranks.world_size,
-            }
-            started_s = time.perf_counter()
+            self._write_checkpoint(loss, at_once=at_once)
+        if at_once:
+            self.saved = self.ranks.from_main(self.saved)
+
+    def _write_checkpoint(self, loss: float, *, at_once: bool) -> None:
+        started_s = time.perf_counter()
+        step, tokens = self.steps_done, self.steps_done * self.job.step_tokens
+        figures = {
+            "loss": loss,
+            "lr": self.lr,
+            "validation_loss": self.validation,
+            "validation_loss_start": self.validation_start,
+            "train_s": self.train_s,
+            "threads": torch.get_num_threads(),
+            "world_size": self.ranks.world_size,
+        }
+        self.writer.wait()
+        state = copy_state(self.model, self.optimizer, step, tokens)
+        copied_s = time.perf_counter() - started_s
+
+        def write() -> None:
             self.saved = with_room(
-                lambda: self.store.save(
-                    self.steps_done,
-                    tokens,
-                    lambda path: write_state(path, self.model, self.optimizer, self.steps_done, tokens),
-                    figures,
-                ),
-                say,
+                lambda: self.store.save(step, tokens, lambda path: write_trainer_state(path, state), figures), say
             )
             self._prune()
-            save_s = time.perf_counter() - started_s
-            self.attempt.event(CheckpointSaved(step=self.steps_done, tokens=tokens, save_s=save_s))
-        self.saved = self.ranks.from_main(self.saved)
+            held_up_s = time.perf_counter() - started_s if at_once else copied_s
+            self.attempt.event(CheckpointSaved(step=step, tokens=tokens, save_s=held_up_s))
+
+        if at_once:
+            write()
+        else:
+            self.writer.start(write)
 
     def _prune(self) -> None:
         """An old checkpoint that cannot be removed is no reason to lose the run."""

@@ -111,7 +111,10 @@ def _train_on(
             layer.compile()
     run = Run(job, attempt, ranks, store, index, model, optimizer, newest, microbatch)
     run.start()
-    run_steps(loss_of, optimizer, batches_of(microbatch), run.loop(), run)
+    try:
+        run_steps(loss_of, optimizer, batches_of(microbatch), run.loop(), run)
+    finally:
+        run.writer.wait()
     if run.stop_reason is not None:
         raise Interrupted(f"{run.stop_reason}: saved at step {run.steps_done:,} of {job.steps:,}")
     assert run.saved is not None
