@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -15,12 +16,14 @@ from detour.launch.text.failures import failure_lines
 from detour.launch.text.plan import plan_json, render_plan, shares_lines
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.when import when_json, when_lines
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failures_of
 from detour.orchestration.gpu_shapes import check_gpus
 from detour.orchestration.plans import asked_of
 from detour.orchestration.progress import progress_of
+from detour.orchestration.when import when_to_start
 from detour.pricing.plan_price import price_in
 
 
@@ -30,6 +33,12 @@ from detour.pricing.plan_price import price_in
 @workspace_option
 @click.option("--cluster", help="Price the plan with this cluster profile: a name or a file.")
 @click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
+@click.option("--when", is_flag=True, help="Grams by the hour of the start; needs --cluster and hourly factors.")
+@click.option(
+    "--factors",
+    type=click.Path(path_type=Path),
+    help="CSV of hourly grid factors or a forecast.  [default: the profile's]",
+)
 @json_option
 def command(
     recipe: Path,
@@ -37,6 +46,8 @@ def command(
     workspace: Workspace,
     cluster: str | None,
     gpus: int | None,
+    when: bool,
+    factors: Path | None,
     as_json: bool,
 ) -> None:
     """Show what a recipe or a sweep would do and what it would cost.
@@ -44,6 +55,8 @@ def command(
     With --cluster it is priced too. Nothing is written.
     """
     profile = load_cluster(cluster) if cluster else None
+    if (when or factors) and profile is None:
+        raise click.UsageError("--when needs --cluster: grams are those of a site")
     planned = detour.plan(recipe, *overrides)
     view = LedgerView(workspace)
     warn(view.warnings)
@@ -52,12 +65,18 @@ def command(
     if profile:
         check_gpus(stages, profile, gpus)
     price = price_in(view.workspace, view.state, stages, profile, gpus) if profile else None
+    left = [stage for stage in stages if progress[stage.id] in ("new", "failed")]
+    starts = None
+    if price and (when or factors):
+        starts = when_to_start(workspace, planned, left, price, factors, time.time())
     if as_json:
-        show_json(plan_json(planned, view.workspace, progress, price))
+        content = plan_json(planned, view.workspace, progress, price)
+        show_json(content | {"when": when_json(starts)} if starts else content)
         return
     show(render_plan(planned, progress), *failure_lines(failures_of(view.workspace, planned.plans)))
     if price:
-        left = [stage for stage in price.stages if progress[stage.id] in ("new", "failed")]
         asked = asked_of(planned, left, price)
         show("", render_price(price), *shares_lines(planned, left, price))
         show(*outlook_lines(outlook(view, asked)))
+    if starts:
+        show("", *when_lines(planned.name, starts))

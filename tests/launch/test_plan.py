@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from detour.config.models import File
+from detour.errors import UserError
 from detour.launch import plan as plan_verb
 from detour.launch.text.plan_tree import MOST_LINES
 from detour.ledger.claims import claim
@@ -196,3 +199,26 @@ def test_where_there_is_no_gpu_hours_are_told_and_what_is_unknown(workspace: Wor
     assert rows["total"][1] == "33"
     assert "* without 25 stages of unknown duration" in text
     assert "without queueing, and without prepare, pretrain clm," in text
+
+
+def test_the_grams_by_hour_fit_80_columns_and_are_the_same_in_json(workspace: Workspace, tmp_path: Path) -> None:
+    first_s = time.time() // 3600 * 3600
+    rows = (f"{datetime.fromtimestamp(first_s + 3600 * hour, UTC).isoformat()},{40 + hour % 24}" for hour in range(72))
+    factors = tmp_path / "factors.csv"
+    factors.write_text("hour,g_per_kwh\n" + "\n".join(rows))
+    asked = [CONFIGS / "recipes" / "moderncamembert-bio-base.yaml", "-w", workspace.root, "--cluster", "jean-zay"]
+    shown = run(*asked, "--when", "--factors", factors).partition("When to start ")[2].splitlines()
+    assert shown[0] == "moderncamembert-bio-base: kg CO2eq by hour of start (UTC, M2)"
+    assert shown[-1] == "  Advisory: nothing is scheduled by this."
+    assert max(map(len, [f"When to start {shown[0]}", *shown[1:]])) <= 80
+    found = as_json(*asked, "--factors", factors)["when"]
+    assert 60 < len(found["starts"]) < 72
+    grams = [start["co2_g"]["expected"] for start in found["starts"]]
+    assert found["least"]["co2_g"]["expected"] == min(grams)
+
+
+def test_grams_by_hour_need_a_site_and_factors(workspace: Workspace) -> None:
+    result = CliRunner().invoke(plan_verb.command, [str(QUICKSTART), "-w", str(workspace.root), "--when"])
+    assert (result.exit_code, "--when needs --cluster" in result.output) == (2, True)
+    with pytest.raises(UserError, match=r"--factors, or set site\.grid_hourly in the profile of jean-zay"):
+        run(QUICKSTART, "-w", workspace.root, "--when", "--cluster", "jean-zay")
