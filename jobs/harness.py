@@ -39,6 +39,7 @@ from detour.jobs.context import StageContext
 from detour.jobs.diagnosis import diagnosis_event, learn_of_killed, slurm_facts, verdict_on_failure
 from detour.jobs.environment import require_environment
 from detour.jobs.log import LOGGER
+from detour.jobs.narrator import Narrator, begin_line, end_line
 from detour.jobs.node_energy import node_energy, this_start
 from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, got_further, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
@@ -132,7 +133,8 @@ def _run_main(
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter, sampler = EnergyMeter(attempt), EnergySampler(attempt.event)
-    attempt.listener = sampler.heard
+    attempt.listeners += [sampler.heard, Narrator(_log).heard]
+    _log(begin_line(stage.id, stage.label, rank, job, number))
     started_s = time.monotonic()
     attempt.event(
         AttemptStarted(
@@ -170,6 +172,9 @@ def _run_main(
     journal.close()
     if outcome.reason:
         _say(rank, f"{stage.id}: {outcome.name}: {outcome.reason}")
+    elif outcome.name == "done":
+        with _best_effort("what came out is not listed"):
+            _log(end_line(stage.label, elapsed_s, outcome.result, workspace.output(stage.id)))
     return outcome.exit_code
 
 
@@ -213,6 +218,7 @@ def _makes_room_for_others(outcome: Outcome, stop_reason: str | None) -> bool:
 def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | None) -> int:
     """A rank other than 0: takes part in the work and writes no output; the first of a node journals its energy."""
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
+    _log(begin_line(stage.id, stage.label, rank, job))
     scratch = workspace.stage(stage.id) / "work"
     with node_energy(workspace, stage.id, rank, job) as sampler, _stop_on_signals(attempt, sampler):
         outcome = _guarded(lambda: _call(workspace, stage, attempt, scratch / f"rank{rank.rank}"))

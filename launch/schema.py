@@ -10,8 +10,14 @@ from detour.launch.text.screen import show, show_json
 
 @click.command()
 @click.option("--markdown", is_flag=True, help="Tables of all keys, as in docs/recipes.md.")
-def command(markdown: bool) -> None:
+@click.option("--status", "of_status", is_flag=True, help="The schema of `detour status --json`.")
+def command(markdown: bool, of_status: bool) -> None:
     """Print the JSON Schema of recipes, or a table of every key."""
+    if of_status:
+        from detour.monitoring.schema import status_schema
+
+        show_json(status_schema())
+        return
     if markdown:
         from detour.config.reference import recipe_reference
 

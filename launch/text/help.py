@@ -12,6 +12,10 @@ VERBS = {
     "release": "Release held jobs of chains, sweeps or stages.",
     "adopt": "Record jobs of this workspace that its ledger does not know.",
     "status": "Show chains, their stages and what they have used so far.",
+    "show": "Show all that is known of stages, or of each stage of chains.",
+    "logs": "Print the log of a stage's last attempt, or of another.",
+    "wait": "Wait until chains have ended.",
+    "list": "List chains and sweeps, or stages with their ids.",
     "why": "Say why a stage failed or waits, and what to do.",
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
@@ -38,6 +42,7 @@ Usage: detour [OPTIONS] VERB [ARGS]...
     3    a stage failed
     4    over budget: nothing was submitted
     5    Slurm did not answer, or did not do as ordered
+    124  `detour wait --timeout`: the time is over
     130  interrupted
 
 Options:

@@ -43,7 +43,7 @@ BESIDES = 4
 def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:
     """`one`: as stages, even of several chains; `every`: all chains, also where they do not fit the screen."""
     most = None if every else rows_that_fit(BESIDES + len(status.warnings))
-    show(render_text(status, columns(), one=one, most=most, colour=uses_colour()), styled=True)
+    show(render_text(status, columns(), one=one, most=most, colour=uses_colour()).rstrip("\n"), styled=True)
 
 
 def are_chains(names: Collection[str], status: Status) -> bool:

@@ -19,7 +19,7 @@ ASKED = Resources(
     options=("--exclusive",),
     memory_gb=1.5,
 )
-SRUN = "srun --unbuffered --output {}/%j_%t_log.out --export=ALL --kill-on-bad-exit=1 "
+SRUN = "srun --unbuffered --output {}/%j_%t_log.out --open-mode=append --export=ALL --kill-on-bad-exit=1 "
 TAG = Tag("w", "pretrain-1", 2, "s")
 
 
@@ -58,7 +58,7 @@ def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
     assert {"--array=0-1%1", "--no-requeue", "--time=1"} <= options(script)
     assert not any(option.startswith("--dependency") for option in options(script))
     assert script.startswith("#!/bin/bash -l\n")
-    runnable = script.replace(SRUN.format(tmp_path), "")
+    runnable = script.replace(SRUN.replace("%j", "%A_%a").format(tmp_path), "")
     for index, stages in enumerate(tasks):
         environment = {"SLURM_ARRAY_TASK_ID": str(index), "PATH": "/bin:/usr/bin"}
         said = subprocess.run(["bash", "-c", runnable], env=environment, capture_output=True, text=True, check=True)
@@ -103,6 +103,8 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
 
 def test_a_percent_sign_in_the_path_of_logs_is_no_pattern() -> None:
     assert log_patterns(Path("/w%j"), TAG) == ("/w%%j/%j_0_log.out", "/w%%j/%j_%t_log.out")
+    of_array = ("/w%%j/%A_%a_0_log.out", "/w%%j/%A_%a_%t_log.out")
+    assert log_patterns(Path("/w%j"), TAG, is_array=True) == of_array
 
 
 def test_where_a_backslash_turns_patterns_off_the_submission_has_one_log() -> None:

@@ -12,6 +12,8 @@ FINEST_S, COARSEST_S = 1.0, 30.0
 THINNING = 300
 """An attempt of `a` seconds journals its progress every a/300 s, between 1 s and 30 s: some 2,000 records in ten hours.
 """
+BEGINS = "begins: "
+"""Ahead of the stage's id in the first line of an attempt, in each rank's log: its part of the log is found by it."""
 
 
 class Attempt:
@@ -33,8 +35,8 @@ class Attempt:
         self._recorded_s = float("-inf")
         self._latest: ProgressMade | None = None
         self._names: frozenset[str] = frozenset()
-        self.listener: Callable[[Event], None] | None = None
-        """Is told of every event that was journalled, at once and in the thread that did it."""
+        self.listeners: list[Callable[[Event], None]] = []
+        """Are told of every event that was journalled, at once and in the thread that did it."""
 
     def event(self, event: Event) -> None:
         """Journal an event of this attempt; progress that was held back goes before it."""
@@ -42,8 +44,6 @@ class Attempt:
             return
         self._record_latest()
         self._append(event)
-        if self.listener is not None:
-            self.listener(event)
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
         """Cheap enough for every step: recorded about once a second, more rarely in a long attempt, and at the end.
@@ -83,3 +83,5 @@ class Attempt:
     def _append(self, event: Event) -> None:
         if self.journal is not None:
             self.journal.append(event, chain=self.chain, stage=self.stage, job=self.job, attempt=self.number)
+            for listener in self.listeners:
+                listener(event)

@@ -32,7 +32,7 @@ def outlook(rows: Sequence[StageRow], now_s: float) -> Outlook:
         unknown += row.left_s is None
         ends_s[row.id] = start_s + (row.left_s or 0.0)
         before[row.id] = waits_for
-    last = max(ends_s, key=ends_s.__getitem__, default=None)
+    last = max(reversed(ends_s), key=ends_s.__getitem__, default=None)
     path: list[str] = []
     while last is not None:
         path.insert(0, last)

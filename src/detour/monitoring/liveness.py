@@ -27,6 +27,11 @@ class Evidence(NamedTuple):
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
     """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
 
+    def is_later(self, attempt: AttemptState) -> bool:
+        """Whether Slurm has described the attempt's job, as it can be known, since the attempt's last sign of life."""
+        seen = self.jobs.get(attempt.job or "")
+        return seen is not None and seen.standing != "unknown" and seen.seen_s > (attempt.last_seen_s or 0.0)
+
     def standing(self, job: str | None) -> str:
         seen = self.jobs.get(job or "")
         return seen.standing if seen else "unknown"
@@ -83,7 +88,7 @@ def _of_open_attempt(attempt: AttemptState, evidence: Evidence) -> StageStatus:
     if alive is not None:
         return "running" if alive else "interrupted"
     standing = evidence.standing(attempt.job)
-    if standing == "running" or is_running(attempt, evidence.now_s):
+    if standing == "running" or (is_running(attempt, evidence.now_s) and not evidence.is_later(attempt)):
         return "running"
     if standing == "unknown":
         return "unknown"

@@ -74,7 +74,7 @@ def submission_script(
     The job is submitted held; or, with a `gate`, free to start, but doing nothing until that file is there.
     """
     asked = request.resources
-    to_batch, to_task = log_patterns(logs, tag)
+    to_batch, to_task = log_patterns(logs, tag, is_array=request.is_array)
     body = _Text(logs).text(
         shlex.join(_srun(to_task)) + " " + _command(request, style),
         job_name=str(tag),
@@ -99,22 +99,25 @@ def submission_script(
     return f"{shell}\n{body.partition(chr(10))[2]}"
 
 
-def log_patterns(logs: Path, tag: Tag) -> tuple[str, str | None]:
+def log_patterns(logs: Path, tag: Tag, *, is_array: bool = False) -> tuple[str, str | None]:
     """What sbatch's and srun's `--output` are; None: a task writes where the batch script does.
 
-    One file a job and rank. A backslash turns off all of Slurm's patterns: sbatch takes one out of four, srun takes out
-    all, and so all jobs of a submission share one file there.
+    One file a job (an array task) and rank, by the id as people write it. A backslash turns off all of Slurm's
+    patterns: sbatch takes one out of four, srun takes out all, and so all jobs of a submission share one file there.
     """
-    folder = str(logs)
+    folder, job = str(logs), "%A_%a" if is_array else "%j"
     if "\\" in folder:
         return f"{folder}/{tag.segment}-{tag.submission}_log.out".replace("\\", "\\" * 4), None
     folder = folder.replace("%", "%%")
-    return f"{folder}/%j_0_log.out", f"{folder}/%j_%t_log.out"
+    return f"{folder}/{job}_0_log.out", f"{folder}/{job}_%t_log.out"
 
 
 def _srun(log_pattern: str | None) -> list[str]:
-    """`--export=ALL`: srun inherits `--export=NONE` of sbatch, which keeps the exports of the script from the tasks."""
-    output = [] if log_pattern is None else ["--output", log_pattern]
+    """`--export=ALL`: srun inherits `--export=NONE` of sbatch, which keeps the exports of the script from the tasks.
+
+    Appending, so that neither srun nor a requeue takes away what the log says already.
+    """
+    output = [] if log_pattern is None else ["--output", log_pattern, "--open-mode=append"]
     return ["srun", "--unbuffered", *output, "--export=ALL", "--kill-on-bad-exit=1"]
 
 

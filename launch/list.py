@@ -1,0 +1,36 @@
+"""`detour list`: what there is: chains with their sweeps, or the stages of some; Slurm is not asked."""
+
+from __future__ import annotations
+
+import click
+
+from detour.launch.options import json_option, optional_names_argument, workspace_option
+from detour.launch.text.listing import chain_lines, chains_json, stage_lines
+from detour.launch.text.screen import show, show_json, warn
+from detour.ledger.workspace import Workspace
+from detour.planning.selection import known_chains, select_chains
+
+
+@click.command()
+@optional_names_argument
+@click.option("--stages", is_flag=True, help="Also the stages of each chain, with their ids.")
+@click.option("--names", "only_names", is_flag=True, help="Names alone, one a line, for scripts.")
+@workspace_option
+@json_option
+def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: Workspace, as_json: bool) -> None:
+    """List chains and sweeps, or stages with their ids.
+
+    From the plans alone: neither the ledger nor Slurm is asked.
+    """
+    known = known_chains(workspace)
+    chains = select_chains(workspace, names, known) if names else tuple(known.chains)
+    outlines = [known.chains[name] for name in chains if name in known.chains]
+    warn(known.unreadable)
+    if as_json:
+        show_json(chains_json(outlines))
+    elif only_names:
+        show(*(outline.chain for outline in outlines))
+    elif stages:
+        show(*stage_lines(outlines, known.needed_by()))
+    else:
+        show(*chain_lines(outlines, workspace))

@@ -1,0 +1,61 @@
+"""`detour logs`: what a stage's job said, by attempt and rank."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import click
+
+from detour.launch.options import json_option, names_argument, workspace_option
+from detour.launch.text.logs import log_heading, log_json
+from detour.launch.text.screen import say, show, show_json
+from detour.ledger.workspace import Workspace
+from detour.orchestration.logs import followed, log_part
+
+
+@click.command()
+@names_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on as it is written, until the stage has ended.")
+@click.option("--err", is_flag=True, help="Standard error, where it has a file of its own; jobs write both to one.")
+@click.option("--attempt", type=int, help="Which one; -1 is the one before the last.  [default: the last]")
+@click.option("--rank", type=click.IntRange(0), default=0, help="Of several processes this one.  [default: 0]")
+@click.option("--lines", "-n", "last", type=click.IntRange(1), help="Only the last lines.")
+@click.option("--path", "only_path", is_flag=True, help="Print the file's name alone.")
+@workspace_option
+@json_option
+def command(
+    names: tuple[str, ...],
+    follow: bool,
+    err: bool,
+    attempt: int | None,
+    rank: int,
+    last: int | None,
+    only_path: bool,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
+    """Print the log of a stage's last attempt, or of another.
+
+    Of a chain, the log of the stage that gave a sign of life last.
+    """
+    part = log_part(workspace, names, attempt, rank, err=err)
+    if only_path:
+        show(str(part.path))
+        return
+    lines = part.lines() if last is None else iter(deque(part.lines(), last))
+    if as_json:
+        show_json(log_json(part, list(lines)))
+        return
+    say(log_heading(part))
+    if not follow:
+        show(*lines)
+        return
+    if last is not None:
+        shown = list(lines)
+        show(*shown)
+        part = part._replace(start=part.path.stat().st_size)
+    try:
+        for line in followed(workspace, part, lambda newer: say(log_heading(newer))):
+            show(line)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,31 @@
+"""`detour show`: all that is known of stages: segments, attempts, waits, figures, what was used, what to do."""
+
+from __future__ import annotations
+
+import click
+
+from detour.launch.options import json_option, names_argument, workspace_option
+from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.show import shown_json, shown_lines
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import monitor
+from detour.planning.selection import select
+
+
+@click.command()
+@names_argument
+@workspace_option
+@click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
+@json_option
+def command(names: tuple[str, ...], workspace: Workspace, offline: bool, as_json: bool) -> None:
+    """Show all that is known of stages, or of each stage of chains.
+
+    Stages that several chains share are shown once.
+    """
+    meant = select(workspace, names)
+    status = monitor(workspace, offline=offline).look(names)
+    if as_json:
+        show_json(shown_json(status, meant))
+    else:
+        show(*shown_lines(status, meant, workspace))
+        warn(status.warnings)

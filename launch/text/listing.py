@@ -1,0 +1,50 @@
+"""Chains, sweeps and stages by name, as lines and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from detour.ledger.workspace import Workspace
+from detour.planning.files import ChainOutline
+from detour.text import counted, plain
+
+
+def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Iterator[str]:
+    """Those of a sweep under its name."""
+    if not outlines:
+        yield f"No chain in {workspace.root}. `detour run RECIPE` or `detour submit RECIPE` starts one."
+    by_sweep: dict[str | None, list[ChainOutline]] = {}
+    for outline in outlines:
+        by_sweep.setdefault(outline.target.sweep, []).append(outline)
+    width = max((len(plain(outline.chain)) for outline in outlines), default=0) + 2
+    for sweep, chains in sorted(by_sweep.items(), key=lambda item: item[0] or ""):
+        if sweep is not None:
+            shared = {stage.id for outline in chains for stage in outline.stages}
+            yield plain(f"{sweep} (sweep of {counted(len(chains), 'chain')}, {counted(len(shared), 'distinct stage')})")
+        for outline in chains:
+            on = f", {plain(outline.target.cluster)}" if outline.target.cluster else ""
+            indent = "" if sweep is None else "  "
+            yield f"{indent}{plain(outline.chain):<{width}}{counted(len(outline.stages), 'stage')}{on}"
+
+
+def stage_lines(outlines: Sequence[ChainOutline], needed_by: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for outline in outlines:
+        yield plain(outline.chain)
+        for stage in outline.stages:
+            others = len(needed_by[stage.id]) - 1
+            shared = f"  shared with {counted(others, 'other chain')}" if others else ""
+            yield f"  {plain(stage.label):<40} {plain(stage.id)}{shared}"
+
+
+def chains_json(outlines: Sequence[ChainOutline]) -> list[dict[str, Any]]:
+    return [
+        {
+            "chain": outline.chain,
+            "sweep": outline.target.sweep,
+            "project": outline.target.project,
+            "cluster": outline.target.cluster,
+            "stages": [{"id": stage.id, "label": stage.label, "kind": stage.kind} for stage in outline.stages],
+        }
+        for outline in outlines
+    ]

@@ -1,0 +1,28 @@
+"""Whose log is shown; the log itself is other people's text, and is shown as `screen.show` shows all such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detour.orchestration.logs import LogPart
+from detour.text import plain
+
+
+def log_heading(part: LogPart) -> str:
+    """`pretrain clm (pretrain-0a1b), attempt 2, job 7, rank 0: /w/submissions/...`."""
+    attempt = f", attempt {part.attempt}" if part.attempt is not None else ""
+    job = f", job {part.job}" if part.job else ""
+    return plain(f"==> {part.label} ({part.stage}){attempt}{job}, rank {part.rank}: {part.path}")
+
+
+def log_json(part: LogPart, lines: Sequence[str]) -> dict[str, Any]:
+    return {
+        "stage": part.stage,
+        "label": part.label,
+        "job": part.job,
+        "attempt": part.attempt,
+        "rank": part.rank,
+        "path": str(part.path),
+        "lines": list(lines),
+    }

@@ -1,0 +1,32 @@
+"""What one who waits is told: chains whose state changes, and how it ended."""
+
+from __future__ import annotations
+
+from detour.launch.text.overview import now_at
+from detour.launch.text.screen import say, show
+from detour.monitoring.status import Status
+from detour.monitoring.waiting import Verdict
+from detour.text import counted, plain
+
+_WORDS: dict[Verdict, str] = {
+    "done": "all stages are done",
+    "stopped": "what is left does not go on by itself",
+    "going on": "the time is over, and they go on",
+}
+
+
+def say_changes(before: Status | None, status: Status) -> None:
+    """A line a chain that is in another state than at the look before."""
+    known = {chain.name: chain.state for chain in before.chains} if before else {}
+    for chain in status.chains:
+        if known.get(chain.name) != chain.state:
+            at = now_at(chain)
+            say(plain(f"{chain.name}: {chain.state}{f', {at}' if at else ''}"))
+
+
+def say_outcome(said: Verdict, status: Status) -> None:
+    show(f"{counted(len(status.chains), 'chain')}: {_WORDS[said]}")
+    for chain in status.chains:
+        row = chain.worst
+        if row is not None and row.needs_person and row.next_step:
+            show(plain(f"{chain.name}: {row.label} {row.state}; {row.next_step}"))

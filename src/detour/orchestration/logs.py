@@ -1,0 +1,185 @@
+"""The log of an attempt: which file, and which part of it, for one file holds all attempts of a job.
+
+Each attempt begins with a line that names the stage (`ledger.attempt.BEGINS`), in each rank's file. So the attempt
+before a requeue is there at once, under the same job. What a job says before its stage begins belongs to the attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from detour.errors import UserError
+from detour.ledger.attempt import BEGINS
+from detour.ledger.state import AttemptState, StageState, State
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.evidence import log_files
+from detour.planning.selection import known_chains, select
+from detour.text import natural_key
+
+FOLLOW_S = 0.5
+LOOK_S = 5.0
+"""How often the ledger is asked whether another attempt has begun, or the stage has ended."""
+BLOCK_BYTES = 1 << 20
+
+
+class LogPart(NamedTuple):
+    """Bytes of a file that one attempt's rank wrote."""
+
+    stage: str
+    label: str
+    job: str | None
+    attempt: int | None
+    """None for a job that has not begun the stage."""
+    rank: int
+    path: Path
+    start: int
+    end: int | None
+    """None: to the end of the file, which may grow."""
+
+    def lines(self) -> Iterator[str]:
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            left = None if self.end is None else self.end - self.start
+            for line in file:
+                if left is not None:
+                    line, left = line[:left], left - len(line)
+                if line:
+                    yield line.decode(errors="replace").rstrip("\n")
+                if left is not None and left <= 0:
+                    return
+
+
+def log_part(
+    workspace: Workspace, names: Sequence[str], attempt: int | None = None, rank: int = 0, *, err: bool = False
+) -> LogPart:
+    """Of the stage that the names mean; of several (a chain's), the one that gave a sign of life last.
+
+    `attempt` is a number, or counts back from the last one (-1 is the one before); without, it is the last. `err` is
+    standard error where that has a file of its own: jobs write both to one.
+
+    Raises UserError where there is no such stage, attempt or rank, or no log yet.
+    """
+    state = LedgerView(workspace).state
+    stage, label = _stage(workspace, names, state)
+    known = state.stages.get(stage)
+    wanted = _attempt(known, label, attempt)
+    job = wanted.job if wanted else _last_job(known)
+    paths = dict(log_files(workspace, stage, job))
+    if not paths:
+        raise UserError(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}")
+    if rank not in paths:
+        raise UserError(f"{label}: no log of rank {rank}; there are ranks {_listed(sorted(paths))}")
+    path = paths[rank]
+    if err and (apart := path.with_name(path.name.replace("_log.out", "_log.err"))).exists():
+        path = apart
+    start, end = _part(path, stage, known, wanted)
+    return LogPart(stage, label, job, wanted.number if wanted else None, rank, path, start, end)
+
+
+def followed(
+    workspace: Workspace, part: LogPart, on_next: Callable[[LogPart], None], sleep: Callable[[float], None] = time.sleep
+) -> Iterator[str]:
+    """Lines as they are written, of this attempt and of those that follow it, until the stage has ended.
+
+    `on_next` is told when another attempt begins.
+    """
+    while True:
+        position, ended = yield from _grown(workspace, part, sleep)
+        newest = log_part(workspace, [part.stage], rank=part.rank)
+        if (newest.job, newest.attempt) != (part.job, part.attempt):
+            is_same_file = newest.path == part.path  # of which more may have been shown already
+            part = newest._replace(start=max(newest.start, position)) if is_same_file else newest
+            on_next(part)
+        elif ended:
+            return
+
+
+def _grown(
+    workspace: Workspace, part: LogPart, sleep: Callable[[float], None]
+) -> Generator[str, None, tuple[int, bool]]:
+    """Until the stage has ended, or another attempt has begun; returns how far it read, and whether it has ended."""
+    looked_s, rest = time.monotonic(), b""
+    with part.path.open("rb") as file:
+        file.seek(part.start)
+        while True:
+            if block := file.read(BLOCK_BYTES if part.end is None else max(part.end - file.tell(), 0)):
+                *lines, rest = (rest + block).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+                continue
+            if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
+                looked_s = time.monotonic()
+                ended = workspace.is_done(part.stage) or workspace.has_failed(part.stage)
+                if ended or _has_next(workspace, part):
+                    if rest:
+                        yield rest.decode(errors="replace")
+                    return file.tell(), ended
+            sleep(FOLLOW_S)
+
+
+def _has_next(workspace: Workspace, part: LogPart) -> bool:
+    try:
+        newest = log_part(workspace, [part.stage], rank=part.rank)
+    except UserError:
+        return False
+    return (newest.job, newest.attempt) != (part.job, part.attempt)
+
+
+def _stage(workspace: Workspace, names: Sequence[str], state: State) -> tuple[str, str]:
+    known = known_chains(workspace)
+    meant = select(workspace, names, known)
+    stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
+    stages |= {stage: known.stages[stage].label for stage in meant.stages}
+    seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and state.stages[stage].all_jobs}
+    if not seen:
+        raise UserError(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log")
+    latest = max(seen, key=lambda stage: _last_sign_s(seen[stage]))
+    return latest, stages[latest]
+
+
+def _last_sign_s(stage: StageState) -> tuple[float, float]:
+    signs = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
+    return max(signs, default=0.0), max(stage.submitted_s.values(), default=0.0)
+
+
+def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
+    attempts = known.attempts if known else []
+    if wanted is None:
+        return attempts[-1] if attempts else None
+    if wanted < 0 and len(attempts) + wanted - 1 >= 0:
+        return attempts[wanted - 1]
+    if found := [attempt for attempt in attempts if attempt.number == wanted]:
+        return found[-1]
+    there = f"there are {_listed([attempt.number for attempt in attempts])}" if attempts else "it has not begun"
+    raise UserError(f"{label}: no attempt {wanted}; {there}")
+
+
+def _last_job(known: StageState | None) -> str | None:
+    return max(known.all_jobs, key=natural_key, default=None) if known else None
+
+
+def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
+    """Where the attempt's lines are in its job's file: the whole file where no attempts can be told apart."""
+    begins = list(_begins(path, stage))
+    of_job = [one for one in known.attempts if wanted and one.job == wanted.job] if known else []
+    if wanted is None or len(begins) < 2 or wanted not in of_job:
+        return 0, None
+    index = min(of_job.index(wanted), len(begins) - 1)
+    return (0 if index == 0 else begins[index]), (begins[index + 1] if index + 1 < len(begins) else None)
+
+
+def _begins(path: Path, stage: str) -> Iterator[int]:
+    """Where the attempts of the stage begin in the file."""
+    mark, position = f"{BEGINS}{stage} ".encode(), 0
+    with path.open("rb") as file:
+        for line in file:
+            if mark in line:
+                yield position
+            position += len(line)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) if len(numbers) <= 8 else f"{numbers[0]} to {numbers[-1]}"

@@ -1,0 +1,47 @@
+"""What the log of a stage says while all goes well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detour.jobs.narrator import Narrator, begin_line, end_line
+from detour.jobs.rank import Rank
+from detour.ledger.events import AttemptHeartbeat, CheckpointSaved, ProgressMade
+
+
+def progress(done: int, **figures: float | None) -> ProgressMade:
+    return ProgressMade(done=done, total=1000, unit="tokens", figures=figures)
+
+
+def test_progress_is_said_with_its_figures_and_not_all_too_often() -> None:
+    said: list[str] = []
+    now_s = [0.0]
+    narrator = Narrator(said.append, lambda: now_s[0])
+    for second in range(2000):
+        now_s[0] = float(second)
+        narrator.heard(progress(second // 2, loss=2.5, tokens_per_s=12_345.6, validation_loss=None))
+        narrator.heard(AttemptHeartbeat())
+    narrator.heard(progress(1000))
+    narrator.heard(progress(1000))
+    assert said[0] == "0 of 1k tokens (0%), loss 2.5, tokens per s 12,346, validation loss unknown"
+    assert said[-1] == "1k of 1k tokens (100%)"
+    assert 80 < len(said) < 120
+
+
+def test_a_checkpoint_is_said_at_once() -> None:
+    said: list[str] = []
+    Narrator(said.append).heard(CheckpointSaved(step=1200, tokens=9_000_000))
+    assert said == ["checkpoint saved at step 1,200, 9M tokens"]
+
+
+def test_an_attempt_begins_with_where_it_runs_and_ends_with_what_it_left(tmp_path: Path) -> None:
+    first = begin_line("pretrain-1", "pretrain clm", Rank(1, 8, 1, 4, 0, "n1", 1), "7", 2)
+    assert first.startswith("begins: pretrain-1 (pretrain clm): attempt 2, rank 1 of 8, host ")
+    assert ", job 7, process " in first
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(bytes(2500))
+    (tmp_path / "manifest.json").write_text("{}")
+    last = end_line("pretrain clm", 169.0, {"final_loss": 2.5, "precision": "bf16"}, tmp_path)
+    assert last == (
+        f"pretrain clm done in 2m49s: final_loss 2.5; {tmp_path}: weights/model.safetensors 2.5kB, manifest.json 2 B"
+    )

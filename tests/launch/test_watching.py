@@ -1,0 +1,143 @@
+"""`show`, `logs`, `wait`, `list` and the filters of `status`, as a person calls them, on a chain, a sweep, a stage and
+a pattern; and that no text of others steers the terminal in any of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.launch.verbs import detour as verbs
+from detour.ledger.events import ChainPlanned, StageSubmitted
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
+from tests.support.chains import DETOUR
+
+HOSTILE = "x\x1b]0;owned\x07\x1b[2J\r\x9b31m"
+NAMES = ["base", "group", TRAIN.id, "base/pretrain clm", "b*"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A done, a running and a failed stage, in a sweep, with hostile reasons, hosts, units and log lines."""
+    made = make_workspace(tmp_path_factory.mktemp("watching"), sweep="group", project=HOSTILE, cluster=HOSTILE)
+    end(start(made, PREPARE, job="7", node=HOSTILE))
+    mark_done(made, PREPARE)
+    attempt = start(made, TRAIN, job="8", node=HOSTILE)
+    attempt.progress(1, 4, HOSTILE, loss=2.0)
+    end(attempt, "interrupted", reason=HOSTILE)
+    with Journal.open(made, "command-1") as journal:
+        journal.append(StageSubmitted(), stage=TRAIN.id, job="8")
+        journal.append(ChainPlanned(cluster=HOSTILE, stages=[]), chain="base")
+    mark_failed(made, PROMOTE, HOSTILE)
+    folder = made.root / "submissions" / TRAIN.id
+    folder.mkdir(parents=True)
+    (folder / "8_0_log.out").write_text(f"step 1\n{HOSTILE}\n")
+    return made
+
+
+def call(workspace: Workspace, verb: str, *arguments: str) -> Result:
+    return CliRunner().invoke(verbs, [verb, *arguments, "-w", str(workspace.root)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("verb", ["status", "show", "logs", "list"])
+def test_each_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(workspace: Workspace, verb: str, name: str) -> None:
+    offline = ["--offline"] if verb in ("status", "show") else []
+    result = call(workspace, verb, name, *offline)
+    assert result.exit_code == 0
+    assert result.output
+
+
+def test_show_tells_of_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
+    shown = call(workspace, "show", TRAIN.id, "--offline").output
+    assert f"pretrain clm ({TRAIN.id}): interrupted" in shown
+    assert "next: `detour retry base` submits it again" in shown
+    assert "attempt 1 interrupted, on x" in shown
+    (stage,) = json.loads(call(workspace, "show", TRAIN.id, "--offline", "--json").output)["stages"]
+    assert stage["segments"][0]["attempts"][0]["reason"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], True),
+        (["--state", "failed"], True),
+        (["--state", "running"], False),
+        (["--state", "stuck"], True),
+        (["--sweep", "group"], True),
+        (["--sweep", "other"], False),
+        (["--user", "nobody"], False),
+        (["--age", "1h"], True),
+    ],
+)
+def test_status_is_filtered(workspace: Workspace, options: Sequence[str], found: bool) -> None:
+    chains = json.loads(call(workspace, "status", "--json", "--offline", *options).output)["chains"]
+    assert bool(chains) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["base"], 3, "what is left does not go on by itself"),
+        (["base", "--timeout", "0s"], 3, "what is left does not go on by itself"),
+    ],
+)
+def test_waiting_for_what_has_stopped_ends_with_3(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str
+) -> None:
+    monkeypatch.setattr("detour.launch.wait.SURE_S", 0.0)
+    result = call(workspace, "wait", *arguments)
+    assert (result.exit_code, said in result.output) == (code, True)
+
+
+def test_waiting_ends_with_0_when_all_is_done_and_with_124_when_the_time_is_over(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, stages=(PREPARE,))
+    attempt = start(workspace, PREPARE)
+    result = call(workspace, "wait", "--timeout", "0s")
+    assert (result.exit_code, "the time is over" in result.output) == (124, True)
+    end(attempt)
+    mark_done(workspace, PREPARE)
+    assert call(workspace, "wait").exit_code == 0
+
+
+def test_a_list_of_names_is_one_a_line(workspace: Workspace) -> None:
+    assert call(workspace, "list", "--names").output == "base\n"
+    assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
+
+
+@pytest.mark.parametrize("verb", ["status", "show", "logs", "list", "wait", "why"])
+def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, verb: str) -> None:
+    """On a pseudo-terminal, where colours are on: what is left of escape sequences are our own colours."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment.pop("NO_COLOR", None)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        command = [DETOUR, verb, "base", "-w", str(workspace.root)]
+        subprocess.run(command, stdout=theirs, stderr=theirs, env=environment, check=False)
+        os.close(theirs)
+        shown = b""
+        try:
+            while block := screen.read(65536):
+                shown += block
+        except OSError:  # the other side is closed, and all was read
+            assert shown
+    text = shown.decode().replace("\r\n", "\n")
+    for colour in ("1;31", "1;34", "1", "2", "31", "32", "33", "35", "36", "0"):
+        text = text.replace(f"\x1b[{colour}m", "")
+    assert not any(letter in text for letter in "\x1b\x07\r\x9b")
+
+
+@pytest.mark.parametrize("verb", ["status", "show", "logs", "list", "wait", "cancel", "hold", "release", "retry"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc", "..", "base/../../x", "\x1b[2J", "%n", "$(id)"])
+def test_a_name_that_is_a_path_or_worse_names_nothing(workspace: Workspace, verb: str, name: str) -> None:
+    result = call(workspace, verb, name)
+    assert result.exit_code != 0
+    assert "no chain, sweep or stage" in str(result.exception) or "has no stage" in str(result.exception)

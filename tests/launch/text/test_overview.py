@@ -1,0 +1,72 @@
+"""Many chains: a line each, worst first, on any width."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.launch.text.overview import ends_in, overview_lines, worst_first
+from detour.launch.text.status import render_text
+from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.status import ChainStatus, Status
+from tests.monitoring.made_rows import make_chain, make_row
+
+DONE = make_row(id="prepare-1", name="prepare", kind="prepare", status="done", state="done", gpu_hours=1.0)
+
+
+def chain(name: str, state: str, status: str, *, needs: bool = False, active_s: float = 0.0) -> ChainStatus:
+    row = make_row(
+        id=f"pretrain-{name}", state=state, status=status, needs_person=needs, reason="why it is so", gpu_hours=2.0,
+        done=1, total=4,
+    )  # fmt: skip
+    quoted = EnergyTotal("M2 estimated", 1.0, 1.2, 60.0, 1.0, None)
+    return make_chain(name, [DONE, row], active_s=active_s, ends_s=4600.0, quoted=quoted, gpu_hours=3.0)
+
+
+CHAINS = (
+    chain("ended", "done", "done"),
+    chain("waits", "pending", "submitted"),
+    chain("works", "running", "running"),
+    chain("broke", "failed", "failed", needs=True),
+    chain("parked", "saved at limit", "submitted"),
+    chain("lost", "lost contact", "running", needs=True),
+    chain("stuck", "timed out", "interrupted", needs=True),
+    chain("broke-lately", "failed", "failed", needs=True, active_s=9.0),
+)
+STATUS = Status("/w", 1000.0, CHAINS, queue_s=965.0)
+
+
+def test_the_worst_is_first_and_of_equals_the_latest() -> None:
+    names = [one.name for one in worst_first(CHAINS)]
+    assert names == ["broke-lately", "broke", "lost", "stuck", "parked", "works", "waits", "ended"]
+
+
+def test_a_chain_is_a_line_with_state_count_end_and_cost() -> None:
+    lines = list(overview_lines(STATUS, 100, colour=False))
+    assert lines[0].startswith(
+        "8 chains: 2 failed, 1 lost contact, 1 timed out, 1 saved at limit, 1 running, 1 pending"
+    )
+    cells, now = lines[2].split("  pretrain clm ")
+    assert cells.split() == ["✗", "broke-lately", "failed", "1/2", "-", "3.0", "60", "g"]
+    assert now == "25%: why it is so"
+    assert lines[7].split()[:7] == ["▶", "works", "running", "1/2", "1h00m", "3.0", "60"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    long = CHAINS[0]._replace(name="n" * 200)
+    lines = render_text(STATUS._replace(chains=(*CHAINS, long)), width, one=False).splitlines()
+    assert len(lines) == 2 + len(CHAINS) + 1
+    assert max(map(len, lines)) <= width
+
+
+def test_what_does_not_fit_the_screen_is_counted_and_is_the_better_part() -> None:
+    lines = list(overview_lines(STATUS, 80, most=3, colour=False))
+    assert len(lines) == 2 + 3 + 1
+    assert lines[-1].startswith("and 5 more: 1 timed out, 1 saved at limit, 1 running, 1 pending, 1 done (--all")
+
+
+def test_an_end_that_is_only_the_earliest_says_so() -> None:
+    works = CHAINS[2]
+    assert ends_in(works, 1000.0) == "1h00m"
+    assert ends_in(works._replace(unknown_durations=2), 1000.0) == ">1h00m"
+    assert ends_in(works._replace(ends_s=None), 1000.0) == "unknown"

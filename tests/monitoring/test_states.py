@@ -1,0 +1,143 @@
+"""Words, reasons and next steps, for every way in which a stage can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from detour.jobs.harness import HEARTBEAT_S
+from detour.ledger.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    JournalOpened,
+    StageDone,
+    StageSubmitted,
+)
+from detour.ledger.process import Process
+from detour.ledger.record import Entry
+from detour.ledger.state import State
+from detour.monitoring.liveness import SILENT_S, Evidence, Marker, stage_status
+from detour.monitoring.reasons import reason_in_words, wait_of
+from detour.monitoring.seen import SeenJob
+from detour.monitoring.states import WORDS, Judged, judge
+from detour.scheduler.states import parse_state
+
+NOW_S = 10_000.0
+ELSEWHERE = Process.current()._replace(host="node7", boot="another")
+STARTED = AttemptStarted()
+SAVED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGUSR2: saved at step 9")
+ASKED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGTERM: saved at step 9")
+
+
+def seen(job: str, word: str, reason: str = "", **more: Any) -> SeenJob:
+    return SeenJob(job, parse_state(word).value, parse_state(word).standing.value, reason, seen_s=NOW_S, **more)
+
+
+def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str = "pretrain") -> Judged:
+    """Of a stage whose job 7 wrote these events, the last one `silent_s` ago; 8 is its next segment."""
+    state, at_s = State(), NOW_S - silent_s
+    state.add([Entry(0, "w", at_s, at_s, JournalOpened(**ELSEWHERE._asdict()))])
+    for sequence, event in enumerate([StageSubmitted(), *events], start=1):
+        attempt = None if isinstance(event, StageSubmitted) else 1
+        state.add([Entry(sequence, "w", at_s, at_s, event, stage="s", job="7", attempt=attempt)])
+    if any(job.id == "8" for job in jobs):
+        state.add([Entry(99, "w", at_s, at_s, StageSubmitted(), stage="s", job="8")])
+    evidence = Evidence(NOW_S, state.writers, {job.id: job for job in jobs})
+    known = state.stages["s"]
+    marker: Marker | None = "done" if any(isinstance(event, StageDone) for event in events) else None
+    return judge(kind, known, stage_status(known, marker, evidence), None, evidence)
+
+
+@pytest.mark.parametrize(
+    ("events", "jobs", "state", "why"),
+    [
+        ([], [seen("7", "PENDING", "Priority")], "pending", "job 7: others are ahead of it (Priority)"),
+        ([], [seen("7", "PENDING", "Resources")], "pending", "waits for free nodes"),
+        ([], [seen("7", "PENDING", "Dependency")], "pending", "waits for the jobs before it"),
+        ([], [seen("7", "PENDING", "QOSMaxGRESPerUser")], "pending", "under a limit of its QOS (QOSMaxGRESPerUser)"),
+        ([], [seen("7", "RUNNING")], "running", "not yet given a sign of life"),
+        ([STARTED], [seen("7", "RUNNING")], "running", None),
+        ([STARTED, SAVED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Resources")], "saved at limit", "job 8"),
+        ([STARTED, SAVED], [seen("8", "PENDING", "Resources")], "saved at limit", "job 8"),
+        ([STARTED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Priority")], "timed out", "job 8"),
+        ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime", before="PREEMPTED")], "preempted", "begin time"),
+        ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime", before="REQUEUED")], "requeued", "begin time"),
+        ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime")], "requeued", "begin time"),
+        ([STARTED], [seen("7", "PENDING", "BeginTime", before="NODE_FAIL")], "node failed", "begin time"),
+        ([StageDone()], [], "done", None),
+    ],
+)
+def test_what_goes_on_by_itself_needs_nobody(
+    events: list[Event], jobs: list[SeenJob], state: str, why: str | None
+) -> None:
+    found = judged(events, *jobs)
+    assert (found.state, found.needs) == (state, False)
+    assert found.why is None if why is None else why in (found.why or "")
+    assert found.next_step is None
+
+
+@pytest.mark.parametrize(
+    ("events", "jobs", "state", "why", "step"),
+    [
+        ([], [seen("7", "FAILED", exit_code=1)], "failed", "job 7 ended as FAILED, exit code 1 before", "detour why"),
+        ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "detour retry"),
+        ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "detour retry"),
+        ([STARTED], [seen("7", "TIMEOUT")], "timed out", "job 7 ended as TIMEOUT", "detour retry"),
+        ([], [seen("7", "TIMEOUT")], "timed out", "job 7 ended as TIMEOUT", "detour retry"),
+        ([STARTED, ASKED], [seen("7", "PREEMPTED")], "preempted", "signal SIGTERM", "detour retry"),
+        ([], [seen("7", "NODE_FAIL")], "node failed", "NODE_FAIL", "detour retry"),
+        ([STARTED, ASKED], [], "interrupted", "signal SIGTERM", "detour retry"),
+        ([], [seen("7", "PENDING", "JobHeldUser", is_held=True)], "held", "held by a person", "detour release"),
+        ([], [seen("7", "PENDING", "DependencyNeverSatisfied")], "pending", "never start", "detour cancel"),
+    ],
+)
+def test_what_does_not_go_on_by_itself_says_so_and_what_to_do(
+    events: list[Event], jobs: list[SeenJob], state: str, why: str, step: str
+) -> None:
+    found = judged(events, *jobs, silent_s=500.0)
+    assert (found.state, found.needs) == (state, True)
+    assert why in (found.why or "")
+    assert step in (found.next_step or "")
+
+
+def test_running_for_slurm_and_silent_for_three_heartbeats_is_lost_contact() -> None:
+    assert SILENT_S == 3 * HEARTBEAT_S
+    assert judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S).state == "running"
+    lost = judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S + 1)
+    assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "its job runs, without a sign of life for 31s")
+
+
+def test_silent_where_slurm_does_not_say_is_unknown_and_no_failure() -> None:
+    assert judged([STARTED], silent_s=500.0).state == "unknown"
+
+
+def test_what_a_person_has_cancelled_says_so_and_how_to_have_it_again() -> None:
+    found = judged([STARTED, ASKED], seen("7", "CANCELLED by 1000"))
+    assert (found.state, found.needs, found.why) == ("cancelled", False, "job 7 was cancelled")
+    assert "detour retry" in (found.next_step or "")
+
+
+def test_a_promotion_that_is_done_is_promoted() -> None:
+    assert judged([StageDone()], kind="promote").state == "promoted"
+
+
+@pytest.mark.parametrize(
+    ("reason", "wait"),
+    [("Dependency", "eligible"), ("BeginTime", "eligible"), ("Priority", "start"), ("QOSMaxJobsPerUserLimit", "start")],
+)
+def test_a_reason_tells_which_of_the_two_waits_it_is(reason: str, wait: str) -> None:
+    assert wait_of(reason, is_held=False) == wait
+    assert wait_of(reason, is_held=True) == "eligible"
+
+
+def test_a_reason_never_heard_of_is_said_as_slurm_says_it() -> None:
+    assert reason_in_words("SomethingNew", is_held=False) == "Slurm says SomethingNew"
+    assert "(ReqNodeNotAvail)" in reason_in_words("ReqNodeNotAvail, UnavailableNodes:n[1-4]", is_held=False)
+
+
+def test_every_word_has_its_place_in_the_order() -> None:
+    assert len(WORDS) == len(set(WORDS)) == 16
+    assert WORDS[0] == "failed"
+    assert WORDS[-1] == "done"

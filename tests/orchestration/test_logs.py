@@ -1,0 +1,106 @@
+"""The log of the attempt that is asked for, of a job that made several, by rank, and while it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detour.errors import UserError
+from detour.jobs.narrator import begin_line
+from detour.jobs.rank import Rank
+from detour.ledger.workspace import Workspace
+from detour.orchestration import logs
+from detour.orchestration.logs import LogPart, followed, log_part
+from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
+
+
+def begins(number: int, rank: int = 0) -> str:
+    place = Rank(rank, 2, rank, 2, 0, "n1", 1)
+    return f"detour: {begin_line(TRAIN.id, 'pretrain clm', place, '7', number)}\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A training whose job 7 was requeued once, on two ranks; 8 is its next segment."""
+    made = make_workspace(tmp_path)
+    folder = made.root / "submissions" / TRAIN.id
+    folder.mkdir(parents=True)
+    (folder / "7_0_log.out").write_text(f"modules\n{begins(1)}step 1\n{begins(2)}step 2\x1b[2J\nstep 3\n")
+    (folder / "7_1_log.out").write_text(f"{begins(1, 1)}rank one\n{begins(2, 1)}rank one again\n")
+    (folder / "8_0_log.out").write_text(f"{begins(3)}step 4\n")
+    for number, job in ((1, "7"), (2, "7"), (3, "8")):
+        end(start(made, TRAIN, number, job=job), "interrupted")
+    return made
+
+
+def said(part: LogPart) -> list[str]:
+    return [line for line in part.lines() if "begins" not in line]
+
+
+def test_without_a_wish_it_is_the_last_attempts(workspace: Workspace) -> None:
+    part = log_part(workspace, ["pretrain clm"])
+    assert (part.job, part.attempt, said(part)) == ("8", 3, ["step 4"])
+
+
+def test_the_attempt_before_a_requeue_is_there_at_once_in_the_same_file(workspace: Workspace) -> None:
+    assert said(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
+    assert said(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
+    assert said(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
+    assert said(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
+
+
+def test_each_rank_has_its_own(workspace: Workspace) -> None:
+    assert said(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
+
+
+def test_of_a_chain_it_is_the_stage_that_gave_a_sign_last(workspace: Workspace) -> None:
+    assert log_part(workspace, ["base"]).stage == TRAIN.id
+
+
+@pytest.mark.parametrize(
+    ("names", "attempt", "rank", "message"),
+    [
+        (["pretrain clm"], 9, 0, "no attempt 9; there are 1, 2, 3"),
+        (["pretrain clm"], -3, 0, "no attempt -3"),
+        (["pretrain clm"], 2, 5, "no log of rank 5; there are ranks 0, 1"),
+        ([PREPARE.id], None, 0, "nothing of it has run"),
+        (["../../etc"], None, 0, "no chain, sweep or stage"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(
+    workspace: Workspace, names: list[str], attempt: int | None, rank: int, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        log_part(workspace, names, attempt, rank)
+
+
+def test_it_is_followed_into_the_next_attempt_and_to_the_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LOOK_S", 0.0)
+    path, told = workspace.root / "submissions" / TRAIN.id / "8_0_log.out", list[int | None]()
+
+    def write(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
+
+    def requeue() -> None:
+        write(f"{begins(4)}step 5\n")
+        end(start(workspace, TRAIN, 4, job="8"))
+
+    meanwhile: list[Callable[[], None]] = [
+        lambda: write("more\nand "),
+        lambda: write("more\n"),
+        requeue,
+        lambda: mark_done(workspace, TRAIN),
+    ]
+
+    def sleep(_: float) -> None:
+        meanwhile.pop(0)()
+
+    part = log_part(workspace, [TRAIN.id])
+    lines = list(followed(workspace, part, lambda newer: told.append(newer.attempt), sleep))
+    assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
+    assert told == [4]
