@@ -15,7 +15,13 @@ class Past:
         self._workspace, self._writer, self._lines = workspace, writer, list[bytes]()
 
     def add(
-        self, kind: str, wall_s: float, data: dict[str, Any], stage: str | None = None, attempt: int | None = None
+        self,
+        kind: str,
+        wall_s: float,
+        data: dict[str, Any],
+        stage: str | None = None,
+        attempt: int | None = None,
+        job: str = "7",
     ) -> None:
         record: Any = {
             "schema": SCHEMA,
@@ -26,7 +32,7 @@ class Past:
             "kind": kind,
             "chain": None,
             "stage": stage,
-            "job": "7" if stage else None,
+            "job": job if stage else None,
             "attempt": attempt,
             "data": data,
         }

@@ -26,10 +26,11 @@ def note(one: BurnDown) -> str:
     early_s, expected_s, late_s = burn.exhausted_s()
     if burn.cap is not None and burn.spent >= burn.cap:
         said.append("The budget is used up")
+    elif expected_s is not None and early_s is not None:
+        late = f" to {day(late_s)}" if late_s is not None else " or later"
+        said.append(f"Used up on {day(expected_s)} ({day(early_s)}{late})")
     elif early_s is not None:
-        expected = f", most likely on {day(expected_s)}" if expected_s is not None else ""
-        late = day(late_s) if late_s is not None else "the end of the period or never"
-        said.append(f"Used up between {day(early_s)} and {late}{expected}")
+        said.append(f"At the fastest rate seen it would be used up on {day(early_s)}")
     if burn.lapses is not None:
         said.append(f"Likely to lapse unused: {_range(burn.lapses)}")
     if burn.forecast is not None:

@@ -40,7 +40,7 @@ def tables(report: Report) -> Iterator[Table]:
 
 def _sections(report: Report) -> Iterator[Section]:
     several = len(report.chains) > 1
-    yield Section("consumption", "Consumption", [cost_tables.hours_used(report), *cost_tables.burns(report)])
+    yield Section("consumption", "Consumption", [*cost_tables.burns(report), cost_tables.hours_used(report)])
     if report.grid is not None:
         yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))
     yield Section("results", "What came out", result_tables.scores(report))
@@ -64,7 +64,12 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section(
         "energy",
         "Energy and CO2, by method",
-        [cost_tables.energies(report), cost_tables.constants(report), cost_tables.equivalents(report)],
+        [
+            cost_tables.energies(report),
+            cost_tables.constants(report),
+            cost_tables.asides(report),
+            cost_tables.equivalents(report),
+        ],
         (_methods(report),),
     )
     yield Section("yield", "Tokens for energy", [cost_tables.token_yields(report)])
@@ -89,7 +94,7 @@ def _methods(report: Report) -> str:
     meanings = "; ".join(f"{method}: {METHODS[Method(method)]}" for method in used)
     return (
         f"{meanings}. Methods are never added to one another. Facility energy = PUE x IT energy and CO2eq = facility "
-        "energy x grid factor, each applied once. Embodied carbon of the hardware is not in these figures."
+        "energy x grid factor, each applied once. Embodied carbon of the hardware is in none of them."
     )
 
 
@@ -97,8 +102,12 @@ def _reconciled(report: Report) -> tuple[str, ...]:
     found = report.reconciliation
     if found is None:
         return ()
-    share = "" if found.difference is None else f" ({100 * found.difference:+.2f} %)"
+    share = "" if found.difference is None else f" ({100 * abs(found.difference):.2f} %)"
+    side = "more" if found.difference_hours >= 0 else "fewer"
+    ours = f"{words.exact(found.our_hours)}, {found.basis}"
+    if found.our_hours != found.allocated_hours:
+        ours += f" ({words.exact(found.allocated_hours)} allocated)"
     return (
-        f"The site says {found.written}, which is {words.exact(found.site_hours)} hours; ours, {found.basis}, are "
-        f"{words.exact(found.our_hours)}. The site has {words.exact(found.difference_hours)} more{share}.",
+        f"The site says {found.written}, which is {words.exact(found.site_hours)} hours; we count {ours}. "
+        f"The site has {words.exact(abs(found.difference_hours))} {side}{share}.",
     )

@@ -82,9 +82,7 @@ def fates(report: Report) -> Table:
     columns = [Column("of", "")]
     for unit, path in (("gpu_hours", "cost.fates_gpu_hours"), ("cpu_hours", "cost.fates_cpu_hours")):
         main = (unit == "gpu_hours") == on_gpus
-        columns += [
-            number(f"{part}_{unit}", FATES[part], words.significant, f"{path}.{part}", main=main) for part in parts
-        ]
+        columns += [number(f"{part}_{unit}", FATES[part], words.figure, f"{path}.{part}", main=main) for part in parts]
     columns += [number(f"{part}_s", FATES[part], format_duration, f"cost.fates_s.{part}", main=False) for part in parts]
     note = "Redone is work between the last checkpoint and an interruption, failed the same before an error."
     title = f"What became of the {'GPU' if on_gpus else 'CPU'}-hours"
@@ -126,10 +124,9 @@ def waste(report: Report) -> Table:
     for one in ("gpu_hours", "cpu_hours"):
         label = "GPU-hours lost" if one == "gpu_hours" else "CPU-hours lost"
         columns += [
-            number(f"{part}_{one}", FATES[part], words.significant, f"lost_{one}.{part}", main=one == unit)
-            for part in parts
+            number(f"{part}_{one}", FATES[part], words.figure, f"lost_{one}.{part}", main=one == unit) for part in parts
         ]
-        columns.append(number(f"lost_{one}", label, words.significant, f"lost_{one}.allocated", main=one == unit))
+        columns.append(number(f"lost_{one}", label, words.figure, f"lost_{one}.allocated", main=one == unit))
     return Table("waste", "Lost hours by cause", tuple(columns), report.waste)
 
 
@@ -178,22 +175,28 @@ def purposes(report: Report) -> Table:
 
 
 def energies(report: Report) -> Table:
-    rows = [ScopedEnergy(one.of, row) for one in scoped(report) for row in one.cost.energy]
+    """Of single chains only methods that have a figure; why others have none is the same as for the total."""
+    rows = [
+        ScopedEnergy(one.of, row)
+        for one in scoped(report)
+        for row in one.cost.energy
+        if row.it_energy_kwh is not None or one.cost is report.total or len(report.chains) == 1
+    ]
     columns = (
         Column("of", ""),
         Column("method", "method", path="row.method"),
-        Column("site", "site", path="row.site"),
+        Column("site", "site", path="row.site", is_main=len({row.site for row in report.total.energy}) > 1),
         energy("it_energy_kwh", "IT energy", "row.it_energy_kwh"),
         energy("facility_energy_kwh", "with PUE", "row.facility_energy_kwh"),
         co2("co2_g", "CO2eq", "row.co2_g"),
         number("coverage", "seen", words.in_percent, "row.coverage"),
         number("extended_s", "filled in", format_duration, "row.extended_s", main=False),
         number("uncounted_s", "not counted", format_duration, "row.uncounted_s", main=False),
-        Column("scope", "what is counted", path="row.scope"),
+        Column("scope", "what is counted, or why there is no figure", get=lambda one: one.row.scope or one.row.missing),
         Column("detail", "how", path="row.detail", is_main=False),
         Column("tool", "tool", path="row.tool", is_main=False),
         Column("version", "version", path="row.version", is_main=False),
-        Column("missing", "no figure because", path="row.missing"),
+        Column("missing", "no figure because", path="row.missing", is_main=False),
         Column("note", "note", path="row.note", is_main=False),
     )
     return Table("energy", "", columns, rows, shown=60)
@@ -216,6 +219,17 @@ def constants(report: Report) -> Table:
         Column("year", "year"),
     )
     return Table("constants", "Constants", columns, list(found))
+
+
+def asides(report: Report) -> Table:
+    columns = (
+        Column("site", "site"),
+        Column("what", ""),
+        co2("co2_g", "CO2eq"),
+        number("constant", "constant", words.exact, "constant.value"),
+        Column("source", "source", path="constant.source"),
+    )
+    return Table("beside", "Beside it, and not added", columns, report.asides)
 
 
 def equivalents(report: Report) -> Table:
@@ -269,7 +283,7 @@ def token_yields(report: Report) -> Table:
         Column("chain", "chain"),
         Column("phase", "phase"),
         number("tokens", "tokens", format_count),
-        number("hours", f"{unit}s", words.significant),
+        number("hours", f"{unit}s", words.figure),
         energy("facility_energy_kwh", "energy with PUE"),
         Column("method", "method"),
         number("tokens_per_kwh", "tokens a kWh", words.count_of),
@@ -284,7 +298,7 @@ def points(report: Report) -> Table:
     columns = (
         Column("chain", "chain"),
         number("score", "mean score", words.in_percent),
-        number("hours", unit, words.significant),
+        number("hours", unit, words.figure),
         number("co2_g", "CO2eq", words.co2),
         number("more_points", "points above the cheapest", words.signed),
         number("more_hours", f"{unit} above the cheapest", words.signed),

@@ -31,6 +31,7 @@ KEYED = ("chain", "of")
 FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
 """Tables that a person opens where they are long."""
 LONG = 12
+LONG_WORD = 28
 
 
 Plots: TypeAlias = dict[str, tuple[str, Callable[[], list[Markup]]]]
@@ -50,10 +51,16 @@ class Figure(NamedTuple):
 def render_html(report: Report) -> str:
     """The whole page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["has_long_word"] = has_long_word
     folder = files("detour.rendering")
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     style = Markup((folder / "report.css").read_text(encoding="utf-8"))
     return template.render(style=style, **page(report))
+
+
+def has_long_word(text: str) -> bool:
+    """A path or a digest, which may break anywhere; other words stay whole."""
+    return any(len(word) > LONG_WORD for word in text.split())
 
 
 def page(report: Report) -> dict[str, Any]:

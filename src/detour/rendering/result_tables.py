@@ -105,7 +105,7 @@ def grids(report: Report) -> list[Table]:
         *(Column(axis.name.replace(" ", "_"), axis.name, get=_label_at(place)) for place, axis in enumerate(grid.axes)),
         Column("status", "status", path="chain.status"),
         number("score", "mean score", words.in_percent),
-        number("hours", "GPU-hours" if report.has_gpus else "CPU-hours", words.significant),
+        number("hours", "GPU-hours" if report.has_gpus else "CPU-hours", words.figure),
     )
     rows = [OnGrid(point.labels, chains[point.chain]) for point in grid.points]
     return [Table("grid", "Every chain", columns, rows, shown=ROWS_ON_PAGE)]
@@ -226,7 +226,7 @@ def attempts(report: Report) -> Table:
         number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
         number("gpus", "GPUs", words.whole, "attempt.gpus"),
         number("cpus", "cores", words.whole, "attempt.cpus", main=False),
-        number("billed_gpu_hours", "billed GPU-hours", words.significant, "attempt.billed_hours", main=False),
+        number("billed_gpu_hours", "billed GPU-hours", words.figure, "attempt.billed_hours", main=False),
         Column("outcome", "outcome", path="attempt.outcome"),
         Column("reason", "why", path="attempt.reason"),
         Column("open_ended", "no end recorded", path="attempt.open_ended", is_main=False),

@@ -47,15 +47,11 @@ def statements(report: Report) -> list[Statement]:
 
 def neurips(report: Report) -> str:
     """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
-    said = [f"We ran on {_machines(report.hardware)}."]
+    said = [f"We ran {_machines(report.hardware)}."]
     released = [chain for chain in report.chains if chain.name in report.released]
     each = sorted(used for chain in released if (used := chain.cost.main_hours.value) is not None)
     if each:
-        spread = (
-            words.significant(each[0])
-            if len(each) == 1
-            else f"{words.significant(each[0])} to {words.significant(each[-1])}"
-        )
+        spread = words.figure(each[0]) if len(each) == 1 else f"{words.figure(each[0])} to {words.figure(each[-1])}"
         said.append(f"A released chain, all that it shares with others included, took {spread} {_unit(report)}.")
     said.append(_longest(report))
     hours = {row.purpose: (row.gpu_hours if report.has_gpus else row.cpu_hours).value or 0.0 for row in report.purposes}
@@ -64,18 +60,19 @@ def neurips(report: Report) -> str:
         "open": "runs still under way",
         "failed": "attempts that failed",
     }
-    parts = [f"{words.significant(hours[purpose])} on {what}" for purpose, what in more.items() if hours.get(purpose)]
+    parts = [f"{words.figure(hours[purpose])} on {what}" for purpose, what in more.items() if hours.get(purpose)]
     beyond = f", beyond which we spent {', '.join(parts)}" if parts else "; no attempt failed and none was preliminary"
-    said.append(f"Released models took {words.significant(hours.get('final', 0.0))} {_unit(report)}{beyond}.")
-    said.append(f"In total: {_total(report.total)}, {words.period(report.period.since_s, report.period.until_s)}.")
+    said.append(f"Released models took {words.figure(hours.get('final', 0.0))} {_unit(report)}{beyond}.")
+    when = f", {words.days(*report.span_s)}" if report.span_s else ""
+    said.append(f"In total: {_total(report.total)}{when}.")
     return " ".join(filter(None, said))
 
 
 def methods_sentence(report: Report) -> str:
     """Hours, energy with its method and band, and CO2 with its constants."""
     row = quoted(report)
-    used = "All attempts together, failed and interrupted ones included, took "
-    used += f"{_total(report.total)} on {_machines(report.hardware)}"
+    used = f"All attempts together, failed and interrupted ones included, took {_total(report.total)} "
+    used += f"({_machines(report.hardware)})"
     if row is None or row.facility_energy_kwh is None:
         return f"{used}; their energy is unknown."
     spread = _between(words.energy_spread(row.facility_energy_kwh))
@@ -165,13 +162,13 @@ def _cards(report: Report) -> Iterator[Statement]:
 
 
 def _machines(hardware: list[Hardware]) -> str:
-    """`up to 4 x H100 (80 GB) a job on jean-zay`; simulated GPUs are called so."""
+    """`jobs of up to 4 x H100 (80 GB) on jean-zay`; simulated GPUs are called so."""
     parts = []
     for one in hardware:
         memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
-        kind = f"simulated {one.gpu}" if one.simulated else one.gpu or "GPU"
+        kind = f"{'simulated ' if one.simulated else ''}{(one.gpu or 'GPU').upper()}"
         held = f"{one.most_gpus} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
-        parts.append(f"up to {held} a job on {one.cluster}")
+        parts.append(f"jobs of up to {held} on {one.cluster}")
     return "; ".join(parts) or "unknown machines"
 
 

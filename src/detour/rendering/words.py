@@ -51,11 +51,16 @@ def co2_spread(band: Band | None) -> str:
     return spread(band, MASS_UNITS)
 
 
+def figure(value: float | None) -> str:
+    """Of hours, to be added up by whoever checks: `1,234.56`, `15.75`, `0.0974`."""
+    return f"{value:,.2f}" if value is not None and value >= 0.1 else significant(value)
+
+
 def hours(known: Known) -> str:
     """`0.123`, with a mark when some attempts are not in it."""
     if known.value is None:
         return UNKNOWN
-    return significant(known.value) + (f" (+ {known.unknown} unknown)" if known.unknown else "")
+    return figure(known.value) + (f" (+ {known.unknown} unknown)" if known.unknown else "")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -144,9 +149,9 @@ def wasted(cost: Cost) -> str:
     unit = "CPU-hours" if cost.gpu_hours.value == 0 else "GPU-hours"
     lost = fates.redone + fates.failed + fates.idle
     return (
-        f"{significant(fates.allocated)} {unit} were allocated to {counted(cost.attempts, 'attempt')}, "
-        f"{percent(1 - share)} % of them without useful work: {significant(fates.startup)} of start-up and restore, "
-        f"{significant(lost)} lost to interruptions, failures or idling. Failed and repeated runs are in all figures."
+        f"{figure(fates.allocated)} {unit} were allocated to {counted(cost.attempts, 'attempt')}, "
+        f"{percent(1 - share)} % of them without useful work: {figure(fates.startup)} of start-up and restore, "
+        f"{figure(lost)} lost to interruptions, failures or idling. Failed and repeated runs are in all figures."
     )
 
 
@@ -190,12 +195,10 @@ def day(epoch_s: float | None) -> str:
     return UNKNOWN if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d")
 
 
-def period(since_s: float | None, until_s: float | None) -> str:
+def days(first_s: float, last_s: float) -> str:
     """`2026-07-01 to 2026-09-30`, both days included, in UTC."""
-    if since_s is None and until_s is None:
-        return "from the first job to now"
-    last = None if until_s is None else day(until_s - 1)
-    return f"until {last}" if since_s is None else f"{day(since_s)} to {last or 'now'}"
+    first, last = day(first_s), day(last_s)
+    return first if first == last else f"{first} to {last}"
 
 
 def seconds(value: float | None) -> str:

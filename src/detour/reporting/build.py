@@ -18,6 +18,7 @@ from detour.planning.files import read_plan
 from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
 from detour.pricing.history import finished_stages
 from detour.reporting import data
+from detour.reporting.asides import asides
 from detour.reporting.burns import burn_downs
 from detour.reporting.chains import Reader
 from detour.reporting.costs import cost_of, energy_warnings, quotable_method
@@ -96,6 +97,7 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
         released=released,
         reconciliation=None if site_figure is None else reconcile(site_figure, everything),
         quality=quality_rows(everything, total, len(view.warnings)),
+        asides=asides(everything, quoted.method if quoted else None),
         equivalents=_equivalents(question.project, quoted),
         versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
         warnings=list(dict.fromkeys(warnings)),

@@ -83,11 +83,14 @@ def _label(value: Any) -> str:
     if isinstance(value, int) and value >= 1000:
         return format_count(value)
     if isinstance(value, list):
-        return (
-            ", ".join("-".join(map(str, one.values())) if isinstance(one, Mapping) else str(one) for one in value)
-            or "none"
-        )
+        return ", ".join(_part(one) for one in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _part(value: Any) -> str:
+    """Layers 0 to 7 are `0-7`."""
+    bounds = value.values() if isinstance(value, Mapping) else (value,)
+    return "-".join(str(bound) for bound in bounds if not isinstance(bound, bool))
 
 
 def _length(column: Sequence[str]) -> int:

@@ -41,6 +41,7 @@ class Reconciliation:
     written: str
     site_hours: float
     our_hours: float
+    allocated_hours: float
     basis: str
     """What of ours is compared: billed hours where the site's rule is known, else allocated."""
     difference_hours: float
@@ -72,11 +73,7 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     known = [bill for bill in bills if bill is not None]
     is_billed = bool(ran) and len(known) == len(bills) and fsum(known) > 0
     ours = fsum(known) if is_billed else allocated
-    parts = (
-        [Part("the site's rule bills more than was allocated: already in our figure", 0.0)]
-        if is_billed and ours > allocated
-        else []
-    )
+    parts = []
     if running := [(one, count) for one, count in ran if one.usage.running]:
         hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
         parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
@@ -99,6 +96,7 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
         site.written,
         site.hours,
         ours,
+        allocated,
         "billed by the site's rule" if is_billed else "allocated",
         difference,
         difference / site.hours if site.hours else None,
@@ -123,7 +121,7 @@ def _number(written: str) -> float:
     if "," in text and "." in text:
         thousands = "," if text.rindex(".") > text.rindex(",") else "."
         text = text.replace(thousands, "").replace(",", ".")
-    elif text.count(",") > 1 or re.fullmatch(r"\d{1,3},\d{3}", text):
+    elif text.count(",") > 1 or re.fullmatch(r"[1-9]\d{0,2},\d{3}", text):
         text = text.replace(",", "")
     elif text.count(".") > 1:
         text = text.replace(".", "")

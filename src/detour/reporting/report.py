@@ -10,6 +10,7 @@ import orjson
 from detour.budgets.burn import Burn
 from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
+from detour.reporting.asides import Aside
 from detour.reporting.data import Chain, Cost, Stage, Versions
 from detour.reporting.grid import Grid
 from detour.reporting.period import Period
@@ -94,6 +95,7 @@ class Report:
     """Chains whose model counts as released."""
     reconciliation: Reconciliation | None
     quality: list[QualityRow]
+    asides: list[Aside]
     equivalents: list[Equivalent]
     versions: Versions
     warnings: list[str] = field(default_factory=list)
@@ -107,6 +109,18 @@ class Report:
     def has_gpus(self) -> bool:
         """Whether its hours are GPU-hours; without any GPU they are CPU-hours."""
         return self.total.gpu_hours.value != 0
+
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """From the first start to the last end of what is counted, within the period; None where nothing ran."""
+        attempts = [attempt for stage in self.stages.values() for attempt in stage.attempts]
+        if not attempts:
+            return None
+        first_s, last_s = self.period.since_s, self.period.until_s
+        return (
+            min(one.started_s for one in attempts) if first_s is None else first_s,
+            max(one.started_s + one.elapsed_s for one in attempts) if last_s is None else last_s - 1,
+        )
 
     def to_json_bytes(self, **more: Any) -> bytes:
         """Indented, keys in the order of the classes; `more` is added at the end."""

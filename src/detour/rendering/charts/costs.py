@@ -31,6 +31,8 @@ from detour.text import cut
 
 NAME = 190.0
 MOST_BARS = 24
+HEADROOM = 1.25
+"""Of the cap: what a forecast may reach beyond is cut off."""
 
 
 def burn_chart(burn: Burn, unit: str) -> Markup:
@@ -39,7 +41,7 @@ def burn_chart(burn: Burn, unit: str) -> Markup:
     if end_s <= burn.start_s or not burn.rows:
         return Markup("")
     forecast = burn.forecast
-    high = max(burn.spent, burn.cap or 0.0, forecast.high if forecast else 0.0)
+    high = max(burn.spent, HEADROOM * (burn.cap or 0.0), forecast.expected if forecast else 0.0)
     if high <= 0:
         return Markup("")
     top, foot = 22.0, 232.0
@@ -112,6 +114,8 @@ def energy_chart(rows: Sequence[EnergyRow]) -> Markup:
 
 def _fan(now: tuple[float, float], end: float, scale: Scale, forecast: Band) -> Markup:
     x, y = now
-    corners = f"{x:.1f},{y:.1f} {end:.1f},{scale(forecast.high):.1f} {end:.1f},{scale(forecast.low):.1f}"
+    reached = (scale(forecast.high) - y) / (scale.end - y) if scale.end != y else 0.0
+    top = [(end, scale(forecast.high))] if reached <= 1 else [(x + (end - x) / reached, scale.end), (end, scale.end)]
+    corners = " ".join(f"{px:.1f},{py:.1f}" for px, py in [now, *top, (end, scale(forecast.low))])
     fan = Markup('<polygon class="fan" points="{}"><title>forecast</title></polygon>').format(corners)
     return fan + polyline([now, (end, scale(forecast.expected))], "line forecast", "forecast")

@@ -63,8 +63,8 @@ def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup
         return Markup("")
     width, height, top = (WIDTH - NAME - RIGHT) / len(across), 34.0, 44.0
     parts = [text(NAME, 14, grid.axes[-1].name, "start", "axis-name")]
-    if down != [()]:
-        parts.append(text(NAME - 10, 34, ", ".join(axis.name for axis in grid.axes[:-1]), "end", "axis-name"))
+    corner = ", ".join(axis.name for axis in grid.axes[:-1]) if down != [()] else ""
+    parts += [text(NAME - 10, 34, cut(corner, 28), "end", "axis-name"), text(0, 14, what, "start", "row-name")]
     parts += [
         text(NAME + width * (number + 0.5), 34, cut(label, max(4, int(width / 7))), "middle", "row-name")
         for number, label in enumerate(across)
@@ -84,9 +84,9 @@ def points_chart(rows: Sequence[PointCost], unit: str) -> Markup:
     if len(rows) < 2:
         return Markup("")
     hours, scores = [row.hours for row in rows], [100 * row.score for row in rows]
-    across, scale = Scale(*padded(min(hours), max(hours), 0.08), LEFT, WIDTH - RIGHT), upright(scores, 22, 232)
+    across, scale = Scale(*padded(min(hours), max(hours), 0.08), LEFT, WIDTH - RIGHT), upright(scores, 40, 232)
     across = Scale(max(0.0, across.low), across.high, across.start, across.end)
-    parts = [grid_lines(scale, "mean score, %")]
+    parts = [grid_lines(scale, ""), text(LEFT, 16, "mean score, %", "start", "axis-name")]
     parts.append(columns(across, [(tick, f"{tick:,g}") for tick in ticks(across.low, across.high, 6)], 232, 232))
     parts.append(text(WIDTH - RIGHT, 264, unit, "end", "axis-name"))
     front = [(across(row.hours), scale(100 * row.score)) for row in rows if row.is_best_so_far]

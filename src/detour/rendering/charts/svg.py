@@ -98,7 +98,9 @@ def columns(across: Scale, marks: Iterable[tuple[float, str]], top: float, foot:
 
 
 def polyline(points: Iterable[tuple[float, float]], classes: str, title: str = "") -> Markup:
-    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    """A single point is a dot, by its round end."""
+    listed = list(points)
+    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (listed * 2 if len(listed) == 1 else listed))
     named = Markup("<title>{}</title>").format(title) if title else Markup("")
     return Markup('<polyline class="{}" points="{}">{}</polyline>').format(classes, drawn, named)
 

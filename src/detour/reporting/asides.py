@@ -1,0 +1,45 @@
+"""What belongs beside the electricity of jobs, one line each, and is never added to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from detour.accounting.aside import embodied, idle
+from detour.accounting.energy import Band, EnergyFigure, total
+from detour.accounting.fates import Known
+from detour.accounting.hours import gpu_hours
+from detour.reporting.costs import Counted
+from detour.site import Site, Sourced
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    site: str
+    what: str
+    co2_g: Band
+    constant: Sourced
+
+
+def asides(attempts: Iterable[Counted], method: str | None) -> list[Aside]:
+    """Of sites whose profile has the constant; idle energy beside the figures of `method`."""
+    by_site: dict[Site, list[Counted]] = {}
+    for attempt in attempts:
+        if attempt.figures:
+            site = attempt.figures[0].site._replace(months=(), hourly=None, pue=None, grid_g_per_kwh=None)
+            by_site.setdefault(site, []).append(attempt)
+    return [row for site, ran in by_site.items() for row in _of_site(site, ran, method)]
+
+
+def _of_site(site: Site, ran: Sequence[Counted], method: str | None) -> list[Aside]:
+    rows = []
+    hours = Known.sum(gpu_hours(one.usage) for one in ran)
+    hardware = embodied(site, hours.value)
+    if hardware.co2_g is not None and hardware.factor is not None:
+        grams = Band.around(hardware.co2_g)
+        rows.append(Aside(site.name, "making and carrying the hardware, by GPU-hour", grams, hardware.factor))
+    figures: list[EnergyFigure] = [figure for one in ran for figure in one.figures if figure.method.value == method]
+    around = idle(total(figures)) if figures else None
+    if around is not None and around.co2_g is not None and around.share is not None:
+        rows.append(Aside(site.name, "idle nodes and shared parts of the machine", around.co2_g, around.share))
+    return rows

@@ -1,0 +1,66 @@
+"""The page in a real browser without a network: from disk, light and dark, narrow, and on paper."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from detour.rendering.html import render_html
+from detour.reporting.build import Question, build_report
+from tests.rendering.browser import Browser
+from tests.reporting.worked import NOW_S, make_worked, site_of
+
+NARROW = 500
+"""What a headless browser can be at least."""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    return Browser(tmp_path_factory.mktemp("browser"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = Workspace(tmp_path_factory.mktemp("worked"))
+    make_worked(workspace)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render_html(build_report(workspace, Question(site_figure="18.9 h"), site_of, NOW_S)))
+    return path
+
+
+def test_it_opens_from_disk_asks_for_nothing_and_reports_no_error(browser: Browser, page: Path) -> None:
+    content, said, asked = browser.requests(page)
+    assert (said, asked) == ([], [])
+    figures = re.findall(r"<figure>.*?</figure>", content, re.DOTALL)
+    assert sum(figure.count("<svg") for figure in figures) == content.count("<svg") > 6
+    assert all(figure.count("<table>") == 1 for figure in figures if "<svg" in figure)
+
+
+def test_an_error_and_a_request_would_have_been_seen(browser: Browser, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text('<script>nothing.at.all()</script><img src="http://example.invalid/x.png">')
+    _, said, asked = browser.requests(bad)
+    assert "nothing is not defined" in said[0]
+    assert asked == ["http://example.invalid/x.png"]
+
+
+@pytest.mark.parametrize(("dark", "paper"), [(False, "rgb(253, 253, 251)"), (True, "rgb(21, 24, 27)")])
+def test_every_text_can_be_read_and_a_phone_need_not_scroll_sideways(
+    browser: Browser, page: Path, dark: bool, paper: str
+) -> None:
+    found = browser.measure(page, NARROW, dark)
+    assert found["paper"] == paper
+    assert found["texts"] > 300
+    assert found["faintest"][0] >= 4.5, found["faintest"]  # WCAG AA
+    assert found["overflow"] <= 0
+
+
+def test_it_prints_on_several_pages(browser: Browser, page: Path, tmp_path: Path) -> None:
+    paper = tmp_path / "report.pdf"
+    browser.open(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
+    content = paper.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) > 3

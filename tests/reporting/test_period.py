@@ -1,0 +1,99 @@
+"""Periods as people write them, and attempts split at their boundaries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.accounting.fates import Fates, fates_s
+from detour.accounting.hours import AttemptUsage
+from detour.errors import UserError
+from detour.reporting.period import Period, period_of
+
+NOW_S = datetime(2026, 8, 15, 12, tzinfo=UTC).timestamp()
+
+
+def instant(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("written", "since", "until"),
+    [
+        ("2026", "2026-01-01", "2027-01-01"),
+        ("2026-Q3", "2026-07-01", "2026-10-01"),
+        ("2026-Q4", "2026-10-01", "2027-01-01"),
+        ("2026-12", "2026-12-01", "2027-01-01"),
+        ("2024-02", "2024-02-01", "2024-03-01"),
+        ("2024-02-29", "2024-02-29", "2024-03-01"),
+    ],
+)
+def test_a_period_ends_where_the_next_one_begins(written: str, since: str, until: str) -> None:
+    assert period_of(written, None, None, NOW_S) == Period(instant(since), instant(until))
+
+
+def test_the_last_day_belongs_to_it_and_days_can_be_counted_back() -> None:
+    assert period_of(None, "2026-06", "2026-07-14", NOW_S) == Period(instant("2026-06-01"), instant("2026-07-15"))
+    assert period_of(None, "30d", None, NOW_S) == Period(NOW_S - 30 * 86_400, None)
+    assert period_of(None, None, None, NOW_S) == Period()
+
+
+@pytest.mark.parametrize("written", ["", "2026-13", "2026-Q5", "2026-02-30", "Q3", "0000", "9999", "2026-1", "soon"])
+def test_anything_else_is_refused_with_what_would_do(written: str) -> None:
+    with pytest.raises(UserError, match=r"--period .* is no period: write a year, quarter, month or day"):
+        period_of(written, None, None, NOW_S)
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(UserError, match="leave out --since and --until"):
+        period_of("2026", "2026-01", None, NOW_S)
+    with pytest.raises(UserError, match="--until 2025 is before --since 2026"):
+        period_of(None, "2026", "2025", NOW_S)
+
+
+instants = st.floats(0, 1000)
+attempts = st.builds(
+    lambda start, length, ready, saved, worked, failed, running: AttemptUsage(
+        "a",
+        "stage",
+        start,
+        start + length,
+        4,
+        96,
+        ready_s=ready,
+        saved_s=saved,
+        worked_until_s=worked,
+        failed=failed,
+        running=running,
+    ),
+    instants,
+    instants,
+    st.none() | instants,
+    st.none() | instants,
+    st.none() | instants,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(attempts, st.lists(instants, max_size=4))
+def test_the_parts_of_neighbouring_periods_add_up_to_the_whole_fate_by_fate(
+    usage: AttemptUsage, boundaries: list[float]
+) -> None:
+    edges = [None, *sorted(boundaries), None]
+    parts = [Period(*pair).part_of(usage) for pair in pairwise(edges)]
+    added = Fates.sum(fates_s(part) for part in parts if part is not None)
+    whole = fates_s(usage)
+    for name in ("useful", "startup", "redone", "failed", "idle"):
+        assert getattr(added, name) == pytest.approx(getattr(whole, name), abs=1e-6)
+
+
+def test_an_attempt_outside_is_none_and_one_of_no_length_belongs_to_its_instant() -> None:
+    point = AttemptUsage("a", "stage", 5.0, 5.0, 1, 1)
+    assert Period(0.0, 5.0).part_of(AttemptUsage("a", "stage", 5.0, 9.0, 1, 1)) is None
+    assert Period(5.0, 9.0).part_of(point) == point
+    assert Period(6.0, None).part_of(point) is None

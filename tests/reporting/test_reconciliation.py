@@ -1,0 +1,61 @@
+"""The site's own figure, read and set against ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.accounting.hours import AttemptUsage
+from detour.errors import UserError
+from detour.reporting.costs import Counted
+from detour.reporting.reconciliation import SiteFigure, parse_site_figure, reconcile
+
+
+@pytest.mark.parametrize(
+    ("written", "hours", "kind"),
+    [
+        ("1,234.5 GPU-h", 1234.5, "gpu"),
+        ("1 234,5 h", 1234.5, "gpu"),
+        ("1'234.5 gpu hours", 1234.5, "gpu"),
+        ("1.234.567,5 h", 1_234_567.5, "gpu"),
+        ("0.312 h", 0.312, "gpu"),
+        ("0,312h", 0.312, "gpu"),
+        ("1381 GPU-s", 1381 / 3600, "gpu"),
+        ("12,345 core-hours", 12_345.0, "cpu"),
+        ("Account abc@h100: consumed 457.25 hours of its share", 457.25, "gpu"),
+    ],
+)
+def test_a_figure_is_read_as_people_and_sites_write_it(written: str, hours: float, kind: str) -> None:
+    figure = parse_site_figure(written)
+    assert figure.hours == pytest.approx(hours)
+    assert figure.kind == kind
+
+
+@pytest.mark.parametrize("written", ["", "1234", "h", "12 of 100 GPU", "used 3 h of 10 h", "many hours"])
+def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
+    with pytest.raises(UserError, match=r"--site-figure: .* give one, as `1234\.5 GPU-h`"):
+        parse_site_figure(written)
+
+
+def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: bool) -> Counted:
+    return Counted(AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96, **more), [], billed_hours=billed)
+
+
+def test_the_parts_add_up_to_the_difference() -> None:
+    attempts = [ran(2.0), ran(1.0, running=True), ran(1.0, open_ended=True), ran(1.0, gpus=None)]
+    found = reconcile(SiteFigure(12.5, "gpu", "12.5 GPU-h"), attempts)
+    assert (found.our_hours, found.basis) == (16.0, "allocated")
+    assert found.difference_hours == pytest.approx(-3.5)
+    assert [part.hours for part in found.parts] == pytest.approx([-4.0, 4 * 30 / 3600, None, 3.5 - 3 - 4 * 30 / 3600])
+    assert sum(part.hours or 0.0 for part in found.parts) == pytest.approx(found.difference_hours)
+
+
+def test_what_a_site_counts_before_the_first_word_is_said_by_attempt() -> None:
+    """A sweep of short jobs: 1,123 GPU-s by 90 starts, the site has 0.36 h."""
+    found = reconcile(SiteFigure(0.36, "gpu", "0.36 h"), [ran(1123 / 90 / 3600, gpus=1) for _ in range(90)])
+    assert "(1.92 s each would explain all of it)" in found.parts[-1].reason
+
+
+def test_where_the_rule_is_known_the_bill_is_compared() -> None:
+    found = reconcile(SiteFigure(2.0, "gpu", "2 h"), [ran(1.0, gpus=1, billed=2.0)])
+    assert (found.our_hours, found.allocated_hours, found.difference) == (2.0, 1.0, 0.0)
+    assert [part.reason for part in found.parts] == ["rounding"]

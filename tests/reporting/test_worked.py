@@ -1,0 +1,177 @@
+"""The figures that docs/reports.md works out by hand, in every place where they are shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.config.project import Project
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import read_status
+from detour.monitoring.status import Status
+from detour.rendering.contents import tables
+from detour.rendering.formats import csv_table, json_report, markdown
+from detour.rendering.html import render_html
+from detour.reporting.build import Question, build_report
+from detour.reporting.period import Period
+from detour.reporting.report import Report
+from tests.reporting.worked import EVENING_S, HOUR_S, NOW_S, RELEASED, SWEEP, TRIED, make_worked, site_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "reports.md"
+PROJECT = Project(name="Detours", released=(RELEASED,))
+ALL = "all, shared stages once"
+WHERE = {
+    "first chain, GPU-hours": ("hours", RELEASED, "gpu_hours"),
+    "second chain, GPU-hours": ("hours", TRIED, "gpu_hours"),
+    "both, phase 1 once": ("hours", ALL, "gpu_hours"),
+    "both, billed": ("hours", ALL, "billed_gpu_hours"),
+    "useful": ("fates", ALL, "useful_gpu_hours"),
+    "start-up": ("fates", ALL, "startup_gpu_hours"),
+    "redone": ("fates", ALL, "redone_gpu_hours"),
+    "failed": ("fates", ALL, "failed_gpu_hours"),
+    "final, the first chain being released": ("purposes", "final", "gpu_hours"),
+    "development": ("purposes", "development", "gpu_hours"),
+    "first chain by the card's convention, g": ("energy", f"{RELEASED} card convention", "co2_g"),
+    "both by the card's convention, g": ("energy", f"{ALL} card convention", "co2_g"),
+    "both by M2, kWh with PUE": ("energy", f"{ALL} M2 estimated", "facility_energy_kwh"),
+}
+"""Figure of the page -> table, row and column of data."""
+
+
+def by_hand() -> dict[str, float]:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([\d.]+) \|$", PAGE.read_text(), re.MULTILINE)
+    return {figure: float(value) for figure, value in rows}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("worked"))
+    make_worked(workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def report(workspace: Workspace) -> Report:
+    return build_report(workspace, Question(project=PROJECT), site_of, NOW_S)
+
+
+@pytest.fixture(scope="module")
+def status(workspace: Workspace) -> Status:
+    return read_status(workspace, site_of=site_of, now_s=NOW_S)
+
+
+def named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By their first column, of energies with the method."""
+    return {" ".join(filter(None, (str(next(iter(row.values()))), row.get("method")))): row for row in rows}
+
+
+def test_the_page_works_out_every_figure_that_is_compared() -> None:
+    assert set(by_hand()) - set(WHERE) == {"used in June, up to midnight"}
+
+
+@pytest.mark.parametrize("figure", WHERE)
+def test_json_and_csv_have_the_figure_worked_out_by_hand(report: Report, figure: str) -> None:
+    table, row, column = WHERE[figure]
+    content = json.loads(json_report(report))["tables"][table]
+    (described,) = (one for one in tables(report) if one.name == table)
+    written = list(csv.DictReader(io.StringIO(csv_table(described))))
+    for rows in (content, written):
+        assert float(named(rows)[row][column]) == pytest.approx(by_hand()[figure], rel=1e-6)
+
+
+def cells(page: str) -> Iterator[list[str]]:
+    for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL):
+        yield [re.sub(r"<small>.*?</small>|<[^>]+>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+
+
+def test_page_and_markdown_have_them_in_the_same_words(report: Report) -> None:
+    rows = list(cells(render_html(report)))
+    assert [ALL, "10", "18.50", "19.75", "476.00", "83.0 %", "6h03m"] in rows
+    assert [RELEASED, "7", "16.00", "16.75", "404.00", "80.6 %", "5h03m"] in rows
+    assert [ALL, "15.35", "0.90", "2.00", "0.25", "0"] in rows
+    assert [RELEASED, "card convention", "11.2 kWh", "13.4 kWh", "457 g", "90.1 %", "GPU boards"] in rows
+    lines = markdown(report).splitlines()
+    assert f"| {ALL} | 10 | 18.50 | 19.75 | 476.00 | 83.0 % | 6h03m |" in lines
+    assert f"| {ALL} | 15.35 | 0.90 | 2.00 | 0.25 | 0 |" in lines
+
+
+def test_status_has_the_same_energies_and_the_same_time(status: Status, report: Report) -> None:
+    chains = {chain.name: chain for chain in report.chains}
+    for seen in status.chains:
+        cost = chains[seen.name].cost
+        assert seen.elapsed_s == pytest.approx(cost.allocated_s)
+        ours = {row.method: row.co2_g.expected for row in cost.energy if row.co2_g is not None}
+        theirs = {row.method: row.co2_g for row in seen.energy if row.co2_g is not None}
+        assert theirs == pytest.approx(ours)
+        assert set(ours) == {"M2 estimated", "card convention"}
+    (released,) = (seen for seen in status.chains if seen.name == RELEASED)
+    card = next(row for row in released.energy if row.method == "card convention")
+    assert card.co2_g == pytest.approx(by_hand()["first chain by the card's convention, g"])
+
+
+def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: Workspace) -> None:
+    midnight_s = EVENING_S + 4 * HOUR_S
+    halves = [
+        build_report(workspace, Question(period=period), site_of, NOW_S).total
+        for period in (Period(None, midnight_s), Period(midnight_s, None))
+    ]
+    june, july = (half.gpu_hours.value or 0.0 for half in halves)
+    assert june == pytest.approx(by_hand()["used in June, up to midnight"], abs=1e-4)
+    assert june + july == pytest.approx(18.5)
+    co2 = [{row.method: row.co2_g.expected for row in half.energy if row.co2_g} for half in halves]
+    assert co2[0]["card convention"] + co2[1]["card convention"] == pytest.approx(528.36)
+
+
+def test_the_sweep_names_its_report(workspace: Workspace, report: Report) -> None:
+    alone = build_report(workspace, Question([SWEEP]), site_of, NOW_S)
+    assert (alone.title, alone.sweep, len(alone.chains)) == (SWEEP, SWEEP, 2)
+    assert (report.title, report.sweep) == ("Detours", SWEEP)
+
+
+def test_what_was_released_is_what_the_project_says_else_every_exported_model(
+    workspace: Workspace, report: Report
+) -> None:
+    assert report.released == [RELEASED]
+    everything = build_report(workspace, Question(), site_of, NOW_S)
+    assert everything.released == [RELEASED, TRIED]
+    assert {row.purpose: row.gpu_hours.value for row in everything.purposes} == pytest.approx(
+        {"final": 18.25, "development": 0.0, "open": 0.0, "failed": 0.25}
+    )
+
+
+def test_purposes_sum_to_all_attempts(report: Report) -> None:
+    assert sum(row.attempts for row in report.purposes) == report.total.attempts == 10
+    assert sum(row.gpu_hours.value or 0.0 for row in report.purposes) == pytest.approx(18.5)
+
+
+def test_waits_begin_when_only_the_queue_holds_a_job(report: Report) -> None:
+    waits = {row.kind: row for row in report.waits}
+    minute = 60.0
+    # corpus 20:00 to 20:10; phase 1 from the corpus at 20:40 to 21:00, again from the kill at 23:00 to 23:10; both
+    # second phases from the promotion at 00:40, to 01:00 and to 03:00
+    assert waits["prepare"].total_s == pytest.approx(10 * minute)
+    assert waits["pretrain"].starts == 4
+    assert waits["pretrain"].total_s == pytest.approx((20 + 10 + 20 + 140) * minute)
+    assert waits["pretrain"].median_s == pytest.approx(20 * minute)
+    assert waits["pretrain"].longest_s == pytest.approx(140 * minute)
+
+
+def test_a_point_of_score_costs_the_hours_above_the_cheapest_chain(report: Report) -> None:
+    cheap, dear = report.point_costs
+    assert (cheap.chain, cheap.hours_per_point) == (RELEASED, None)
+    assert dear.more_points == pytest.approx(2.0)
+    assert dear.hours_per_point == pytest.approx(0.5 / 2.0)
+
+
+def test_tokens_are_divided_by_all_that_their_attempts_took(report: Report) -> None:
+    (first, *_) = report.token_yields
+    assert (first.chain, first.phase, first.tokens, first.hours) == ("2 chains", "clm", 300_000, 14.0)
+    kwh = (14 * 0.7 + 96 * 3.5 * 0.0073) * 1.2
+    assert first.tokens_per_kwh == pytest.approx(300_000 / kwh)
