@@ -85,7 +85,7 @@ def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(pag
 
 
 def test_what_became_of_the_rows_of_each_source_is_one_table_for_chains_that_share_it(page: str) -> None:
-    (row,) = re.findall(r'<tr><th scope="row">icd10</th>(.*?)</tr>', page)
+    (row,) = re.findall(r'<tr><th scope="row" class="short">icd10</th>(.*?)</tr>', page)
     assert re.findall(r">([^<]+)</td>", row) == ["42,886", "27,206", "181,000"]
 
 
@@ -214,7 +214,7 @@ def test_bands_and_unknowns_in_words() -> None:
     assert words.co2_spread(Band(0.8, 1.2, 1.6)) == "0.8 to 1.6 g"
     assert words.co2_spread(Band(457.0, 457.0, 457.0)) == ""
     assert words.hours(Known(None, 2)) == "unknown"
-    assert words.hours(Known(1.5, 2)) == "1.5 (+ 2 unknown)"
+    assert words.hours(Known(1.5, 2)) == "1.50 (+ 2 unknown)"
     assert words.significant(0.000012) == "0.000012"
     assert words.instant(None) == "unknown"
 

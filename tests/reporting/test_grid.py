@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from detour.planning.build import Plan
 from detour.reporting.grid import grid_of
 from tests.support.stages import make_stages
 
 
-def plans(**changes: dict[str, object]) -> list[Plan]:
+def plans(**changes: Mapping[str, object]) -> list[Plan]:
     return [Plan(name, make_stages(of_chain)) for name, of_chain in changes.items()]
 
 

@@ -13,9 +13,14 @@ from detour.reporting.costs import Counted
 from detour.reporting.waste import CAUSES, cause_of, daly_s, interval, useful_share, waste_by_cause, young_s
 
 
-def attempt(hours: float, outcome: str, reason: str | None = None, **reached: float) -> Counted:
-    at = {name: value * 3600 for name, value in reached.items()}
-    usage = AttemptUsage("a", "s", 0.0, hours * 3600, 4, 96, failed=outcome == "failed", **at)
+def attempt(
+    hours: float, outcome: str, reason: str | None = None, ready_s: float | None = None, saved_s: float | None = None
+) -> Counted:
+    """Instants in hours."""
+    ready_s, saved_s = (None if at is None else at * 3600 for at in (ready_s, saved_s))
+    usage = AttemptUsage(
+        "a", "s", 0.0, hours * 3600, 4, 96, ready_s=ready_s, saved_s=saved_s, failed=outcome == "failed"
+    )
     return Counted(usage, [], cluster="here", outcome=outcome, reason=reason)
 
 
