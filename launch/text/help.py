@@ -17,6 +17,7 @@ VERBS = {
     "wait": "Wait until chains have ended.",
     "list": "List chains and sweeps, or stages with their ids.",
     "why": "Say why a stage failed or waits, and what to do.",
+    "forecast": "Show when jobs will start, and how good such forecasts have been.",
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
     "compare": "Compare models by their scores over seeds and tasks.",

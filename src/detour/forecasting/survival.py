@@ -1,0 +1,59 @@
+"""The Kaplan-Meier estimate of how waits are distributed, where some of them have not ended."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from detour.forecasting.waits import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A distribution function in steps. It ends below 1 where the longest observation is censored."""
+
+    values: tuple[float, ...]
+    """Where it steps up, ascending."""
+    shares: tuple[float, ...]
+    """The share at or below each of `values`."""
+    longest: float
+    """Of all observations, ended or not."""
+
+    def share(self, value: float) -> float:
+        """Of waits that are at most `value`."""
+        index = bisect_right(self.values, value)
+        return self.shares[index - 1] if index else 0.0
+
+    def quantile(self, share: float) -> float:
+        """The smallest value that `share` does not exceed; beyond the last step the longest observation, which is then
+        a lower bound.
+        """
+        index = bisect_left(self.shares, share - 1e-9)
+        return self.values[index] if index < len(self.values) else self.longest
+
+
+def kaplan_meier(observations: Iterable[Observation]) -> Curve:
+    """Product-limit estimate (Kaplan & Meier 1958), observations weighted; censored ones count as at risk at their own
+    value, so that an end at the same value comes first. Raises ValueError without observations.
+    """
+    ordered = sorted(observations, key=itemgetter(0))
+    if not ordered:
+        raise ValueError("no observations")
+    at_risk = sum(one.weight for one in ordered)
+    least = at_risk * 1e-12
+    surviving = 1.0
+    values, shares = [], []
+    for value, group in groupby(ordered, key=itemgetter(0)):
+        ended = left = 0.0
+        for one in group:
+            left += one.weight
+            ended += one.weight if one.ended else 0.0
+        if ended > 0 and at_risk > least:
+            surviving *= max(0.0, 1.0 - ended / at_risk)
+            values.append(value)
+            shares.append(1.0 - surviving)
+        at_risk -= left
+    return Curve(tuple(values), tuple(shares), ordered[-1].wait_s)

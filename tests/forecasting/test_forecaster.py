@@ -1,0 +1,129 @@
+"""What a forecast is made of, and what it must not know."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.forecasting.bursts import JOBS_A_BURST, Bursts
+from detour.forecasting.forecaster import Expected, Forecaster, NoForecast
+from detour.forecasting.waits import HOUR_S, Shape, Wait
+
+SHAPE = Shape(4, 3)
+
+
+def waits(hours: list[float], *, account: str = "own", jobs: int = 1) -> list[Wait]:
+    """A burst a day, each of whose jobs waits so many hours."""
+    days = enumerate(hours)
+    return [
+        Wait(f"{day}_{index}", account, SHAPE, day * 24 * HOUR_S, (day * 24 + wait) * HOUR_S)
+        for day, wait in days
+        for index in range(jobs)
+    ]
+
+
+def taught(known: list[Wait]) -> Forecaster:
+    forecaster = Forecaster()
+    for wait in known:
+        forecaster.add(wait)
+    return forecaster
+
+
+def expected(known: list[Wait], day: float, waited_s: float = 0.0) -> Expected | NoForecast:
+    return taught(known).forecast(SHAPE, "own", day * 24 * HOUR_S, waited_s)
+
+
+@pytest.mark.parametrize("jobs", [1, 50])
+def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int) -> None:
+    refused = expected(waits([1.0] * 9, jobs=jobs), 9)
+    assert refused == NoForecast("9 bursts of such jobs in the history, of 10 that a forecast needs")
+    assert isinstance(expected(waits([1.0] * 10, jobs=jobs), 10), Expected)
+
+
+def test_the_quantiles_are_those_of_the_bursts() -> None:
+    """Ten bursts of 1 to 10 hours; without scored forecasts nothing is corrected."""
+    forecaster = Forecaster()
+    forecaster._calibration.remember = lambda *_: None  # type: ignore[method-assign]
+    for wait in waits([float(hour) for hour in range(1, 11)]):
+        forecaster.add(wait)
+    made = forecaster.forecast(SHAPE, "own", 30 * 24 * HOUR_S)
+    assert isinstance(made, Expected)
+    assert (made.p50_s, made.p90_s, made.bursts) == (5 * HOUR_S, 10 * HOUR_S, 10)
+
+
+def test_a_burst_counts_once_whatever_its_size() -> None:
+    small, large = waits([1.0] * 20), [*waits([1.0] * 20)]
+    large += [wait._replace(job=f"again-{index}") for index, wait in enumerate([small[-1]] * 200)]
+    assert expected(small, 30) == expected(sorted(large, key=lambda wait: wait.begun_s), 30)
+
+
+def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
+    bursts = Bursts()
+    for index in range(1000):
+        burst = bursts.add(Wait(str(index), "own", SHAPE, 0.0))
+    seen = list(burst.observed(10.0))
+    assert len(seen) <= JOBS_A_BURST
+    assert sum(one.weight for one in seen) == pytest.approx(1.0)
+
+
+def test_jobs_that_wait_still_make_forecasts_longer() -> None:
+    ended = waits([1.0] * 10)
+    pending = [Wait(f"p{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S) for day in range(10)]
+    before, after = expected(ended, 20), expected([*ended, *pending], 20)
+    assert isinstance(before, Expected)
+    assert isinstance(after, Expected)
+    assert after.p90_s > before.p90_s
+
+
+def test_a_forecast_of_a_job_that_has_waited_is_not_in_the_past() -> None:
+    made = expected(waits([1.0 + 7 * day % 20 for day in range(20)]), 30, waited_s=12 * HOUR_S)
+    assert isinstance(made, Expected)
+    assert 12 * HOUR_S <= made.p50_s <= made.p90_s
+
+
+def test_what_has_waited_longer_than_all_others_has_no_forecast() -> None:
+    refused = expected(waits([1.0] * 12), 12, waited_s=HOUR_S * 2)
+    assert refused == NoForecast("it has waited longer than all jobs of the last 12 bursts like it")
+
+
+def test_where_nothing_has_started_there_is_no_forecast() -> None:
+    pending = [Wait(str(day), "own", SHAPE, day * 24 * HOUR_S) for day in range(12)]
+    assert expected(pending, 12) == NoForecast("no job of the last 12 bursts like it has started yet")
+
+
+def test_other_shapes_say_nothing() -> None:
+    other = [wait._replace(shape=Shape(1, 0)) for wait in waits([1.0] * 20)]
+    assert isinstance(expected(other, 20), NoForecast)
+
+
+def test_other_accounts_fill_up_what_the_own_history_lacks() -> None:
+    made = expected(waits([5.0] * 20, account="other"), 20)
+    assert isinstance(made, Expected)
+    assert made.p50_s == 5 * HOUR_S
+
+
+HISTORY = st.lists(st.tuples(st.floats(0, 5e5), st.floats(0, 2e5), st.booleans()), min_size=20, max_size=60)
+
+
+@settings(deadline=None, max_examples=50)
+@given(HISTORY, st.floats(1e5, 6e5))
+def test_what_happens_later_changes_no_forecast(history: list[tuple[float, float, bool]], now_s: float) -> None:
+    """Also not what was later forecast: a forecast made in the past is that of a person who lived then."""
+    known = sorted(
+        (
+            Wait(str(index), "own", SHAPE, begun_s, begun_s + wait_s if starts else None, begun_s + wait_s)
+            for index, (begun_s, wait_s, starts) in enumerate(history)
+        ),
+        key=lambda wait: wait.begun_s,
+    )
+    as_of_then = [
+        wait._replace(
+            started_s=wait.started_s if wait.started_s is not None and wait.started_s <= now_s else None,
+            left_s=wait.left_s if wait.left_s is not None and wait.left_s <= now_s else None,
+        )
+        for wait in known
+        if wait.begun_s <= now_s
+    ]
+    hindsight = taught([wait for wait in known if wait.begun_s <= now_s]).forecast(SHAPE, "own", now_s)
+    assert taught(as_of_then).forecast(SHAPE, "own", now_s) == hindsight

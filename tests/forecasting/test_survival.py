@@ -1,0 +1,61 @@
+"""The Kaplan-Meier estimate, against scipy's and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import CensoredData, ecdf
+
+from detour.forecasting.survival import kaplan_meier
+from detour.forecasting.waits import Observation
+
+WAITS = st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(WAITS)
+def test_it_is_scipys_estimate(waits: list[tuple[int, bool]]) -> None:
+    made = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
+    ended = [wait for wait, has_ended in waits if has_ended]
+    right = [wait for wait, has_ended in waits if not has_ended]
+    oracle = ecdf(CensoredData(uncensored=ended, right=right)).cdf
+    points = range(-1, 32)
+    assert [made.share(point) for point in points] == pytest.approx(list(oracle.evaluate(np.array(points))))
+
+
+def test_a_censored_wait_gives_its_share_to_the_longer_ones() -> None:
+    """Of 1, 2+, 3, 4: a quarter by 1; then half of the remaining three quarters by 3."""
+    made = kaplan_meier([Observation(1, True), Observation(2, False), Observation(3, True), Observation(4, True)])
+    assert made.values == (1, 3, 4)
+    assert made.shares == pytest.approx((0.25, 0.625, 1.0))
+
+
+@given(WAITS, st.integers(2, 5))
+def test_a_weight_is_as_many_equal_observations(waits: list[tuple[int, bool]], times: int) -> None:
+    repeated = kaplan_meier(Observation(wait, ended) for wait, ended in waits for _ in range(times))
+    weighted = kaplan_meier(Observation(wait, ended, times) for wait, ended in waits)
+    assert weighted.values == repeated.values
+    assert weighted.shares == pytest.approx(repeated.shares)
+
+
+@given(WAITS, st.floats(0.01, 1))
+def test_a_quantile_is_the_first_value_at_which_its_share_is_reached(
+    waits: list[tuple[int, bool]], share: float
+) -> None:
+    made = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
+    value = made.quantile(share)
+    reached = [step for step, at in zip(made.values, made.shares, strict=True) if at >= share - 1e-9]
+    assert value == (reached[0] if reached else max(wait for wait, _ in waits))
+
+
+def test_a_quantile_that_nothing_reached_is_the_longest_wait_so_far() -> None:
+    made = kaplan_meier([Observation(1, True), Observation(5, False)])
+    assert made.quantile(0.5) == 1
+    assert made.quantile(0.9) == 5
+
+
+def test_nothing_has_no_distribution() -> None:
+    with pytest.raises(ValueError, match="no observations"):
+        kaplan_meier([])
