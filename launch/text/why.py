@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate
-from detour.orchestration.remedy import Remedies
 from detour.orchestration.why import Pending, Why
 from detour.text import format_duration, plain, wrapped
+
+if TYPE_CHECKING:
+    from detour.orchestration.remedy import Remedies
 
 RETRY: dict[Retry, str] = {
     "yes": "a retry can help",

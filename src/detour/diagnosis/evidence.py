@@ -161,7 +161,7 @@ def _text_lines(value: Any, name: str) -> tuple[str, ...]:
         return tuple(value.splitlines())
     if not isinstance(value, list):
         raise UserError(f"{name}: log_tail: expected a list of lines, or null where it could not be read")
-    return tuple(part for line in value for part in (str(line).splitlines() or [""]))
+    return tuple(str(line) for line in value)
 
 
 def _row(value: Any, name: str, key: str) -> Row:

@@ -76,7 +76,9 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
     for line in lines:
         if line.is_quoted:
             continue
-        rule = next((rule for rule in rules("log") if rule.fits(line.text, is_error=line.is_error)), None)
+        rule = next(
+            (rule for rule in rules("log") if rule.fits(line.text, is_error=line.is_error, within=line.within)), None
+        )
         if rule is None and line.chain is None:
             continue
         if rule is None or (rule.cause is None and line.chain is not None and rule.strength > 1):
@@ -90,6 +92,10 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
         if finding.rule is EXCEPTION and line.chain in specific:
             finding = replace(finding, doubt="raised together with an exception that says more")
         yield finding
+
+
+def _rule_of(line: Line) -> Rule | None:
+    return next((one for one in rules("log") if one.fits(line.text, is_error=line.is_error, within=line.within)), None)
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
@@ -137,8 +143,11 @@ def _of_row(row: Row, command: str, source: Source, fields: tuple[str, ...]) -> 
 
 
 def _doubted(finding: Finding, evidence: Evidence) -> Finding:
-    if finding.doubt is None and finding.rule.needs == "memory":
-        share = evidence.memory_share
-        if share is not None and share < LARGE:
-            return replace(finding, doubt=f"its memory was at {share:.0%} of what it had asked for")
+    needs, share = finding.rule.needs, evidence.memory_share
+    if finding.doubt is not None or needs is None:
+        return finding
+    if share is None:
+        return finding if needs == "memory" else replace(finding, doubt="nobody recorded how much memory it held")
+    if share < LARGE:
+        return replace(finding, doubt=f"its memory was at {share:.0%} of what it had asked for")
     return finding

@@ -36,10 +36,12 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _ranked(evidence: Evidence) -> Verdict:
     findings = [_weighed(finding, evidence) for finding in _told_to_stop(_of_last_run(find(evidence), evidence))]
-    groups = _by_cause(findings)
+    groups, places = _by_cause(findings), _in_time(findings)
     counted = {cause: group for cause, group in groups.items() if _strength(group) > 1}
     reasons = {cause: _explained_by(cause, counted) for cause in counted}
-    order = sorted(counted, key=lambda cause: (reasons[cause] is not None, *_place_in_order(cause, counted[cause])))
+    order = sorted(
+        counted, key=lambda cause: (reasons[cause] is not None, *_place_in_order(cause, counted[cause], places))
+    )
     candidates = [_candidate(cause, counted[cause], reasons[cause], evidence) for cause in order]
     weak = [
         _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted
@@ -123,10 +125,26 @@ def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
     return None
 
 
-def _place_in_order(cause: str, group: Sequence[Finding]) -> tuple[int, float]:
-    decisive = cause in DECISIVE and any(finding.place.source == "job" for finding in group)
-    rank = 0 if decisive else 3 if cause in ENDINGS else 2 if _is_echo(group) else 1
-    lines = [finding.place.line for finding in group if finding.strength > 1 and finding.place.line is not None]
+def _in_time(findings: Sequence[Finding]) -> dict[int, int]:
+    """Line -> its place in the order of events: lines that carry a time stand in its order, the others as written."""
+    stamped = [one.place for one in findings if one.place.line is not None and one.place.clock_s is not None]
+    by_clock = sorted(stamped, key=lambda place: (place.clock_s or 0.0, place.line or 0))
+    slots = sorted(place.line or 0 for place in stamped)
+    return {place.line or 0: slot for place, slot in zip(by_clock, slots, strict=True)}
+
+
+def _place_in_order(cause: str, group: Sequence[Finding], places: dict[int, int]) -> tuple[int, float]:
+    counts = [finding for finding in group if finding.strength > 1]
+    if cause in DECISIVE and any(finding.place.source == "job" for finding in group):
+        rank = 0
+    elif cause in ENDINGS:
+        rank = 4
+    elif _is_echo(group):
+        rank = 3
+    else:
+        rank = 2 if all(finding.rule.complaint for finding in counts) else 1
+    counted = (one.place.line for one in counts if one.place.line is not None)
+    lines = [places.get(line, line) for line in counted]
     return rank, min(lines, default=float("inf"))
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):)\s?(?P<rest>.*)$", re.DOTALL)
 _CLOCK = re.compile(
     r"(?:\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[T ]|\[?[EWIF](?P<glog>\d{3,4}) )"
@@ -37,7 +38,9 @@ _ERROR = re.compile(
     r"\b(?:error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
 )
 _CHATTER = re.compile(
-    r"\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b|\bwill retry\b|\bretrying\b|\bskipping\b|: ignored\.$", re.I
+    r"\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
+    r"\bcontinuing without\b|: ignored\.$",
+    re.I,
 )
 _BOX = ("│", "╭", "╰", "|")
 
@@ -58,6 +61,8 @@ class Line:
     """Of a line with an exception: number of its chain, equal for exceptions that were raised from one another."""
     is_quoted: bool = False
     """Source code in a traceback, which speaks of what might have happened."""
+    within: str = ""
+    """Of a line with an exception: the source code that its traceback quotes."""
 
     @property
     def is_error(self) -> bool:
@@ -71,16 +76,22 @@ class Line:
 
 def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
     lines = [_line(number, raw) for number, raw in enumerate(raw_lines, 1)]
-    chains, quoted = _tracebacks(lines)
+    chains, quoted, within = _tracebacks(lines)
     return tuple(
-        replace(line, chain=chains.get(line.number), is_quoted=line.number in quoted or line.text.startswith(_BOX))
+        replace(
+            line,
+            chain=chains.get(line.number),
+            is_quoted=line.number in quoted or line.text.startswith(_BOX),
+            within=within.get(line.number, ""),
+        )
         for line in lines
     )
 
 
 def _line(number: int, raw: str) -> Line:
-    match = _RANK.match(raw)
-    text = match["rest"] if match else raw
+    clean = _COLOUR.sub("", raw)
+    match = _RANK.match(clean)
+    text = match["rest"] if match else clean
     rank = int(match["a"] or match["b"]) if match else None
     return Line(number, raw, text, rank, _clock_s(text), _progress(text))
 
@@ -103,28 +114,32 @@ def _progress(text: str) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
-def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int]]:
-    """Line number -> chain, for lines that name a raised exception; and the lines that quote source code."""
+def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[int, str]]:
+    """Line number -> chain, for lines that name a raised exception; the lines that quote source code; and exception ->
+    what its traceback quotes.
+    """
     chains: dict[int, int] = {}
     quoted: set[int] = set()
-    is_open: set[int | None] = set()
+    within: dict[int, str] = {}
+    open_code: dict[int | None, list[str]] = {}
     linked: set[int | None] = set()
     chain: dict[int | None, int] = {}
     for line in lines:
         rank, text = line.rank, line.text.rstrip()
-        if text.lstrip().startswith(_TRACEBACK):
-            is_open.add(rank)
+        if _TRACEBACK in text and not text.startswith(_BOX):
+            open_code[rank] = []
             if rank not in linked:
                 chain[rank] = line.number
             linked.discard(rank)
         elif text.strip() in _CHAINED:
             linked.add(rank)
-        elif text[:1].isspace() and rank in is_open:
+        elif text[:1].isspace() and rank in open_code:
             quoted.add(line.number)
-        elif _NAMED.match(text) or (rank in is_open and text and _EXCEPTION.match(text)):
-            chains[line.number] = chain.get(rank, line.number) if rank in is_open else line.number
-            is_open.discard(rank)
-    return chains, quoted
+            open_code[rank].append(text)
+        elif _NAMED.match(text) or (rank in open_code and text and _EXCEPTION.match(text)):
+            chains[line.number] = chain.get(rank, line.number) if rank in open_code else line.number
+            within[line.number] = "\n".join(open_code.pop(rank, []))
+    return chains, quoted, within
 
 
 def names_exception(text: str) -> bool:

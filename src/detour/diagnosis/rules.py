@@ -34,8 +34,10 @@ class Rule:
     pattern: re.Pattern[str]
     cause: str | None = None
     unless: re.Pattern[str] | None = None
+    within: re.Pattern[str] | None = None
     source: Source = "log"
     strength: int = 2
+    complaint: bool = False
     echo: bool = False
     lasting: bool = False
     needs: str | None = None
@@ -45,8 +47,9 @@ class Rule:
     advice: str | None = None
     exclude: bool | None = None
 
-    def fits(self, text: str, *, is_error: bool = True) -> bool:
-        if self.raised and not is_error:
+    def fits(self, text: str, *, is_error: bool = True, within: str = "") -> bool:
+        """`within` is the source code that the traceback of an exception quotes."""
+        if (self.raised and not is_error) or (self.within is not None and not self.within.search(within)):
             return False
         return self.pattern.search(text) is not None and (self.unless is None or self.unless.search(text) is None)
 
@@ -76,8 +79,13 @@ def _all_rules() -> tuple[Rule, ...]:
 
 
 def _rule(content: dict[str, Any]) -> Rule:
-    patterns, unless = content.pop("patterns"), content.pop("unless", [])
-    return Rule(pattern=_any(patterns), unless=_any(unless) if unless else None, **content)
+    patterns, unless, within = content.pop("patterns"), content.pop("unless", []), content.pop("within", [])
+    return Rule(
+        pattern=_any(patterns),
+        unless=_any(unless) if unless else None,
+        within=_any(within) if within else None,
+        **content,
+    )
 
 
 def _any(patterns: list[str]) -> re.Pattern[str]:

@@ -64,7 +64,9 @@ def _live(evidence: Evidence) -> tuple[str, Row | None]:
         return "squeue", evidence.squeue
     row = next(reversed(evidence.job_rows), None)
     state = row.get("State") if row else ""
-    is_live = state in PENDING or (state in RUNNING and "squeue" in evidence.unreadable)
+    is_live = state in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT") or (
+        state in RUNNING and "squeue" in evidence.unreadable
+    )
     return "sacct", row if is_live else None
 
 

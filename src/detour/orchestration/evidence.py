@@ -23,8 +23,8 @@ LOG_LINES = 400
 RANK_LINES = 60
 """Of the ranks other than 0, which mostly say the same."""
 EVENTS = 200
-LATE_S = 3600.0
-"""Clocks of login node and accounts may differ by less."""
+QUEUED_S = 60 * 86_400.0
+"""Longer than any job waits before its first event."""
 QUEUE_NAMES = {
     "job": "JobID",
     "state": "State",
@@ -61,11 +61,11 @@ def stage_evidence(
     unreadable: dict[str, str] = {}
     events = _events(workspace, stage, unreadable)
     jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
-    queue, scripts = ((), {}) if slurm is None or not jobs else _queue(slurm, users, unreadable)
+    queue, scripts = ((), {}) if slurm is None or not jobs else queue_rows(slurm, users, unreadable)
     row = next((row for job in jobs for row in queue if _is(row, job)), None)
     ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
     job = row.id if row is not None else ran or (jobs[-1] if jobs else None)
-    sacct = None if slurm is None or job is None else _accounts(slurm, job, events, unreadable)
+    sacct = None if slurm is None or job is None else job_rows(slurm, job, _before(events), unreadable)
     raw = next((row.get("JobIDRaw") for row in sacct or () if row.step is None), "") or job
     has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
     log = _log(workspace, stage, raw, unreadable) if has_run else ()
@@ -86,15 +86,24 @@ def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tup
     return tuple(Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:])
 
 
-def _queue(slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]) -> tuple[tuple[Row, ...], dict[str, Path]]:
+def _before(events: Sequence[Event]) -> float:
+    """A time before the job was submitted, as far as the events tell: it may have waited for weeks."""
+    first_s = min((event.wall_s for event in events if event.wall_s), default=0.0)
+    return max(first_s - QUEUED_S, 0.0)
+
+
+def queue_rows(
+    slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]
+) -> tuple[tuple[Row, ...], dict[str, Path]]:
+    """All jobs of these users in the queue, and the batch script of each, where squeue says it."""
     rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable) or []
     named = tuple(Row({QUEUE_NAMES[key]: row[key] for key in QUEUE_NAMES}) for row in rows)
     return named, {row["job"]: Path(row["script"]) for row in rows if row["script"].startswith("/")}
 
 
-def _accounts(slurm: Slurm, job: str, events: Sequence[Event], unreadable: dict[str, str]) -> tuple[Row, ...] | None:
-    first_s = min((event.wall_s for event in events if event.wall_s), default=0.0)
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(first_s - 30 * 86_400 - LATE_S, 0.0)))
+def job_rows(slurm: Slurm, job: str, since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
+    """sacct's rows of a job and its steps; None where there are none to be had, with the reason in `unreadable`."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
     rows = _rows(slurm.job_report([job], since), "sacct", REPORT_FIELDS, unreadable)
     return None if rows is None else tuple(Row(row) for row in rows)
 

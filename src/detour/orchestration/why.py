@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detour.diagnosis.evidence import Evidence, read_bundle, to_bundle
 from detour.diagnosis.judge import judge
@@ -19,12 +20,13 @@ from detour.ledger.stages import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import StageEvidence, stage_evidence
-from detour.orchestration.remedy import Remedies, try_remedies
-from detour.orchestration.retry import cluster_of
 from detour.planning.files import StageOutline, read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
+
+if TYPE_CHECKING:
+    from detour.orchestration.remedy import Remedies
 
 WORST_SHOWN = 3
 LOOKED_AT = 6
@@ -129,10 +131,8 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
         return None
     account = next(iter(found.evidence.job_rows), None)
     links = blocking_links(row, found.queue)
-    remedies = None
-    if verdict.cause in CURABLE and len(links) == 1 and row.id in found.scripts:
-        cluster = cluster_of(workspace, chain, read_plan_outline(workspace, chain).target)
-        remedies = try_remedies(slurm, found.scripts[row.id], cluster)
+    is_curable = verdict.cause in CURABLE and len(links) == 1 and row.id in found.scripts
+    remedies = _remedies(workspace, chain, found.scripts[row.id], slurm) if is_curable else None
     return Pending(
         waits(
             parse_time_s(row.get("SubmitTime")),
@@ -144,6 +144,14 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
         links,
         remedies,
     )
+
+
+def _remedies(workspace: Workspace, chain: str, script: Path, slurm: Slurm) -> Remedies | None:
+    from detour.orchestration.remedy import try_remedies  # with the whole of the profiles, which no bundle needs
+    from detour.orchestration.retry import cluster_of
+
+    target = read_plan_outline(workspace, chain).target
+    return try_remedies(slurm, script, cluster_of(workspace, chain, target))
 
 
 def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -> str:
