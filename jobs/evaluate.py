@@ -9,17 +9,18 @@ from typing import Any
 
 from detour.config.models import Task
 from detour.corpus.files import check_unchanged
-from detour.evaluation.evaluators import evaluate
+from detour.evaluation.evaluators import Evaluation, evaluate
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
+from detour.ledger.attempt import Attempt
+from detour.planning.settings import EvaluateSettings
 from detour.planning.stage import EvaluateStage
 
 
 def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
-    settings, paths = context.stage.settings, context.stage.runtime.paths
-    check_unchanged(paths, [file.fingerprint for file in settings.files])
-    task = _with_place(settings.task, paths)
-    evaluation = evaluate(task, paths, context.inputs["model"], settings.seed, context.work_dir, context.attempt)
+    evaluation = fine_tuned(
+        context.stage.settings, context.stage.runtime.paths, context.inputs["model"], context.work_dir, context.attempt
+    )
     predictions = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
     write_atomic(context.output_dir / "predictions.jsonl", predictions)
     write_atomic(context.output_dir / "result.json", json.dumps(evaluation.result, indent=2, ensure_ascii=False))
@@ -27,6 +28,15 @@ def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
         key: evaluation.result[key]
         for key in ("task", "seed", "primary_metric", "validation", "test", "best_epoch", "documents")
     }
+
+
+def fine_tuned(
+    settings: EvaluateSettings, paths: Sequence[Path], model: Path, work_dir: Path, attempt: Attempt
+) -> Evaluation:
+    """`model` is a folder with an encoder and its tokenizer. Raises UserError where the task's files have changed."""
+    check_unchanged(paths, [file.fingerprint for file in settings.files])
+    task = _with_place(settings.task, paths)
+    return evaluate(task, paths, model, settings.seed, work_dir, attempt)
 
 
 def _with_place(task: Task, paths: Sequence[Path]) -> Task:

@@ -12,11 +12,13 @@ from transformers import ModernBertForMaskedLM
 
 from detour.cards.exported import write_card
 from detour.checkpoints.export import export
+from detour.checkpoints.gates import Court
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
 from detour.corpus.tokenizer import load_tokenizer
 from detour.jobs.context import StageContext
+from detour.jobs.gates import gate_judged
 from detour.planning.stage import ExportStage
 from detour.pretraining.attention import PackedTokens, predict, set_backend
 from detour.pretraining.kernel_choice import ready_backend
@@ -37,6 +39,8 @@ def run(context: StageContext[ExportStage]) -> dict[str, Any]:
         longest_documents(corpus),
         trained_logits,
         settings.classifier_pooling,
+        settings.equivalence,
+        Court("not exported", record=lambda verdict: context.attempt.event(gate_judged(verdict))),
     )
     write_card(context.output_dir, context.stage.id, record, read_promotion(promotion))
     return {

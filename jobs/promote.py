@@ -8,15 +8,20 @@ from typing import Any
 import torch
 from transformers import ModernBertForMaskedLM
 
+from detour.checkpoints.acceptance import accepted_gates
+from detour.checkpoints.gates import Court, Expected, Verdict
 from detour.checkpoints.manifest import read_manifest
 from detour.checkpoints.promoted import read_promotion, write_promotion
-from detour.checkpoints.promotion import CHECKPOINT, Expected, promote
+from detour.checkpoints.promotion import CHECKPOINT, promote
 from detour.checkpoints.provenance import provenance, uncommitted_changes
 from detour.checkpoints.soundness import CONFIG
-from detour.corpus.layout import read_index
+from detour.corpus.layout import TOKENIZER, read_index
+from detour.corpus.tokenizer import load_tokenizer
 from detour.errors import PermanentFailure
 from detour.files import write_atomic
 from detour.jobs.context import StageContext
+from detour.jobs.evaluate import fine_tuned
+from detour.jobs.gates import gate_judged
 from detour.planning.settings import phase_json
 from detour.planning.stage import PromoteStage
 from detour.pretraining.objectives import Objective
@@ -30,26 +35,50 @@ DIFF = "code.diff"
 
 def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
     settings = context.stage.settings
-    _require_vouched(context.inputs["checkpoint"])
+    accepted = accepted_gates(context.work_dir.parent)
+    court = Court("not promoted", accepted, lambda verdict: context.attempt.event(gate_judged(verdict)))
+    _require_vouched(context.inputs["checkpoint"], court)
     objective = Objective.of(settings.phase)
     figures = promote(
         context.inputs["checkpoint"],
         context.output_dir,
-        Expected(settings.steps, settings.tokens, settings.phase.gate.validation_loss_drop),
+        Expected(settings.steps, settings.tokens, settings.phase.gate),
         lambda model: _validation_loss(model, context, objective),
         lambda: _beginning(context),
+        lambda model: _probe(model, context),
+        court,
     )
     write_promotion(context.output_dir, _record(context, figures))
     if changes := uncommitted_changes():
         write_atomic(context.output_dir / DIFF, changes)
-    return {key: figures[key] for key in ("step", "tokens", "validation_loss", "parent_validation_loss", "parameters")}
+    kept = ("step", "tokens", "validation_loss", "parent_validation_loss", "probe", "parameters")
+    return {key: figures[key] for key in kept if figures[key] is not None}
 
 
-def _require_vouched(pretrained: Path) -> None:
+def _require_vouched(pretrained: Path, court: Court) -> None:
     """A file that the manifest does not list may be anybody's."""
     listed = read_manifest(pretrained)["files"]
     if unlisted := [name for name in (CHECKPOINT, CONFIG) if name not in listed]:
         raise PermanentFailure(f"not promoted: the manifest of {pretrained} does not list {' and '.join(unlisted)}")
+    size_bytes = sum(file["size_bytes"] for file in listed.values())
+    sentence = f"{len(listed)} files of {size_bytes:,} bytes have the digests that their training recorded"
+    court.require([Verdict("digests", True, sentence)])
+
+
+def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) -> float:
+    """Test score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export."""
+    settings, probe = context.stage.settings.probe, context.stage.settings.phase.gate.probe
+    assert settings is not None
+    assert probe is not None
+    folder = context.work_dir / "probe"
+    model.save_pretrained(folder / "model")
+    load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(folder / "model")
+    paths = context.stage.runtime.probe_paths
+    result = fine_tuned(settings, paths, folder / "model", folder, context.attempt).result
+    metric = probe.metric or result["primary_metric"]
+    if metric not in result["test"]:
+        raise PermanentFailure(f"not promoted: {probe.task} has no metric {metric}; it has {', '.join(result['test'])}")
+    return float(result["test"][metric])
 
 
 def _beginning(context: StageContext[PromoteStage]) -> ModernBertForMaskedLM:

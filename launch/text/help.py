@@ -8,6 +8,7 @@ VERBS = {
     "submit": "Submit missing stages of a recipe or a sweep to Slurm, exactly once.",
     "cancel": "Cancel chains, sweeps, or stages with their dependents.",
     "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
+    "override": "Accept a checkpoint that a gate refused, with a reason.",
     "hold": "Hold pending jobs of chains, sweeps or stages.",
     "release": "Release held jobs of chains, sweeps or stages.",
     "adopt": "Record jobs of this workspace that its ledger does not know.",

@@ -9,21 +9,38 @@ import pytest
 import torch
 from transformers import ModernBertForMaskedLM
 
+from detour.checkpoints.gates import (
+    Court,
+    Expected,
+    Found,
+    Verdict,
+    history_gates,
+    identity_gates,
+    loss_gates,
+    probe_gates,
+)
 from detour.checkpoints.promoted import read_optimizer
-from detour.checkpoints.promotion import Expected, Found, gates, promote
+from detour.checkpoints.promotion import promote
+from detour.config.training import Gate
 from detour.errors import PermanentFailure
 from tests.checkpoints.tiny import STEPS, TOKENS, pretrain_output, tiny_model, trained, trainer_state
 
-EXPECTED = Expected(STEPS, TOKENS, validation_loss_drop=0.1)
+EXPECTED = Expected(STEPS, TOKENS, Gate(validation_loss_drop=0.1))
 GOOD = Found(STEPS, TOKENS, None, validation_loss=2.0, parent_validation_loss=3.0)
 
 
+def judged(found: Found, expected: Expected = EXPECTED) -> list[Verdict]:
+    gate = expected.gate
+    by_gate = (history_gates(found, gate), loss_gates(found, gate), probe_gates(found, gate))
+    return [*identity_gates(found, expected), *(verdict for verdicts in by_gate for verdict in verdicts)]
+
+
 def failed(found: Found, expected: Expected = EXPECTED) -> list[str]:
-    return [gate.name for gate in gates(found, expected) if not gate.passed]
+    return [verdict.name for verdict in judged(found, expected) if not verdict.passed]
 
 
 def test_a_good_checkpoint_passes_all_gates() -> None:
-    assert [gate.name for gate in gates(GOOD, EXPECTED)] == ["tokens", "finite", "validation_loss"]
+    assert [verdict.name for verdict in judged(GOOD)] == ["tokens", "finite", "validation_loss"]
     assert failed(GOOD) == []
 
 
@@ -31,11 +48,13 @@ def test_a_good_checkpoint_passes_all_gates() -> None:
     ("step", "tokens"), [(STEPS - 1, TOKENS - 128), (STEPS + 1, TOKENS + 128), (STEPS, TOKENS - 1)]
 )
 def test_fewer_or_more_tokens_than_planned_do_not_pass(step: int, tokens: int) -> None:
-    assert failed(Found(step, tokens, None, 2.0, 3.0)) == ["tokens"]
+    assert failed(Found(step, tokens, None, validation_loss=2.0, parent_validation_loss=3.0)) == ["tokens"]
 
 
 def test_a_weight_that_is_not_finite_does_not_pass() -> None:
-    assert failed(Found(STEPS, TOKENS, "head.dense.weight", 2.0, 3.0)) == ["finite"]
+    assert failed(Found(STEPS, TOKENS, "head.dense.weight", validation_loss=2.0, parent_validation_loss=3.0)) == [
+        "finite"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,12 +73,12 @@ def test_a_weight_that_is_not_finite_does_not_pass() -> None:
 def test_the_validation_loss_must_fall_by_more_than_the_recipe_asks(
     loss: float, parent: float, asked: float, passes: bool
 ) -> None:
-    found = Found(STEPS, TOKENS, None, loss, parent)
-    assert (failed(found, Expected(STEPS, TOKENS, asked)) == []) is passes
+    found = Found(STEPS, TOKENS, None, validation_loss=loss, parent_validation_loss=parent)
+    assert (failed(found, Expected(STEPS, TOKENS, Gate(validation_loss_drop=asked))) == []) is passes
 
 
 def test_the_arithmetic_is_said_in_one_sentence() -> None:
-    sentence = gates(GOOD, EXPECTED)[2].arithmetic
+    sentence = judged(GOOD)[2].arithmetic
     assert sentence == "validation loss 3.0000 - 2.0000 = a drop of 1.0000 nats, more than 0.1 is asked"
 
 
@@ -104,7 +123,7 @@ def test_a_promotion_holds_the_trained_weights_and_the_optimizer(tmp_path: Path)
         for moment in ("exp_avg", "exp_avg_sq", "step"):
             assert kept["state"][name][moment].equal(optimizer.state[parameter][moment]), (name, moment)
 
-    assert [gate["passed"] for gate in figures["gates"]] == [True, True, True]
+    assert [gate["passed"] for gate in figures["gates"]] == [True] * 4
 
 
 def refused(tmp_path: Path, pretrained: Path, losses: Losses) -> str:
@@ -147,3 +166,70 @@ def test_a_config_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
     tiny_model(vocabulary=50).config.save_pretrained(pretrained)
     assert "vocab_size = 50, the phase started with 97" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
+
+
+ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], float | None]] = {
+    "baseline": ({"baseline": {"validation_loss": 1.9, "source": "twin"}}, {}, 0.1),
+    "perplexity": ({"perplexity": {"most": 7.0}}, {}, 0.389),
+    "gradient_norm": ({"gradient_norm": {"most": 2.0, "last": 2}}, {"gradient_norms": [9.0, 9.0, 1.0, 2.5]}, 0.5),
+    "probe": ({"probe": {"task": "chapters", "least": 0.5}}, {"probe": 0.4}, 0.1),
+}
+
+
+@pytest.mark.parametrize(("gate", "measured", "short_by"), ASKED.values(), ids=ASKED)
+def test_a_gate_of_the_recipe_says_by_how_much_it_was_missed(
+    gate: dict[str, Any], measured: dict[str, Any], short_by: float
+) -> None:
+    expected = replace(EXPECTED, gate=Gate.model_validate(gate))
+    (verdict,) = (verdict for verdict in judged(replace(GOOD, **measured), expected) if not verdict.passed)
+    assert verdict.name == next(iter(gate))
+    assert verdict.short_by == pytest.approx(short_by, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("gate", "measured"),
+    [
+        ({"baseline": {"validation_loss": 1.9, "source": "twin", "margin": -0.2}}, {}),
+        ({"perplexity": {"least": 7.0, "most": 8.0}}, {}),
+        ({"gradient_norm": {"most": 2.0, "last": 2}}, {"gradient_norms": [9.0, 9.0, 1.0, 2.0]}),
+        ({"gradient_norm": {"most": 2.0, "skipped": 1}}, {"gradient_norms": [None, 1.0, 1.0, 1.0]}),
+        ({"probe": {"task": "chapters", "least": 0.4}}, {"probe": 0.4}),
+    ],
+)
+def test_a_gate_of_the_recipe_is_passed(gate: dict[str, Any], measured: dict[str, Any]) -> None:
+    assert failed(replace(GOOD, **measured), replace(EXPECTED, gate=Gate.model_validate(gate))) == []
+
+
+@pytest.mark.parametrize("perplexity", [{"least": 8.0}, {"most": 7.0}])
+@pytest.mark.parametrize("loss", [2.0, math.nan])
+def test_a_perplexity_outside_its_band_does_not_pass(perplexity: dict[str, float], loss: float) -> None:
+    expected = replace(EXPECTED, gate=Gate.model_validate({"perplexity": perplexity}))
+    assert "perplexity" in failed(replace(GOOD, validation_loss=loss), expected)
+
+
+@pytest.mark.parametrize("norms", [None, [1.0]])
+def test_a_history_that_was_not_kept_is_not_taken_for_a_good_one(norms: list[float | None] | None) -> None:
+    expected = replace(EXPECTED, gate=Gate.model_validate({"gradient_norm": {"most": 2.0}}))
+    (verdict,) = (one for one in judged(replace(GOOD, gradient_norms=norms), expected) if not one.passed)
+    assert verdict.arithmetic.endswith("of 4 steps were kept, and all are needed to judge them")
+
+
+def test_skipped_steps_are_limited() -> None:
+    expected = replace(EXPECTED, gate=Gate.model_validate({"gradient_norm": {"most": 2.0, "skipped": 0}}))
+    (verdict,) = (one for one in judged(replace(GOOD, gradient_norms=[1, None, 1, 1]), expected) if not one.passed)
+    assert verdict.short_by == 1.0
+
+
+def test_a_person_can_accept_a_poor_checkpoint_and_never_a_wrong_one() -> None:
+    said: list[Verdict] = []
+    court = Court(accepted={"baseline": "a known plateau", "tokens": "close enough"}, record=said.append)
+    court.require([Verdict("baseline", False, "too high", 0.1)])
+    assert said[0].overridden == "a known plateau"
+    with pytest.raises(PermanentFailure, match=r"not promoted: too few \(gate tokens, missed by 5\)"):
+        court.require([Verdict("tokens", False, "too few", 5)])
+    assert [verdict.stands for verdict in said] == [True, False]
+
+
+def test_all_gates_that_were_missed_together_are_named() -> None:
+    with pytest.raises(PermanentFailure, match=r"first \(gate a, missed by 1\); second \(gate b\)"):
+        Court().require([Verdict("a", False, "first", 1.0), Verdict("c", True, "fine"), Verdict("b", False, "second")])

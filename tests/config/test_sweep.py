@@ -251,7 +251,7 @@ def test_a_grid_has_every_combination_once(a: int, b: int, seeds: int) -> None:
 def test_every_shipped_sweep_expands_under_its_file_name(path: Path) -> None:
     assert is_sweep(path)
     assert load_sweep(path).name == path.stem
-    assert len(load_chains(path)) >= 4
+    assert len(load_chains(path)) >= 2
 
 
 @pytest.mark.parametrize("model", [SweepFile, Axis, Budget, Scope, Period])

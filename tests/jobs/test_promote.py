@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +22,19 @@ from typing import Any
 import pytest
 import torch
 
+from detour.checkpoints.acceptance import accept_gate
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.promoted import read_optimizer, read_promotion
-from detour.config.models import Freeze, Model, Phase, Seeds
+from detour.config.models import Freeze, Model, Phase, Seeds, Task
+from detour.corpus.fingerprints import fingerprint
 from detour.corpus.layout import read_index
 from detour.errors import NotReady, PermanentFailure
 from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
+from detour.ledger.events import GateJudged
+from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
-from detour.planning.settings import PromoteRuntime, PromoteSettings
+from detour.planning.settings import EvaluateSettings, FileContent, PromoteRuntime, PromoteSettings
 from detour.planning.stage import PromoteStage, Stage
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
@@ -54,19 +63,28 @@ WEIGHT = "head.dense.weight"
 TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
 
 
-def promote_stage(held: list[dict[str, Any]]) -> Stage:
+Probed = tuple[EvaluateSettings, Path]
+
+
+def promote_stage(held: list[dict[str, Any]], gate: dict[str, Any] | None = None, probe: Probed | None = None) -> Stage:
     phase = {
         "name": "clm",
         "objective": "causal",
         "tokens": 500,
         "schedule": {"kind": "warmup_constant"},
         "freeze": held,
-        "gate": {"validation_loss_drop": -1.0},
+        "gate": gate or {"validation_loss_drop": -1.0},
     }
     settings = PromoteSettings(
-        Phase.model_validate(phase), TOKENS, STEPS, sequence_length=128, seeds=Seeds(training=17, shuffle=42)
+        Phase.model_validate(phase),
+        TOKENS,
+        STEPS,
+        sequence_length=128,
+        seeds=Seeds(training=17, shuffle=42),
+        probe=probe and probe[0],
     )
-    runtime = PromoteRuntime(Model(config=MODEL), VOCABULARY, validation_tokens=1000)
+    paths = (probe[1],) if probe else ()
+    runtime = PromoteRuntime(Model(config=MODEL), VOCABULARY, validation_tokens=1000, probe_paths=paths)
     return PromoteStage(settings, {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id}, runtime)
 
 
@@ -121,12 +139,25 @@ class Attempts:
         path.write_text(json.dumps(json.loads(path.read_text()) | changed))
         self.describe()
 
-    def promote(self, held: list[dict[str, Any]] | None = None) -> tuple[int, str]:
-        """Exit code, and the reason where it failed for good."""
-        self.stage = promote_stage(held or [])
+    def plan(
+        self,
+        held: list[dict[str, Any]] | None = None,
+        gate: dict[str, Any] | None = None,
+        probe: Probed | None = None,
+    ) -> None:
+        self.stage = promote_stage(held or [], gate, probe)
         folder = self.workspace.stage(self.stage.id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stage.json").write_text(json.dumps(self.stage.to_json()))
+
+    def promote(
+        self,
+        held: list[dict[str, Any]] | None = None,
+        gate: dict[str, Any] | None = None,
+        probe: Probed | None = None,
+    ) -> tuple[int, str]:
+        """Exit code, and the reason where it failed for good."""
+        self.plan(held, gate, probe)
         code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
         failure = self.workspace.failure(self.stage.id)
         return code, json.loads(failure.read_text())["reason"] if failure.exists() else ""
@@ -424,3 +455,112 @@ def test_moments_of_frozen_weights_only_are_refused_where_nothing_is_frozen(atte
     code, shown = attempts.promote()
     assert code == PermanentFailure.exit_code
     assert "optimizer states missing" in shown
+
+
+def asked(**gate: Any) -> dict[str, Any]:
+    return {"validation_loss_drop": -1.0, **gate}
+
+
+def judged(attempts: Attempts) -> dict[str, GateJudged]:
+    entries = history(attempts.workspace, (GateJudged,))
+    return {entry.event.gate: entry.event for entry in entries if entry.stage == attempts.stage.id}
+
+
+def test_every_verdict_is_in_the_ledger_with_its_figures(attempts: Attempts) -> None:
+    attempts.leave()
+    assert attempts.promote(gate=asked(perplexity={"most": 1e9}))[0] == 0
+    verdicts = judged(attempts)
+    assert list(verdicts) == ["digests", "tokens", "finite", "model", "validation_loss", "perplexity"]
+    assert all(verdict.passed for verdict in verdicts.values())
+    assert verdicts["tokens"].arithmetic == "trained on 512 tokens in 4 steps, planned are 512 in 4"
+
+
+def test_a_refusal_names_the_gate_and_stops_the_chain(attempts: Attempts) -> None:
+    attempts.leave()
+    code, shown = attempts.promote(gate=asked(baseline={"validation_loss": 0.5, "source": "twin"}))
+    assert code == PermanentFailure.exit_code
+    assert re.search(
+        r"not promoted: validation loss .* below 0.5 \(twin\) .* \(gate baseline, missed by 6\.\d+\)", shown
+    )
+    assert judged(attempts)["baseline"].short_by == pytest.approx(6.4, abs=0.5)
+
+
+def test_an_accepted_refusal_is_passed_over_and_kept_with_the_checkpoint(attempts: Attempts) -> None:
+    attempts.leave()
+    gate = asked(baseline={"validation_loss": 0.5, "source": "twin"})
+    attempts.promote(gate=gate)
+    accept_gate(attempts.workspace.stage(attempts.stage.id), "baseline", "the twin saw the test set", "someone")
+    attempts.workspace.failure(attempts.stage.id).unlink()
+    assert attempts.promote(gate=gate) == (0, "")
+    verdicts = read_promotion(attempts.workspace.output(attempts.stage.id))["gates"]
+    (kept,) = (verdict for verdict in verdicts if not verdict["passed"])
+    assert (kept["name"], kept["overridden"]) == ("baseline", "the twin saw the test set")
+    assert judged(attempts)["baseline"].overridden == "the twin saw the test set"
+
+
+def test_a_probe_fine_tunes_the_checkpoint_before_anything_builds_on_it(attempts: Attempts, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    rows = [f"{'fracture du bras' if n % 2 else 'tumeur du foie'} {n},{n % 2}" for n in range(60)]
+    table.write_text("\n".join(["text,label", *rows]))
+    task = {
+        "name": "two-kinds",
+        "type": "single_label",
+        "data": {"path": str(table), "text": "text", "label": "label"},
+        "split": {"train": 40, "validation": 10, "test": 10},
+        "max_length": 16,
+        "epochs": 1,
+    }
+    settings = EvaluateSettings(Task.model_validate(task), 3, (FileContent(table.name, fingerprint(table)),))
+    attempts.leave()
+    code, shown = attempts.promote(
+        gate=asked(probe={"task": "two-kinds", "least": 1.0, "metric": "macro_f1"}), probe=(settings, table)
+    )
+    score = judged(attempts)["probe"]
+    assert score.arithmetic.startswith("probe two-kinds, seed 42: 0.")
+    assert (code, "(gate probe" in shown) == (PermanentFailure.exit_code, True)
+    assert "macro_f1" not in shown
+
+
+KILLED = """
+import json, os, signal, sys, time
+import torch
+from pathlib import Path
+from detour.checkpoints.manifest import verify_manifest
+from detour.jobs.harness import run_stage, stage_function
+from detour.jobs.rank import read_rank
+from detour.ledger.workspace import Workspace
+
+torch.set_num_threads(1)
+workspace, stage = Workspace(Path(sys.argv[1])), sys.argv[2]
+stage_function("promote")
+
+def attempt(seconds):
+    child = os.fork()
+    if child == 0:
+        os._exit(run_stage(workspace, stage, read_rank({}), job=None, wall_limit_s=None))
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+for number in range(int(sys.argv[3])):
+    status = attempt(0.02 + 0.12 * number)
+    output = workspace.output(stage)
+    print(json.dumps([status, workspace.is_done(stage), output.exists(), output.exists() and verify_manifest(output)]))
+print(json.dumps([attempt(None), workspace.is_done(stage), True, verify_manifest(workspace.output(stage))]))
+"""
+
+
+def test_killed_at_any_instant_a_promotion_is_there_whole_or_not_at_all(attempts: Attempts) -> None:
+    attempts.leave()
+    attempts.describe()
+    attempts.plan()
+    command = [sys.executable, "-c", KILLED, str(attempts.workspace.root), attempts.stage.id, "6"]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    *killed, last = (json.loads(line) for line in shown.stdout.splitlines() if line.startswith("["))
+    assert len(killed) == 6
+    assert any(status == signal.SIGKILL for status, *_ in killed)
+    assert all(is_done == exists and not problems for _, is_done, exists, problems in killed)
+    assert last == [0, True, True, []]

@@ -48,6 +48,7 @@ PERCENT = {"train": 80, "validation": 10, "test": 10, "unit": "percent"}
 FROM_CLM = {label for label in ALL if label != "prepare"}
 FROM_MLM = FROM_CLM - {"pretrain clm", "promote clm"}
 FROM_EXPORT = {"export", "evaluate chapter seed 1", "evaluate chapter seed 2", "summarize"}
+AFTER_MLM = FROM_MLM - {"pretrain mlm"}
 
 DETERMINING = [
     ("data.sequence_length", 128, ALL),
@@ -93,7 +94,12 @@ DETERMINING = [
     ("phases.mlm.schedule.floor", 0.2, FROM_MLM),
     ("phases.mlm.carry", "weights", FROM_MLM),
     ("phases.mlm.gate.validation_loss_drop", 0.1, FROM_MLM - {"pretrain mlm"}),
+    ("phases.mlm.gate.baseline", {"validation_loss": 2.0, "source": "twin", "margin": 0.1}, AFTER_MLM),
+    ("phases.mlm.gate.perplexity", {"least": 1.5, "most": 90.0}, AFTER_MLM),
+    ("phases.mlm.gate.gradient_norm", {"most": 5.0, "last": 10, "skipped": 0}, AFTER_MLM),
+    ("phases.mlm.gate.probe", {"task": "chapter", "least": 0.5, "metric": "macro_f1", "seed": 3}, AFTER_MLM),
     ("export.dtype", "float32", FROM_EXPORT),
+    ("export.equivalence", {"conversion": 1e-3, "rounding": 1e-2}, FROM_EXPORT),
     ("export.classifier_pooling", "mean", FROM_EXPORT),
     ("benchmark.tasks.chapter.lr", 1e-5, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.split.seed", 7, FROM_EXPORT - {"export"}),

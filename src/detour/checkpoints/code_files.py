@@ -21,7 +21,7 @@ CODE_ROOT = _PACKAGE.parents[1] if _PACKAGE.parent.name == "src" else _PACKAGE.p
 DOORS = ("jobs", "launch")
 """Beside `src/` in a checkout, and linked into the package."""
 CHECKED_OUT = ("src/detour", *DOORS)
-KINDS = (".py", ".typed", ".css", ".html")
+KINDS = (".py", ".typed", ".css", ".html", ".md", ".yaml")
 _STEERING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 """Variables that a git hook leaves behind, and that would make git speak of another repository."""
 

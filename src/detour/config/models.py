@@ -40,14 +40,19 @@ from detour.config.fields import (
 )
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.training import (
+    Band,
+    Baseline,
     Batch,
+    Equivalence,
     Export,
     Freeze,
     Gate,
+    GradientNorms,
     Model,
     OneMinusSqrt,
     Optimizer,
     Phase,
+    Probe,
     Schedule,
     Seeds,
     Training,
@@ -58,17 +63,21 @@ __all__ = [
     "MAX_COUNT",
     "MAX_DURATION_S",
     "WITH_UNITS",
+    "Band",
+    "Baseline",
     "Batch",
     "Benchmark",
     "Count",
     "Data",
     "Duration",
+    "Equivalence",
     "Export",
     "File",
     "Filled",
     "Fraction",
     "Freeze",
     "Gate",
+    "GradientNorms",
     "Model",
     "Name",
     "Objective",
@@ -76,6 +85,7 @@ __all__ = [
     "Optimizer",
     "Pattern",
     "Phase",
+    "Probe",
     "Recipe",
     "Schedule",
     "Seed",
@@ -148,6 +158,7 @@ class Recipe(Written):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
             problems.append((("tokenizer",), message))
         problems += self._frozen_layers_that_are_not_there()
+        problems += self._probes_without_a_task()
         if problems:
             raise Inconsistent(problems)
         return self
@@ -162,4 +173,13 @@ class Recipe(Written):
             for i, phase in enumerate(self.phases)
             for j, freeze in enumerate(phase.freeze)
             if freeze.last >= layers
+        ]
+
+    def _probes_without_a_task(self) -> list[tuple[KeyPath, str]]:
+        tasks = [task.name for task in self.benchmark.tasks] if self.benchmark else []
+        known = f"it has {', '.join(tasks)}" if tasks else "there is none"
+        return [
+            (("phases", index, "gate", "probe", "task"), f"`{probe.task}` is no task of the benchmark: {known}")
+            for index, phase in enumerate(self.phases)
+            if (probe := phase.gate.probe) is not None and probe.task not in tasks
         ]

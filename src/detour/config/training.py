@@ -96,11 +96,69 @@ class Freeze(Written):
         return self
 
 
+class Baseline(Written):
+    """What another model reached, as a figure with its source: a promotion does not wait for that model."""
+
+    validation_loss: float = Field(gt=0)
+    """Nats a predicted token, under this phase's objective and on the same validation split."""
+    source: Filled
+    """Where the figure is from, as a chain's name."""
+    margin: float = 0.0
+    """Nats by which the validation loss must be below it; negative to allow so much above."""
+
+
+class Band(Written):
+    least: float | None = Field(default=None, gt=0)
+    """Below it something is wrong, as validation text that was trained on."""
+    most: float | None = Field(default=None, gt=0)
+    """Above it the training failed."""
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Band:
+        if self.least is None and self.most is None:
+            raise ValueError("give `least`, `most` or both")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise Inconsistent([(("most",), f"{self.most:g} is below `least`, {self.least:g}")])
+        return self
+
+
+class GradientNorms(Written):
+    """Norms before clipping, one a step."""
+
+    most: float = Field(gt=0)
+    """Of any of the steps looked at."""
+    last: Count | None = None
+    """How many steps are looked at, from the end; None for all."""
+    skipped: int | None = Field(default=None, ge=0)
+    """Most steps that were left out because their gradient was not finite; None for any number."""
+
+
+class Probe(Written):
+    """A fine-tuning of the checkpoint itself, before anything is built on it."""
+
+    task: Name
+    """One of the benchmark's."""
+    least: Fraction
+    """Least test score, 0 to 1."""
+    metric: Filled | None = None
+    """As `macro_f1`; None for the task's primary one."""
+    seed: Seed = 42
+    """Of the fine-tuning."""
+
+
 class Gate(Written):
-    """What a checkpoint must reach to be promoted."""
+    """What a checkpoint must reach to be promoted, beside being whole, finite and of its phase."""
 
     validation_loss_drop: float = 0.0
     """Least fall of the validation loss under this phase's objective, in nats, from the weights it started with."""
+    baseline: Baseline | None = added(None)
+    """A validation loss of another model, to be below."""
+    perplexity: Band | None = added(None)
+    """e to the validation loss."""
+    gradient_norm: GradientNorms | None = added(None)
+    """History of the training."""
+    probe: Probe | None = added(None)
+    """Least score on a task."""
 
 
 class Phase(Written):
@@ -179,8 +237,19 @@ class Training(Written):
     """Composer loggers, offline, written under the stage's folder."""
 
 
+class Equivalence(Written):
+    """How far the exported model's logits may be from the trained one's, in the norm over all logits of real rows."""
+
+    conversion: float = Field(default=1e-4, gt=0, le=1)
+    """Between the exported model and the trainer's own forward pass, on the same weights."""
+    rounding: float | None = Field(default=None, gt=0, le=1)
+    """Between the exported model and the fp32 weights; None for 1e-4 in float32 and 5e-2 in bfloat16."""
+
+
 class Export(Written):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the exported weights."""
     classifier_pooling: Literal["cls", "mean"] | None = added(None)
     """What a classifier that transformers builds on the export reads, None for what the model's config says."""
+    equivalence: Equivalence | None = added(None)
+    """What the export is held against, None for the default."""

@@ -238,6 +238,26 @@ class GradientSkipped(Event, kind="gradient.skipped"):
     in_a_row: int
 
 
+class GateJudged(Event, kind="gate.judged"):
+    """Whether a checkpoint passes one gate of its promotion."""
+
+    gate: str
+    passed: bool
+    arithmetic: str
+    """One sentence with the figures that decided."""
+    short_by: float | None = None
+    overridden: str | None = None
+    """Why a person accepted it nevertheless."""
+
+
+class GateOverridden(Event, kind="gate.overridden"):
+    """A person accepts that a checkpoint does not pass; the stage stands beside the payload."""
+
+    gate: str
+    why: str
+    user: str
+
+
 class StageDone(Event, kind="stage.done", durability=Durability.END):
     result: Any = None
     """What the stage returned, as JSON."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Source, Task, TaskData
 from detour.planning.arithmetic import PhaseSteps, phase_steps
@@ -165,14 +165,14 @@ class Planner:
 
         def make() -> dict[str, _Template]:
             return {
-                f"{task.name}/{seed}": self._evaluation(recipe, task, seed)
+                f"{task.name}/{seed}": self.evaluation(recipe, task, seed)
                 for task in benchmark.tasks
                 for seed in benchmark.seeds
             }
 
         return self.once(("evaluations", benchmark.digest, *_size_digests(recipe)), make)
 
-    def _evaluation(self, recipe: Recipe, task: Task, seed: int) -> _Template:
+    def evaluation(self, recipe: Recipe, task: Task, seed: int) -> _Template:
         content = self.content(task.data) if task.data else None
         identity = {"data": task.data and _as_read(task.data, content), "documents": None, "obtain": ""}
         settings = EvaluateSettings(task.model_copy(update=identity), seed, content.files if content else ())
@@ -315,18 +315,33 @@ class _Chain:
         recipe, steps = self.recipe, self.phases[phase.name]
 
         def make() -> _Template:
-            settings = PromoteSettings(phase, steps.tokens, steps.steps, recipe.data.sequence_length, recipe.seeds)
-            return _Template(PromoteStage, settings, self._promote_runtime())
+            probe = self._probe(phase)
+            settings = PromoteSettings(
+                phase,
+                steps.tokens,
+                steps.steps,
+                recipe.data.sequence_length,
+                recipe.seeds,
+                None if probe is None else cast(EvaluateSettings, probe.settings),
+            )
+            paths = () if probe is None else cast(EvaluateRuntime, probe.runtime).paths
+            runtime = PromoteRuntime(
+                **_size(recipe), validation_tokens=recipe.data.validation_tokens, probe_paths=paths
+            )
+            return _Template(PromoteStage, settings, runtime, () if probe is None else probe.missing)
 
         sections = (phase.digest, recipe.data.digest, recipe.seeds.digest)
-        return self.planner.once(("promote", *sections, steps.tokens, steps.steps, *_size_digests(recipe)), make)
+        benchmark = recipe.benchmark.digest if recipe.benchmark and phase.gate.probe else None
+        parts = ("promote", *sections, benchmark, steps.tokens, steps.steps, *_size_digests(recipe))
+        return self.planner.once(parts, make)
 
-    def _promote_runtime(self) -> PromoteRuntime:
-        recipe = self.recipe
-        return self.planner.once(
-            ("promote runtime", recipe.data.digest, *_size_digests(recipe)),
-            lambda: PromoteRuntime(**_size(recipe), validation_tokens=recipe.data.validation_tokens),
-        )
+    def _probe(self, phase: Phase) -> _Template | None:
+        """The evaluation that the phase's gate asks for."""
+        probe, benchmark = phase.gate.probe, self.recipe.benchmark
+        if probe is None or benchmark is None:
+            return None
+        task = next(task for task in benchmark.tasks if task.name == probe.task)
+        return self.planner.evaluation(self.recipe, task, probe.seed)
 
     def _export(self) -> _Template:
         recipe = self.recipe
@@ -334,7 +349,7 @@ class _Chain:
             ("export", recipe.export.digest, *_size_digests(recipe)),
             lambda: _Template(
                 ExportStage,
-                ExportSettings(recipe.export.dtype, recipe.export.classifier_pooling),
+                ExportSettings(recipe.export.dtype, recipe.export.classifier_pooling, recipe.export.equivalence),
                 ExportRuntime(**_size(recipe)),
             ),
         )

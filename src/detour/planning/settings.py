@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from detour.canonical import digest
 from detour.config.models import (
+    Equivalence,
     File,
     Model,
     Optimizer,
@@ -273,6 +274,8 @@ class PromoteSettings(_Values):
     steps: int
     sequence_length: int
     seeds: Seeds
+    probe: EvaluateSettings | None = None
+    """What the gate's probe fine-tunes on."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -282,6 +285,7 @@ class PromoteSettings(_Values):
             "steps": self.steps,
             "sequence_length": self.sequence_length,
             "seeds": self.seeds.as_json,
+            **({} if self.probe is None else {"probe": self.probe.to_json()}),
         }
 
     @classmethod
@@ -293,34 +297,44 @@ class PromoteSettings(_Values):
             steps=data["steps"],
             sequence_length=data["sequence_length"],
             seeds=Seeds.model_validate(data["seeds"]),
+            probe=EvaluateSettings.from_json({"settings": data["probe"]}) if "probe" in data else None,
         )
 
 
 @dataclass(frozen=True)
 class PromoteRuntime(ModelRuntime):
     validation_tokens: int
+    probe_paths: tuple[Path, ...] = ()
+    """The probe's files on this machine."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"validation_tokens": self.validation_tokens, **ModelRuntime.to_json(self)}
+        paths = {"probe_paths": list(map(str, self.probe_paths))} if self.probe_paths else {}
+        return {"validation_tokens": self.validation_tokens, **paths, **ModelRuntime.to_json(self)}
 
     @classmethod
     def from_json(cls, entry: Entry) -> PromoteRuntime:
-        return cls(**_model(entry["runtime"]), validation_tokens=entry["runtime"]["validation_tokens"])
+        data = entry["runtime"]
+        paths = tuple(map(Path, data.get("probe_paths", ())))
+        return cls(**_model(data), validation_tokens=data["validation_tokens"], probe_paths=paths)
 
 
 @dataclass(frozen=True)
 class ExportSettings(_Values):
     dtype: Literal["float32", "bfloat16"]
     classifier_pooling: Literal["cls", "mean"] | None = None
+    equivalence: Equivalence | None = None
+    """None for the default."""
 
     def to_json(self) -> dict[str, Any]:
         pooling = {} if self.classifier_pooling is None else {"classifier_pooling": self.classifier_pooling}
-        return {"dtype": self.dtype, **pooling}
+        asked = {} if self.equivalence is None else {"equivalence": self.equivalence.as_json}
+        return {"dtype": self.dtype, **pooling, **asked}
 
     @classmethod
     def from_json(cls, entry: Entry) -> ExportSettings:
         settings = entry["settings"]
-        return cls(settings["dtype"], settings.get("classifier_pooling"))
+        asked = settings.get("equivalence")
+        return cls(settings["dtype"], settings.get("classifier_pooling"), asked and Equivalence.model_validate(asked))
 
 
 @dataclass(frozen=True)

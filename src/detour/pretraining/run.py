@@ -78,6 +78,7 @@ class Run:
         self.train_s: float = figures.get("train_s", 0.0)
         self.validation_start: float | None = figures.get("validation_loss_start")
         self.validation: float | None = None
+        self.gradient_norms: list[float | None] = list(figures.get("gradient_norms", []))
         self.lr, self.gradient_norm = 0.0, 0.0
         self.non_finite = 0
         self.clock_s = 0.0
@@ -137,6 +138,7 @@ class Run:
     def after_step(self, steps_done: int, loss: float) -> dict[str, float]:
         now_s = time.perf_counter()
         step_s, self.steps_done = now_s - self.clock_s, steps_done
+        self.gradient_norms.append(self.gradient_norm if isfinite(self.gradient_norm) else None)
         self.train_s += step_s
         figures = {
             "loss": loss,
@@ -205,6 +207,7 @@ class Run:
             "validation_loss": self.validation,
             "validation_loss_start": self.validation_start,
             "train_s": self.train_s,
+            "gradient_norms": list(self.gradient_norms),
             "threads": torch.get_num_threads(),
             "world_size": self.ranks.world_size,
         }

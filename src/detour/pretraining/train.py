@@ -14,16 +14,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 from transformers import ModernBertForMaskedLM
 
-from detour.checkpoints.promotion import CHECKPOINT
+from detour.checkpoints.promotion import CHECKPOINT, HISTORY
 from detour.checkpoints.store import Checkpoint, CheckpointStore
 from detour.checkpoints.trainer_state import problem
 from detour.corpus.layout import Index, read_index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
+from detour.files import write_atomic
 from detour.ledger.events import AttentionChosen, CheckpointResumed, CheckpointSkipped
 from detour.pretraining.attention import set_backend
 from detour.pretraining.batches import Sharing, StepBatches, to_device
@@ -188,7 +190,7 @@ def _rows(job: PretrainJob) -> PackedRows:
 
 
 def _write_output(job: PretrainJob, final: Checkpoint) -> None:
-    """The final state, without copying where the file system can link, and the model's config."""
+    """The final state, without copying where the file system can link, the config and the gradients' history."""
     target = job.output_dir / CHECKPOINT
     target.unlink(missing_ok=True)
     try:
@@ -196,6 +198,8 @@ def _write_output(job: PretrainJob, final: Checkpoint) -> None:
     except OSError:
         shutil.copyfile(final.path, target)
     shutil.copyfile(job.work_dir / CONFIG, job.output_dir / CONFIG)
+    norms = final.figures.get("gradient_norms", [])  # checkpoints of earlier versions have none
+    write_atomic(job.output_dir / HISTORY, orjson.dumps({"gradient_norm": norms}))
 
 
 def _result(job: PretrainJob, final: Checkpoint) -> dict[str, Any]:

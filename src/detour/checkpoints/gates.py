@@ -1,0 +1,195 @@
+"""Whether a checkpoint is fit to build on: pure verdicts on figures that `promotion` obtains.
+
+The first three gates say that it is what was planned; no one can override them, because what is built on it would not
+be what its key says. The others judge how good it is, and a person may accept less, with a reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from detour.config.training import Band, Baseline, Gate, GradientNorms
+from detour.errors import PermanentFailure
+
+OVERRIDABLE = ("gradient_norm", "validation_loss", "baseline", "perplexity", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the plan and the recipe ask of the checkpoint."""
+
+    steps: int
+    tokens: int
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was measured so far: gates whose figures are None are not judged yet."""
+
+    step: int
+    tokens: int
+    not_finite: str | None
+    """First tensor with a NaN or an infinity."""
+    gradient_norms: Sequence[float | None] | None = None
+    """One a step, before clipping, None for a step that was left out; None where the training kept none."""
+    validation_loss: float | None = None
+    parent_validation_loss: float | None = None
+    """Of the weights that the phase started from; both losses None while not measured."""
+    probe: float | None = None
+    """Score on the probe's task, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    name: str
+    passed: bool
+    arithmetic: str
+    """One sentence with the figures that decided."""
+    short_by: float | None = None
+    """How far from passing, in the gate's own unit; None where that is no number."""
+    overridden: str | None = None
+    """Why a person accepted it nevertheless."""
+
+    @property
+    def stands(self) -> bool:
+        return self.passed or self.overridden is not None
+
+
+@dataclass(slots=True)
+class Court:
+    """Says each verdict as it is reached, and stops at those that do not stand."""
+
+    refusal: str = "not promoted"
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    """Gate -> why a person accepts that it is not passed."""
+    record: Callable[[Verdict], None] | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def require(self, verdicts: Iterable[Verdict]) -> None:
+        """Raises PermanentFailure, which names every gate that was not passed, and by how much."""
+        judged = [self._with_override(verdict) for verdict in verdicts]
+        if self.record is not None:
+            for verdict in judged:
+                self.record(verdict)
+        self.verdicts += judged
+        if refused := [verdict for verdict in judged if not verdict.stands]:
+            raise PermanentFailure(f"{self.refusal}: {'; '.join(map(_in_words, refused))}")
+
+    def _with_override(self, verdict: Verdict) -> Verdict:
+        accepted = None if verdict.passed or verdict.name not in OVERRIDABLE else self.accepted.get(verdict.name)
+        return replace(verdict, overridden=accepted)
+
+
+def _in_words(verdict: Verdict) -> str:
+    missed = "" if verdict.short_by is None else f", missed by {verdict.short_by:.4g}"
+    return f"{verdict.arithmetic} (gate {verdict.name}{missed})"
+
+
+def identity_gates(found: Found, expected: Expected) -> list[Verdict]:
+    return [
+        Verdict(
+            "tokens",
+            (found.step, found.tokens) == (expected.steps, expected.tokens),
+            f"trained on {found.tokens:,} tokens in {found.step:,} steps, "
+            f"planned are {expected.tokens:,} in {expected.steps:,}",
+            abs(expected.tokens - found.tokens) or None,
+        ),
+        Verdict(
+            "finite",
+            found.not_finite is None,
+            f"NaN or infinity in {found.not_finite}"
+            if found.not_finite
+            else "no NaN or infinity in weights and optimizer",
+        ),
+    ]
+
+
+def history_gates(found: Found, gate: Gate) -> list[Verdict]:
+    return [] if gate.gradient_norm is None else [_gradient(found, gate.gradient_norm)]
+
+
+def loss_gates(found: Found, gate: Gate) -> list[Verdict]:
+    loss, parent = found.validation_loss, found.parent_validation_loss
+    return [] if loss is None or parent is None else list(_losses(loss, parent, gate))
+
+
+def probe_gates(found: Found, gate: Gate) -> list[Verdict]:
+    probe, score = gate.probe, found.probe
+    if probe is None or score is None:
+        return []
+    sentence = f"probe {probe.task}, seed {probe.seed}: {score:.4f}, at least {probe.least:g} is asked"
+    return [_at_least("probe", score, probe.least, sentence)]
+
+
+def _losses(loss: float, parent: float, gate: Gate) -> Iterator[Verdict]:
+    drop = parent - loss
+    yield Verdict(
+        "validation_loss",
+        math.isfinite(loss) and drop > gate.validation_loss_drop,
+        f"validation loss {parent:.4f} - {loss:.4f} = a drop of {drop:.4f} nats, "
+        f"more than {gate.validation_loss_drop:g} is asked",
+        _finite(gate.validation_loss_drop - drop),
+    )
+    if gate.baseline is not None:
+        yield _baseline(loss, gate.baseline)
+    if gate.perplexity is not None:
+        yield _perplexity(loss, gate.perplexity)
+
+
+def _baseline(loss: float, baseline: Baseline) -> Verdict:
+    limit = baseline.validation_loss - baseline.margin
+    return Verdict(
+        "baseline",
+        math.isfinite(loss) and loss < limit,
+        f"validation loss {loss:.4f}, below {baseline.validation_loss:g} ({baseline.source}) - {baseline.margin:g} = "
+        f"{limit:.4f} is asked",
+        _finite(loss - limit),
+    )
+
+
+def _perplexity(loss: float, band: Band) -> Verdict:
+    perplexity = math.exp(min(loss, 700.0))
+    low, high = band.least or 0.0, band.most or math.inf
+    asked = " and ".join(
+        words
+        for limit, words in ((band.least, f"at least {low:g}"), (band.most, f"at most {high:g}"))
+        if limit is not None
+    )
+    return Verdict(
+        "perplexity",
+        low <= perplexity <= high,
+        f"perplexity e^{loss:.4f} = {perplexity:.4g}, {asked} is asked",
+        _finite(max(low - perplexity, perplexity - high)),
+    )
+
+
+def _gradient(found: Found, asked: GradientNorms) -> Verdict:
+    norms = found.gradient_norms
+    if norms is None or len(norms) < found.step:
+        known = 0 if norms is None else len(norms)
+        sentence = f"gradient norms of {known:,} of {found.step:,} steps were kept, and all are needed to judge them"
+        return Verdict("gradient_norm", False, sentence)
+    looked_at = norms[-(asked.last or len(norms)) :]
+    skipped = sum(norm is None for norm in looked_at)
+    largest = max((norm for norm in looked_at if norm is not None), default=math.nan)
+    few_skipped = asked.skipped is None or skipped <= asked.skipped
+    limit = "" if asked.skipped is None else f", at most {asked.skipped}"
+    return Verdict(
+        "gradient_norm",
+        few_skipped and largest <= asked.most,
+        f"largest gradient norm of the last {len(looked_at):,} steps {largest:.4g}, at most {asked.most:g} is asked; "
+        f"{skipped} of them without a finite gradient{limit}",
+        _finite(largest - asked.most) if few_skipped else float(skipped - (asked.skipped or 0)),
+    )
+
+
+def _at_least(name: str, value: float, least: float, sentence: str) -> Verdict:
+    return Verdict(name, value >= least, sentence, _finite(least - value))
+
+
+def _finite(short_by: float) -> float | None:
+    """Nothing where the gate is passed or the distance is no number."""
+    return short_by if math.isfinite(short_by) and short_by > 0 else None
