@@ -43,7 +43,8 @@ def test_provoked_failures_and_waits_get_their_causes(slurm: SlurmCluster, tmp_p
     tmp_path.chmod(0o777)
     logs = {cause: tmp_path / f"{cause}.log" for cause in FAILURES}
     jobs = {cause: sbatch(slurm, line, "-o", str(logs[cause])) for cause, line in FAILURES.items()}
-    jobs["output_path"] = sbatch(slurm, "true", "-o", "/no/such/folder/out")
+    # newer versions make a folder that is missing
+    jobs["output_path"] = sbatch(slurm, "true", "-o", "/dev/null/out")
     jobs["held"] = sbatch(slurm, "true", "--hold")
     jobs["dependency_dead"] = sbatch(slurm, "true", f"--dependency=afterok:{jobs['cancelled']}")
     jobs["waiting"] = sbatch(slurm, "true", "--begin=now+1hour")
