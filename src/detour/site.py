@@ -94,6 +94,23 @@ class Hourly(NamedTuple):
         return Sourced(g_per_kwh, self.source, None, self.kind, self.zone)
 
 
+class Node(NamedTuple):
+    """A GPU node, by which an allocation is seen to hold whole ones."""
+
+    gpus: int
+    cores: int | None = None
+    always_whole: bool = False
+    """The site hands out whole nodes only."""
+
+    def is_exclusive(self, nodes: int, gpus: int | None, cpus: int | None) -> bool | None:
+        """Whether an allocation holds all of its nodes; None where that cannot be seen."""
+        if self.always_whole:
+            return True
+        if gpus is None or cpus is None or self.cores is None or gpus == 0:
+            return None
+        return gpus >= nodes * self.gpus and cpus >= nodes * self.cores
+
+
 class Site(NamedTuple):
     """What turns hours into energy and energy into CO2 at one place; None where it is not known."""
 
@@ -114,6 +131,7 @@ class Site(NamedTuple):
     """Energy of the machine's idle nodes and shared parts, by kWh of its jobs; never part of an energy figure."""
     months: tuple[Month, ...] = ()
     hourly: Hourly | None = None
+    node: Node | None = None
 
     def to_json(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in CONSTANTS}
@@ -123,7 +141,11 @@ class Site(NamedTuple):
             {"month": month, "pue": pue and pue.to_json(), "grid_g_per_kwh": grid and grid.to_json()}
             for month, pue, grid in self.months
         ]
-        beside = {"months": months, "hourly": self.hourly and self.hourly._asdict()}
+        beside = {
+            "months": months,
+            "hourly": self.hourly and self.hourly._asdict(),
+            "node": self.node and self.node._asdict(),
+        }
         return {"name": self.name, **given, **{name: value for name, value in beside.items() if value}}
 
     @classmethod
@@ -132,7 +154,13 @@ class Site(NamedTuple):
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             return None
         constants = {name: Sourced.from_json(data.get(name)) for name in CONSTANTS}
-        return cls(data["name"], **constants, months=_months(data.get("months")), hourly=_hourly(data.get("hourly")))
+        return cls(
+            data["name"],
+            **constants,
+            months=_months(data.get("months")),
+            hourly=_hourly(data.get("hourly")),
+            node=_node(data.get("node")),
+        )
 
 
 CONSTANTS = (
@@ -184,3 +212,10 @@ def _hourly(data: object) -> Hourly | None:
         return None
     notes = (value if isinstance(value := data.get(name), str) else None for name in ("kind", "zone"))
     return Hourly(data["path"], str(data.get("source", "")), *notes)
+
+
+def _node(data: object) -> Node | None:
+    if not isinstance(data, dict) or type(data.get("gpus")) is not int:
+        return None
+    cores = data.get("cores")
+    return Node(data["gpus"], cores if type(cores) is int else None, data.get("always_whole") is True)

@@ -147,6 +147,16 @@ def test_two_attempts_on_one_gpu_share_what_they_both_saw() -> None:
     assert (longer.coverage, shorter.coverage) == (1.0, 1.0)
 
 
+def test_a_job_that_sees_more_gpus_than_it_holds_takes_its_share() -> None:
+    nvml = four_boards()
+    readings = sampled(nvml, seconds=3600.0)
+    one_of_four = measured(SITE, readings, usage(3600.0, 1))
+    assert expected_kwh(one_of_four) == pytest.approx(truth_kwh(nvml) / 4)
+    assert one_of_four.coverage == 1.0
+    assert one_of_four.detail == "4 GPU by NVML counter, of which the job held 1 and takes its share"
+    assert measured(SITE, readings, usage(3600.0, 0)).it_energy_kwh is None
+
+
 def test_a_node_that_vanishes_is_extended_at_its_last_mean_power_and_marked() -> None:
     first, second = four_boards(), FakeNvml([Board(f"GPU-{index}", power_w=650.0) for index in range(4, 8)])
     kept = sampled(first, seconds=7200.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 from math import fsum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 SAMPLED_POWER_ERROR = 0.15
 """Of power that is sampled every few seconds, in place of a counter."""
 J_PER_KWH = 3.6e6
+_Seen = tuple[Trace, Sequence[Piece]]
 NOTHING = "no energy counter was read"
 
 
@@ -55,17 +55,16 @@ def measured(
     in at the last mean power, with an estimate's band, and marked. A slice (MIG) takes its share of its board's
     energy; its band reaches from nothing to the whole board, since no counter says which slice drew it.
     """
-    gpus, host = _gpus(traces_of(readings), usage, spans), _host(site, readings, usage)
+    seen = _seen(readings, spans) if usage.gpus != 0 else []
+    gpus, host = _gpus(seen, usage), _host(site, readings, usage)
     reason = "; ".join(dict.fromkeys(filter(None, (entry.event.reason for entry in readings)))) or None
     if gpus is None and (usage.gpus != 0 or not host.is_counted):
         return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or NOTHING)
     covered = gpus.covered if gpus else host.covered
-    energy = (gpus.band if gpus else Band(0.0, 0.0, 0.0)) + host.band
-    seen = [(piece.start_s, piece.end_s, piece.energy_j) for piece in gpu_pieces(readings, spans)]
-    rest_j = energy.expected * J_PER_KWH - fsum(energy_j for *_, energy_j in seen)
+    energy = gpus.band + host.band if gpus else host.band
     return EnergyFigure(
         method=Method.MEASURED,
-        site=over(site, [*seen, (usage.start_s, usage.end_s, max(0.0, rest_j))]),
+        site=_then(site, usage, energy, [piece for _, pieces in seen for piece in pieces]),
         it_energy_kwh=energy,
         allocated_s=usage.allocated_s,
         covered_s=usage.allocated_s * covered,
@@ -78,29 +77,43 @@ def measured(
 
 
 def gpu_pieces(readings: Iterable[Entry[EnergyRead]], spans: Spans | None = None) -> list[Piece]:
-    """When an attempt's GPUs drew their energy, for factors that change by the hour."""
+    """An attempt's part of the energy of its GPUs, from reading to reading."""
+    return [piece for _, pieces in _seen(readings, spans) for piece in pieces]
+
+
+def _seen(readings: Iterable[Entry[EnergyRead]], spans: Spans | None) -> list[_Seen]:
     traces = traces_of(readings)
     known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)
-    return [piece for trace in traces for piece in pieces_of(trace, known, own)]
+    return [(trace, pieces_of(trace, known, own)) for trace in traces]
 
 
-def _gpus(traces: Sequence[Trace], usage: AttemptUsage, spans: Spans | None) -> _Gpus | None:
+def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]) -> Site:
+    """With the constants of the hours in which the GPUs drew; the rest is taken as even over the whole time."""
+    if not site.months and site.hourly is None:
+        return site
+    drawn = [(piece.start_s, piece.end_s, piece.energy_j) for piece in pieces]
+    rest_j = max(0.0, energy.expected * J_PER_KWH - fsum(joules for *_, joules in drawn))
+    return over(site, [*drawn, (usage.start_s, usage.end_s, rest_j)])
+
+
+def _gpus(seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
     """None where nothing was seen of any GPU."""
-    known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)
-    seen = [(trace, pieces_of(trace, known, own)) for trace in traces]
     powers_w = [power for _, pieces in seen if (power := last_power_w(pieces)) is not None]
     if not powers_w:
         return None
-    seen_s = fsum(piece.seen_s for _, pieces in seen for piece in pieces)
-    uuids = {trace.uuid for trace in traces}
-    owed_s = (usage.gpus or len(uuids)) * usage.allocated_s
+    uuids = len({trace.uuid for trace, _ in seen})
+    held = usage.gpus or uuids
+    ours = min(1.0, held / uuids)
+    seen_s = fsum(piece.seen_s for _, pieces in seen for piece in pieces) * ours
+    owed_s = held * usage.allocated_s
     missing_s = max(0.0, owed_s - seen_s)
-    filled_j = fsum(powers_w) / len(powers_w) * missing_s
-    bands = [*(_band_j(trace, pieces) for trace, pieces in seen), Band.around(filled_j, ESTIMATE_ERROR)]
+    bands = [_band_j(trace, pieces) * ours for trace, pieces in seen]
+    bands.append(Band.around(fsum(powers_w) / len(powers_w) * missing_s, ESTIMATE_ERROR))
     return _Gpus(
-        band=Band(*(fsum(ends) / J_PER_KWH for ends in zip(*map(astuple, bands), strict=True))),
+        band=sum(bands, Band(0.0, 0.0, 0.0)) * (1 / J_PER_KWH),
         covered=min(1.0, seen_s / owed_s) if owed_s > 0 else 1.0,
-        detail=_in_words(traces, missing_s),
+        detail=_in_words([trace for trace, _ in seen], missing_s)
+        + (f", of which the job held {held} and takes its share" if ours < 1 else ""),
     )
 
 
@@ -109,7 +122,8 @@ def _band_j(trace: Trace, pieces: Sequence[Piece]) -> Band:
     sampled_j = fsum(piece.sampled_j for piece in pieces)
     if trace.share < 1:
         return Band(0.0, energy_j, energy_j / trace.share * (1 + GPU_COUNTER_ERROR))
-    return Band.around(energy_j - sampled_j, GPU_COUNTER_ERROR) + Band.around(sampled_j, SAMPLED_POWER_ERROR)
+    counted = Band.around(energy_j - sampled_j, GPU_COUNTER_ERROR)
+    return counted + Band.around(sampled_j, SAMPLED_POWER_ERROR) if sampled_j else counted
 
 
 def _in_words(traces: Sequence[Trace], missing_s: float) -> str:

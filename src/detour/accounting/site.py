@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from detour.site import Hourly, Month, Site, Sourced
+from detour.site import Hourly, Month, Node, Site, Sourced
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure
@@ -28,6 +28,7 @@ def site_of(cluster: Cluster) -> Site:
             Month(name, _sourced(month.pue), _sourced(month.grid_gco2_per_kwh)) for name, month in site.months.items()
         ),
         hourly=Hourly(hourly.path, hourly.source, hourly.kind, hourly.zone) if hourly else None,
+        node=_node(cluster),
     )
 
 
@@ -59,6 +60,12 @@ def simulated_gpus(cluster: str | None) -> bool:
         return False
     gpu = load_cluster(cluster).gpu
     return gpu is not None and gpu.simulated
+
+
+def _node(cluster: Cluster) -> Node | None:
+    if cluster.gpu is None:
+        return None
+    return Node(cluster.gpu.per_node, cluster.cores_per_node, cluster.billing.rule == "whole-node")
 
 
 def _sourced(figure: Figure | None) -> Sourced | None:

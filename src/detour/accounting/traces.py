@@ -113,6 +113,8 @@ def pieces_of(trace: Trace, spans: Spans, own: frozenset[str]) -> list[Piece]:
         for start_s, end_s, writer in spans.get(trace.uuid, ())
         if writer != trace.writer and start_s < trace.end_s and end_s > trace.start_s
     ]
+    if not others:
+        return [_piece(first, last) for first, last in pairwise(trace.points)]
     ends = {instant for start_s, end_s, _ in others for instant in (start_s, end_s)}
     inner = {instant for instant in ends if trace.start_s < instant < trace.end_s}
     cuts = sorted(inner | {point.at_s for point in trace.points})
@@ -121,16 +123,18 @@ def pieces_of(trace: Trace, spans: Spans, own: frozenset[str]) -> list[Piece]:
     for first, last in pairwise(points):
         seeing = [writer for start_s, end_s, writer in others if start_s <= first.at_s and end_s >= last.at_s]
         among, among_own = 1 + len(seeing), 1 + sum(writer in own for writer in seeing)
-        pieces.append(
-            Piece(
-                first.at_s,
-                last.at_s,
-                (last.energy_j - first.energy_j) / among,
-                (last.sampled_j - first.sampled_j) / among,
-                (last.seen_s - first.seen_s) / among_own,
-            )
-        )
+        pieces.append(_piece(first, last, among, among_own))
     return pieces
+
+
+def _piece(first: Point, last: Point, among: int = 1, among_own: int = 1) -> Piece:
+    return Piece(
+        first.at_s,
+        last.at_s,
+        (last.energy_j - first.energy_j) / among,
+        (last.sampled_j - first.sampled_j) / among,
+        (last.seen_s - first.seen_s) / among_own,
+    )
 
 
 def last_power_w(pieces: Sequence[Piece]) -> float | None:
