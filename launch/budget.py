@@ -15,6 +15,7 @@ from detour.launch.text.budget import LEGEND, budget_json, render_budget
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.accounts import record_accounts
 
 
 @click.command()
@@ -30,6 +31,7 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     budgets = [load_budget(file)] if file else load_budgets()
     if submission:
         release_submission(workspace, submission)
+    warn(record_accounts(workspace))
     book = Book(LedgerView(workspace))
     warn(book.view.warnings)
     views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]

@@ -13,6 +13,7 @@ from detour.errors import UserError
 from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
+from detour.orchestration.accounts import record_accounts
 from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
 from detour.rendering.written import FORMATS, Format, format_for, write_report
@@ -62,6 +63,7 @@ def command(
 
     All chains when none is named. Work that several chains share is counted once.
     """
+    warn(record_accounts(workspace))
     report = detour.report(
         *names,
         workspace=workspace.root,

@@ -40,10 +40,11 @@ instants = st.floats(0.0, 1e9, allow_nan=False)
 maybe = st.none() | instants
 
 
-@given(instants, instants, maybe, maybe, maybe, st.booleans(), st.booleans())
+@given(instants, instants, maybe, maybe, maybe, maybe, st.booleans(), st.booleans())
 def test_fates_sum_to_the_allocated_time_whatever_the_records_say(
     start_s: float,
     end_s: float,
+    worked_from_s: float | None,
     ready_s: float | None,
     saved_s: float | None,
     worked_until_s: float | None,
@@ -51,6 +52,7 @@ def test_fates_sum_to_the_allocated_time_whatever_the_records_say(
     running: bool,
 ) -> None:
     attempt = AttemptUsage("1", None, start_s, end_s, 4, 96, 1, None, ready_s, saved_s, worked_until_s, failed, running)
+    attempt = attempt._replace(worked_from_s=worked_from_s)
     fates = fates_s(attempt)
     parts = (fates.useful, fates.startup, fates.redone, fates.failed, fates.idle)
     assert all(part >= 0 for part in parts)

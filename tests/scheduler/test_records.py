@@ -35,8 +35,8 @@ def queue_line(
 def accounting_line(
     job: str = "7", state: str = "FAILED", code: str = "3:0", name: str = "n", comment: str = ""
 ) -> str:
-    fields = [job, job, state, code, "1795378999", "Unknown", "1795379000", "12", "cpu_p1", "cpu1", "cpu=1", "root"]
-    return SEPARATOR.join([*fields, comment, name]) + "\n"
+    fields = [job, job, state, code, "1795378999", "Unknown", "1795379000", "12", "cpu_p1", "cpu1", "cpu=1"]
+    return SEPARATOR.join([*fields, "cpu=1", "1", "1", "jz", "0", "root", comment, name]) + "\n"
 
 
 def test_a_waiting_job_in_the_queue() -> None:

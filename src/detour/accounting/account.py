@@ -61,10 +61,10 @@ def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | Non
     counted: dict[str, list[Counted]] = {}
     for stage in chain.stages:
         known = state.stages.get(stage.id)
-        for attempt in known.attempts if known else []:
+        for attempt in known.runs if known else []:
             usage = usage_of(stage.id, attempt, now_s)
-            if usage is not None and attempt.started is not None:
-                site = _known(site_of(attempt.started.event.cluster), chain.target.site)
+            if usage is not None:
+                site = _known(site_of(attempt.cluster), chain.target.site)
                 counted.setdefault(stage.id, []).append((usage, figures_of(attempt, usage, site, spans)))
     return ChainEnergy(
         chain=chain.chain,

@@ -27,10 +27,44 @@ def is_running(attempt: AttemptState, now_s: float) -> bool:
 
 
 def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:
-    """What the journal knows: without an end, the allocation ends at the last sign of life. None when it never started.
+    """What is known of an attempt's allocation; None when it never had one.
 
-    A stage that finished without ever telling of progress (an export, say) was useful from its start.
+    Start, end and size are the scheduler's where its accounts were read, else the journal's: there, an attempt without
+    an end ends at its last sign of life. A stage that finished without ever telling of progress (an export, say) was
+    useful from its start.
     """
+    journal = _by_journal(stage, attempt, now_s)
+    held = attempt.held
+    if held is None:
+        return journal
+    run = held.run
+    if journal is None:
+        return AttemptUsage(
+            id=f"{stage}.0000.{attempt.job or ''}.{held.start_s:.0f}",
+            stage=stage,
+            start_s=held.start_s,
+            end_s=held.end_s,
+            gpus=_count(run.gpus),
+            cpus=_count(run.cpus),
+            nodes=_count(run.nodes) or 1,
+            worked_until_s=held.start_s,
+            source=run.source,
+        )
+    return journal._replace(
+        start_s=held.start_s,
+        end_s=held.end_s,
+        gpus=_either(run.gpus, journal.gpus),
+        cpus=_either(run.cpus, journal.cpus),
+        nodes=_count(run.nodes) or journal.nodes,
+        worked_from_s=journal.start_s,
+        worked_until_s=journal.end_s,
+        running=False,
+        open_ended=False,
+        source=run.source,
+    )
+
+
+def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:
     if attempt.started is None or attempt.elapsed_s is None:
         return None
     held = attempt.started.event
@@ -89,6 +123,11 @@ def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spa
     from detour.accounting.measured import measured  # `detour status` mostly does without
 
     return measured(site, list(attempt.readings.values()), usage, spans)
+
+
+def _either(accounted: int | None, seen: int | None) -> int | None:
+    """The accounts' number, unless they know of none of what the attempt has seen: not every site tracks GPUs."""
+    return _count(accounted) or (_count(accounted) if seen is None else seen)
 
 
 def _count(value: int | None) -> int | None:

@@ -55,17 +55,18 @@ class Known:
 
 
 def fates_s(usage: AttemptUsage) -> Fates:
-    """Cut an attempt's time at ready, saved and last work; the cuts are in order and inside it, so the parts add up.
+    """Cut an attempt's time at first work, ready, saved and last work: in order and inside it, so the parts add up.
 
     Of a running attempt, the work since its last checkpoint is counted as useful until it turns out otherwise.
     """
     end_s = max(usage.start_s, usage.end_s)
-    worked_until_s = _within(end_s if usage.worked_until_s is None else usage.worked_until_s, usage.start_s, end_s)
-    ready_s = _within(worked_until_s if usage.ready_s is None else usage.ready_s, usage.start_s, worked_until_s)
-    saved_s = _within(ready_s if usage.saved_s is None else usage.saved_s, ready_s, worked_until_s)
+    first_s = _within(usage.start_s if usage.worked_from_s is None else usage.worked_from_s, usage.start_s, end_s)
+    last_s = _within(end_s if usage.worked_until_s is None else usage.worked_until_s, first_s, end_s)
+    ready_s = _within(last_s if usage.ready_s is None else usage.ready_s, first_s, last_s)
+    saved_s = _within(ready_s if usage.saved_s is None else usage.saved_s, ready_s, last_s)
     if usage.running:
-        saved_s = worked_until_s
-    startup_s, lost_s = ready_s - usage.start_s, worked_until_s - saved_s
+        saved_s = last_s
+    startup_s, lost_s = ready_s - first_s, last_s - saved_s
     if usage.failed and usage.ready_s is None:
         startup_s, lost_s = 0.0, lost_s + startup_s
     return Fates(
@@ -73,7 +74,7 @@ def fates_s(usage: AttemptUsage) -> Fates:
         startup=startup_s,
         redone=0.0 if usage.failed else lost_s,
         failed=lost_s if usage.failed else 0.0,
-        idle=end_s - worked_until_s,
+        idle=(first_s - usage.start_s) + (end_s - last_s),
     )
 
 

@@ -38,6 +38,10 @@ class AttemptUsage(NamedTuple):
     running: bool = False
     open_ended: bool = False
     """No end was recorded and it is not known to run: `end_s` is the last sign of life."""
+    source: str = "journal"
+    """Whose start and end these are: `journal`, `sacct` or `local executor`."""
+    worked_from_s: float | None = None
+    """The first sign of work; None: the start. What lies before it was idle."""
 
     @property
     def allocated_s(self) -> float:

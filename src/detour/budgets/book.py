@@ -104,9 +104,9 @@ class Book:
                 made_for.setdefault(stage, []).append(made)
         amounts_of = _AttemptAmounts(spans_in(self.view.state))
         for stage_id, known in self.view.state.stages.items():
-            for attempt in known.attempts:
+            for attempt in known.runs:
                 usage = usage_of(stage_id, attempt, self.now_s)
-                if usage is None or attempt.started is None:
+                if usage is None:
                     continue
                 before = [made for made in made_for.get(stage_id, ()) if made.at_s <= usage.start_s]
                 facts = before[-1].facts if before else self._facts(attempt)
@@ -114,10 +114,9 @@ class Book:
 
     def _facts(self, attempt: AttemptState) -> Facts:
         """Of an attempt without a reservation."""
-        assert attempt.started is not None
-        writer = self.view.state.writers.get(attempt.started.writer)
+        writer = self.view.state.writers.get(attempt.started.writer) if attempt.started else None
         return {
-            "cluster": attempt.started.event.cluster,
+            "cluster": attempt.cluster,
             "user": writer.process.user if writer and writer.process else None,
         }
 
@@ -144,8 +143,7 @@ class _AttemptAmounts:
         self._clusters: dict[str, Cluster | None] = {}
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
-        assert attempt.started is not None
-        name = attempt.started.event.cluster
+        name = attempt.cluster
         cluster = self._cluster(name)
         site = Site(name or "an unknown site") if cluster is None else site_of(cluster)
         return {

@@ -31,6 +31,8 @@ from detour.ledger.workspace import Workspace
 
 FORMAT = 4
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
+_FOLLOWING = frozenset({"held", "unattended", "jobs"})
+"""Fields that follow from the others, and are made again."""
 _DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -116,7 +118,8 @@ def _plain(value: object) -> Any:
 
 
 def _fields(value: object) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+    kept = (field.name for field in fields(value) if field.name not in _FOLLOWING)  # type: ignore[arg-type]
+    return {name: getattr(value, name) for name in kept}
 
 
 def _entry(data: Any) -> Entry[Any]:
@@ -137,7 +140,7 @@ def _entries(data: Mapping[str, Any]) -> dict[str, Entry[Any]]:
 
 
 def _state(data: Mapping[str, Any]) -> State:
-    return State(
+    state = State(
         stages={name: _stage(stage) for name, stage in data["stages"].items()},
         writers={name: _writer(writer) for name, writer in data["writers"].items()},
         submitted_s=data["submitted_s"],
@@ -145,9 +148,17 @@ def _state(data: Mapping[str, Any]) -> State:
         cancelled_s=data["cancelled_s"],
         wanted_by=data["wanted_by"],
         expected_s={stage: (at_s, wall_s) for stage, (at_s, wall_s) in data["expected_s"].items()},
+        accounts={job: _entries(runs) for job, runs in data["accounts"].items()},
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )
+    for stage in state.stages.values():
+        for attempt in stage.attempts_by_key.values():
+            if attempt.job is not None:
+                state.jobs.setdefault(attempt.job, []).append((stage.id, attempt))
+    for job in state.accounts:
+        state.settle(job)
+    return state
 
 
 def _writer(data: Mapping[str, Any]) -> WriterState:

@@ -330,6 +330,36 @@ class JobsReleased(JobEvent, kind="submit.let_go"):
     at_s: float
 
 
+class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
+    """One run of a job, which has ended, as its scheduler accounts it; `job` stands beside the payload.
+
+    Recorded when it is read, because a site's accounts may be closed or purged later.
+    """
+
+    source: str
+    """Who says so: `sacct`, or `local executor`."""
+    submit_s: float | None = None
+    start_s: float | None = None
+    """None for a job that ended without ever having nodes. All times in seconds since the epoch."""
+    elapsed_s: float | None = None
+    state: str | None = None
+    gpus: int | None = None
+    cpus: int | None = None
+    nodes: int | None = None
+    cluster: str | None = None
+    """As Slurm calls it."""
+    job_id: int | None = None
+    """Of an array task, its own."""
+    billing: float | None = None
+    """Slurm's billing TRES of the allocation."""
+    energy_j: float | None = None
+    """Slurm's ConsumedEnergyRaw."""
+    profile: str | None = None
+    """Name of the cluster profile that the job was sent with."""
+    stages: list[str] = []  # noqa: RUF012
+    """That it was sent to run."""
+
+
 # Chains; `chain` stands beside the payload where there is one
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from detour.ledger.allocations import Held
 from detour.ledger.events import (
     AttemptDiagnosed,
     AttemptEnded,
@@ -73,6 +74,15 @@ class AttemptState:
     """The last of each hour and writer (one a node), by `HOUR@WRITER`: enough for sums and for factors by hour."""
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Writer -> the last monotonic and the last wall-clock second at which it gave a sign of life."""
+    held: Held | None = None
+    """Its part of the job's allocation, once the scheduler's accounts were read; follows from `State.accounts`."""
+
+    @property
+    def cluster(self) -> str | None:
+        """Name of the profile that it ran under."""
+        if self.started is not None:
+            return self.started.event.cluster
+        return self.held.run.profile if self.held else None
 
     @property
     def outcome(self) -> StageStatus | None:
@@ -117,6 +127,15 @@ class StageState:
     submitted_s: dict[str, float] = field(default_factory=dict)
     """Job -> when it was submitted, in seconds since the epoch."""
     cancelled_jobs: set[str] = field(default_factory=set)
+    unattended: dict[tuple[str, float], AttemptState] = field(default_factory=dict)
+    """Job and start -> a run of it in which no attempt ever said a word: killed before, or by a broken node. Their
+    numbers are negative.
+    """
+
+    @property
+    def runs(self) -> list[AttemptState]:
+        """All that held an allocation for it: its attempts, and runs of its jobs in which there was none."""
+        return [*self.attempts, *(self.unattended[key] for key in sorted(self.unattended))]
 
     @property
     def attempts(self) -> list[AttemptState]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from detour.ledger.allocations import parts
 from detour.ledger.events import (
     AttemptDiagnosed,
     AttemptEnded,
@@ -25,6 +26,7 @@ from detour.ledger.events import (
     EnergyRead,
     Event,
     Foreign,
+    JobAccounted,
     JournalClosed,
     JournalOpened,
     JournalsCompacted,
@@ -57,6 +59,10 @@ class State:
     """Chain -> the writer that planned or submitted it last."""
     expected_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Stage -> when it was last priced, and the wall time that was expected."""
+    accounts: dict[str, dict[str, Entry[JobAccounted]]] = field(default_factory=dict)
+    """Job -> its runs by the scheduler's accounts, by the start of each (`-`: it never had nodes)."""
+    jobs: dict[str, list[tuple[str, AttemptState]]] = field(default_factory=dict, compare=False, repr=False)
+    """Job -> the attempts in it, with their stages."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -72,6 +78,7 @@ class State:
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
     def add(self, entries: Iterable[Entry[Any]]) -> None:
+        unsettled: set[str] = set()
         for entry in entries:
             name = entry[1]
             writer = self.writers.get(name)
@@ -81,10 +88,50 @@ class State:
                 self.records += 1
                 if type(entry.event) is Foreign:
                     continue
-                if entry.stage is not None:
+                kind = type(entry.event)
+                if entry.job is not None and (kind is JobAccounted or kind is AttemptStarted):
+                    unsettled.add(entry.job)
+                if kind is JobAccounted:
+                    self._add_account(entry)
+                elif entry.stage is not None:
                     self._add_to_stage(entry.stage, entry)
                 else:
                     self._add_other(writer, entry)
+        for job in unsettled & self.accounts.keys():
+            self.settle(job)
+
+    def settle(self, job: str) -> None:
+        """Give each attempt in a job its part of the job's time, and runs without one to the stage they were for."""
+        attempts = [one for one in self.jobs.get(job, ()) if one[1].started is not None]
+        attempts.sort(key=lambda one: (one[1].started_s, one[0], one[1].number))
+        runs = [entry.event for entry in self.accounts[job].values()]
+        held, alone = parts(runs, [attempt.started_s or 0.0 for _, attempt in attempts])
+        for (_, attempt), part in zip(attempts, held, strict=True):
+            attempt.held = part
+        for run in runs:
+            self._forget(job, run)
+        for place, (run, part) in enumerate(alone, 1):
+            if run.stages:
+                self._stage(run.stages[0]).unattended[job, part.start_s] = AttemptState(-place, job, held=part)
+
+    def _forget(self, job: str, run: JobAccounted) -> None:
+        if run.start_s is not None and run.stages and (stage := self.stages.get(run.stages[0])) is not None:
+            stage.unattended.pop((job, run.start_s), None)
+
+    def _add_account(self, entry: Entry[JobAccounted]) -> None:
+        if entry.job is None:
+            return
+        runs = self.accounts.setdefault(entry.job, {})
+        start = "-" if entry.event.start_s is None else f"{entry.event.start_s:.0f}"
+        if start in runs:
+            self._forget(entry.job, runs[start].event)
+        _keep_later(runs, start, entry)
+
+    def _stage(self, stage_id: str) -> StageState:
+        stage = self.stages.get(stage_id)
+        if stage is None:
+            stage = self.stages[stage_id] = StageState(stage_id)
+        return stage
 
     def _add_other(self, writer: WriterState, entry: Entry[Any]) -> None:
         event = entry.event
@@ -115,11 +162,9 @@ class State:
             self.cancelled_s[chain] = max(at_s, self.cancelled_s.get(chain, at_s))
 
     def _add_to_stage(self, stage_id: str, entry: Entry[Any]) -> None:
-        stage = self.stages.get(stage_id)
-        if stage is None:
-            stage = self.stages[stage_id] = StageState(stage_id)
+        stage = self._stage(stage_id)
         if entry.attempt is not None:
-            _add_to_attempt(stage, entry.attempt, entry)
+            self._add_to_attempt(stage, entry.attempt, entry)
         kind = type(entry.event)
         if kind is StageDone:
             _keep_later(stage.done, entry.attempt or 0, entry)
@@ -130,12 +175,17 @@ class State:
         elif kind is StageCancelled and entry.job is not None:
             stage.cancelled_jobs.add(entry.job)
 
+    def _add_to_attempt(self, stage: StageState, number: int, entry: Entry[Any]) -> None:
+        key = (number, entry.job or "")
+        attempt = stage.attempts_by_key.get(key)
+        if attempt is None:
+            attempt = stage.attempts_by_key[key] = AttemptState(number, entry.job)
+            if entry.job is not None:
+                self.jobs.setdefault(entry.job, []).append((stage.id, attempt))
+        _add_to_attempt(attempt, entry)
 
-def _add_to_attempt(stage: StageState, number: int, entry: Entry[Any]) -> None:
-    key = (number, entry.job or "")
-    attempt = stage.attempts_by_key.get(key)
-    if attempt is None:
-        attempt = stage.attempts_by_key[key] = AttemptState(number, entry.job)
+
+def _add_to_attempt(attempt: AttemptState, entry: Entry[Any]) -> None:
     _, writer, wall_s, mono_s, event, *_ = entry
     if type(event) is AttemptDiagnosed:  # by the next attempt perhaps: no sign of life of this one
         attempt.diagnosed = entry if attempt.diagnosed is None else max(attempt.diagnosed, entry)

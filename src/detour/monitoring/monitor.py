@@ -151,10 +151,10 @@ class Monitor:
         self, stage_id: str, known: StageState | None, planned_site: Site | None, now_s: float
     ) -> Mapping[_AttemptKey, list[EnergyFigure]]:
         figures: dict[_AttemptKey, list[EnergyFigure]] = {}
-        for attempt in known.attempts if known else []:
+        for attempt in known.runs if known else []:
             usage = usage_of(stage_id, attempt, now_s)
-            if usage is not None and attempt.started is not None:
-                site = planned_site or self.site_of(attempt.started.event.cluster)
+            if usage is not None:
+                site = planned_site or self.site_of(attempt.cluster)
                 figures[attempt.number, attempt.job] = figures_of(attempt, usage, site, self._spans)
         return figures
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from typing import NamedTuple
 
+from detour.accounting.attempts import usage_of
+from detour.accounting.hours import gpu_hours
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
 from detour.monitoring.segments import segment_rows
 from detour.monitoring.states import judge
-from detour.monitoring.status import AttemptRow, StageRow
+from detour.monitoring.status import AttemptRow, SegmentRow, StageRow
 from detour.planning.files import StageOutline
 from detour.text import natural_key
 
@@ -73,7 +75,7 @@ def stage_row(
         jobs=tuple(sorted(known.all_jobs, key=natural_key)) if known else (),
         segments=segments,
         elapsed_s=_elapsed_s(known, status, evidence.now_s),
-        gpu_hours=added(one.gpu_hours for segment in segments for one in segment.attempts),
+        gpu_hours=added([*_attended(segments), *(_unattended(known, evidence) if known else ())]),
         energy_kwh=None,
         co2_g=None,
         energy_method=None,
@@ -99,6 +101,17 @@ def with_energy(
         co2_g=energy.co2_g or None,
         energy_method=energy.method,
     )
+
+
+def _attended(segments: Iterable[SegmentRow]) -> Iterator[float | None]:
+    return (one.gpu_hours for segment in segments for one in segment.attempts)
+
+
+def _unattended(known: StageState, evidence: Evidence) -> Iterator[float | None]:
+    """Of runs of its jobs in which no attempt began."""
+    for run in known.unattended.values():
+        if (usage := usage_of(known.id, run, evidence.now_s)) is not None:
+            yield gpu_hours(usage)
 
 
 def added(values: Iterable[float | None]) -> float | None:

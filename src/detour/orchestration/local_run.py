@@ -17,7 +17,8 @@ from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
 from detour.config.cluster import Cluster
 from detour.ledger.claims import holder
-from detour.ledger.journal import command_journal
+from detour.ledger.events import JobAccounted
+from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
@@ -150,7 +151,7 @@ def run_here(
     """
     workspace = order.workspace
     workspace.create()
-    runner = Runner(workspace, order.stages, order.cores, order.gpus)
+    runner = Runner(workspace, order.stages, order.cores, order.gpus, order.cluster.name)
     if not order.retry:
         runner.failed = {failure.stage.id: failure.reason for failure in order.failures}
     with (
@@ -164,6 +165,7 @@ def run_here(
         if order.retry:
             for stage in order.stages:
                 workspace.failure(stage.id).unlink(missing_ok=True)
+        runner.journal = journal
         with _stop_on_ctrl_c(runner, on_stop):
             runner.carry(on_refresh)
     return _result(order, runner)
@@ -182,6 +184,10 @@ class Runner:
     stages: Sequence[Stage]
     cores: int
     gpus: int
+    profile: str | None = None
+    """Name of the one that says what this machine is."""
+    journal: Journal | None = None
+    """Where it is recorded what each job held."""
     running: dict[str, LocalJob] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Stage id -> why."""
@@ -201,6 +207,7 @@ class Runner:
         for stage_id, job in list(self.running.items()):
             if not job.is_running():
                 del self.running[stage_id]
+                self._account(stage_id, job)
                 self._collect(stage_id, job)
         done = {stage.id for stage in self.stages if self.workspace.is_done(stage.id)}
         elsewhere = False
@@ -235,11 +242,31 @@ class Runner:
             [stage.id],
             self.workspace.stage(stage.id) / "logs",
             tasks=tasks,
-            gpus=self.gpus if stage.kind == "pretrain" else min(1, self.gpus),
+            gpus=self._gpus(stage),
             threads=self._cores(stage),
         )
         self.running[stage.id] = job
         self.logs[stage.id] = job.log
+
+    def _account(self, stage_id: str, job: LocalJob) -> None:
+        """From its start to its end, as this command saw them: more than the job's own journal tells."""
+        if self.journal is None:
+            return
+        started_s, (stage,) = self.started_s[stage_id], [stage for stage in self.stages if stage.id == stage_id]
+        event = JobAccounted(
+            source="local executor",
+            submit_s=started_s,
+            start_s=started_s,
+            elapsed_s=time.time() - started_s,
+            gpus=self._gpus(stage),
+            nodes=1,
+            profile=self.profile,
+            stages=[stage_id],
+        )
+        self.journal.append(event, job=job.id)
+
+    def _gpus(self, stage: Stage) -> int:
+        return self.gpus if stage.kind == "pretrain" else min(1, self.gpus)
 
     def _collect(self, stage_id: str, job: LocalJob) -> None:
         """Why it failed, unless it did not, or another command was faster and has the stage."""

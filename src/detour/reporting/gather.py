@@ -78,12 +78,12 @@ class Gatherer:
 
     def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow]]:
         counted, rows = [], []
-        for attempt in known.attempts if known else []:
+        for attempt in known.runs if known else []:
             whole = usage_of(stage_id, attempt, self.evidence.now_s)
             usage = whole and self.period.part_of(whole)
-            if whole is None or usage is None or attempt.started is None:
+            if whole is None or usage is None:
                 continue
-            node, cluster = attempt.started.event.node, attempt.started.event.cluster
+            node, cluster = attempt.started.event.node if attempt.started else None, attempt.cluster
             share = usage.allocated_s / whole.allocated_s if whole.allocated_s else 1.0
             figures = [
                 share_of(figure, share) for figure in figures_of(attempt, whole, self.site_of(cluster), self.spans)
@@ -95,7 +95,7 @@ class Gatherer:
             counted.append(one)
             rows.append(
                 AttemptRow(
-                    number=attempt.number or 0,
+                    number=max(attempt.number, 0),
                     job=attempt.job,
                     node=node,
                     cluster=cluster,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, e
     result = slurm.usage(since, until, users, everyone=everyone)
     if result.returncode != 0 or not result.stdout:
         raise SchedulerUnavailable(f"sacct gave no usable answer: {result.message}")
-    return _count([read_rows(result.stdout.splitlines(keepends=True), name="sacct")], question)
+    return _count([read_rows(io.StringIO(result.stdout, "\n"), name="sacct")], question)
 
 
 def _period(question: Question) -> tuple[float, float]:

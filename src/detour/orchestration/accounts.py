@@ -1,0 +1,67 @@
+"""sacct's word on our own jobs, put into the ledger: reports are right later too, when the accounts are purged."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+
+from detour.accounting.attempts import DEAD_AFTER_S
+from detour.errors import UserError
+from detour.ledger.events import JobEvent
+from detour.ledger.folders import workspace_umask
+from detour.ledger.identity import workspace_id
+from detour.ledger.journal import command_journal
+from detour.ledger.process import has_account, user_name
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.planning.selection import known_chains
+from detour.sacct.reading import Dialect, read_rows
+from detour.scheduler.accounted import accounted, to_ask
+from detour.scheduler.commands import Slurm
+from detour.scheduler.sent import fold
+
+LATE_S = 3600.0
+"""Clocks of login node and accounts may differ by less."""
+PATIENCE_S = 30.0
+
+
+def record_accounts(workspace: Workspace, slurm: Slurm | None = None) -> tuple[str, ...]:
+    """Ask sacct once about runs of our jobs that have ended and are not in the ledger, and record them there.
+
+    Nothing is asked where all are, or there is no sacct. Returns what could not be had, in sentences for people:
+    figures are then those of the journals.
+    """
+    if slurm is None and shutil.which("sacct") is None:
+        return ()
+    view = LedgerView(workspace)
+    ours = workspace_id(workspace.root)
+    sent = fold((entry.event for entry in view.commands(JobEvent)), ours)
+    asked = to_ask(view.state, sent.values(), time.time(), DEAD_AFTER_S)
+    if not asked:
+        return ()
+    since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S
+    writers = {writer.process.user for writer in view.state.writers.values() if writer.process}
+    users = sorted({user_name(), *filter(has_account, writers)})
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(0.0, since_s)))
+    answer = (slurm or _clients(workspace)).accounting(since, users, asked)
+    if answer.returncode != 0:
+        return (f"sacct failed ({answer.message}): hours are those of the journals where it was not read before",)
+    try:
+        rows = list(read_rows(io.StringIO(answer.stdout, "\n"), Dialect(skip_broken=True)))
+    except UserError as error:
+        return (f"sacct gave no usable answer ({error}): hours are those of the journals",)
+    found = list(accounted(rows, view.state, sent, since_s))
+    if found:
+        try:
+            with workspace_umask(workspace.root), command_journal(workspace) as journal:
+                for one in found:
+                    journal.append(one.event, job=one.job)
+        except OSError as error:
+            return (f"what sacct says cannot be recorded ({error}): hours are those of the journals",)
+    return ()
+
+
+def _clients(workspace: Workspace) -> Slurm:
+    targets = (plan.target for plan in known_chains(workspace).chains.values())
+    return Slurm(timeout_s=PATIENCE_S, cluster=next((one.slurm_cluster for one in targets if one.slurm_cluster), None))

@@ -1,0 +1,106 @@
+"""Which runs of our jobs the ledger has no accounts of yet, and what sacct's rows say of them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from detour.ledger.events import JobAccounted
+from detour.ledger.state import State
+from detour.sacct.rows import JobRow
+from detour.scheduler.job_ids import JobIds, parse_job_ids
+from detour.scheduler.sent import Sent
+from detour.scheduler.tags import Tag, find_tag
+
+RUNS_AGAIN = frozenset({"PREEMPTED", "REQUEUED", "NODE_FAIL", "BOOT_FAIL"})
+"""After a run that ended so, Slurm may run the job once more."""
+SOURCE = "sacct"
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    job: str
+    """As its attempts call it: `7`, or `7_3`."""
+    event: JobAccounted
+
+
+def to_ask(state: State, sent: Iterable[Sent], now_s: float, silent_s: float) -> list[str]:
+    """Ids of jobs of which a run may have ended that is not in the ledger; `silent_s` without a sign, and an attempt is
+    taken for ended.
+    """
+    return [
+        job.job_id
+        for job in sent
+        if job.job_id is not None
+        and job.committed
+        and not job.dropped
+        and not all(_is_settled(state, ids, now_s, silent_s) for ids in _names(job))
+    ]
+
+
+def _names(job: Sent) -> Iterator[tuple[str, ...]]:
+    """What attempts may call the job, or each of its tasks."""
+    if len(job.tasks) <= 1:
+        yield (f"{job.job_id}", f"{job.job_id}_0")
+    else:
+        yield from ((f"{job.job_id}_{index}",) for index in range(len(job.tasks)))
+
+
+def _is_settled(state: State, names: tuple[str, ...], now_s: float, silent_s: float) -> bool:
+    """Whether nothing more is to be learnt: its last run is accounted for, and all its attempts; or it still runs."""
+    attempts = [attempt for name in names for _, attempt in state.jobs.get(name, ())]
+    silent = [one for one in attempts if one.ended is not None or now_s - (one.last_seen_s or 0.0) > silent_s]
+    if len(silent) < len(attempts):
+        return True
+    runs = [entry.event for name in names for entry in state.accounts.get(name, {}).values()]
+    if not runs or any(attempt.held is None for attempt in attempts):
+        return False
+    last = max(runs, key=lambda run: run.start_s or 0.0)
+    return last.state not in RUNS_AGAIN
+
+
+def accounted(rows: Iterable[JobRow], state: State, sent: Mapping[Tag, Sent], since_s: float) -> Iterator[Accounted]:
+    """Runs that have ended and are ours, where the ledger does not hold the same already.
+
+    An id proves nothing: a row is ours by its tag. A site may rewrite names and comments; then by its id, if it was
+    submitted after we began.
+    """
+    by_id = {job.job_id: job for job in sent.values() if job.job_id is not None}
+    for row in rows:
+        tag = find_tag(row.comment or "", row.name or "")
+        job = sent.get(tag) if tag else by_id.get(str(row.array_job_id or row.job_id))
+        if job is None or row.end_s is None or (tag is None and (row.submit_s or 0.0) < since_s):
+            continue
+        for name, index in _jobs_of(parse_job_ids(row.shown_id)):
+            event = _event(row, job, index, state)
+            known = state.accounts.get(name, {}).get("-" if event.start_s is None else f"{event.start_s:.0f}")
+            if known is None or known.event != event:
+                yield Accounted(name, event)
+
+
+def _jobs_of(ids: JobIds) -> Iterator[tuple[str, int]]:
+    if not ids.indices:
+        yield ids.id, 0
+    for indices in ids.indices:
+        yield from ((f"{ids.id}_{index}", index) for index in indices)
+
+
+def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
+    stages = job.tasks[index] if index < len(job.tasks) else job.stages
+    clusters = (run.cluster for stage in stages if stage in state.stages for run in state.stages[stage].attempts)
+    return JobAccounted(
+        source=SOURCE,
+        submit_s=row.submit_s,
+        start_s=row.start_s,
+        elapsed_s=row.elapsed_s,
+        state=row.state,
+        gpus=row.n_gpus,
+        cpus=row.n_cpus,
+        nodes=row.n_nodes,
+        cluster=row.cluster,
+        job_id=row.job_id,
+        billing=row.billing,
+        energy_j=row.consumed_energy_j,
+        profile=next(filter(None, clusters), None),
+        stages=list(stages),
+    )

@@ -1,0 +1,98 @@
+"""Runs by the scheduler's accounts, cut into what each attempt held."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.ledger.allocations import parts
+from detour.ledger.events import AttemptStarted, Event, JobAccounted
+from detour.ledger.record import Entry
+from detour.ledger.state import State
+
+START_S = 1_772_323_200.0
+
+
+def run(start_s: float, elapsed_s: float, state: str = "COMPLETED") -> JobAccounted:
+    return JobAccounted(
+        source="sacct", start_s=START_S + start_s, elapsed_s=elapsed_s, state=state, stages=["pretrain-1"]
+    )
+
+
+def spans(runs: list[JobAccounted], *starts_s: float) -> list[tuple[float, float] | None]:
+    held, _ = parts(runs, [START_S + start_s for start_s in starts_s])
+    return [None if one is None else (one.start_s - START_S, one.end_s - START_S) for one in held]
+
+
+def test_an_attempt_holds_the_run_from_before_its_first_word_to_after_its_last() -> None:
+    assert spans([run(0, 100)], 8.5) == [(0, 100)]
+
+
+def test_stages_of_one_job_share_its_run_without_a_gap() -> None:
+    assert spans([run(0, 100)], 5, 40, 70) == [(0, 40), (40, 70), (70, 100)]
+
+
+def test_each_try_of_a_requeued_job_belongs_to_the_attempt_in_it() -> None:
+    assert spans([run(200, 50), run(0, 100, "PREEMPTED")], 5, 203) == [(0, 100), (200, 250)]
+
+
+def test_a_start_that_is_cut_to_the_second_may_lie_after_the_attempts() -> None:
+    assert spans([run(5, 10)], 4.2) == [(5, 15)]
+
+
+def test_an_attempt_of_another_job_with_a_recycled_id_is_none_of_it() -> None:
+    assert spans([run(0, 100)], 90_000) == [None]
+    assert spans([run(0, 100)], -90_000) == [None]
+
+
+def test_a_run_without_a_word_is_told_apart() -> None:
+    held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [START_S + 103])
+    assert held[0] is not None
+    assert [(one.start_s - START_S, one.end_s - START_S, event.state) for event, one in alone] == [(0, 30, "NODE_FAIL")]
+
+
+RUNS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 400)), max_size=5)
+
+
+@given(RUNS, st.lists(st.floats(-10, 6_000), max_size=6))
+def test_the_parts_of_each_run_add_up_to_it_exactly(lengths: list[tuple[int, int]], starts_s: list[float]) -> None:
+    runs, at_s = [], 0
+    for gap_s, elapsed_s in lengths:
+        runs.append(run(at_s + gap_s, elapsed_s))
+        at_s += gap_s + elapsed_s + 5
+    held, alone = parts(runs, sorted(START_S + start_s for start_s in starts_s))
+    known = [*(one for one in held if one is not None), *(one for _, one in alone)]
+    for one in runs:
+        of_run = [part for part in known if part.run is one]
+        assert sum(part.end_s - part.start_s for part in of_run) == pytest.approx(one.elapsed_s, abs=1e-5)
+        assert all(part.end_s >= part.start_s for part in of_run)
+
+
+def entry(sequence: int, event: Event, stage: str | None = None, attempt: int | None = None) -> Entry[Event]:
+    return Entry(sequence, "w", START_S + 5, 5.0, event, None, stage, "7", attempt)
+
+
+def test_the_fold_gives_an_attempt_its_part_whichever_came_first() -> None:
+    events = [
+        entry(0, AttemptStarted(gpus=4), stage="pretrain-1", attempt=1),
+        entry(1, run(0, 100)),
+        entry(2, run(200, 50, "NODE_FAIL")),
+    ]
+    for order in (events, events[::-1]):
+        state = State()
+        state.add(order)
+        stage = state.stages["pretrain-1"]
+        (attempt,) = stage.attempts
+        assert attempt.held is not None
+        assert (attempt.held.start_s - START_S, attempt.held.end_s - START_S) == (0, 100)
+        assert [one.held and one.held.run.state for one in stage.runs] == ["COMPLETED", "NODE_FAIL"]
+        assert stage.status == "running", "a run without a word decides nothing"
+
+
+def test_a_later_reading_of_a_run_replaces_the_earlier() -> None:
+    state = State()
+    state.add([entry(0, run(0, 100)), entry(1, run(0, 120))])
+    (alone,) = state.stages["pretrain-1"].runs
+    assert alone.held is not None
+    assert alone.held.end_s - START_S == 120

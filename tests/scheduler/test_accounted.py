@@ -1,0 +1,118 @@
+"""What is asked of sacct about our own jobs, and what is kept of its answer."""
+
+from __future__ import annotations
+
+from detour.ledger.events import AttemptEnded, AttemptStarted, Event, JobAccounted
+from detour.ledger.record import Entry
+from detour.ledger.state import State
+from detour.sacct.rows import JobRow
+from detour.scheduler.accounted import accounted, to_ask
+from detour.scheduler.sent import Sent
+from detour.scheduler.tags import Tag
+
+NOW_S = 1_772_323_200.0
+TAG = Tag("ours", "pretrain-1", 1, "s1")
+SENT = Sent(TAG, (("pretrain-1",),), job_id="7", committed=True)
+ROW = JobRow(
+    job_id=7,
+    shown_id="7",
+    name=str(TAG),
+    state="COMPLETED",
+    submit_s=NOW_S - 500,
+    start_s=NOW_S - 400,
+    end_s=NOW_S - 100,
+    elapsed_s=300,
+    n_gpus=4,
+    n_cpus=96,
+    n_nodes=1,
+    cluster="jz",
+)
+
+
+def state_of(*events: tuple[Event, float], accounts: tuple[JobAccounted, ...] = ()) -> State:
+    state = State()
+    state.add(
+        [
+            Entry(number, "w", at_s, at_s, event, None, "pretrain-1", "7", 1)
+            for number, (event, at_s) in enumerate(events)
+        ]
+    )
+    state.add([Entry(number, "a", NOW_S, NOW_S, event, None, None, "7", None) for number, event in enumerate(accounts)])
+    return state
+
+
+STARTED = (AttemptStarted(gpus=4, cluster="jean-zay"), NOW_S - 395)
+ENDED = (AttemptEnded(outcome="done", exit_code=0), NOW_S - 105)
+
+
+def asked(state: State, *sent: Sent) -> list[str]:
+    return to_ask(state, sent or [SENT], NOW_S, 120.0)
+
+
+def test_an_ended_attempt_is_asked_about_until_it_is_accounted_for() -> None:
+    assert asked(state_of(STARTED, ENDED)) == ["7"]
+    (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
+    assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == []
+
+
+def test_a_running_attempt_is_not_asked_about() -> None:
+    assert asked(state_of((AttemptStarted(), NOW_S - 30))) == []
+
+
+def test_a_job_that_said_no_word_is_asked_about_and_one_that_was_not_sent_is_not() -> None:
+    assert asked(State()) == ["7"]
+    assert asked(State(), Sent(TAG, (("pretrain-1",),), job_id="7", committed=True, dropped=True)) == []
+
+
+def test_after_a_preemption_the_job_may_run_again() -> None:
+    (found,) = accounted([ROW._replace(state="PREEMPTED")], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
+    assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == ["7"]
+
+
+def test_a_run_is_kept_with_the_stages_that_its_tag_names() -> None:
+    (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
+    assert found.job == "7"
+    assert found.event == JobAccounted(
+        source="sacct",
+        submit_s=NOW_S - 500,
+        start_s=NOW_S - 400,
+        elapsed_s=300,
+        state="COMPLETED",
+        gpus=4,
+        cpus=96,
+        nodes=1,
+        cluster="jz",
+        job_id=7,
+        billing=None,
+        energy_j=None,
+        profile="jean-zay",
+        stages=["pretrain-1"],
+    )
+
+
+def test_nothing_is_recorded_twice() -> None:
+    (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
+    again = state_of(STARTED, ENDED, accounts=(found.event,))
+    assert list(accounted([ROW], again, {TAG: SENT}, 0.0)) == []
+    assert len(list(accounted([ROW._replace(elapsed_s=301)], again, {TAG: SENT}, 0.0))) == 1
+
+
+def test_strangers_and_what_still_runs_are_left_out() -> None:
+    stranger = ROW._replace(name=str(Tag("theirs", "pretrain-1", 1, "s1")))
+    recycled = ROW._replace(name="job", submit_s=NOW_S - 90_000)
+    running = ROW._replace(end_s=None, state="RUNNING")
+    assert list(accounted([stranger, recycled, running], State(), {TAG: SENT}, NOW_S - 600)) == []
+
+
+def test_a_rewritten_name_is_ours_by_its_id_and_its_time() -> None:
+    assert len(list(accounted([ROW._replace(name="job")], State(), {TAG: SENT}, NOW_S - 600))) == 1
+
+
+def test_the_rest_of_an_array_that_never_ran_is_settled_task_by_task() -> None:
+    sent = Sent(TAG, (("evaluate-1",), ("evaluate-2",), ("evaluate-3",)), job_id="7", committed=True)
+    rest = ROW._replace(shown_id="7_[1-2%1]", array_job_id=7, start_s=None, elapsed_s=0, state="CANCELLED", tasks=2)
+    found = list(accounted([rest], State(), {TAG: sent}, 0.0))
+    assert [(one.job, one.event.start_s, one.event.stages) for one in found] == [
+        ("7_1", None, ["evaluate-2"]),
+        ("7_2", None, ["evaluate-3"]),
+    ]
