@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from detour.accounting.hours import AttemptUsage
@@ -36,8 +38,9 @@ def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
         parse_site_figure(written)
 
 
-def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: bool) -> Counted:
-    return Counted(AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96, **more), [], billed_hours=billed)
+def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: Any) -> Counted:
+    usage = AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96)
+    return Counted(usage._replace(**more), [], billed_hours=billed)
 
 
 def test_the_parts_add_up_to_the_difference() -> None:

@@ -107,6 +107,8 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
 def _rest(left_hours: float, ran: Sequence[tuple[Counted, int]]) -> str:
     units = sum(count for _, count in ran)
     if left_hours > 0 and units:
+        if all(one.usage.source != "journal" for one, _ in ran):
+            return "not in our records: jobs that did not go through detour, or another period or account"
         each_s = left_hours * HOUR_S / units
         return (
             f"not in our records: time before the first and after the last word of {counted(len(ran), 'attempt')} "
