@@ -20,7 +20,7 @@ from detour.ledger.workspace import Workspace
 @workspace_option
 @json_option
 def command(name: str, workspace: Workspace, as_json: bool) -> None:
-    """Check a cluster profile against the live site, and this environment.
+    """Check a profile against the live site, and this environment.
 
     Exit code 2 when something must be changed before jobs can run; unknown facts are no problem.
     """

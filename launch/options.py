@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from detour.ledger.workspace import Workspace
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Seconds(click.ParamType[int]):
@@ -45,8 +48,23 @@ _workspace: dict[str, Any] = {
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
 """For verbs that write to it: what they create is the group's if the workspace is."""
+
+
+def complete_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    from detour.launch import completing
+
+    return completing.complete_names(context, parameter, typed)
+
+
+def complete_recipes(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    from detour.launch import completing
+
+    return completing.complete_recipes(context, parameter, typed)
+
+
 _names: dict[str, Any] = {
     "nargs": -1,
+    "shell_complete": complete_names,
     "help": "A chain, a sweep, a stage (its id, or CHAIN/LABEL), or a pattern over their names, as 'base-*'.",
 }
 names_argument = click.argument("names", required=True, metavar="NAME...", **_names)
@@ -56,6 +74,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 recipe_argument = click.argument(
     "recipe",
     type=click.Path(path_type=Path),
+    shell_complete=complete_recipes,
     help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, as quickstart.",
 )
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")

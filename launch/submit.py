@@ -49,7 +49,7 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Submit missing stages of a recipe or a sweep to Slurm, exactly once.
+    """Submit missing stages of a recipe or sweep to Slurm, exactly once.
 
     Run again after any kill or refusal, it completes what is missing and sends nothing twice.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from detour.errors import UserError
-from detour.launch.options import json_option, workspace_option
+from detour.launch.options import complete_names, json_option, workspace_option
 from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.why import why_json, why_lines
 from detour.ledger.workspace import Workspace
@@ -15,7 +15,7 @@ from detour.orchestration.why import why, why_of_bundle, write_bundle
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_names)
 @workspace_option
 @click.option("--from", "bundle", type=click.Path(path_type=Path), help="Judge the evidence in this file.")
 @click.option("--bundle", "target", type=click.Path(path_type=Path), help="Write the evidence to this file.")

@@ -87,7 +87,7 @@ def test_the_verb_of_the_contributing_page_passes_the_test_of_that_page(with_new
 
 def test_the_verb_of_the_contributing_page_is_listed(with_new_verb: Path) -> None:
     shown = run(with_new_verb, "-c", "from detour.launch.cli import main; main()", "--help")
-    assert "inputs    Print what each stage of a chain reads." in shown
+    assert "inputs Print what each stage of a chain reads." in " ".join(shown.split())
 
 
 def words_of(command: str) -> list[str]:

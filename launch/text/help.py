@@ -5,7 +5,7 @@ from __future__ import annotations
 VERBS = {
     "plan": "Show what a recipe or a sweep would do and what it would cost.",
     "run": "Run a recipe or a sweep on this machine.",
-    "submit": "Submit missing stages of a recipe or a sweep to Slurm, exactly once.",
+    "submit": "Submit missing stages of a recipe or sweep to Slurm, exactly once.",
     "cancel": "Cancel chains, sweeps, or stages with their dependents.",
     "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
     "override": "Accept a checkpoint that a gate refused, with a reason.",
@@ -19,6 +19,9 @@ VERBS = {
     "list": "List chains and sweeps, or stages with their ids.",
     "why": "Say why a stage failed or waits, and what to do.",
     "forecast": "Show when jobs will start, and how good such forecasts have been.",
+    "gc": "Remove what no plan, job or pin needs, and say what it holds.",
+    "pin": "Keep stages, and all that they are made of, from `detour gc`.",
+    "unpin": "Leave pinned stages to `detour gc` again.",
     "budget": "Show what is spent and reserved of each budget.",
     "prices": "Compare finished stages with their estimates.",
     "compare": "Compare models by their scores over seeds and tasks.",
@@ -27,8 +30,10 @@ VERBS = {
     "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
     "card": "Write, verify or push a model card with its hub folder.",
     "clusters": "List the cluster profiles, or show one with its sources.",
-    "doctor": "Check a cluster profile against the live site, and this environment.",
+    "doctor": "Check a profile against the live site, and this environment.",
     "schema": "Print the JSON Schema of recipes, or a table of every key.",
+    "init": "Write a recipe and a cluster profile with comments, to start from.",
+    "completion": "Print the script by which a shell completes verbs and names.",
 }
 """Each is a module of `launch`; a test holds each line against the verb's own help."""
 

@@ -14,6 +14,8 @@
   code/<digest>/                    snapshots of the code that jobs run
   models/<chain>                    link to the exported encoder; leads nowhere until the export is done
   claims/<name>.json                who is doing now what only one may do
+  pins/<stage id>                   kept whatever plans say; in it, why
+  .trash/                           on its way out: see detour.housekeeping.removing
 """
 
 from __future__ import annotations

@@ -87,3 +87,10 @@ def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen
         return choice
     kept = tuple(stage for stage in choice.stages if needing.get(stage.id))
     return choice._replace(stages=tuple(stage for stage in choice.stages if stage not in kept), kept=kept)
+
+
+def named_stages(workspace: Workspace, words: Sequence[str]) -> list[str]:
+    """Ids of the stages that are named, alone or as those of a chain or sweep; without dependents. Raises UserError."""
+    meant = select(workspace, words)
+    of_chains = [stage.id for chain in meant.chains for stage in chain_stages(workspace, chain)]
+    return list(dict.fromkeys([*of_chains, *meant.stages]))

@@ -1,0 +1,82 @@
+"""What a shell offers while a person types: chains, sweeps, stages and recipes, by name. Never raises, never prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from detour.errors import DetourError
+from detour.ledger.workspace import Workspace
+
+SHELLS = ("bash", "zsh", "fish")
+VARIABLE = "_DETOUR_COMPLETE"
+_INSTALL = {
+    "bash": "detour completion bash > ~/.local/share/bash-completion/completions/detour",
+    "zsh": "detour completion zsh > ~/.zfunc/_detour (~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit)",
+    "fish": "detour completion fish > ~/.config/fish/completions/detour.fish",
+}
+_PLAIN_WORD = re.compile(r"[\w.+@%:,=/-]+")
+"""What no shell takes for anything but a word: other names are not offered."""
+_UNSAFE = re.compile(r"[^\w .+-]")
+"""In what is said beside a name."""
+MOST_STAGES = 200
+
+
+def script(shell: str) -> str:
+    """With how to install it. The shell calls `detour` with `VARIABLE` set, and click answers."""
+    from detour.launch.verbs import detour
+
+    made = get_completion_class(shell)
+    assert made is not None
+    source = made(detour, {}, "detour", VARIABLE).source()
+    head, rest = ("#compdef detour\n", source.replace("#compdef detour", "", 1)) if shell == "zsh" else ("", source)
+    return f"{head}# Completion of detour in {shell}. To install it: {_INSTALL[shell]}\n{rest.strip()}"
+
+
+def complete_names(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Chains and sweeps; stages by id once something is typed, since there are many."""
+    return list(_offered(typed, _names(_workspace(context), typed)))
+
+
+def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Recipes and sweeps by name, else files: bash takes no files beside other words."""
+    return list(_offered(typed, _recipes())) or [CompletionItem(typed, type="file")]
+
+
+def _offered(typed: str, names: Iterable[tuple[str, str]]) -> Iterator[CompletionItem]:
+    """A workspace that cannot be read offers nothing: a shell has no place for its errors."""
+    try:
+        for name, said in dict(names).items():
+            if name.startswith(typed) and _PLAIN_WORD.fullmatch(name):
+                yield CompletionItem(name, help=said or None)
+    except (OSError, ValueError, DetourError):
+        return
+
+
+def _workspace(context: click.Context) -> Workspace:
+    given = context.params.get("workspace")
+    return given if isinstance(given, Workspace) else Workspace.find(given)
+
+
+def _names(workspace: Workspace, typed: str) -> Iterator[tuple[str, str]]:
+    from detour.planning.files import chain_names
+    from detour.planning.selection import known_chains
+
+    chains = chain_names(workspace)
+    yield from ((name, "chain") for name in chains)
+    known = known_chains(workspace)
+    yield from ((name, "sweep") for name in known.sweeps if name not in chains)
+    if typed:
+        stages = [stage for stage in known.stages.values() if stage.id.startswith(typed)]
+        yield from ((stage.id, _UNSAFE.sub("", stage.label)) for stage in stages[:MOST_STAGES])
+
+
+def _recipes() -> Iterator[tuple[str, str]]:
+    from detour.config.layers import config_roots
+
+    for kind in ("recipe", "sweep"):
+        files = [file for root in config_roots() for file in (root / f"{kind}s").glob("*.yaml")]
+        yield from ((file.stem, kind) for file in sorted(files))

@@ -1,0 +1,34 @@
+"""`detour init`: a first recipe and cluster profile of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detour.config.starting import CLUSTER, RECIPE, start
+from detour.launch.text.screen import show
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@click.option("--recipe", default=RECIPE, show_default=True, help="The recipe's name.")
+@click.option("--cluster", default=CLUSTER, show_default=True, help="The profile's name.")
+def command(folder: Path, recipe: str, cluster: str) -> None:
+    """Write a recipe and a cluster profile with comments, to start from.
+
+    Into FOLDER/configs (FOLDER: here), where they are found by name. Nothing is asked, and nothing is overwritten.
+    """
+    made = start(folder, recipe, cluster)
+    show(f"{made.recipe}   the recipe", f"{made.cluster}   the cluster profile")
+    show("", "Next:", *(f"  {command}" for command in _next(folder, recipe, cluster)))
+
+
+def _next(folder: Path, recipe: str, cluster: str) -> list[str]:
+    go = [] if folder == Path() else [f"cd {folder}"]
+    return [
+        *go,
+        f"detour plan {recipe} --cluster {cluster}    # what it would do and cost",
+        f"detour run {recipe}    # all of it, on this machine",
+        f"detour doctor --cluster {cluster}    # on a login node: the profile against the site",
+    ]

@@ -1,0 +1,60 @@
+"""First files of one's own: a recipe and a cluster profile with comments, made from `configs/templates`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from detour.config.layers import config_roots
+from detour.config.loading import load_cluster, load_recipe
+from detour.errors import UserError
+from detour.files import fsync_directory
+
+RECIPE, CLUSTER = "my-recipe", "my-cluster"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Started(NamedTuple):
+    recipe: Path
+    cluster: Path
+
+
+def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started:
+    """Write both under `folder`/configs, where their names find them, and load them. Nothing is ever overwritten.
+
+    Raises UserError for a name that no file can have, and where one of the two is there.
+    """
+    made = Started(
+        folder / "configs" / "recipes" / f"{recipe}.yaml", folder / "configs" / "clusters" / f"{cluster}.yaml"
+    )
+    for name in (recipe, cluster):
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{name!r}: expected a name of letters, digits, `.`, `_` and `-`")
+    for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
+        if path.exists():
+            raise UserError(f"{path}: is there already, and is left as it is; choose another name with {option}")
+    _write(made.recipe, _template("recipe", recipe))
+    _write(made.cluster, _template("cluster", cluster))
+    load_recipe(made.recipe)
+    load_cluster(str(made.cluster))
+    return made
+
+
+def _template(what: str, name: str) -> str:
+    for root in config_roots():
+        path = root / "templates" / f"{what}.yaml"
+        if path.is_file():
+            return path.read_text().replace("NAME", name)
+    raise UserError(f"configs/templates/{what}.yaml is not among the files of detour: install it again")
+
+
+def _write(path: Path, text: str) -> None:
+    """Raises UserError where it cannot be, or another has just made one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x") as file:
+            file.write(text)
+        fsync_directory(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error

@@ -1,0 +1,145 @@
+"""What could be removed from a workspace without anything being missed, found in markers, plans, pins and the ledger.
+
+What is planned, runs, waits in the queue or is pinned stays, with all that it is made of. What the ledger does not
+know to have ended counts as waiting. Nothing here changes anything: see `removing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from detour.errors import UserError
+from detour.housekeeping.measuring import Extent, measure
+from detour.housekeeping.pins import pinned
+from detour.housekeeping.reach import needed
+from detour.ledger.claims import holder
+from detour.ledger.state import State
+from detour.ledger.workspace import Workspace
+from detour.planning.files import chain_names, read_plan_outline, read_stage_outline
+
+TRASH = ".trash"
+KEPT_CODE = 1
+"""Code snapshots that stay, the newest."""
+
+
+class Kind(StrEnum):
+    STAGE = "stage in no plan"
+    WORK = "resume files of a finished stage"
+    OUTPUT = "unfinished or damaged output"
+    CHECKPOINT = "damaged or unfinished checkpoint"
+    CODE = "code that no job needs"
+    LEFTOVER = "left over by a kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Removable:
+    kind: Kind
+    path: Path
+    extent: Extent
+    stage: str | None = None
+    """Whose claim is to be held while it goes."""
+
+
+class UnreadablePlan(UserError):
+    """Of what it needs nothing is known: so nothing is removed."""
+
+
+class Survey:
+    """One look at a workspace, through which everything is decided."""
+
+    def __init__(self, workspace: Workspace, state: State) -> None:
+        self.workspace, self.state = workspace, state
+
+    @cached_property
+    def kept(self) -> set[str]:
+        """Ids of stages that must stay whole. Raises UnreadablePlan."""
+        busy = {stage for stage in self.present if self.is_busy(stage)}
+        return needed(self._planned_inputs.keys() | pinned(self.workspace) | self._linked | busy, self._inputs)
+
+    @cached_property
+    def _planned_inputs(self) -> dict[str, tuple[str, ...]]:
+        """Of all stages of all chains, done or not."""
+        try:
+            plans = [read_plan_outline(self.workspace, chain) for chain in chain_names(self.workspace)]
+        except UserError as error:
+            raise UnreadablePlan(f"{error}; until then nothing is removed") from error
+        return {stage.id: tuple(stage.inputs.values()) for plan in plans for stage in plan.stages}
+
+    @cached_property
+    def present(self) -> list[str]:
+        folder = self.workspace.root / "stages"
+        return sorted(path.name for path in folder.iterdir() if _is_folder(path)) if folder.is_dir() else []
+
+    def is_busy(self, stage: str) -> bool:
+        """Whether a job runs or waits that may use it, or may have been: unknown is busy."""
+        held = holder(self.workspace, stage)
+        if held is not None and not held.is_stale:
+            return True
+        known = self.state.stages.get(stage)
+        return known is not None and known.is_open and bool(known.jobs) and not self.workspace.is_done(stage)
+
+    @cached_property
+    def anything_queued(self) -> bool:
+        return any(map(self.is_busy, self.present))
+
+    @property
+    def _linked(self) -> set[str]:
+        """Stages of exported models that links in `models/` lead to."""
+        links = (self.workspace.root / "models").glob("*")
+        return {part for link in links if link.is_symlink() for part in link.readlink().parts if part in self.present}
+
+    def _inputs(self, stage: str) -> Collection[str]:
+        """As a plan says, else the stage's own file. Raises UnreadablePlan where neither can be read."""
+        if stage in self._planned_inputs:
+            return self._planned_inputs[stage]
+        try:
+            return tuple(read_stage_outline(self.workspace, stage).inputs.values())
+        except UserError as error:
+            raise UnreadablePlan(f"{error}. It is pinned or in use, so until then nothing is removed") from error
+
+
+def find(survey: Survey) -> Iterator[Removable]:
+    """Raises UnreadablePlan."""
+    for stage in survey.present:
+        for kind, path in _of_stage(survey, stage):
+            yield Removable(kind, path, measure(path), stage)
+    for kind, path in (*_code(survey), *_leftovers(survey.workspace)):
+        yield Removable(kind, path, measure(path))
+
+
+def _of_stage(survey: Survey, stage: str) -> Iterator[tuple[Kind, Path]]:
+    folder = survey.workspace.stage(stage)
+    if stage not in survey.kept:
+        yield Kind.STAGE, folder
+        return
+    if survey.is_busy(stage):
+        return
+    yield from ((Kind.OUTPUT, path) for path in sorted(folder.glob("output.*")))
+    work = folder / "work"
+    if survey.workspace.is_done(stage):
+        if _is_folder(work) and any(work.iterdir()):
+            yield Kind.WORK, work
+        return
+    for pattern in ("damaged-step-*", ".writing-*", ".removing-*"):
+        yield from ((Kind.CHECKPOINT, path) for path in sorted(work.glob(f"**/{pattern}")))
+
+
+def _code(survey: Survey) -> Iterator[tuple[Kind, Path]]:
+    """Jobs that wait run a snapshot, and no record says which; so while one waits, all stay."""
+    if survey.anything_queued:
+        return
+    snapshots = [path for path in (survey.workspace.root / "code").glob("*") if _is_folder(path)]
+    newest = sorted(snapshots, key=lambda path: path.lstat().st_mtime)[-KEPT_CODE:]
+    yield from ((Kind.CODE, path) for path in sorted(snapshots) if path not in newest)
+
+
+def _leftovers(workspace: Workspace) -> Iterator[tuple[Kind, Path]]:
+    yield from ((Kind.LEFTOVER, path) for path in sorted((workspace.root / TRASH).glob("*")))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -1,0 +1,57 @@
+"""What lies in a folder: bytes and inodes, and whether this user may take all of it away."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Extent(NamedTuple):
+    size_bytes: int
+    inodes: int
+    blocked: str | None
+    """Why not all of it can be removed by this user."""
+
+
+def measure(path: Path) -> Extent:
+    """Of a file, a link (not of what it leads to) or a folder with all that is in it. Raises OSError if it is gone."""
+    status = path.lstat()
+    if not path.is_dir() or path.is_symlink():
+        return Extent(status.st_size, 1, _kept_by_parent(path))
+    size_bytes, inodes, blocked = 0, 0, _kept_by_parent(path)
+    for folder, folders, files in os.walk(path, onerror=_ignored):
+        inodes += 1
+        blocked = blocked or _closed(Path(folder))
+        for name in (*files, *(one for one in folders if (Path(folder) / one).is_symlink())):
+            inodes += 1
+            size_bytes += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118  millions of files
+    return Extent(size_bytes, inodes, blocked)
+
+
+def _ignored(_error: OSError) -> None:
+    """A folder that cannot be listed is found closed by its parent's walk."""
+
+
+def _kept_by_parent(path: Path) -> str | None:
+    """Renaming takes the right to write to the parent; in a sticky one, to own the entry."""
+    if closed := _closed(path.parent):
+        return closed
+    owner, sticky = path.lstat().st_uid, path.parent.stat().st_mode & 0o1000
+    return _owned_by(owner) if sticky and owner != os.getuid() != 0 else None
+
+
+def _closed(folder: Path) -> str | None:
+    if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return None
+    return _owned_by(folder.lstat().st_uid)
+
+
+def _owned_by(uid: int) -> str:
+    if uid == os.getuid():
+        return "closed to writing"
+    try:
+        return f"belongs to {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"belongs to user {uid}"

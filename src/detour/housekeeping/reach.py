@@ -1,0 +1,17 @@
+"""What is needed: all that a wanted stage is made of, however far back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+
+def needed(wanted: Iterable[str], inputs_of: Callable[[str], Collection[str]]) -> set[str]:
+    """Ids of the wanted stages, and of all stages whose output one of them reads, directly or through others."""
+    found: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in found:
+            found.add(stage)
+            waiting += inputs_of(stage)
+    return found

@@ -1,0 +1,63 @@
+"""What `detour gc` does: removes what nothing needs, while nothing is being submitted to the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from detour.errors import UserError
+from detour.housekeeping.finding import Kind, Removable, Survey, find
+from detour.housekeeping.removing import remove
+from detour.ledger.claims import claim
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.slurm import submitting
+
+
+class Skipped(NamedTuple):
+    path: Path
+    reason: str
+
+
+class Cleaned(NamedTuple):
+    removed: tuple[Removable, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def could_go(workspace: Workspace) -> list[Removable]:
+    """Raises UnreadablePlan."""
+    return list(find(Survey(workspace, LedgerView(workspace).state)))
+
+
+def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:
+    """Remove those of `agreed` that could still go; what is another user's, or in use by now, is skipped and said.
+
+    Raises ClaimHeld if a submission does not end within two minutes.
+    """
+    removed, skipped = list[Removable](), list[Skipped]()
+    with submitting(workspace, on_wait):
+        for found in could_go(workspace):
+            if found.path not in agreed:
+                continue
+            try:
+                with _to_ourselves(workspace, found):
+                    remove(workspace, found)
+                removed.append(found)
+            except OSError as error:
+                skipped.append(Skipped(found.path, found.extent.blocked or error.strerror or str(error)))
+            except UserError as error:
+                skipped.append(Skipped(found.path, str(error)))
+    return Cleaned(tuple(removed), tuple(skipped))
+
+
+@contextmanager
+def _to_ourselves(workspace: Workspace, found: Removable) -> Iterator[None]:
+    """While it lasts no attempt at the stage can start. Raises ClaimHeld, PermissionError, UserError."""
+    if found.extent.blocked:
+        raise PermissionError(f"{found.path}: {found.extent.blocked}")
+    with claim(workspace, found.stage, "detour gc") if found.stage else nullcontext():
+        if found.kind is Kind.WORK and found.stage and not workspace.is_done(found.stage):
+            raise UserError("its output has gone meanwhile: the next attempt resumes from this")
+        yield

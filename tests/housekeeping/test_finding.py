@@ -1,0 +1,168 @@
+"""What could go from a workspace, and what must stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.housekeeping.finding import Kind, Removable, Survey, UnreadablePlan, find
+from detour.housekeeping.pins import pin, pinned, unpin
+from detour.housekeeping.reach import needed
+from detour.ledger.claims import claim
+from detour.ledger.events import StageSubmitted
+from detour.ledger.journal import command_journal
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from tests.housekeeping.workspaces import made_workspace
+
+INPUTS: Mapping[str, Sequence[str]] = {
+    "prepare-1": (),
+    "pretrain-1": ("prepare-1",),
+    "promote-1": ("pretrain-1",),
+    "pretrain-old": ("prepare-old",),
+    "prepare-old": (),
+}
+"""One chain as planned last, and what an earlier plan of it left."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1", "promote-1")})
+
+
+def could_go(workspace: Workspace) -> list[Removable]:
+    return list(find(Survey(workspace, LedgerView(workspace).state)))
+
+
+def named(found: Sequence[Removable]) -> dict[str, Kind]:
+    return {one.path.name: one.kind for one in found}
+
+
+def test_what_an_earlier_plan_left_could_go_with_its_bytes_and_inodes(workspace: Workspace) -> None:
+    found = could_go(workspace)
+    assert named(found) == {"prepare-old": Kind.STAGE, "pretrain-old": Kind.STAGE}
+    (prepare, _) = found
+    assert prepare.extent.inodes == 5, "two folders, stage.json, manifest.json and the model"
+    assert prepare.extent.size_bytes == 1002 + (prepare.path / "stage.json").stat().st_size
+
+
+def test_a_pinned_stage_stays_with_all_that_it_is_made_of(workspace: Workspace) -> None:
+    pin(workspace, ["pretrain-old"], "the paper's")
+    assert could_go(workspace) == []
+    assert unpin(workspace, ["pretrain-old", "promote-1"]) == ["pretrain-old"]
+    assert len(could_go(workspace)) == 2
+
+
+def test_a_pin_keeps_its_reason(workspace: Workspace) -> None:
+    pin(workspace, ["prepare-old"], "the paper's")
+    assert pinned(workspace) == {"prepare-old"}
+    assert (workspace.root / "pins" / "prepare-old").read_text() == "the paper's\n"
+
+
+def test_a_stage_that_runs_stays(workspace: Workspace) -> None:
+    with claim(workspace, "pretrain-old", "an attempt"):
+        assert could_go(workspace) == []
+
+
+def test_a_stage_whose_job_waits_stays_with_its_inputs(workspace: Workspace) -> None:
+    (workspace.manifest("pretrain-old")).unlink()
+    with command_journal(workspace) as journal:
+        journal.append(StageSubmitted(), stage="pretrain-old", job="7")
+    assert could_go(workspace) == []
+
+
+def test_a_model_that_a_link_leads_to_stays(workspace: Workspace) -> None:
+    (workspace.root / "models" / "old").symlink_to("../stages/pretrain-old/output")
+    assert could_go(workspace) == []
+
+
+def test_resume_files_go_when_the_stage_is_done_and_stay_while_it_is_not(workspace: Workspace) -> None:
+    for stage in ("pretrain-1", "promote-1"):
+        (workspace.stage(stage) / "work" / "step-000000000010-abc").mkdir(parents=True)
+    workspace.manifest("promote-1").unlink()
+    kinds = [(one.kind, one.stage) for one in could_go(workspace) if one.kind is not Kind.STAGE]
+    assert kinds == [(Kind.WORK, "pretrain-1")]
+
+
+def test_of_an_unfinished_stage_only_what_no_attempt_resumes_from_could_go(workspace: Workspace) -> None:
+    workspace.manifest("pretrain-1").unlink()
+    work, folder = workspace.stage("pretrain-1") / "work", workspace.stage("pretrain-1")
+    for name in ("step-000000000020-abc", "damaged-step-000000000010-abc", ".writing-30-7", ".removing-step-1"):
+        (work / "checkpoints" / name).mkdir(parents=True)
+    (folder / "output.0001").mkdir()
+    found = {name: kind for name, kind in named(could_go(workspace)).items() if kind is not Kind.STAGE}
+    assert found == {
+        "output.0001": Kind.OUTPUT,
+        "damaged-step-000000000010-abc": Kind.CHECKPOINT,
+        ".writing-30-7": Kind.CHECKPOINT,
+        ".removing-step-1": Kind.CHECKPOINT,
+    }
+
+
+def test_old_code_goes_when_no_job_waits(workspace: Workspace) -> None:
+    for age, name in enumerate(("newest", "older", "oldest")):
+        (workspace.root / "code" / name).mkdir()
+        os.utime(workspace.root / "code" / name, (1e9 - age, 1e9 - age))
+    assert {name for name, kind in named(could_go(workspace)).items() if kind is Kind.CODE} == {"older", "oldest"}
+    workspace.manifest("promote-1").unlink()
+    with command_journal(workspace) as journal:
+        journal.append(StageSubmitted(), stage="promote-1", job="7")
+    assert [one for one in could_go(workspace) if one.kind is Kind.CODE] == []
+
+
+def test_without_all_plans_nothing_is_known_to_be_superfluous(workspace: Workspace) -> None:
+    (workspace.root / "chains" / "other").mkdir()
+    (workspace.root / "chains" / "other" / "plan.json").write_text("{")
+    with pytest.raises(UnreadablePlan, match=r"other/plan\.json.*until then nothing is removed"):
+        could_go(workspace)
+
+
+def test_a_pinned_stage_whose_inputs_are_unknown_keeps_everything(workspace: Workspace) -> None:
+    pin(workspace, ["pretrain-old"], "")
+    (workspace.stage("pretrain-old") / "stage.json").write_text("{")
+    with pytest.raises(UnreadablePlan, match="pinned or in use"):
+        could_go(workspace)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
+    """Stage -> its inputs, each among the stages before it."""
+    graph: dict[str, tuple[str, ...]] = {}
+    for number in range(draw(st.integers(1, 14))):
+        names = list(graph)
+        inputs = draw(st.lists(st.sampled_from(names), max_size=3, unique=True)) if names else []
+        graph[f"pretrain-{number}"] = tuple(inputs)
+    return graph
+
+
+def ancestors(graph: Mapping[str, Sequence[str]], stage: str) -> set[str]:
+    """The definition, step by step: an input, or an input of one."""
+    return {stage}.union(*(ancestors(graph, one) for one in graph[stage]))
+
+
+@given(graphs(), st.data())
+def test_needed_is_what_the_wanted_are_made_of(graph: dict[str, tuple[str, ...]], data: st.DataObject) -> None:
+    wanted = data.draw(st.sets(st.sampled_from(sorted(graph))))
+    assert needed(wanted, graph.__getitem__) == set[str]().union(*(ancestors(graph, stage) for stage in wanted))
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs(), st.data())
+def test_nothing_that_a_wanted_stage_is_made_of_could_go(
+    tmp_path_factory: pytest.TempPathFactory, graph: dict[str, tuple[str, ...]], data: st.DataObject
+) -> None:
+    stages = st.sets(st.sampled_from(sorted(graph)), max_size=3)
+    planned, pins, running = data.draw(stages), data.draw(stages), data.draw(stages)
+    workspace = made_workspace(tmp_path_factory.mktemp("gc"), graph, {"chain": sorted(planned)} if planned else {})
+    pin(workspace, pins, "")
+    claims = [claim(workspace, stage, "an attempt") for stage in running]
+    gone = {one.stage for one in could_go(workspace) if one.kind is Kind.STAGE}
+    for held in claims:
+        held.release()
+    wanted = planned | pins | running
+    assert gone == set(graph).difference(*(ancestors(graph, stage) for stage in wanted))

@@ -1,0 +1,79 @@
+"""Completion, as real shells ask for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.launch.completing import SHELLS, script
+from detour.ledger.workspace import Workspace
+from tests.housekeeping.workspaces import made_workspace
+
+BIN = Path(sys.executable).parent
+INPUTS = {"prepare-1": (), "pretrain-0a1b": ("prepare-1",)}
+ASK_BASH = """
+source "$1"
+compopt() { :; }  # which only a completion at a prompt may call
+IFS=' ' read -ra COMP_WORDS <<< "$2"
+[[ "$2" == *' ' ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_detour_completion detour
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    others = {"base-60k": ("prepare-1",), "odd;name $(date)": ("prepare-1",)}
+    others = {"base-60k": ("prepare-1",), "odd;name $(date)": ("prepare-1",)}
+    chains = {"base-30k": ("prepare-1", "pretrain-0a1b"), **others}
+    return made_workspace(tmp_path, INPUTS, chains)
+
+
+def in_bash(workspace: Workspace, line: str) -> list[str]:
+    file = workspace.root.parent / "completion.bash"
+    file.write_text(script("bash"))
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DETOUR_WORKSPACE": str(workspace.root)}
+    command = ["bash", "--norc", "-c", ASK_BASH, "bash", str(file), line]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("detour sub", ["submit"]),
+        ("detour hold ", ["base-30k", "base-60k"]),
+        ("detour hold base-3", ["base-30k"]),
+        ("detour show pretrain-", ["pretrain-0a1b"]),
+        ("detour why base-6", ["base-60k"]),
+        ("detour gc --dr", ["--dry-run"]),
+    ],
+)
+def test_bash_completes_verbs_options_chains_and_stages(workspace: Workspace, line: str, offered: list[str]) -> None:
+    assert in_bash(workspace, line) == offered
+
+
+def test_recipes_are_completed_by_name(workspace: Workspace) -> None:
+    assert {"quickstart", "quickstart-sweep"} <= set(in_bash(workspace, "detour plan quicks"))
+
+
+def test_a_workspace_that_is_not_there_offers_nothing(workspace: Workspace) -> None:
+    assert in_bash(Workspace(workspace.root / "nowhere"), "detour hold ") == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_script_says_how_to_install_it_and_is_one_that_the_shell_can_read(shell: str, tmp_path: Path) -> None:
+    text = script(shell)
+    assert f"detour completion {shell} > " in "\n".join(text.splitlines()[:2])
+    if (found := shutil.which(shell)) is None:
+        pytest.skip(f"{shell} is not installed")
+    file = tmp_path / "script"
+    file.write_text(text)
+    subprocess.run([found, "-n", str(file)], check=True)

@@ -1,0 +1,68 @@
+"""`detour gc`, `detour pin` and `detour unpin` as a person calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.launch.verbs import detour
+from detour.ledger.workspace import Workspace
+from tests.housekeeping.workspaces import made_workspace
+
+INPUTS: dict[str, Sequence[str]] = {"prepare-1": (), "pretrain-1": ("prepare-1",), "pretrain-old": ("prepare-1",)}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1")})
+
+
+def called(workspace: Workspace, *arguments: str) -> Result:
+    return CliRunner().invoke(detour, [*arguments, "-w", str(workspace.root)])
+
+
+def test_a_dry_run_shows_bytes_and_inodes_and_removes_nothing(workspace: Workspace) -> None:
+    shown = called(workspace, "gc", "--dry-run").output
+    assert shown.splitlines()[1].split() == ["stage", "in", "no", "plan", "1", "1.1", "kB", "5"]
+    assert "stages/pretrain-old" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert workspace.is_done("pretrain-old")
+
+
+def test_without_a_terminal_it_removes_only_with_yes(workspace: Workspace) -> None:
+    refused = called(workspace, "gc")
+    assert "add --yes" in str(refused.exception)
+    assert workspace.is_done("pretrain-old")
+    removed = called(workspace, "gc", "--yes")
+    assert removed.output.splitlines()[-1] == "Removed 1 item: 1.1 kB and 5 inodes."
+    assert not workspace.stage("pretrain-old").exists()
+
+
+def test_programs_get_each_item_and_remove_nothing_unasked(workspace: Workspace) -> None:
+    data = json.loads(called(workspace, "gc", "--dry-run", "--json").output)
+    (item,) = data["removable"]
+    assert (item["kind"], item["stage"], item["inodes"], item["removed"]) == ("stage", "pretrain-old", 5, False)
+    assert (data["bytes"], data["inodes"]) == (item["bytes"], 5)
+    removed = json.loads(called(workspace, "gc", "--yes", "--json").output)
+    assert [one["removed"] for one in removed["removable"]] == [True]
+
+
+def test_nothing_to_remove_is_said(workspace: Workspace) -> None:
+    called(workspace, "gc", "--yes")
+    assert called(workspace, "gc").output == f"Nothing could go from {workspace.root}.\n"
+
+
+def test_a_pin_keeps_a_stage_until_it_is_taken_away(workspace: Workspace) -> None:
+    assert called(workspace, "pin", "base", "--why", "the paper").output.startswith("2 stages pinned")
+    (workspace.chain("base") / "plan.json").unlink()
+    assert "pretrain-1" not in called(workspace, "gc", "--dry-run").output
+    assert called(workspace, "unpin", "pretrain-1").output == "1 pin taken away; 1 pin in this workspace.\n"
+    assert "pretrain-1" in called(workspace, "gc", "--dry-run").output
+
+
+def test_a_pin_of_an_unknown_name_names_the_nearest(workspace: Workspace) -> None:
+    assert "base" in str(called(workspace, "pin", "bsae").exception)
