@@ -76,12 +76,10 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
     for line in lines:
         if line.is_quoted:
             continue
-        rule = next(
-            (rule for rule in rules("log") if rule.fits(line.text, is_error=line.is_error, within=line.within)), None
-        )
+        rule = _rule_of(line)
         if rule is None and line.chain is None:
             continue
-        if rule is None or (rule.cause is None and line.chain is not None and rule.strength > 1):
+        if rule is None:
             rule = EXCEPTION
         elif line.chain is not None and rule.cause is not None and rule.strength > 1:
             specific.add(line.chain)

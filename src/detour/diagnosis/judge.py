@@ -39,9 +39,8 @@ def _ranked(evidence: Evidence) -> Verdict:
     groups, places = _by_cause(findings), _in_time(findings)
     counted = {cause: group for cause, group in groups.items() if _strength(group) > 1}
     reasons = {cause: _explained_by(cause, counted) for cause in counted}
-    order = sorted(
-        counted, key=lambda cause: (reasons[cause] is not None, *_place_in_order(cause, counted[cause], places))
-    )
+    ranks = {cause: _place_in_order(cause, group, places) for cause, group in counted.items()}
+    order = sorted(counted, key=lambda cause: (reasons[cause] is not None, ranks[cause]))
     candidates = [_candidate(cause, counted[cause], reasons[cause], evidence) for cause in order]
     weak = [
         _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted

@@ -9,25 +9,16 @@ from detour.diagnosis.findings import Place, event_text, row_text
 from detour.diagnosis.lines import read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
-from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, StageDone, StageFailed
+from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, ProgressMade, StageDone, StageFailed
 
-PENDING = (
-    "PENDING",
-    "PD",
-    "REQUEUED",
-    "REQUEUE_HOLD",
-    "SPECIAL_EXIT",
-    "RESV_DEL_HOLD",
-    "REQUEUE_FED",
-    "RQ",
-    "RH",
-    "SE",
-    "RD",
-)
+HELD_BY_SLURM = ("REQUEUE_HOLD", "RH", "SPECIAL_EXIT", "SE", "RESV_DEL_HOLD", "RD")
+PENDING = ("PENDING", "PD", "REQUEUED", "RQ", "REQUEUE_FED", *HELD_BY_SLURM)
 RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", "SUSPENDED", "S", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT")
+TAKEN_BACK = ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
 QUEUE_FIELDS = {"Reason": ("NODELIST(REASON)",), "Dependency": (), "State": ("ST", "JobState")}
 """Fields that are judged, with other names that they have."""
 SAVED_EXIT = "85:0"
+BY_TIME = ("TIMEOUT", "DEADLINE")
 _ALREADY = re.compile(r"\bis already done\b")
 _SAVED = re.compile(
     r"\b(saved|checkpoint (saved|written)|saving .* (done|took|finished)|wrote checkpoint)\b", re.IGNORECASE
@@ -64,9 +55,7 @@ def _live(evidence: Evidence) -> tuple[str, Row | None]:
         return "squeue", evidence.squeue
     row = next(reversed(evidence.job_rows), None)
     state = row.get("State") if row else ""
-    is_live = state in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT") or (
-        state in RUNNING and "squeue" in evidence.unreadable
-    )
+    is_live = state in ("PENDING", *HELD_BY_SLURM) or (state in RUNNING and "squeue" in evidence.unreadable)
     return "sacct", row if is_live else None
 
 
@@ -76,11 +65,7 @@ def _requeued(evidence: Evidence) -> Verdict | None:
     reason = row.get("Reason").strip("()") if row else ""
     if row is None or reason not in ("BeginTime", "None", "", "Resources", "Priority"):
         return None
-    ran = [
-        one
-        for one in evidence.job_rows
-        if one.get("State").split(" ")[0] in ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
-    ]
+    ran = [one for one in evidence.job_rows if one.get("State").split(" ")[0] in TAKEN_BACK]
     restarted = row.get("Restarts", "RestartCnt").strip("0")
     if not ran and not restarted and not (reason == "BeginTime" and evidence.last(AttemptStarted.kind)):
         return None
@@ -121,21 +106,33 @@ def _saved(evidence: Evidence) -> Verdict | None:
     row = next(reversed(evidence.job_rows), None)
     state = row.get("State").split(" ")[0] if row else ""
     last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
-    interrupted = last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85)
-    if state not in ("TIMEOUT", "DEADLINE") and not (
-        state in ("FAILED", "COMPLETED", "")
-        and (interrupted or (row is not None and row.get("ExitCode") == SAVED_EXIT))
-    ):
+    asked = row is not None and row.get("ExitCode") == SAVED_EXIT
+    asked = asked or (last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85))
+    if _is_taken_back(evidence) or state not in (*BY_TIME, *(("FAILED", "COMPLETED", "") if asked else ())):
         return None
     event, line = evidence.last(CheckpointSaved.kind), _saved_line(evidence)
-    reached = _reached(evidence)
-    step = event.data.get("step") if event else None
-    complete = isinstance(step, int) and reached is not None and step >= reached
-    if not (interrupted or complete or line or (row is not None and row.get("ExitCode") == SAVED_EXIT)):
+    if not (asked or line or (event is not None and _nothing_lost(event, evidence))):
         return None
     place = Place("event", event_text(event)) if event else line or (Place("event", event_text(last)) if last else None)
-    where = f"saving step {step}" if isinstance(step, int) else "saving"
+    where = f"saving step {event.data.get('step')}" if event else "saving"
     return _normal(place, f"The segment stopped after {where}; the next segment resumes from there.", "yes")
+
+
+def _is_taken_back(evidence: Evidence) -> bool:
+    """Whether the log says that the job was preempted, or its node lost, which the accounts may not know yet."""
+    return any(taken in line for line in evidence.log or () for taken in ("DUE TO PREEMPTION", "DUE TO JOB REQUEUE"))
+
+
+def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
+    """Whether no step, and no token, is known to have been made after the checkpoint."""
+    steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
+    made = {"step": max(steps, default=0)}
+    if (progress := evidence.last(ProgressMade.kind)) is not None:
+        unit = str(progress.data.get("unit", "")).rstrip("s")
+        made[unit] = max(made.get(unit, 0), int(progress.data.get("done") or 0))
+    kept = {"step": saved.data.get("step"), "token": saved.data.get("tokens")}
+    known = [(kept.get(unit), done) for unit, done in made.items() if done]
+    return bool(known) and all(isinstance(step, int) and step >= done for step, done in known)
 
 
 def _saved_line(evidence: Evidence) -> Place | None:
@@ -148,14 +145,6 @@ def _saved_line(evidence: Evidence) -> Place | None:
         elif line.progress is not None and found is not None:
             found = None
     return found
-
-
-def _reached(evidence: Evidence) -> int | None:
-    steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
-    progress = evidence.last("progress")
-    if progress is not None and str(progress.data.get("unit", "")).startswith(("step", "batch")):
-        steps.append(int(progress.data.get("done") or 0))
-    return max(steps, default=None)
 
 
 def _place(command: str, row: Row, field: str) -> Place:

@@ -35,13 +35,17 @@ def advice_of(finding: Finding, evidence: Evidence) -> str:
 
 def _lost(step: int | None) -> str:
     if step is None:
-        return "The time ran out before the first checkpoint, and the same request loses the same work."
+        return "The time ran out before this attempt had saved anything, and the same request loses the same work."
     return f"The time ran out after the checkpoint of step {step}; what came after it is done again."
 
 
 def saved_step(evidence: Evidence) -> int | None:
+    """Of the last checkpoint, if the last attempt made it: what an earlier one saved does not show that the next gets
+    further.
+    """
     saved = evidence.last(CheckpointSaved.kind)
-    step = saved.data.get("step") if saved else None
+    latest = max((event.attempt or 0 for event in evidence.events or ()), default=0)
+    step = saved.data.get("step") if saved and (saved.attempt or latest) == latest else None
     return step if isinstance(step, int) else None
 
 
