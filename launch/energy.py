@@ -11,10 +11,12 @@ from detour.accounting.account import chain_energy
 from detour.accounting.energy_files import read_energy_file
 from detour.accounting.site import profile_sites
 from detour.launch.options import json_option, workspace_option
-from detour.launch.text.energy import chain_energy_lines, energy_json, file_json, file_lines
+from detour.launch.text.energy import chain_energy_lines, energy_json
+from detour.launch.text.energy_files import file_json, file_lines
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.accounts import record_accounts
 from detour.planning.files import chain_names, read_plan_outline, unknown_chain
 
 
@@ -26,21 +28,24 @@ from detour.planning.files import chain_names, read_plan_outline, unknown_chain
 def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_json: bool) -> None:
     """Show energy and CO2 by method, or read other tools' files.
 
-    FILE is a CSV of codecarbon, or of CEEMS (cacct --csv). Each is checked and shown by itself.
+    FILE is a CSV of codecarbon, or of CEEMS (cacct --csv). Each is checked and shown by itself; after a CHAIN, with
+    the jobs that both know.
     """
     files = [name for name in names if Path(name).is_file() or name.endswith((".csv", ".json"))]
     read = [read_energy_file(Path(name), pue) for name in files]
     chains = [name for name in names if name not in files] if names else chain_names(workspace)
     if absent := set(chains) - set(chain_names(workspace)):
         raise unknown_chain(workspace, min(absent))
+    if chains:
+        warn(record_accounts(workspace))
     view, sites = LedgerView(workspace), profile_sites()
     warn(view.warnings)
     plans = [read_plan_outline(workspace, name) for name in chains]
     energies = [chain_energy(view.state, plan, sites, time.time()) for plan in plans]
     if as_json:
-        show_json({"chains": list(map(energy_json, energies)), "files": list(map(file_json, read))})
+        show_json({"chains": list(map(energy_json, energies)), "files": [file_json(file, energies) for file in read]})
         return
     for energy in energies:
         show(*chain_energy_lines(energy))
     for file in read:
-        show(*file_lines(file))
+        show(*file_lines(file, energies))

@@ -1,4 +1,4 @@
-"""Energy and CO2 by method in at most 80 columns, and files of other tools."""
+"""Energy and CO2 of chains by method, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any
 
 from detour.accounting.account import ChainEnergy, SiteEnergy
 from detour.accounting.energy import Band, EnergyFigure
-from detour.accounting.imported import EnergyFile, ImportedEnergy
 from detour.launch.text.price import band_json
 from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
     amount,
-    counted,
-    cut,
     format_count,
     format_duration,
     plain,
@@ -25,7 +22,6 @@ from detour.text import (
 )
 
 WIDTH = 80
-ROWS_SHOWN = 20
 _LABEL = 22
 
 
@@ -110,15 +106,15 @@ def energy_json(energy: ChainEnergy) -> dict[str, Any]:
         "chain": energy.chain,
         "tokens": energy.tokens,
         "tokens_per_kwh": band_json(energy.tokens_per_kwh),
-        "sites": [_site_json(site) for site in energy.sites],
+        "sites": [site_json(site) for site in energy.sites],
         "stages": [
-            {"id": stage.outline.id, "label": stage.outline.label, "sites": [_site_json(site) for site in stage.sites]}
+            {"id": stage.outline.id, "label": stage.outline.label, "sites": [site_json(site) for site in stage.sites]}
             for stage in energy.stages
         ],
     }
 
 
-def _site_json(site: SiteEnergy) -> dict[str, Any]:
+def site_json(site: SiteEnergy) -> dict[str, Any]:
     return {
         "site": site.site,
         "gpu_hours": asdict(site.gpu_hours),
@@ -151,60 +147,4 @@ def figure_json(figure: EnergyFigure) -> dict[str, Any]:
         "tool": figure.tool,
         "version": figure.version,
         "reason": figure.reason,
-    }
-
-
-def file_lines(file: EnergyFile) -> Iterator[str]:
-    """A row a run or job, then the sum; the file's own energy, for whose PUE the file is answerable."""
-    yield f"{plain(str(file.path))}: {file.tool}, {counted(len(file.rows), 'run or job', 'runs or jobs')}"
-    yield f"  {'run or job':<18}{'time':>9}{'GPU-h':>9}{'energy':>11}{'PUE in it':>11}  CO2eq"
-    for row in file.rows[:ROWS_SHOWN]:
-        pue = "unknown" if row.pue is None else f"{row.pue:g}"
-        hours = "" if row.gpu_hours is None else amount(row.gpu_hours)
-        energy = scaled(row.energy_kwh, ENERGY_UNITS)
-        name, taken = cut(row.name, 17), format_duration(row.duration_s)
-        yield f"  {name:<18}{taken:>9}{hours:>9}{energy:>11}{pue:>11}  {_grams(row.co2_g)}".rstrip()
-        for note in row.notes:
-            yield from wrapped(note, " " * 4, WIDTH)
-    if len(file.rows) > ROWS_SHOWN:
-        yield f"  ... and {len(file.rows) - ROWS_SHOWN:,} more; --json has them all"
-    it = file.it_energy_kwh
-    split = f", {scaled(it, ENERGY_UNITS)} without its PUE" if it is not None and it != file.energy_kwh else ""
-    yield from wrapped(f"sum: {scaled(file.energy_kwh, ENERGY_UNITS)}{split}; CO2eq {_grams(file.co2_g)}", width=WIDTH)
-    if factors := _factors(file.rows):
-        yield from wrapped(f"grid factors in it, gCO2eq/kWh: {factors}", width=WIDTH)
-    for note in file.notes:
-        yield from wrapped(f"note: {note}", width=WIDTH)
-
-
-def _grams(co2_g: dict[str, float]) -> str:
-    if not co2_g:
-        return "unknown"
-    named = len(co2_g) > 1
-    return ", ".join(scaled(grams, MASS_UNITS) + (f" {name}" if named else "") for name, grams in co2_g.items())
-
-
-def _factors(rows: Sequence[ImportedEnergy]) -> str:
-    found = dict.fromkeys(f"{name} {factor:.4g}" for row in rows for name, factor in row.g_per_kwh.items())
-    listed = list(found)
-    return ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "")
-
-
-def file_json(file: EnergyFile) -> dict[str, Any]:
-    return {
-        "file": str(file.path),
-        "tool": file.tool,
-        "energy_kwh": file.energy_kwh,
-        "it_energy_kwh": file.it_energy_kwh,
-        "co2_g": file.co2_g,
-        "notes": list(file.notes),
-        "rows": [
-            {
-                **asdict(row),
-                "it_energy_kwh": row.it_energy_kwh,
-                "gpu_hours": row.gpu_hours,
-                "g_per_kwh": row.g_per_kwh,
-            }
-            for row in file.rows
-        ],
     }

@@ -79,10 +79,11 @@ def test_a_recent_sign_of_life_means_running() -> None:
 
 def test_the_methods_stand_side_by_side_and_flushes_are_not_summed() -> None:
     figures = figures_of(attempt_of(KILLED), usage(KILLED), SITE)
-    measured, codecarbon, estimate, card = figures
-    methods = [Method.MEASURED, Method.CODECARBON, Method.ESTIMATED, Method.CARD]
+    measured, codecarbon, estimate, slurm, card = figures
+    methods = [Method.MEASURED, Method.CODECARBON, Method.ESTIMATED, Method.SLURM, Method.CARD]
     assert [figure.method for figure in figures] == methods
     assert measured.missing == "no energy counter was read"
+    assert slurm.missing == "sacct was not read"
     assert estimate.coverage == 1.0
     assert codecarbon.it_energy_kwh is not None
     assert codecarbon.it_energy_kwh.expected == pytest.approx(0.5)
@@ -125,5 +126,5 @@ def test_nonsense_in_a_record_is_unknown_and_no_error() -> None:
     assert found.nodes == 1
     assert found.ram_gb is None
     figures = figures_of(attempt_of(nonsense), found, SITE)
-    assert [figure.it_energy_kwh for figure in figures] == [None, None, None, None]
+    assert [figure.it_energy_kwh for figure in figures] == [None] * 5
     assert all(figure.missing for figure in figures)

@@ -55,7 +55,7 @@ def test_every_method_stands_with_band_and_coverage_in_80_columns(workspace: Wor
     assert max(map(len, lines)) <= WIDTH
 
 
-METHODS = ["M1 measured", "codecarbon", "M2 estimated", "card convention"]
+METHODS = ["M1 measured", "codecarbon", "M2 estimated", "M3 Slurm", "card convention"]
 
 
 def test_json_has_what_the_screen_has_and_the_inputs(workspace: Workspace) -> None:
@@ -93,3 +93,17 @@ def test_an_attempt_under_a_profile_that_is_not_known_has_the_plans_constants(tm
     workspace = make_workspace(tmp_path)
     end(start(workspace, CHAIN[0], cluster="of-my-own"))
     assert "base on here: " in call("-w", workspace.root)
+
+
+def test_jobs_that_a_sites_file_knows_too_stand_beside_ours(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, CHAIN[1], job="101", cluster="jean-zay", gpus=1, cpus=24)
+    attempt.event(EnergyRead(why="end", node="n1", began_s=1.8e9, elapsed_s=3600.0, gpus={"GPU-1": GPU}))
+    end(attempt)
+    file = tmp_path / "cacct.csv"
+    file.write_text("Job ID,Elapsed,Host Energy(kWh),GPU Energy(kWh)\n101,01:00:00,0.2,1.1\n102,01:00:00,5,5\n")
+    assert "1 job of base: 1.3 kWh in the file; here 1 kWh of IT by M1 measured" in call(
+        "base", file, "-w", workspace.root
+    )
+    (read,) = json.loads(call("base", file, "-w", workspace.root, "--json"))["files"]
+    assert read["chains"]["base"]["energy_kwh"] == pytest.approx(1.3)

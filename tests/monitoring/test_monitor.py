@@ -102,8 +102,8 @@ def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     attempt.event(EnergyCounted(energy_kwh=0.5, gpu_kwh=0.4, duration_s=3600.0, scope="this machine"))
     end(attempt)
     (chain,) = read_status(workspace).chains
-    measured, codecarbon, estimated, card = chain.energy
-    assert measured.missing == "no energy counter was read"
+    measured, codecarbon, estimated, slurm, card = chain.energy
+    assert (measured.missing, slurm.missing) == ("no energy counter was read", "sacct was not read")
     assert codecarbon.method == "codecarbon"
     assert codecarbon.it_energy_kwh == pytest.approx(0.5)
     assert codecarbon.energy_kwh == pytest.approx(0.6)

@@ -10,10 +10,13 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import Band, EnergyFigure, Method, preferred, total
 from detour.accounting.fates import Known
 from detour.accounting.hours import AttemptUsage, gpu_hours
+from detour.accounting.imported import EnergyFile
 from detour.accounting.traces import spans_in
-from detour.ledger.state import StageState, State
+from detour.ledger.state import AttemptState, StageState, State
 from detour.planning.files import ChainOutline, StageOutline
 from detour.site import Site
+
+Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class ChainEnergy:
     sites: tuple[SiteEnergy, ...]
     tokens: int | None
     """That its trainings have taken so far; None before the first."""
+    jobs: Mapping[str, tuple[Counted, ...]]
+    """Attempts by the id of their job, as it is shown and, for a task of an array, as Slurm counts it."""
 
     @property
     def tokens_per_kwh(self) -> Band | None:
@@ -52,20 +57,31 @@ class ChainEnergy:
         return tokens_per_kwh(self.tokens, quoted) if quoted else None
 
 
-Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
+@dataclass(frozen=True, slots=True)
+class JobsInFile:
+    """Jobs of a chain as a file has them, and as we do; never added, and never mixed."""
+
+    jobs: int
+    energy_kwh: float | None
+    """Of the file, with whatever PUE is in it."""
+    sites: tuple[SiteEnergy, ...]
 
 
 def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | None], Site], now_s: float) -> ChainEnergy:
     """`site_of` takes the name of the profile that an attempt ran under."""
     spans = spans_in(state)
     counted: dict[str, list[Counted]] = {}
+    by_job: dict[str, list[Counted]] = {}
     for stage in chain.stages:
         known = state.stages.get(stage.id)
         for attempt in known.runs if known else []:
             usage = usage_of(stage.id, attempt, now_s)
             if usage is not None:
                 site = _known(site_of(attempt.cluster), chain.target.site)
-                counted.setdefault(stage.id, []).append((usage, figures_of(attempt, usage, site, spans)))
+                one = (usage, figures_of(attempt, usage, site, spans))
+                counted.setdefault(stage.id, []).append(one)
+                for job in _names(attempt):
+                    by_job.setdefault(job, []).append(one)
     return ChainEnergy(
         chain=chain.chain,
         stages=tuple(
@@ -73,7 +89,23 @@ def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | Non
         ),
         sites=site_energies(one for attempts in counted.values() for one in attempts),
         tokens=_tokens(state.stages, [stage.id for stage in chain.stages if stage.kind == "pretrain"]),
+        jobs={job: tuple(attempts) for job, attempts in by_job.items()},
     )
+
+
+def jobs_in(file: EnergyFile, chain: ChainEnergy) -> JobsInFile | None:
+    """The chain's jobs that a file of a site's accounting knows too; None where there is none."""
+    rows = [row for row in file.rows if row.name in chain.jobs]
+    attempts = [one for name in {row.name for row in rows} for one in chain.jobs[name]]
+    if not attempts:
+        return None
+    known = [row.energy_kwh for row in rows if row.energy_kwh is not None]
+    return JobsInFile(len({row.name for row in rows}), sum(known) if known else None, site_energies(attempts))
+
+
+def _names(attempt: AttemptState) -> set[str]:
+    raw = attempt.held.run.job_id if attempt.held else None
+    return {name for name in (attempt.job, None if raw is None else str(raw)) if name}
 
 
 def _known(site: Site, planned: Site | None) -> Site:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
-from detour.accounting.methods import card_convention, estimated, number, tracked
+from detour.accounting.methods import card_convention, estimated, number, slurm_counted, tracked
 from detour.site import Site
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 DEAD_AFTER_S = 120.0
 """Without a sign of life for longer (heartbeats come at least every 30 s), an attempt is taken for ended."""
 LOST_TO_ERROR = "failed"
+SACCT = "sacct"
+"""As `JobAccounted.source`."""
 
 
 def is_running(attempt: AttemptState, now_s: float) -> bool:
@@ -104,6 +107,7 @@ def figures_of(
         _measured(attempt, usage, site, spans),
         tracked(then, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
         estimated(then, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
+        *_by_slurm(attempt, usage, then),
         card_convention(then, reserved, allocated_s),
     ]
 
@@ -123,6 +127,26 @@ def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spa
     from detour.accounting.measured import measured  # `detour status` mostly does without
 
     return measured(site, list(attempt.readings.values()), usage, spans)
+
+
+def _by_slurm(attempt: AttemptState, usage: AttemptUsage, site: Site) -> Iterator[EnergyFigure]:
+    """The attempt's part of its job's energy, by time; nothing for what Slurm did not run."""
+    run = attempt.held.run if attempt.held else None
+    if run is None or run.source != SACCT:
+        if run is None:
+            yield EnergyFigure(Method.SLURM, site, None, usage.allocated_s, 0.0, reason="sacct was not read")
+        return
+    part = usage.allocated_s / run.elapsed_s if run.elapsed_s else 0.0
+    energy_j = number(run.energy_j)
+    yield slurm_counted(
+        site,
+        None if energy_j is None else energy_j * min(1.0, part),
+        usage.allocated_s,
+        is_exclusive=site.node.is_exclusive(usage.nodes, usage.gpus, usage.cpus) if site.node else None,
+        gpus=usage.gpus,
+        cores=usage.cpus,
+        ram_gb=usage.ram_gb,
+    )
 
 
 def _either(accounted: int | None, seen: int | None) -> int | None:

@@ -86,12 +86,13 @@ class EnergySampler:
         self._node.open(self._counters, self._host)
         why, told_s = "start", float("-inf")
         while True:
-            self._node.read()
-            gap_s = {"interval": self._interval_s, "checkpoint": LEAST_GAP_S}.get(why, 0.0)
-            if time.monotonic() - told_s >= gap_s:
-                told_s = time.monotonic()
-                self._last = self._node.event(why)
-                self._tell(self._last)
+            since_s = time.monotonic() - told_s
+            if why != "checkpoint" or since_s >= LEAST_GAP_S:
+                self._node.read()
+                if why != "interval" or since_s >= self._interval_s:
+                    told_s = time.monotonic()
+                    self._last = self._node.event(why)
+                    self._tell(self._last)
             if why == "end":
                 return
             wait_s = min(self._interval_s, POWER_INTERVAL_S) if self._node.needs_power else self._interval_s
