@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from detour.config.loading import load_cluster, profile_path
 from detour.doctor.check import check
+from detour.doctor.tasks import check_tasks_of
 from detour.errors import UserError
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.doctor import doctor_json, render_doctor
+from detour.launch.text.doctor_tasks import render_tasks, tasks_json
 from detour.launch.text.screen import show, show_json
 from detour.ledger.workspace import Workspace
 
 
 @click.command()
 @click.option("--cluster", "name", default="local", show_default=True, help="The profile: a name or a file.")
+@click.option("--tasks", type=Path, metavar="RECIPE", help="Only the files of a recipe's tasks: what belongs where.")
 @workspace_option
 @json_option
-def command(name: str, workspace: Workspace, as_json: bool) -> None:
+def command(name: str, tasks: Path | None, workspace: Workspace, as_json: bool) -> None:
     """Check a profile against the live site, and this environment.
 
-    Exit code 2 when something must be changed before jobs can run; unknown facts are no problem.
+    Exit code 2 when something must be changed before jobs can run; unknown facts are no problem. With --tasks it reads
+    the tasks of a recipe or a sweep, and says for each what is there or what to put where.
     """
+    if tasks is not None:
+        checks = check_tasks_of(tasks)
+        if as_json:
+            show_json(tasks_json(checks))
+        else:
+            show(render_tasks(checks))
+        if any(one.state != "ready" for one in checks):
+            sys.exit(UserError.exit_code)
+        return
     checked = check(load_cluster(name), profile_path(name), workspace)
     if as_json:
         show_json(doctor_json(checked))

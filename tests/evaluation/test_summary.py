@@ -71,6 +71,16 @@ def test_the_text_shows_percent_and_says_what_is_missing() -> None:
     assert lines[5].startswith("average  55.0 ± 0.0")
 
 
+def test_a_task_of_entities_has_no_accuracy_and_keeps_its_own_metrics() -> None:
+    scores = {"micro_f1": 0.7, "macro_f1": 0.6, "exact_micro_f1": 0.65}
+    summary = summarize(["a", "n"], [1], {**COMPLETE, ("n", 1): {"primary_metric": "micro_f1", "test": scores}})
+    assert summary["tasks"]["n"]["metrics"]["exact_micro_f1"]["mean"] == 0.65
+    assert summary["tasks"]["n"]["metrics"]["accuracy"]["mean"] is None
+    assert summary["average"]["primary"]["mean"] == pytest.approx(0.65)
+    assert "n        micro_f1" in (text := as_text(summary))
+    assert next(line for line in text.splitlines() if line.startswith("n ")).split()[-4:] == ["-", "1", "of", "1"]
+
+
 def test_what_a_reader_should_know_of_the_data_stands_below_the_scores() -> None:
     noted = {("a", 1): {**result(0.6, 0.7), "notes": ["3 of 40 test documents are in training too"]}}
     assert "a: 3 of 40 test documents are in training too" in as_text(summarize(["a"], [1], noted)).splitlines()

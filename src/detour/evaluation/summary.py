@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 METRICS = ("macro_f1", "micro_f1", "accuracy")
+"""Of every task but those of entities, which have no accuracy; the metrics that only some tasks have stand with them."""
+NOT_SCORED = "-"
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
 """(task, seed) -> an evaluate stage's result.json."""
 
@@ -57,7 +59,8 @@ def _task_summary(by_seed: Mapping[int, Mapping[str, Any] | None]) -> dict[str, 
         "notes": first.get("notes", []),
         "missing_seeds": [seed for seed, result in by_seed.items() if result is None],
         "metrics": {
-            metric: spread({seed: _score(result, metric) for seed, result in by_seed.items()}) for metric in METRICS
+            metric: spread({seed: _score(result, metric) for seed, result in by_seed.items()})
+            for metric in dict.fromkeys((*METRICS, *first.get("test", {})))
         },
     }
 
@@ -65,7 +68,7 @@ def _task_summary(by_seed: Mapping[int, Mapping[str, Any] | None]) -> dict[str, 
 def _score(result: Mapping[str, Any] | None, metric: str) -> float | None:
     if result is None:
         return None
-    score: float = result["test"][result["primary_metric"] if metric == "primary" else metric]
+    score: float | None = result["test"].get(result["primary_metric"] if metric == "primary" else metric)
     return score
 
 
@@ -79,7 +82,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
     rows: list[tuple[str, ...]] = [("task", "primary metric", "macro F1", "micro F1", "accuracy", "seeds")]
     for name, task in summary["tasks"].items():
         metrics = task["metrics"]
-        cells = [_cell(metrics[metric]) for metric in METRICS]
+        has_result = metrics["macro_f1"]["n"] > 0
+        cells = [NOT_SCORED if has_result and not metrics[m]["n"] else _cell(metrics[m]) for m in METRICS]
         seeds = f"{metrics['macro_f1']['n']} of {len(summary['seeds'])}"
         rows.append((name, task["primary_metric"] or "unknown", *cells, seeds))
     average = [_cell(summary["average"][metric]) for metric in METRICS]
