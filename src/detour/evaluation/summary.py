@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 METRICS = ("macro_f1", "micro_f1", "accuracy")
-"""Of every task but those of entities, which have no accuracy; the metrics that only some tasks have stand with them."""
+"""Of every task, but that entities have no accuracy; metrics that only some tasks have stand with these tasks."""
 NOT_SCORED = "-"
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
 """(task, seed) -> an evaluate stage's result.json."""
