@@ -11,7 +11,7 @@ ARMS := configs/sweeps/quickstart-arms.yaml
 # Every process would compile our modules again, and pytest's workers all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart env slurm browser check test bench
+.PHONY: quickstart env slurm browser check test bench wheels gpu-check
 
 quickstart: $(ENVIRONMENT)
 	@$(BIN)/detour run $(ARMS)
@@ -58,3 +58,15 @@ test:
 bench: $(ENVIRONMENT)
 	@for name in $(notdir $(basename $(wildcard tests/benchmarks/*.py))); do \
 		echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
+
+# What a bare GPU machine with Python 3.12 lacks; it has no network.
+WHEELS := .cache/wheels
+wheels: | $(BIN)/pip
+	@$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
+		--platform manylinux2014_x86_64 --platform any --dest $(WHEELS) --requirement tests/gpu/wheels.txt
+	@du -ch $(WHEELS)/*.whl | tail -1
+
+# On the GPU machine, with its own Python: `make gpu-check PYTHON=python3`. What it finds is in $(OUT).
+OUT ?= gpu-check
+gpu-check:
+	@$(PYTHON) tests/gpu/check.py $(OUT) $(if $(wildcard $(WHEELS)/*.whl),--wheels $(WHEELS)) $(GPU_CHECK)

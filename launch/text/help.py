@@ -23,6 +23,7 @@ VERBS = {
     "pin": "Keep stages, and all that they are made of, from `detour gc`.",
     "unpin": "Leave pinned stages to `detour gc` again.",
     "budget": "Show what is spent and reserved of each budget.",
+    "bench": "Measure how fast a recipe trains on the device of this machine.",
     "prices": "Compare finished stages with their estimates.",
     "compare": "Compare models by their scores over seeds and tasks.",
     "energy": "Show energy and CO2 by method, or read other tools' files.",

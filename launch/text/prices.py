@@ -50,7 +50,7 @@ def _row(row: Compared) -> Iterator[str]:
 
 def _next(finished: Sequence[Finished]) -> Iterator[str]:
     for cluster in dict.fromkeys(one.cluster for one in finished if one.cluster):
-        history = LedgerHistory(finished, cluster)
+        history = LedgerHistory(finished, cluster, {})
         for signature in history.signatures:
             measured = history.measured(signature)
             assert measured is not None
@@ -82,7 +82,7 @@ def prices_json(rows: Sequence[Compared], finished: Sequence[Finished]) -> dict[
                 if (measured := history.measured(signature)) is not None
             }
             for cluster in dict.fromkeys(one.cluster for one in finished if one.cluster)
-            for history in [LedgerHistory(finished, cluster)]
+            for history in [LedgerHistory(finished, cluster, {})]
         },
     }
 

@@ -14,13 +14,17 @@ from detour.accounting.energy import Band
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.launch import prices
+from detour.ledger.events import SpeedMeasured
+from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.build import Content, Planner
 from detour.planning.stage import Stage
 from detour.pricing.comparison import chain_priced
+from detour.pricing.estimates import START_UP_S
 from detour.pricing.history import LedgerHistory, finished_stages
-from detour.pricing.price import NoHistory, Price, prices_of
+from detour.pricing.plan_price import price_in
+from detour.pricing.price import NoHistory, Price, prices_of, work_signature
 from tests.support.past import Past
 from tests.support.recipes import make_recipe
 
@@ -59,12 +63,30 @@ def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Wo
     assert prices_of([clm], cluster, NoHistory())[clm.id].wall_s is None
     finish(workspace, past, clm, 50.0, START_S, start_up_s=10.0)
     past.write()
-    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local")
+    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local", {})
     longer = stages_of(phases__clm__tokens=16384, seeds__training=5)[1]
     price = prices_of([longer], cluster, history)[longer.id]
     assert price.wall_s == Band.around(90.0, 0.10)
-    elsewhere = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "jean-zay")
+    elsewhere = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "jean-zay", {})
     assert "measured here" not in prices_of([longer], load_cluster("jean-zay"), elsewhere)[longer.id].source
+
+
+def test_before_a_stage_has_ended_a_benchmark_on_the_cluster_is_the_price(workspace: Workspace) -> None:
+    """16,384 tokens at 1,024 a second are 16 s, with the start that is assumed."""
+    clm = stages_of(phases__clm__tokens=16384)[1]
+    signature = work_signature(clm)
+    with command_journal(workspace) as journal:
+        for cluster, tokens_per_s in (("local", 512.0), ("local", 1024.0), ("jean-zay", 1.0)):
+            journal.append(
+                SpeedMeasured(
+                    cluster=cluster, signature=signature, tokens_per_s=tokens_per_s, device="CPU", versions={}
+                )
+            )
+    state = LedgerView(workspace).state
+    price = price_in(workspace, state, [clm], load_cluster("local")).prices[clm.id]
+    assert price.source == "benchmarked here, start-up added"
+    assert price.wall_s is not None
+    assert price.wall_s.expected == pytest.approx(START_UP_S.expected + 16.0)
 
 
 def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(workspace: Workspace) -> None:
@@ -115,7 +137,7 @@ def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(
     for number, took_s in enumerate((1000.0, 90.0, 100.0, 110.0, 100.0, 100.0)):
         finish(workspace, past, stages_of(seeds__training=number)[1], took_s, START_S + 5000 * number)
     past.write()
-    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local")
+    history = LedgerHistory(finished_stages(workspace, LedgerView(workspace).state), "local", {})
     new = stages_of(seeds__training=99)[1]
     price = prices_of([new], cluster, history)[new.id]
     assert price.wall_s is not None

@@ -380,6 +380,19 @@ class PriceQuoted(TypedDict):
     stages: list[str]
 
 
+class SpeedMeasured(Event, kind="speed.measured"):
+    """How fast a training of one shape ran in a benchmark on this cluster; prices use it until a stage has ended."""
+
+    cluster: str
+    signature: str
+    """`detour.pricing.price.work_signature`."""
+    tokens_per_s: float
+    """On one GPU."""
+    device: str
+    versions: dict[str, str]
+    mfu: float | None = None
+
+
 class ChainPriced(Event, kind="chain.priced"):
     name: str
     """Of the chains."""

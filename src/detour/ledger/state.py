@@ -31,6 +31,7 @@ from detour.ledger.events import (
     JournalOpened,
     JournalsCompacted,
     ProgressMade,
+    SpeedMeasured,
     StageCancelled,
     StageDone,
     StageFailed,
@@ -41,6 +42,11 @@ from detour.ledger.record import Entry
 from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterState
 
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
+
+
+def speed_key(cluster: str, signature: str) -> str:
+    """Trainings on this cluster whose time differs by their tokens alone."""
+    return f"{cluster} {signature}"
 
 
 @dataclass(slots=True)
@@ -63,6 +69,8 @@ class State:
     """Job -> its runs by the scheduler's accounts, by the start of each (`-`: it never had nodes)."""
     jobs: dict[str, list[tuple[str, AttemptState]]] = field(default_factory=dict, compare=False, repr=False)
     """Job -> the attempts in it, with their stages."""
+    speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -145,6 +153,9 @@ class State:
             self._add_to_chain(entry.chain, event, entry.wall_s, entry.writer)
         elif isinstance(event, ChainPriced):
             self._add_prices(event, entry.wall_s)
+        elif isinstance(event, SpeedMeasured):
+            key, measured = speed_key(event.cluster, event.signature), (entry.wall_s, event.tokens_per_s)
+            self.speeds[key] = max(measured, self.speeds.get(key, (0.0, 0.0)))
 
     def _add_prices(self, event: ChainPriced, at_s: float) -> None:
         for price in event.prices:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from detour.accounting.attempts import usage_of
 from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
-from detour.ledger.state import StageState, State
+from detour.ledger.state import StageState, State, speed_key
 from detour.ledger.workspace import Workspace
 from detour.planning.files import read_stage
 from detour.planning.stage import Stage
+from detour.pricing.estimates import START_UP_S
 from detour.pricing.price import Measured, work_signature, work_units
 
 LATEST = 5
@@ -59,7 +60,9 @@ class LedgerHistory:
     Several attempts mix in redone work and waiting, and price nothing.
     """
 
-    def __init__(self, finished: Iterable[Finished], cluster: str) -> None:
+    def __init__(self, finished: Iterable[Finished], cluster: str, speeds: Mapping[str, tuple[float, float]]) -> None:
+        """`speeds` as in the folded ledger: benchmarks, which count where no stage has ended yet."""
+        self._cluster, self._speeds = cluster, speeds
         self._samples: dict[str, list[_Sample]] = {}
         for one in sorted(finished, key=lambda one: one.ended_s):
             sample = _sample(one) if one.cluster == cluster and one.attempts == 1 else None
@@ -74,12 +77,18 @@ class LedgerHistory:
     def measured(self, signature: str) -> Measured | None:
         samples = self._samples.get(signature, [])[-LATEST:]
         if not samples:
-            return None
+            return self._benchmarked(signature)
         unit_s = fmean(sample.unit_s for sample in samples)
         spread = max(abs(sample.unit_s - unit_s) for sample in samples) / unit_s if unit_s > 0 else 0.0
         fixed_s, units = (fmean(column) for column in ([s.fixed_s for s in samples], [s.units for s in samples]))
         error = max(LEAST_ERROR, spread) if len(samples) > 1 else ERROR_OF_ONE
         return Measured(fixed_s, unit_s, units, len(samples), error)
+
+    def _benchmarked(self, signature: str) -> Measured | None:
+        _, tokens_per_s = self._speeds.get(speed_key(self._cluster, signature), (0.0, 0.0))
+        if not tokens_per_s:
+            return None
+        return Measured(START_UP_S.expected, 1 / tokens_per_s, units=None, stages=0, error=ERROR_OF_ONE)
 
 
 def finished_stages(

@@ -32,7 +32,9 @@ def price_in(
     workspace: Workspace, state: State, stages: Collection[Stage], cluster: Cluster, gpus: int | None = None
 ) -> PlanPrice:
     """As `price_plan`, with what the workspace's finished stages took; `state` is its folded ledger."""
-    return price_plan(stages, cluster, LedgerHistory(finished_stages(workspace, state), cluster.name), gpus)
+    return price_plan(
+        stages, cluster, LedgerHistory(finished_stages(workspace, state), cluster.name, state.speeds), gpus
+    )
 
 
 def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:

@@ -34,10 +34,10 @@ class Measured(NamedTuple):
 
     fixed_s: float
     unit_s: float
-    units: float
-    """How many units they had, in the mean."""
+    units: float | None
+    """How many units they had, in the mean; None for a speed that holds for any number."""
     stages: int
-    """How many finished stages stand behind it."""
+    """How many finished stages stand behind it; 0 for a benchmark."""
     error: float
     """Relative half-width of the band around a stage of as many units."""
 
@@ -182,6 +182,8 @@ def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:
     if units is None or measured is None:
         return None
     expected_s = measured.fixed_s + measured.unit_s * units
+    if measured.units is None:
+        return Estimate(_around(expected_s, measured.error), "benchmarked here, start-up added")
     source = f"measured here, {measured.stages} stage{'s' if measured.stages > 1 else ''}"
     if not 1 / NEAR <= units / measured.units <= NEAR:
         error = max(measured.error, EXTRAPOLATION_ERROR)

@@ -1,0 +1,34 @@
+"""Measure the training of a recipe on this machine's device; one JSON line a figure, as it comes.
+
+Started by `detour bench` with a file that holds the stages. A process of its own: the command itself runs where torch
+is not wanted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from detour.planning.stage import PretrainStage, Stage
+from detour.speed.measure import Asked, measure, this_device
+
+
+def main(request_file: str) -> None:
+    request = json.loads(Path(request_file).read_text())
+    _tell({"device": this_device().to_json()})
+    for entry in request["stages"]:
+        stage = Stage.from_json(entry)
+        assert isinstance(stage, PretrainStage)
+        for speed in measure(stage, Asked(**request["asked"])):
+            _tell({"speed": speed.to_json()})
+
+
+def _tell(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,75 @@
+"""Measure a recipe's training on this machine: a child process does, since torch is not wanted here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from detour.errors import UserError
+from detour.ledger.events import SpeedMeasured
+from detour.ledger.journal import command_journal
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import PretrainStage
+from detour.pricing.price import work_signature
+from detour.speed.result import Device, Speed
+
+TOLD_LINES = 3
+"""Of what a child that failed has said."""
+
+
+class Bench(NamedTuple):
+    """How long and on how much; None is as the recipe has it."""
+
+    steps: int
+    rows: int | None
+    microbatch_rows: int | None
+    peers: bool
+
+
+def measured(stages: Sequence[PretrainStage], bench: Bench) -> Iterator[Device | Speed]:
+    """The device first, then each figure as it comes. Raises UserError with the child's last words when it fails."""
+    request = {"stages": [stage.to_json() for stage in stages], "asked": bench._asdict()}
+    with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
+        file, errors = Path(folder) / "request.json", Path(folder) / "stderr"
+        file.write_text(json.dumps(request))
+        command = [sys.executable, "-m", "detour.jobs.bench", str(file)]
+        with (
+            errors.open("w") as stderr,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as child,
+        ):
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    yield _parsed(json.loads(line))
+            finally:
+                if child.poll() is None and child.wait() is None:
+                    child.kill()
+        if child.returncode:
+            words = errors.read_text(errors="replace").strip().splitlines()[-TOLD_LINES:]
+            raise UserError(f"nothing more was measured: the process ended with {child.returncode}: {' '.join(words)}")
+
+
+def _parsed(line: dict[str, Any]) -> Device | Speed:
+    return Device.from_json(line["device"]) if "device" in line else Speed.from_json(line["speed"])
+
+
+def keep(workspace: Workspace, cluster: str, device: Device, pairs: Sequence[tuple[PretrainStage, Speed]]) -> None:
+    """In the ledger, for the prices of `cluster`: trainings of the same shape that nothing has measured yet."""
+    with command_journal(workspace) as journal:
+        for stage, speed in pairs:
+            if speed.loop == "detour" and speed.tokens_per_s is not None:
+                journal.append(
+                    SpeedMeasured(
+                        cluster=cluster,
+                        signature=work_signature(stage),
+                        tokens_per_s=speed.tokens_per_s,
+                        device=device.name,
+                        versions={"torch": device.torch, "transformers": device.transformers},
+                        mfu=speed.mfu,
+                    )
+                )

@@ -1,0 +1,75 @@
+"""The loops that are measured against each other, each a number of steps over the same rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from detour.pretraining.batches import Batch, to_device
+
+
+@dataclass
+class Clock:
+    """Time by part, the device waited for at both ends of each; parts nest in nothing."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        self._synchronize()
+        started_s = time.perf_counter()
+        yield
+        self._synchronize()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started_s
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a step takes: a loss of one microbatch, and an optimizer."""
+
+    loss_of: Callable[[Batch], Tensor]
+    optimizer: torch.optim.Optimizer
+    model: nn.Module
+    bf16: bool
+    clip: float
+
+    def steps(
+        self, steps: Iterator[Sequence[Batch]], device: torch.device, clock: Clock | None = None
+    ) -> Iterator[int]:
+        """Yields after each step; with a clock, its parts are timed and run one after the other."""
+        timed = clock.part if clock is not None else _untimed
+        done = 0
+        while True:
+            with timed("data"):
+                batches = next(steps, None)
+            if batches is None:
+                return
+            labels = sum(len(batch["labels"]) for batch in batches)
+            for batch in batches:
+                with timed("to device"):
+                    moved = to_device(batch, device)
+                with timed("forward"), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                    loss = self.loss_of(moved) * (len(batch["labels"]) / labels)
+                with timed("backward"):
+                    torch.autograd.backward(loss)
+            with timed("optimizer"):
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            done += 1
+            yield done
+
+
+@contextmanager
+def _untimed(_name: str) -> Iterator[None]:
+    yield

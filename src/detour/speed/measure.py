@@ -1,0 +1,302 @@
+"""One phase of a recipe on this device: our training, its bare loop by parts, and transformers' plain one.
+
+The model has the recipe's shape and random weights, the text is random with the lengths of real documents: neither
+changes the speed. Every loop is a process-wide clean start: what ran before frees its memory, peaks are reset, and an
+error or a lack of memory costs its own figure alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import ModernBertForMaskedLM
+
+from detour.accounting.nvml import NvmlCounters, node_counters
+from detour.config.models import Model
+from detour.corpus.layout import read_index
+from detour.corpus.packing import PackedRows
+from detour.errors import PermanentFailure
+from detour.flops import Shape, batch_flops
+from detour.ledger.events import CheckpointSaved, Event
+from detour.planning.stage import PretrainStage
+from detour.pretraining.attention import set_backend
+from detour.pretraining.batches import Batch, Sharing, StepBatches
+from detour.pretraining.device import peak_flops, use_bf16
+from detour.pretraining.job import PretrainJob
+from detour.pretraining.kernel_choice import ready_backend
+from detour.pretraining.objectives import Objective, Vocabulary
+from detour.pretraining.optimizer import build_optimizer
+from detour.pretraining.residual import set_bf16_stream
+from detour.pretraining.run import LossOf
+from detour.pretraining.start import Start, load_model
+from detour.pretraining.train import train
+from detour.pricing.estimates import model_shape
+from detour.speed.corpus import write_random_corpus
+from detour.speed.loops import Clock, Loop
+from detour.speed.peers import plain_loss, trainer_tokens_per_s
+from detour.speed.result import Device, LoopName, Speed
+
+HEAD_SIZE = 64
+"""Of every ModernBERT that is published."""
+STEPS_READY = 2
+"""Steps before the clock starts: the first compiles and allocates, the second still tunes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How long to measure, and on how much."""
+
+    steps: int
+    rows: int | None = None
+    """A step; None: the recipe's, on one device."""
+    microbatch_rows: int | None = None
+    """None: the recipe's."""
+    peers: bool = True
+
+
+def this_device() -> Device:
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return Device(name, torch.__version__, transformers.__version__)
+
+
+def measure(stage: PretrainStage, asked: Asked) -> Iterator[Speed]:
+    """Yields each loop's figures as they come. Raises PermanentFailure where the model's size is unknown."""
+    shape = model_shape(stage)
+    if shape is None:
+        raise PermanentFailure(f"the size of {stage.runtime.model.pretrained} is unknown: give `model.config`")
+    with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
+        bench = _Bench(stage, shape, asked, Path(folder))
+        loops: list[tuple[LoopName, Callable[[], Speed]]] = [
+            ("detour", bench.training),
+            ("bare loop", bench.bare),
+        ]
+        if asked.peers:
+            loops += [("transformers", bench.trainer), ("transformers, sdpa", bench.plain)]
+        for name, run in loops:
+            yield _guarded(stage.phase, name, run)
+
+
+def _guarded(phase: str, loop: LoopName, run: Callable[[], Speed]) -> Speed:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        return Speed(phase, loop, problem="out of memory")
+    except (RuntimeError, ValueError, PermanentFailure) as error:
+        return Speed(phase, loop, problem=str(error).partition("\n")[0])
+
+
+class _Bench:
+    def __init__(self, stage: PretrainStage, shape: Shape, asked: Asked, folder: Path) -> None:
+        self.stage, self.shape, self.asked, self.folder = stage, shape, asked, folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        settings, runtime = stage.settings, stage.runtime
+        self.bf16 = use_bf16(settings.precision, self.device)
+        self.objective = Objective.of(settings.phase)
+        rows = asked.rows or settings.batch_sequences
+        microbatch = asked.microbatch_rows or runtime.microbatch_sequences
+        self.rows, self.microbatch = rows, microbatch if microbatch == "auto" else min(microbatch, rows)
+        self.steps = STEPS_READY + asked.steps
+        self.corpus = write_random_corpus(
+            folder / "corpus", shape.vocab_size, settings.sequence_length, min(512, rows * self.steps)
+        )
+        self.config = _model_config(stage, shape)
+
+    def job(self) -> PretrainJob:
+        settings, runtime = self.stage.settings, self.stage.runtime
+        work, output = self.folder / "work", self.folder / "output"
+        work.mkdir()
+        output.mkdir()
+        return PretrainJob(
+            start=Start(Model(config=self.config)),
+            phase=settings.phase,
+            optimizer=settings.optimizer,
+            steps=self.steps,
+            warmup_steps=0,
+            batch_sequences=self.rows,
+            sequence_length=settings.sequence_length,
+            seeds=settings.seeds,
+            precision=settings.precision,
+            first_row=0,
+            corpus=self.corpus,
+            work_dir=work,
+            output_dir=output,
+            training=runtime.training.model_copy(update={"checkpoint_every": self.steps, "loggers": ()}),
+            microbatch_sequences=self.microbatch,
+            name=self.stage.phase,
+        )
+
+    def training(self) -> Speed:
+        """The whole of it, Composer, journal's calls and guards included; the last step's save is told apart."""
+        kept = _Kept()
+        train(self.job(), kept)
+        speed = statistics.median(kept.tokens_per_s[STEPS_READY:])
+        saves = {"save": kept.save_s * 1e3} if kept.save_s is not None else {}
+        shares = kept.mfu[STEPS_READY:]
+        return Speed(
+            phase=self.stage.phase,
+            loop="detour",
+            tokens_per_s=speed,
+            mfu=statistics.median(shares) if shares else None,
+            memory_gib=self._memory_gib(),
+            joules_per_token=kept.joules_per_token(),
+            step_ms=saves,
+        )
+
+    def bare(self) -> Speed:
+        model = self._model()
+        if self.stage.runtime.training.compile:
+            for layer in model.model.layers:
+                layer.compile()
+        loss_of = LossOf(model, self.objective, self.stage.runtime.training.cross_entropy)
+        return self._measured("bare loop", model, loss_of)
+
+    def plain(self) -> Speed:
+        model = self._model("sdpa")
+        return self._measured("transformers, sdpa", model, plain_loss(model))
+
+    def trainer(self) -> Speed:
+        rows = PackedRows(self.corpus, "train", self.stage.settings.sequence_length, self.stage.settings.seeds.shuffle)
+        microbatch = self.microbatch if self.microbatch != "auto" else 1
+        tokens_per_s = trainer_tokens_per_s(
+            self._model("sdpa"),
+            rows,
+            self.objective,
+            Vocabulary.of(read_index(self.corpus)),
+            steps=self.steps,
+            ready=STEPS_READY,
+            rows_per_step=self.rows,
+            microbatch_rows=microbatch,
+            bf16=self.bf16,
+            folder=self.folder / "trainer",
+        )
+        return Speed(self.stage.phase, "transformers", tokens_per_s, memory_gib=self._memory_gib())
+
+    def _model(self, backend: str | None = None) -> ModernBertForMaskedLM:
+        model = load_model(Start(Model(config=self.config)), read_index(self.corpus), seed=0)
+        set_backend(model, backend or ready_backend(self.device, half=self.bf16))
+        if backend is None and self.stage.settings.precision == "bf16_residual":
+            set_bf16_stream(model)
+        return model.to(self.device).train()
+
+    def _measured(self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any]) -> Speed:
+        """Speed first, with nothing waited for; then a few steps by part."""
+        optimizer = build_optimizer(model, self.stage.settings.optimizer)
+        loop = Loop(loss_of, optimizer, model, self.bf16, self.stage.settings.optimizer.gradient_clip)
+        steps = self._steps()
+        for _ in loop.steps(iter(steps[:STEPS_READY]), self.device):
+            self._synchronize()
+        timed = steps[STEPS_READY:]
+        joules, started_s = _board_joules(), time.perf_counter()
+        for _ in loop.steps(iter(timed), self.device):
+            pass
+        self._synchronize()
+        elapsed_s, used_j = time.perf_counter() - started_s, _since(joules)
+        clock = Clock(self.device)
+        by_part = timed[: max(1, len(timed) // 2)]
+        for _ in loop.steps(iter(by_part), self.device, clock):
+            pass
+        tokens = len(timed) * self.rows * self.stage.settings.sequence_length
+        peak = peak_flops(self.device) if self.bf16 else None
+        flops = sum(map(self._flops, chain.from_iterable(timed)))
+        return Speed(
+            phase=self.stage.phase,
+            loop=name,
+            tokens_per_s=tokens / elapsed_s,
+            mfu=None if peak is None else flops / elapsed_s / peak,
+            memory_gib=self._memory_gib(),
+            joules_per_token=None if used_j is None else used_j / tokens,
+            step_ms={part: 1e3 * seconds / len(by_part) for part, seconds in clock.seconds.items()},
+        )
+
+    def _steps(self) -> list[Sequence[Batch]]:
+        """Made before the clock starts: what data cost is said by the training's own loader and by its benchmark."""
+        settings, index = self.stage.settings, read_index(self.corpus)
+        rows = PackedRows(self.corpus, "train", settings.sequence_length, settings.seeds.shuffle)
+        microbatch = self.microbatch if self.microbatch != "auto" else 1
+        sharing, vocabulary = Sharing(0, self.rows), Vocabulary.of(index)
+        return list(StepBatches(rows, self.objective, vocabulary, 0, sharing, range(self.steps), microbatch))
+
+    def _flops(self, batch: Batch) -> float:
+        lengths = batch["cu_seqlens"].diff().tolist()
+        return batch_flops(self.shape, lengths, len(batch["labels"]), causal=self.objective.causal)
+
+    def _memory_gib(self) -> float | None:
+        return torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else None
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@dataclass
+class _Kept:
+    """An attempt that keeps what is measured."""
+
+    tokens_per_s: list[float] = field(default_factory=list)
+    mfu: list[float] = field(default_factory=list)
+    save_s: float | None = None
+    stop_reason: str | None = None
+    marks: list[tuple[int, float | None]] = field(default_factory=list)
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, CheckpointSaved):
+            self.save_s = event.save_s
+
+    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:  # noqa: ARG002
+        if (speed := figures.get("tokens_per_s")) is not None:
+            self.tokens_per_s.append(speed)
+            self.marks.append((done, _board_joules()))
+        if (share := figures.get("mfu")) is not None:
+            self.mfu.append(share)
+
+    def joules_per_token(self) -> float | None:
+        (first, from_j), (last, to_j) = self.marks[STEPS_READY - 1], self.marks[-1]
+        return None if from_j is None or to_j is None or last == first else (to_j - from_j) / (last - first)
+
+
+def _model_config(stage: PretrainStage, shape: Shape) -> dict[str, Any]:
+    """The recipe's own, or that of the published size."""
+    own = stage.runtime.model.config
+    if own is not None:
+        return {**own, "vocab_size": shape.vocab_size}
+    return {
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_hidden_layers,
+        "num_attention_heads": shape.hidden_size // HEAD_SIZE,
+        "vocab_size": shape.vocab_size,
+        "global_attn_every_n_layers": shape.global_attn_every_n_layers,
+        "local_attention": shape.local_attention,
+    }
+
+
+@cache
+def _counters() -> NvmlCounters:
+    return node_counters()
+
+
+def _board_joules() -> float | None:
+    """Of all boards that this process may use, since their driver was loaded; None where one does not count."""
+    readings = [reading.counter_j for reading in _counters().read()]
+    known = [joules for joules in readings if joules is not None]
+    return sum(known) if known and len(known) == len(readings) else None
+
+
+def _since(joules: float | None) -> float | None:
+    now = None if joules is None else _board_joules()
+    return None if now is None or joules is None else now - joules

@@ -1,0 +1,119 @@
+"""Everything that a GPU has to show, in minutes, on a bare machine: correctness first, then speed, then a fine-tuning.
+
+    python tests/gpu/check.py OUT [--wheels DIR] [--only PART ...] [--cpu-rehearsal]
+
+Needs Python, torch and transformers; what else is missing is installed beside OUT from wheels (`make wheels`), without
+a network. Each part is a process with a time limit of its own, and what it prints is in OUT at once: a machine that is
+taken away costs the parts that had not run. `--cpu-rehearsal` runs all parts, small, on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    command: tuple[str, ...]
+    limit_s: int
+
+
+def bench(recipe: str, phase: str, *options: str) -> tuple[str, ...]:
+    return ("-m", "detour.launch.cli", "bench", recipe, "--phase", phase, "-w", "{out}/workspace", *options)
+
+
+TESTS = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pretraining/test_attention.py")
+TESTS_MORE = ("tests/pretraining/test_kernel_choice.py", "tests/pretraining/test_cross_entropy.py")
+COMPILED = ("training.compile=true", "batch.microbatch_sequences=auto")
+PARTS = (
+    Part("correctness", (*TESTS, *TESTS_MORE), 150),
+    Part("base clm", bench("moderncamembert-bio-base", "clm", *COMPILED, "--rows", "32"), 150),
+    Part("base mlm", bench("moderncamembert-bio-base", "mlm", *COMPILED, "--rows", "32"), 150),
+    Part(
+        "base clm, bf16 residual stream",
+        bench("moderncamembert-bio-base", "clm", *COMPILED, "training.precision=bf16_residual", "--no-peers"),
+        100,
+    ),
+    Part("large clm", bench("moderncamembert-bio-large", "clm", *COMPILED, "--rows", "16", "--no-peers"), 150),
+    Part("fine-tuning", ("-m", "tests.benchmarks.finetune_seeds"), 150),
+)
+REHEARSAL = (
+    Part("correctness", TESTS, 600),
+    Part("quickstart clm", bench("quickstart", "clm", "--rows", "2", "--steps", "1"), 600),
+    Part("quickstart mlm", bench("quickstart", "mlm", "--rows", "2", "--steps", "1"), 600),
+    Part("fine-tuning", ("-m", "tests.benchmarks.finetune_seeds", "--tiny"), 600),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--wheels", type=Path, help="folder of wheels, as `make wheels` fills it")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="these parts alone")
+    parser.add_argument("--cpu-rehearsal", action="store_true")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    environment = _environment(out, options.wheels)
+    parts = REHEARSAL if options.cpu_rehearsal else PARTS
+    failed = [
+        part.name for part in parts if part.name in (options.only or [part.name]) and not _run(part, out, environment)
+    ]
+    sys.exit(f"not all went well: {', '.join(failed)}" if failed else 0)
+
+
+def _environment(out: Path, wheels: Path | None) -> dict[str, str]:
+    """Our code and the wheels are found by path: nothing is installed into the machine's Python."""
+    paths = [str(ROOT / "src"), str(ROOT)]
+    if wheels is not None:
+        site = out / "site"
+        found = sorted(map(str, wheels.glob("*.whl")))
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(site), *found],
+            check=True,
+        )
+        paths.append(str(site))
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths + ([inherited] if inherited else []))}
+
+
+def _run(part: Part, out: Path, environment: dict[str, str]) -> bool:
+    log, started_s = out / f"{part.name.replace(' ', '-').replace(',', '')}.txt", time.monotonic()
+    print(f"== {part.name}", flush=True)
+    command = [sys.executable, *(word.replace("{out}", str(out)) for word in part.command)]
+    with log.open("w") as file:
+        code = _code(command, part.limit_s, file.fileno(), environment)
+    said = log.read_text(errors="replace").splitlines()
+    print("\n".join(said if code == 0 else said[-15:]), flush=True)
+    _keep(out / "parts.jsonl", {"part": part.name, "exit": code, "seconds": round(time.monotonic() - started_s, 1)})
+    return code == 0
+
+
+def _code(command: Sequence[str], limit_s: int, output: int, environment: dict[str, str]) -> int | str:
+    try:
+        finished = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"stopped after {limit_s} s"
+    return finished.returncode
+
+
+def _keep(file: Path, line: dict[str, object]) -> None:
+    with file.open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from detour.planning.build import Planner
+from detour.planning.stage import PretrainStage
+from detour.pricing.estimates import model_shape
+from detour.speed import measure as measuring
+from detour.speed.measure import Asked, measure
+from detour.speed.result import Speed
+from tests.support.recipes import make_recipe
+
+TINY = {
+    "model.config": {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "vocab_size": 100,
+    },
+    "data.sequence_length": 64,
+    "batch": {"sequences": 4, "microbatch_sequences": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def causal_stage() -> PretrainStage:
+    stages = Planner(lambda _: None).plan(make_recipe(TINY)).stages
+    return next(stage for stage in stages if isinstance(stage, PretrainStage))
+
+
+@pytest.fixture(scope="module")
+def speeds() -> dict[str, Speed]:
+    return {speed.loop: speed for speed in measure(causal_stage(), Asked(steps=2))}
+
+
+def test_every_loop_is_measured(speeds: dict[str, Speed]) -> None:
+    assert list(speeds) == ["detour", "bare loop", "transformers", "transformers, sdpa"]
+    assert {loop: speed.problem for loop, speed in speeds.items()} == dict.fromkeys(speeds)
+    assert all(speed.tokens_per_s and speed.tokens_per_s > 0 for speed in speeds.values())
+
+
+def test_a_cpu_has_no_peak_no_memory_of_its_own_and_no_energy_counter(speeds: dict[str, Speed]) -> None:
+    assert {(speed.mfu, speed.memory_gib, speed.joules_per_token) for speed in speeds.values()} == {(None,) * 3}
+
+
+def test_parts_are_those_of_a_step(speeds: dict[str, Speed]) -> None:
+    assert list(speeds["bare loop"].step_ms) == ["data", "to device", "forward", "backward", "optimizer"]
+    assert list(speeds["detour"].step_ms) == ["save"]
+
+
+def test_a_figure_survives_its_way_through_json(speeds: dict[str, Speed]) -> None:
+    assert [Speed.from_json(speed.to_json()) for speed in speeds.values()] == list(speeds.values())
+
+
+def test_a_loop_that_runs_out_of_memory_costs_its_own_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> Speed:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(measuring._Bench, "bare", full)
+    bare, *_ = [speed for speed in measure(causal_stage(), Asked(steps=1, peers=False)) if speed.loop == "bare loop"]
+    assert bare.problem == "out of memory"
+
+
+def test_a_published_size_is_measured_by_its_shape() -> None:
+    stage = causal_stage()
+    shape = model_shape(stage)
+    assert shape is not None
+    published = replace(stage, runtime=replace(stage.runtime, model=type(stage.runtime.model)(pretrained="x/y-base")))
+    config = measuring._model_config(published, replace(shape, hidden_size=768, num_hidden_layers=22))
+    assert (config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]) == (768, 22, 12)
