@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from detour.diagnosis.evidence import Evidence, read_bundle, to_bundle
 from detour.diagnosis.judge import judge
 from detour.diagnosis.pending import Link, Waits, blocking_links, waits
+from detour.diagnosis.redaction import redacted_json
 from detour.diagnosis.verdict import Verdict
 from detour.errors import UserError
 from detour.files import write_atomic
@@ -103,9 +104,9 @@ def _decisive_job(one: Why) -> str | None:
 
 
 def write_bundle(path: Path, evidence: Evidence) -> None:
-    """Raises UserError where it cannot be written."""
+    """Without what looks like a secret. Raises UserError where it cannot be written."""
     try:
-        write_atomic(path, json.dumps(to_bundle(evidence), indent=1, ensure_ascii=False))
+        write_atomic(path, json.dumps(redacted_json(to_bundle(evidence)), indent=1, ensure_ascii=False))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; choose another file for --bundle") from error
 

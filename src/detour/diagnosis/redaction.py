@@ -1,0 +1,36 @@
+"""What must not leave in a support ticket: tokens, keys and passwords that a program has written to its log."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+HIDDEN = "[hidden]"
+_SECRETS = re.compile(
+    r"\b(?:hf|ghp|gho|ghs|glpat|sk|pk|xox[abp]|AKIA|ASIA|eyJ)[-_A-Za-z0-9.]{16,}"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=[Bb]earer )[-\w.~+/=]{12,}"
+)
+_NAMED = re.compile(
+    r"(?P<name>[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)[\w-]*[\"']?\s*[=:]\s*[\"']?)"
+    r"(?P<value>[^\s\"',;)}\]]{6,})",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(r"[\d.,eE+_/%-]+[kKMBG]?")
+
+
+def redacted(text: str) -> str:
+    """With `[hidden]` in place of what looks like a secret; figures, as `tokens: 83886080000`, stay."""
+    named = _NAMED.sub(lambda match: match[0] if _COUNT.fullmatch(match["value"]) else match["name"] + HIDDEN, text)
+    return _SECRETS.sub(HIDDEN, named)
+
+
+def redacted_json(value: Any) -> Any:
+    """The same in every text of plain JSON values."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [redacted_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: redacted_json(item) for key, item in value.items()}
+    return value

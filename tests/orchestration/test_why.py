@@ -1,0 +1,100 @@
+"""`detour why` over a workspace: which stages are judged, from which evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import detour
+from detour.config.loading import load_cluster
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
+from detour.orchestration.why import why, write_bundle
+from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
+from tests.support.past import Past
+
+LIMITED = {"job": "7", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "submitted": "100"}
+
+
+class Site:
+    """Slurm's clients with these jobs in the queue and in the accounts."""
+
+    def __init__(self, queue: Sequence[dict[str, str]] = (), accounts: Sequence[dict[str, str]] | None = ()) -> None:
+        self.queue, self.accounts = queue, accounts
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        assert timeout_s > 0
+        if command[0] == "squeue":
+            return CommandResult(0, _table(tuple(QUEUE_FIELDS), self.queue))
+        if self.accounts is None:
+            return CommandResult(1, "", "slurm_persist_conn_open: Connection refused")
+        return CommandResult(0, _table(REPORT_FIELDS, self.accounts))
+
+
+def _table(fields: Sequence[str], rows: Sequence[dict[str, str]]) -> str:
+    lines = [SEPARATOR.join(fields), *(SEPARATOR.join(row.get(field, "") for field in fields) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
+    write_chains(workspace, detour.plan("quickstart").plans, load_cluster("slurm-local"))
+    return workspace
+
+
+def stage_named(workspace: Workspace, kind: str) -> str:
+    return next(path.name for path in (workspace.root / "stages").iterdir() if path.name.startswith(kind))
+
+
+def test_a_failed_stage_is_judged_by_its_log_and_the_accounts(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed")
+    past.write()
+    log = workspace.root / "submissions" / "u" / "7_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text("HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz\nModuleNotFoundError: No module named 'edsnlp'\n")
+    account = {"JobID": "7", "JobIDRaw": "7", "State": "FAILED", "ExitCode": "1:0", "NodeList": "n1"}
+    (found,) = why(workspace, "quickstart", Slurm(Site((), [account])))
+    assert (found.verdict.cause, found.found.job, found.chains) == ("environment", "7", ("quickstart",))
+    assert found.verdict.first.quote == "ModuleNotFoundError: No module named 'edsnlp'"
+    ticket = workspace.root / "ticket.json"
+    write_bundle(ticket, found.found.evidence)
+    assert "hf_abc" not in ticket.read_text()
+    assert json.loads(ticket.read_text())["sacct"][0]["ExitCode"] == "1:0"
+
+
+def test_accounts_that_do_not_answer_are_said_to_be_unreadable(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed")
+    past.write()
+    (found,) = why(workspace, stage, Slurm(Site((), None)))
+    assert found.verdict.cause == "unknown"
+    assert "Connection refused" in found.verdict.unreadable["sacct"]
+    assert "log_tail" in found.verdict.unreadable
+
+
+def test_a_pending_stage_is_told_by_the_job_that_blocks_it(workspace: Workspace) -> None:
+    past = Past(workspace)
+    past.add("submit.stage", 50.0, {}, stage_named(workspace, "prepare"))
+    past.write()
+    (found,) = why(workspace, "prepare", Slurm(Site([LIMITED])))
+    assert found.verdict.cause == "limit"
+    assert found.pending is not None
+    assert [link.job for link in found.pending.links] == ["7"]
+    assert found.pending.waits.until_eligible_s is not None
+
+
+def test_a_name_of_nothing_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match="qickstart"):
+        why(workspace, "qickstart", Slurm(Site()))
+
+
+def test_an_empty_workspace_has_nothing_to_tell(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no chain yet"):
+        why(Workspace(tmp_path), None, Slurm(Site()))
