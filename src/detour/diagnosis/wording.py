@@ -62,8 +62,10 @@ def unknown(evidence: Evidence) -> Candidate:
 
 def _ended(evidence: Evidence) -> str:
     row = next(reversed(evidence.job_rows), None)
+    if row is None and evidence.sacct is not None:
+        return "Slurm's accounts say nothing of this job."
     if row is None:
-        return "Slurm's accounts say nothing of this job." if evidence.sacct is not None else "sacct could not be read."
+        return "sacct could not be read." if "sacct" in evidence.unreadable else "It ran without Slurm."
     code, _, signal = row.get("ExitCode").partition(":")
     if signal not in ("", "0"):
         said = f"The job ended by {_SIGNALS.get(signal, f'signal {signal}')}, and nothing says who sent it"
@@ -77,8 +79,8 @@ def _ended(evidence: Evidence) -> str:
 
 
 def _what_next(evidence: Evidence) -> str:
-    if evidence.sacct is None and evidence.log is None:
-        return "Ask again when Slurm's accounts answer."
+    if evidence.sacct is None:
+        return "Ask again when Slurm's accounts answer." if "sacct" in evidence.unreadable else "Run it again."
     return "Retry once on another node, and ask the site for the node's kernel log."
 
 

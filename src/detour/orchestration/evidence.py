@@ -37,6 +37,8 @@ QUEUE_NAMES = {
     "priority": "Priority",
 }
 """squeue's fields as a bundle names them; names and comments are left out, for they are free text."""
+HERE = "local"
+"""What an attempt without Slurm records as its cluster."""
 NOT_STARTED = ("PENDING", "CONFIGURING")
 DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
@@ -57,7 +59,9 @@ class StageEvidence:
 def stage_evidence(
     workspace: Workspace, stage: str, known: StageState | None, slurm: Slurm | None, users: Sequence[str]
 ) -> StageEvidence:
-    """`slurm` is None where there is none: then only ledger and logs speak."""
+    """Of a stage that ran on this machine only ledger and logs speak."""
+    if known and known.attempts and known.attempts[-1].started is not None:
+        slurm = None if known.attempts[-1].started.event.cluster == HERE else slurm
     unreadable: dict[str, str] = {}
     events = _events(workspace, stage, unreadable)
     jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
