@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from detour.imports import uncollected
 from detour.launch.text.help import help_page
-from detour.launch.text.screen import show
+from detour.launch.text.screen import columns, rows_that_fit, show, uses_colour
+from detour.monitoring.kept import Kept
 
 
 def answered(arguments: Sequence[str]) -> bool:
@@ -37,9 +38,17 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
+    place = folder or os.environ.get("DETOUR_WORKSPACE", "workspace")
+    kept = Kept(os.path.abspath(place), (columns(), rows_that_fit(0), uses_colour(), *chains))  # noqa: PTH100
+    if (text := kept.text()) is not None:
+        show(text, styled=True)
+        return
     with uncollected():
-        from detour.launch.text.status import are_chains, show_status
+        from detour.launch.text.status import are_chains, status_text
         from detour.ledger.workspace import Workspace
         from detour.monitoring.monitor import monitor
     status = monitor(Workspace.find(folder)).look(chains)
-    show_status(status, one=are_chains(chains, status))
+    text = status_text(status, one=are_chains(chains, status))
+    show(text, styled=True)
+    if status.is_still:
+        kept.keep((row.id for chain in status.chains for row in chain.stages), text)

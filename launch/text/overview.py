@@ -70,7 +70,7 @@ def headline(status: Status) -> str:
 
 def ends_in(chain: ChainStatus, now_s: float) -> str:
     """`5h12m`, `>5h12m` where some durations are unknown, `-` where nothing of it runs or waits."""
-    if chain.is_done or (chain.is_over and chain.needs_person):
+    if chain.is_over:
         return "-"
     if chain.ends_s is None:
         return "unknown"
@@ -83,7 +83,7 @@ def now_at(chain: ChainStatus) -> str:
     if row is None or chain.is_done:
         return ""
     share = f" {row.fraction:.0%}" if row.fraction is not None and row.status != "done" else ""
-    return plain(f"{row.label}{share}{f': {row.reason}' if row.reason and row.needs_person else ''}")
+    return plain(f"{row.label}{share}{f': {row.reason}' if row.reason else ''}")
 
 
 def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:

@@ -42,8 +42,13 @@ BESIDES = 4
 
 def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:
     """`one`: as stages, even of several chains; `every`: all chains, also where they do not fit the screen."""
+    show(status_text(status, one=one, every=every), styled=True)
+
+
+def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
+    """As this terminal shows it."""
     most = None if every else rows_that_fit(BESIDES + len(status.warnings))
-    show(render_text(status, columns(), one=one, most=most, colour=uses_colour()).rstrip("\n"), styled=True)
+    return render_text(status, columns(), one=one, most=most, colour=uses_colour()).rstrip("\n")
 
 
 def are_chains(names: Collection[str], status: Status) -> bool:

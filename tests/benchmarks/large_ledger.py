@@ -43,7 +43,7 @@ class Lines:
         folder = workspace.ledger / "2025-10"
         folder.mkdir(exist_ok=True)
         self._file = (folder / f"{writer}.jsonl").open("wb")
-        self._writer, self._sequence = writer, 0
+        self._writer, self._sequence, self.job = writer, 0, "7"
 
     def add(self, kind: str, at_s: float, data: dict[str, Any], stage: str | None = None) -> None:
         record = {
@@ -55,8 +55,8 @@ class Lines:
             "kind": kind,
             "chain": None,
             "stage": stage,
-            "job": "7" if stage else None,
-            "attempt": 1 if stage else None,
+            "job": self.job if stage else None,
+            "attempt": 1 if stage and kind != "submit.stage" else None,
             "data": data,
         }
         self._sequence += 1

@@ -36,7 +36,8 @@ def reported(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]
 
 def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> bool:
     """Whether status and sacct say the same of every job that has neither marker nor end in the ledger."""
-    seen = {job["id"]: job["state"] for row in reported(workspace, cluster).values() for job in row["seen"]}
+    segments = [segment for row in reported(workspace, cluster).values() for segment in row["segments"]]
+    seen = {segment["job"]: segment["seen"]["state"] for segment in segments if segment["seen"]}
     accounted = accounts(cluster, slots)  # which know a job some seconds late
     return bool(seen) and all(accounted.get(slot) == seen[job] for slot, job in slots.items() if job in seen)
 

@@ -11,7 +11,6 @@ gone, replaced or shortened, another version). It is never the truth and may be 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -21,10 +20,11 @@ from zlib import crc32
 
 import orjson
 
-from detour.ledger.events import KINDS, Foreign
+from detour.ledger.events import KINDS
+from detour.ledger.private import private_file
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader
-from detour.ledger.record import Entry, event_of
+from detour.ledger.record import Entry
 from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
@@ -88,13 +88,8 @@ def _version() -> str:
 
 
 def private_path(workspace: Workspace, what: str) -> Path:
-    """Where this user keeps, on this node, what can be had again. Raises OSError when others could have written it."""
-    folder = Path(f"{os.environ.get('TMPDIR') or '/tmp'}/detour-cache-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise OSError(f"{folder} is not private")
-    return folder / f"{crc32(str(workspace.root).encode()):08x}.{what}.json"
+    """Raises OSError when others could have written it."""
+    return Path(private_file(str(workspace.root), f"{what}.json"))
 
 
 def keep_private(path: Path, content: bytes) -> None:
@@ -123,11 +118,10 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def _entry(data: Any) -> Entry[Any]:
-    """Raises ValueError for an event that this version does not know."""
+    """As it was kept by this very version, which has looked at its payload then."""
     kind, payload, sequence, writer, wall_s, mono_s, *scope = data
-    event = event_of(kind, payload)
-    if isinstance(event, Foreign):
-        raise ValueError(event.reason)
+    event = object.__new__(KINDS[kind])
+    vars(event).update(payload)
     return Entry(sequence, writer, wall_s, mono_s, event, *scope)
 
 

@@ -140,6 +140,8 @@ class StageState:
     @property
     def attempts(self) -> list[AttemptState]:
         """In the order of their numbers."""
+        if len(self.attempts_by_key) < 2:
+            return list(self.attempts_by_key.values())
         return [self.attempts_by_key[key] for key in sorted(self.attempts_by_key)]
 
     @property

@@ -22,6 +22,7 @@ _AFTER = {
     "Priority": "others are ahead of it",
     "None": "not looked at by Slurm yet",
     "": "not looked at by Slurm yet",
+    "Nodes required for job are DOWN": "the nodes it asks for are down, drained or reserved",
     "ReqNodeNotAvail": "the nodes it asks for are down, drained or reserved, for maintenance perhaps",
     "PartitionDown": "its partition is down",
     "PartitionInactive": "its partition is inactive",
@@ -47,7 +48,7 @@ def reason_in_words(reason: str, is_held: bool) -> str:
     if is_held:
         return reason if reason.startswith("held by Slurm") else f"held by a person ({reason or 'priority 0'})"
     if words := _BEFORE_ELIGIBLE.get(word) or _AFTER.get(word):
-        return f"{words} ({word})" if word else words
+        return f"{words} ({word})" if word and " " not in word else words
     if word.startswith(("QOS", "Assoc", "Max")):
         return f"waits under a limit of its {'QOS' if word.startswith('QOS') else 'account'} ({word})"
     return f"Slurm says {reason}"

@@ -11,11 +11,10 @@ from detour.accounting.hours import gpu_hours
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
-from detour.monitoring.segments import segment_rows
+from detour.monitoring.segments import in_order, segment_rows
 from detour.monitoring.states import judge
 from detour.monitoring.status import AttemptRow, SegmentRow, StageRow
 from detour.planning.files import StageOutline
-from detour.text import natural_key
 
 
 class Context(NamedTuple):
@@ -72,7 +71,7 @@ def stage_row(
         else None,
         figures=progress.figures if progress else {},
         attempts=len(known.attempts) if known else 0,
-        jobs=tuple(sorted(known.all_jobs, key=natural_key)) if known else (),
+        jobs=tuple(in_order(known.all_jobs)) if known else (),
         segments=segments,
         elapsed_s=_elapsed_s(known, status, evidence.now_s),
         gpu_hours=added([*_attended(segments), *(_unattended(known, evidence) if known else ())]),

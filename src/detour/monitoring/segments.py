@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from detour.accounting.attempts import usage_of
 from detour.accounting.hours import gpu_hours
@@ -26,7 +26,7 @@ def segment_rows(
     by_job: dict[str | None, list[AttemptState]] = {}
     for attempt in attempts:
         by_job.setdefault(attempt.job, []).append(attempt)
-    jobs: list[str | None] = [*([None] if None in by_job else []), *sorted(known.all_jobs, key=natural_key)]
+    jobs: list[str | None] = [*([None] if None in by_job else []), *in_order(known.all_jobs)]
     last = attempts[-1] if attempts else None
     found, ready_s = [], inputs_ready_s
     for job in jobs:
@@ -36,6 +36,11 @@ def segment_rows(
         if of_job and of_job[-1].last_seen_s is not None:
             ready_s = of_job[-1].last_seen_s
     return tuple(found)
+
+
+def in_order(jobs: Collection[str]) -> list[str]:
+    """By their numbers."""
+    return sorted(jobs, key=natural_key) if len(jobs) > 1 else list(jobs)
 
 
 def _segment_row(

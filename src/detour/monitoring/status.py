@@ -21,6 +21,7 @@ from detour.monitoring.states import WORDS, StateWord
 from detour.text import stage_label
 
 SCHEMA = 2
+_UNDER_WAY = ("running", "submitted", "unknown")
 
 
 class AttemptRow(NamedTuple):
@@ -209,7 +210,7 @@ class ChainStatus(NamedTuple):
     @property
     def is_over(self) -> bool:
         """Nothing of it runs or waits."""
-        return not any(stage.status in ("running", "submitted") for stage in self.stages)
+        return not any(stage.status in _UNDER_WAY[:2] for stage in self.stages)
 
 
 class GroupStatus(NamedTuple):
@@ -234,6 +235,12 @@ class Status(NamedTuple):
     """When Slurm's queue was last read; None where it was not."""
     warnings: tuple[str, ...] = ()
     """What could not be read, in sentences."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it stays so while nothing is written: nothing is under way, and Slurm was not asked."""
+        rows = (row for chain in self.chains for row in chain.stages)
+        return self.queue_s is None and not self.warnings and not any(row.status in _UNDER_WAY for row in rows)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; derived figures of stages and chains included."""

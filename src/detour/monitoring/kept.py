@@ -1,0 +1,92 @@
+"""A status as it was last shown, shown again while nothing has changed: where nothing is under way, nothing ages.
+
+Only a cache, on this node and private. It is tied to all that a status is made of: the journals, the plans, the markers
+of every stage, and the code that renders it. It works on strings and imports next to nothing: most of what `detour
+status` takes is imports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+from detour.ledger.private import private_file
+
+SEPARATOR = "\0"
+"""Between the parts of the file; it is in no path, and in no text that is shown."""
+CODE = ("monitoring", "launch/text")
+
+
+class Kept:
+    """Of one workspace and one way of showing it: the arguments, the width, the colours."""
+
+    def __init__(self, root: str, way: Sequence[object]) -> None:
+        self._root, self._way = root, repr(tuple(way))
+        self._sources: str | None = None
+
+    def text(self) -> str | None:
+        """What was shown, if it still holds; None also when there is the least doubt."""
+        try:
+            self._sources = _sources(self._root)
+            with open(self._path(), encoding="utf-8") as file:  # noqa: PTH123
+                way, sources, ids, markers, text = file.read().split(SEPARATOR)
+        except (OSError, ValueError):
+            return None
+        is_same = (way, sources) == (self._way, self._sources) and _markers(self._root, ids.split()) == markers
+        return text if is_same else None
+
+    def keep(self, stages: Iterable[str], text: str) -> None:
+        """After `text()`: what changed since then makes it void. A node without room does without."""
+        ids = list(stages)
+        try:
+            path = self._path()
+            if self._sources is None or self._sources != _sources(self._root):
+                return
+            parts = (self._way, self._sources, " ".join(ids), _markers(self._root, ids), text)
+            unfinished = f"{path}.{os.getpid()}"
+            with open(unfinished, "w", encoding="utf-8") as file:  # noqa: PTH123
+                file.write(SEPARATOR.join(parts))
+            os.replace(unfinished, path)  # noqa: PTH105
+        except (OSError, ValueError):
+            return
+
+    def _path(self) -> str:
+        return private_file(self._root, f"status-{crc32(self._way.encode()):08x}")
+
+
+def _sources(root: str) -> str:
+    """Names, sizes and times of the journals, the plans and the code. Raises OSError."""
+    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+    months = sorted(name for name in os.listdir(f"{root}/ledger") if not name.startswith("."))  # noqa: PTH208
+    chains = sorted(os.listdir(f"{root}/chains"))  # noqa: PTH208
+    parts = [root]
+    for folder in [*(f"{package}/{name}" for name in CODE), *(f"{root}/ledger/{month}" for month in months)]:
+        with os.scandir(folder) as entries:
+            files = (entry for entry in entries if entry.name.endswith((".py", ".jsonl")) and entry.name[0] != ".")
+            parts += sorted(_stamp(entry.name, entry.stat()) for entry in files)
+    for chain in chains:
+        try:
+            parts.append(_stamp(chain, os.stat(f"{root}/chains/{chain}/plan.json")))  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return "\n".join(parts)
+
+
+def _stamp(name: str, status: os.stat_result) -> str:
+    return f"{name} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+
+def _markers(root: str, stages: Iterable[str]) -> str:
+    """Whether each stage is done, else when it failed, if it did."""
+    return " ".join(_marker(f"{root}/stages/{stage}") for stage in stages)
+
+
+def _marker(folder: str) -> str:
+    for letter, path in (("d", f"{folder}/output/manifest.json"), ("f", f"{folder}/failed.json")):
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return letter if letter == "d" else f"f{status.st_mtime_ns}"
+    return "-"

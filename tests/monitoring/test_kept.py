@@ -1,0 +1,102 @@
+"""A status is shown again from what was kept only while all that it was made of is as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from detour.monitoring.kept import Kept
+from detour.monitoring.monitor import read_status
+from tests.monitoring.workspaces import (
+    CHAIN,
+    PREPARE,
+    PROMOTE,
+    TRAIN,
+    end,
+    make_workspace,
+    mark_done,
+    mark_failed,
+    start,
+)
+
+WAY = (80, None, False, "base")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = make_workspace(tmp_path)
+    end(start(made, PREPARE))
+    mark_done(made, PREPARE)
+    mark_failed(made, PROMOTE, "a gate")
+    kept = Kept(str(made.root), WAY)
+    assert kept.text() is None
+    kept.keep([stage.id for stage in CHAIN], "as it was")
+    return made
+
+
+def text(workspace: Workspace) -> str | None:
+    return Kept(str(workspace.root), WAY).text()
+
+
+def add_chain(workspace: Workspace) -> None:
+    workspace.chain("twin").mkdir()
+    (workspace.chain("twin") / "plan.json").write_bytes((workspace.chain("base") / "plan.json").read_bytes())
+
+
+CHANGES: dict[str, Callable[[Workspace], object]] = {
+    "an event": lambda workspace: start(workspace, TRAIN),
+    "a shorter journal": lambda workspace: os.truncate(next(workspace.ledger.glob("*/*.jsonl")), 10),
+    "a new chain": add_chain,
+    "a chain less": lambda workspace: (workspace.chain("base") / "plan.json").unlink(),
+    "another plan": lambda workspace: (workspace.chain("base") / "plan.json").write_text("{}"),
+    "a stage done": lambda workspace: mark_done(workspace, TRAIN),
+    "an output gone": lambda workspace: workspace.manifest(PREPARE.id).unlink(),
+    "a failure cleared": lambda workspace: workspace.failure(PROMOTE.id).unlink(),
+    "no workspace": lambda workspace: workspace.root.rename(workspace.root.with_name("moved")),
+}
+
+
+def test_while_nothing_changes_it_is_shown_again(workspace: Workspace) -> None:
+    assert text(workspace) == "as it was"
+    assert text(workspace) == "as it was"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_makes_it_void(workspace: Workspace, change: str) -> None:
+    CHANGES[change](workspace)
+    assert text(workspace) is None
+
+
+def test_another_way_of_showing_it_is_another_text(workspace: Workspace) -> None:
+    assert Kept(str(workspace.root), (100, *WAY[1:])).text() is None
+    assert Kept(str(workspace.root), (*WAY[:3], "ba", "se")).text() is None
+
+
+def test_what_changed_while_it_was_made_is_not_kept(workspace: Workspace) -> None:
+    kept = Kept(str(workspace.root), WAY)
+    start(workspace, TRAIN)
+    kept.text()
+    start(workspace, TRAIN, 2)
+    kept.keep([stage.id for stage in CHAIN], "made of the first attempt alone")
+    assert text(workspace) is None
+
+
+def test_a_damaged_file_and_one_that_others_can_write_are_none(workspace: Workspace, tmp_path: Path) -> None:
+    (folder,) = tmp_path.glob("detour-cache-*")
+    (kept,) = folder.glob("*.status-*")
+    folder.chmod(0o755)
+    assert text(workspace) is None
+    folder.chmod(0o700)
+    kept.write_bytes(kept.read_bytes().replace(b"\0", b" "))
+    assert text(workspace) is None
+
+
+def test_only_what_stands_still_is_worth_keeping(workspace: Workspace) -> None:
+    assert read_status(workspace).is_still
+    start(workspace, TRAIN)
+    assert not read_status(workspace).is_still

@@ -1,0 +1,152 @@
+"""On a real Slurm, chains in every state: each has the right word, why it is so and what to do, in text and in JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from detour.ledger.events import ChainSubmitted, StageSubmitted
+from detour.ledger.identity import workspace_id
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.planning.stage import Stage
+from detour.scheduler.tags import Tag
+from tests.slurm import standin
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.processes import wait_until
+from tests.slurm.cluster.settings import VERSIONS, ClusterSettings
+from tests.support.chains import detour
+from tests.support.stages import pretrain_stage
+
+Starter = Callable[[ClusterSettings], SlurmCluster]
+CPU = ("-A", "abc@cpu", "-p", "cpu_p1")
+WHOLE_GPU_NODE = ("-A", "abc@h100", "-p", "gpu_p6", "--gres=gpu:4", "--cpus-per-task=90")
+EXPECTED = {
+    "running": ("running", None, None),
+    "lost": ("lost contact", r"its job runs, without a sign of life for 3\ds", "detour why lost"),
+    "waits": ("pending", r"job \d+: waits for the jobs before it \(Dependency\)", None),
+    "turn": ("pending", r"job \d+: (next in turn, waits for free nodes \(Resources\)|others .* \(Priority\))", None),
+    "later": ("pending", r"job \d+: waits for its begin time.*", None),
+    "held": ("held", r"job \d+: held by a person \(JobHeldUser\)", "detour release held"),
+    "preempted": ("preempted", r"job \d+: .+", None),
+    "late": ("timed out", r"job \d+ ended as TIMEOUT", "detour retry late"),
+    "saved": ("saved at limit", r"job \d+: waits for its begin time.*", None),
+    "broken": ("failed", r"job \d+ ended as FAILED, exit code 3 before it started the stage", "detour why broken"),
+    "gone": ("node failed", r"job \d+ ended as NODE_FAIL", "detour retry gone"),
+    "stopped": ("cancelled", r"job \d+ was cancelled", "detour retry stopped"),
+}
+"""Chain -> state, reason, and what its next step begins with."""
+
+
+class Sweep:
+    """A workspace of chains of one stage each, and the jobs that stand in for theirs."""
+
+    def __init__(self, cluster: SlurmCluster) -> None:
+        self.cluster = cluster
+        self.workspace = Workspace(cluster.home / "tmp" / "workspace")
+        self.workspace.create()
+        self.stages: dict[str, Stage] = {
+            name: pretrain_stage("clm", {}, seed) for seed, name in enumerate(EXPECTED, start=1)
+        }
+        self.journal = Journal.open(self.workspace, "command-1")
+        for name, stage in self.stages.items():
+            self.workspace.chain(name).mkdir()
+            plan = {"chain": name, "stages": [stage.to_json()], "sweep": "all", "poll_s": 2.0}
+            (self.workspace.chain(name) / "plan.json").write_text(json.dumps(plan))
+            self.journal.append(ChainSubmitted(cluster="here"), chain=name)
+
+    def submit(self, name: str, shell: str, *options: str, segment: int = 1) -> str:
+        """A job of the chain's stage, tagged as ours are."""
+        stage = self.stages[name].id
+        tag = str(Tag(workspace_id(self.workspace.root), stage, segment, f"s{segment}"))
+        marks = ("-J", tag, "--comment", tag, "-o", f"{self.cluster.home}/tmp/{name}.log")
+        job = self.cluster.run("sbatch", "--parsable", *marks, *options, "--wrap", shell).stdout.strip()
+        self.journal.append(StageSubmitted(), stage=stage, job=job)
+        self.journal.flush()
+        return job
+
+    def standin(self, name: str, way: str = "work") -> str:
+        script = f"{sys.executable} {standin.__file__} {self.workspace.root} {self.stages[name].id} 1 {way}"
+        return f"PYTHONPATH={Path(standin.__file__).parents[2]}/src exec {script}"
+
+    def status(self, *options: str) -> str:
+        environment = {
+            **os.environ,
+            **self.cluster.environment,
+            "TMPDIR": str(self.cluster.home / "tmp"),
+            "COLUMNS": "100",
+        }
+        return detour("status", "all", "-w", self.workspace.root, *options, environment=environment).stdout
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {chain["name"]: chain["stages"][0] for chain in json.loads(self.status("--json"))["chains"]}
+
+    def is_running(self, job: str) -> bool:
+        return self.cluster.run("squeue", "-h", "-j", job, "-o", "%T", check=False).stdout.strip() == "RUNNING"
+
+    def has_begun(self, *names: str) -> bool:
+        writers = [path.name for path in self.workspace.ledger.glob("*/*.jsonl")]
+        return all(any(self.stages[name].id in writer for writer in writers) for name in names)
+
+
+def fill(sweep: Sweep) -> None:
+    """Every chain's jobs, brought to where the test wants to see them."""
+    cluster = sweep.cluster
+    sweep.submit("lost", sweep.standin("lost", "silent"), *CPU)
+    late = sweep.submit("late", "sleep 600", *CPU, "--time=1")
+    running = sweep.submit("running", sweep.standin("running"), *CPU)
+    saved = sweep.submit("saved", sweep.standin("saved"), *CPU)
+    stopped = sweep.submit("stopped", sweep.standin("stopped"), *CPU)
+    sweep.submit("broken", "exit 3", *CPU)
+    sweep.submit("gone", "sleep 600", *WHOLE_GPU_NODE, "-w", "gpu2", "--no-requeue")
+    sweep.submit("preempted", sweep.standin("preempted"), *WHOLE_GPU_NODE, "-q", "qos_gpu_h100-be")
+    wait_until(lambda: sweep.is_running(late), "the job to start that will be late", 30, 0.2)
+    cluster.run("scontrol", "update", f"JobId={late}", f"EndTime={time.strftime('%Y-%m-%dT%H:%M:%S')}")
+    sweep.submit("waits", "true", *CPU, f"--dependency=afterok:{running}")
+    sweep.submit("held", "true", *CPU, "--hold")
+    sweep.submit("later", "true", *CPU, "--begin=now+1hour")
+    wait_until(
+        lambda: sweep.has_begun("running", "saved", "stopped", "preempted", "lost"), "stand-ins to begin", 30, 0.2
+    )
+    cluster.kill_node("gpu2")
+    cluster.run("scancel", "--full", "-s", "USR2", saved)
+    cluster.run("scancel", "--full", stopped)
+    sweep.submit("saved", "true", *CPU, "--begin=now+1hour", segment=2)
+    urgent = ("-q", "qos_gpu_h100-dev", "-o", "/dev/null", "--wrap", "sleep 600")
+    taker = cluster.run("sbatch", "--parsable", *WHOLE_GPU_NODE, *urgent).stdout.strip()
+    wait_until(lambda: sweep.is_running(taker), "a job of higher priority to take a node", 30, 0.2)
+    sweep.submit("turn", "sleep 600", *WHOLE_GPU_NODE, "-w", "gpu1")
+
+
+def test_twelve_chains_in_every_state_have_the_right_word_reason_and_next_step(own_slurm: Starter) -> None:
+    sweep = Sweep(own_slurm(ClusterSettings(VERSIONS[-1], gpu_nodes=2, slurmd_timeout_s=5)))
+    fill(sweep)
+    states = {name: state for name, (state, _, _) in EXPECTED.items()}
+
+    def shown() -> dict[str, str]:
+        return {name: row["state"] for name, row in sweep.rows().items()}
+
+    try:
+        wait_until(lambda: shown() == states, "every chain to be where it should", 75, 1.0)
+    except RuntimeError as error:
+        raise AssertionError(f"expected {states}, shown {shown()}") from error
+    rows = sweep.rows()
+    for name, (state, reason, step) in EXPECTED.items():
+        row = rows[name]
+        assert re.fullmatch(reason, row["reason"]) if reason else row["reason"] is None, f"{name}: {row['reason']}"
+        assert (row["next_step"] or "").startswith(f"`{step}" if step else ""), f"{name}: {row['next_step']}"
+        assert row["needs_person"] == (state in ("lost contact", "held", "timed out", "failed", "node failed"))
+    lines = sweep.status().splitlines()
+    text = {line.split()[1]: line for line in lines[2:]}
+    assert [line.split()[1] for line in lines[2:]][:2] == ["broken", "lost"], "the worst first"
+    for name, row in rows.items():
+        assert row["state"] in text[name]
+        assert not row["needs_person"] or row["reason"][:20] in text[name].replace("…", row["reason"][:20])
+    alone = json.loads(sweep.status("--json"))
+    assert alone["queue_s"] is not None
