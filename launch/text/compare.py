@@ -30,7 +30,7 @@ def rendered(comparison: Comparison, form: str, width: int) -> str:
 def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
     metric = f" ({plain(comparison.metric)})" if comparison.metric else ""
     legend = "; ± half of the 95 % interval over seeds" if any(map(_has_interval, comparison.averages.values())) else ""
-    yield f"Scores in points{metric}{legend}; * best and distinguishable from all others"
+    yield from wrapped(f"Scores in points{metric}{legend}; * best and distinguishable from all others", "", width)
     for block in _blocks(comparison, width):
         yield from block
         yield ""

@@ -29,6 +29,7 @@ VERBS = {
     "energy": "Show energy and CO2 by method, or read other tools' files.",
     "report": "Write the report of chains, of a sweep, or of the workspace.",
     "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
+    "models": "List versions of models; show, compare, promote or roll one back.",
     "card": "Write, verify or push a model card with its hub folder.",
     "clusters": "List the cluster profiles, or show one with its sources.",
     "doctor": "Check a profile against the live site, and this environment.",

@@ -160,6 +160,15 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
     "cancel.chain": {"jobs": ["17", "18_3"]},
     "hold.chain": {"jobs": ["17"]},
     "release.chain": {"jobs": []},
+    "model.aliased": {
+        "model": "base",
+        "alias": "production",
+        "before": "export-1",
+        "after": "export-2",
+        "why": "better on 8 of 8 tasks",
+        "user": "someone",
+        "rolled_back": False,
+    },
     "budget.reserved": {
         "submission": "00ff",
         "facts": {"project": "abc", "account": "abc@h100", "sweep": None},

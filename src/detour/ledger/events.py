@@ -423,6 +423,23 @@ class ChainReleased(Event, kind="release.chain"):
     jobs: list[str]
 
 
+# Models; see `detour.models.aliasing`
+
+
+class ModelAliased(Event, kind="model.aliased"):
+    """An alias of a model leads to another version of it."""
+
+    model: str
+    alias: str
+    after: str
+    """Id of the export."""
+    user: str
+    before: str | None = None
+    why: str | None = None
+    rolled_back: bool = False
+    """Back to what it led to before, and no promotion."""
+
+
 # Budgets; see `detour.budgets.reservations`
 
 

@@ -13,6 +13,8 @@
   chains/<name>/plan.json           the plan as last submitted
   code/<digest>/                    snapshots of the code that jobs run
   models/<chain>                    link to the exported encoder; leads nowhere until the export is done
+  models/<chain>@<alias>            link to the version that an alias leads to (detour.models)
+  hub/<chain>/                      card and model as they go to the hub (detour.cards)
   claims/<name>.json                who is doing now what only one may do
   pins/<stage id>                   kept whatever plans say; in it, why
   .trash/                           on its way out: see detour.housekeeping.removing

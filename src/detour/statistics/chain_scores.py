@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,19 +23,27 @@ def chain_scores(workspace: Workspace, chains: Sequence[str], metric: str | None
     scores: list[Score] = []
     notes: dict[str, None] = {}
     for chain in chains:
-        results = list(_results(workspace, chain))
-        if not results:
+        stages = [stage for stage in read_plan(workspace, chain)[0].stages if isinstance(stage, EvaluateStage)]
+        if not stages:
             raise UserError(f"{chain} has no benchmark, so it has no scores to compare")
-        scores += [Score(chain, task, seed, _value(chain, task, result, metric)) for task, seed, result in results]
-        notes |= {f"{task}: {note}": None for task, _, result in results for note in _texts(result.get("notes"))}
+        scores += stage_scores(workspace, chain, stages, metric)
+        for stage in stages:
+            notes |= {f"{stage.task}: {note}": None for note in _texts(_result(workspace, stage).get("notes"))}
     return ScoreTable.of(scores, SAID if metric in (None, PRIMARY) else metric, None, list(notes))
 
 
-def _results(workspace: Workspace, chain: str) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-    """(task, seed, result.json), the last one empty where there is no result yet."""
-    for stage in read_plan(workspace, chain)[0].stages:
-        if isinstance(stage, EvaluateStage):
-            yield stage.task, stage.seed, _read(workspace, stage) if workspace.is_done(stage.id) else {}
+def stage_scores(
+    workspace: Workspace, model: str, stages: Iterable[EvaluateStage], metric: str | None = None
+) -> list[Score]:
+    """One an evaluation, under the model's name; None where there is no result yet."""
+    return [
+        Score(model, stage.task, stage.seed, _value(model, stage.task, _result(workspace, stage), metric))
+        for stage in stages
+    ]
+
+
+def _result(workspace: Workspace, stage: EvaluateStage) -> Mapping[str, Any]:
+    return _read(workspace, stage) if workspace.is_done(stage.id) else {}
 
 
 def _read(workspace: Workspace, stage: EvaluateStage) -> Mapping[str, Any]:

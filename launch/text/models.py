@@ -1,0 +1,83 @@
+"""Versions of models, and where one came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from detour.launch.text.screen import columns, show, show_json
+from detour.models.aliasing import Move
+from detour.models.lineage import Step
+from detour.models.versions import KIND, SHORT, Version
+from detour.text import counted, plain, wrapped
+
+SHOWN_DIGITS = 12
+
+
+def show_versions(versions: Sequence[Version], scores: Mapping[str, float | None], *, as_json: bool) -> None:
+    if as_json:
+        show_json([asdict(one) | {"version": one.name, "average": scores.get(one.name)} for one in versions])
+        return
+    if not versions:
+        show("no finished export yet: `detour run RECIPE` makes one")
+        return
+    rows = [("version", "made", "average", "aliases"), *(_row(one, scores.get(one.name)) for one in versions)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_lineage(version: Version, folder: str, steps: Sequence[Step], *, as_json: bool) -> None:
+    if as_json:
+        show_json({**asdict(version), "folder": folder, "lineage": [asdict(step) for step in steps]})
+        return
+    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+    show(plain(f"{version.name}{aliases}, made {_day(version.made_s)}"), f"  {folder}")
+    for step in steps:
+        for line in _step_lines(step):
+            show(*wrapped(plain(line), "  " if line.startswith(step.label) else "    ", columns()))
+
+
+def show_moved(move: Move) -> None:
+    before = f", which led to {_short(move.before)}" if move.before else ""
+    reason = f": {move.why}" if move.why else ""
+    show(plain(f"{move.model}@{move.alias} leads to {_short(move.after)}{before}{reason}"))
+
+
+def _row(version: Version, score: float | None) -> tuple[str, str, str, str]:
+    average = "unknown" if score is None else f"{score:.1f}"
+    marks = [*version.aliases, *(["the recipe's"] if version.is_current else [])]
+    return version.name, _day(version.made_s), average, ", ".join(marks)
+
+
+def _step_lines(step: Step) -> Iterator[str]:
+    yield f"{step.label}  {step.stage}"
+    yield f"output sha256 {(step.sha256 or 'unknown')[:SHOWN_DIGITS]}"
+    if step.start:
+        yield f"starts from {step.start}"
+    if "phase" in step.settings and "optimizer" in step.settings:
+        yield _recipe(step.settings)
+    yield from (f"data {one.source}: {one.name}, digest {one.fingerprint[:SHOWN_DIGITS]}" for one in step.data)
+    jobs = f", jobs {', '.join(step.jobs)}" if step.jobs else ""
+    yield f"code {(step.code or 'unknown')[:SHOWN_DIGITS]}, {counted(step.attempts, 'attempt')}{jobs}"
+    yield from (f"gate {gate} overridden: {why}" for gate, why in step.overridden.items())
+
+
+def _recipe(settings: Mapping[str, Any]) -> str:
+    """What trains: the whole of it is in --json."""
+    phase, seeds = settings["phase"], settings["seeds"].values()
+    return (
+        f"{phase['objective']}, {phase['tokens']:,} tokens, lr {settings['optimizer']['lr']:g}, batches of "
+        f"{settings['batch_sequences']} x {settings['sequence_length']}, "
+        f"seeds {' and '.join(map(str, seeds))}"
+    )
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _short(export: str) -> str:
+    return export.removeprefix(KIND)[:SHORT]

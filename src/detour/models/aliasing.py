@@ -1,0 +1,107 @@
+"""Aliases move as a whole: a link is renamed into place, and whoever follows it sees the old version or the new one."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from detour.checkpoints.manifest import verify_manifest
+from detour.errors import UserError
+from detour.files import fsync_directory
+from detour.ledger.claims import claim
+from detour.ledger.events import ModelAliased
+from detour.ledger.folders import make_folder
+from detour.ledger.journal import command_journal
+from detour.ledger.process import user_name
+from detour.ledger.reading import history
+from detour.ledger.workspace import Workspace
+from detour.models.versions import KIND, SHORT, alias_link, export_behind, find_version
+
+ALIAS = re.compile(r"^[a-z][a-z0-9._-]{0,31}$")
+CLAIM = "models"
+
+
+class Move(NamedTuple):
+    model: str
+    alias: str
+    before: str | None
+    """Export that the alias led to; None where it is new."""
+    after: str
+    why: str | None
+    user: str
+    at_s: float
+    rolled_back: bool
+
+
+def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | None = None) -> Move:
+    """Let an alias lead to a version, once every digest of it holds.
+
+    Raises UserError for a version that is not there or is damaged, and for a name that is no alias.
+    """
+    if not ALIAS.match(alias):
+        raise UserError(f"{alias!r} is no alias: write lower-case letters, digits, `.`, `_`, `-`, as `production`")
+    version = find_version(workspace, wanted)
+    if problems := verify_manifest(workspace.output(version.export)):
+        raise UserError(
+            f"{version.name} is not promoted: {problems[0]}; make it again with `detour retry {version.model}`"
+        )
+    with claim(workspace, CLAIM, f"detour models promote {wanted}"):
+        return _move(workspace, version.model, alias, version.export, why)
+
+
+def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = None) -> Move:
+    """Let an alias lead to what it led to before. Raises UserError where there is no such version, or no longer."""
+    with claim(workspace, CLAIM, f"detour models rollback {model}"):
+        now = export_behind(workspace, alias_link(workspace, model, alias))
+        if now is None:
+            raise UserError(f"{model} has no alias {alias!r}; `detour models` lists them")
+        promotions = [move for move in moves(workspace, model, alias) if move.after == now and not move.rolled_back]
+        before = promotions[-1].before if promotions else None
+        if before is None:
+            raise UserError(f"{model}@{alias} has led to no other version than {now.removeprefix(KIND)[:SHORT]}")
+        if problems := verify_manifest(workspace.output(before)):
+            raise UserError(f"{model}@{alias} is not rolled back: {problems[0]}")
+        return _move(workspace, model, alias, before, why, rolled_back=True)
+
+
+def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Move]:
+    """What the ledger says that aliases led to, the oldest first."""
+    entries = sorted(
+        history(workspace, (ModelAliased,)), key=lambda entry: (entry.wall_s, entry.writer, entry.sequence)
+    )
+    events: Sequence[tuple[ModelAliased, float]] = [(entry.event, entry.wall_s) for entry in entries]
+    return [
+        Move(event.model, event.alias, event.before, event.after, event.why, event.user, at_s, event.rolled_back)
+        for event, at_s in events
+        if event.model == model and alias in (None, event.alias)
+    ]
+
+
+def _move(
+    workspace: Workspace, model: str, alias: str, export: str, why: str | None, *, rolled_back: bool = False
+) -> Move:
+    """The event first: a move without a record could not be undone, a record without its move changes nothing."""
+    link = alias_link(workspace, model, alias)
+    make_folder(workspace.root, link.parent)
+    if link.exists() and not link.is_symlink():
+        raise UserError(f"{link}: something else stands in the place of this alias; move it away")
+    before, user = export_behind(workspace, link), user_name()
+    with command_journal(workspace) as journal:
+        event = ModelAliased(
+            model=model, alias=alias, before=before, after=export, why=why, user=user, rolled_back=rolled_back
+        )
+        journal.append(event)
+    aside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    aside.symlink_to(Path("..") / workspace.output(export).relative_to(workspace.root))
+    try:
+        os.replace(aside, link)  # noqa: PTH105
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    fsync_directory(link.parent)
+    return Move(model, alias, before, export, why, user, time.time(), rolled_back)

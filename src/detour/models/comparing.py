@@ -1,0 +1,44 @@
+"""Versions of one model, or of several, compared by the scores of their own evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.models.stages import known_stage
+from detour.models.versions import Version, find_version, model_versions
+from detour.planning.stage import EvaluateStage
+from detour.statistics.chain_scores import SAID, stage_scores
+from detour.statistics.comparison import Comparison, compare
+from detour.statistics.scores import Score, ScoreTable
+
+
+def compare_versions(workspace: Workspace, wanted: Sequence[str], metric: str | None = None) -> Comparison:
+    """Of the versions named, or of all of a model's where one name without `@` is given."""
+    versions = [find_version(workspace, one) for one in wanted]
+    if len(wanted) == 1 and "@" not in wanted[0]:
+        versions = model_versions(workspace, wanted[0])
+    if len({version.export for version in versions}) < 2:
+        raise UserError(f"{', '.join(wanted)}: one version alone cannot be compared; `detour models` lists them")
+    scores = [score for version in versions for score in version_scores(workspace, version, metric)]
+    return compare(ScoreTable.of(scores, metric or SAID))
+
+
+def version_scores(workspace: Workspace, version: Version, metric: str | None = None) -> list[Score]:
+    """Empty where the version was never to be evaluated."""
+    planned = [known_stage(workspace, stage) for stage in version.stages if stage.startswith("evaluate-")]
+    return stage_scores(workspace, version.name, [one for one in planned if isinstance(one, EvaluateStage)], metric)
+
+
+def mean_scores(workspace: Workspace, versions: Sequence[Version]) -> dict[str, float | None]:
+    """Version's name -> average over its tasks in points; None without a benchmark, and while a score is missing."""
+    found: dict[str, float | None] = {}
+    for version in versions:
+        try:
+            scores = version_scores(workspace, version)
+        except UserError:  # a list of all is no place to stop at one that is damaged
+            scores = []
+        averages = compare(ScoreTable.of(scores)).averages if scores else {}
+        found[version.name] = averages[version.name].mean if averages else None
+    return found

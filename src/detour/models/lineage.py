@@ -1,0 +1,116 @@
+"""From a model back to all that made it: stages, data, recipe, code, jobs, and what a person overrode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detour.checkpoints.acceptance import accepted_gates
+from detour.checkpoints.manifest import read_manifest
+from detour.errors import UserError
+from detour.ledger.state import StageState
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.models.stages import known_stage
+from detour.planning.settings import FileContent, Folder, Published
+from detour.planning.stage import PrepareStage, PretrainStage, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    source: str
+    name: str
+    fingerprint: str
+    """Digest of its content; see `detour.corpus.fingerprints`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of a lineage; what cannot be read is None or empty."""
+
+    stage: str
+    label: str
+    sha256: str | None
+    """Over all files of its output."""
+    inputs: Mapping[str, str]
+    """Role -> stage id."""
+    settings: Mapping[str, Any]
+    """The part of the recipe that determines it."""
+    data: tuple[DataFile, ...]
+    start: str | None
+    """Hub id of published weights that it starts from."""
+    code: str | None
+    """Commit, or version where it was installed."""
+    machine: str | None
+    jobs: tuple[str, ...]
+    attempts: int
+    overridden: Mapping[str, str]
+    """Gate -> why a person accepted that it was missed."""
+
+
+def lineage(workspace: Workspace, stage_id: str) -> list[Step]:
+    """The stage and all that it was made from, inputs first, each once. Raises UserError for an unknown stage."""
+    state = LedgerView(workspace).state
+    found: dict[str, Step] = {}
+
+    def follow(current: str) -> None:
+        if current in found:
+            return
+        stage = known_stage(workspace, current)
+        for upstream in stage.inputs.values():
+            follow(upstream)
+        found[current] = _step(workspace, stage, state.stages.get(current))
+
+    follow(stage_id)
+    return list(found.values())
+
+
+def _step(workspace: Workspace, stage: Stage, known: StageState | None) -> Step:
+    try:
+        manifest = read_manifest(workspace.output(stage.id))
+    except ValueError:
+        manifest = {}
+    provenance = manifest.get("provenance") or {}
+    code, machine = provenance.get("code") or {}, provenance.get("machine") or {}
+    snapshot = code.get("snapshot") or code
+    return Step(
+        stage=stage.id,
+        label=stage.label,
+        sha256=manifest.get("sha256"),
+        inputs=dict(stage.inputs),
+        settings=stage.settings.to_json(),
+        data=tuple(_data(stage)),
+        start=_start(stage),
+        code=snapshot.get("git_commit") or code.get("version"),
+        machine=machine.get("node"),
+        jobs=tuple(sorted(known.all_jobs)) if known else (),
+        attempts=len(known.attempts) if known else 0,
+        overridden=_overridden(workspace, stage),
+    )
+
+
+def _data(stage: Stage) -> Iterator[DataFile]:
+    if isinstance(stage, PrepareStage):
+        for source, files in stage.settings.sources:
+            yield from (DataFile(source.name, file.name, file.fingerprint) for file in files)
+    yield from (DataFile("weights", file.name, file.fingerprint) for file in _weights(stage))
+
+
+def _weights(stage: Stage) -> tuple[FileContent, ...]:
+    model = stage.settings.model if isinstance(stage, PretrainStage) else None
+    return model.files if isinstance(model, Folder) else ()
+
+
+def _start(stage: Stage) -> str | None:
+    model = stage.settings.model if isinstance(stage, PretrainStage) else None
+    if not isinstance(model, Published):
+        return None
+    return f"{model.pretrained}@{model.revision}" if model.revision else model.pretrained
+
+
+def _overridden(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
+    try:
+        return accepted_gates(workspace.stage(stage.id))
+    except UserError:
+        return {}

@@ -1,0 +1,139 @@
+"""Versions of models: every export that chains of one name ever had, by what determines it.
+
+A **model** is called as the chain that makes it. Its **versions** are the exports of all recipes that were planned
+under that name, called by their stage's key: equal keys are one version, and nothing is numbered. An **alias**
+(`candidate`, `production`, or any name) leads to one of them: the link `models/NAME@ALIAS`, beside `models/NAME`, which
+leads to what the recipe as it is now makes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from detour.checkpoints.manifest import read_manifest
+from detour.errors import UserError
+from detour.ledger.events import ChainPlanned
+from detour.ledger.reading import history
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.planning.files import chain_names, nearest, read_plan_outline
+
+SHORT = 8
+"""Digits of a key that people read and write; more, or fewer, are understood."""
+KIND = "export-"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    model: str
+    export: str
+    """Stage id."""
+    stages: tuple[str, ...]
+    """Ids of all stages of the plan that it was first part of."""
+    sha256: str | None
+    """Over all files of the export; None where its manifest cannot be read."""
+    made_s: float
+    """Seconds since the epoch."""
+    aliases: tuple[str, ...] = ()
+    is_current: bool = False
+    """Whether the recipe, as it was planned last, makes it."""
+
+    @property
+    def key(self) -> str:
+        return self.export.removeprefix(KIND)
+
+    @property
+    def name(self) -> str:
+        """`base@1a2b3c4d`."""
+        return f"{self.model}@{self.key[:SHORT]}"
+
+
+def model_versions(workspace: Workspace, model: str | None = None) -> list[Version]:
+    """Of one model or of all, by model, the oldest first; only exports that are done."""
+    current = {name: _export_of(workspace, name) for name in chain_names(workspace)}
+    planned: dict[tuple[str, str], tuple[str, ...]] = {}
+    for entry in sorted(history(workspace, (ChainPlanned,)), key=lambda entry: entry.wall_s):
+        for export in (stage for stage in entry.event.stages if stage.startswith(KIND)):
+            if entry.chain is not None:
+                planned.setdefault((entry.chain, export), tuple(entry.event.stages))
+    for name, export_now in current.items():  # a plan whose event was lost is a plan nevertheless
+        if export_now is not None:
+            stages = tuple(stage.id for stage in read_plan_outline(workspace, name).stages)
+            planned.setdefault((name, export_now), stages)
+    done = LedgerView(workspace).state.stages
+    versions = [
+        Version(
+            model=name,
+            export=export,
+            stages=stages,
+            sha256=_sha256(workspace.output(export)),
+            made_s=(done[export].ended_s if export in done else None) or workspace.manifest(export).stat().st_mtime,
+            aliases=tuple(sorted(alias for alias, target in aliases(workspace, name).items() if target == export)),
+            is_current=current.get(name) == export,
+        )
+        for (name, export), stages in planned.items()
+        if model in (None, name) and workspace.is_done(export)
+    ]
+    return sorted(versions, key=lambda version: (version.model, version.made_s, version.key))
+
+
+def find_version(workspace: Workspace, wanted: str) -> Version:
+    """`NAME` (the recipe as it is now, else the newest), `NAME@ALIAS` or `NAME@KEY`, the key's first digits.
+
+    Raises UserError, naming what there is.
+    """
+    model, at, which = wanted.partition("@")
+    versions = model_versions(workspace, model)
+    if not versions:
+        known = sorted({version.model for version in model_versions(workspace)})
+        raise UserError(f"no model named {model!r} has a finished export in {workspace.root}{nearest(model, known)}")
+    if not at:
+        return next((version for version in versions if version.is_current), versions[-1])
+    named = [version for version in versions if which in version.aliases]
+    fitting = named or [version for version in versions if which and version.key.startswith(which)]
+    if len(fitting) == 1:
+        return fitting[0]
+    said = "several versions fit" if fitting else "no such version or alias"
+    there = ", ".join(", ".join((version.key[:SHORT], *version.aliases)) for version in versions)
+    raise UserError(f"{wanted}: {said}; {model} has {there}")
+
+
+def alias_link(workspace: Workspace, model: str, alias: str) -> Path:
+    return workspace.root / "models" / f"{model}@{alias}"
+
+
+def aliases(workspace: Workspace, model: str) -> Mapping[str, str]:
+    """Alias -> id of the export that it leads to; links that lead elsewhere are none of ours."""
+    found = {}
+    for link in (workspace.root / "models").glob("*@*"):
+        name, _, alias = link.name.partition("@")
+        if name == model and (export := export_behind(workspace, link)) is not None:
+            found[alias] = export
+    return found
+
+
+def export_behind(workspace: Workspace, link: Path) -> str | None:
+    """Id of the export stage that a link in models/ leads to."""
+    if not link.is_symlink():
+        return None
+    target = Path(os.path.normpath(link.parent / link.readlink()))
+    export = target.parent.name
+    return export if export.startswith(KIND) and target == workspace.output(export) else None
+
+
+def _export_of(workspace: Workspace, chain: str) -> str | None:
+    try:
+        stages = read_plan_outline(workspace, chain).stages
+    except UserError:
+        return None
+    return next((stage.id for stage in stages if stage.kind == "export"), None)
+
+
+def _sha256(output: Path) -> str | None:
+    try:
+        return str(read_manifest(output)["sha256"])
+    except ValueError:
+        return None

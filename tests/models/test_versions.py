@@ -1,0 +1,219 @@
+"""Versions, aliases and lineage of a model that was made twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detour.checkpoints.acceptance import accept_gate
+from detour.errors import DetourError, UserError
+from detour.launch.models import command
+from detour.ledger.workspace import Workspace
+from detour.models.aliasing import moves, promote_version, roll_back
+from detour.models.comparing import compare_versions, mean_scores
+from detour.models.lineage import lineage
+from detour.models.versions import aliases, find_version, model_versions
+from tests.models.workspaces import two_versions
+
+Made = tuple[Workspace, str, str]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    workspace = Workspace(tmp_path_factory.mktemp("original"))
+    return workspace, *two_versions(workspace)
+
+
+@pytest.fixture
+def made(original: Made, tmp_path: Path) -> Made:
+    workspace, *exports = original
+    shutil.copytree(workspace.root, tmp_path / "workspace", symlinks=True)
+    return Workspace(tmp_path / "workspace"), exports[0], exports[1]
+
+
+def key(export: str) -> str:
+    return export.removeprefix("export-")[:8]
+
+
+def call(workspace: Workspace, *arguments: str) -> Result:
+    result = CliRunner().invoke(command, [*arguments, "-w", str(workspace.root)])
+    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
+        raise result.exception
+    return result
+
+
+def test_every_export_that_a_name_ever_had_is_a_version_of_it(made: Made) -> None:
+    workspace, first, second = made
+    versions = model_versions(workspace, "base")
+    assert [(version.export, version.is_current) for version in versions] == [(first, False), (second, True)]
+    scores = mean_scores(workspace, versions)
+    assert [scores[version.name] for version in versions] == pytest.approx([57.0, 59.0])
+
+
+def test_a_version_is_found_by_name_alias_and_the_first_digits_of_its_key(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, f"base@{key(first)}", "production")
+    found = [find_version(workspace, wanted).export for wanted in ("base", "base@production", f"base@{first[7:11]}")]
+    assert found == [second, first, first]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("bass", "no model named 'bass'"),
+        ("base@zz", "no such version or alias; base has"),
+        ("base@", "no such version"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(made: Made, wanted: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        find_version(made[0], wanted)
+
+
+def test_an_alias_leads_to_a_folder_that_transformers_loads_from(made: Made) -> None:
+    workspace, first, _ = made
+    promote_version(workspace, f"base@{key(first)}", "production", "the paper's")
+    link = workspace.root / "models" / "base@production"
+    assert link.resolve() == workspace.output(first)
+    assert json.loads((link / "config.json").read_text())["hidden_size"] == 128
+
+
+def test_promotions_can_be_rolled_back_one_by_one(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, f"base@{key(first)}", "production", "first")
+    promote_version(workspace, "base", "production", "better on 5 of 5 tasks")
+    assert aliases(workspace, "base") == {"production": second}
+    assert roll_back(workspace, "base", "production", "slower than measured").after == first
+    assert aliases(workspace, "base") == {"production": first}
+    with pytest.raises(UserError, match="has led to no other version"):
+        roll_back(workspace, "base", "production")
+    assert [move.why for move in moves(workspace, "base")] == [
+        "first",
+        "better on 5 of 5 tasks",
+        "slower than measured",
+    ]
+
+
+def test_aliases_of_one_model_are_apart(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, "base", "candidate")
+    promote_version(workspace, f"base@{key(first)}", "production")
+    assert aliases(workspace, "base") == {"candidate": second, "production": first}
+    assert promote_version(workspace, "base@candidate", "production").before == first
+
+
+def test_a_damaged_version_is_not_promoted(made: Made) -> None:
+    workspace, _, second = made
+    (workspace.output(second) / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"is not promoted: .*config.json"):
+        promote_version(workspace, "base", "production")
+    assert aliases(workspace, "base") == {}
+
+
+@pytest.mark.parametrize("alias", ["Production", "a/b", "../x", "", "-x"])
+def test_a_name_that_is_no_alias_is_refused(made: Made, alias: str) -> None:
+    with pytest.raises(UserError, match="is no alias"):
+        promote_version(made[0], "base", alias)
+
+
+def test_a_link_that_leads_elsewhere_is_no_alias(made: Made) -> None:
+    workspace = made[0]
+    (workspace.root / "models").mkdir(exist_ok=True)
+    (workspace.root / "models" / "base@mine").symlink_to("/etc")
+    assert aliases(workspace, "base") == {}
+
+
+MOVING = """
+import sys
+from pathlib import Path
+from detour.ledger.workspace import Workspace
+from detour.models.aliasing import promote_version
+
+workspace = Workspace(Path(sys.argv[1]))
+print("started", flush=True)
+while True:
+    for wanted in sys.argv[2:]:
+        promote_version(workspace, wanted, "production")
+"""
+
+
+def test_killed_at_any_instant_an_alias_leads_to_the_old_version_or_to_the_new_one(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, "base", "production")
+    names = [f"base@{key(one)}" for one in (first, second)]
+    draw, seen = random.Random(5), set()
+    for _ in range(5):
+        command_line = [sys.executable, "-c", MOVING, str(workspace.root), *names]
+        moving = subprocess.Popen(command_line, stdout=subprocess.PIPE)
+        assert moving.stdout is not None
+        moving.stdout.readline()
+        time.sleep(draw.uniform(0, 0.3))
+        moving.send_signal(signal.SIGKILL)
+        moving.wait()
+        moving.stdout.close()
+        seen.add(aliases(workspace, "base")["production"])
+        assert (workspace.root / "models" / "base@production" / "config.json").is_file()
+    assert seen <= {first, second}
+    now = aliases(workspace, "base")["production"]
+    other = first if now == second else second
+    assert promote_version(workspace, f"base@{key(other)}", "production").before == now
+    assert roll_back(workspace, "base", "production").after == now
+    assert os.readlink(workspace.root / "models" / "base@production") == f"../stages/{now}/output"  # noqa: PTH115
+
+
+def test_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None:
+    workspace, _, second = made
+    steps = lineage(workspace, second)
+    assert [step.label for step in steps] == [
+        "prepare",
+        "pretrain one",
+        "promote one",
+        "pretrain two",
+        "promote two",
+        "export",
+    ]
+    assert [(one.name, bool(one.fingerprint)) for one in steps[0].data] == [("labels.csv", True)]
+    assert steps[1].settings["phase"]["objective"] == "causal"
+    assert (steps[1].jobs, steps[1].attempts, steps[1].code) == (("77",), 1, "0123456789abcdef0123")
+    assert steps[-1].inputs["checkpoint"] == steps[-2].stage
+    assert all(step.sha256 for step in steps)
+
+
+def test_an_overridden_gate_is_part_of_the_lineage(made: Made) -> None:
+    workspace, _, second = made
+    promotion = lineage(workspace, second)[2]
+    accept_gate(workspace.stage(promotion.stage), "validation_loss", "a known plateau", "someone")
+    assert lineage(workspace, second)[2].overridden == {"validation_loss": "a known plateau"}
+
+
+def test_versions_are_compared_by_their_own_scores(made: Made) -> None:
+    workspace, first, second = made
+    (pair,) = compare_versions(workspace, ["base"]).pairs
+    assert (pair.first, pair.second) == (f"base@{key(first)}", f"base@{key(second)}")
+    assert pair.average.mean == pytest.approx(-2.0)
+    with pytest.raises(UserError, match="one version alone cannot be compared"):
+        compare_versions(workspace, ["base@" + key(first)])
+
+
+def test_the_command_lists_promotes_and_shows(made: Made) -> None:
+    workspace, first, second = made
+    assert call(workspace, "promote", "base", "--to", "candidate").output == f"base@candidate leads to {key(second)}\n"
+    listed = call(workspace).output.splitlines()
+    assert [line.split()[0] for line in listed] == ["version", f"base@{key(first)}", f"base@{key(second)}"]
+    assert listed[2].endswith("59.0     candidate, the recipe's")
+    shown = call(workspace, "show", "base@candidate").output
+    assert "causal, 8,000 tokens" in shown
+    found = json.loads(call(workspace, "show", "base", "--json").output)
+    assert found["export"] == second
+    assert len(found["lineage"]) == 6
+    assert "base is better" not in call(workspace, "compare", "base").output
