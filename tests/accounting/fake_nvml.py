@@ -73,6 +73,8 @@ class FakeNvml:
         return len(self.boards)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Board:  # noqa: N802
+        if self.boards[index].lost:
+            raise NVMLError_GpuIsLost("GPU is lost")
         return self.boards[index]
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Any:  # noqa: N802

@@ -154,6 +154,14 @@ def test_only_the_gpus_of_the_job_are_read() -> None:
     assert [reading.uuid for reading in NvmlCounters("1,GPU-3", four_boards()).read()] == ["GPU-1", "GPU-3"]
 
 
+def test_a_board_that_is_lost_before_the_start_keeps_its_place_and_hides_no_other() -> None:
+    nvml = four_boards()
+    nvml.boards[1].lost = True
+    gone, found = NvmlCounters("1,2", nvml).read()
+    assert (gone.uuid, gone.counter_j, gone.reason) == ("index 1", None, "does not answer")
+    assert (found.uuid, found.counter_j) == ("GPU-2", 123_456.0)
+
+
 def test_an_unknown_slice_says_so() -> None:
     (reading,) = NvmlCounters("MIG-7", FakeNvml([Board("GPU-0", mig=True)])).read()
     assert reading.counter_j is None

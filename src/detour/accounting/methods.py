@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 GPU_COUNTER_ERROR = 0.05
 CPU_RAM_ERROR = 0.30
 ESTIMATE_ERROR = 0.35
+NODE_OVER_BOARDS = 1.5
+"""Nodes of 8 H100 have been seen to draw 0.97 to 1.05 kW of IT power a GPU with a board limit of 0.7 kW."""
 SLURM_ERROR = 0.10
 SLURM_LIMIT_FACTOR = 1.5
 
@@ -55,7 +57,8 @@ def estimated(
     ram_gb: float | None,
     utilisation: float = 1.0,
 ) -> EnergyFigure:
-    """M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power a GB, +-35 %.
+    """M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power a GB, +-35 %, and
+    up to what whole nodes are known to draw: a job on a few cores has its part of fans and power supplies too.
 
     GPUs and cores must be known (0 is known), with their power where there are any. RAM that was not recorded is left
     out and the scope says so. `utilisation` is that of the GPUs; 1 when it was not recorded.
@@ -69,9 +72,11 @@ def estimated(
         reason = f"no power per core is known for {site.name}"
     energy = None
     if reason is None:
-        power_w = (gpus or 0) * _value(site.gpu_board_w) * utilisation
-        power_w += (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
-        energy = Band.around(power_w * allocated_s / 3.6e6, ESTIMATE_ERROR)
+        boards_w = (gpus or 0) * _value(site.gpu_board_w) * utilisation
+        rest_w = (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
+        power_w = Band.around(boards_w + rest_w, ESTIMATE_ERROR)
+        highest_w = max(power_w.high, boards_w * NODE_OVER_BOARDS)
+        energy = Band(power_w.low, power_w.expected, highest_w) * (allocated_s / 3.6e6)
     ram = ram_gb is not None and site.ram_w_per_gb is not None
     parts = [name for name, count in (("GPU boards", gpus), ("CPU cores", cores)) if count]
     return EnergyFigure(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from detour.accounting.allocation import visible_gpus
@@ -64,18 +64,23 @@ class NvmlCounters:
             nvml.nvmlInit()
         except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
             return
-        self.version = _text(nvml.nvmlSystemGetDriverVersion())
+        self.version = self._told(nvml.nvmlSystemGetDriverVersion)
         self._gpus = tuple(self._slices(visible) if "MIG-" in (visible or "") else self._boards(visible))
 
     def read(self) -> list[GpuReading]:
         return [self._read(gpu) for gpu in self._gpus]
 
     def _boards(self, visible: str | None) -> Iterator[_Gpu]:
+        """A board that does not answer keeps its place: others are named by their index."""
         nvml = self._nvml
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        handles = [self._told(nvml.nvmlDeviceGetHandleByIndex, index) for index in range(nvml.nvmlDeviceGetCount())]
+        named = [None if handle is None else self._told(nvml.nvmlDeviceGetUUID, handle) for handle in handles]
+        uuids = [name or f"index {index}" for index, name in enumerate(named)]
         for index in visible_gpus(visible, uuids) or ():
-            split = self._told("nvmlDeviceGetMigMode", handles[index])
+            if named[index] is None:
+                yield _Gpu(uuids[index], uuids[index], 1.0, None, "does not answer")
+                continue
+            split = self._told(nvml.nvmlDeviceGetMigMode, handles[index])
             reason = "is split into slices (MIG), of which none is named" if split and split[0] else None
             yield _Gpu(uuids[index], uuids[index], 1.0, self._limit_w(handles[index]), reason)
 
@@ -87,7 +92,7 @@ class NvmlCounters:
                 board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
                 slices = nvml.nvmlDeviceGetAttributes(handle).gpuInstanceSliceCount
                 share = slices / nvml.nvmlDeviceGetMaxMigDeviceCount(board)
-                yield _Gpu(name, _text(nvml.nvmlDeviceGetUUID(board)), min(1.0, share), self._limit_w(board))
+                yield _Gpu(name, nvml.nvmlDeviceGetUUID(board), min(1.0, share), self._limit_w(board))
             except nvml.NVMLError as error:
                 yield _Gpu(name, name, 1.0, None, f"is a slice (MIG) of unknown size ({error})")
 
@@ -97,8 +102,8 @@ class NvmlCounters:
         if reason is None:
             try:
                 handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.board)
-                counter_mj = self._told("nvmlDeviceGetTotalEnergyConsumption", handle)
-                power_mw = self._told("nvmlDeviceGetPowerUsage", handle)
+                counter_mj = self._supported(self._nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+                power_mw = self._supported(self._nvml.nvmlDeviceGetPowerUsage, handle)
                 counter_j = None if counter_mj is None else counter_mj / 1000
                 power_w = None if power_mw is None else power_mw / 1000
                 reason = None if counter_j is not None else "has no energy counter"
@@ -107,20 +112,23 @@ class NvmlCounters:
         return GpuReading(gpu.uuid, counter_j, power_w, gpu.share, gpu.limit_w, reason)
 
     def _limit_w(self, handle: Any) -> float | None:
-        limit_mw = self._told("nvmlDeviceGetEnforcedPowerLimit", handle)
+        limit_mw = self._told(self._nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
         return None if limit_mw is None else limit_mw / 1000
 
-    def _told(self, question: str, handle: Any) -> Any:
+    def _supported(self, question: Callable[..., Any], handle: Any) -> Any:
         """None where the device does not support the question; other errors are the caller's."""
         try:
-            return getattr(self._nvml, question)(handle)
+            return question(handle)
         except self._nvml.NVMLError_NotSupported:
+            return None
+
+    def _told(self, question: Callable[..., Any], *about: Any) -> Any:
+        """None for any refusal."""
+        try:
+            return question(*about)
+        except self._nvml.NVMLError:
             return None
 
 
 def node_counters() -> NvmlCounters:
     return NvmlCounters(os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
