@@ -46,17 +46,13 @@ ENDED = (AttemptEnded(outcome="done", exit_code=0), NOW_S - 105)
 
 
 def asked(state: State, *sent: Sent) -> list[str]:
-    return to_ask(state, sent or [SENT], NOW_S, 120.0)
+    return to_ask(state, sent or [SENT])
 
 
 def test_an_ended_attempt_is_asked_about_until_it_is_accounted_for() -> None:
     assert asked(state_of(STARTED, ENDED)) == ["7"]
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
     assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == []
-
-
-def test_a_running_attempt_is_not_asked_about() -> None:
-    assert asked(state_of((AttemptStarted(), NOW_S - 30))) == []
 
 
 def test_a_job_that_said_no_word_is_asked_about_and_one_that_was_not_sent_is_not() -> None:

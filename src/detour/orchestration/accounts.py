@@ -6,7 +6,6 @@ import io
 import shutil
 import time
 
-from detour.accounting.attempts import DEAD_AFTER_S
 from detour.errors import UserError
 from detour.ledger.events import JobEvent
 from detour.ledger.folders import workspace_umask
@@ -37,7 +36,7 @@ def record_accounts(workspace: Workspace, slurm: Slurm | None = None) -> tuple[s
     view = LedgerView(workspace)
     ours = workspace_id(workspace.root)
     sent = fold((entry.event for entry in view.commands(JobEvent)), ours)
-    asked = to_ask(view.state, sent.values(), time.time(), DEAD_AFTER_S)
+    asked = to_ask(view.state, sent.values())
     if not asked:
         return ()
     since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S

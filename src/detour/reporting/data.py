@@ -110,6 +110,8 @@ class AttemptRow:
     fates_s: Fates
     open_ended: bool
     """No end was recorded, and it is not known to run: it is counted to its last sign of life."""
+    source: str = "journal"
+    """Whose start and end these are: `journal`, `sacct` or `local executor`."""
 
 
 @dataclass(frozen=True, slots=True)

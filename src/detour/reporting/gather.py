@@ -108,6 +108,7 @@ class Gatherer:
                     billed_hours=billed,
                     fates_s=one.fates,
                     open_ended=usage.open_ended,
+                    source=usage.source,
                 )
             )
         return counted, rows

@@ -35,6 +35,12 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             "the others are counted to their last sign of life, at most 30 s before their end",
         ),
         QualityRow(
+            "attempts with hours by the scheduler's accounts",
+            sum(usage.source != "journal" for usage in usages),
+            count,
+            "hours of the others are by their journals, from their first word to their last",
+        ),
+        QualityRow(
             "attempts that have ended",
             sum(not usage.running for usage in usages),
             count,

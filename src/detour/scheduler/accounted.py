@@ -24,17 +24,15 @@ class Accounted:
     event: JobAccounted
 
 
-def to_ask(state: State, sent: Iterable[Sent], now_s: float, silent_s: float) -> list[str]:
-    """Ids of jobs of which a run may have ended that is not in the ledger; `silent_s` without a sign, and an attempt is
-    taken for ended.
-    """
+def to_ask(state: State, sent: Iterable[Sent]) -> list[str]:
+    """Ids of jobs of which a run may have ended that is not in the ledger."""
     return [
         job.job_id
         for job in sent
         if job.job_id is not None
         and job.committed
         and not job.dropped
-        and not all(_is_settled(state, ids, now_s, silent_s) for ids in _names(job))
+        and not all(_is_settled(state, names) for names in _names(job))
     ]
 
 
@@ -46,12 +44,9 @@ def _names(job: Sent) -> Iterator[tuple[str, ...]]:
         yield from ((f"{job.job_id}_{index}",) for index in range(len(job.tasks)))
 
 
-def _is_settled(state: State, names: tuple[str, ...], now_s: float, silent_s: float) -> bool:
-    """Whether nothing more is to be learnt: its last run is accounted for, and all its attempts; or it still runs."""
+def _is_settled(state: State, names: tuple[str, ...]) -> bool:
+    """Whether nothing more is to be learnt: its last run is accounted for, and all its attempts."""
     attempts = [attempt for name in names for _, attempt in state.jobs.get(name, ())]
-    silent = [one for one in attempts if one.ended is not None or now_s - (one.last_seen_s or 0.0) > silent_s]
-    if len(silent) < len(attempts):
-        return True
     runs = [entry.event for name in names for entry in state.accounts.get(name, {}).values()]
     if not runs or any(attempt.held is None for attempt in attempts):
         return False
