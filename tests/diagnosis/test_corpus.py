@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,15 +10,43 @@ import pytest
 from detour.diagnosis.evidence import read_bundle, to_bundle
 from detour.diagnosis.judge import judge
 from detour.diagnosis.rules import causes
-from tests.diagnosis.cases import cases
+from tests.diagnosis.cases import CORPUS, cases
 
 CASES = cases()
+HARMLESS = (CORPUS.parent / "harmless.txt").read_text(encoding="utf-8").splitlines()
+"""What logs of jobs that end well hold."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_case_gets_its_cause_its_line_and_its_retry(case: dict[str, Any]) -> None:
     verdict = judge(read_bundle(case["bundle"], "bundle")).to_json()
     assert {name: verdict[name] for name in case["answer"]} == case["answer"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case["bundle"]["log_tail"]], ids=lambda case: case["name"])
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_harmless_lines_change_no_verdict(case: dict[str, Any], place: str) -> None:
+    log = case["bundle"]["log_tail"]
+    noisy = [*HARMLESS, *log] if place == "before" else [*log, *HARMLESS]
+    verdict = judge(read_bundle({**case["bundle"], "log_tail": noisy}, "bundle")).to_json()
+    assert {name: verdict[name] for name in case["answer"]} == case["answer"]
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_a_harmless_line_is_no_cause(line: str) -> None:
+    failed = {"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}
+    assert judge(read_bundle({"sacct": [failed], "log_tail": [line], "events": []}, "bundle")).cause == "unknown"
+
+
+@pytest.mark.parametrize("form", ["0: {}", "[default0]:{}", "\x1b[31m{}\x1b[0m", "2026-05-19 10:00:00 {}", "{}\r"])
+def test_who_writes_a_line_and_when_changes_no_cause(form: str) -> None:
+    own = re.compile(r"srun|slurmstepd|sbatch|\[rank|\d+:|/var/spool")
+    wrong = []
+    for case in CASES:
+        log = [line if own.match(line) else form.format(line) for line in case["bundle"]["log_tail"] or []]
+        verdict = judge(read_bundle({**case["bundle"], "log_tail": log}, "bundle"))
+        wrong += [case["name"]] if verdict.cause != case["answer"]["cause"] else []
+    assert wrong == []
 
 
 def test_every_cause_has_a_case() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.lines import Line, names_exception, read_lines
@@ -76,7 +77,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
     for line in lines:
         if line.is_quoted:
             continue
-        rule = _rule_of(line)
+        rule = _rule_for(line.text, line.is_error, line.within)
         if rule is None and line.chain is None:
             continue
         if rule is None:
@@ -92,8 +93,10 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
         yield finding
 
 
-def _rule_of(line: Line) -> Rule | None:
-    return next((one for one in rules("log") if one.fits(line.text, is_error=line.is_error, within=line.within)), None)
+@lru_cache(maxsize=4096)
+def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
+    """Remembered, for logs repeat themselves."""
+    return next((one for one in rules("log") if one.fits(text, is_error=is_error, within=within)), None)
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:

@@ -126,7 +126,8 @@ def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
 
 def _in_time(findings: Sequence[Finding]) -> dict[int, int]:
     """Line -> its place in the order of events: lines that carry a time stand in its order, the others as written."""
-    stamped = [one.place for one in findings if one.place.line is not None and one.place.clock_s is not None]
+    counted = (one.place for one in findings if one.strength > 1 and one.cause is not None)
+    stamped = [place for place in counted if place.line is not None and place.clock_s is not None]
     by_clock = sorted(stamped, key=lambda place: (place.clock_s or 0.0, place.line or 0))
     slots = sorted(place.line or 0 for place in stamped)
     return {place.line or 0: slot for place, slot in zip(by_clock, slots, strict=True)}

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):)\s?(?P<rest>.*)$", re.DOTALL)
+_RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$))\s?(?P<rest>.*)$", re.DOTALL)
+_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?")
 _CLOCK = re.compile(
     r"(?:\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[T ]|\[?[EWIF](?P<glog>\d{3,4}) )"
     r"(?P<hours>[01]\d|2[0-3]):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(?:[.,]\d{1,9})?)"
@@ -29,7 +30,7 @@ _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
-_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::\s.*|:?)$")
+_EXCEPTION = re.compile(r"^(?=[\w.]*[A-Z.])[A-Za-z_][\w.]*(?::\s.*|:?)$")
 _NAMED = re.compile(
     r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+)?(?:\w+\.)*"
     r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed)|BadZipFile|StopIteration)(?::\s|$)"
@@ -89,11 +90,17 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 
 def _line(number: int, raw: str) -> Line:
-    clean = _COLOUR.sub("", raw)
-    match = _RANK.match(clean)
-    text = match["rest"] if match else clean
-    rank = int(match["a"] or match["b"]) if match else None
-    return Line(number, raw, text, rank, _clock_s(text), _progress(text))
+    """The writer may stand before its time or behind it."""
+    text = _COLOUR.sub("", raw)
+    clock_s = _clock_s(text)
+    before, text = _without_rank(text)
+    behind, text = _without_rank(_STAMP.sub("", text))
+    return Line(number, raw, text, behind if before is None else before, clock_s, _progress(text))
+
+
+def _without_rank(text: str) -> tuple[int | None, str]:
+    match = _RANK.match(text)
+    return (int(match["a"] or match["b"]), match["rest"]) if match else (None, text)
 
 
 def _clock_s(text: str) -> float | None:
