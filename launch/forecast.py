@@ -6,27 +6,63 @@ from pathlib import Path
 
 import click
 
-from detour.forecasting.replay import outcomes, summary
-from detour.forecasting.waits import waits_of
-from detour.launch.options import json_option
-from detour.launch.text.forecast import replay_json, replay_lines, write_outcomes
+from detour.errors import UserError
+from detour.launch.options import json_option, optional_names_argument, written_workspace_option
+from detour.launch.text.forecast import (
+    forecasts_json,
+    forecasts_lines,
+    replay_json,
+    replay_lines,
+    write_outcomes,
+)
 from detour.launch.text.screen import show, show_json, warn
-from detour.sacct.reading import Dialect, read_rows
+from detour.ledger.workspace import Workspace
 
 
 @click.command()
+@optional_names_argument
 @click.option(
     "--replay",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    required=True,
     help="A dump of sacct: forecast each of its jobs from what was known when it began to wait.",
 )
 @click.option("--skip-broken", is_flag=True, help="Leave out rows of the dump that cannot be read.")
 @click.option("--outcomes", "table", type=click.Path(dir_okay=False, path_type=Path), help="A CSV file, a row a job.")
+@written_workspace_option
 @json_option
-def command(replay: Path, skip_broken: bool, table: Path | None, as_json: bool) -> None:
-    """Show when jobs will start, and how good such forecasts have been."""
-    dump = read_rows(replay, Dialect(skip_broken=skip_broken))
+def command(
+    names: tuple[str, ...],
+    replay: Path | None,
+    skip_broken: bool,
+    table: Path | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
+    """Show when jobs will start, and how good such forecasts have been.
+
+    Of the chains, sweeps or stages named, or of all: from your own past jobs, which sacct is asked for once an hour.
+    """
+    if replay is not None:
+        if names:
+            raise UserError("--replay is about a dump, not about chains: leave one of them out")
+        _replay(replay, skip_broken, table, as_json)
+        return
+    from detour.orchestration.forecasts import forecast
+
+    made = forecast(workspace, names)
+    warn(made.warnings)
+    if as_json:
+        show_json(forecasts_json(made))
+    else:
+        show(*forecasts_lines(made))
+
+
+def _replay(dump_path: Path, skip_broken: bool, table: Path | None, as_json: bool) -> None:
+    from detour.forecasting.replay import outcomes, summary
+    from detour.forecasting.waits import waits_of
+    from detour.sacct.reading import Dialect, read_rows
+
+    dump = read_rows(dump_path, Dialect(skip_broken=skip_broken))
     waits = waits_of(dump)
     made = list(outcomes(waits))
     replayed = summary(waits, made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,79 @@ from detour.errors import UserError
 from detour.files import write_atomic
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
-from detour.text import counted, format_duration
+from detour.orchestration.forecasts import Forecasts, StageForecast
+from detour.text import counted, cut, format_duration, plain, wrapped
 
 COLUMNS = (
     "job", "account", "gpus", "begun_s", "wait_s", "p50_s", "p90_s", "similar_p50_s", "similar_p90_s"
 )  # fmt: skip
+
+
+_HEADINGS = ("starts p50", "p90", "ends p50", "p90")
+_NAME, _TIME = 22, 14
+
+
+def forecasts_lines(made: Forecasts) -> Iterator[str]:
+    """At most 80 columns."""
+    for chain in made.chains:
+        if chain.stages:
+            head = "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
+            yield f"{cut(plain(chain.name), _NAME):<{_NAME}}{head}"
+            yield from (line for one in chain.stages for line in _stage_lines(one))
+            yield ""
+    if not any(chain.stages for chain in made.chains):
+        yield "Nothing waits or runs."
+    bursts = "No past jobs of yours are known" if not made.history.waits else f"From {_waits(made)}"
+    yield f"{bursts}; docs/forecasts.md says how."
+    yield f"So far: {made.accuracy}." if made.accuracy else "No forecast of a start has been scored yet."
+
+
+def _waits(made: Forecasts) -> str:
+    return f"{counted(len(made.history.waits), 'past job')} of yours, read {_clock(made.history.taken_s)}"
+
+
+def _stage_lines(one: StageForecast) -> Iterator[str]:
+    start, end, reason = one.outlook.start, one.outlook.end, one.outlook.reason
+    times = [*(start or (None, None)), *(end or (None, None))]
+    if one.stage.status == "running":
+        times[1] = None
+    if start is not None or end is not None:
+        shown = "".join(f"{_clock(at_s) if at_s is not None else '-':>{_TIME}}" for at_s in times)
+        yield f"  {cut(plain(one.stage.label), _NAME - 3):<{_NAME - 2}}{shown}"
+    if reason:
+        name = "" if start is not None else f"{cut(plain(one.stage.label), _NAME - 3)}: "
+        yield from wrapped(f"{name}{reason}", indent="    " if start else "  ", width=80)
+
+
+def _clock(at_s: float) -> str:
+    return time.strftime("%a %d %H:%M", time.localtime(at_s))
+
+
+def forecasts_json(made: Forecasts) -> dict[str, Any]:
+    """Times are seconds since the epoch; null is unknown."""
+    return {
+        "now_s": made.now_s,
+        "history": {"jobs": len(made.history.waits), "taken_s": made.history.taken_s},
+        "accuracy": made.accuracy._asdict() if made.accuracy else None,
+        "chains": [{"name": chain.name, "stages": [_stage_json(one) for one in chain.stages]} for chain in made.chains],
+        "warnings": list(made.warnings),
+    }
+
+
+def _stage_json(one: StageForecast) -> dict[str, Any]:
+    start, end = one.outlook.start, one.outlook.end
+    return {
+        "stage": one.stage.id,
+        "label": one.stage.label,
+        "state": one.stage.state,
+        "start": start._asdict() if start else None,
+        "end": end._asdict() if end else None,
+        "begun_s": one.outlook.begun_s,
+        "bursts": one.outlook.bursts,
+        "method": one.method,
+        "made_s": one.made_s,
+        "reason": one.outlook.reason,
+    }
 
 
 def replay_lines(replayed: Replay) -> Iterator[str]:

@@ -74,6 +74,8 @@ def render_text(
         lines.append(f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one.")
     while lines and not lines[-1]:
         lines.pop()
+    if status.forecasts is not None:
+        lines += wrapped(f"Forecasts: {status.forecasts}", indent="", width=width)
     lines += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
     return "\n".join(lines) + "\n"
 

@@ -178,6 +178,26 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
     },
     "budget.committed": {"submission": "00ff"},
     "budget.released": {"submission": "00ff", "stages": None, "why": "cancelled"},
+    "forecast.made": {
+        "method": "history",
+        "begun_s": 1.9e9,
+        "start_p50_s": 1.9e9,
+        "start_p90_s": 1.9e9,
+        "end_p50_s": None,
+        "end_p90_s": None,
+        "slurm_start_s": None,
+        "bursts": 40,
+    },
+    "forecast.scored": {
+        "of": "start",
+        "made_s": 1.9e9,
+        "p50_s": 1.9e9,
+        "p90_s": 1.9e9,
+        "actual_s": 1.9e9,
+        "pinball_s": 0.0,
+        "method": "history",
+        "slurm_start_s": None,
+    },
 }
 """`submit.intent` has no gate where the job is held; `energy` has but 8 fields before the first figure."""
 

@@ -144,6 +144,7 @@ def _state(data: Mapping[str, Any]) -> State:
         expected_s={stage: (at_s, wall_s) for stage, (at_s, wall_s) in data["expected_s"].items()},
         accounts={job: _entries(runs) for job, runs in data["accounts"].items()},
         speeds={key: (at_s, tokens_per_s) for key, (at_s, tokens_per_s) in data["speeds"].items()},
+        scores=[_entry(entry) for entry in data["scores"]],
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )

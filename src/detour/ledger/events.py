@@ -471,3 +471,42 @@ class BudgetReleased(BudgetEvent, kind="budget.released"):
     stages: list[str] | None = None
     """None: all of the submission's."""
     why: str | None = None
+
+
+# Forecasts; `stage` and `job` stand beside the payload. All times are seconds since the epoch
+
+
+class ForecastEvent(Event):
+    """Of a stage."""
+
+
+class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LAZY):
+    """When the job of a stage was expected to start, and the stage to end, as it was said."""
+
+    method: str
+    """history, or Slurm's estimate corrected by its past errors."""
+    begun_s: float | None
+    """When its wait began; None while it waits for other stages."""
+    start_p50_s: float
+    start_p90_s: float
+    end_p50_s: float | None = None
+    end_p90_s: float | None = None
+    slurm_start_s: float | None = None
+    """What Slurm expected at that time."""
+    bursts: int | None = None
+    """That it was made of."""
+
+
+class ForecastScored(ForecastEvent, kind="forecast.scored", durability=Durability.LAZY):
+    """What became of a forecast."""
+
+    of: str
+    """start, later start (of a stage that waited for others) or end."""
+    made_s: float
+    p50_s: float
+    p90_s: float
+    actual_s: float
+    pinball_s: float
+    """Mean of the losses of p50 and p90."""
+    method: str
+    slurm_start_s: float | None = None

@@ -8,6 +8,7 @@ nothing but the choice among equals.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from detour.ledger.events import (
     EnergyCounted,
     EnergyRead,
     Event,
+    ForecastScored,
     Foreign,
     JobAccounted,
     JournalClosed,
@@ -42,6 +44,9 @@ from detour.ledger.record import Entry
 from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterState
 
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
+
+SCORES = 400
+"""Forecasts of which the score is kept at hand; all of them are in the journals."""
 
 
 def speed_key(cluster: str, signature: str) -> str:
@@ -71,6 +76,8 @@ class State:
     """Job -> the attempts in it, with their stages."""
     speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
     """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
+    scores: list[Entry[ForecastScored]] = field(default_factory=list)
+    """Of the last forecasts that came true or not, by their clocks."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -101,6 +108,8 @@ class State:
                     unsettled.add(entry.job)
                 if kind is JobAccounted:
                     self._add_account(entry)
+                elif kind is ForecastScored:
+                    self._add_score(entry)
                 elif entry.stage is not None:
                     self._add_to_stage(entry.stage, entry)
                 else:
@@ -134,6 +143,10 @@ class State:
         if start in runs:
             self._forget(entry.job, runs[start].event)
         _keep_later(runs, start, entry)
+
+    def _add_score(self, entry: Entry[ForecastScored]) -> None:
+        insort(self.scores, entry, key=lambda one: (one.wall_s, one.writer, one.sequence))
+        del self.scores[:-SCORES]
 
     def _stage(self, stage_id: str) -> StageState:
         stage = self.stages.get(stage_id)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from detour.ledger import cache
-from detour.ledger.events import BudgetEvent, ChainPriced, Event, JobEvent
+from detour.ledger.events import BudgetEvent, ChainPriced, Event, ForecastEvent, JobEvent
 from detour.ledger.reading import Damage, LedgerReader
 from detour.ledger.record import Entry
 from detour.ledger.state import State
@@ -17,7 +17,7 @@ from detour.ledger.workspace import Workspace
 
 WORTH_KEEPING = 2_000
 """New records since the cache was written, beyond which reading them again would be felt."""
-KEPT = (JobEvent, BudgetEvent, ChainPriced)
+KEPT = (JobEvent, BudgetEvent, ChainPriced, ForecastEvent)
 
 E = TypeVar("E", bound=Event)
 
@@ -45,7 +45,7 @@ class LedgerView:
             self._kept_records = self.state.records
 
     def commands(self, kind: type[E]) -> list[Entry[E]]:
-        """Events of jobs, budgets and prices that are of this kind, each once, in the order of their clocks."""
+        """Events of this kind, of those in `KEPT`: each once, in the order of their clocks."""
         found = [entry for entry in self._all_commands().values() if isinstance(entry.event, kind)]
         return sorted(found, key=lambda entry: (entry.wall_s, entry.writer, entry.sequence))
 

@@ -16,6 +16,7 @@ import orjson
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.traces import Spans, spans_in
+from detour.forecasting.made import accuracy
 from detour.ledger.process import has_account, user_name
 from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
@@ -96,6 +97,7 @@ class Monitor:
             groups(chains, lambda chain: chain.project),
             reading.queue_s,
             tuple(warnings),
+            accuracy(self.state.scores),
         )
 
     def _reading(self, known: Known, shown: Sequence[ChainOutline]) -> Reading:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from detour.forecasting.made import Accuracy
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.seen import SeenJob
@@ -235,6 +236,8 @@ class Status(NamedTuple):
     """When Slurm's queue was last read; None where it was not."""
     warnings: tuple[str, ...] = ()
     """What could not be read, in sentences."""
+    forecasts: Accuracy | None = None
+    """How good forecasts of starts have been; None before the first."""
 
     @property
     def is_still(self) -> bool:

@@ -1,0 +1,98 @@
+"""Which forecasts are written down and scored, and how good the last ones have been; pure, and quick to import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from detour.ledger.events import ForecastMade, ForecastScored
+from detour.ledger.record import Entry
+
+SCORED = 40
+"""Jobs that the score on the screen is about."""
+LEAST_STANDING_S = 3600.0
+START, LATER, END = "start", "later start", "end"
+
+
+class Accuracy(NamedTuple):
+    """Of the last jobs that waited and have started, each by its first forecast."""
+
+    jobs: int
+    by_p50: float
+    """Share that started no later than its p50; 0.5 is right."""
+    by_p90: float
+    """The same of the p90; 0.9 is right."""
+    pinball_s: float
+
+    def __str__(self) -> str:
+        number = "the last job" if self.jobs == 1 else f"the last {self.jobs} jobs"
+        return f"{self.by_p90:.0%} of starts fell inside the band over {number} (p90), {self.by_p50:.0%} by the p50"
+
+
+def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Accuracy | None:
+    """None before the first start."""
+    first: dict[str | None, Entry[ForecastScored]] = {}
+    for entry in scored:
+        if entry.event.of == START and (entry.job not in first or entry.event.made_s < first[entry.job].event.made_s):
+            first[entry.job] = entry
+    last = sorted((entry.event for entry in first.values()), key=lambda event: event.actual_s)[-most:]
+    if not last:
+        return None
+    return Accuracy(
+        jobs=len(last),
+        by_p50=sum(event.actual_s <= event.p50_s for event in last) / len(last),
+        by_p90=sum(event.actual_s <= event.p90_s for event in last) / len(last),
+        pinball_s=sum(event.pinball_s for event in last) / len(last),
+    )
+
+
+def stands(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | None, now_s: float) -> bool:
+    """Whether a stage's last forecast still holds, so that no new one is needed: it is about the same job, that job has
+    not begun to wait since, and it is younger than an hour, or than the wait was when it was made. So a job has a
+    number of forecasts that grows with the logarithm of its wait.
+    """
+    if made is None or made.job != job or (made.event.begun_s is None) != (begun_s is None):
+        return False
+    waited_s = made.wall_s - (begun_s if begun_s is not None else made.wall_s)
+    return now_s - made.wall_s < max(LEAST_STANDING_S, waited_s)
+
+
+class Happened(NamedTuple):
+    started_s: Mapping[str, float]
+    """Job -> its first start."""
+    ended_s: Mapping[str, float]
+    """Stage -> when it was done."""
+
+
+def new_scores(
+    made: Sequence[Entry[ForecastMade]], scored: Iterable[Entry[ForecastScored]], happened: Happened
+) -> Iterator[tuple[Entry[ForecastMade], ForecastScored]]:
+    """Of the forecasts whose start or end has come since they were made, those that have no score yet."""
+    known = {(entry.stage, entry.job, entry.event.of, entry.event.made_s) for entry in scored}
+    for entry in made:
+        event = entry.event
+        of = LATER if event.begun_s is None else START
+        quantiles = [(of, event.start_p50_s, event.start_p90_s, happened.started_s.get(entry.job or ""))]
+        if event.end_p50_s is not None and event.end_p90_s is not None:
+            quantiles.append((END, event.end_p50_s, event.end_p90_s, happened.ended_s.get(entry.stage or "")))
+        for what, p50_s, p90_s, actual_s in quantiles:
+            if actual_s is None or actual_s < entry.wall_s or (entry.stage, entry.job, what, entry.wall_s) in known:
+                continue
+            yield (
+                entry,
+                ForecastScored(
+                    of=what,
+                    made_s=entry.wall_s,
+                    p50_s=p50_s,
+                    p90_s=p90_s,
+                    actual_s=actual_s,
+                    pinball_s=(loss_s(actual_s, p50_s, 0.5) + loss_s(actual_s, p90_s, 0.9)) / 2,
+                    method=event.method,
+                    slurm_start_s=event.slurm_start_s if what != END else None,
+                ),
+            )
+
+
+def loss_s(actual_s: float, quantile_s: float, share: float) -> float:
+    """Pinball loss, the least in the mean for the true quantile (Koenker & Bassett 1978)."""
+    return max(share * (actual_s - quantile_s), (share - 1) * (actual_s - quantile_s))

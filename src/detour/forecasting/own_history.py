@@ -1,0 +1,71 @@
+"""How long the user's own jobs have waited: one sacct an hour at most, for all commands of the user on this node."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from detour.errors import UserError
+from detour.forecasting.waits import Shape, Wait, waits_of
+from detour.ledger.cache import keep_private, private_path
+from detour.ledger.process import user_name
+from detour.ledger.workspace import Workspace
+from detour.sacct.reading import Dialect, read_rows
+from detour.scheduler.commands import Slurm
+
+EVERY_S = 3600.0
+DAYS = 120
+"""That sacct is asked about: sites ask for limits of what is read at once."""
+FORMAT = 1
+
+
+class History(NamedTuple):
+    taken_s: float
+    waits: tuple[Wait, ...]
+    missing: str | None = None
+    """Why there is none, in a sentence."""
+
+
+def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
+    """The last reading, if it is young enough; else a new one."""
+    kept = _kept(workspace, slurm, now_s)
+    if kept is not None:
+        return kept
+    since, until = (_local(now_s - DAYS * 86_400), _local(now_s))
+    result = slurm.usage(since, until, [user_name()], everyone=False)
+    if result.returncode != 0 or not result.stdout:
+        return History(now_s, (), f"sacct failed ({result.message}): without past jobs there is no forecast")
+    dialect = Dialect(time_zone=datetime.now().astimezone().tzinfo or Dialect().time_zone, skip_broken=True)
+    try:
+        waits = waits_of(read_rows(result.stdout.splitlines(keepends=True), dialect, name="sacct"))
+    except UserError as error:
+        return History(now_s, (), f"{error}: without past jobs there is no forecast")
+    content = {
+        "format": FORMAT,
+        "cluster": slurm.cluster,
+        "taken_s": now_s,
+        "waits": [(wait.job, wait.account, *wait.shape, *wait[3:]) for wait in waits],
+    }
+    with suppress(OSError):
+        keep_private(private_path(workspace, "waits"), orjson.dumps(content))
+    return History(now_s, tuple(waits))
+
+
+def _kept(workspace: Workspace, slurm: Slurm, now_s: float) -> History | None:
+    """None also when there is the least doubt about the file."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        data = orjson.loads(private_path(workspace, "waits").read_bytes())
+        if data["format"] == FORMAT and data["cluster"] == slurm.cluster and 0 <= now_s - data["taken_s"] < EVERY_S:
+            waits = (
+                Wait(job, account, Shape(gpus, limit), *times) for job, account, gpus, limit, *times in data["waits"]
+            )
+            return History(data["taken_s"], tuple(waits))
+    return None
+
+
+def _local(at_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at_s))

@@ -1,0 +1,213 @@
+"""What `detour forecast` does: it looks at chains, forecasts what waits, writes down what it says, and scores the past.
+
+Every forecast that is shown is in the ledger: a new one is written down when it is made, and shown until it no longer
+stands (`detour.forecasting.made`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from detour.errors import UserError
+from detour.forecasting.ahead import Ahead, Outlook, Pair, look_ahead
+from detour.forecasting.forecaster import P50, P90, Expected, Forecaster, NoForecast
+from detour.forecasting.made import Accuracy, Happened, accuracy, new_scores, stands
+from detour.forecasting.own_history import History, read_history
+from detour.forecasting.slurm_estimate import corrected_s, errors_s
+from detour.forecasting.waits import Shape, shape_of
+from detour.ledger.events import ChainPriced, ForecastMade, ForecastScored, JobIntended
+from detour.ledger.journal import command_journal
+from detour.ledger.record import Entry
+from detour.ledger.state import State
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.monitoring.jobs import read_jobs
+from detour.monitoring.monitor import Monitor
+from detour.monitoring.status import ChainStatus, SegmentRow, StageRow, Status
+from detour.scheduler.commands import Slurm
+
+HISTORY, SLURM = "history", "Slurm's estimate, corrected"
+
+
+class StageForecast(NamedTuple):
+    stage: StageRow
+    outlook: Outlook
+    made_s: float
+    method: str
+
+
+class ChainForecast(NamedTuple):
+    name: str
+    stages: tuple[StageForecast, ...]
+    """Those that are not done."""
+
+
+class Forecasts(NamedTuple):
+    now_s: float
+    chains: tuple[ChainForecast, ...]
+    history: History
+    accuracy: Accuracy | None
+    warnings: tuple[str, ...]
+
+
+class _Priced(NamedTuple):
+    gpus: int | None = None
+    wall_s: Pair | None = None
+
+
+def forecast(
+    workspace: Workspace, names: Collection[str] = (), *, slurm: Slurm | None = None, now_s: float | None = None
+) -> Forecasts:
+    """Raises UserError for a name of nothing. What cannot be written down is said in `warnings`."""
+    now = time.time() if now_s is None else now_s
+    asked = slurm or Slurm()
+    status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
+    view, history = LedgerView(workspace), read_history(workspace, asked, now)
+    outlooks = _Outlooks(view, history, now)
+    chains = tuple(ChainForecast(chain.name, outlooks.of_chain(chain)) for chain in status.chains)
+    problem = _write_down(workspace, view, status, outlooks)
+    refreshed = LedgerView(workspace).state if problem is None else view.state
+    warnings = [*status.warnings, *([history.missing] if history.missing else []), *([problem] if problem else [])]
+    return Forecasts(now, chains, history, accuracy(refreshed.scores), tuple(warnings))
+
+
+class _Outlooks:
+    """Outlooks of stages, each made once however many chains need it."""
+
+    def __init__(self, view: LedgerView, history: History, now_s: float) -> None:
+        self._now_s = now_s
+        self._forecaster = Forecaster()
+        for wait in history.waits:
+            self._forecaster.add(wait)
+        self._account = history.waits[-1].account if history.waits else ""
+        self._errors_s = errors_s(view.commands(ForecastScored))
+        self._priced, self._limits_s = _prices(view.commands(ChainPriced)), _limits_s(view.commands(JobIntended))
+        self._made = {entry.stage: entry for entry in view.commands(ForecastMade)}
+        self.fresh: dict[str, tuple[str | None, ForecastMade]] = {}
+        """Stage -> job and the forecast that is to be written down."""
+
+    def of_chain(self, chain: ChainStatus) -> tuple[StageForecast, ...]:
+        rows = [row for row in chain.stages if row.status not in ("done", "failed", "cancelled")]
+        found = look_ahead([self._ahead(row) for row in rows], self._wait, self._now_s)
+        return tuple(self._shown(row, found[row.id]) for row in rows)
+
+    def _wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
+        return self._forecaster.forecast(shape, self._account, self._now_s, waited_s)
+
+    def _ahead(self, row: StageRow) -> Ahead:
+        priced, limit_s = self._priced.get(row.id, _Priced()), self._limits_s.get(row.id)
+        job = _waiting(row)
+        running = row.status == "running"
+        return Ahead(
+            id=row.id,
+            inputs=row.inputs,
+            shape=shape_of(priced.gpus, limit_s),
+            left=_left(row, priced),
+            limit_s=limit_s,
+            started_s=max((one.started_s for one in row.segments if one.started_s), default=None) if running else None,
+            begun_s=job.eligible_s if job else None,
+            start=self._corrected(row) if job else None,
+        )
+
+    def _corrected(self, row: StageRow) -> Pair | None:
+        if row.starts_s is None:
+            return None
+        p50_s, p90_s = (corrected_s(row.starts_s, self._errors_s, share) for share in (P50, P90))
+        return None if p50_s is None or p90_s is None else Pair(p50_s, p90_s)
+
+    def _shown(self, row: StageRow, outlook: Outlook) -> StageForecast:
+        job = row.jobs[-1] if row.jobs else None
+        method = SLURM if _waiting(row) and self._corrected(row) else HISTORY
+        if outlook.start is None or row.status == "running":
+            return StageForecast(row, outlook, self._now_s, method)
+        standing = self._made.get(row.id)
+        if standing is not None and stands(standing, job, outlook.begun_s, self._now_s):
+            return _as_it_was_made(row, standing)
+        self.fresh[row.id] = (
+            job,
+            ForecastMade(
+                method=method,
+                begun_s=outlook.begun_s,
+                start_p50_s=outlook.start.p50_s,
+                start_p90_s=outlook.start.p90_s,
+                end_p50_s=outlook.end.p50_s if outlook.end else None,
+                end_p90_s=outlook.end.p90_s if outlook.end else None,
+                slurm_start_s=row.starts_s,
+                bursts=outlook.bursts,
+            ),
+        )
+        return StageForecast(row, outlook, self._now_s, method)
+
+
+def _as_it_was_made(row: StageRow, standing: Entry[ForecastMade]) -> StageForecast:
+    made = standing.event
+    ends = None if made.end_p50_s is None or made.end_p90_s is None else Pair(made.end_p50_s, made.end_p90_s)
+    outlook = Outlook(made.begun_s, Pair(made.start_p50_s, made.start_p90_s), ends, made.bursts, None)
+    return StageForecast(row, outlook, standing.wall_s, made.method)
+
+
+def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks: _Outlooks) -> str | None:
+    """The new forecasts, and the scores of old ones; why not, if they cannot be."""
+    happened = _happened(view.state, (row for chain in status.chains for row in chain.stages))
+    scores = list(new_scores(view.commands(ForecastMade), view.commands(ForecastScored), happened))
+    if not scores and not outlooks.fresh:
+        return None
+    try:
+        with command_journal(workspace) as journal:
+            for entry, scored in scores:
+                journal.append(scored, stage=entry.stage, job=entry.job)
+            for stage, (job, made) in outlooks.fresh.items():
+                journal.append(made, stage=stage, job=job)
+    except UserError as error:
+        return f"these forecasts are not written down, and will not be scored: {error}"
+    return None
+
+
+def _happened(state: State, rows: Iterable[StageRow]) -> Happened:
+    """By the attempts' own records; what Slurm says fills in for jobs that have not reported."""
+    started_s = {
+        job: min(known)
+        for job, attempts in state.jobs.items()
+        if (known := [attempt.started_s for _, attempt in attempts if attempt.started_s is not None])
+    }
+    seen = {one.job: one.started_s for row in rows for one in row.segments if one.job and one.started_s}
+    ended = {stage.id: stage.ended_s for stage in state.stages.values() if stage.done and stage.ended_s is not None}
+    return Happened(seen | started_s, ended)
+
+
+def _waiting(row: StageRow) -> SegmentRow | None:
+    """Its job that waits for nothing but its turn, if one does."""
+    found = [one for one in row.segments if one.started_s is None and one.eligible_s is not None]
+    return found[-1] if found and row.status == "submitted" else None
+
+
+def _left(row: StageRow, priced: _Priced) -> Pair | None:
+    """What is left to run, with the price's band."""
+    expected_s = row.left_s if row.left_s is not None else row.expected_s
+    if expected_s is None:
+        return priced.wall_s
+    if priced.wall_s is None or priced.wall_s.p50_s <= 0:
+        return Pair(expected_s, expected_s)
+    return Pair(expected_s, expected_s * max(1.0, priced.wall_s.p90_s / priced.wall_s.p50_s))
+
+
+def _prices(priced: Sequence[Entry[ChainPriced]]) -> Mapping[str, _Priced]:
+    """Stage -> what it was last priced at."""
+    found: dict[str, _Priced] = {}
+    for entry in priced:
+        for quoted in entry.event.prices:
+            band = quoted["wall_s"]
+            one = _Priced(quoted["gpus"], Pair(band[1], band[2]) if band else None)
+            found |= dict.fromkeys(quoted["stages"], one)
+    return found
+
+
+def _limits_s(intended: Sequence[Entry[JobIntended]]) -> Mapping[str, float]:
+    """Stage -> the time limit of its last job."""
+    found: dict[str, float] = {}
+    for entry in intended:
+        if entry.event.wall_s is not None:
+            found |= dict.fromkeys((stage for task in entry.event.tasks for stage in task), float(entry.event.wall_s))
+    return found

@@ -1,0 +1,151 @@
+"""Forecasts of a workspace's chains: made from sacct's history, written down, and scored when the job has started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from detour.forecasting.forecaster import Expected, Forecaster
+from detour.forecasting.waits import HOUR_S, Wait, shape_of
+from detour.ledger.events import (
+    AttemptStarted,
+    ChainPriced,
+    ForecastMade,
+    ForecastScored,
+    JobIntended,
+    PriceQuoted,
+    StageSubmitted,
+)
+from detour.ledger.journal import Journal, command_journal
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import read_status
+from detour.orchestration.forecasts import forecast
+from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, CommandResult, Slurm
+from tests.housekeeping.workspaces import made_workspace
+
+LIMIT_S = 20 * HOUR_S
+
+
+@dataclass
+class FakeSlurm:
+    """A queue with job 7, pending, and a history of a burst a day that waited 1, 2, 3... hours."""
+
+    now_s: float
+    calls: list[str] = field(default_factory=list)
+
+    def waits(self) -> list[Wait]:
+        days = [(self.now_s - day * 24 * HOUR_S, (day % 20 + 1) * HOUR_S) for day in range(30, 1, -1)]
+        shape = shape_of(4, LIMIT_S)
+        return [Wait(str(at), "abc", shape, float(int(at)), float(int(at + wait_s))) for at, wait_s in days]
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
+        self.calls.append("history" if f"--format={','.join(USAGE_FIELDS)}" in command else command[0])
+        if command[0] == "squeue":
+            values = {**dict.fromkeys(QUEUE_FIELDS, ""), "job": "7", "state": "PENDING", "reason": "Priority"}
+            values |= {"priority": "100", "user": "ada", "script": "abc.sh", "submitted": str(int(self.now_s - 60))}
+            rows = [list(QUEUE_FIELDS), [values[name] for name in QUEUE_FIELDS]]
+        else:
+            rows = [list(USAGE_FIELDS), *map(self.row, self.waits())]
+        return CommandResult(0, "".join(f"{SEPARATOR.join(row)}\n" for row in rows))
+
+    def row(self, wait: Wait) -> list[str]:
+        begun, started = str(int(wait.begun_s)), str(int(wait.started_s or 0))
+        cells = {**dict.fromkeys(USAGE_FIELDS, ""), "JobID": "17", "JobIDRaw": "17", "Account": "abc"}
+        cells |= {"Submit": begun, "Eligible": begun, "Start": started, "End": str(int(started) + 60)}
+        cells |= {"State": "COMPLETED", "TimelimitRaw": "1200", "AllocTRES": "cpu=96,gres/gpu=4", "NodeList": "n1"}
+        return [cells[name] for name in USAGE_FIELDS]
+
+
+def price_of(stages: Iterable[str]) -> PriceQuoted:
+    return {
+        "kind": "pretrain",
+        "gpus": 4,
+        "cores": 96,
+        "wall_s": [50.0, 100.0, 120.0],
+        "gpu_hours": None,
+        "source": "measured here",
+        "stages": list(stages),
+    }
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "node"))
+    (tmp_path / "node").mkdir()
+    inputs: dict[str, Sequence[str]] = {"pretrain-1": (), "promote-1": ("pretrain-1",)}
+    workspace = made_workspace(tmp_path / "w", inputs, {"base": tuple(inputs)})
+    for stage in inputs:
+        workspace.manifest(stage).unlink()
+    with command_journal(workspace) as journal:
+        journal.append(ChainPriced(name="base", cluster="c", prices=[price_of(inputs)]))
+        journal.append(JobIntended(tags=[], tasks=[["pretrain-1"]], dependency="", wall_s=int(LIMIT_S)))
+        journal.append(StageSubmitted(), stage="pretrain-1", job="7")
+    return workspace
+
+
+def now_of(workspace: Workspace) -> float:
+    return LedgerView(workspace).state.stages["pretrain-1"].submitted_s["7"] + 60
+
+
+def test_a_pending_job_is_forecast_from_the_history_and_its_chain_along_with_it(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    made = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
+    forecaster = Forecaster()
+    for wait in slurm.waits():
+        forecaster.add(wait)
+    expected = forecaster.forecast(shape_of(4, LIMIT_S), "abc", now_s, 60.0)
+    assert isinstance(expected, Expected)
+    (chain,) = made.chains
+    pretrain, promote = chain.stages
+    assert pretrain.outlook.start == pytest.approx((now_s - 60 + expected.p50_s, now_s - 60 + expected.p90_s))
+    assert pretrain.outlook.start is not None
+    assert pretrain.outlook.end == pytest.approx((pretrain.outlook.start[0] + 100, pretrain.outlook.start[1] + 120))
+    assert promote.outlook.reason == "0 bursts of such jobs in the history, of 10 that a forecast needs"
+    assert made.warnings == (), made.warnings
+
+
+def test_every_forecast_is_written_down_once_and_shown_while_it_stands(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    first = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
+    again = forecast(workspace, slurm=Slurm(slurm), now_s=now_s + 120)
+    entries = LedgerView(workspace).commands(ForecastMade)
+    assert [(entry.stage, entry.job) for entry in entries] == [("pretrain-1", "7")]
+    assert again.chains[0].stages[0].outlook.start == first.chains[0].stages[0].outlook.start
+    assert slurm.calls.count("history") == 1, "it is read once an hour"
+
+
+def test_when_the_job_has_started_its_forecast_is_scored_and_status_says_so(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
+    with Journal.open(workspace, "pretrain-1.0001") as journal:
+        journal.append(AttemptStarted(node="n1"), stage="pretrain-1", job="7", attempt=1)
+    made = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
+    view = LedgerView(workspace)
+    (scored,), (was,) = view.commands(ForecastScored), view.commands(ForecastMade)
+    started_s = view.state.stages["pretrain-1"].attempts[0].started_s
+    assert started_s is not None
+    assert (scored.job, scored.event.of, scored.event.actual_s) == ("7", "start", started_s)
+    losses = 0.5 * (was.event.start_p50_s - started_s), 0.1 * (was.event.start_p90_s - started_s)
+    assert scored.event.pinball_s == pytest.approx(sum(losses) / 2)
+    assert made.accuracy == read_status(workspace).forecasts
+    assert made.accuracy is not None
+    assert (made.accuracy.jobs, made.accuracy.by_p50, made.accuracy.by_p90) == (1, 1.0, 1.0)
+
+
+def test_without_sacct_it_says_why_there_is_no_forecast(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+
+    def down(command: Sequence[str], timeout_s: float) -> CommandResult:
+        return CommandResult(1, "", "sacct: error: no") if command[0] == "sacct" else slurm(command, timeout_s)
+
+    made = forecast(workspace, slurm=Slurm(down), now_s=now_s)
+    assert made.warnings[-1] == "sacct failed (sacct: error: no): without past jobs there is no forecast"
+    assert made.chains[0].stages[0].outlook.start is None
