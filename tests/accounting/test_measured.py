@@ -208,6 +208,24 @@ def test_cpu_counters_of_all_nodes_are_added_and_extended() -> None:
     assert figure.coverage == pytest.approx(0.5)
 
 
+@given(st.integers(1, 118), st.sampled_from([1, 7, 30]))
+@settings(max_examples=40, deadline=None)
+def test_an_attempt_cut_in_two_has_the_energy_of_the_whole(cut: int, every_s: int) -> None:
+    nvml, whole = FakeNvml([Board("GPU-0", power_w=100.0)]), 120
+
+    def vary(at_s: float) -> None:
+        nvml.boards[0].power_w = 100.0 + at_s / 10
+
+    readings = sampled(nvml, seconds=float(whole * every_s), every_s=float(every_s), happens=vary)
+    before_j = readings[cut].event.gpus["GPU-0"]["energy_j"]
+    second = [shifted(entry, "v", cut * every_s, before_j) for entry in readings[cut:]]
+    parts = [
+        measured(SITE, readings[: cut + 1], usage(float(cut * every_s), 1)),
+        measured(SITE, second, usage(float((whole - cut) * every_s), 1)._replace(start_s=BEGAN_S + cut * every_s)),
+    ]
+    assert sum(map(expected_kwh, parts)) == pytest.approx(truth_kwh(nvml))
+
+
 spans_s = st.tuples(st.integers(0, 100), st.integers(1, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 

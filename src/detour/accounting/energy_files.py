@@ -1,4 +1,4 @@
-"""The door for energy files of other tools: finds out whose it is, and refuses what is no one's."""
+"""Energy files of other tools: which tool wrote a file is seen by its columns, and other files are refused."""
 
 from __future__ import annotations
 
