@@ -7,7 +7,8 @@ entities are also scored by seqeval, strictly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 from seqeval.metrics import f1_score as tagged_f1
@@ -19,6 +20,8 @@ from detour.tasks.document import Entity
 
 Entities = Sequence[Collection[Entity]]
 """Of each document."""
+Place = Callable[[Entity], Hashable]
+"""What, beside the label, makes two entities of a document the same."""
 
 
 def by_span(entity: Entity) -> Hashable:
@@ -29,9 +32,8 @@ def by_fragments(entity: Entity) -> Hashable:
     return entity.fragments
 
 
-def membership(truth: Entities, decided: Entities, labels: Sequence[str], place: object) -> tuple[Matrix, Matrix]:
-    """Who has which label, true and decided: (places of all documents, labels). `place` is one of the two above."""
-    assert callable(place)
+def membership(truth: Entities, decided: Entities, labels: Sequence[str], place: Place) -> tuple[Matrix, Matrix]:
+    """Which label is where, true and decided: (places of all documents, labels)."""
     rows: dict[Hashable, int] = {}
     cells: list[list[tuple[int, int]]] = [[], []]
     columns = {label: column for column, label in enumerate(labels)}
@@ -94,6 +96,5 @@ def _f1(truth: Matrix, decided: Matrix, average: str) -> float:
     return float(f1_score(truth, decided, average=average, zero_division=undefined))
 
 
-def _of_some(truth: Matrix, decided: Matrix, score: object) -> float:
-    assert callable(score)
+def _of_some(truth: Matrix, decided: Matrix, score: Callable[..., Any]) -> float:
     return float(score(truth, decided, average="micro", zero_division=0.0)) if len(truth) else 0.0

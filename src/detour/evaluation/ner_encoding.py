@@ -84,60 +84,58 @@ def encode_ner(documents: TaskDocuments, task: Task, model_folder: Path) -> Enco
 
 
 class _Split:
+    """The windows of a split's documents, as they are cut one after the other."""
+
     def __init__(
         self, documents: Sequence[Document], task: Task, tokenizer: Any, max_length: int, labels: Mapping[str, int]
     ) -> None:
+        self.documents = tuple(documents)
         self.is_flat = task.entities == "flat"
+        self.tokenizer, self.capacity, self.labels = tokenizer, max_length - 2, labels
         self.windows: list[Window] = []
         self.targets: list[list[Target]] = []
-        self.documents = tuple(documents)
-        self.lost = {"cut": 0, "unaligned": 0}
+        self.cut = self.unaligned = 0
         for number, document in enumerate(documents):
-            encoding = tokenizer(document.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            self._add(number, document, encoding, tokenizer, max_length, labels)
+            self._add(number, document)
 
-    def _add(
-        self,
-        number: int,
-        document: Document,
-        encoding: Any,
-        tokenizer: Any,
-        max_length: int,
-        labels: Mapping[str, int],
-    ) -> None:
+    def _add(self, number: int, document: Document) -> None:
+        encoding = self.tokenizer(document.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids: list[int] = encoding["input_ids"]
         words = word_places(document.text)
         firsts = first_tokens(words, [_shown(document.text, place) for place in encoding["offset_mapping"]])
-        ranges = cut(document.text, words, firsts, len(ids), max_length - 2)
-        starts = [words[start][0] for start, _ in ranges]
-        targets: list[list[Target]] = [[] for _ in ranges]
+        ranges = cut(document.text, words, firsts, len(ids), self.capacity)
+        for (start, end), targets in zip(ranges, self._targets(document, words, ranges), strict=True):
+            begin, stop = firsts[start], firsts[end] if end < len(words) else len(ids)
+            kept = ids[begin:stop][: self.capacity]
+            positions = [min(1 + firsts[word] - begin, len(kept)) for word in range(start, end)]
+            token_ids = [self.tokenizer.cls_token_id, *kept, self.tokenizer.sep_token_id]
+            self.windows.append(Window(number, token_ids, list(words[start:end]), positions))
+            self.targets.append(targets)
+
+    def _targets(self, document: Document, words: Sequence[Place], ranges: Sequence[Place]) -> list[list[Target]]:
+        """Of each range of words, the entities that lie whole in it; the others are counted."""
+        starts = [start for start, _ in ranges]
+        targets: list[set[Target]] = [set() for _ in ranges]
         for entity in scored(document, is_flat=self.is_flat):
             if not words:
-                self.lost["unaligned"] += 1
+                self.unaligned += 1
                 continue
             first, last = _words_of(entity, words)
-            within = bisect_right(starts, words[first][0]) - 1
-            self.lost["unaligned"] += (words[first][0], words[last][1]) != (entity.start, entity.end)
-            if last >= ranges[within][1]:
-                self.lost["cut"] += 1
+            self.unaligned += (words[first][0], words[last][1]) != (entity.start, entity.end)
+            start, end = ranges[window := bisect_right(starts, first) - 1]
+            if last < end:
+                targets[window].add((first - start, last - start, self.labels[entity.label]))
             else:
-                start = ranges[within][0]
-                targets[within].append((first - start, last - start, labels[entity.label]))
-        for (start, end), found in zip(ranges, targets, strict=True):
-            begin, stop = firsts[start], firsts[end] if end < len(words) else len(ids)
-            kept = ids[begin:stop][: max_length - 2]
-            positions = [min(1 + firsts[word] - begin, len(kept)) for word in range(start, end)]
-            token_ids = [tokenizer.cls_token_id, *kept, tokenizer.sep_token_id]
-            self.windows.append(Window(number, token_ids, list(words[start:end]), positions))
-            self.targets.append(sorted(set(found)))
+                self.cut += 1
+        return [sorted(found) for found in targets]
 
     def encoded(self, longest: int) -> EncodedEntities:
         kept = [scored(document, is_flat=self.is_flat) for document in self.documents]
         wide = sum(last - first >= longest for targets in self.targets for first, last, _ in targets)
         reach = Reach(
             entities=sum(map(len, kept)),
-            cut=self.lost["cut"],
-            unaligned=self.lost["unaligned"],
+            cut=self.cut,
+            unaligned=self.unaligned,
             too_long=0 if self.is_flat else wide,
             discontinuous=sum(entity.is_discontinuous for entities in kept for entity in entities),
             overlapping=sum(len(distinct(document)) for document in self.documents) - sum(map(len, kept)),
