@@ -12,7 +12,7 @@ A row holds Slurm's own field names. `squeue` is null for a job that has left th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,10 +197,3 @@ def to_bundle(evidence: Evidence) -> dict[str, Any]:
 
 def _event_json(event: Event) -> dict[str, Any]:
     return {"kind": event.kind, "wall_s": event.wall_s, "attempt": event.attempt, "data": dict(event.data)}
-
-
-def tail(lines: Sequence[str], most: int) -> tuple[str, ...]:
-    """The end, where the last cause shows, and of what comes before it only lines that speak of an error."""
-    if len(lines) <= most:
-        return tuple(lines)
-    return tuple(lines[-most:])

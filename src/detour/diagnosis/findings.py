@@ -84,7 +84,8 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
             rule = EXCEPTION
         elif line.chain is not None and rule.cause is not None and rule.strength > 1:
             specific.add(line.chain)
-        doubt = "no error" if line.is_chatter else None if rule.lasting else _outlived(line, lines)
+        outlived = _recovered if rule.lasting else _outlived
+        doubt = "no error" if line.is_chatter else outlived(line, lines)
         place = Place("log", line.raw, line.number, line.clock_s)
         found.append((line, Finding(rule, place, doubt, is_warning(line.text) and not rule.echo)))
     for line, finding in found:
@@ -108,6 +109,10 @@ def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
     if before is None:
         return "the work began after it" if len(set(after)) > 2 else None
     return "the work went on after it" if max(after) - before >= 2 and len(set(after)) >= 2 else None
+
+
+def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:
+    return "the loss was finite again" if any(one.has_finite_loss for one in lines[line.number :]) else None
 
 
 def is_warning(text: str) -> bool:

@@ -24,6 +24,7 @@ _PROGRESS = (
     ),
     re.compile(r"\|\s*(\d+)/\d+ \[\d+:\d+"),
 )
+_FINITE_LOSS = re.compile(r"loss\S*[\"']?\s*[:=]\s*\d", re.IGNORECASE)
 _NO_PROGRESS = re.compile(r"slurmstepd|srun:|Error|Exception|error:|StepId|signal|[Ss]aved|[Ss]aving|[Rr]esum")
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINED = (
@@ -64,6 +65,10 @@ class Line:
     """Source code in a traceback, which speaks of what might have happened."""
     within: str = ""
     """Of a line with an exception: the source code that its traceback quotes."""
+
+    @property
+    def has_finite_loss(self) -> bool:
+        return _FINITE_LOSS.search(self.text) is not None
 
     @property
     def is_error(self) -> bool:

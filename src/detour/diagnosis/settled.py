@@ -128,8 +128,8 @@ def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
     steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
     made = {"step": max(steps, default=0)}
     if (progress := evidence.last(ProgressMade.kind)) is not None:
-        unit = str(progress.data.get("unit", "")).rstrip("s")
-        made[unit] = max(made.get(unit, 0), int(progress.data.get("done") or 0))
+        unit, done = str(progress.data.get("unit", "")).rstrip("s"), progress.data.get("done")
+        made[unit] = max(made.get(unit, 0), done if isinstance(done, int) else 0)
     kept = {"step": saved.data.get("step"), "token": saved.data.get("tokens")}
     known = [(kept.get(unit), done) for unit, done in made.items() if done]
     return bool(known) and all(isinstance(step, int) and step >= done for step, done in known)

@@ -11,6 +11,7 @@ from detour.diagnosis.verdict import Candidate
 from detour.ledger.events import CheckpointSaved
 
 _BY = re.compile(r"CANCELLED by (?P<who>\S+)")
+ROOT = "Root (uid 0)"
 _SIGNALS = {"9": "SIGKILL", "15": "SIGTERM", "6": "SIGABRT", "2": "SIGINT", "11": "SIGSEGV", "1": "SIGHUP"}
 
 
@@ -18,6 +19,8 @@ def retry_of(finding: Finding, evidence: Evidence) -> Retry:
     cause = causes()[str(finding.cause)]
     if cause.id == "time_limit" and saved_step(evidence) is not None:
         return "yes"
+    if cause.id == "cancelled" and canceller(evidence) == ROOT:
+        return "unknown"
     return finding.rule.retry or cause.retry
 
 
@@ -25,7 +28,7 @@ def advice_of(finding: Finding, evidence: Evidence) -> str:
     cause = causes()[str(finding.cause)]
     advice = finding.rule.advice or cause.advice
     if cause.id == "cancelled" and (who := canceller(evidence)):
-        return f"{who} cancelled it. {advice}"
+        return f"{who} cancelled it. {'Ask the site why, before it is sent again.' if who == ROOT else advice}"
     if cause.id == "time_limit":
         return f"{_lost(saved_step(evidence))} {advice}"
     if cause.id in ("node_failure", "gpu_fault") and (nodes := _nodes(evidence)):
@@ -52,7 +55,7 @@ def saved_step(evidence: Evidence) -> int | None:
 def canceller(evidence: Evidence) -> str | None:
     for row in reversed(evidence.job_rows):
         if match := _BY.search(row.get("State")):
-            return "Root (uid 0)" if match["who"] in ("0", "root") else f"User {match['who']}"
+            return ROOT if match["who"] in ("0", "root") else f"User {match['who']}"
     return None
 
 
