@@ -19,6 +19,7 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     StageFailed.kind: ("reason",),
     StageDone.kind: (),
 }
+AFTER_END = "said when the step was ended"
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Whose reason is read with the rules for logs."""
 
@@ -72,6 +73,7 @@ def row_text(command: str, row: Row, field: str) -> str:
 
 
 def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
+    end = next((line.number for line in lines if line.ends_step), len(lines) + 1)
     specific: set[int] = set()
     found: list[tuple[Line, Finding]] = []
     for line in lines:
@@ -86,6 +88,8 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
             specific.add(line.chain)
         outlived = _recovered if rule.lasting else _outlived
         doubt = "no error" if line.is_chatter else outlived(line, lines)
+        if rule.silent and line.number > end:
+            doubt = AFTER_END
         place = Place("log", line.raw, line.number, line.clock_s)
         found.append((line, Finding(rule, place, doubt, is_warning(line.text) and not rule.echo)))
     for line, finding in found:

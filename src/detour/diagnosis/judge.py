@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from detour.diagnosis.evidence import Evidence
-from detour.diagnosis.findings import Finding, find
+from detour.diagnosis.findings import AFTER_END, Finding, find
 from detour.diagnosis.rules import causes
 from detour.diagnosis.settled import settled
 from detour.diagnosis.steps import of_another_step
@@ -45,9 +45,14 @@ def _ranked(evidence: Evidence) -> Verdict:
     weak = [
         _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted
     ]
-    if not candidates:
-        return Verdict(unknown(evidence), tuple(weak))
+    if not candidates or (all(map(_is_echo, counted.values())) and _died_silently(findings)):
+        return Verdict(unknown(evidence), (*candidates, *weak))
     return Verdict(candidates[0], (*candidates[1:], *weak))
+
+
+def _died_silently(findings: Sequence[Finding]) -> bool:
+    """Whether a rank was killed without a word before the step was ended: the others only say that it is gone."""
+    return any(finding.rule.silent and finding.doubt != AFTER_END for finding in findings)
 
 
 def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Finding]:

@@ -24,6 +24,7 @@ _PROGRESS = (
     ),
     re.compile(r"\|\s*(\d+)/\d+ \[\d+:\d+"),
 )
+_STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT|Job step aborted")
 _FINITE_LOSS = re.compile(r"loss\S*[\"']?\s*[:=]\s*\d", re.IGNORECASE)
 _NO_PROGRESS = re.compile(r"slurmstepd|srun:|Error|Exception|error:|StepId|signal|[Ss]aved|[Ss]aving|[Rr]esum")
 _TRACEBACK = "Traceback (most recent call last):"
@@ -69,6 +70,11 @@ class Line:
     @property
     def has_finite_loss(self) -> bool:
         return _FINITE_LOSS.search(self.text) is not None
+
+    @property
+    def ends_step(self) -> bool:
+        """Whether Slurm says here that it ends what is left of the step."""
+        return _STEP_ENDS.search(self.text) is not None
 
     @property
     def is_error(self) -> bool:

@@ -43,6 +43,7 @@ class Rule:
     needs: str | None = None
     of_step: bool = False
     raised: bool = False
+    silent: bool = False
     retry: Retry | None = None
     advice: str | None = None
     exclude: bool | None = None
