@@ -162,8 +162,10 @@ def _decoded(payload: bytes) -> object:
 class LedgerReader:
     """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or come back."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, only: tuple[type[Event], ...] = ()) -> None:
+        """With `only`, records of other kinds are mostly left undecoded; those that are not are yielded too."""
         self._workspace = workspace
+        self._only = tuple(f'"kind":"{kind.kind}"'.encode() for kind in only)
         self._tails: dict[str, _Tail] = {}
         self._unreadable: list[str] = []
 
@@ -234,7 +236,10 @@ class LedgerReader:
             content = file.readall() or b""
         parsed = parse(content)
         tail.advance(content, parsed, status.st_mtime_ns)
-        return _entries(decode(parsed.payloads), tail.foreign) if parsed.payloads else []
+        payloads = parsed.payloads
+        if self._only:
+            payloads = [payload for payload in payloads if any(kind in payload for kind in self._only)]
+        return _entries(decode(payloads), tail.foreign) if payloads else []
 
 
 def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]]:
@@ -273,7 +278,7 @@ def history(workspace: Workspace, kinds: tuple[type[Event], ...]) -> list[Entry[
     """All events of some kinds, each once, writer by writer in its order. For curves."""
     chosen = {
         (entry.writer, entry.sequence): entry
-        for batch in LedgerReader(workspace).read_new()
+        for batch in LedgerReader(workspace, kinds).read_new()
         for entry in batch
         if isinstance(entry.event, kinds)
     }

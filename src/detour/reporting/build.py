@@ -14,7 +14,6 @@ from detour.ledger.reading import history
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.files import read_plan
 from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
 from detour.pricing.history import finished_stages
 from detour.reporting import data
@@ -58,7 +57,7 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
     view, profiles = LedgerView(workspace), Profiles()
     scope = scope_of(workspace, question.names, question.project)
-    plans = [read_plan(workspace, name)[0] for name in scope.chains]
+    plans = scope.plans
     gathered = Gatherer(workspace, view, site_of, question.period, profiles, now_s).gather(plans)
     events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS)))
     reader = Reader(workspace, gathered, events.get(ProgressMade, {}))

@@ -9,7 +9,9 @@ from detour.budgets.arithmetic import UNITS
 from detour.budgets.book import Book
 from detour.budgets.burn import Piece, burn
 from detour.budgets.caps import Budget
+from detour.budgets.reservations import reservations
 from detour.budgets.view import budget_view
+from detour.ledger.events import BudgetEvent
 from detour.ledger.view import LedgerView
 from detour.reporting.costs import Counted
 from detour.reporting.period import Period
@@ -23,16 +25,29 @@ def burn_downs(
     view: LedgerView, budgets: Sequence[Budget], attempts: Sequence[Counted], period: Period, now_s: float
 ) -> list[BurnDown]:
     """A budget is shown whole, in its present period, whoever spent it."""
+    possible = _possible(view, budgets)
     stages = {one.usage.stage for one in attempts}
-    book = Book(view, now_s) if budgets else None
+    book = Book(view, now_s) if possible else None
     rows = []
-    for budget in budgets if book else ():
+    for budget in possible if book else ():
         assert book is not None
         ours = any(one.stage in stages and budget.scope.matches(one.facts) for one in book.spendings)
         shown = budget_view(book, budget) if ours else None
         if shown is not None:
             rows += [BurnDown(budget.name, measure, UNITS[measure], one) for measure, one in shown.burns.items()]
     return rows or _own(attempts, period, now_s)
+
+
+def _possible(view: LedgerView, budgets: Sequence[Budget]) -> list[Budget]:
+    """Those that match a reservation, or that ask for nothing that only a reservation knows: adding up what every
+    attempt has spent takes its time."""
+    facts = [made.facts for made in reservations(view.commands(BudgetEvent))] if budgets else []
+    return [
+        budget
+        for budget in budgets
+        if any(budget.scope.matches(known) for known in facts)
+        or not budget.scope.model_fields_set - {"cluster", "user"}
+    ]
 
 
 def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[BurnDown]:

@@ -34,6 +34,8 @@ class Counted:
 
 
 def cost_of(attempts: Sequence[Counted]) -> Cost:
+    if len(attempts) == 1:
+        return _cost_of_one(attempts[0])
     return Cost(
         attempts=len(attempts),
         allocated_s=fsum(one.usage.allocated_s for one in attempts),
@@ -48,6 +50,24 @@ def cost_of(attempts: Sequence[Counted]) -> Cost:
             one.fates * (one.usage.gpus / HOUR_S) for one in attempts if one.usage.gpus is not None
         ),
         energy=energy_rows(attempts),
+    )
+
+
+def _cost_of_one(one: Counted) -> Cost:
+    """The same, sooner: most stages have one attempt."""
+    usage, fates = one.usage, one.fates
+    unknown = Known(None, 1)
+    cpu, gpu = cpu_hours(usage), gpu_hours(usage)
+    return Cost(
+        attempts=1,
+        allocated_s=usage.allocated_s,
+        cpu_hours=unknown if cpu is None else Known(cpu),
+        gpu_hours=unknown if gpu is None else Known(gpu),
+        billed_hours=unknown if one.billed_hours is None else Known(one.billed_hours),
+        fates_s=fates,
+        fates_cpu_hours=Fates() if usage.cpus is None else fates * (usage.cpus / HOUR_S),
+        fates_gpu_hours=Fates() if usage.gpus is None else fates * (usage.gpus / HOUR_S),
+        energy=[EnergyRow.of(figure) for figure in one.figures],
     )
 
 

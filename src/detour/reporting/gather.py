@@ -67,7 +67,7 @@ class Gatherer:
             kind=planned.kind,
             name=planned.name,
             label=planned.label,
-            status=self._status(planned.id, known),
+            status=self._status(planned.id, known, is_done=bool(manifest)),
             reason=_text(failure.get("reason")) or (known.reason if known else None),
             chains=users,
             attempts=rows,
@@ -113,10 +113,14 @@ class Gatherer:
             )
         return counted, rows
 
-    def _status(self, stage_id: str, known: StageState | None) -> StageStatus:
+    def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
         """The word that `detour status` has for it, where no scheduler is asked."""
-        failed: Marker | None = "failed" if self.workspace.has_failed(stage_id) else None
-        return stage_status(known, "done" if self.workspace.is_done(stage_id) else failed, self.evidence)
+        marker: Marker | None = None
+        if is_done or self.workspace.is_done(stage_id):
+            marker = "done"
+        elif self.workspace.has_failed(stage_id):
+            marker = "failed"
+        return stage_status(known, marker, self.evidence)
 
 
 def all_attempts(gathered: Iterable[Gathered]) -> list[Counted]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from detour.config.project import Project
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import read_plan_outline
+from detour.planning.build import Plan
+from detour.planning.files import read_plan
 from detour.planning.selection import select_chains
 from detour.reporting.outputs import chains_by_age
 
@@ -16,8 +17,8 @@ from detour.reporting.outputs import chains_by_age
 @dataclass(frozen=True, slots=True)
 class Scope:
     title: str
-    chains: list[str]
-    """The first that was planned ahead."""
+    plans: list[Plan]
+    """The chain that was planned first ahead."""
     sweep: str | None = None
     """Of which they are, if they are all of one."""
 
@@ -30,10 +31,10 @@ def scope_of(workspace: Workspace, names: Sequence[str], project: Project | None
             f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
         )
     wanted = set(select_chains(workspace, names)) if names else set(known)
-    chains = [name for name in known if name in wanted]
-    sweeps = {read_plan_outline(workspace, name).target.sweep for name in chains} if len(chains) > 1 else {None}
-    sweep = sweeps.pop() if len(sweeps) == 1 else None
+    read = [read_plan(workspace, name) for name in known if name in wanted]
+    plans, sweeps = [plan for plan, _ in read], {target.sweep for _, target in read}
+    sweep = sweeps.pop() if len(plans) > 1 and len(sweeps) == 1 else None
     if names:
-        return Scope(sweep or ", ".join(dict.fromkeys(names)), chains, sweep)
-    everything = chains[0] if len(chains) == 1 else f"{len(chains)} chains of {workspace.root.resolve().name}"
-    return Scope(project.name if project else sweep or everything, chains, sweep)
+        return Scope(sweep or ", ".join(dict.fromkeys(names)), plans, sweep)
+    everything = plans[0].chain if len(plans) == 1 else f"{len(plans)} chains of {workspace.root.resolve().name}"
+    return Scope(project.name if project else sweep or everything, plans, sweep)
