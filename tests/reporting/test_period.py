@@ -56,25 +56,16 @@ def test_contradictions_are_refused() -> None:
 
 
 instants = st.floats(0, 1000)
+cuts = st.fixed_dictionaries(
+    {name: st.none() | instants for name in ("worked_from_s", "ready_s", "saved_s", "worked_until_s")}
+)
 attempts = st.builds(
-    lambda start, length, ready, saved, worked, failed, running: AttemptUsage(
-        "a",
-        "stage",
-        start,
-        start + length,
-        4,
-        96,
-        ready_s=ready,
-        saved_s=saved,
-        worked_until_s=worked,
-        failed=failed,
-        running=running,
+    lambda start_s, length_s, cuts, failed, running: AttemptUsage(
+        "a", "stage", start_s, start_s + length_s, 4, 96, failed=failed, running=running, **cuts
     ),
     instants,
     instants,
-    st.none() | instants,
-    st.none() | instants,
-    st.none() | instants,
+    cuts,
     st.booleans(),
     st.booleans(),
 )

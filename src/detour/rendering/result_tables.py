@@ -229,8 +229,8 @@ def attempts(report: Report) -> Table:
         number("billed_gpu_hours", "billed GPU-hours", words.figure, "attempt.billed_hours", main=False),
         Column("outcome", "outcome", path="attempt.outcome"),
         Column("reason", "why", path="attempt.reason"),
+        Column("source", "hours by", path="attempt.source"),
         Column("open_ended", "no end recorded", path="attempt.open_ended", is_main=False),
-        Column("source", "hours by", path="attempt.source", is_main=False),
         *(
             number(f"{part}_s", part, format_duration, f"attempt.fates_s.{part}", main=False)
             for part in ("useful", "startup", "redone", "failed", "idle")

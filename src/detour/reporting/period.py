@@ -33,13 +33,9 @@ class Period:
             return None
         if (start_s, end_s) == (usage.start_s, usage.end_s):
             return usage
-        ready_s, saved_s, worked_until_s = (
-            None if instant is None else min(max(instant, start_s), end_s)
-            for instant in (usage.ready_s, usage.saved_s, usage.worked_until_s)
-        )
-        return usage._replace(
-            start_s=start_s, end_s=end_s, ready_s=ready_s, saved_s=saved_s, worked_until_s=worked_until_s
-        )
+        cuts = {name: getattr(usage, name) for name in ("worked_from_s", "ready_s", "saved_s", "worked_until_s")}
+        known = {name: min(max(instant, start_s), end_s) for name, instant in cuts.items() if instant is not None}
+        return usage._replace(start_s=start_s, end_s=end_s, **known)
 
     def holds(self, instant_s: float) -> bool:
         return (self.since_s is None or instant_s >= self.since_s) and (
