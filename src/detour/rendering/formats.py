@@ -23,7 +23,7 @@ def markdown(report: Report) -> str:
         lines += [f"## {section.title}", ""]
         lines += [line for text in section.texts for line in (_text(text), "")]
         for table in section.tables:
-            lines += [*_markdown_table(table), ""]
+            lines += [*markdown_table(table), ""]
     lines += ["## Statements", ""]
     for statement in statements(report):
         lines += [f"### {statement.title}", "", f"```{statement.language}", statement.text.rstrip(), "```", ""]
@@ -47,7 +47,7 @@ def json_report(report: Report) -> bytes:
     return report.to_json_bytes(tables=listed, statements={one.name: one.text for one in statements(report)})
 
 
-def _markdown_table(table: Table) -> Iterable[str]:
+def markdown_table(table: Table) -> Iterable[str]:
     columns = table.main
     yield from (f"**{_text(table.title)}**", "") if table.title else ()
     yield "| " + " | ".join(_text(column.label) for column in columns) + " |"

@@ -1,0 +1,182 @@
+"""Statements to paste: what they say, and that programs read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from huggingface_hub import ModelCardData
+
+from detour.config.project import Project
+from detour.ledger.workspace import Workspace
+from detour.rendering.boamps import boamps
+from detour.rendering.statements import annex_xi, card, methods_sentence, neurips, statements, training_flops
+from detour.reporting.build import Question, build_report
+from detour.reporting.report import Report
+from tests.reporting.fabricate import stages_of, write_chain
+from tests.reporting.worked import NOW_S, RELEASED, make_worked, site_of
+
+TEXT, NUMBER = {"type": "string"}, {"type": "number"}
+
+
+def fields(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
+
+
+def several(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "items": of}
+
+
+BOAMPS = fields(
+    ("task", "measures", "infrastructure"),
+    header=fields(
+        ("reportDatetime",),
+        reportId=TEXT,
+        reportDatetime={"type": "string", "pattern": r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"},
+        reportStatus={"enum": ["draft", "final", "corrective", "other"]},
+        publisher=fields(
+            ("confidentialityLevel",),
+            name=TEXT,
+            projectName=TEXT,
+            confidentialityLevel={"enum": ["public", "internal", "confidential", "secret"]},
+        ),
+    ),
+    task=fields(
+        ("taskStage", "taskFamily", "algorithms", "dataset"),
+        taskStage=TEXT,
+        taskFamily=TEXT,
+        algorithms=several(
+            fields(
+                (),
+                trainingType=TEXT,
+                algorithmType=TEXT,
+                algorithmName=TEXT,
+                parametersNumber=NUMBER,
+                framework=TEXT,
+                frameworkVersion=TEXT,
+            )
+        ),
+        dataset=several(
+            fields(
+                ("dataUsage", "dataType"),
+                dataUsage={"enum": ["input", "output"]},
+                dataType={"enum": ["text", "token", "word", "other"]},
+                dataQuantity=NUMBER,
+            )
+        ),
+    ),
+    measures=several(
+        fields(
+            ("measurementMethod", "powerConsumption"),
+            measurementMethod=TEXT,
+            powerConsumption=NUMBER,
+            version=TEXT,
+            measurementDuration=NUMBER,
+            measurementDateTime=TEXT,
+        )
+    ),
+    system=fields(("os",), os=TEXT),
+    software=fields(("language",), language=TEXT, version=TEXT),
+    infrastructure=fields(
+        ("infraType", "components"),
+        infraType={"enum": ["publicCloud", "privateCloud", "onPremise", "other"]},
+        components=several(
+            fields(
+                ("componentType", "nbComponent"),
+                componentType=TEXT,
+                componentName=TEXT,
+                nbComponent={"type": "integer"},
+                memorySize={"type": "integer"},
+            )
+        ),
+    ),
+    environment=fields(("country",), country=TEXT, powerSourceCarbonIntensity=NUMBER),
+    quality={"enum": ["high", "medium", "low"]},
+)
+"""The fields of the public schema that are written, with what it asks of them."""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    workspace = Workspace(tmp_path_factory.mktemp("worked"))
+    make_worked(workspace)
+    project = Project(name="Detours", institution="A university", released=(RELEASED,))
+    return build_report(workspace, Question(project=project), site_of, NOW_S)
+
+
+def test_the_compute_paragraph_names_workers_memory_a_run_the_total_and_what_failed_or_was_preliminary(
+    report: Report,
+) -> None:
+    assert neurips(report) == (
+        "We ran jobs of up to 4 x H100 (80 GB) on jean-zay. A released chain, all that it shares with others included, "
+        "took 16.00 GPU-hours. The longest single training took 3h30m in 2 attempts. Released models took 15.75 "
+        "GPU-hours, beyond which we spent 2.50 on preliminary and development runs that no released model descends "
+        "from, 0.25 on attempts that failed. In total: 18.50 GPU-hours in 10 attempts, 2026-06-30 to 2026-07-01."
+    )
+
+
+def test_the_methods_sentence_has_method_band_coverage_and_constants(report: Report) -> None:
+    said = methods_sentence(report)
+    assert "18.50 GPU-hours in 10 attempts" in said
+    assert "M2 estimated, 100 % of the time seen" in said
+    assert "at a PUE of 1.2 (by hand) and 34 gCO2eq/kWh (by hand) this is 670 g CO2eq" in said
+
+
+def test_a_cards_emissions_are_grams_that_the_hub_reads(report: Report) -> None:
+    (chain,) = (chain for chain in report.chains if chain.name == RELEASED)
+    metadata = yaml.safe_load(card(report, chain))
+    emissions = metadata["co2_eq_emissions"]
+    # (16 x 0.7 + 404 x 0.0073) kWh x 1.2 x 34 g/kWh
+    assert emissions["emissions"] == pytest.approx(577.3, abs=0.05)
+    assert emissions["hardware_used"] == "jobs of up to 4 x H100 (80 GB) on jean-zay"
+    assert ModelCardData(**metadata).to_dict()["co2_eq_emissions"] == emissions
+
+
+def test_training_compute_is_of_the_trainings_that_released_models_descend_from(report: Report) -> None:
+    phases = {phase.stage: phase for chain in report.chains if chain.name == RELEASED for phase in chain.phases}
+    per_token = {phase.name: phase.flops_per_token or 0.0 for phase in phases.values()}
+    assert training_flops(report) == pytest.approx(300_000 * per_token["clm"] + 60_000 * per_token["mlm"])
+    lines = annex_xi(report).splitlines()
+    assert lines[0] == f"Models: {RELEASED}"
+    assert lines[1].startswith("Computation used for training: ")
+    assert "FLOP, estimated" in lines[1]
+    # phase 1 from 21:00, phase 2 until 01:18:45: 4.3125 h; 4 x 3.8125 GPU-hours
+    assert "0.18 days from first start to last end; 0.64 GPU days of hardware" in lines[2]
+    # 15.25 x 0.7 kWh for the boards, 96 x 3.8125 x 0.0073 for the cores, x 1.2
+    assert lines[3] == "Energy used for training: 0.016 MWh, PUE included, M2 estimated"
+
+
+def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) -> None:
+    record = boamps(report)
+    jsonschema.validate(record, BOAMPS)
+    assert [measure["measurementMethod"] for measure in record["measures"]] == [
+        "M2 estimated (jean-zay)",
+        "card convention (jean-zay)",
+    ]
+    # IT energy of all attempts: 18.5 x 0.7 + 476 x 0.0073
+    assert record["measures"][0]["powerConsumption"] == pytest.approx(16.4248)
+    assert record["infrastructure"]["components"][0] == {
+        "componentType": "gpu",
+        "nbComponent": 4,
+        "componentName": "h100",
+        "memorySize": 80,
+    }
+    assert record["environment"] == {"country": "FR", "powerSourceCarbonIntensity": 34.0}
+
+
+def test_each_statement_is_what_its_language_says(report: Report) -> None:
+    found = {one.name: one for one in statements(report)}
+    assert list(found) == ["neurips", "methods", f"card-{RELEASED}", "annex-xi", "boamps"]
+    assert json.loads(found["boamps"].text)["header"]["publisher"]["name"] == "A university"
+    assert set(yaml.safe_load(found[f"card-{RELEASED}"].text)) == {"co2_eq_emissions"}
+
+
+def test_nothing_is_stated_before_anything_ran(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write_chain(workspace, "planned", stages_of("causal"))
+    assert statements(build_report(workspace, Question(), site_of, 0.0)) == []
