@@ -29,7 +29,7 @@ from detour.reporting.report import Report
 KEYED = ("chain", "of")
 """Columns whose names carry the colour of the chain."""
 FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
-"""Tables that a person opens where they are long."""
+"""Tables of detail, which a person opens where they are long; others where they are twice as long."""
 LONG = 12
 LONG_WORD = 28
 
@@ -83,7 +83,7 @@ def page(report: Report) -> dict[str, Any]:
 def _figure(table: Table, plots: Plots) -> Figure:
     legend, draw = plots.get(table.name, ("", list))
     drawn = [plot for plot in draw() if plot]
-    is_long = table.name in FOLDED and len(table.main_rows) > LONG
+    is_long = len(table.main_rows) > (LONG if table.name in FOLDED else 2 * LONG)
     return Figure(table, drawn, legend if drawn else "", is_long or table.name == "losses")
 
 
