@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detour.config.models import Task
 from detour.errors import UserError
 from detour.tasks.document import Document, Entity
-from detour.tasks.entities import count_entities, outermost, without_overlaps
+from detour.tasks.entities import count_entities, nested_pairs, outermost, without_overlaps
 from detour.tasks.readers import brat, brat_codes
 
 
@@ -137,3 +140,30 @@ def test_only_the_outermost_or_the_longest_without_overlap_can_be_kept() -> None
     entities = [inner, outer, crossing, apart]
     assert outermost(entities) == [outer, crossing, apart]
     assert without_overlaps(entities) == [outer, apart]
+
+
+SPANS = st.lists(
+    st.builds(lambda start, length: Entity("A", ((start, start + length),)), st.integers(0, 12), st.integers(1, 8)),
+    max_size=9,
+)
+
+
+@given(SPANS)
+def test_counts_of_nested_entities_are_those_of_every_pair(entities: list[Entity]) -> None:
+    pairs = [(one, other) for one in entities for other in entities if one.covers(other)]
+    assert nested_pairs(entities) == sum((a.start, a.end) != (b.start, b.end) for a, b in pairs)
+    outer = {(e.start, e.end) for e in entities} - {(b.start, b.end) for a, b in pairs if a.fragments != b.fragments}
+    assert {(entity.start, entity.end) for entity in outermost(entities)} == outer
+    assert len(outermost(entities)) == len(outer)
+
+
+@given(SPANS)
+def test_what_is_left_of_a_flat_task_overlaps_nowhere_and_all_else_overlaps_something_longer(
+    entities: list[Entity],
+) -> None:
+    kept = without_overlaps(entities)
+    assert kept == sorted(kept, key=lambda one: one.start)
+    assert not any(one.overlaps(other) for one, other in combinations(kept, 2))
+    for entity in entities:
+        length = entity.end - entity.start
+        assert any(entity.overlaps(one) and one.end - one.start >= length for one in kept)

@@ -88,3 +88,13 @@ def test_a_document_moved_to_another_split_makes_another_content(tmp_path: Path)
     after = inspect_entry(data(tmp_path, split_files=True))
     assert after is not None
     assert after.files != before.files
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "closed")
+    with pytest.raises(UserError, match="closed: cannot be looked into: permission denied"):
+        task_files(data(tmp_path))

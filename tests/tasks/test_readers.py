@@ -79,6 +79,7 @@ def test_spans_are_read_in_their_three_spellings(tmp_path: Path) -> None:
         ([0, 1, ""], "is no entity"),
         ("A", "is no entity"),
         ({"fragments": [[0, 3], [2, 5]], "label": "A"}, "its fragments overlap"),
+        ({"start": 0, "end": 2, "label": "A", "text": "bb"}, "the text has 'aa' there"),
     ],
 )
 def test_spans_that_are_none_are_refused_at_their_line(entity: Any, said: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,9 +34,13 @@ def count_entities(documents: Iterable[Document]) -> EntityCounts:
 
 
 def nested_pairs(entities: Sequence[Entity]) -> int:
-    """Every entity against every other one of its document: comparing with later ones alone misses pairs."""
+    """Each entity is held against all that begin inside it: comparing with later ones alone misses pairs."""
+    ordered = sorted(entities, key=lambda one: one.start)
+    starts = [one.start for one in ordered]
     return sum(
-        one.covers(other) and (one.start, one.end) != (other.start, other.end) for one in entities for other in entities
+        one.covers(other) and (one.start, one.end) != (other.start, other.end)
+        for one in ordered
+        for other in ordered[bisect_left(starts, one.start) : bisect_right(starts, one.end)]
     )
 
 
@@ -43,7 +48,7 @@ def outermost(entities: Sequence[Entity]) -> list[Entity]:
     """Those that no other one covers, in order; of several on one span the first."""
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda one: (one.start, -one.end)):
-        if not any(other.covers(entity) for other in kept):
+        if not kept or entity.end > kept[-1].end:  # all that begin before it end before the last one kept, or with it
             kept.append(entity)
     return kept
 
@@ -52,6 +57,7 @@ def without_overlaps(entities: Sequence[Entity]) -> list[Entity]:
     """For a flat task: the longest of those that overlap, in order of their start; of equal ones the first."""
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda one: (one.start - one.end, one.start)):
-        if not any(entity.overlaps(other) for other in kept):
-            kept.append(entity)
-    return sorted(kept, key=lambda one: one.start)
+        place = bisect_left(kept, entity.start, key=lambda one: one.start)
+        if not any(entity.overlaps(beside) for beside in kept[max(0, place - 1) : place + 1]):
+            kept.insert(place, entity)
+    return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def _matches(pattern: Path) -> list[Path]:
 def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
     """The files below a folder, hidden ones aside, or the file with its companions."""
     if path.is_dir():
-        for below in path.rglob("*"):
+        for below in (path, *path.rglob("*")):
+            if below.is_dir() and not os.access(below, os.R_OK | os.X_OK):
+                raise SourceError(f"{below}: cannot be looked into: permission denied; its files would be passed over")
             hidden = any(part.startswith(".") for part in below.relative_to(path).parts)
             if below.suffix in reader.suffixes and not hidden and below.is_file():
                 yield below

@@ -42,11 +42,12 @@ def _entities(text: Any, found: Any, data: TaskData) -> tuple[Entity, ...]:
         raise ValueError(f"`{data.text}` is a {kind_of(text)}, expected text")
     if not isinstance(found, list):
         raise ValueError(f"its entities are a {kind_of(found)}, expected a list")
-    entities = (_entity(item, len(text)) for item in found)
+    entities = (_entity(item, text) for item in found)
     return tuple(entity for entity in entities if not data.entity_labels or entity.label in data.entity_labels)
 
 
-def _entity(item: Any, length: int) -> Entity:
+def _entity(item: Any, text: str) -> Entity:
+    """Its `text`, where it has one, is held against its spans: offsets may have been counted in bytes."""
     if isinstance(item, list) and len(item) == 3:
         item = {"start": item[0], "end": item[1], "label": item[2]}
     if not isinstance(item, dict) or not isinstance(item.get("label"), str) or not item["label"].strip():
@@ -57,8 +58,11 @@ def _entity(item: Any, length: int) -> Entity:
     fragments = tuple(sorted((start, end) for start, end in spans))
     if any(start < end for (_, end), (start, _) in pairwise(fragments)):
         raise ValueError(f"{item!r}: its fragments overlap")
-    if fragments[-1][1] > length:
-        raise ValueError(f"{item!r} ends at {fragments[-1][1]:,} and the text has {length:,} characters")
+    if fragments[-1][1] > len(text):
+        raise ValueError(f"{item!r} ends at {fragments[-1][1]:,} and the text has {len(text):,} characters")
+    mention, there = item.get("text"), " ".join(text[start:end] for start, end in fragments)
+    if isinstance(mention, str) and mention.split() != there.split():
+        raise ValueError(f"{item!r}: the text has {there!r} there")
     return Entity(item["label"], fragments)
 
 
