@@ -100,5 +100,6 @@ def _where(place: Place) -> str:
 
 def _other(other: Candidate) -> str:
     if other.explained_by is None:
-        return f"also possible: {other.title} [{other.cause}]: {other.quote}"
+        sign = "a weaker sign" if other.confidence == "low" else "also possible"
+        return f"{sign}: {other.title} [{other.cause}]: {other.quote}"
     return f"not the cause ({other.explained_by}): {other.title}: {other.quote}"

@@ -46,7 +46,8 @@ def _ranked(evidence: Evidence) -> Verdict:
         _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted
     ]
     if not candidates or (all(map(_is_echo, counted.values())) and _died_silently(findings)):
-        return Verdict(unknown(evidence), (*candidates, *weak))
+        echoes = [replace(one, explained_by="a rank was killed without a word", confidence="low") for one in candidates]
+        return Verdict(unknown(evidence), (*echoes, *weak))
     return Verdict(candidates[0], (*candidates[1:], *weak))
 
 

@@ -41,6 +41,6 @@ def bad_nodes(state: State, cluster: str, now_s: float) -> tuple[BadNode, ...]:
             where = attempt.started.event.cluster if attempt.started else None
             for node in entry.event.nodes or ():
                 is_newer = node not in found or entry.wall_s > found[node].at_s
-                if _NODE.fullmatch(node) and where in (None, cluster) and is_newer:
+                if _NODE.fullmatch(node) and where == cluster and is_newer:
                     found[node] = BadNode(node, entry.event.cause, entry.wall_s)
     return tuple(sorted(found.values(), key=lambda one: one.at_s, reverse=True)[:MOST])
