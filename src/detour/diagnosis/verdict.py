@@ -37,7 +37,7 @@ class Candidate:
     @property
     def quote(self) -> str:
         """The first evidence, without control characters; empty where there is none."""
-        return printable(self.evidence[0].text) if self.evidence else ""
+        return one_line(self.evidence[0].text) if self.evidence else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ class Verdict:
         }
 
 
+def one_line(text: str) -> str:
+    """Without control characters, and otherwise as it stands: a quotation is to be found again in the log."""
+    return printable(text).replace("\n", " ")
+
+
 def _json(candidate: Candidate) -> dict[str, Any]:
     return {
         "cause": candidate.cause,
@@ -81,7 +86,7 @@ def _json(candidate: Candidate) -> dict[str, Any]:
         "confidence": candidate.confidence,
         "evidence": candidate.quote,
         "places": [
-            {"source": place.source, "line": place.line, "text": printable(place.text)} for place in candidate.evidence
+            {"source": place.source, "line": place.line, "text": one_line(place.text)} for place in candidate.evidence
         ],
         "retry_helps": {"yes": True, "no": False, "after-change": False, "unknown": "unknown"}[candidate.retry],
         "retry": candidate.retry,
