@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from detour.accounting.account import ChainEnergy, SiteEnergy
-from detour.accounting.energy import Band, EnergyFigure
+from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.launch.text.price import band_json
 from detour.text import (
     ENERGY_UNITS,
@@ -48,7 +48,7 @@ def _methods(site: SiteEnergy) -> Iterator[str]:
             yield from wrapped(f"{figure.method.value:<16}unknown: {plain(figure.missing or '')}", "  ", WIDTH)
             continue
         energy = _spread(figure.facility_energy_kwh or figure.it_energy_kwh, ENERGY_UNITS)
-        seen = "" if figure.coverage is None else f"{figure.coverage:.0%}"
+        seen = _seen(figure)
         yield f" {mark}{figure.method.value:<16}{energy:<28}{_spread(figure.co2_g, MASS_UNITS):<26}{seen:>6}"
         yield from wrapped(_details(figure), " " * 4, WIDTH)
     constants = site.figures[0].site
@@ -87,9 +87,15 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
             kwh = figure and (figure.facility_energy_kwh or figure.it_energy_kwh)
             energy_text = scaled(kwh.expected if kwh else None, ENERGY_UNITS)
             grams = scaled(figure.co2_g.expected if figure and figure.co2_g else None, MASS_UNITS)
-            seen = f"{figure.coverage:.0%}" if figure and figure.coverage is not None else ""
+            seen = _seen(figure) if figure else ""
             method = figure.method.value if figure else ""
             yield f"  {label:<{_LABEL}}{hours:>9}  {energy_text:>10}{grams:>10}  {seen:>5}  {method}".rstrip()
+
+
+def _seen(figure: EnergyFigure) -> str:
+    """Of methods that look at nothing, nothing."""
+    looks = figure.method not in (Method.ESTIMATED, Method.CARD)
+    return f"{figure.coverage:.0%}" if looks and figure.coverage is not None else ""
 
 
 def _spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:

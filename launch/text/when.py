@@ -28,7 +28,7 @@ def when_lines(name: str, found: StartTimes) -> Iterator[str]:
     yield _named("least", found.least, now)
     yield _named("most", found.most, now)
     if found.expected is not None:
-        yield _named("Slurm expects", found.expected, now)
+        yield _named(found.expected_by or "", found.expected, now)
     text = f"it takes {format_duration(found.duration_s)} without queueing; PUE {found.pue}"
     yield from wrapped(text, width=WIDTH)
     if found.unpriced:
@@ -66,5 +66,6 @@ def when_json(found: StartTimes) -> dict[str, Any]:
         "least": one(found.least),
         "most": one(found.most),
         "expected": one(found.expected),
+        "expected_by": found.expected_by,
         "unpriced": [stage.label for stage in found.unpriced],
     }

@@ -17,7 +17,7 @@ from detour.planning.build import Content, Planner
 from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.pricing.totals import critical_path_s, total
-from detour.pricing.when import Draw, draws, emitted, start_times
+from detour.pricing.when import Draw, QueueStart, draws, emitted, start_times
 
 RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "moderncamembert-bio-base.yaml"
 DAY_S = 24 * HOUR_S
@@ -70,7 +70,7 @@ def test_each_hour_weighs_what_is_drawn_in_it() -> None:
 def test_starts_are_now_and_every_full_hour_that_the_factors_reach(stages: tuple[Stage, ...], cluster: Cluster) -> None:
     prices = prices_of(stages, cluster, NoHistory())
     factors = hourly(*[50.0] * 10, 20.0, *[50.0] * 13)
-    found = start_times(stages, prices, cluster, factors, NOW_S, expected_s=NOW_S + 7200)
+    found = start_times(stages, prices, cluster, factors, NOW_S, QueueStart(NOW_S + 7200, "Slurm expects"))
     assert found.starts[0].at_s == NOW_S
     assert [start.at_s % HOUR_S for start in found.starts[1:]] == [0.0] * (len(found.starts) - 1)
     assert found.starts[-1].at_s + found.duration_s <= factors.end_s < found.starts[-1].at_s + found.duration_s + HOUR_S

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from detour.accounting.hourly import read_hourly
 from detour.errors import UserError
+from detour.forecasting.forecaster import Forecaster, NoForecast
+from detour.forecasting.own_history import read_history
+from detour.forecasting.waits import shape_of
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.orchestration.plans import Planned
 from detour.planning.files import chain_names
 from detour.planning.stage import Stage
+from detour.pricing.limits import stage_limit_s
 from detour.pricing.plan_price import PlanPrice
-from detour.pricing.when import StartTimes, start_times
+from detour.pricing.when import QueueStart, StartTimes, start_times
+from detour.scheduler.commands import Slurm
 
 
 def when_to_start(
@@ -27,14 +33,32 @@ def when_to_start(
             f"profile of {price.cluster.name} (docs/energy.md)"
         )
     factors = read_hourly(file or Path(hourly.path if hourly else ""))
-    expected_s = _expected_start_s(workspace, [plan.chain for plan in planned.plans])
-    return start_times(left, price.prices, price.cluster, factors, now_s, expected_s)
+    queue = _queued(workspace, [plan.chain for plan in planned.plans]) or _usual(workspace, left, price, now_s)
+    return start_times(left, price.prices, price.cluster, factors, now_s, queue)
 
 
-def _expected_start_s(workspace: Workspace, chains: Sequence[str]) -> float | None:
-    """The first that Slurm gives for a pending job of the plan; None where none is pending, or none has one."""
+def _queued(workspace: Workspace, chains: Sequence[str]) -> QueueStart | None:
+    """The first start that Slurm gives for a pending job of the plan; None where none is pending, or none has one."""
     submitted = sorted(set(chains) & set(chain_names(workspace)))
     if not submitted:
         return None
     rows = [row for chain in monitor(workspace).look(submitted).chains for row in chain.stages]
-    return min((row.starts_s for row in rows if row.starts_s is not None), default=None)
+    first_s = min((row.starts_s for row in rows if row.starts_s is not None), default=None)
+    return None if first_s is None else QueueStart(first_s, "Slurm expects")
+
+
+def _usual(workspace: Workspace, left: Sequence[Stage], price: PlanPrice, now_s: float) -> QueueStart | None:
+    """Were it submitted now: after the wait of the user's own past jobs of the first GPU stage's shape, half of which
+    waited less. None where there is no sacct, or too little in it.
+    """
+    first = next((stage for stage in left if price.prices[stage.id].gpus), None)
+    if first is None or price.cluster.scheduler != "slurm" or shutil.which("sacct") is None:
+        return None
+    history = read_history(workspace, Slurm(cluster=price.cluster.slurm_cluster), now_s)
+    forecaster = Forecaster()
+    for wait in history.waits:
+        forecaster.add(wait)
+    account = price.cluster.full_account("gpu") or (history.waits[-1].account if history.waits else "")
+    shape = shape_of(price.prices[first.id].gpus, stage_limit_s(first, price.prices[first.id]))
+    expected = forecaster.forecast(shape, account, now_s)
+    return None if isinstance(expected, NoForecast) else QueueStart(now_s + expected.p50_s, "usual wait")

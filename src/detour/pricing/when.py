@@ -33,6 +33,13 @@ class Draw(NamedTuple):
     energy_kwh: Band
 
 
+class QueueStart(NamedTuple):
+    """When the queue lets a plan start, in epoch seconds, and who says so."""
+
+    at_s: float
+    by: str
+
+
 class Start(NamedTuple):
     at_s: float
     """Seconds since the epoch."""
@@ -48,7 +55,9 @@ class StartTimes:
     unpriced: tuple[Stage, ...]
     """Stages of unknown duration: not in the grams."""
     expected: Start | None = None
-    """Where Slurm expects to start a job of the plan."""
+    """When the queue would let it start, where that is known."""
+    expected_by: str | None = None
+    """Who says so."""
 
     @property
     def least(self) -> Start:
@@ -65,9 +74,9 @@ def start_times(
     cluster: Cluster,
     factors: HourlyFactors,
     now_s: float,
-    expected_s: float | None = None,
+    queue: QueueStart | None = None,
 ) -> StartTimes:
-    """`stages` in the plan's order, those that are left to run; `expected_s` is when Slurm expects to start.
+    """`stages` in the plan's order, those that are left to run.
 
     Raises UserError where nothing can be said: no PUE, no duration, no factor for any start from now on.
     """
@@ -85,13 +94,14 @@ def start_times(
             f"the factors do not cover the plan's {format_duration(duration_s)} from any start in the next week: "
             "give a file that reaches further"
         )
-    grams = None if expected_s is None else emitted(drawn, factors, expected_s)
+    grams = emitted(drawn, factors, queue.at_s) if queue else None
     return StartTimes(
         starts=starts,
         duration_s=duration_s,
         pue=Sourced(pue.value, pue.source, pue.year),
         unpriced=tuple(stage for stage in stages if prices[stage.id].wall_s is None),
-        expected=Start(expected_s, grams) if expected_s is not None and grams else None,
+        expected=Start(queue.at_s, grams) if queue and grams else None,
+        expected_by=queue.by if queue else None,
     )
 
 
