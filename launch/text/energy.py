@@ -49,13 +49,14 @@ def _methods(site: SiteEnergy) -> Iterator[str]:
             continue
         energy = _spread(figure.facility_energy_kwh or figure.it_energy_kwh, ENERGY_UNITS)
         seen = _seen(figure)
-        yield f" {mark}{figure.method.value:<16}{energy:<28}{_spread(figure.co2_g, MASS_UNITS):<26}{seen:>6}"
+        line = f" {mark}{figure.method.value:<16}{energy:<28}{_spread(figure.co2_g, MASS_UNITS):<26}{seen:>6}"
+        yield line.rstrip()
         yield from wrapped(_details(figure), " " * 4, WIDTH)
     constants = site.figures[0].site
     factor = constants.grid_g_per_kwh or "unknown"
     yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=WIDTH)
     if site.quoted is not None:
-        yield "  * quoted: the first that saw 90 % of the time, of measured, Slurm's, estimated"
+        yield "  * quoted: measured if it saw 90 % of the time, else Slurm's, else estimated"
 
 
 def _details(figure: EnergyFigure) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 from detour.errors import UserError
 from detour.launch.energy import command
 from detour.launch.text.energy import WIDTH
-from detour.ledger.events import EnergyRead, GpuCounted
+from detour.ledger.events import EnergyRead, GpuCounted, JobAccounted
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.monitoring.workspaces import CHAIN, end, make_workspace, start
 
@@ -107,3 +109,28 @@ def test_jobs_that_a_sites_file_knows_too_stand_beside_ours(tmp_path: Path) -> N
     )
     (read,) = json.loads(call("base", file, "-w", workspace.root, "--json"))["files"]
     assert read["chains"]["base"]["energy_kwh"] == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(
+    ("gpu_hours", "kg"), [(16, 0.45696), (383, 10.93848), (564, 16.10784), (5_537, 158.13672), (2, 0.05712)]
+)
+def test_the_cards_convention_gives_the_published_figures_with_the_other_methods_beside_it(
+    tmp_path: Path, gpu_hours: int, kg: float
+) -> None:
+    """Four H100 for a quarter of the hours each, as sacct has them."""
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, CHAIN[1], job="7", cluster="jean-zay", gpus=4, cpus=96)
+    end(attempt)
+    elapsed_s = gpu_hours * 900.0
+    with Journal.open(workspace, "accounts") as journal:
+        run = JobAccounted(source="sacct", start_s=time.time() - 1, elapsed_s=elapsed_s, gpus=4, cpus=96, nodes=1)
+        journal.append(run, job="7")
+    ((site,),) = (chain["sites"] for chain in json.loads(call("-w", workspace.root, "--json"))["chains"])
+    assert site["gpu_hours"] == {"value": pytest.approx(gpu_hours), "unknown": 0}
+    methods = {method["method"]: method for method in site["methods"]}
+    assert methods["card convention"]["co2_g"]["expected"] == pytest.approx(kg * 1000)
+    assert methods["card convention"]["it_energy_kwh"]["expected"] == pytest.approx(gpu_hours * 0.7)
+    estimate = methods["M2 estimated"]["co2_g"]
+    assert estimate["low"] < 0.97 * 1.2 * 34 * gpu_hours < 1.05 * 1.2 * 34 * gpu_hours < estimate["high"]
+    assert (methods["M1 measured"]["co2_g"], methods["M3 Slurm"]["co2_g"]) == (None, None)
+    assert site["quoted"] == "M2 estimated"
