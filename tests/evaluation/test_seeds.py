@@ -1,0 +1,89 @@
+"""Seeds of one task in one process: read once, written as they end, not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.checkpoints.manifest import write_manifest
+from detour.checkpoints.provenance import provenance
+from detour.config.models import File
+from detour.evaluation import evaluators
+from detour.evaluation.finetune import FineTuning
+from detour.jobs import __main__ as job
+from detour.ledger.workspace import Workspace
+from detour.orchestration.plans import inspect_entry
+from detour.planning.build import Content, Planner
+from detour.planning.stage import EvaluateStage, ExportStage, Stage
+from tests.support.layouts import write_quaero
+from tests.support.recipes import make_recipe
+
+SEEDS = (42, 43, 44)
+
+
+class Killed(BaseException):
+    """Nothing in the job catches it."""
+
+
+def planned(root: Path) -> tuple[ExportStage, list[EvaluateStage]]:
+    task = {
+        "name": "emea",
+        "type": "ner",
+        "data": {"path": str(root / "QUAERO" / "corpus" / "*" / "EMEA"), "reader": "brat", "split_files": True},
+        "max_length": 32,
+        "steps": 2,
+    }
+
+    def inspect(entry: File | str) -> Content | None:
+        is_source = isinstance(entry, File) and entry.path == "labels.csv"
+        return Content((Path("/any/labels.csv"),), ("f",)) if is_source else inspect_entry(entry)
+
+    recipe = make_recipe({"benchmark": {"name": "b", "tasks": [task], "seeds": list(SEEDS)}})
+    stages = Planner(inspect).plan(recipe).stages
+    export = next(stage for stage in stages if isinstance(stage, ExportStage))
+    return export, [stage for stage in stages if isinstance(stage, EvaluateStage)]
+
+
+def written(workspace: Workspace, stage: Stage) -> None:
+    workspace.stage(stage.id).mkdir(parents=True)
+    (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
+
+
+def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_quaero(tmp_path)
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    export, stages = planned(tmp_path)
+    for stage in (export, *stages):
+        written(workspace, stage)
+    shutil.copytree(model_folder, workspace.output(export.id))
+    write_manifest(workspace.output(export.id), {"stage": export.to_json(), "attempt": 1, "result": {}, **provenance()})
+    ran: list[int] = []
+    as_it_is = FineTuning.run
+    evaluators.prepare.cache_clear()
+
+    def run(self: FineTuning) -> Any:
+        ran.append(self.seed)
+        if ran == [42, 43]:
+            raise Killed
+        return as_it_is(self)
+
+    monkeypatch.setattr(FineTuning, "run", run)
+    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
+    with pytest.raises(Killed):
+        job.main(arguments)
+    first = workspace.output(stages[0].id) / "result.json"
+    before = first.stat().st_mtime_ns
+    assert [workspace.is_done(stage.id) for stage in stages] == [True, False, False]
+    assert job.main(arguments) == 0
+    assert ran == [42, 43, 43, 44]
+    assert first.stat().st_mtime_ns == before
+    results = [json.loads((workspace.output(stage.id) / "result.json").read_text()) for stage in stages]
+    assert [result["seed"] for result in results] == list(SEEDS)
+    assert evaluators.prepare.cache_info().misses == 1, "the documents are read once for all seeds"
