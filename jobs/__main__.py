@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,9 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_stages(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:
-    job = job_id(os.environ)
+    job, began_s = job_id(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
+    held_since_s = float(began_s) if began_s.isdigit() else None
     for stage_id in stages:
-        code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s)
+        code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s, held_since_s=held_since_s)
+        held_since_s = None if held_since_s is None else time.time()
         if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ:
             cancel_later_segments(os.environ, Slurm())
         if code:

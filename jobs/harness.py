@@ -76,11 +76,20 @@ class Outcome:
     """That the work raised, where nobody foresaw it."""
 
 
-def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | None, wall_limit_s: float | None) -> int:
+def run_stage(
+    workspace: Workspace,
+    stage_id: str,
+    rank: Rank,
+    *,
+    job: str | None,
+    wall_limit_s: float | None,
+    held_since_s: float | None = None,
+) -> int:
     """Run one attempt and return the job's exit code: 0 done, 85 stopped after saving, 86 failed for good, 87 not
     ready, 1 anything else.
 
     `job` is the scheduler's id. `wall_limit_s` asks for a stop that long from now, for schedulers that send no signal.
+    `held_since_s` is when the job began, or the stage before in it ended, where that is known.
     """
     if workspace.is_done(stage_id):
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
@@ -100,7 +109,7 @@ def run_stage(workspace: Workspace, stage_id: str, rank: Rank, *, job: str | Non
     with held:
         if workspace.is_done(stage_id):
             return 0
-        return _run_main(workspace, stage, rank, held, job, wall_limit_s)
+        return _run_main(workspace, stage, rank, held, job, wall_limit_s, held_since_s)
 
 
 def _refuse_links(workspace: Workspace, folder: Path) -> None:
@@ -127,7 +136,13 @@ def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
 
 
 def _run_main(
-    workspace: Workspace, stage: Stage, rank: Rank, held: Claim, job: str | None, wall_limit_s: float | None
+    workspace: Workspace,
+    stage: Stage,
+    rank: Rank,
+    held: Claim,
+    job: str | None,
+    wall_limit_s: float | None,
+    held_since_s: float | None,
 ) -> int:
     number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), _log), workspace.stage(stage.id)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
@@ -138,7 +153,11 @@ def _run_main(
     started_s = time.monotonic()
     attempt.event(
         AttemptStarted(
-            node=socket.gethostname(), pid=os.getpid(), world_size=rank.world_size, **asdict(read_allocation())
+            node=socket.gethostname(),
+            pid=os.getpid(),
+            world_size=rank.world_size,
+            held_since_s=held_since_s,
+            **asdict(read_allocation()),
         )
     )
     with (

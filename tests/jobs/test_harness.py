@@ -20,6 +20,7 @@ from detour import disk
 from detour.accounting import sampler
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
+from detour.jobs import __main__ as jobs_main
 from detour.jobs import harness
 from detour.jobs.context import StageContext
 from detour.jobs.harness import run_stage
@@ -90,6 +91,18 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
     assert manifest["provenance"]["stage"]["key"] == stage.key
     assert events(workspace, "stage.done") == [{"result": {"answer": 42}}]
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
+
+
+def test_stages_of_one_job_hold_its_time_one_after_the_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = [write(workspace, prepare_stage(seed)) for seed in range(2)]
+    monkeypatch.setattr(harness, "stage_function", lambda _kind: good)
+    monkeypatch.setenv("SLURM_JOB_START_TIME", "1700000000")
+    assert jobs_main._run_stages(workspace, [stage.id for stage in stages], read_rank({}), None) == 0
+    first, second = sorted(data["held_since_s"] for data in events(workspace, "attempt.started"))
+    assert first == 1_700_000_000
+    assert time.time() - second < 60
 
 
 def test_an_attempts_energy_is_read_at_its_start_its_checkpoints_and_its_end(

@@ -130,3 +130,17 @@ def test_allocated_hours_are_those_of_sacct_to_the_second(chain: Chain, monkeypa
     by_stage = {stage_id: one["cost"]["gpu_hours"]["value"] or 0 for stage_id, one in report["stages"].items()}
     assert {stage: round(by_stage[stage] * 3600) for stage in expected} == dict(expected)
     assert sum(row["gpu_hours"] or 0 for row in status["chains"][0]["stages"]) == pytest.approx(hours)
+
+
+def test_the_tables_of_the_live_accounts_sum_to_the_same(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in chain.cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    today = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    shown = detour("usage", "--since", today, "--by", "name", "--json", "--all-users").stdout
+    hours = {row["name"]: row["gpu_h"] for row in json.loads(shown)["tables"][0]["rows"]}
+    for ending, job in chain.jobs.items():
+        expected = sum(int(row["ElapsedRaw"]) * GPUS for row in chain.accounts() if row["JobID"] == job) / 3600
+        tag = next(
+            name for name in hours if chain.stages[ending] in name and workspace_id(chain.workspace.root) in name
+        )
+        assert hours[tag] == pytest.approx(expected, abs=1e-6)

@@ -59,7 +59,6 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
         gpus=_either(run.gpus, journal.gpus),
         cpus=_either(run.cpus, journal.cpus),
         nodes=_count(run.nodes) or journal.nodes,
-        worked_from_s=journal.start_s,
         worked_until_s=journal.end_s,
         running=False,
         open_ended=False,
@@ -71,21 +70,22 @@ def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage
     if attempt.started is None or attempt.elapsed_s is None:
         return None
     held = attempt.started.event
-    start_s = attempt.started.wall_s
-    end_s = start_s + attempt.elapsed_s
+    first_s = attempt.started.wall_s
+    end_s = first_s + attempt.elapsed_s
     done = attempt.outcome == "done"
     running = is_running(attempt, now_s)
     ready_s = _at(attempt.first_progress, attempt.started)
     return AttemptUsage(
         id=f"{stage}.{attempt.number or 0:04d}.{attempt.job or ''}",
         stage=stage,
-        start_s=start_s,
+        start_s=first_s if held.held_since_s is None else min(held.held_since_s, first_s),
         end_s=end_s,
         gpus=_count(held.gpus),
         cpus=_count(held.cpus),
         nodes=_count(held.nodes) or 1,
         ram_gb=number(held.ram_gb),
-        ready_s=start_s if done and ready_s is None else ready_s,
+        ready_s=first_s if done and ready_s is None else ready_s,
+        worked_from_s=first_s,
         saved_s=end_s if done else _at(attempt.checkpoint, attempt.started),
         failed=attempt.outcome == LOST_TO_ERROR,
         running=running,

@@ -104,6 +104,10 @@ class AttemptStarted(Event, kind="attempt.started"):
     ram_gb: float | None = None
     nodes: int | None = None
     cluster: str | None = None
+    held_since_s: float | None = None
+    """Since when the job's allocation has been held for this attempt, in seconds since the epoch: from the job's start,
+    or the end of the stage before it in the same job. None where Slurm does not tell its jobs.
+    """
 
 
 class AttemptHeartbeat(Event, kind="attempt.heartbeat", durability=Durability.DROPPABLE):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from detour.sacct.rows import JobRow
 from detour.usage.calendar import Calendar
 from detour.usage.totals import ONE, micro
 
+_JOB, _WAITS = ONE.jobs, ONE.wait_us + ONE.eligible_wait_us
 UNDATED = "unknown"
 """The period of what has no date."""
 ENDED = frozenset(
@@ -134,7 +136,7 @@ def _whole(row: JobRow, held_s: float) -> int:
 def _job(row: JobRow) -> int:
     if row.start_s is None:
         return row.tasks * (ONE.pending if row.end_s is None else ONE.never_started)
-    counted = ONE.jobs
+    counted = _JOB
     if row.end_s is None:
         counted += ONE.running
     if row.elapsed_s is None or row.n_cpus is None:
@@ -150,10 +152,17 @@ def _wait(row: JobRow) -> int:
     start_s, submit_s, eligible_s = row.start_s, row.submit_s, row.eligible_s
     if start_s is None:
         return 0
+    if submit_s == eligible_s and submit_s is not None:
+        return _WAITS * micro(max(0, start_s - submit_s))
     wait = ONE.wait_us * micro(max(0, start_s - submit_s)) if submit_s is not None else 0
     return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s)) if eligible_s is not None else wait
 
 
 def _each_us(row: JobRow) -> int:
     """What a microsecond on its nodes adds."""
-    return ONE.cpu_us * (row.n_cpus or 0) + ONE.gpu_us * (row.n_gpus or 0) + ONE.node_us * (row.n_nodes or 0)
+    return _held_us(row.n_cpus, row.n_gpus, row.n_nodes)
+
+
+@lru_cache(1 << 14)
+def _held_us(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
+    return ONE.cpu_us * (cpus or 0) + ONE.gpu_us * (gpus or 0) + ONE.node_us * (nodes or 0)
