@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill, wrap
 
-from detour.config.cluster import Cluster, Figure, Partition
+from detour.config.cluster import Cluster, Figure, GridFactor, GridHours, Partition, Site
 from detour.config.layers import config_roots
 from detour.config.loading import Profile
 from detour.config.problems import shown
@@ -141,12 +141,36 @@ def _costs(cluster: Cluster) -> Iterator[Row]:
     if cluster.budget_command:
         yield "budget", f"`{cluster.budget_command}` shows what is left"
     yield "country", cluster.site.country or "unknown"
-    yield "PUE", _figure(cluster.site.pue, "")
-    yield "grid", _figure(cluster.site.grid_gco2_per_kwh, "gCO2eq/kWh")
+    yield from _site(cluster.site)
     yield "per core", _figure(power.watt_per_core, "W")
     yield "per GB of memory", _figure(power.watt_per_gb_memory, "W")
     if power.memory_gb_per_node:
         yield "memory per node", f"{power.memory_gb_per_node:g} GB"
+
+
+def _site(site: Site) -> Iterator[Row]:
+    yield "PUE", _figure(site.pue, "")
+    yield "grid", _grid(site.grid_gco2_per_kwh)
+    for name, month in site.months.items():
+        if month.pue:
+            yield f"PUE in {name}", _figure(month.pue, "")
+        if month.grid_gco2_per_kwh:
+            yield f"grid in {name}", _grid(month.grid_gco2_per_kwh)
+    if hours := site.grid_hourly:
+        yield "grid by the hour", _sourced(f"{hours.path}{_kind(hours)}", hours.source)
+    if site.embodied_gco2_per_gpu_hour:
+        yield "embodied carbon", _figure(site.embodied_gco2_per_gpu_hour, "gCO2eq a GPU-h, never added to energy's")
+    if site.idle_kwh_per_kwh:
+        yield "idle nodes", _figure(site.idle_kwh_per_kwh, "kWh a kWh of jobs, never added to theirs")
+
+
+def _grid(factor: GridFactor | None) -> str:
+    return _figure(factor, f"gCO2eq/kWh{_kind(factor)}" if factor else "")
+
+
+def _kind(grid: GridFactor | GridHours) -> str:
+    """`, lifecycle, FR`."""
+    return "".join(f", {note}" for note in (grid.kind, grid.zone) if note)
 
 
 def _throughput(cluster: Cluster) -> Iterator[Row]:

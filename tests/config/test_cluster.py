@@ -143,7 +143,10 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
             "site: {pue: {value: 0.9, source: x}}\n",
             "site.pue.value: is facility energy over IT energy: expected",
         ),
-        ("site: {months: {2026-13: {pue: {value: 1.2, source: x}}}}\n", "site.months.2026-13"),
+        (
+            "site: {months: {2026-13: {pue: {value: 1.2, source: x}}}}\n",
+            "site.months.2026-13: expected a month as 2026-01",
+        ),
         ("site: {months: {2026-01: {pue: {value: 0.2, source: x}}}}\n", "site.months.2026-01.pue.value"),
         ("site: {grid_gco2_per_kwh: {value: 1, source: x, kind: net}}\n", '"net" is none of direct, lifecycle'),
         ("site: {grid_hourly: {source: x}}\n", "site.grid_hourly"),

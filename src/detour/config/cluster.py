@@ -6,15 +6,24 @@ Values carry their source. A profile is a person's file: every value can be chan
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from detour.config.models import Count, Duration, Name, Objective, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath
 
 LEAST_SPEED = 1e-3
-MonthName = Annotated[str, Field(pattern=r"^[12]\d{3}-(0[1-9]|1[0-2])$")]
+
+
+def _month(text: str) -> str:
+    if re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", text) is None:
+        raise ValueError(f"expected a month as 2026-01, found {text!r}")
+    return text
+
+
+MonthName = Annotated[str, AfterValidator(_month)]
 
 
 class Figure(Written):
