@@ -9,6 +9,7 @@ from detour.diagnosis.evidence import Evidence
 from detour.diagnosis.judge import judge
 from detour.diagnosis.verdict import Verdict
 from detour.orchestration.evidence import job_rows, queue_rows
+from detour.scheduler.dependency import After
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.jobs import client, sbatch, states
@@ -47,6 +48,7 @@ def test_provoked_failures_and_waits_get_their_causes(slurm: SlurmCluster, tmp_p
     jobs["output_path"] = sbatch(slurm, "true", "-o", "/dev/null/out")
     jobs["held"] = sbatch(slurm, "true", "--hold")
     jobs["dependency_dead"] = sbatch(slurm, "true", f"--dependency=afterok:{jobs['cancelled']}")
+    orphan = sbatch(slurm, "true", dependency=After("afterok", jobs["cancelled"]))
     jobs["waiting"] = sbatch(slurm, "true", "--begin=now+1hour")
     ending = [jobs[cause] for cause in (*FAILURES, "output_path") if cause != "cancelled"]
     wait_until(lambda: slurm.run("squeue", "-h", "-j", jobs["cancelled"], "-t", "R").stdout != "", "it to run", 120)
@@ -63,5 +65,6 @@ def test_provoked_failures_and_waits_get_their_causes(slurm: SlurmCluster, tmp_p
         60,
     )
     found = {cause: verdict(slurm, job, logs.get(cause, tmp_path / "none")).cause for cause, job in jobs.items()}
+    assert verdict(slurm, orphan, tmp_path / "none").cause == "dependency_dead"
     slurm.run("scancel", jobs["held"], jobs["dependency_dead"], jobs["waiting"])
     assert found == {cause: cause for cause in jobs}

@@ -140,6 +140,9 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
 def _in_rows(evidence: Evidence) -> Iterator[Finding]:
     for row in evidence.job_rows[-1:]:
         yield from _of_row(row, "sacct", "job", ("State", "ExitCode", "Reason"))
+        together = f"State={row.get('State')} Reason={row.get('Reason')}"
+        if rule := next((rule for rule in rules("ending") if rule.fits(together)), None):
+            yield Finding(rule, Place("job", f"sacct {row.id} {together}"))
     for row in evidence.step_rows:
         if row.step != "extern":
             yield from _of_row(row, "sacct", "step", ("State", "ExitCode"))

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
-Source = Literal["log", "job", "step", "queue", "event"]
+Source = Literal["log", "job", "ending", "step", "queue", "event"]
+"""Where something is said; `event` is the ledger's, whose reasons are read with the rules for logs."""
 Retry = Literal["yes", "no", "after-change", "unknown"]
 
 
