@@ -141,7 +141,8 @@ def _in_rows(evidence: Evidence) -> Iterator[Finding]:
     for row in evidence.job_rows[-1:]:
         yield from _of_row(row, "sacct", "job", ("State", "ExitCode", "Reason"))
         together = f"State={row.get('State')} Reason={row.get('Reason')}"
-        if rule := next((rule for rule in rules("ending") if rule.fits(together)), None):
+        ending = f"{together} Elapsed={row.get('Elapsed')}"
+        if rule := next((rule for rule in rules("ending") if rule.fits(ending)), None):
             yield Finding(rule, Place("job", f"sacct {row.id} {together}"))
     for row in evidence.step_rows:
         if row.step != "extern":
