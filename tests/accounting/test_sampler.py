@@ -119,6 +119,17 @@ def test_a_reading_that_hangs_is_left_behind_and_said() -> None:
     assert watch.events[-1].gpus == watch.events[0].gpus
 
 
+def test_a_machine_without_room_for_a_thread_works_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    watch = Watch()
+    with EnergySampler(watch, counters=Broken, host=no_host) as sampler:
+        sampler.ask("checkpoint")
+    assert [event.reason for event in watch.events] == ["no thread could be started"]
+
+
 def test_a_kill_leaves_the_last_reading_in_the_journal(tmp_path: Path) -> None:
     code = f"""
 import os, sys, time

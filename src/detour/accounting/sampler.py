@@ -56,16 +56,20 @@ class EnergySampler:
         self._thread = threading.Thread(target=self._run, name="energy-sampler", daemon=True)
 
     def __enter__(self) -> EnergySampler:
-        self._thread.start()
+        with suppress(RuntimeError):  # a machine without room for one more thread works on without a sampler
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._thread.ident is None:
+            self._leave("no thread could be started")
+            return
         self.ask("end")
         self._thread.join(self._patience_s)
         if self._thread.is_alive():
-            self._tell(self._last or self._node.event("end"), f"no answer within {self._patience_s:g} s of the end")
+            self._leave(f"no answer within {self._patience_s:g} s of the end")
 
     def ask(self, why: str) -> None:
         """A reading soon; returns at once, also in a signal handler."""
@@ -80,7 +84,7 @@ class EnergySampler:
         try:
             self._sample()
         except Exception as error:  # noqa: BLE001  a sampler never disturbs what it samples
-            self._tell(self._last or self._node.event("end"), repr(error))
+            self._leave(repr(error))
 
     def _sample(self) -> None:
         self._node.open(self._counters, self._host)
@@ -101,9 +105,15 @@ class EnergySampler:
             except queue.Empty:
                 why = "interval"
 
-    def _tell(self, event: EnergyRead, problem: str | None = None) -> None:
+    def _tell(self, event: EnergyRead) -> None:
         with suppress(Exception):  # the work goes on without a record of its energy
-            self._record(EnergyRead(**event.to_json() | {"reason": problem}) if problem else event)
+            self._record(event)
+
+    def _leave(self, problem: str) -> None:
+        """The last sums again, with the reason why there are no later ones."""
+        with suppress(Exception):
+            last = self._last or self._node.event("end")
+            self._record(EnergyRead(**last.to_json() | {"reason": problem}))
 
 
 @dataclass(slots=True)
