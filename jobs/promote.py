@@ -12,7 +12,7 @@ from detour.checkpoints.acceptance import accepted_gates
 from detour.checkpoints.gates import Court, Expected, Verdict
 from detour.checkpoints.manifest import read_manifest
 from detour.checkpoints.promoted import read_promotion, write_promotion
-from detour.checkpoints.promotion import CHECKPOINT, promote
+from detour.checkpoints.promotion import checkpoint_file, promote
 from detour.checkpoints.provenance import provenance, uncommitted_changes
 from detour.checkpoints.soundness import CONFIG
 from detour.corpus.layout import TOKENIZER, read_index
@@ -58,7 +58,8 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
 def _require_vouched(pretrained: Path, court: Court) -> None:
     """A file that the manifest does not list may be anybody's."""
     listed = read_manifest(pretrained)["files"]
-    if unlisted := [name for name in (CHECKPOINT, CONFIG) if name not in listed]:
+    needed = (checkpoint_file(pretrained).name, CONFIG)
+    if unlisted := [name for name in needed if name not in listed]:
         raise PermanentFailure(f"not promoted: the manifest of {pretrained} does not list {' and '.join(unlisted)}")
     size_bytes = sum(file["size_bytes"] for file in listed.values())
     sentence = f"{len(listed)} files of {size_bytes:,} bytes have the digests that their training recorded"

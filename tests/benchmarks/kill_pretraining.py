@@ -52,7 +52,7 @@ def main() -> int:
                 continue
             if finish(start(made), TIMEOUT_S):
                 raise SystemExit(f"trial {trial}: the run after the kill failed")
-            same = _same(read_trainer_state(made.output_dir / "checkpoint.pt"), expected)
+            same = _same(read_trainer_state(made.output_dir / "checkpoint.safetensors"), expected)
             verdict = "bit-identical" if same else "DIFFERENT"
             counts.update(["killed", verdict, f"killed {where.partition(' of step')[0]}", f"killed in {phase.name}"])
             print(f"{counts['killed']:3d} {phase.name} killed {where}: {verdict}", flush=True)
@@ -73,7 +73,7 @@ def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState
     began_s = time.monotonic()
     if finish(process, TIMEOUT_S):
         raise SystemExit("the undisturbed run failed")
-    return read_trainer_state(made.output_dir / "checkpoint.pt"), time.monotonic() - began_s
+    return read_trainer_state(made.output_dir / "checkpoint.safetensors"), time.monotonic() - began_s
 
 
 def _kill(made: PretrainJob, took_s: float, generator: random.Random, *, in_write: bool) -> str | None:

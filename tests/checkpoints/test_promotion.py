@@ -157,8 +157,8 @@ def test_a_nan_is_refused(tmp_path: Path) -> None:
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
-    whole = (pretrained / "checkpoint.pt").read_bytes()
-    (pretrained / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    whole = (pretrained / "checkpoint.safetensors").read_bytes()
+    (pretrained / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
     assert "does not load" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
 
 

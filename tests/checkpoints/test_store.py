@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -73,10 +74,10 @@ def test_a_figure_that_is_not_a_number_is_stored_as_unknown(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder: (folder / "state.pt").unlink(), "state.pt is missing"),
+        (lambda folder: (folder / "state.safetensors").unlink(), "state.safetensors is missing"),
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
-        (lambda folder: (folder / "state.pt").write_bytes(b""), "has 0 bytes instead of 5,000"),
-        (lambda folder: (folder / "state.pt").write_bytes(content(4)), "does not have the SHA-256"),
+        (lambda folder: (folder / "state.safetensors").write_bytes(b""), "has 0 bytes instead of 5,000"),
+        (lambda folder: (folder / "state.safetensors").write_bytes(content(4)), "does not have the SHA-256"),
         (lambda folder: (folder / "manifest.json").write_text("{}"), "does not have the digest"),
     ],
 )
@@ -121,7 +122,7 @@ def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
     assert only_skipped(skipped).reason == "holds NaN"
 
 
-@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+@pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
 @settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True))
 def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, name: str, place: float) -> None:
@@ -136,7 +137,7 @@ def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFact
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+@pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
 @settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_changed_bit_anywhere_is_noticed(
@@ -196,7 +197,7 @@ def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path: Path) -> None:
     (good,) = save(CheckpointStore(tmp_path), 1)
     for leftover in (".writing-2-4711", ".removing-step-000000000000-abc"):
         (tmp_path / leftover).mkdir()
-        (tmp_path / leftover / "state.pt").write_bytes(b"half")
+        (tmp_path / leftover / "state.safetensors").write_bytes(b"half")
     CheckpointStore(tmp_path).newest_good(loads)
     assert list(tmp_path.iterdir()) == [good.path.parent]
 
@@ -222,3 +223,10 @@ def test_a_writer_killed_at_random_instants_never_costs_a_committed_checkpoint(t
         assert not [entry for entry in tmp_path.iterdir() if not entry.name.startswith("step-")]
     assert reached > 0
     assert cut_short > 0
+
+
+def test_who_may_write_in_the_folder_above_may_resume_and_prune_here(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    checkpoint = CheckpointStore(tmp_path / "checkpoints").save(1, 1, lambda path: path.touch(), {})
+    for folder in (checkpoint.path.parent, tmp_path / "checkpoints"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o2770

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from detour.checkpoints.trainer_state import (
+    FORMAT,
     TrainerState,
     UnusableState,
     problem,
@@ -25,12 +29,13 @@ def state() -> TrainerState:
 
 
 def written(tmp_path: Path, state: TrainerState) -> Path:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     write_trainer_state(path, state)
     return path
 
 
 def saved(tmp_path: Path, content: Any) -> Path:
+    """As earlier versions did."""
     path = tmp_path / "state.pt"
     torch.save(content, path)
     return path
@@ -66,11 +71,66 @@ def test_a_moment_that_is_not_finite_is_named(tmp_path: Path, state: TrainerStat
     assert problem(written(tmp_path, state)) == "NaN or infinity in optimizer exp_avg_sq of head.dense.weight"
 
 
+def test_a_state_of_an_earlier_version_is_read_alike(tmp_path: Path, state: TrainerState) -> None:
+    earlier = read_trainer_state(saved(tmp_path, {field.name: getattr(state, field.name) for field in fields(state)}))
+    now = read_trainer_state(written(tmp_path, state))
+    assert (earlier.step, earlier.tokens) == (now.step, now.tokens)
+    torch.testing.assert_close(earlier.model, now.model, rtol=0, atol=0)
+    assert earlier.optimizer is not None
+    assert now.optimizer is not None
+    torch.testing.assert_close(earlier.optimizer["state"], now.optimizer["state"], rtol=0, atol=0)
+    assert earlier.optimizer["param_groups"] == now.optimizer["param_groups"]
+
+
+def test_a_state_is_tensors_and_json_and_nothing_to_run(tmp_path: Path, state: TrainerState) -> None:
+    with safe_open(written(tmp_path, state), framework="pt") as file:
+        metadata = file.metadata()
+        assert sorted(metadata) == ["format", "param_groups", "step", "tokens"]
+        assert json.loads(metadata["param_groups"])[0]["betas"] == [0.9, 0.98]
+        assert "model/head.dense.weight" in file.keys()  # noqa: SIM118
+
+
+def test_a_colleague_reads_a_state_whoever_may_write_to_it(tmp_path: Path, state: TrainerState) -> None:
+    path = written(tmp_path, state)
+    path.chmod(0o666)
+    assert read_trainer_state(path).step == STEPS
+
+
+def test_tied_weights_are_there_under_both_names(tmp_path: Path, state: TrainerState) -> None:
+    read = read_trainer_state(written(tmp_path, state)).model
+    assert read["decoder.weight"].equal(read["model.embeddings.tok_embeddings.weight"])
+
+
+@pytest.mark.parametrize("name", ["state.pt", "state.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half an archive"])
-def test_what_torch_cannot_read_does_not_load(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "state.pt"
+def test_what_cannot_be_read_does_not_load(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
     assert "does not load" in (problem(path) or "")
+
+
+def test_half_a_state_does_not_load(tmp_path: Path, state: TrainerState) -> None:
+    path = written(tmp_path, state)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "does not load" in (problem(path) or "")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"format": "pt"},
+        {"format": FORMAT, "step": "1"},
+        {"format": FORMAT, "step": "one", "tokens": "1"},
+        {"format": FORMAT, "step": "-1", "tokens": "1"},
+        {"format": FORMAT, "step": "1", "tokens": "1", "param_groups": "{"},
+        {"format": FORMAT, "step": "1", "tokens": "1", "param_groups": "[1]"},
+    ],
+)
+def test_other_safetensors_are_no_training_state(tmp_path: Path, metadata: dict[str, str]) -> None:
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(save({"model/weight": torch.ones(1)}, metadata))
+    assert "is not a training state" in (problem(path) or "")
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"model": {}}])

@@ -51,8 +51,8 @@ def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer
 
 
 def pretrain_output(folder: Path, model: ModernBertForMaskedLM, state: TrainerState | None = None) -> Path:
-    """What a pretrain stage leaves: checkpoint.pt and config.json."""
+    """What a pretrain stage leaves: its state and config.json."""
     folder.mkdir(parents=True)
-    write_trainer_state(folder / "checkpoint.pt", state or trainer_state(model, trained(model)))
+    write_trainer_state(folder / "checkpoint.safetensors", state or trainer_state(model, trained(model)))
     model.config.save_pretrained(folder)
     return folder

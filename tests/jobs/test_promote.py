@@ -6,6 +6,7 @@ it is written after the damage, so that no digest gives the damage away.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import torch
 from detour.checkpoints.acceptance import accept_gate
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.promoted import read_optimizer, read_promotion
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, write_trainer_state
 from detour.config.models import Freeze, Model, Phase, Seeds, Task
 from detour.corpus.fingerprints import fingerprint
 from detour.corpus.layout import read_index
@@ -57,7 +60,7 @@ OTHER = pretrain_stage("clm", {"corpus": PREPARE.id}, seed=18)
 HELD = {"first": 0, "last": 0, "embeddings": True}
 
 Saved = dict[str, Any]
-"""What torch reads from checkpoint.pt."""
+"""A training state as a dict, to be damaged."""
 WEIGHT = "head.dense.weight"
 """A weight that every case may damage."""
 TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
@@ -129,9 +132,17 @@ class Attempts:
         write_manifest(self.pretrained, {"stage": stage.to_json()})
 
     def rewrite(self, change: Callable[[Saved], object]) -> None:
-        path = self.pretrained / "checkpoint.pt"
-        saved = torch.load(path, weights_only=True)
-        torch.save(saved if (changed := change(saved)) is None else changed, path)
+        """As the trainer writes it; what its format cannot hold, as a pickle of an earlier version."""
+        path = self.pretrained / "checkpoint.safetensors"
+        state = read_trainer_state(path)
+        saved = copy.deepcopy({field.name: getattr(state, field.name) for field in fields(state)})
+        content = saved if (changed := change(saved)) is None else changed
+        path.unlink()
+        try:
+            write_trainer_state(path, TrainerState(**content))  # type: ignore[arg-type]
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+            path.unlink(missing_ok=True)
+            torch.save(content, self.pretrained / "checkpoint.pt")
         self.describe()
 
     def configure(self, **changed: Any) -> None:
@@ -259,7 +270,10 @@ BAD_STATES: dict[str, tuple[Callable[[Saved], object], str]] = {
         without("optimizer", "state", WEIGHT, "exp_avg_sq"),
         f"moment of {WEIGHT}s missing, the first is exp_avg_sq",
     ),
-    "moments of an unknown weight": (put({}, "optimizer", "state", "extra"), "unknown optimizer states"),
+    "moments of an unknown weight": (
+        put({"exp_avg": torch.ones(2)}, "optimizer", "state", "extra"),
+        "unknown optimizer states",
+    ),
     "another optimizer's moments": (moment("momentum_buffer", torch.ones(2)), "the first is momentum_buffer"),
     "moments of another shape": (moment("exp_avg", torch.ones(32)), f"exp_avg of {WEIGHT} has the shape (32,)"),
     "bf16 moments": (moment("exp_avg", lambda moments: moments.bfloat16()), "is bfloat16, float32 is expected"),
@@ -326,24 +340,35 @@ def test_a_config_that_the_phase_did_not_start_with_is_refused_for_good(
 
 
 def emptied(folder: Path) -> None:
-    (folder / "checkpoint.pt").write_bytes(b"")
+    (folder / "checkpoint.safetensors").write_bytes(b"")
 
 
 def cut(folder: Path) -> None:
+    whole = (folder / "checkpoint.safetensors").read_bytes()
+    (folder / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+def earlier(folder: Path) -> Path:
+    (folder / "checkpoint.safetensors").unlink()
+    return folder / "checkpoint.pt"
+
+
+def with_code(folder: Path) -> None:
+    torch.save({"model": Payload(), "optimizer": None, "step": 1, "tokens": 1}, earlier(folder))
+
+
+def a_bare_pickle(folder: Path) -> None:
+    earlier(folder).write_bytes(pickle.dumps({"model": {}}))
+
+
+def half_an_archive(folder: Path) -> None:
+    torch.save({"model": {}}, earlier(folder))
     whole = (folder / "checkpoint.pt").read_bytes()
     (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
 
 
-def with_code(folder: Path) -> None:
-    torch.save({"model": Payload(), "optimizer": None, "step": 1, "tokens": 1}, folder / "checkpoint.pt")
-
-
-def a_bare_pickle(folder: Path) -> None:
-    (folder / "checkpoint.pt").write_bytes(pickle.dumps({"model": {}}))
-
-
 def without_checkpoint(folder: Path) -> None:
-    (folder / "checkpoint.pt").unlink()
+    (folder / "checkpoint.safetensors").unlink()
 
 
 def without_config(folder: Path) -> None:
@@ -355,18 +380,20 @@ def config_cut(folder: Path) -> None:
 
 
 def writable_by_others(folder: Path) -> None:
+    torch.save({"model": {}}, earlier(folder))
     (folder / "checkpoint.pt").chmod(0o666)
 
 
 BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "an empty checkpoint": (emptied, "does not load"),
     "half a checkpoint": (cut, "does not load"),
+    "half an archive of torch": (half_an_archive, "does not load"),
     "a checkpoint with code": (with_code, "holds what no training state holds"),
     "a bare pickle": (a_bare_pickle, "checkpoint.pt"),
-    "no checkpoint": (without_checkpoint, "does not list checkpoint.pt"),
+    "no checkpoint": (without_checkpoint, "does not list checkpoint.safetensors"),
     "no config": (without_config, "does not list config.json"),
     "half a config": (config_cut, "config.json is not JSON"),
-    "a checkpoint that others can write to": (writable_by_others, "others may write to it"),
+    "a pickle that others can write to": (writable_by_others, "others may write to it"),
 }
 
 

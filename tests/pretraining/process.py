@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
 import sys
 import types
 from multiprocessing.process import BaseProcess
-from typing import Any, BinaryIO
+from pathlib import Path
 
 import torch
 
+from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
 from detour.errors import Interrupted
-from detour.pretraining import composer_seam
+from detour.pretraining import composer_seam, run
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.train import train
 from tests.pretraining.jobs import Recorder
@@ -74,16 +74,12 @@ def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, in
 
 
 def _die_in_write(number: int) -> None:
-    write, writes = torch.save, iter(range(1, number + 1))
+    writes = iter(range(1, number + 1))
 
-    def save(state: Any, file: BinaryIO) -> None:
-        if next(writes) < number:
-            write(state, file)
-            return
-        buffer = io.BytesIO()
-        write(state, buffer)
-        file.write(buffer.getvalue()[: buffer.tell() // 2])
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
+    def write_half(path: Path, state: TrainerState) -> None:
+        write_trainer_state(path, state)
+        if next(writes) == number:
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(torch, "save", save)  # noqa: B010  mypy knows the real signature
+    setattr(run, "write_trainer_state", write_half)  # noqa: B010  mypy takes it for a constant

@@ -24,7 +24,7 @@ both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
 
 
 def final(made: PretrainJob) -> TrainerState:
-    return read_trainer_state(made.output_dir / "checkpoint.pt")
+    return read_trainer_state(made.output_dir / "checkpoint.safetensors")
 
 
 def wait_for_checkpoint(made: PretrainJob, process: BaseProcess) -> None:
@@ -79,7 +79,7 @@ def test_a_signal_saves_and_ends_with_the_code_for_it(
     wait_for_checkpoint(made, process)
     send(process, number)
     assert finish(process, TIMEOUT_S) == 85
-    assert not (made.output_dir / "checkpoint.pt").exists()
+    assert not (made.output_dir / "checkpoint.safetensors").exists()
     assert finish(start(made), TIMEOUT_S) == 0
     assert_bit_identical(final(made), undisturbed["clm"])
 

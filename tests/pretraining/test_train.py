@@ -35,7 +35,7 @@ both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
 
 
 def final(made: PretrainJob) -> TrainerState:
-    return read_trainer_state(made.output_dir / "checkpoint.pt")
+    return read_trainer_state(made.output_dir / "checkpoint.safetensors")
 
 
 def assert_same(actual: TrainerState, expected: TrainerState, tolerance: float = 0.0) -> None:
@@ -102,7 +102,7 @@ def test_a_phase_learns_and_tells_how(tmp_path: Path, corpus: Path, phase: Phase
 def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
     made = job(tmp_path, corpus, steps=3)
     result = train(made, Recorder())
-    (made.output_dir / "checkpoint.pt").unlink()
+    (made.output_dir / "checkpoint.safetensors").unlink()
     again = Recorder()
     assert train(made, again) == result
     assert not again.figures
@@ -494,4 +494,4 @@ def _index(corpus: Path) -> Any:
 
 
 def _newest_state(made: PretrainJob) -> Path:
-    return max((made.work_dir / "checkpoints").glob("step-*")) / "state.pt"
+    return max((made.work_dir / "checkpoints").glob("step-*")) / "state.safetensors"

@@ -31,8 +31,9 @@ from detour.checkpoints.soundness import CONFIG, config_problem, optimizer_probl
 from detour.checkpoints.trainer_state import TrainerState, UnusableState, first_not_finite, read_trainer_state
 from detour.errors import PermanentFailure
 
-CHECKPOINT = "checkpoint.pt"
-"""Name of the trainer's state in the output of a pretrain stage; the model's config.json lies beside it."""
+CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.safetensors", "checkpoint.pt"
+"""Name of the trainer's state in the output of a pretrain stage, now and in earlier versions; the model's config.json
+lies beside it."""
 HISTORY = "history.json"
 """Beside it: `gradient_norm`, one a step, null for a step that was left out."""
 
@@ -77,6 +78,12 @@ def promote(
     }
 
 
+def checkpoint_file(pretrained: Path) -> Path:
+    """The one that an earlier version left, where there is no other."""
+    earlier = pretrained / EARLIER_CHECKPOINT
+    return earlier if earlier.exists() and not (pretrained / CHECKPOINT).exists() else pretrained / CHECKPOINT
+
+
 def _gradient_norms(pretrained: Path) -> list[float | None] | None:
     """None where the training kept none, as earlier versions did."""
     try:
@@ -88,7 +95,7 @@ def _gradient_norms(pretrained: Path) -> list[float | None] | None:
 
 
 def _state(pretrained: Path) -> TrainerState:
-    path = pretrained / CHECKPOINT
+    path = checkpoint_file(pretrained)
     try:
         return read_trainer_state(path)
     except FileNotFoundError:
@@ -106,7 +113,7 @@ def _model(pretrained: Path, state: TrainerState, start: ModernBertForMaskedLM, 
         or optimizer_problem(state.optimizer, start)
     )
     fits = "config, weights and optimizer are those of the model that the phase started from"
-    misfit = f"{pretrained / CHECKPOINT} does not fit its phase: {problem}"
+    misfit = f"{checkpoint_file(pretrained)} does not fit its phase: {problem}"
     court.require([Verdict("model", problem is None, misfit if problem else fits)])
     model = ModernBertForMaskedLM(start.config)
     model.load_state_dict(state.model)

@@ -2,8 +2,8 @@
 
 <folder>/
   step-000000000100-1f3a9c0b2d4e/   complete; named for its step and the digest of its manifest
-    state.pt                        the trainer's state
-    manifest.json                   whose it is, step, tokens, figures, size and SHA-256 of state.pt
+    state.safetensors               the trainer's state; state.pt in checkpoints of earlier versions
+    manifest.json                   whose it is, step, tokens, figures, size and SHA-256 of the state
   damaged-step-.../                 set aside by `newest_good`, never deleted here
   .writing-.../ .removing-.../      left by a kill; cleaned at the next start
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ import orjson
 from detour.checkpoints.trust import deny_others_writing
 from detour.files import fsync_directory, sha256_file, write_atomic
 
-STATE = "state.pt"
+STATE, EARLIER_STATE = "state.safetensors", "state.pt"
 MANIFEST = "manifest.json"
 COMPLETE = "step-[0-9]*-*"
 
@@ -77,7 +78,7 @@ class CheckpointStore:
         """
         aside = self.folder / f".writing-{step}-{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        _make_as_above(aside)
         try:
             write(aside / STATE)
             deny_others_writing(aside / STATE)
@@ -138,13 +139,13 @@ class CheckpointStore:
         if None not in (checkpoint.owner, self.owner) and checkpoint.owner != self.owner:
             raise Damaged(f"it is a checkpoint of {checkpoint.owner}")
         if not checkpoint.path.is_file():
-            raise Damaged(f"{STATE} is missing")
+            raise Damaged(f"{checkpoint.path.name} is missing")
         size_bytes, _ = stamp = _stamp(checkpoint.path)
         if size_bytes != checkpoint.size_bytes:
-            raise Damaged(f"{STATE} has {size_bytes:,} bytes instead of {checkpoint.size_bytes:,}")
+            raise Damaged(f"{checkpoint.path.name} has {size_bytes:,} bytes instead of {checkpoint.size_bytes:,}")
         if self._verified.get(folder) != stamp:
             if sha256_file(checkpoint.path) != checkpoint.sha256:
-                raise Damaged(f"{STATE} does not have the SHA-256 that was recorded when it was written")
+                raise Damaged(f"{checkpoint.path.name} does not have the SHA-256 that was recorded when it was written")
             self._verified[folder] = stamp
         return checkpoint
 
@@ -191,7 +192,16 @@ def _read(folder: Path) -> Checkpoint:
         raise Damaged(f"{MANIFEST} is missing") from None
     if _short_digest(manifest) != folder.name.rpartition("-")[2]:
         raise Damaged(f"{MANIFEST} does not have the digest that the folder is named for")
-    return Checkpoint(path=folder / STATE, **orjson.loads(manifest))
+    state = folder / EARLIER_STATE if (folder / EARLIER_STATE).exists() else folder / STATE
+    return Checkpoint(path=state, **orjson.loads(manifest))
+
+
+def _make_as_above(folder: Path) -> None:
+    """With the mode of the folder above, so that who may write there, as a group, can resume here and prune."""
+    if not folder.parent.is_dir():
+        _make_as_above(folder.parent)
+    folder.mkdir()
+    folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
 
 
 def _short_digest(manifest: bytes) -> str:

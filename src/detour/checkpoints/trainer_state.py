@@ -1,24 +1,32 @@
-"""The state of a training between two steps as one file of tensors and plain containers.
+"""The state of a training between two steps as one file of tensors, with the rest as JSON in its header.
 
-It is read without running anything that is in it.
+safetensors: `model/NAME` and `optimizer/NAME//MOMENT`; in the metadata `step`, `tokens` and the optimizer's
+`param_groups`. There is no code in it to run, so a colleague may go on from it. What earlier versions wrote are pickles
+(`.pt`): these are read without running anything that is in them, and only where no one else can have written them.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from detour.checkpoints.trust import open_private
 
 LOAD_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 """What torch raises at a file that is cut, changed or of another kind."""
+PICKLE = ".pt"
+FORMAT = "detour training state 1"
+MODEL, OPTIMIZER, MOMENT = "model/", "optimizer/", "//"
 
 
 class UnusableState(Exception):
@@ -38,20 +46,82 @@ class TrainerState:
 
 
 def write_trainer_state(path: Path, state: TrainerState) -> None:
-    content = {field.name: getattr(state, field.name) for field in fields(state)}
-    with path.open("wb") as file:  # given a path, torch does not say that the disk is full
-        torch.save(content, file)
+    """Raises TypeError for a moment that is no tensor."""
+    tensors = {f"{MODEL}{name}": tensor for name, tensor in state.model.items()}
+    metadata = {"format": FORMAT, "step": str(state.step), "tokens": str(state.tokens)}
+    if state.optimizer is not None:
+        metadata["param_groups"] = json.dumps(state.optimizer["param_groups"])
+        for parameter, moments in state.optimizer["state"].items():
+            tensors |= {f"{OPTIMIZER}{parameter}{MOMENT}{key}": tensor for key, tensor in moments.items()}
+    content = save(_apart(tensors), metadata)
+    with path.open("wb") as file:  # not `save_file`, which puts another file in the path's place
+        file.write(content)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tied weights, which the format holds once a name."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
+    return apart
 
 
 def read_trainer_state(path: Path) -> TrainerState:
-    """Raises UnusableState when the file is damaged or incomplete, UserError when others may have written it."""
-    try:
-        state = TrainerState(**_load(path))
-    except TypeError as error:
-        raise UnusableState(f"is not a training state ({error})") from error
+    """Raises UnusableState when the file is damaged or incomplete; UserError at a pickle that is not ours alone."""
+    if path.suffix != PICKLE:
+        state = _read(path)
+    else:
+        try:
+            state = TrainerState(**_unpickled(path))
+        except TypeError as error:
+            raise UnusableState(f"is not a training state ({error})") from error
     if reason := _malformed(state):
         raise UnusableState(f"is not a training state ({reason})")
     return state
+
+
+def _read(path: Path) -> TrainerState:
+    """Raises UnusableState."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise UnusableState(f"does not load ({type(error).__name__}: {str(error).partition('.')[0]})") from error
+    if metadata.get("format") != FORMAT:
+        raise UnusableState("is not a training state (its header does not say so)")
+    try:
+        groups = json.loads(metadata["param_groups"]) if "param_groups" in metadata else None
+        step, tokens = (_count(metadata[name]) for name in ("step", "tokens"))
+    except (KeyError, ValueError) as error:
+        raise UnusableState(f"is not a training state ({error} in its header)") from error
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(OPTIMIZER):
+            parameter, _, key = name.removeprefix(OPTIMIZER).rpartition(MOMENT)
+            moments.setdefault(parameter, {})[key] = tensor
+    model = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
+    optimizer = None if groups is None else {"state": moments, "param_groups": _with_tuples(groups)}
+    return TrainerState(model, optimizer, step, tokens)
+
+
+def _count(text: str) -> Any:
+    """What is no number stays as it is, to be refused with the rest."""
+    return int(text) if text.isdecimal() else text
+
+
+def _with_tuples(groups: Any) -> Any:
+    """JSON turned AdamW's betas into a list."""
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return groups
+    return [
+        {key: tuple(value) if key == "betas" and isinstance(value, list) else value for key, value in group.items()}
+        for group in groups
+    ]
 
 
 def problem(path: Path) -> str | None:
@@ -106,7 +176,7 @@ def _is_finite(value: Tensor | float) -> bool:
     return bool(torch.isfinite(value).all()) if isinstance(value, Tensor) else math.isfinite(value)
 
 
-def _load(path: Path) -> Any:
+def _unpickled(path: Path) -> Any:
     try:
         with open_private(path) as file:
             return torch.load(file, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Training states are pickles, and a pickle is read only where only its reader can have written it."""
+"""Earlier training states are pickles, and a pickle is read only where only its reader can have written it."""
 
 from __future__ import annotations
 

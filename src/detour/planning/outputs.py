@@ -11,7 +11,7 @@ from detour.planning.stage import PrepareStage, Stage, StageKind
 MANIFEST = "manifest.json"
 """In every output: digests and provenance, and the mark that it is complete."""
 _FIXED: Mapping[StageKind, tuple[str, ...]] = {
-    "pretrain": ("checkpoint.pt", "config.json"),
+    "pretrain": ("checkpoint.safetensors", "config.json", "history.json"),
     "promote": ("model/config.json", "model/model.safetensors", "optimizer.safetensors", "promotion.json"),
     "export": (
         "README.md",

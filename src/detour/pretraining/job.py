@@ -48,7 +48,7 @@ class PretrainJob:
     work_dir: Path
     """Keeps the checkpoints between attempts."""
     output_dir: Path
-    """Gets `checkpoint.pt`, `config.json` and `history.json`."""
+    """Gets `checkpoint.safetensors`, `config.json` and `history.json`."""
     training: Training
     microbatch_sequences: int | Literal["auto"]
     name: str = "pretrain"

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import orjson
 import torch
 from transformers import ModernBertForMaskedLM
 
-from detour.checkpoints.promotion import CHECKPOINT, HISTORY
+from detour.checkpoints.promotion import CHECKPOINT, EARLIER_CHECKPOINT, HISTORY
 from detour.checkpoints.store import Checkpoint, CheckpointStore
 from detour.checkpoints.trainer_state import problem
 from detour.corpus.layout import Index, read_index
@@ -191,7 +192,7 @@ def _rows(job: PretrainJob) -> PackedRows:
 
 def _write_output(job: PretrainJob, final: Checkpoint) -> None:
     """The final state, without copying where the file system can link, the config and the gradients' history."""
-    target = job.output_dir / CHECKPOINT
+    target = job.output_dir / (CHECKPOINT if final.path.suffix == Path(CHECKPOINT).suffix else EARLIER_CHECKPOINT)
     target.unlink(missing_ok=True)
     try:
         os.link(final.path, target)
