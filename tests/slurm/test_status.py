@@ -31,7 +31,11 @@ EXPECTED = {
     "running": ("running", None, None),
     "lost": ("lost contact", r"its job runs, without a sign of life for 3\ds", "detour why lost"),
     "waits": ("pending", r"job \d+: waits for the jobs before it \(Dependency\)", None),
-    "turn": ("pending", r"job \d+: (next in turn, waits for free nodes \(Resources\)|others .* \(Priority\))", None),
+    "turn": (
+        "pending",
+        r"job \d+: (next in turn, .*\(Resources\)|others are .*\(Priority\)|the nodes it asks for .*)",
+        None,
+    ),
     "later": ("pending", r"job \d+: waits for its begin time.*", None),
     "held": ("held", r"job \d+: held by a person \(JobHeldUser\)", "detour release held"),
     "preempted": ("preempted", r"job \d+: .+", None),

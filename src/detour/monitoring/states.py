@@ -154,6 +154,9 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
 
 
 def _end_in_words(seen: SeenJob) -> str:
+    """With exit code and signal where it was the job itself that failed."""
+    if seen.standing != "failed":
+        return f"ended as {seen.state}"
     code = f", exit code {seen.exit_code}" if seen.exit_code else ""
     signal = f", signal {seen.signal}" if seen.signal else ""
     return f"ended as {seen.state}{code}{signal}"
