@@ -47,8 +47,9 @@ def _show_status(folder: str | None, chains: Sequence[str]) -> None:
         from detour.launch.text.status import are_chains, status_text
         from detour.ledger.workspace import Workspace
         from detour.monitoring.monitor import monitor
-    status = monitor(Workspace.find(folder)).look(chains)
-    text = status_text(status, one=are_chains(chains, status))
+
+        status = monitor(Workspace.find(folder), with_segments=False).look(chains)
+        text = status_text(status, one=are_chains(chains, status))
     show(text, styled=True)
     if status.is_still:
         kept.keep((row.id for chain in status.chains for row in chain.stages), text)

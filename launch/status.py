@@ -53,7 +53,10 @@ def command(
     One chain is shown with its stages, several as a line each, worst first. Slurm is asked no more often than the
     cluster's poll interval allows.
     """
-    watched, wanted = monitor(workspace, offline=offline), Wanted(frozenset(states), sweep, user, age_s)
+    watched, wanted = (
+        monitor(workspace, offline=offline, with_segments=as_json),
+        Wanted(frozenset(states), sweep, user, age_s),
+    )
     if watch and not once:
         _watch(watched, names, wanted, every_s)
         return

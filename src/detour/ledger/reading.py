@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ from detour.ledger.record import Entry, entry_of
 from detour.ledger.workspace import Workspace
 
 LISTINGS = 5
+IDLE_S = 300.0
+"""A journal of a writer that lives is written every 30 s."""
 LOOK_ALIKES = 8
 """Beginnings of records that a damaged record's own text may hold; a bound, since anyone in the group writes text."""
 ENDING_BYTES = 512
@@ -84,6 +87,12 @@ class _Tail:
     def is_of(self, status: os.stat_result) -> bool:
         """Whether it is still the file that was read, grown or not."""
         return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
+
+    def is_at_rest(self, status: os.stat_result) -> bool:
+        """Whether nothing has been written to it since it was read to its end."""
+        return (
+            status.st_size == self.offset == self.size and status.st_mtime_ns == self.modified_ns and self.is_of(status)
+        )
 
     def fits(self, path: str) -> bool:
         """Whether the file still begins with what was read. Raises OSError when it cannot be looked at."""
@@ -169,11 +178,13 @@ class LedgerReader:
         self._tails: dict[str, _Tail] = {}
         self._unreadable: list[str] = []
 
-    def read_new(self) -> Iterator[list[Entry[Event]]]:
-        """The entries added since the last call, file by file; some may come twice (see `State`).
+    def read_new(self, *, lately: bool = False) -> Iterator[list[Entry[Event]]]:
+        """The entries added since the last call, file by file; some may come twice (see `State`). `lately`: without
+        looking at files that have not been written for `IDLE_S`, which a writer that still lives would have been.
 
         Consume it to the end: what it has yielded it does not yield again.
         """
+        since_ns = (time.time() - IDLE_S) * 1e9 if lately else 0.0
         for _ in range(LISTINGS):
             present = journal_paths(self._workspace)
             for path in self._tails.keys() - set(present):
@@ -181,6 +192,8 @@ class LedgerReader:
             self._unreadable = []
             complete = True
             for path in present:
+                if lately and path in self._tails and self._tails[path].modified_ns < since_ns:
+                    continue
                 try:
                     entries = self._read_file(path)
                 except FileNotFoundError:  # compacted after it was listed: the segment must be listed too
@@ -213,7 +226,8 @@ class LedgerReader:
         tails = self._tails.values()
         foreign: Counter[str] = Counter()
         for tail in tails:
-            foreign.update(tail.foreign)
+            if tail.foreign:
+                foreign.update(tail.foreign)
         return Damage(
             bad_lines=sum(tail.bad_lines for tail in tails),
             nul_bytes=sum(tail.nul_bytes for tail in tails),
@@ -223,6 +237,9 @@ class LedgerReader:
         )
 
     def _read_file(self, path: str) -> list[Entry[Event]]:
+        before = self._tails.get(path)
+        if before is not None and before.is_at_rest(os.stat(path, follow_symlinks=False)):  # noqa: PTH116
+            return []
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)

@@ -135,6 +135,8 @@ class StageState:
     @property
     def runs(self) -> list[AttemptState]:
         """All that held an allocation for it: its attempts, and runs of its jobs in which there was none."""
+        if not self.unattended:
+            return self.attempts
         return [*self.attempts, *(self.unattended[key] for key in sorted(self.unattended))]
 
     @property
@@ -152,7 +154,7 @@ class StageState:
     @property
     def all_jobs(self) -> set[str]:
         """Those that it was or is in, also where no submission of them is recorded."""
-        return self.jobs | {attempt.job for attempt in self.attempts_by_key.values() if attempt.job}
+        return self.jobs | {job for _, job in self.attempts_by_key if job}
 
     @property
     def is_cancelled(self) -> bool:

@@ -17,6 +17,8 @@ from detour.ledger.workspace import Workspace
 
 WORTH_KEEPING = 2_000
 """New records since the cache was written, beyond which reading them again would be felt."""
+WORTH_SHARE = 0.02
+"""Of all records: to keep a large state takes as long as to read that many."""
 KEPT = (JobEvent, BudgetEvent, ChainPriced, ForecastEvent)
 
 E = TypeVar("E", bound=Event)
@@ -32,15 +34,19 @@ class LedgerView:
         """Of the cached commands, while they have not been needed; None: all are in memory."""
         self.state = cached.state if cached else State()
         self._reader = cached.reader if cached else LedgerReader(workspace)
+        self.touched: set[str] = set()
+        """Stages of which something was read; emptied by those who care."""
         self._commands: dict[tuple[str, int], Entry[Any]] = {}
         self._kept_records = self.state.records
         self.refresh()
 
-    def refresh(self) -> None:
-        for batch in self._reader.read_new():
+    def refresh(self, *, lately: bool = False) -> None:
+        """`lately`: only of journals that were written within the last minutes, and of new ones."""
+        for batch in self._reader.read_new(lately=lately):
             self.state.add(batch)
             self._remember(batch)
-        if self.state.records - self._kept_records >= WORTH_KEEPING:
+            self.touched.update(entry.stage for entry in batch if entry.stage is not None)
+        if self.state.records - self._kept_records >= max(WORTH_KEEPING, self.state.records * WORTH_SHARE):
             cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
             self._kept_records = self.state.records
 

@@ -15,6 +15,7 @@ import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure, Method
+from detour.accounting.hours import AttemptUsage
 from detour.accounting.traces import Spans, spans_in
 from detour.forecasting.made import accuracy
 from detour.ledger.process import has_account, user_name
@@ -25,23 +26,25 @@ from detour.monitoring.costs import chosen, quoted, totals
 from detour.monitoring.eta import outlook
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.memory import Memory
 from detour.monitoring.rows import Context, added, stage_row, with_energy
 from detour.monitoring.seen import Ask, Question, Reading
+from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.planning.files import ChainOutline, StageOutline, Target
-from detour.planning.selection import Known, known_chains, select_chains
+from detour.planning.outlines import Outlines
+from detour.planning.selection import Known, select_chains
 from detour.site import Site
 from detour.text import natural_key
 
-_AttemptKey = tuple[int, str | None]
 POLL_S = 60.0
 """Poll interval where no plan names the site's."""
 
 
-def monitor(workspace: Workspace, *, offline: bool = False) -> Monitor:
+def monitor(workspace: Workspace, *, offline: bool = False, with_segments: bool = True) -> Monitor:
     """A monitor that asks Slurm about open jobs, unless `offline`; nothing of the scheduler is imported before."""
-    return Monitor(workspace, ask=None if offline else partial(_ask, workspace))
+    return Monitor(workspace, ask=None if offline else partial(_ask, workspace), with_segments=with_segments)
 
 
 def _ask(workspace: Workspace, question: Question) -> Reading:
@@ -53,42 +56,44 @@ def _ask(workspace: Workspace, question: Question) -> Reading:
 class Monitor:
     """Keeps the folded ledger, so that looking again costs what is new."""
 
-    def __init__(self, workspace: Workspace, site_of: SiteOf = no_site, ask: Ask | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, site_of: SiteOf = no_site, ask: Ask | None = None, *, with_segments: bool = True
+    ) -> None:
         """`site_of` is asked about attempts whose event and plan hold no `site` of their own; `ask`, about jobs that
         were submitted and whose end the ledger does not know: without it, or where it does not know, they are unknown.
+        Rows come without segments where these are not wanted, as for a line a stage.
         """
         self.workspace, self.site_of, self.ask = workspace, site_of, ask
+        self.with_segments = with_segments
         self.state = State()
         self._view: LedgerView | None = None
         self._spans: Spans = {}
+        self._outlines, self._memory = Outlines(workspace), Memory()
+        self._open: dict[str, StageState] = {}
+        """Stages of which a job may still change something."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`), of all when none is named.
 
         Raises UserError for a name of nothing.
         """
-        if self._view is None:
-            self._view = LedgerView(self.workspace)
-        else:
-            self._view.refresh()
-        self.state = self._view.state
-        self._spans = spans_in(self.state)
-        warnings = list(self._view.warnings)
-        known = known_chains(self.workspace)
-        warnings += known.unreadable
+        at_s = time.time() if now_s is None else now_s
+        is_full = self._memory.is_due(at_s)
+        view = self._refreshed(is_full=is_full)
+        known = self._outlines.known()
+        warnings = [*view.warnings, *known.unreadable]
         shown = select_chains(self.workspace, tuple(names), known) if names else tuple(known.chains)
         plans = [known.chains[name] for name in shown if name in known.chains]
-        reading = self._reading(known, plans)
+        self._memory.look(at_s, known, view.touched, is_full=is_full)
+        reading = self._reading(known, plans, view.touched, is_full=is_full)
+        view.touched.clear()
         warnings += reading.missing
-        evidence = Evidence(time.time() if now_s is None else now_s, self.state.writers, reading.jobs)
-        needed_by = known.needed_by()
+        evidence = Evidence(at_s, self.state.writers, reading.jobs)
         rows: dict[str, _Row] = {}
-        chains = []
-        for planned in plans:
-            for stage in planned.stages:
-                if stage.id not in rows:
-                    rows[stage.id] = self._stage(stage, planned.target, evidence, needed_by[stage.id])
-            chains.append(self._chain(planned, [rows[stage.id] for stage in planned.stages], evidence))
+        chains = [
+            self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
+            for planned in plans
+        ]
         return Status(
             str(self.workspace.root),
             evidence.now_s,
@@ -100,23 +105,53 @@ class Monitor:
             accuracy(self.state.scores),
         )
 
-    def _reading(self, known: Known, shown: Sequence[ChainOutline]) -> Reading:
+    def _refreshed(self, *, is_full: bool) -> LedgerView:
+        if self._view is None:
+            self._view = LedgerView(self.workspace)
+        else:
+            self._view.refresh(lately=not is_full)
+        self.state = self._view.state
+        if is_full:
+            self._spans = spans_in(self.state)
+        return self._view
+
+    def _looked_at(
+        self, planned: ChainOutline, rows: dict[str, _Row], evidence: Evidence, reading: Reading
+    ) -> ChainStatus:
+        """Now, with `rows` of stages that other chains have too."""
+        for stage in planned.stages:
+            if stage.id not in rows:
+                chains = self._memory.needed_by[stage.id]
+                rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
+        status = self._chain(planned, [rows[stage.id] for stage in planned.stages], evidence)
+        self._memory.keep(planned, status, reading, evidence.now_s)
+        return status
+
+    def _reading(
+        self, known: Known, shown: Sequence[ChainOutline], touched: Collection[str], *, is_full: bool
+    ) -> Reading:
         """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
-        open_stages = {stage_id: stage for stage_id, stage in self.state.stages.items() if stage.is_open and stage.jobs}
-        if self.ask is None or not open_stages:
+        for stage_id in self.state.stages if is_full else touched:
+            stage = self.state.stages.get(stage_id)
+            if stage is not None and stage.is_open and stage.jobs:
+                self._open[stage_id] = stage
+            else:
+                self._open.pop(stage_id, None)
+        if self.ask is None or not self._open:
             return Reading(0.0, {})
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
-        asked_about = (*shown, *(plan for plan in known.chains.values() if plan not in shown))
-        targets = [plan.target for plan in asked_about if any(stage.id in open_stages for stage in plan.stages)]
+        first = {plan.chain for plan in shown}
+        asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
+        targets = [plan.target for plan in asked_about if any(stage.id in self._open for stage in plan.stages)]
         return self.ask(
             Question(
-                sorted((job for stage in open_stages.values() for job in stage.jobs), key=natural_key),
+                sorted((job for stage in self._open.values() for job in stage.jobs), key=natural_key),
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
                 every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
                 slurm_cluster=next((target.slurm_cluster for target in targets), None),
-                tried=frozenset(job for stage in open_stages.values() for _, job in stage.attempts_by_key if job),
+                tried=frozenset(job for stage in self._open.values() for _, job in stage.attempts_by_key if job),
             )
         )
 
@@ -125,12 +160,14 @@ class Monitor:
         known = self.state.stages.get(stage_id)
         marker = _marker(self.workspace, stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
-        figures = self._figures(stage_id, known, target.site, evidence.now_s)
+        usages = _usages(stage_id, known, evidence.now_s)
         expected = self.state.expected_s.get(stage_id)
         context = Context(
             tuple(chains),
             self._inputs_ready_s(planned),
             expected[1] if expected else None,
+            usages,
+            self.with_segments,
         )
         row = stage_row(
             planned,
@@ -140,7 +177,7 @@ class Monitor:
             evidence,
             context,
         )
-        return _Row(row, figures)
+        return _Row(row, self._figures(known, usages, target.site))
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """0 for a stage without inputs."""
@@ -150,14 +187,14 @@ class Monitor:
         return max(known, default=0.0) if len(known) == len(ends_s) else None
 
     def _figures(
-        self, stage_id: str, known: StageState | None, planned_site: Site | None, now_s: float
-    ) -> Mapping[_AttemptKey, list[EnergyFigure]]:
-        figures: dict[_AttemptKey, list[EnergyFigure]] = {}
+        self, known: StageState | None, usages: Mapping[AttemptKey, AttemptUsage], planned_site: Site | None
+    ) -> Mapping[AttemptKey, list[EnergyFigure]]:
+        figures: dict[AttemptKey, list[EnergyFigure]] = {}
         for attempt in known.runs if known else []:
-            usage = usage_of(stage_id, attempt, now_s)
-            if usage is not None:
+            key = (attempt.number, attempt.job)
+            if key in usages:
                 site = planned_site or self.site_of(attempt.cluster)
-                figures[attempt.number, attempt.job] = figures_of(attempt, usage, site, self._spans)
+                figures[key] = figures_of(attempt, usages[key], site, self._spans)
         return figures
 
     def _chain(self, planned: ChainOutline, rows: Sequence[_Row], evidence: Evidence) -> ChainStatus:
@@ -188,9 +225,15 @@ class Monitor:
         )
 
 
+def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[AttemptKey, AttemptUsage]:
+    runs = known.runs if known else []
+    found = (((run.number, run.job), usage_of(stage_id, run, now_s)) for run in runs)
+    return {key: usage for key, usage in found if usage is not None}
+
+
 class _Row(NamedTuple):
     row: StageRow
-    figures: Mapping[_AttemptKey, list[EnergyFigure]]
+    figures: Mapping[AttemptKey, list[EnergyFigure]]
 
     @property
     def all_figures(self) -> list[EnergyFigure]:
@@ -198,8 +241,11 @@ class _Row(NamedTuple):
 
 
 def _with_energy(row: _Row, methods: Mapping[str, Method]) -> StageRow:
+    if not row.figures:
+        return row.row
     of_attempts = {key: quoted(figures, methods) for key, figures in row.figures.items()}
-    return with_energy(row.row, quoted(row.all_figures, methods), of_attempts)
+    (first, *others) = of_attempts.values()
+    return with_energy(row.row, quoted(row.all_figures, methods) if others else first, of_attempts)
 
 
 def _of_chain(row: StageRow, chain: str) -> StageRow:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import fsum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from detour.accounting.attempts import usage_of
-from detour.accounting.hours import gpu_hours
+from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.liveness import Evidence
-from detour.monitoring.segments import in_order, segment_rows
+from detour.monitoring.segments import AttemptKey, in_order, segment_rows
 from detour.monitoring.states import judge
 from detour.monitoring.status import AttemptRow, SegmentRow, StageRow
 from detour.planning.files import StageOutline
@@ -26,6 +27,9 @@ class Context(NamedTuple):
     """When the last of its inputs was done; None where one is not."""
     expected_s: float | None = None
     """Its duration, as it was priced."""
+    usages: Mapping[AttemptKey, AttemptUsage] = MappingProxyType({})
+    """What its runs held."""
+    with_segments: bool = True
 
 
 def stage_row(
@@ -37,13 +41,19 @@ def stage_row(
     context: Context,
 ) -> StageRow:
     """`failure` is what the failure marker says, if it has one. Without energy."""
-    progress = known.progress if known else None
+    attempts = known.attempts if known else []
+    reached = [attempt.progress for attempt in attempts if attempt.progress]
+    progress = reached[-1].event if reached else None
     done, total = (progress.done, progress.total) if progress else (None, None)
-    rate_per_s = _rate_per_s(known, status)
+    rate_per_s = _rate_per_s(attempts, status)
     judged = judge(planned.kind, known, status, failure, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
-    segments = segment_rows(known, judged, evidence, context.inputs_ready_s) if known else ()
+    jobs = in_order(known.all_jobs) if known else []
+    segments: tuple[SegmentRow, ...] = ()
+    if known and context.with_segments:
+        segments = segment_rows(known, jobs, context.usages, judged, evidence, context.inputs_ready_s)
+    starts_s = [seen.starts_s for job in jobs if (seen := evidence.jobs.get(job)) and seen.starts_s]
     return StageRow(
         id=planned.id,
         name=planned.name,
@@ -59,22 +69,20 @@ def stage_row(
         done=done,
         total=total,
         unit=progress.unit if progress else None,
-        progress_s=_progress_s(known),
-        seen_s=max((attempt.last_seen_s or 0.0 for attempt in known.attempts), default=None) if known else None,
+        progress_s=reached[-1].wall_s if reached else None,
+        seen_s=max((attempt.last_seen_s or 0.0 for attempt in attempts), default=None),
         rate_per_s=rate_per_s,
         mfu=progress.figures.get("mfu") if progress else None,
         eta_s=eta_s,
         expected_s=context.expected_s,
         left_s=_left_s(status, eta_s, left, total, rate_per_s, context.expected_s),
-        starts_s=min((one.starts_s for one in segments if one.starts_s), default=None)
-        if status == "submitted"
-        else None,
+        starts_s=min(starts_s, default=None) if status == "submitted" else None,
         figures=progress.figures if progress else {},
-        attempts=len(known.attempts) if known else 0,
-        jobs=tuple(in_order(known.all_jobs)) if known else (),
+        attempts=len(attempts),
+        jobs=tuple(jobs),
         segments=segments,
-        elapsed_s=_elapsed_s(known, status, evidence.now_s),
-        gpu_hours=added([*_attended(segments), *(_unattended(known, evidence) if known else ())]),
+        elapsed_s=_elapsed_s(attempts, status, evidence.now_s),
+        gpu_hours=added(map(gpu_hours, context.usages.values())),
         energy_kwh=None,
         co2_g=None,
         energy_method=None,
@@ -123,11 +131,6 @@ def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:
     return row if energy is None else row._replace(energy_kwh=energy.energy_kwh or None, co2_g=energy.co2_g or None)
 
 
-def _progress_s(known: StageState | None) -> float | None:
-    reached = [attempt.progress.wall_s for attempt in known.attempts if attempt.progress] if known else []
-    return reached[-1] if reached else None
-
-
 def _left_s(
     status: StageStatus,
     eta_s: float | None,
@@ -146,15 +149,15 @@ def _left_s(
     return expected_s * left / total if expected_s is not None and left is not None and total else expected_s
 
 
-def _rate_per_s(known: StageState | None, status: StageStatus) -> float | None:
-    attempts = [attempt for attempt in known.attempts if attempt.progress] if known else []
-    if not attempts or attempts[-1].progress is None:
+def _rate_per_s(attempts: Sequence[AttemptState], status: StageStatus) -> float | None:
+    last = next((attempt for attempt in reversed(attempts) if attempt.progress), None)
+    if last is None or last.progress is None:
         return None
-    latest = attempts[-1].progress.event
+    latest = last.progress.event
     reported = latest.figures.get("tokens_per_s") if latest.unit == "tokens" else None
     if status == "running" and reported:
         return reported
-    return _mean_rate_per_s(attempts[-1]) or reported
+    return _mean_rate_per_s(last) or reported
 
 
 def _mean_rate_per_s(attempt: AttemptState) -> float | None:
@@ -166,10 +169,9 @@ def _mean_rate_per_s(attempt: AttemptState) -> float | None:
     return (last.event.done - first.event.done) / elapsed_s if elapsed_s > 0 else None
 
 
-def _elapsed_s(known: StageState | None, status: StageStatus, now_s: float) -> float | None:
-    parts = [attempt.elapsed_s for attempt in known.attempts if attempt.elapsed_s is not None] if known else []
-    if not known or not parts:
+def _elapsed_s(attempts: Sequence[AttemptState], status: StageStatus, now_s: float) -> float | None:
+    parts = [elapsed_s for attempt in attempts if (elapsed_s := attempt.elapsed_s) is not None]
+    if not parts:
         return None
-    last_seen_s = known.attempts[-1].last_seen_s
-    since_s = max(now_s - last_seen_s, 0.0) if status == "running" and last_seen_s is not None else 0.0
-    return sum(parts) + since_s
+    last_seen_s = attempts[-1].last_seen_s if status == "running" else None
+    return sum(parts) + (0.0 if last_seen_s is None else max(now_s - last_seen_s, 0.0))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from detour.accounting.attempts import usage_of
-from detour.accounting.hours import gpu_hours
+from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.ledger.state import AttemptState, StageState
 from detour.monitoring.liveness import Evidence
 from detour.monitoring.reasons import wait_of
@@ -14,24 +13,35 @@ from detour.monitoring.states import Judged, StateWord, end_of
 from detour.monitoring.status import AttemptRow, SegmentRow
 from detour.text import natural_key
 
+AttemptKey = tuple[int, str | None]
+"""Number and job."""
+
 
 def segment_rows(
-    known: StageState, judged: Judged, evidence: Evidence, inputs_ready_s: float | None
+    known: StageState,
+    jobs: Sequence[str],
+    usages: Mapping[AttemptKey, AttemptUsage],
+    judged: Judged,
+    evidence: Evidence,
+    inputs_ready_s: float | None,
 ) -> tuple[SegmentRow, ...]:
     """By job, in the order of their ids; attempts without a job (`detour run`, a shell) come first.
 
-    `inputs_ready_s` is when the last of the stage's inputs was done; None where one is not.
+    `jobs` are all of the stage's, `usages` what its runs held. `inputs_ready_s` is when the last of the stage's inputs
+    was done; None where one is not.
     """
     attempts = known.attempts
     by_job: dict[str | None, list[AttemptState]] = {}
-    for attempt in attempts:
+    for attempt in known.runs if known.unattended else attempts:
         by_job.setdefault(attempt.job, []).append(attempt)
-    jobs: list[str | None] = [*([None] if None in by_job else []), *in_order(known.all_jobs)]
     last = attempts[-1] if attempts else None
     found, ready_s = [], inputs_ready_s
-    for job in jobs:
+    for job in (*([None] if None in by_job else []), *jobs):
         of_job = by_job.get(job, [])
-        rows = tuple(_attempt_row(known.id, attempt, attempt is last, judged, evidence) for attempt in of_job)
+        rows = tuple(
+            _attempt_row(attempt, usages.get((attempt.number, job)), attempt is last, judged, evidence)
+            for attempt in of_job
+        )
         found.append(_segment_row(known, job, rows, evidence, ready_s))
         if of_job and of_job[-1].last_seen_s is not None:
             ready_s = of_job[-1].last_seen_s
@@ -82,18 +92,20 @@ def _between(start_s: float | None, end_s: float | None) -> float | None:
     return None if start_s is None or end_s is None else max(end_s - start_s, 0.0)
 
 
-def _attempt_row(stage_id: str, attempt: AttemptState, is_last: bool, judged: Judged, evidence: Evidence) -> AttemptRow:
-    usage = usage_of(stage_id, attempt, evidence.now_s)
+def _attempt_row(
+    attempt: AttemptState, usage: AttemptUsage | None, is_last: bool, judged: Judged, evidence: Evidence
+) -> AttemptRow:
     progress = attempt.progress.event if attempt.progress else None
+    started = attempt.started.event if attempt.started else None
     return AttemptRow(
         number=attempt.number,
         state=_word(attempt, is_last, judged, evidence),
-        node=attempt.started.event.node if attempt.started else None,
-        gpus=attempt.started.event.gpus if attempt.started else None,
-        started_s=attempt.started_s,
+        node=started.node if started else None,
+        gpus=usage.gpus if usage else None,
+        started_s=usage.start_s if usage else None,
         ended_s=attempt.ended.wall_s if attempt.ended else None,
         seen_s=attempt.last_seen_s,
-        elapsed_s=attempt.elapsed_s,
+        elapsed_s=usage.allocated_s if usage else None,
         done=progress.done if progress else None,
         total=progress.total if progress else None,
         unit=progress.unit if progress else None,

@@ -1,0 +1,66 @@
+"""What a monitor remembers between two looks, so that looking again costs what is new.
+
+A chain of which nothing was read since is shown as it was, for as long as its own clock stands still: what runs ages by
+the second, what waits by some seconds more. Now and then everything is looked at anew, for what tells no event: a
+marker that a person removed, a journal that went on after long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from detour.monitoring.seen import Reading
+from detour.monitoring.status import ChainStatus
+from detour.planning.files import ChainOutline
+from detour.planning.selection import Known
+
+FULL_S = 30.0
+"""How often everything is looked at."""
+AGES_S = {"running": 2.0, "unknown": 2.0, "submitted": 10.0}
+"""By status: how long a stage may be shown as it was."""
+
+
+class _Kept(NamedTuple):
+    planned: ChainOutline
+    status: ChainStatus
+    asked_s: float
+    until_s: float
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.needed_by: Mapping[str, Sequence[str]] = {}
+        """Stage -> the chains that have it."""
+        self._known: Known | None = None
+        self._chains: dict[str, _Kept] = {}
+        self._full_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether everything is to be looked at."""
+        return not 0 <= now_s - self._full_s < FULL_S
+
+    def look(self, now_s: float, known: Known, touched: Collection[str], *, is_full: bool) -> None:
+        """A look begins: forget what it may find changed."""
+        if known is not self._known:
+            self._known, self.needed_by = known, known.needed_by()
+            is_full = True
+        if is_full:
+            self._chains.clear()
+            self._full_s = now_s
+            return
+        for stage in touched:
+            for chain in self.needed_by.get(stage, ()):
+                self._chains.pop(chain, None)
+
+    def chain(self, planned: ChainOutline, reading: Reading, now_s: float) -> ChainStatus | None:
+        """As it was, if that still holds."""
+        kept = self._chains.get(planned.chain)
+        if kept is None or kept.planned is not planned or kept.asked_s != reading.taken_s or now_s >= kept.until_s:
+            return None
+        return kept.status
+
+    def keep(self, planned: ChainOutline, status: ChainStatus, reading: Reading, now_s: float) -> None:
+        ages_s = (AGES_S[row.status] for row in status.stages if row.status in AGES_S)
+        until_s = now_s + min(ages_s, default=FULL_S)
+        self._chains[planned.chain] = _Kept(planned, status, reading.taken_s, until_s)

@@ -1,0 +1,91 @@
+"""Outlines of all plans, each read anew only when its file has changed, and kept between commands on this node.
+
+A plan holds every setting of every stage, an outline a line a stage. Much of what a `status` of a large workspace takes
+would be the reading of plans that no one has touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from detour.errors import UserError
+from detour.ledger.cache import keep_private, private_path
+from detour.ledger.workspace import Workspace
+from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, plan_file, read_plan_outline
+from detour.planning.selection import Known
+
+FORMAT = 1
+WORTH_KEEPING = 4
+"""Plans that had to be read, from which on it would be felt next time."""
+_Stamp = tuple[int, int, int]
+
+
+class Outlines:
+    """Of one workspace; `known` looks at every plan's file, and reads those that are new or other ones."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._read: dict[str, tuple[_Stamp, ChainOutline]] = _restored(workspace)
+        self._known: Known | None = None
+
+    def known(self) -> Known:
+        """The same object as before while nothing has changed."""
+        present: dict[str, tuple[_Stamp, ChainOutline]] = {}
+        unreadable, anew = [], 0
+        for name in chain_names(self._workspace):
+            try:
+                stamp = _stamp(os.stat(plan_file(self._workspace, name)))  # noqa: PTH116
+                before = self._read.get(name)
+                if before is not None and before[0] == stamp:
+                    present[name] = before
+                    continue
+                anew += 1
+                present[name] = (stamp, read_plan_outline(self._workspace, name))
+            except (UserError, OSError) as error:
+                unreadable.append(str(error))
+        is_same = anew == 0 and present.keys() == self._read.keys() and not unreadable
+        if self._known is None or not is_same:
+            self._known = Known({name: outline for name, (_, outline) in present.items()}, tuple(unreadable))
+        self._read = present
+        if anew >= WORTH_KEEPING:
+            _keep(self._workspace, present)
+        return self._known
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _keep(workspace: Workspace, outlines: dict[str, tuple[_Stamp, ChainOutline]]) -> None:
+    content = {
+        "format": FORMAT,
+        "workspace": str(workspace.root),
+        "plans": {
+            name: (stamp, outline.target.to_json(), [tuple(stage) for stage in outline.stages])
+            for name, (stamp, outline) in outlines.items()
+        },
+    }
+    with suppress(OSError, TypeError):
+        keep_private(private_path(workspace, "plans"), orjson.dumps(content))
+
+
+def _restored(workspace: Workspace) -> dict[str, tuple[_Stamp, ChainOutline]]:
+    """Empty where there is the least doubt."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        data = orjson.loads(private_path(workspace, "plans").read_bytes())
+        if data["format"] == FORMAT and data["workspace"] == str(workspace.root):
+            return {name: _outline(name, *kept) for name, kept in data["plans"].items()}
+    return {}
+
+
+def _outline(
+    name: str, stamp: Sequence[int], target: dict[str, Any], stages: Sequence[Sequence[Any]]
+) -> tuple[_Stamp, ChainOutline]:
+    inode, size, modified_ns = stamp
+    outlines = tuple(StageOutline(*stage) for stage in stages)
+    return (inode, size, modified_ns), ChainOutline(name, outlines, Target.from_json(target))
