@@ -16,6 +16,7 @@ from detour.config.project import Project
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import Status
+from detour.planning.files import read_plan_outline
 from detour.rendering.contents import tables
 from detour.rendering.formats import csv_table, json_report, markdown
 from detour.rendering.html import render_html
@@ -144,6 +145,15 @@ def test_what_was_released_is_what_the_project_says_else_every_exported_model(
     assert {row.purpose: row.gpu_hours.value for row in everything.purposes} == pytest.approx(
         {"final": 18.25, "development": 0.0, "open": 0.0, "failed": 0.25}
     )
+
+
+def test_a_model_in_production_is_released_where_no_project_says_more(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    make_worked(workspace)
+    (export,) = (stage for stage in read_plan_outline(workspace, TRIED).stages if stage.kind == "export")
+    for alias, target in (("production", workspace.output(export.id)), ("candidate", workspace.root / "elsewhere")):
+        (workspace.root / "models" / f"{TRIED}@{alias}").symlink_to(target)
+    assert build_report(workspace, Question(), site_of, NOW_S).released == [TRIED]
 
 
 def test_purposes_sum_to_all_attempts(report: Report) -> None:

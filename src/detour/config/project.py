@@ -36,7 +36,7 @@ class Project(Written):
     institution: str | None = None
     people: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
-    """Chains whose model was published; left out, all chains with an exported model."""
+    """Chains whose model was published; left out, those in production, else all with an exported model."""
     equivalents: tuple[EquivalentUnit, ...] = ()
 
 

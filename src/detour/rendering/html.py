@@ -101,7 +101,7 @@ def _plots(report: Report) -> Plots:
     for one in report.burns:
         name = f"burn-{one.budget or 'own'}-{one.measure}"
         legend = "burn" if one.burn.cap is not None else ""
-        found[name] = (legend, partial(_alone, burn_chart, one.burn, one.unit))
+        found[name] = (legend, partial(_alone, burn_chart, one.burn, one.curve, one.unit))
     for task in dict.fromkeys(scores.task for chain in report.chains for scores in chain.scores):
         rows = [
             (chain.name, index, scores)

@@ -24,7 +24,7 @@ from detour.reporting.costs import cost_of, energy_warnings, quotable_method
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.outputs import versions_of
+from detour.reporting.outputs import exports_in_production, versions_of
 from detour.reporting.period import Period
 from detour.reporting.places import Profiles
 from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
@@ -65,7 +65,7 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
     everything = all_attempts(gathered.values())
     total = cost_of(everything)
     method = quotable_method([chain.cost for chain in chains])
-    released = _released(chains, question.project)
+    released = _released(workspace, chains, question.project)
     stages = {stage_id: one.stage for stage_id, one in gathered.items()}
     hardware = profiles.hardware(everything)
     labels = {stage_id: stage.label for stage_id, stage in stages.items()}
@@ -111,11 +111,14 @@ def _by_kind(entries: Iterable[Entry[Any]]) -> dict[Any, dict[str, list[Entry[An
     return found
 
 
-def _released(chains: Sequence[data.Chain], project: Project | None) -> list[str]:
-    exported = [chain.name for chain in chains if chain.model is not None]
-    if project is None or not project.released:
-        return exported
-    return [name for name in exported if name in project.released]
+def _released(workspace: Workspace, chains: Sequence[data.Chain], project: Project | None) -> list[str]:
+    """As the project says; else the models in production; else all that were exported."""
+    exported = [chain for chain in chains if chain.model is not None]
+    if project is not None and project.released:
+        return [chain.name for chain in exported if chain.name in project.released]
+    in_production = exports_in_production(workspace)
+    named = [chain.name for chain in exported if in_production.intersection(chain.stages)]
+    return named or [chain.name for chain in exported]
 
 
 def _purposes(

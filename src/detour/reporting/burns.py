@@ -34,8 +34,37 @@ def burn_downs(
         ours = any(one.stage in stages and budget.scope.matches(one.facts) for one in book.spendings)
         shown = budget_view(book, budget) if ours else None
         if shown is not None:
-            rows += [BurnDown(budget.name, measure, UNITS[measure], one) for measure, one in shown.burns.items()]
+            for measure, one in shown.burns.items():
+                pieces = [
+                    Piece(spent.start_s, spent.end_s, amount)
+                    for spent in book.spendings
+                    if budget.scope.matches(spent.facts) and (amount := spent.amounts.get(measure)) is not None
+                ]
+                rows.append(BurnDown(budget.name, measure, UNITS[measure], one, curve(pieces, one.start_s, one.now_s)))
     return rows or _own(attempts, period, now_s)
+
+
+def curve(pieces: Sequence[Piece], start_s: float, now_s: float) -> list[tuple[float, float]]:
+    """(instant, used from the start until then), evenly spaced; linear in pieces and points.
+
+    What is used evenly adds to the rate between two instants, so one pass over all beginnings and ends will do.
+    """
+    rate_changes: list[tuple[float, float]] = []
+    for piece in pieces:
+        first_s, last_s = max(piece.start_s, start_s), min(max(piece.end_s, piece.start_s + 1e-6), now_s)
+        if last_s > first_s:
+            rate = piece.amount / max(piece.end_s - piece.start_s, 1e-6)
+            rate_changes += [(first_s, rate), (last_s, -rate)]
+    rate_changes.sort()
+    points, used, rate, at_s, index = [], 0.0, 0.0, start_s, 0
+    for number in range(1, POINTS + 1):
+        until_s = start_s + (now_s - start_s) * number / POINTS
+        while index < len(rate_changes) and rate_changes[index][0] <= until_s:
+            change_s, change = rate_changes[index]
+            used, rate, at_s, index = used + rate * (change_s - at_s), rate + change, change_s, index + 1
+        used, at_s = used + rate * (until_s - at_s), until_s
+        points.append((until_s, used))
+    return points
 
 
 def _possible(view: LedgerView, budgets: Sequence[Budget]) -> list[Budget]:
@@ -61,8 +90,6 @@ def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[Burn
         return []
     last_s = max(piece.end_s for piece in pieces)
     until_s = min(now_s, period.until_s) if period.until_s is not None else min(now_s, last_s)
-    return [
-        BurnDown(
-            None, "gpu_hours", "GPU-h" if on_gpus else "CPU-h", burn(pieces, 0.0, None, until_s, (period.since_s, None))
-        )
-    ]
+    one = burn(pieces, 0.0, None, until_s, (period.since_s, None))
+    unit = "GPU-h" if on_gpus else "CPU-h"
+    return [BurnDown(None, "gpu_hours", unit, one, curve(pieces, one.start_s, one.now_s))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
 
 CORPUS_INDEX = "index.json"
+PRODUCTION = "production"
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
 """Named in the report; the manifests hold them all."""
 
@@ -33,6 +35,12 @@ def chains_by_age(workspace: Workspace) -> list[str]:
     """Chains that were planned in this workspace, the first one first."""
     ages_s = {name: plan_file(workspace, name).stat().st_mtime for name in chain_names(workspace)}
     return sorted(ages_s, key=ages_s.__getitem__)
+
+
+def exports_in_production(workspace: Workspace) -> set[str]:
+    """Ids of the exports that an alias `production` leads to (`detour models`)."""
+    links = (workspace.root / "models").glob(f"*@{PRODUCTION}")
+    return {Path(os.path.normpath(link.parent / link.readlink())).parent.name for link in links if link.is_symlink()}
 
 
 def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:

@@ -64,6 +64,8 @@ class BurnDown:
     measure: Measure
     unit: str
     burn: Burn
+    curve: list[tuple[float, float]]
+    """(instant, used by then), finer than the rows of `burn`; the last is now."""
 
 
 @dataclass(frozen=True, slots=True)

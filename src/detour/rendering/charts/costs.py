@@ -35,7 +35,7 @@ HEADROOM = 1.25
 """Of the cap: what a forecast may reach beyond is cut off."""
 
 
-def burn_chart(burn: Burn, unit: str) -> Markup:
+def burn_chart(burn: Burn, curve: Sequence[tuple[float, float]], unit: str) -> Markup:
     """Used in one colour, the linear pace in another, the forecast as a fan up to the end of the period."""
     end_s = burn.now_s if burn.end_s is None else burn.end_s
     if end_s <= burn.start_s or not burn.rows:
@@ -54,7 +54,7 @@ def burn_chart(burn: Burn, unit: str) -> Markup:
         pace = [(across(burn.start_s), scale(0.0)), (across(end_s), scale(burn.cap))]
         parts.append(polyline(pace, "line pace", "linear pace"))
         parts.append(text(across(end_s) - 4, scale(burn.cap) - 6, f"{significant(burn.cap)} {unit}", "end", "row-name"))
-    used = [(across(burn.start_s), scale(0.0)), *((across(row.at_s), scale(row.spent)) for row in burn.rows)]
+    used = [(across(burn.start_s), scale(0.0)), *((across(at_s), scale(spent)) for at_s, spent in curve)]
     parts.append(polyline(used, "line used", "used"))
     parts.append(Markup('<circle class="used-now" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(*now))
     return plot(foot + 24, f"{unit} used over time", parts)

@@ -31,12 +31,17 @@ from detour.text import cut
 NAME = 190.0
 SHADES = 7
 """Of the grid's cells, in the style sheet; the last is the highest."""
-MOST_ROWS = 40
+MOST_ROWS, MOST_SCORED = 40, 20
 
 
 def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Markup:
-    """Every seed a dot, the mean a bar with its standard deviation; one row a chain: (name, colour, scores)."""
-    rows = [(name, colour, scores) for name, colour, scores in chains if scores.present][:MOST_ROWS]
+    """Every seed a dot, the mean a bar with its standard deviation; one row a chain: (name, colour, scores).
+
+    Of more chains than can be shown, the best.
+    """
+    rows = [(name, colour, scores) for name, colour, scores in chains if scores.present]
+    if len(rows) > MOST_SCORED:
+        rows = sorted(rows, key=lambda row: -(row[2].mean or 0.0))[:MOST_SCORED]
     values = [value for _, _, scores in rows for value in scores.by_seed.values() if value is not None]
     if not values:
         return Markup("")
@@ -51,7 +56,9 @@ def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Mar
     foot = 14.0 + 34.0 * len(rows)
     parts = [columns(across, [(tick, percent(tick)) for tick in ticks(across.low, across.high, 6)], 8, foot)]
     parts += [_score_row(*row, across, 25.0 + 34.0 * number) for number, row in enumerate(rows)]
-    return plot(foot + 24, f"{task}: test scores by chain and seed", parts)
+    return plot(
+        foot + 24, f"{task}: test scores of {'the best' if len(rows) < len(chains) else 'all'} chains by seed", parts
+    )
 
 
 def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup:
