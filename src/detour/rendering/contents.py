@@ -90,11 +90,12 @@ def _released(report: Report) -> tuple[str, ...]:
 
 
 def _methods(report: Report) -> str:
-    used = dict.fromkeys(row.method for row in report.total.energy)
+    used = dict.fromkeys(row.method for row in report.total.energy if row.it_energy_kwh is not None)
     meanings = "; ".join(f"{method}: {METHODS[Method(method)]}" for method in used)
     return (
-        f"{meanings}. Methods are never added to one another. Facility energy = PUE x IT energy and CO2eq = facility "
-        "energy x grid factor, each applied once. Embodied carbon of the hardware is in none of them."
+        f"{meanings or 'No method has a figure'}. Methods are never added to one another. Facility energy = PUE x IT "
+        "energy and CO2eq = facility energy x grid factor, each applied once. Embodied carbon of the hardware is in "
+        "none of them."
     )
 
 

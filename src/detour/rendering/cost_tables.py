@@ -140,7 +140,7 @@ def intervals(report: Report) -> Table:
         number("warned", "with warning", words.whole),
         number("start_s", "start-up", format_duration),
         number("save_s", "a checkpoint", words.seconds),
-        number("interval_s", "interval kept", format_duration),
+        number("interval_s", "interval kept", words.seconds),
         number("young_s", "best (Young)", words.advised),
         number("daly_s", "best (Daly)", words.advised),
         number("useful_share", "useful at kept", words.in_percent, "useful"),

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from detour.rendering.charts.svg import (
     LEFT,
     RIGHT,
+    SERIES,
     WIDTH,
     Scale,
     columns,
@@ -17,7 +18,6 @@ from detour.rendering.charts.svg import (
     plot,
     polyline,
     rectangle,
-    series,
     text,
     ticks,
     upright,
@@ -121,7 +121,7 @@ def _cell(
 
 def _score_row(name: str, colour: int, scores: TaskScores, across: Scale, y: float) -> Markup:
     parts = [text(NAME - 10, y + 4, cut(name, 26), "end", "row-name")]
-    classes = series(colour)
+    classes = f"series-{colour % SERIES}"
     if scores.mean is not None and scores.standard_deviation is not None:
         ends = [across(scores.mean + sign * scores.standard_deviation) for sign in (-1, 1)]
         whisker = Markup('<line class="whisker {}" x1="{:.1f}" x2="{:.1f}" y1="{y}" y2="{y}"/>')

@@ -42,7 +42,7 @@ def training_chart(chains: Sequence[Chain]) -> Markup:
     top, middle, bottom = 22.0, 232.0, 312.0
     foot = bottom if rates else middle
     scale, rate_scale = upright(losses, top, middle), upright([0.0, *rates], middle + 26, bottom)
-    parts = [grid_lines(scale, "loss (nats)")]
+    parts = [grid_lines(scale, ""), text(WIDTH - RIGHT, top + 12, "loss (nats)", "end", "axis-name")]
     if rates:
         parts.append(grid_lines(rate_scale, "learning rate", wanted=2))
     if alone:
