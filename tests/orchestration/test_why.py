@@ -90,6 +90,26 @@ def test_a_pending_stage_is_told_by_the_job_that_blocks_it(workspace: Workspace)
     assert found.pending.waits.until_eligible_s is not None
 
 
+def test_of_several_segments_the_one_that_ran_last_is_judged(workspace: Workspace) -> None:
+    stage, first, second = stage_named(workspace, "prepare"), Past(workspace), Past(workspace, "other")
+    for past, job in ((first, "7"), (second, "8")):
+        past.add("submit.stage", 50.0, {}, stage, job=job)
+        past.write()
+    failed = {"JobID": "7", "State": "FAILED", "ExitCode": "0:53", "Start": "100"}
+    killed = {"JobID": "8", "State": "CANCELLED", "Reason": "Dependency", "Start": "Unknown", "Elapsed": "00:00:00"}
+    (found,) = why(workspace, stage, Slurm(Site((), [failed, killed])))
+    assert (found.found.job, found.verdict.cause) == ("7", "output_path")
+
+
+def test_a_task_of_an_array_that_waits_is_found_among_the_others(workspace: Workspace) -> None:
+    past = Past(workspace)
+    past.add("submit.stage", 50.0, {}, stage_named(workspace, "evaluate"), job="9_1")
+    past.write()
+    waiting = {"job": "9_[0-2]", "state": "PENDING", "reason": "Licenses"}
+    (found,) = why(workspace, stage_named(workspace, "evaluate"), Slurm(Site([waiting])))
+    assert (found.found.job, found.verdict.cause) == ("9_1", "waiting")
+
+
 def test_a_name_of_nothing_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="qickstart"):
         why(workspace, "qickstart", Slurm(Site()))

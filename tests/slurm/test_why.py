@@ -34,7 +34,7 @@ def verdict(cluster: SlurmCluster, job: str, log: Path) -> Verdict:
     slurm = client(cluster)
     queue, _ = queue_rows(slurm, ["root"], unreadable)
     row = next((row for row in queue if row.id == job), None)
-    sacct = job_rows(slurm, job, 0.0, unreadable)
+    sacct = job_rows(slurm, [job], 0.0, unreadable)
     lines = tuple(log.read_text().splitlines()) if log.exists() else ()
     assert not unreadable
     return judge(Evidence(sacct, row, lines, (), unreadable, job))

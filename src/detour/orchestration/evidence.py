@@ -16,6 +16,8 @@ from detour.ledger.reading import LedgerReader
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
+from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.records import parse_time_s
 from detour.text import natural_key
 
 LOG_BYTES = 128 * 1024
@@ -66,18 +68,31 @@ def stage_evidence(
     events = _events(workspace, stage, unreadable)
     jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
     queue, scripts = ((), {}) if slurm is None or not jobs else queue_rows(slurm, users, unreadable)
-    row = next((row for job in jobs for row in queue if _is(row, job)), None)
+    queued = next(((job, row) for job in jobs for row in queue if _is(row, job)), None)
+    rows = None if slurm is None or not jobs else job_rows(slurm, jobs, _before(events), unreadable)
     ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
-    job = row.id if row is not None else ran or (jobs[-1] if jobs else None)
-    sacct = None if slurm is None or job is None else job_rows(slurm, job, _before(events), unreadable)
+    job = queued[0] if queued else _last_started(rows or ()) or ran or (jobs[-1] if jobs else None)
+    sacct = None if rows is None else tuple(row for row in rows if row.id.partition(".")[0] == job)
     raw = next((row.get("JobIDRaw") for row in sacct or () if row.step is None), "") or job
+    row = queued[1] if queued else None
     has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
     log = _log(workspace, stage, raw, unreadable) if has_run else ()
     return StageEvidence(stage, job, Evidence(sacct, row, log, events, unreadable, job), queue, scripts)
 
 
 def _is(row: Row, job: str) -> bool:
-    return row.id == job or row.id.startswith(f"{job}_[")
+    """Whether the row is this job's, or has this task among the ones of an array that wait."""
+    try:
+        asked, shown = parse_job_ids(job), parse_job_ids(row.id)
+    except ValueError:
+        return False
+    return asked.id == shown.id and shown.holds(asked.index)
+
+
+def _last_started(rows: Sequence[Row]) -> str | None:
+    """Of several segments, the one that ran last: later ones may have been cancelled before they started."""
+    starts = [(parse_time_s(row.get("Start")), row.id) for row in rows if row.step is None]
+    return max(((at_s, job) for at_s, job in starts if at_s is not None), default=(0.0, None))[1]
 
 
 def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tuple[Event, ...]:
@@ -105,10 +120,10 @@ def queue_rows(
     return named, {row["job"]: Path(row["script"]) for row in rows if row["script"].startswith("/")}
 
 
-def job_rows(slurm: Slurm, job: str, since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
-    """sacct's rows of a job and its steps; None where there are none to be had, with the reason in `unreadable`."""
+def job_rows(slurm: Slurm, jobs: Sequence[str], since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
+    """sacct's rows of these jobs and their steps; None where sacct gives none, with the reason in `unreadable`."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
-    rows = _rows(slurm.job_report([job], since), "sacct", REPORT_FIELDS, unreadable)
+    rows = _rows(slurm.job_report(jobs, since), "sacct", REPORT_FIELDS, unreadable)
     return None if rows is None else tuple(Row(row) for row in rows)
 
 

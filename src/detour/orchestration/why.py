@@ -130,7 +130,7 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
     row = found.evidence.squeue
     if row is None or not row.get("State").startswith(("PENDING", "REQUEUE", "SPECIAL")):
         return None
-    account = next(iter(found.evidence.job_rows), None)
+    account = next(reversed(found.evidence.job_rows), None)
     links = blocking_links(row, found.queue)
     is_curable = verdict.cause in CURABLE and len(links) == 1 and row.id in found.scripts
     remedies = _remedies(workspace, chain, found.scripts[row.id], slurm) if is_curable else None
