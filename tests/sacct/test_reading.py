@@ -102,6 +102,26 @@ def test_a_delimiter_in_one_of_two_free_columns_is_placed_by_the_columns_between
     assert (row.name, row.user, row.comment) == ("a|b", "ada", "c|d")
 
 
+def test_a_delimiter_is_placed_among_the_many_columns_of_format_all() -> None:
+    """Between free texts stand columns that nothing is read of, which cannot tell; the figures can."""
+    header = [
+        "AdminComment",
+        "AllocCPUS",
+        "JobID",
+        "JobName",
+        "Layout",
+        "State",
+        "Start",
+        "SubmitLine",
+        "WorkDir",
+        "End",
+    ]
+    row = ["", "8", "17", "a|b", "", "CANCELLED by 7", JOB["Start"], "sbatch x|tee y", "/w", JOB["End"]]
+    (found,) = read_rows(["|".join(header), "|".join(row)])
+    assert (found.n_cpus, found.state, found.cancelled_by, found.elapsed_s) == (8, "CANCELLED", "7", 7200)
+    assert found.name in ("a", "a|b")
+
+
 def test_a_delimiter_where_no_text_is_free_is_refused_by_its_line() -> None:
     header = ["JobID", "User", "Start", "End"]
     with pytest.raises(UserError, match=r"^jobs:3: expected 4 columns, and found 5"):

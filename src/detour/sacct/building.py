@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -28,6 +29,8 @@ _WAITS = frozenset({"PENDING", "CONFIGURING"})
 _LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
 _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
+_TEXTS = frozenset({"name", "comment", "reason"})
+_STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
 
@@ -63,8 +66,13 @@ class RowBuilder:
             self._tres: ("allocated", "requested"),
             parse_energy_j: ("energy_raw", "energy"),
             _plain: _PLAIN,
+            _state_word: ("state",),
         }
         self._typed = [(field, at[field], parse) for parse, fields in kinds.items() for field in fields if field in at]
+
+        known = [at[field] for field in FIELDS if field in at and field not in _TEXTS]
+        self.figures: Callable[[Sequence[str]], object] = itemgetter(*known) if known else len
+        """Of a record: all that is read of it but free text."""
 
     def sound(self, cells: Sequence[str]) -> bool:
         """Whether all cells can be of their columns' kinds."""
@@ -162,6 +170,11 @@ def _never_ran(state: str | None, nodes: str, assigned: bool, n_nodes: int | Non
 
 def _word(text: str) -> str | None:
     return None if text.lower() in ("", "none", "(null)") else text.strip()
+
+
+def _state_word(text: str) -> None:
+    if text and not _STATE.match(text):
+        raise ValueError("a state, as COMPLETED or CANCELLED by 1001")
 
 
 def _plain(text: str) -> None:

@@ -135,7 +135,7 @@ class Dump:
 
     def _repaired(self, line: int, cells: Sequence[str], table: _Table, build: RowBuilder) -> Sequence[str] | None:
         try:
-            mended = repaired(cells, table.delimiter, len(table.header), table.free, build.sound)
+            mended = repaired(cells, table.delimiter, len(table.header), table.free, build.sound, build.figures)
         except ValueError as error:
             self._broken(line, f"expected {error}")
             return None
@@ -218,7 +218,7 @@ def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, nam
     for layout, names in LAYOUTS.items():
         build = RowBuilder(find_columns(names, {}), len(names), time_parser(UTC))
         try:
-            cells = repaired(row, delimiter, len(names), free_columns(names), build.sound)
+            cells = repaired(row, delimiter, len(names), free_columns(names), build.sound, build.figures)
         except ValueError:
             continue
         if build.sound(cells):

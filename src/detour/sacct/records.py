@@ -63,11 +63,18 @@ def records_of(
 
 
 def repaired(
-    cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], sound: Callable[[Sequence[str]], bool]
+    cells: Sequence[str],
+    delimiter: str,
+    width: int,
+    free: Sequence[int],
+    sound: Callable[[Sequence[str]], bool],
+    figures: Callable[[Sequence[str]], object],
 ) -> Sequence[str]:
-    """The `width` cells of a record. `free`: indices of free text; `sound`: whether the other cells can be right.
+    """The `width` cells of a record. Raises ValueError with what was expected.
 
-    Raises ValueError with what was expected.
+    free     indices of free text
+    sound    whether the other cells can be right
+    figures  what is read of these: ways that differ in texts alone are as good as one
     """
     extra = len(cells) - width
     if extra == 0:
@@ -77,8 +84,7 @@ def repaired(
     if extra < 0:
         raise ValueError(f"{width} columns, and found {len(cells)}")
     fitting = [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
-    distinct = {tuple(cell for index, cell in enumerate(way) if index not in free) for way in fitting}
-    if len(distinct) != 1:
+    if len(set(map(figures, fitting))) != 1:
         where = "it fits no column, or more than one" if free else "no column may hold it"
         raise ValueError(f"{width} columns, and found {len(cells)}: {delimiter!r} stands in a value, and {where}")
     return fitting[0]
