@@ -236,6 +236,11 @@ def test_a_quoted_table_in_other_words_is_read() -> None:
     assert (row.submit_s, row.start_s, row.end_s, row.elapsed_s) == (DAY_S, DAY_S + 3600, DAY_S + 10_800, 7200)
 
 
+def test_a_table_may_hide_the_ids_of_its_jobs() -> None:
+    (row,) = read_rows(["job_id,start_time,end_time\n", "9f2c-ab,1772323200,1772326800\n"])
+    assert (row.job_id, row.shown_id, row.elapsed_s) == (None, "9f2c-ab", 3600)
+
+
 def test_a_tab_separated_table_with_a_chosen_column_is_read() -> None:
     table = ["JOBID\tWHO\tBEGIN\tEND\tCPUS\n", "7_2\tada\t1772323200\t1772326800\t8\n"]
     (row,) = read_rows(table, Dialect(chosen={"user": "who"}))

@@ -11,6 +11,7 @@ from typing import Any
 from detour.sacct.columns import FIELDS
 from detour.sacct.rows import JobRow
 from detour.sacct.values import (
+    ShownId,
     Tres,
     parse_count,
     parse_duration_s,
@@ -44,9 +45,16 @@ class BadCell(ValueError):
 
 
 class RowBuilder:
-    """Rows of one dump. `at`: our field -> index of its cell, in records of `width` cells."""
+    """Rows of one dump.
 
-    def __init__(self, at: Mapping[str, int], width: int, parse_time: Callable[[str], float | None]) -> None:
+    at          our field -> index of its cell, in records of `width` cells
+    opaque_ids  whether a job may have an id that is none of Slurm's, as in tables that hide them
+    """
+
+    def __init__(
+        self, at: Mapping[str, int], width: int, parse_time: Callable[[str], float | None], *, opaque_ids: bool = False
+    ) -> None:
+        self._id: Callable[[str], ShownId | None] = _any_id if opaque_ids else parse_shown_id
         self._in_order = itemgetter(*(at.get(field, width) for field in FIELDS))
         self._time = parse_time
         self._limit = lru_cache(_MANY)(parse_limit_s)
@@ -57,7 +65,7 @@ class RowBuilder:
         self._gres = lru_cache(_MANY)(parse_gres)
         self._word = lru_cache(_MANY)(_word)
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
-            parse_shown_id: ("job",),
+            self._id: ("job",) if "job" in at else ("raw_id",),
             self._time: ("submit", "eligible", "start", "end"),
             parse_duration_s: ("elapsed_raw", "elapsed"),
             self._limit: ("limit", "limit_minutes"),
@@ -101,7 +109,7 @@ class RowBuilder:
             start, end, elapsed_raw, elapsed, limit_minutes, limit, exit_, derived_exit, nodes, n_nodes, n_cpus, n_gpus,
             allocated, requested, allocated_gres, requested_gres, comment, reason, energy_raw, energy, restarts,
         ) = self._in_order([*cells, ""])  # fmt: skip
-        shown = parse_shown_id(job or raw_id)
+        shown = self._id(job or raw_id)
         if shown is None or "." in raw_id:
             return None
         count, word = self._count, self._word
@@ -170,6 +178,13 @@ def _never_ran(state: str | None, nodes: str, assigned: bool, n_nodes: int | Non
 
 def _word(text: str) -> str | None:
     return None if text.lower() in ("", "none", "(null)") else text.strip()
+
+
+def _any_id(text: str) -> ShownId | None:
+    try:
+        return parse_shown_id(text)
+    except ValueError:
+        return ShownId(None)
 
 
 def _state_word(text: str) -> None:

@@ -93,7 +93,8 @@ class Dump:
             raise UserError(f"{self.name}: is empty: expected a header with {NEEDED}, as `sacct --parsable2` prints")
         table = _Table.of(first, self.dialect, self.name)
         self.notes.layout = table.layout
-        build = RowBuilder(table.at, len(table.header), time_parser(self.dialect.time_zone, self.dialect.time_format))
+        parse_time = time_parser(self.dialect.time_zone, self.dialect.time_format)
+        build = RowBuilder(table.at, len(table.header), parse_time, opaque_ids=table.quoted)
         rest = lines if table.has_header else chain([first], lines)
         header_lines = 1 if table.has_header else 0
         for line, cells in self._records(rest, header_lines, table, build):
@@ -208,7 +209,11 @@ class _Table:
 
 def _split(text: str, delimiter: str) -> list[str]:
     """A header's names, quoted or not."""
-    return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
+    try:
+        cells = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:  # a carriage return, or more than 128 KiB, in a name
+        cells = text.split(delimiter)
+    return [cell.strip() for cell in cells]
 
 
 def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, name: str) -> tuple[str, Sequence[str]]:
