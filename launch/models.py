@@ -26,6 +26,7 @@ def command(context: click.Context, workspace: Workspace, as_json: bool) -> None
 
     A version is NAME@KEY or NAME@ALIAS; NAME alone is what the chain's recipe makes now. See docs/models.md.
     """
+    context.default_map = {name: {"workspace": str(workspace.root)} for name in command.commands}
     if context.invoked_subcommand is None:
         versions = model_versions(workspace)
         show_versions(versions, mean_scores(workspace, versions), as_json=as_json)

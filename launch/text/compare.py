@@ -13,6 +13,8 @@ from detour.text import cut, plain, wrapped
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 LONGEST_NAME = 32
+MOST_IN_FULL = 10
+"""Pairs of models, up to which all that is known of each is shown."""
 
 
 def rendered(comparison: Comparison, form: str, width: int) -> str:
@@ -34,11 +36,19 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
     for block in _blocks(comparison, width):
         yield from block
         yield ""
+    is_short = len(comparison.pairs) > MOST_IN_FULL
     for pair in comparison.pairs:
         first, *rest = (plain(sentence) for sentence in sentences(comparison, pair))
         yield from wrapped(first, "", width)
-        for sentence in rest:
+        for sentence in rest if not is_short else ():
             yield from wrapped(sentence, "  ", width)
+    if is_short:
+        yield from wrapped(
+            f"{len(comparison.pairs)} pairs are compared; the figures behind each are shown for up to {MOST_IN_FULL}: "
+            "compare fewer, --against one, or with --json",
+            "",
+            width,
+        )
     yield from (line for note in comparison.notes for line in wrapped(plain(note), "", width))
 
 

@@ -15,10 +15,11 @@ from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, write_hub_folder
 from detour.cards.metadata import card_data
 from detour.cards.rendering import default_template, render
+from detour.checkpoints.acceptance import ACCEPTED, accept_gate
 from detour.config.problems import RecipeError
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from tests.cards.made_up import TASKS, run_chain
+from tests.cards.made_up import TASKS, run_chain, stages
 
 ABOUT = About(
     title="Made-up-base",
@@ -96,6 +97,14 @@ def test_all_attempts_count_and_hours_of_no_use_are_said(content: Content) -> No
     assert "| GPU-hours | 16 |" in render(content)
 
 
+def test_an_overridden_gate_is_said(workspace: Workspace) -> None:
+    promotion = next(stage for stage in stages() if stage.kind == "promote")
+    accept_gate(workspace.stage(promotion.id), "baseline", "a known | plateau", "someone")
+    text = render(gather(workspace, "made-up", About()))
+    (workspace.stage(promotion.id) / ACCEPTED).unlink()
+    assert "| Overridden | promote one, gate baseline: a known \\| plateau |" in text
+
+
 def test_without_a_method_the_best_one_that_saw_enough_is_stated(workspace: Workspace) -> None:
     compute = gather(workspace, "made-up", About()).compute
     assert compute is not None
@@ -156,7 +165,6 @@ def test_a_folder_that_holds_something_else_is_left_alone(workspace: Workspace, 
 
 
 def test_a_chain_without_an_export_has_no_card(tmp_path: Path) -> None:
-    from tests.cards.made_up import stages
     from tests.reporting.fabricate import write_chain
 
     workspace = Workspace(tmp_path)

@@ -98,6 +98,31 @@ def test_a_figure_that_is_not_what_the_others_give_differs(
     assert verified(tmp_path, CARD.replace(before, after))[sentence] == "differs"
 
 
+@pytest.mark.parametrize(
+    ("claim", "sentence", "verdict"),
+    [
+        ("p < 0.05", "p < 0.05 is the one-sided sign test of Made-up-base against Plain baseline (ours)", "holds"),
+        ("p<0.001", "p < 0.001: sign tests give", "differs"),
+        ("6/6 tasks", "6 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "holds"),
+        ("better by 2.0 points", "+2.0 against Plain baseline (ours): the averages differ by 2.00", "holds"),
+        ("5 out of 6 tasks", "5 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "differs"),
+    ],
+)
+def test_claims_are_understood_in_other_words(tmp_path: Path, claim: str, sentence: str, verdict: str) -> None:
+    words = (
+        f"Made-up-base beats the plain baseline on {claim}." if "tasks" in claim else f"The plain baseline: {claim}."
+    )
+    found = verified(tmp_path, f"{CARD}\n{words}\n")
+    assert [said for one, said in found.items() if one.startswith(sentence)] == [verdict]
+
+
+@pytest.mark.parametrize(("hours", "stated"), [("383", "10.94"), ("564", "16.1"), ("5,537", "158.1"), ("2", "0.06")])
+def test_one_convention_gives_figures_of_other_runs_too(tmp_path: Path, hours: str, stated: str) -> None:
+    (sentence,) = verified(tmp_path, f"It took {hours} H100-hours and {stated} kgCO2eq.\n").items()
+    assert sentence[0].startswith(f"{stated} kg CO2eq for {hours} GPU-h: ")
+    assert sentence[1] == "holds"
+
+
 def test_carbon_is_judged_by_the_constants_that_are_given(tmp_path: Path) -> None:
     given = Convention.chosen(load_cluster("jean-zay"), None, None, 56.0)
     (sentence,) = (one for one in verified(tmp_path, CARD, given) if one.startswith("0.46 kg"))

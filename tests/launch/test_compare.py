@@ -46,6 +46,15 @@ def test_json_holds_every_figure(workspace: Path) -> None:
     assert found["cells"]["quickstart"]["icd10-chapters"]["n"] == 3
 
 
+def test_of_many_pairs_only_the_verdicts_are_shown(tmp_path: Path) -> None:
+    table = tmp_path / "many.csv"
+    table.write_text("model,a,b,c,d,e\n" + "".join(f"m{n},{n},{n},{n},{n},{n}\n" for n in range(6)))
+    said = " ".join(call(table).output.split())
+    assert said.count("are not distinguishable on average over 5 tasks") == 15
+    assert "sign test" not in said
+    assert "15 pairs are compared" in said
+
+
 def test_a_table_can_be_written_to_a_file(workspace: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.tex"
     assert call("quickstart*", "-w", workspace, "--format", "latex", "-o", table).output == ""
@@ -57,6 +66,7 @@ def test_a_table_can_be_written_to_a_file(workspace: Path, tmp_path: Path) -> No
     [
         (["nothing"], "nothing"),
         (["quickstart"], "nothing to compare quickstart with"),
+        (["quickstart", "none.csv"], "none.csv: no such file"),
         (["quickstart", "scores/none.csv"], "scores/none.csv: no such file"),
         (["quickstart*", "--metric", "em"], "icd10-chapters has no metric 'em'; it has macro_f1, accuracy"),
     ],

@@ -213,6 +213,8 @@ def test_the_command_lists_promotes_and_shows(made: Made) -> None:
     assert listed[2].endswith("59.0     candidate, the recipe's")
     shown = call(workspace, "show", "base@candidate").output
     assert "causal, 8,000 tokens" in shown
+    before = CliRunner().invoke(command, ["-w", str(workspace.root), "show", "base@candidate"])
+    assert before.output == shown
     found = json.loads(call(workspace, "show", "base", "--json").output)
     assert found["export"] == second
     assert len(found["lineage"]) == 6

@@ -101,6 +101,8 @@ class Lineage:
     corpus: str | None
     """Stage id of the prepared corpus."""
     code: tuple[str, ...]
+    overridden: tuple[str, ...]
+    """Gates of its promotions that a person overrode, with the reasons."""
     packages: Mapping[str, str]
 
 

@@ -14,7 +14,7 @@ from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
 
 NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
-GPU_HOURS = re.compile(rf"{NUMBER}\s*GPU[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
+GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
 CO2 = re.compile(rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)", re.IGNORECASE)
 GPUS = re.compile(r"\b(\d+)\s*(?:[×x]|times)\s*(?:NVIDIA\s+|AMD\s+)?(?=[A-Z]+\d+)", re.IGNORECASE)
 WALL_HOURS = re.compile(rf"{NUMBER}\s*(?:hours?|h)\b(?![^.;(]*GPU)(?:\s*(?:of\s+)?wall)", re.IGNORECASE)

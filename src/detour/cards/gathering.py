@@ -18,6 +18,7 @@ from detour.config.cluster import Cluster
 from detour.errors import UserError
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
+from detour.models.lineage import lineage
 from detour.planning.build import Plan
 from detour.planning.files import read_plan
 from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage
@@ -182,5 +183,10 @@ def _lineage(
         sha256=found.model_sha256,
         corpus=corpus,
         code=tuple(report.versions.code),
+        overridden=tuple(
+            f"{step.label}, gate {gate}: {why}"
+            for step in lineage(workspace, export.id)
+            for gate, why in step.overridden.items()
+        ),
         packages={name: ", ".join(versions) for name, versions in report.versions.packages.items()},
     )

@@ -13,9 +13,11 @@ from detour.statistics.tables import rounded
 from detour.statistics.verdicts import p_value, signed
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\[*])")
-P_CLAIM = re.compile(r"\bp\s*(?:-value)?\s*[=≈]\s*(0?\.\d+)")
-POINTS_CLAIM = re.compile(r"[+]\s?(\d+(?:\.\d+)?)\s*(?:pp|points?|pts)\b")
-WINS_CLAIM = re.compile(r"\bon all (\d+)\b[^.]*\btasks\b|\bon (?:all )?(\d+) of (?:the )?(\d+) tasks\b")
+P_CLAIM = re.compile(r"\bp\s*(?:-value)?\s*([=≈<≤])\s*(0?\.\d+)")
+POINTS_CLAIM = re.compile(r"(?:[+]\s?|\bby )(\d+(?:\.\d+)?)\s*(?:pp|%?\s*points?|pts)\b")
+WINS_CLAIM = re.compile(
+    r"\bon all (\d+)\b[^.]*\btasks\b|\bon (?:all )?(\d+)(?: of (?:the )?| out of (?:the )?|/)(\d+) tasks\b"
+)
 
 
 def score_findings(card: FoundCard) -> Iterator[Finding]:
@@ -97,7 +99,7 @@ def _pair(pair: Pair) -> Finding:
 def _claims(line: int, text: str, comparison: Comparison, pairs: list[Pair]) -> Iterator[Finding]:
     named = [pair for pair in pairs if _is_named(pair.second, text, pair.first)]
     for claim in P_CLAIM.finditer(text):
-        yield _p_claim(line, claim[1], named or pairs)
+        yield _p_claim(line, claim[2], named or pairs, is_bound=claim[1] in "<≤")
     for claim in POINTS_CLAIM.finditer(text):
         yield _points_claim(line, claim[1], comparison, named or pairs)
     for claim in WINS_CLAIM.finditer(text) if named else ():
@@ -109,30 +111,26 @@ def _is_named(model: str, text: str, ours: str) -> bool:
     return bool(name) and name in bare_name(text.replace(ours, ""))
 
 
-def _p_claim(line: int, stated: str, pairs: list[Pair]) -> Finding:
-    for pair in pairs:
-        if pair.over_tasks is None:
-            continue
-        signs = pair.over_tasks.signs
-        one, two = signs.p_one_sided, signs.p_two_sided
-        for p, sides, other in ((one, "one-sided", two), (two, "two-sided", one)):
-            if p is not None and other is not None and agrees(stated, p):
-                rest = "two-sided" if sides == "one-sided" else "one-sided"
-                return Finding(
-                    "holds",
-                    f"p = {stated} is the {sides} sign test of {pair.first} against {pair.second} ({signs.wins} of "
-                    f"{pair.over_tasks.tasks} tasks), {_four(p)}; {rest} it is {_four(other)}, and the card should say "
-                    "which it means",
-                    line,
+def _p_claim(line: int, stated: str, pairs: list[Pair], *, is_bound: bool) -> Finding:
+    claim = f"p {'<' if is_bound else '='} {stated}"
+    tested = [(pair, pair.over_tasks) for pair in pairs if pair.over_tasks is not None]
+    for pair, found in tested:
+        sides = {"one-sided": found.signs.p_one_sided, "two-sided": found.signs.p_two_sided}
+        for side, p in sides.items():
+            if p is not None and (p < float(stated) if is_bound else agrees(stated, p)):
+                (other,) = sides.keys() - {side}
+                sentence = (
+                    f"{claim} is the {side} sign test of {pair.first} against {pair.second} ({found.signs.wins} of "
+                    f"{found.tasks} tasks), {_four(p)}; {other} it is {_four(sides[other])}, and the card should say "
+                    "which it means"
                 )
-    tested = [
-        f"{pair.second} {_four(pair.over_tasks.signs.p_one_sided)} / {_four(pair.over_tasks.signs.p_two_sided)}"
-        for pair in pairs
-        if pair.over_tasks is not None
-    ]
+                return Finding("holds", sentence, line)
     if not tested:
-        return Finding("unknown", f"p = {stated}: the table has too few tasks for a test over tasks", line)
-    return Finding("differs", f"p = {stated}: sign tests give (one-sided / two-sided) {', '.join(tested)}", line)
+        return Finding("unknown", f"{claim}: the table has too few tasks for a test over tasks", line)
+    both = (
+        f"{pair.second} {_four(found.signs.p_one_sided)} / {_four(found.signs.p_two_sided)}" for pair, found in tested
+    )
+    return Finding("differs", f"{claim}: sign tests give (one-sided / two-sided) {', '.join(both)}", line)
 
 
 def _points_claim(line: int, stated: str, comparison: Comparison, pairs: list[Pair]) -> Finding:

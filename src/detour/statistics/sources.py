@@ -7,6 +7,7 @@ from pathlib import Path
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
+from detour.planning.files import chain_names
 from detour.planning.selection import select_chains
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparison import Comparison, compare
@@ -39,7 +40,7 @@ def score_tables(workspace: Workspace, words: Sequence[str], metric: str | None)
     files = [word for word in words if word.endswith(SUFFIXES) and Path(word).is_file()]
     chains: dict[str, None] = {}
     for word in words:
-        if word.endswith(SUFFIXES) and word not in files and "/" in word:
+        if word.endswith(SUFFIXES) and word not in files and word not in chain_names(workspace):
             raise UserError(f"{word}: no such file")
         if word not in files:
             chains |= dict.fromkeys(select_chains(workspace, [word]))
