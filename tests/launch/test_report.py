@@ -52,7 +52,15 @@ def test_json_goes_to_standard_output_and_no_page_is_written(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nothing"], "no chain, sweep or stage 'nothing'"), (["--cluster", "nowhere"], "no such cluster profile")],
+    [
+        (["nothing"], "no chain, sweep or stage 'nothing'"),
+        (["--cluster", "nowhere"], "no such cluster profile"),
+        (["--period", "Q3"], "--period 'Q3' is no period"),
+        (["--period", "2026", "--since", "2026"], "leave out --since and --until"),
+        (["--site-figure", "many"], "--site-figure: no figure with a unit of hours in 'many'"),
+        (["--out", "report.pdf"], "no format has this ending"),
+        (["--project", "nowhere.yaml"], "nowhere.yaml"),
+    ],
 )
 def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message: str) -> None:
     error = call("-w", workspace, *arguments).exception
@@ -66,6 +74,25 @@ def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path
     error = call("-w", workspace, "--out", tmp_path / "file" / "page.html").exception
     assert isinstance(error, DetourError)
     assert "choose another place with --out" in str(error)
+
+
+def test_a_folder_gets_every_format_of_a_pattern_of_chains(workspace: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "site.txt"
+    figure.write_text("Consumption of the account: 0.21 core-hours")
+    result = call("quick*", "-w", workspace, "--out", tmp_path / "out", "--site-figure", figure)
+    assert result.output.splitlines()[-1] == f"Report written to {tmp_path / 'out' / 'report.html'}"
+    content = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert content["reconciliation"]["site_hours"] == 0.21
+    assert len(content["tables"]["hours"]) == 3
+    assert (tmp_path / "out" / "tables" / "hours.csv").read_text().count("\n") == 4
+
+
+def test_a_period_in_which_nothing_ran_is_a_report_of_nothing(workspace: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    call("-w", workspace, "--period", "2020", "--out", page)
+    content = json.loads(call("-w", workspace, "--period", "2020", "--json").stdout)
+    assert (content["total"]["attempts"], content["statements"]) == (0, {})
+    assert "Nothing ran." in page.read_text()
 
 
 def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> None:

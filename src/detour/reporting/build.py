@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 from detour.budgets.caps import Budget
 from detour.config.project import Project
@@ -20,7 +20,7 @@ from detour.reporting import data
 from detour.reporting.asides import asides
 from detour.reporting.burns import burn_downs
 from detour.reporting.chains import Reader
-from detour.reporting.costs import cost_of, energy_warnings, quotable_method
+from detour.reporting.costs import Counted, cost_of, energy_warnings, quotable_method
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
@@ -36,6 +36,8 @@ from detour.reporting.waits import WaitRow, eligible_s, wait_rows
 from detour.reporting.waste import Interval, interval, waste_by_cause
 from detour.reporting.yields import point_costs, row_of, token_yields
 
+Events: TypeAlias = dict[Any, dict[str, list[Entry[Any]]]]
+"""Kind of event -> stage -> its events."""
 OPEN = ("planned", "submitted", "running", "interrupted", "unknown")
 
 
@@ -68,9 +70,6 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
     released = _released(workspace, chains, question.project)
     stages = {stage_id: one.stage for stage_id, one in gathered.items()}
     hardware = profiles.hardware(everything)
-    labels = {stage_id: stage.label for stage_id, stage in stages.items()}
-    setbacks = [entry for kind in INCIDENTS for of_stage in events.get(kind, {}).values() for entry in of_stage]
-    warnings = [*_simulations(hardware), *energy_warnings(everything), *incidents(setbacks, labels), *view.warnings]
     quoted = row_of(total, method)
     return Report(
         title=scope.title,
@@ -99,13 +98,19 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
         asides=asides(everything, quoted.method if quoted else None),
         equivalents=_equivalents(question.project, quoted),
         versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
-        warnings=list(dict.fromkeys(warnings)),
+        warnings=[*_simulations(hardware), *_setbacks(everything, stages, events), *view.warnings],
     )
 
 
-def _by_kind(entries: Iterable[Entry[Any]]) -> dict[Any, dict[str, list[Entry[Any]]]]:
-    """Kind of event -> stage -> its events."""
-    found: dict[Any, dict[str, list[Entry[Any]]]] = {}
+def _setbacks(attempts: Sequence[Counted], stages: Mapping[str, data.Stage], events: Events) -> list[str]:
+    """What a reader of the figures should know of, in sentences."""
+    labels = {stage_id: stage.label for stage_id, stage in stages.items()}
+    entries = [entry for kind in INCIDENTS for of_stage in events.get(kind, {}).values() for entry in of_stage]
+    return [*energy_warnings(attempts, labels), *incidents(entries, labels)]
+
+
+def _by_kind(entries: Iterable[Entry[Any]]) -> Events:
+    found: Events = {}
     for entry in entries:
         found.setdefault(type(entry.event), {}).setdefault(entry.stage or "", []).append(entry)
     return found

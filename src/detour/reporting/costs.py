@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -11,6 +11,8 @@ from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 from detour.reporting.data import Cost, EnergyRow
 from detour.text import counted
+
+NODES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +82,32 @@ def energy_rows(attempts: Sequence[Counted]) -> list[EnergyRow]:
     return [EnergyRow.of(total(figures)) for figures in groups.values()]
 
 
-def energy_warnings(attempts: Sequence[Counted]) -> list[str]:
-    """Figures that no machine can have drawn, and machines that two trackers counted whole at the same time."""
-    implausible_figures: dict[str, list[str]] = {}
+def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> list[str]:
+    """Figures that no machine can have drawn, and machines that two trackers counted whole at the same time.
+
+    `labels` names stages by id. What many attempts or nodes have is one sentence.
+    """
+    found = []
+    problems: dict[str, list[tuple[str, str]]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
             if problem := implausible(figure, gpu_hours(attempt.usage)):
-                implausible_figures.setdefault(figure.method.value, []).append(f"{attempt.usage.stage}: {problem}")
-    found = [
-        f"{method}: {problems[0]}" + (f" (and {counted(len(problems) - 1, 'further attempt')})" if problems[1:] else "")
-        for method, problems in implausible_figures.items()
-    ]
+                label = labels.get(attempt.usage.stage or "", "a stage")
+                problems.setdefault(figure.method.value, []).append((label, problem))
+    for method, listed in problems.items():
+        further = f" (the first of {counted(len(listed), 'attempt')})" if listed[1:] else ""
+        found.append(f"{method}: {listed[0][0]}: {listed[0][1]}{further}")
     whole: dict[str, list[AttemptUsage]] = {}
     for attempt in attempts:
         if attempt.node and any(figure.scope == "this machine" for figure in attempt.figures):
             whole.setdefault(attempt.node, []).append(attempt.usage)
-    for node, usages in whole.items():
-        shared_s = overlap_s([(usage.start_s, usage.end_s) for usage in usages])
-        if shared_s > 1.0:
-            found.append(f"{node}: several attempts counted the whole machine at once, for {shared_s:.0f} s in all")
+    shared_s = {node: overlap_s([(one.start_s, one.end_s) for one in usages]) for node, usages in whole.items()}
+    twice = {node: seconds for node, seconds in shared_s.items() if seconds > 1.0}
+    if twice:
+        names = ", ".join(list(twice)[:NODES_NAMED]) + (", ..." if len(twice) > NODES_NAMED else "")
+        found.append(
+            f"{names}: several attempts counted the whole machine at once, for {fsum(twice.values()):.0f} s in all"
+        )
     return found
 
 
