@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from detour.launch.text.states import SIGNS, colour_of, painter
 from detour.monitoring.states import WORDS
 from detour.monitoring.status import ChainStatus, Status
-from detour.text import ENERGY_UNITS, MASS_UNITS, amount, counted, cut, format_duration, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, amount, counted, cut, format_duration, plain, scaled, wrapped
 
 _HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
 _WIDTHS = (14, 7, 9, 7, 8)
@@ -28,7 +28,7 @@ def overview_lines(status: Status, width: int, *, most: int | None = None, colou
     chains = worst_first(status.chains)
     shown = chains if most is None else chains[: max(most, 1)]
     name_width = _name_width(shown, width)
-    yield cut(headline(status), width)
+    yield from wrapped(headline(status), "", width, 2)
     yield paint(_line(_HEADINGS, name_width, width), "2")
     for chain in shown:
         yield paint(_line(_cells(chain, status.now_s), name_width, width), colour_of(chain.state, chain.needs_person))
@@ -82,8 +82,9 @@ def now_at(chain: ChainStatus) -> str:
     row = chain.worst
     if row is None or chain.is_done:
         return ""
-    share = f" {row.fraction:.0%}" if row.fraction is not None and row.status != "done" else ""
-    return plain(f"{row.label}{share}{f': {row.reason}' if row.reason else ''}")
+    if row.reason:
+        return plain(f"{row.label}: {row.reason}")
+    return plain(f"{row.label} {row.fraction:.0%}" if row.fraction is not None else row.label)
 
 
 def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:

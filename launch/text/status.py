@@ -36,8 +36,8 @@ _RATE = 3
 _NARROW = 96
 DETAIL_LINES = 5
 """Of a reason; the whole of it is in the stage's log."""
-BESIDES = 4
-"""Lines around a table of chains: headline, headings, what is left out, the prompt."""
+BESIDES = 5
+"""Lines around a table of chains: a headline of two, headings, what is left out, the prompt."""
 
 
 def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:

@@ -1,0 +1,109 @@
+"""While something is down, full or read-only, what is known is shown, with its age, and what is missing is said."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from detour.launch.verbs import detour as verbs
+from detour.ledger.events import ChainSubmitted, StageSubmitted
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.monitoring.jobs import read_jobs
+from detour.monitoring.monitor import Monitor
+from detour.monitoring.seen import Question, Reading
+from detour.monitoring.status import Status
+from detour.scheduler.commands import Slurm
+from tests.monitoring.test_jobs import Site
+from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
+from tests.support.small_disk import SmallDisk, mounted
+
+VERBS = (["status"], ["status", "base"], ["show", "base"], ["list"], ["logs", "prepare"], ["status", "--json"])
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with mounted(tmp_path / "disk", size_mib=8) as small_disk:
+        yield small_disk
+
+
+@pytest.fixture
+def workspace(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """On the small disk, as is the node's folder for caches."""
+    monkeypatch.setenv("TMPDIR", str(disk.folder))
+    made = make_workspace(disk.folder)
+    end(start(made, PREPARE, job="7"))
+    mark_done(made, PREPARE)
+    logs = made.stage(PREPARE.id) / "logs"
+    logs.mkdir()
+    (logs / "7_0_log.out").write_text("read 7 files\n")
+    return made
+
+
+def answers(workspace: Workspace) -> list[str]:
+    results = [CliRunner().invoke(verbs, [*verb, "-w", str(workspace.root)]) for verb in VERBS]
+    assert [result.exit_code for result in results] == [0] * len(VERBS), [result.output for result in results]
+    return [result.output for result in results]
+
+
+def test_a_full_disk_keeps_no_one_from_looking(workspace: Workspace, disk: SmallDisk) -> None:
+    before = answers(workspace)
+    disk.leave(0)
+    after = answers(workspace)
+    assert after[:2] == before[:2]
+    assert "read 7 files" in after[4]
+
+
+def test_a_read_only_disk_keeps_no_one_from_looking(workspace: Workspace, disk: SmallDisk) -> None:
+    before = answers(workspace)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+    try:
+        assert answers(workspace)[:2] == before[:2]
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(disk.folder)], check=True)
+
+
+@pytest.fixture
+def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = make_workspace(tmp_path, poll_s=0.0)
+    with Journal.open(made, "command-1") as journal:
+        for stage, job in ((PREPARE, "7"), (TRAIN, "8")):
+            journal.append(StageSubmitted(), stage=stage.id, job=job)
+        journal.append(ChainSubmitted(cluster="here"), chain="base")
+    return made
+
+
+def look(workspace: Workspace, site: Site) -> Status:
+    def ask(question: Question) -> Reading:
+        return read_jobs(workspace, question._replace(every_s=0.0), Slurm(site))
+
+    return Monitor(workspace, ask=ask).look()
+
+
+def test_while_squeue_is_down_jobs_stay_as_they_were_seen_and_their_age_is_said(submitted: Workspace) -> None:
+    site = Site(submitted)
+    site.queue = [{"job": "7", "state": "RUNNING"}, {"job": "8", "state": "PENDING", "reason": "Priority"}]
+    first = look(submitted, site)
+    site.down = {"squeue", "sacct"}
+    later = look(submitted, site)
+    assert [row.state for row in later.chains[0].stages] == [row.state for row in first.chains[0].stages]
+    assert later.queue_s == first.queue_s
+    assert "squeue failed" in later.warnings[0]
+    assert later.warnings[1].startswith("jobs are shown as the queue was ")
+
+
+def test_how_a_job_ended_is_asked_once_and_known_while_sacct_is_down(submitted: Workspace) -> None:
+    site = Site(submitted)
+    site.queue = [{"job": "8", "state": "PENDING", "reason": "Dependency"}]
+    site.accounts = [{"job": "7", "state": "OUT_OF_MEMORY", "submitted": "5", "ended": str(int(time.time()))}]
+    assert look(submitted, site).chains[0].stages[0].state == "failed"
+    site.down = {"sacct"}
+    later = look(submitted, site)
+    assert later.chains[0].stages[0].state == "failed"
+    assert (site.calls["sacct"], later.warnings) == (1, ())
