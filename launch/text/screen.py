@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from detour.text import printable
 
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
+_STEERING = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+"""Delete, C1 controls, and marks of direction and width; JSON escapes those below the space itself."""
 
 
 def show(*lines: str, styled: bool = False) -> None:
@@ -20,11 +22,17 @@ def show(*lines: str, styled: bool = False) -> None:
 
 
 def show_json(value: Any) -> None:
-    """The whole result of a verb with --json: nothing else goes to standard output then."""
+    """The whole result of a verb with --json: nothing else goes to standard output then.
+
+    Letters that could steer a terminal and that JSON may hold as they are come out escaped.
+    """
+    import re
+
     import click
     import orjson
 
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    click.echo(re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def say(*lines: str) -> None:

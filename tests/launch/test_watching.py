@@ -113,14 +113,18 @@ def test_a_list_of_names_is_one_a_line(workspace: Workspace) -> None:
     assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
 
 
-@pytest.mark.parametrize("verb", ["status", "show", "logs", "list", "wait", "why"])
-def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, verb: str) -> None:
+STEERED = [[verb, "base"] for verb in ("status", "show", "logs", "list", "wait", "why", "cancel", "hold", "retry")]
+STEERED += [["status"], ["status", "base", "--json"], ["show", "base", "--json"], ["list", "--stages"]]
+
+
+@pytest.mark.parametrize("words", STEERED, ids=" ".join)
+def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, words: list[str]) -> None:
     """On a pseudo-terminal, where colours are on: what is left of escape sequences are our own colours."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     environment.pop("NO_COLOR", None)
     with os.fdopen(ours, "rb", buffering=0) as screen:
-        command = [DETOUR, verb, "base", "-w", str(workspace.root)]
+        command = [DETOUR, *words, "-w", str(workspace.root)]
         subprocess.run(command, stdout=theirs, stderr=theirs, env=environment, check=False)
         os.close(theirs)
         shown = b""

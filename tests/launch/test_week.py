@@ -35,7 +35,8 @@ def test_fifty_chains_are_a_line_each_in_the_order_of_their_states(week: Workspa
     assert len(chains) == 50
     assert len(lines) <= 50 + 3
     assert max(map(len, lines)) <= width
-    order = [[*WORDS].index(line.split()[2]) for line in chains]
+    words: list[str] = [*WORDS]
+    order = [words.index(line.split()[2]) for line in chains]
     assert order == sorted(order)
 
 
