@@ -106,10 +106,15 @@ def figures_of(
     return [
         _measured(attempt, usage, site, spans),
         tracked(then, [entry.event for entry in attempt.energy.values()], allocated_s, usage.nodes),
-        estimated(then, allocated_s, usage.gpus, usage.cpus, usage.ram_gb),
+        estimate_of(usage, site),
         *_by_slurm(attempt, usage, then),
         card_convention(then, reserved, allocated_s),
     ]
+
+
+def estimate_of(usage: AttemptUsage, site: Site) -> EnergyFigure:
+    """M2 alone: for sums that also hold what has not run yet, and must be of one method."""
+    return estimated(_then(site, usage), usage.allocated_s, usage.gpus, usage.cpus, usage.ram_gb)
 
 
 def _then(site: Site, usage: AttemptUsage) -> Site:

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import EnergyFigure, preferred
+from detour.accounting.attempts import estimate_of, usage_of
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import site_of
-from detour.accounting.traces import Spans, spans_in
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
@@ -102,7 +101,7 @@ class Book:
         for made in self.reservations:
             for stage in made.amounts:
                 made_for.setdefault(stage, []).append(made)
-        amounts_of = _AttemptAmounts(spans_in(self.view.state))
+        amounts_of = _AttemptAmounts()
         for stage_id, known in self.view.state.stages.items():
             for attempt in known.runs:
                 usage = usage_of(stage_id, attempt, self.now_s)
@@ -136,10 +135,11 @@ class Book:
 
 
 class _AttemptAmounts:
-    """What attempts have used, with the constants of the profiles they ran under."""
+    """What attempts have used, with the constants of the profiles they ran under. Energy is estimated (M2), as that of
+    reservations: a budget adds both up, and methods are never added.
+    """
 
-    def __init__(self, spans: Spans) -> None:
-        self._spans = spans
+    def __init__(self) -> None:
         self._clusters: dict[str, Cluster | None] = {}
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
@@ -149,7 +149,7 @@ class _AttemptAmounts:
         return {
             "gpu_hours": gpu_hours(usage),
             "billed_hours": None if cluster is None else billed_gpu_hours(cluster, usage),
-            **energy_amounts(preferred(figures_of(attempt, usage, site, self._spans))),
+            **energy_amounts(estimate_of(usage, site)),
         }
 
     def _cluster(self, name: str | None) -> Cluster | None:
