@@ -24,6 +24,7 @@ from detour.jobs.evaluate import fine_tuned
 from detour.jobs.gates import gate_judged
 from detour.planning.settings import phase_json
 from detour.planning.stage import PromoteStage
+from detour.pretraining.device import has_bf16
 from detour.pretraining.objectives import Objective
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
@@ -99,18 +100,24 @@ def _start(context: StageContext[PromoteStage]) -> Start:
 
 def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[PromoteStage], objective: Objective) -> float:
     """On the GPU where there is one, and with the model back on the CPU afterwards."""
-    on_gpu = torch.cuda.is_available()
-    model.to("cuda" if on_gpu else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
     try:
         return corpus_validation_loss(
             model,
             context.inputs["corpus"],
             context.stage.settings.sequence_length,
             objective,
-            autocast=torch.bfloat16 if on_gpu else None,
+            autocast=torch.bfloat16 if validates_in_bf16(context.inputs["checkpoint"], device) else None,
         )
     finally:
         model.to("cpu")
+
+
+def validates_in_bf16(pretrained: Path, device: torch.device) -> bool:
+    """As the training did, where the device can."""
+    stage = read_manifest(pretrained)["provenance"].get("stage")
+    return has_bf16(device) and (stage is None or stage["settings"]["precision"] != "fp32")
 
 
 def _record(context: StageContext[PromoteStage], figures: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,18 @@ def test_a_chain_trains_promotes_and_trains_on(tmp_path: Path, plan: Plan) -> No
     for result, verdict in zip(trained, promoted, strict=True):
         assert verdict["validation_loss"] == pytest.approx(result["validation_loss"], rel=1e-4)
         assert verdict["parent_validation_loss"] == pytest.approx(result["validation_loss_start"], rel=1e-4)
+
+
+def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    for _ in range(2):
+        pretrain.keep_compiled(tmp_path)
+    kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert kept == tmp_path / "compiled" / str(os.getuid())
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_a_cache_that_the_environment_names_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    pretrain.keep_compiled(tmp_path)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"

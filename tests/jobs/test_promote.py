@@ -32,6 +32,7 @@ from detour.config.models import Freeze, Model, Phase, Seeds, Task
 from detour.corpus.fingerprints import fingerprint
 from detour.corpus.layout import read_index
 from detour.errors import NotReady, PermanentFailure
+from detour.jobs import promote as promote_job
 from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
 from detour.ledger.events import GateJudged
@@ -553,6 +554,7 @@ import json, os, signal, sys, time
 import torch
 from pathlib import Path
 from detour.checkpoints.manifest import verify_manifest
+from detour.jobs import promote as promote_job
 from detour.jobs.harness import run_stage, stage_function
 from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
@@ -591,3 +593,16 @@ def test_killed_at_any_instant_a_promotion_is_there_whole_or_not_at_all(attempts
     assert any(status == signal.SIGKILL for status, *_ in killed)
     assert all(is_done == exists and not problems for _, is_done, exists, problems in killed)
     assert last == [0, True, True, []]
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bf16", "in_bf16"),
+    [("auto", True, True), ("bf16_residual", True, True), ("fp32", True, False), ("auto", False, False)],
+)
+def test_the_gate_validates_in_the_precision_of_the_training(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch, precision: str, has_bf16: bool, in_bf16: bool
+) -> None:
+    stage = PRETRAIN.to_json()
+    write_manifest(attempts.pretrained, {"stage": {**stage, "settings": {**stage["settings"], "precision": precision}}})
+    monkeypatch.setattr(promote_job, "has_bf16", lambda _: has_bf16)
+    assert promote_job.validates_in_bf16(attempts.pretrained, torch.device("cuda")) == in_bf16

@@ -25,10 +25,10 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 
 def start(
-    job: PretrainJob, *, die_in_write: int | None = None, ranks: tuple[int, int, int] | None = None
+    job: PretrainJob, *, die_in_write: int | None = None, ranks: tuple[int, int, int, int] | None = None
 ) -> BaseProcess:
     """`die_in_write`: SIGKILL itself half way through writing that checkpoint, counted from 1. `ranks`: (rank, world
-    size, port)."""
+    size, ranks a node, port)."""
     process = _CONTEXT.Process(target=_train, args=(job, die_in_write, ranks))
     process.start()
     return process
@@ -50,7 +50,7 @@ def send(process: BaseProcess, number: signal.Signals) -> None:
     os.kill(process.pid, number)
 
 
-def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, int] | None) -> None:
+def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, int, int] | None) -> None:
     torch.set_num_threads(1)
     recorder = Recorder()
 
@@ -60,9 +60,10 @@ def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, in
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, request_stop)
     if ranks is not None:
-        rank, world_size, port = ranks
+        rank, world_size, node_ranks, port = ranks
         os.environ.update(
-            RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world_size),
+            RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank % node_ranks),
+            LOCAL_WORLD_SIZE=str(node_ranks), NODE_RANK=str(rank // node_ranks),
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
         )  # fmt: skip
     if die_in_write is not None:

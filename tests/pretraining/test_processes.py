@@ -84,13 +84,19 @@ def test_a_signal_saves_and_ends_with_the_code_for_it(
     assert_bit_identical(final(made), undisturbed["clm"])
 
 
-@both_phases
-def test_two_ranks_learn_what_one_does(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+@pytest.mark.parametrize(
+    ("phase", "nodes", "node_ranks"),
+    [(CLM, 1, 2), (MLM, 1, 2), (CLM, 2, 4)],
+    ids=["clm on two GPUs", "mlm on two GPUs", "clm on two nodes of four"],
+)
+def test_several_ranks_learn_what_one_does(
+    tmp_path: Path, corpus: Path, phase: Phase, nodes: int, node_ranks: int
+) -> None:
     alone, together = (
         job(tmp_path / name, corpus, phase, steps=4, optimizer=Optimizer(lr=2e-4)) for name in ("alone", "together")
     )
-    processes = [start(alone), *start_ranks(together)]
-    assert [finish(process, TIMEOUT_S) for process in processes] == [0, 0, 0]
+    processes = [start(alone), *start_ranks(together, nodes * node_ranks, node_ranks)]
+    assert [finish(process, TIMEOUT_S) for process in processes] == [0] * (1 + nodes * node_ranks)
     expected = final(alone)
     for name, tensor in final(together).model.items():
         torch.testing.assert_close(tensor, expected.model[name], atol=1e-6, rtol=0)
@@ -111,10 +117,10 @@ def test_users_loggers_do_not_hang_where_there_are_two_ranks(tmp_path: Path, cor
     assert [finish(process, TIMEOUT_S) for process in start_ranks(made)] == [0, 0]
 
 
-def start_ranks(made: PretrainJob) -> list[BaseProcess]:
-    """Two of them; each has an output folder, as under the harness."""
+def start_ranks(made: PretrainJob, world_size: int = 2, node_ranks: int = 2) -> list[BaseProcess]:
+    """Each has an output folder, as under the harness."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    other = replace(made, output_dir=made.work_dir / "rank1")
-    return [start(made, ranks=(0, 2, port)), start(other, ranks=(1, 2, port))]
+    jobs = [made, *(replace(made, output_dir=made.work_dir / f"rank{rank}") for rank in range(1, world_size))]
+    return [start(job, ranks=(rank, world_size, node_ranks, port)) for rank, job in enumerate(jobs)]

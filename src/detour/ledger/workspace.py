@@ -16,6 +16,7 @@
   models/<chain>@<alias>            link to the version that an alias leads to (detour.models)
   hub/<chain>/                      card and model as they go to the hub (detour.cards)
   claims/<name>.json                who is doing now what only one may do
+  compiled/<uid>/                   what torch has compiled for that user
   pins/<stage id>                   kept whatever plans say; in it, why
   .trash/                           on its way out: see detour.housekeeping.removing
 """

@@ -13,10 +13,13 @@ PEAK_TFLOPS_BF16 = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "B200": 2250.0,
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:
     """Raises PermanentFailure when bf16 is asked for on a device that has none."""
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if precision in ("bf16", "bf16_residual") and not has_bf16:
+    if precision in ("bf16", "bf16_residual") and not has_bf16(device):
         raise PermanentFailure("training.precision: this device has no bf16: write `auto` or `fp32`")
-    return has_bf16 and precision != "fp32"
+    return has_bf16(device) and precision != "fp32"
+
+
+def has_bf16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def peak_flops(device: torch.device) -> float | None:
