@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from detour.config.loading import load_benchmark
 from detour.config.models import TaskData
 from detour.errors import UserError
 from detour.orchestration.plans import inspect_entry
@@ -98,3 +99,16 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "closed")
     with pytest.raises(UserError, match="closed: cannot be looked into: permission denied"):
         task_files(data(tmp_path))
+
+
+def test_a_document_whose_reader_names_no_file_is_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="document 'n': its reader gives it no `path`"):
+        split_by_files([Document("x", name="n")], [tmp_path / "train.txt"])
+
+
+def test_a_path_in_a_data_set_of_the_hub_stays_relative_to_it(tmp_path: Path) -> None:
+    task = "{name: t, type: ner, data: {hub: some/set, path: data/*.jsonl, reader: spans, split_files: true}, "
+    (tmp_path / "b.yaml").write_text(f"name: b\nseeds: [1]\ntasks:\n  - {task}max_length: 8, steps: 1}}\n")
+    read = load_benchmark(tmp_path / "b.yaml").tasks[0].data
+    assert read is not None
+    assert read.path == "data/*.jsonl"

@@ -38,7 +38,13 @@ def split_by_files(documents: Iterable[Document], paths: Sequence[Path]) -> list
     """Each document in the split that its file's folders or name say. Raises UserError for a file that says none."""
     root = common_folder(paths)
     splits = {path: _split_of(path, root) for path in paths}
-    return [replace(document, split=splits[document.path]) for document in documents if document.path]
+    return [replace(document, split=splits[_file_of(document)]) for document in documents]
+
+
+def _file_of(document: Document) -> Path:
+    if document.path is None:
+        raise UserError(f"document {document.name!r}: its reader gives it no `path`, which `split_files` goes by")
+    return document.path
 
 
 def _split_of(path: Path, root: Path) -> SplitName:
