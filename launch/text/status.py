@@ -131,8 +131,7 @@ def next_line(chain: ChainStatus, row: StageRow) -> str:
     """What a person does about the stage, after what else it keeps from running."""
     if row.next_step is None or not row.needs_person:
         return ""
-    rows = {one.id: one for one in chain.stages}
-    waiting = sum(one.status != "done" and _failed_input(one, rows) == row.id for one in chain.stages)
+    waiting = sum(one.blocked_by == row.id for one in chain.stages)
     before = f"{counted(waiting, 'dependent')} not run; " if waiting and row.status == "failed" else ""
     return before + plain(row.next_step)
 
@@ -145,20 +144,6 @@ def _rows_of(figures: Mapping[str, float | None]) -> str:
         return ""
     parts = [f"{count:,.0f} {words}" for key, words in named.items() if (count := figures.get(key))]
     return f"{read:,.0f} rows read{': ' if parts else ''}{', '.join(parts)}"
-
-
-def _failed_input(row: StageRow, rows: Mapping[str, StageRow]) -> str | None:
-    """The failed stage that this one waits for, directly or not; the first that is found."""
-    pending, seen = list(row.inputs), set[str]()
-    while pending:
-        stage_id = pending.pop(0)
-        if stage_id in seen or stage_id not in rows:
-            continue
-        seen.add(stage_id)
-        if rows[stage_id].status == "failed":
-            return stage_id
-        pending += rows[stage_id].inputs
-    return None
 
 
 def progress(row: StageRow) -> str:
@@ -176,7 +161,6 @@ def rate(row: StageRow) -> str:
 
 
 def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -> Iterator[str]:
-    rows = {row.id: row for row in chain.stages}
     yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
     if line := outlook_line(chain, status.now_s):
         yield cut(f"  {line}", width)
@@ -185,8 +169,7 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
         row = group.worst
         colour = colour_of(row.state, row.needs_person)
         yield paint(_line(_cells(group, width), width).rstrip(), colour)
-        explained = row.status != "failed" and not row.needs_person and _failed_input(row, rows) is not None
-        for text in ("" if explained else group.named(details(row)), next_line(chain, row)):
+        for text in ("" if row.blocked_by else group.named(details(row)), next_line(chain, row)):
             if text:
                 yield from (paint(line, colour) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:

@@ -207,3 +207,12 @@ def test_it_imports_nothing_heavy() -> None:
     code = "import sys, detour.monitoring.monitor, detour.launch.text.status; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pydantic", "numpy", "yaml", "click", "hashlib", "tempfile", "socket"} & set(loaded)
+
+
+def test_what_waits_for_a_failed_stage_says_which_and_leaves_the_advice_to_it(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    mark_failed(workspace, PREPARE, "no space")
+    shown = rows(workspace)
+    assert [shown[stage.id].blocked_by for stage in CHAIN] == [None, PREPARE.id, PREPARE.id]
+    assert [shown[stage.id].reason for stage in CHAIN] == ["no space", *["not run: prepare failed"] * 2]
+    assert [shown[stage.id].next_step is None for stage in CHAIN] == [False, True, True]

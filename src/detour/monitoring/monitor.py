@@ -27,7 +27,7 @@ from detour.monitoring.eta import outlook
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.rows import Context, added, stage_row, with_energy
+from detour.monitoring.rows import Context, added, stage_row, with_causes, with_energy
 from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
@@ -202,7 +202,7 @@ class Monitor:
         name, target = planned.chain, planned.target
         figures = [figure for row in rows for figure in row.all_figures]
         methods = chosen(figures)
-        stages = [_of_chain(_with_energy(row, methods), name) for row in rows]
+        stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
         ahead = outlook(stages, evidence.now_s)
         writer = self.state.writers.get(self.state.wanted_by.get(name, ""))
         signs = [self.state.wanted_s.get(name), *(row.seen_s for row in stages)]

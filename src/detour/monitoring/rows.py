@@ -65,6 +65,7 @@ def stage_row(
         needs_person=judged.needs,
         next_step=judged.next_step,
         inputs=tuple(planned.inputs.values()),
+        blocked_by=None,
         chains=context.chains,
         done=done,
         total=total,
@@ -119,6 +120,23 @@ def _unattended(known: StageState, evidence: Evidence) -> Iterator[float | None]
     for run in known.unattended.values():
         if (usage := usage_of(known.id, run, evidence.now_s)) is not None:
             yield gpu_hours(usage)
+
+
+def with_causes(rows: Sequence[StageRow]) -> list[StageRow]:
+    """A chain's rows, in the plan's order: what waits for a failed stage says so, and the advice stands there alone."""
+    found: dict[str, StageRow] = {}
+    for row in rows:
+        inputs = [found[stage] for stage in row.inputs if stage in found]
+        cause = next((one.id if one.status == "failed" else one.blocked_by for one in inputs if _blocks(one)), None)
+        if cause is not None and row.status in ("planned", "submitted", "cancelled") and not row.needs_person:
+            why = f"not run: {found[cause].label} failed"
+            row = row._replace(blocked_by=cause, reason=why, next_step=None)
+        found[row.id] = row
+    return [found[row.id] for row in rows]
+
+
+def _blocks(row: StageRow) -> bool:
+    return row.status == "failed" or row.blocked_by is not None
 
 
 def added(values: Iterable[float | None]) -> float | None:

@@ -93,6 +93,8 @@ class StageRow(NamedTuple):
     """What that person does."""
     inputs: tuple[str, ...]
     """Ids of the stages that it waits for."""
+    blocked_by: str | None
+    """Of a stage that cannot run: the id of the failed stage that it waits for, directly or not."""
     chains: tuple[str, ...]
     """All that need it."""
     done: int | None
