@@ -26,7 +26,7 @@ def render_tasks(checks: Sequence[TaskCheck]) -> str:
 
 def _lines(check: TaskCheck) -> Iterator[str]:
     said = f": {check.said}" if check.state == "ready" else ""
-    yield from wrapped(plain(f"{check.state:<8} {check.task} ({check.type.replace('_', ' ')}){said}"), "")
+    yield from wrapped(plain(f"{check.state} {check.task} ({check.type.replace('_', ' ')}){said}"), "")
     if check.state == "ready":
         for note in check.notes:
             yield from wrapped(plain(note), INDENT)
