@@ -19,6 +19,7 @@ from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
 from detour.rendering.written import FORMATS, Format, format_for, write_report
 from detour.reporting.period import period_of
+from detour.usage.site_export import figure_in
 
 DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
 FOLDER = Path("report")
@@ -45,6 +46,7 @@ FOLDER = Path("report")
 @click.option(
     "--site-figure", metavar="TEXT", help="What the site says was used, as '1234.5 GPU-h', or a file with it."
 )
+@click.option("--site-account", metavar="NAME", help="The account in the site's file, where it has several.")
 @click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @json_option
 def command(
@@ -57,6 +59,7 @@ def command(
     period: str | None,
     project: Path | None,
     site_figure: str | None,
+    site_account: str | None,
     cluster: str | None,
     as_json: bool,
 ) -> None:
@@ -72,7 +75,7 @@ def command(
             cluster=cluster,
             period=period_of(period, since, until, time.time()),
             project=load_project(project),
-            site_figure=_text_of(site_figure),
+            site_figure=_text_of(site_figure, site_account),
         )
     if as_json:
         show(json_report(report).decode().rstrip("\n"))
@@ -86,11 +89,12 @@ def command(
         show(f"Report written to {written}")
 
 
-def _text_of(given: str | None) -> str | None:
-    """What a file of that name holds, else the text itself."""
+def _text_of(given: str | None, account: str | None) -> str | None:
+    """What a file of that name holds, the figure of an account if it is a site's export; else the text itself."""
     if given is None or not Path(given).is_file():
         return given
     try:
-        return Path(given).read_text(encoding="utf-8")
+        text = Path(given).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         raise UserError(f"--site-figure {given}: cannot be read as text ({error})") from error
+    return figure_in(text, given, account)

@@ -1,0 +1,129 @@
+"""What a site says was used, out of the files that it gives: sreport's tables, and tables of its portal."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Literal
+
+from detour.errors import UserError
+from detour.sacct.columns import plain_name
+from detour.text import plain
+
+Kind = Literal["gpu", "cpu"]
+_NAMES: Mapping[str, Sequence[str]] = {
+    "account": ("account", "project", "projectid", "projet"),
+    "user": ("login", "user", "username"),
+    "resource": ("tresname", "resource"),
+    "period": ("period", "month", "mois"),
+    "gpu": ("gpuhours", "gpuh", "hgpu", "usedgpuhours"),
+    "cpu": ("cpuhours", "corehours", "cpuh", "hcpu", "usedcpuhours"),
+    "used": ("used", "hours", "usedhours", "consumed", "consumption"),
+}
+_UNIT = re.compile(r"reported in (?:TRES |CPU )?(Hours|Minutes|Seconds)", re.IGNORECASE)
+_IN_HOURS = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
+_AMOUNT = re.compile(r"([\d.]+)(?:\(.*%\))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteUsage:
+    """One line of a site's export."""
+
+    hours: float
+    kind: Kind
+    account: str | None = None
+    user: str | None = None
+    """None: of the whole account."""
+    period: str | None = None
+    """As the site writes it."""
+
+
+def read_site_usage(text: str, name: str) -> list[SiteUsage]:
+    """The lines of an export; `name` is what messages call it.
+
+    `sreport --parsable2` (titles included; its unit is read from them), or a table separated by `|`, tabs, commas or
+    semicolons, with a column of GPU-hours, CPU-hours, or of hours beside one that names the resource. Raises UserError,
+    with the line.
+    """
+    unit = _UNIT.search(text)
+    factor = _IN_HOURS[unit[1].lower()] if unit else 1.0
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip(" -")]
+    header_at, at, delimiter = _header(lines, name)
+    found: list[SiteUsage] = []
+    for number, line in lines[header_at + 1 :]:
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+        if len(cells) < max(at.values()) + 1:
+            raise UserError(f"{name}:{number}: {len(cells)} columns where the header has more")
+        found += _line({field: cells[index] for field, index in at.items()}, factor, f"{name}:{number}")
+    return found
+
+
+def site_hours(rows: Iterable[SiteUsage], name: str, account: str | None = None) -> SiteUsage:
+    """Hours of one account, of GPUs where there are any, summed over the periods of the export.
+
+    Where an account has a line of its own, the lines of its users are not added to it. Raises UserError where it is not
+    clear which account is meant.
+    """
+    rows = list(rows)
+    kind: Kind = "gpu" if any(row.kind == "gpu" for row in rows) else "cpu"
+    of_kind = [row for row in rows if row.kind == kind]
+    accounts = sorted({row.account for row in of_kind if row.account is not None} - {"root"})
+    if account is None and len(accounts) > 1:
+        raise UserError(f"{name}: it has {plain(', '.join(accounts))}: say which with --site-account")
+    chosen = account or (accounts[0] if accounts else None)
+    if account is not None and account not in accounts:
+        raise UserError(f"{name}: no account {account!r}: it has {plain(', '.join(accounts)) or 'none'}")
+    mine = [row for row in of_kind if row.account == chosen]
+    whole = [row for row in mine if row.user is None]
+    return SiteUsage(fsum(row.hours for row in whole or mine), kind, chosen)
+
+
+def figure_in(text: str, name: str, account: str | None = None) -> str:
+    """The one figure of an export, as a person would write it: `1234.5 GPU-h`; any other text as it is."""
+    if account is None and not any(delimiter in text for delimiter in "|\t;\n"):
+        return text
+    try:
+        rows = read_site_usage(text, name)
+    except UserError:
+        if account is not None:
+            raise
+        return text
+    found = site_hours(rows, name, account)
+    return f"{found.hours:.6f} {found.kind.upper()}-h"
+
+
+def _header(lines: Sequence[tuple[int, str]], name: str) -> tuple[int, Mapping[str, int], str]:
+    for place, (_, line) in enumerate(lines):
+        for delimiter in (one for one in "|\t;," if one in line):
+            cells = [plain_name(cell) for cell in line.split(delimiter)]
+            at = {field: cells.index(one) for field, names in _NAMES.items() for one in names if one in cells}
+            if at.keys() & {"gpu", "cpu", "used"}:
+                return place, at, delimiter
+    raise UserError(
+        f"{name}: no table of a site's usage: expected a header with Account and Used, as `sreport --parsable2` prints "
+        "it, or with GPU hours"
+    )
+
+
+def _line(cell: Mapping[str, str], factor: float, where: str) -> Iterator[SiteUsage]:
+    """A figure for each of its columns of hours; none for resources that are neither GPUs nor CPUs."""
+    who = (cell.get("account") or None, cell.get("user") or None, cell.get("period") or None)
+    resource = cell.get("resource", "gres/gpu")
+    kinds: dict[str, Kind] = {"gres/gpu": "gpu", "gpu": "gpu", "cpu": "cpu", "core": "cpu"}
+    if "used" in cell and (kind := kinds.get(resource.lower())) is not None:
+        yield SiteUsage(_amount(cell["used"], where) * factor, kind, *who)
+    if "gpu" in cell:
+        yield SiteUsage(_amount(cell["gpu"], where), "gpu", *who)
+    if "cpu" in cell:
+        yield SiteUsage(_amount(cell["cpu"], where), "cpu", *who)
+
+
+def _amount(text: str, where: str) -> float:
+    found = _AMOUNT.match(re.sub(r"[\s'\u00a0\u202f]", "", text))
+    try:
+        return float(found[1]) if found else float("")
+    except ValueError:
+        raise UserError(f"{where}: {text!r} where hours were expected, as 1234.5") from None

@@ -1,0 +1,75 @@
+"""A site's own figure, out of the files that it gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.errors import UserError
+from detour.usage.site_export import SiteUsage, figure_in, read_site_usage, site_hours
+
+RULE = "-" * 80
+SREPORT = f"""\
+{RULE}
+Cluster/Account/User Utilization 2026-01-01T00:00:00 - 2026-01-31T23:59:59 (2678400 secs)
+Usage reported in TRES Minutes
+{RULE}
+Cluster|Account|Login|Proper Name|TRES Name|Used
+jz|root|||cpu|9000
+jz|root|||gres/gpu|900
+jz|abc@h100|||cpu|7200
+jz|abc@h100|||gres/gpu|600
+jz|abc@h100|||gres/gpu:h100|600
+jz|abc@h100|ada|Ada|gres/gpu|360
+jz|abc@h100|bob|Bob|gres/gpu|240
+"""
+
+
+def test_sreport_is_read_in_its_unit_and_an_account_is_not_counted_with_its_users() -> None:
+    rows = read_site_usage(SREPORT, "january")
+    assert SiteUsage(6.0, "gpu", "abc@h100", "ada") in rows
+    assert site_hours(rows, "january") == SiteUsage(10.0, "gpu", "abc@h100")
+
+
+def test_users_are_summed_where_the_account_has_no_line_of_its_own() -> None:
+    table = "Project;User;GPU hours\nabc;ada;1 234.5\nabc;bob;0.5\n"
+    assert site_hours(read_site_usage(table, "portal"), "portal").hours == 1235.0
+
+
+def test_periods_of_one_project_are_summed() -> None:
+    table = "project,month,gpu_hours,cpu_hours\nabc,2026-01,3,40\nabc,2026-02,4,50\n"
+    rows = read_site_usage(table, "portal")
+    assert [(row.period, row.kind, row.hours) for row in rows[:2]] == [
+        ("2026-01", "gpu", 3.0),
+        ("2026-01", "cpu", 40.0),
+    ]
+    assert site_hours(rows, "portal") == SiteUsage(7.0, "gpu", "abc")
+
+
+def test_which_account_is_meant_must_be_clear() -> None:
+    table = "Account|Used\nabc|3\ndef|4\n"
+    with pytest.raises(UserError, match="it has abc, def: say which with --site-account"):
+        site_hours(read_site_usage(table, "portal"), "portal")
+    assert site_hours(read_site_usage(table, "portal"), "portal", "def").hours == 4.0
+    with pytest.raises(UserError, match="no account 'ghi': it has abc, def"):
+        site_hours(read_site_usage(table, "portal"), "portal", "ghi")
+
+
+def test_a_plain_text_is_its_own_figure() -> None:
+    assert figure_in("1,234.5 GPU-h", "text") == "1,234.5 GPU-h"
+    assert (
+        figure_in("Used in January:\n1,234.5 GPU-h of 2,000\n", "mail") == "Used in January:\n1,234.5 GPU-h of 2,000\n"
+    )
+    assert figure_in(SREPORT, "january") == "10.000000 GPU-h"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hello\n", "no table of a site's usage"),
+        ("Account|Used\nabc|many\n", "portal:2: 'many' where hours were expected"),
+        ("Account|Used\nabc\n", "portal:2: 1 columns where the header has more"),
+    ],
+)
+def test_what_is_no_export_is_refused_by_its_line(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_site_usage(text, "portal")
