@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +21,7 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     StageDone.kind: (),
 }
 AFTER_END = "said when the step was ended"
+_WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Whose reason is read with the rules for logs."""
 
@@ -41,7 +43,8 @@ class Finding:
     place: Place
     doubt: str | None = None
     """Why it does not count as a cause; None: it does."""
-    is_warning: bool = False
+    weakened: int = 0
+    """How far its strength is lowered, for a line that is only a warning."""
 
     @property
     def cause(self) -> str | None:
@@ -49,7 +52,7 @@ class Finding:
 
     @property
     def strength(self) -> int:
-        return 1 if self.doubt else max(1, self.rule.strength - self.is_warning)
+        return 1 if self.doubt else max(1, self.rule.strength - self.weakened)
 
 
 def find(evidence: Evidence) -> list[Finding]:
@@ -91,7 +94,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
         if rule.silent and line.number > end:
             doubt = AFTER_END
         place = Place("log", line.raw, line.number, line.clock_s)
-        found.append((line, Finding(rule, place, doubt, is_warning(line.text) and not rule.echo)))
+        found.append((line, Finding(rule, place, doubt, 0 if rule.echo else weakness(line.text))))
     for line, finding in found:
         if finding.rule is EXCEPTION and line.chain in specific:
             finding = replace(finding, doubt="raised together with an exception that says more")
@@ -119,10 +122,12 @@ def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:
     return "the loss was finite again" if any(one.has_finite_loss for one in lines[line.number :]) else None
 
 
-def is_warning(text: str) -> bool:
-    """As Python's modules write them; NCCL's WARN is its word for an error."""
-    head = text[:160]
-    return "Warning" in head or "WARNING" in head or head.startswith(("wandb:", "warning:"))
+def weakness(text: str) -> int:
+    """Of what Python's modules warn of, and what a log calls a warning; NCCL's WARN is its word for an error."""
+    head = text[:200]
+    if _WARNED.search(head) or head.startswith(("wandb:", "warning:")):
+        return 2
+    return 1 if "WARNING" in head else 0
 
 
 def _in_events(evidence: Evidence) -> Iterator[Finding]:

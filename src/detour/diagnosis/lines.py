@@ -28,6 +28,8 @@ _STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT
 _FINITE_LOSS = re.compile(r"loss\S*[\"']?\s*[:=]\s*\d", re.IGNORECASE)
 _NO_PROGRESS = re.compile(r"slurmstepd|srun:|Error|Exception|error:|StepId|signal|[Ss]aved|[Ss]aving|[Rr]esum")
 _TRACEBACK = "Traceback (most recent call last):"
+_FRAME = re.compile(r"\s+File \".+\", line \d+")
+"""Opens a traceback whose beginning the tail of the log has lost."""
 _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
@@ -151,12 +153,14 @@ def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[i
             linked.discard(rank)
         elif text.strip() in _CHAINED:
             linked.add(rank)
-        elif text[:1].isspace() and rank in open_code:
+        elif text[:1].isspace() and (rank in open_code or _FRAME.match(text)):
             quoted.add(line.number)
-            open_code[rank].append(text)
+            open_code.setdefault(rank, []).append(text)
         elif _NAMED.match(text) or (rank in open_code and text and _EXCEPTION.match(text)):
             chains[line.number] = chain.get(rank, line.number) if rank in open_code else line.number
             within[line.number] = "\n".join(open_code.pop(rank, []))
+        elif rank not in chain:  # without its beginning, what follows the code ends it
+            open_code.pop(rank, None)
     return chains, quoted, within
 
 
