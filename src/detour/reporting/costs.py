@@ -35,9 +35,11 @@ class Counted:
         object.__setattr__(self, "fates", fates_s(self.usage))
 
 
-def cost_of(attempts: Sequence[Counted]) -> Cost:
+def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
+    """Without `every_method`, methods that have no figure are left out: a chain says why, ten thousand stages need
+    not."""
     if len(attempts) == 1:
-        return _cost_of_one(attempts[0])
+        return _cost_of_one(attempts[0], every_method)
     return Cost(
         attempts=len(attempts),
         allocated_s=fsum(one.usage.allocated_s for one in attempts),
@@ -51,11 +53,11 @@ def cost_of(attempts: Sequence[Counted]) -> Cost:
         fates_gpu_hours=Fates.sum(
             one.fates * (one.usage.gpus / HOUR_S) for one in attempts if one.usage.gpus is not None
         ),
-        energy=energy_rows(attempts),
+        energy=energy_rows(attempts, every_method),
     )
 
 
-def _cost_of_one(one: Counted) -> Cost:
+def _cost_of_one(one: Counted, every_method: bool) -> Cost:
     """The same, sooner: most stages have one attempt."""
     usage, fates = one.usage, one.fates
     unknown = Known(None, 1)
@@ -69,17 +71,22 @@ def _cost_of_one(one: Counted) -> Cost:
         fates_s=fates,
         fates_cpu_hours=Fates() if usage.cpus is None else fates * (usage.cpus / HOUR_S),
         fates_gpu_hours=Fates() if usage.gpus is None else fates * (usage.gpus / HOUR_S),
-        energy=[EnergyRow.of(figure) for figure in one.figures],
+        energy=[EnergyRow.of(figure) for figure in one.figures if every_method or figure.it_energy_kwh is not None],
     )
 
 
-def energy_rows(attempts: Sequence[Counted]) -> list[EnergyRow]:
+def energy_rows(attempts: Sequence[Counted], every_method: bool) -> list[EnergyRow]:
     """One row a method and site, in the methods' order: what must not be added is not."""
     groups: dict[tuple[str, str], list[EnergyFigure]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
             groups.setdefault((figure.method.value, figure.site.name), []).append(figure)
-    return [EnergyRow.of(total(figures)) for figures in groups.values()]
+    sums = (
+        total(figures)
+        for figures in groups.values()
+        if every_method or any(figure.it_energy_kwh is not None for figure in figures)
+    )
+    return [EnergyRow.of(figure) for figure in sums]
 
 
 def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> list[str]:

@@ -71,7 +71,7 @@ class Gatherer:
             reason=_text(failure.get("reason")) or (known.reason if known else None),
             chains=users,
             attempts=rows,
-            cost=cost_of(counted),
+            cost=cost_of(counted, every_method=False),
             output_sha256=_text(manifest.get("sha256")),
         )
         return Gathered(planned, stage, counted, known, manifest)

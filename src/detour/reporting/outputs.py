@@ -25,7 +25,8 @@ PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safeten
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is none."""
     try:
-        content = orjson.loads(path.read_bytes())
+        with path.open("rb", buffering=0) as file:  # there may be ten thousand
+            content = orjson.loads(file.readall())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -22,6 +22,8 @@ from detour.reporting.waste import Interval, Waste
 from detour.reporting.yields import PointCost, TokenYield
 
 SCHEMA = 2
+LEGIBLE = 1000
+"""Stages up to which JSON is indented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ class Report:
         )
 
     def to_json_bytes(self, **more: Any) -> bytes:
-        """Indented, keys in the order of the classes; `more` is added at the end."""
+        """Keys in the order of the classes, indented where a person may read it; `more` is added at the end."""
         content = {name: getattr(self, name) for name in self.__slots__}
-        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if len(self.stages) < LEGIBLE else 0)
         return orjson.dumps({**content, **more}, default=_fields, option=option)
 
 
