@@ -21,8 +21,9 @@ class Past:
         data: dict[str, Any],
         stage: str | None = None,
         attempt: int | None = None,
-        job: str = "7",
+        job: str | None = None,
     ) -> None:
+        """`job` is 7 for events of a stage, none for others, unless it is given."""
         record: Any = {
             "schema": SCHEMA,
             "wall_s": float(wall_s),
@@ -32,7 +33,7 @@ class Past:
             "kind": kind,
             "chain": None,
             "stage": stage,
-            "job": job if stage else None,
+            "job": job or ("7" if stage else None),
             "attempt": attempt,
             "data": data,
         }
