@@ -12,7 +12,7 @@ from transformers import ModernBertForMaskedLM
 
 from detour.cards.exported import write_card
 from detour.checkpoints.export import export
-from detour.checkpoints.gates import Court
+from detour.checkpoints.gates import Gatekeeper
 from detour.checkpoints.promoted import MODEL, read_promotion
 from detour.corpus.layout import TOKENIZER, read_index
 from detour.corpus.packing import PackedRows
@@ -40,7 +40,7 @@ def run(context: StageContext[ExportStage]) -> dict[str, Any]:
         trained_logits,
         settings.classifier_pooling,
         settings.equivalence,
-        Court("not exported", record=lambda verdict: context.attempt.event(gate_judged(verdict))),
+        Gatekeeper("not exported", record=lambda verdict: context.attempt.event(gate_judged(verdict))),
     )
     write_card(context.output_dir, context.stage.id, record, read_promotion(promotion))
     return {

@@ -9,7 +9,7 @@ import torch
 from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.acceptance import accepted_gates
-from detour.checkpoints.gates import Court, Expected, Verdict
+from detour.checkpoints.gates import Expected, Gatekeeper, Verdict
 from detour.checkpoints.manifest import read_manifest
 from detour.checkpoints.promoted import read_promotion, write_promotion
 from detour.checkpoints.promotion import checkpoint_file, promote
@@ -37,8 +37,8 @@ DIFF = "code.diff"
 def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
     settings = context.stage.settings
     accepted = accepted_gates(context.work_dir.parent)
-    court = Court("not promoted", accepted, lambda verdict: context.attempt.event(gate_judged(verdict)))
-    _require_vouched(context.inputs["checkpoint"], court)
+    gatekeeper = Gatekeeper("not promoted", accepted, lambda verdict: context.attempt.event(gate_judged(verdict)))
+    _require_vouched(context.inputs["checkpoint"], gatekeeper)
     objective = Objective.of(settings.phase)
     figures = promote(
         context.inputs["checkpoint"],
@@ -47,7 +47,7 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
         lambda model: _validation_loss(model, context, objective),
         lambda: _beginning(context),
         lambda model: _probe(model, context),
-        court,
+        gatekeeper,
     )
     write_promotion(context.output_dir, _record(context, figures))
     if changes := uncommitted_changes():
@@ -56,7 +56,7 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
     return {key: figures[key] for key in kept if figures[key] is not None}
 
 
-def _require_vouched(pretrained: Path, court: Court) -> None:
+def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
     """A file that the manifest does not list may be anybody's."""
     listed = read_manifest(pretrained)["files"]
     needed = (checkpoint_file(pretrained).name, CONFIG)
@@ -64,7 +64,7 @@ def _require_vouched(pretrained: Path, court: Court) -> None:
         raise PermanentFailure(f"not promoted: the manifest of {pretrained} does not list {' and '.join(unlisted)}")
     size_bytes = sum(file["size_bytes"] for file in listed.values())
     sentence = f"{len(listed)} files of {size_bytes:,} bytes have the digests that their training recorded"
-    court.require([Verdict("digests", True, sentence)])
+    gatekeeper.require([Verdict("digests", True, sentence)])
 
 
 def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) -> float:

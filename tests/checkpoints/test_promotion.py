@@ -10,9 +10,9 @@ import torch
 from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.gates import (
-    Court,
     Expected,
     Found,
+    Gatekeeper,
     Verdict,
     history_gates,
     identity_gates,
@@ -222,14 +222,16 @@ def test_skipped_steps_are_limited() -> None:
 
 def test_a_person_can_accept_a_poor_checkpoint_and_never_a_wrong_one() -> None:
     said: list[Verdict] = []
-    court = Court(accepted={"baseline": "a known plateau", "tokens": "close enough"}, record=said.append)
-    court.require([Verdict("baseline", False, "too high", 0.1)])
+    gatekeeper = Gatekeeper(accepted={"baseline": "a known plateau", "tokens": "close enough"}, record=said.append)
+    gatekeeper.require([Verdict("baseline", False, "too high", 0.1)])
     assert said[0].overridden == "a known plateau"
     with pytest.raises(PermanentFailure, match=r"not promoted: too few \(gate tokens, missed by 5\)"):
-        court.require([Verdict("tokens", False, "too few", 5)])
+        gatekeeper.require([Verdict("tokens", False, "too few", 5)])
     assert [verdict.stands for verdict in said] == [True, False]
 
 
 def test_all_gates_that_were_missed_together_are_named() -> None:
     with pytest.raises(PermanentFailure, match=r"first \(gate a, missed by 1\); second \(gate b\)"):
-        Court().require([Verdict("a", False, "first", 1.0), Verdict("c", True, "fine"), Verdict("b", False, "second")])
+        Gatekeeper().require(
+            [Verdict("a", False, "first", 1.0), Verdict("c", True, "fine"), Verdict("b", False, "second")]
+        )

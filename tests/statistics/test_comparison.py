@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detour.errors import UserError
-from detour.statistics.comparison import AVERAGE, Comparison, compare
+from detour.statistics.comparing import compare
+from detour.statistics.comparison import AVERAGE, Comparison
 from detour.statistics.scores import Score, ScoreTable
 from detour.statistics.tables import csv_text, latex, markdown
 from detour.statistics.verdicts import sentences, verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detour.errors import UserError
-from detour.statistics.comparison import compare
+from detour.statistics.comparing import compare
 from detour.statistics.score_files import read_scores
 
 FIRST = '{"model": "ours", "task": "cases", "seed": 1, "value": 0.5}'

@@ -27,7 +27,8 @@ from detour.reporting.data import Chain
 from detour.reporting.outputs import read_json
 from detour.reporting.report import Report
 from detour.statistics.chain_scores import chain_scores
-from detour.statistics.comparison import Comparison, compare
+from detour.statistics.comparing import compare
+from detour.statistics.comparison import Comparison
 from detour.statistics.scores import merged
 from detour.statistics.sources import score_tables
 from detour.statistics.tables import markdown

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from detour.cards.findings import Finding, Verdict, agrees, bare_name
 from detour.cards.reading import FoundCard
-from detour.statistics.comparison import Comparison, Pair, compare
+from detour.statistics.comparing import compare
+from detour.statistics.comparison import Comparison, Pair
 from detour.statistics.scores import ScoreTable
 from detour.statistics.tables import rounded
 from detour.statistics.verdicts import p_value, signed

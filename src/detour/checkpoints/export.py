@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, ModernBertForMaskedLM, PreTrainedTokenizerBase
 
-from detour.checkpoints.gates import Court, Verdict
+from detour.checkpoints.gates import Gatekeeper, Verdict
 from detour.checkpoints.loading import load_masked_lm
 from detour.config.training import Equivalence
 from detour.errors import PermanentFailure
@@ -64,7 +64,7 @@ def export(
     trained_logits: TrainedLogits,
     classifier_pooling: str | None = None,
     equivalence: Equivalence | None = None,
-    court: Court | None = None,
+    gatekeeper: Gatekeeper | None = None,
 ) -> dict[str, Any]:
     """Write the folder and return what export.json holds.
 
@@ -87,7 +87,7 @@ def export(
     AutoModel.from_pretrained(output)
     _require_tokenizer(output, tokenizer)
     tolerances = _tolerances(equivalence or Equivalence(), dtype)
-    (court or Court("not exported")).require(_verdicts(equality, tolerances))
+    (gatekeeper or Gatekeeper("not exported")).require(_verdicts(equality, tolerances))
     record = {
         "dtype": dtype,
         "parameters": trained.num_parameters(),

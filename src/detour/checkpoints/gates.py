@@ -59,7 +59,7 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Court:
+class Gatekeeper:
     """Says each verdict as it is reached, and stops at those that do not stand."""
 
     refusal: str = "not promoted"

@@ -17,9 +17,9 @@ import orjson
 from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.gates import (
-    Court,
     Expected,
     Found,
+    Gatekeeper,
     Verdict,
     history_gates,
     identity_gates,
@@ -49,7 +49,7 @@ def promote(
     validation_loss: Measure,
     parent: Callable[[], ModernBertForMaskedLM],
     probe: Measure | None = None,
-    court: Court | None = None,
+    gatekeeper: Gatekeeper | None = None,
 ) -> dict[str, Any]:
     """Judge the checkpoint in the output of a pretrain stage and, when it passes, write what it leaves into `output`.
 
@@ -57,24 +57,24 @@ def promote(
     Returns the figures, for promotion.json. Raises PermanentFailure at the first gates that are not passed, before
     anything is written.
     """
-    court, gate = court or Court(), expected.gate
+    gatekeeper, gate = gatekeeper or Gatekeeper(), expected.gate
     state = _state(pretrained)
     found = Found(state.step, state.tokens, first_not_finite(state), _gradient_norms(pretrained))
-    court.require(identity_gates(found, expected))
-    court.require(history_gates(found, gate))
+    gatekeeper.require(identity_gates(found, expected))
+    gatekeeper.require(history_gates(found, gate))
     start = parent()
-    model = _model(pretrained, state, start, court)
+    model = _model(pretrained, state, start, gatekeeper)
     found = replace(found, validation_loss=validation_loss(model), parent_validation_loss=validation_loss(start))
-    court.require(loss_gates(found, gate))
+    gatekeeper.require(loss_gates(found, gate))
     if gate.probe is not None and probe is not None:
         found = replace(found, probe=probe(model))
-        court.require(probe_gates(found, gate))
+        gatekeeper.require(probe_gates(found, gate))
     write_promoted(output, model, state.optimizer)
     figures = {key: value for key, value in asdict(found).items() if key != "gradient_norms"}
     return {
         **figures,
         "parameters": model.num_parameters(),
-        "gates": [asdict(verdict) for verdict in court.verdicts],
+        "gates": [asdict(verdict) for verdict in gatekeeper.verdicts],
     }
 
 
@@ -106,7 +106,9 @@ def _state(pretrained: Path) -> TrainerState:
         raise PermanentFailure(f"not promoted: {path} holds what no training state holds ({_first(error)})") from error
 
 
-def _model(pretrained: Path, state: TrainerState, start: ModernBertForMaskedLM, court: Court) -> ModernBertForMaskedLM:
+def _model(
+    pretrained: Path, state: TrainerState, start: ModernBertForMaskedLM, gatekeeper: Gatekeeper
+) -> ModernBertForMaskedLM:
     problem = (
         config_problem(pretrained / CONFIG, start.config)
         or weights_problem(state.model, start)
@@ -114,7 +116,7 @@ def _model(pretrained: Path, state: TrainerState, start: ModernBertForMaskedLM, 
     )
     fits = "config, weights and optimizer are those of the model that the phase started from"
     misfit = f"{checkpoint_file(pretrained)} does not fit its phase: {problem}"
-    court.require([Verdict("model", problem is None, misfit if problem else fits)])
+    gatekeeper.require([Verdict("model", problem is None, misfit if problem else fits)])
     model = ModernBertForMaskedLM(start.config)
     model.load_state_dict(state.model)
     return model.eval()

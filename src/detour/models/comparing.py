@@ -10,7 +10,8 @@ from detour.models.stages import known_stage
 from detour.models.versions import Version, find_version, model_versions
 from detour.planning.stage import EvaluateStage
 from detour.statistics.chain_scores import SAID, stage_scores
-from detour.statistics.comparison import Comparison, compare
+from detour.statistics.comparing import compare
+from detour.statistics.comparison import Comparison
 from detour.statistics.scores import Score, ScoreTable
 
 

@@ -10,7 +10,8 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names
 from detour.planning.selection import select_chains
 from detour.statistics.chain_scores import chain_scores
-from detour.statistics.comparison import Comparison, compare
+from detour.statistics.comparing import compare
+from detour.statistics.comparison import Comparison
 from detour.statistics.score_files import SUFFIXES, read_scores
 from detour.statistics.scores import ScoreTable, merged
 
