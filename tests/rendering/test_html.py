@@ -210,6 +210,11 @@ def test_co2_in_words(grams: float | None, text: str) -> None:
     assert words.co2(grams) == text
 
 
+def test_what_others_wrote_is_one_line_without_control_characters() -> None:
+    assert words.text("a\x1b[31m red\nb\u202ec") == "a [31m red b c"
+    assert words.text(None) == "–"
+
+
 def test_bands_and_unknowns_in_words() -> None:
     assert words.co2_spread(Band(0.8, 1.2, 1.6)) == "0.8 to 1.6 g"
     assert words.co2_spread(Band(457.0, 457.0, 457.0)) == ""

@@ -9,7 +9,7 @@ from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain
 from detour.reporting.report import Report
 from detour.reporting.yields import row_of
-from detour.text import counted
+from detour.text import counted, plain
 
 FEW = 4
 """Chains up to which each has its sentence."""
@@ -36,8 +36,8 @@ def ledes(report: Report) -> list[Lede]:
 
 
 def lede_lines(report: Report) -> list[str]:
-    """The same as plain text."""
-    return [f"{one.name}: {one.sentence} {words.capital(one.result)}." for one in ledes(report)]
+    """The same for a terminal."""
+    return [plain(f"{one.name}: {one.sentence} {words.capital(one.result)}.") for one in ledes(report)]
 
 
 def facts(report: Report) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from math import isfinite
 from detour.accounting.energy import Band
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
-from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled
 
 UNKNOWN = "unknown"
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
@@ -163,7 +163,8 @@ def wall(chain: Chain) -> str:
 
 
 def text(value: object) -> str:
-    return "–" if value is None or value == "" else str(value)
+    """Names and reasons come from files that others write: one line, without control characters."""
+    return "–" if value is None or value == "" else plain(str(value))
 
 
 def whole(value: int | None) -> str:
