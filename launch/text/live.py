@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from detour.launch.text.overview import overview_lines
 from detour.launch.text.states import SIGNS
 from detour.launch.text.status import details, progress, rate, summary
 from detour.monitoring.states import StateWord
@@ -32,6 +33,8 @@ STYLES: dict[StateWord, str] = {
 }
 NORMAL = "cyan"
 """Of what waits, and of what was cut short and goes on by itself."""
+BESIDES = 4
+"""Lines around a table of chains."""
 WIDTHS = (12, 16, 8, 9, 14)
 """Columns of the bar, progress, rate, time and status; the label takes what is left, up to what it needs."""
 Show = Callable[[Status], None]
@@ -50,11 +53,15 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
 
 
 def draw(status: Status, width: int, height: int) -> Group:
-    """All chains; when they do not fit the screen, stages that are done or only planned are counted, not listed."""
+    """All chains; when they do not fit the screen, stages that are done or only planned are counted, not listed; and
+    many chains are a line each, the worst first."""
     notes = [Text(cut(f"note: {plain(warning)}", width), style="yellow") for warning in status.warnings]
     lines = [line for chain in status.chains for line in _chain(chain, chain.stages, width)]
     if len(lines) + len(notes) > height:
         lines = [line for chain in status.chains for line in _chain(chain, _busy(chain), width)]
+    if len(lines) + len(notes) > height and len(status.chains) > 1:
+        room = max(height - len(notes) - BESIDES, 1)
+        lines = [Text.from_ansi(line) for line in overview_lines(status, width, most=room, colour=True)]
     return Group(*lines, *notes)
 
 

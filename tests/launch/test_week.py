@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from detour.launch.text.live import draw
 from detour.launch.verbs import detour as verbs
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
@@ -62,3 +66,13 @@ def test_a_chain_is_its_stages_with_the_seeds_of_a_task_on_one_line(week: Worksp
     assert "0/3 seeds" in evaluation
     assert max(map(len, lines)) <= 80
     assert any(line.strip().startswith("seed 1: the gradient was not finite") for line in lines)
+
+
+def test_watched_on_a_small_screen_the_worst_chains_are_a_line_each(week: Workspace) -> None:
+    output = io.StringIO()
+    Console(file=output, width=200).print(draw(read_status(week), width=80, height=24))
+    lines = output.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert [line.split()[2] for line in lines if line.startswith("✗")] == ["failed"] * 6
+    assert lines[-1].startswith("and 30 more: ")

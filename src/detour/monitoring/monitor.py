@@ -9,12 +9,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.energy import EnergyFigure, Method
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.traces import Spans, spans_in
 from detour.forecasting.made import accuracy
@@ -22,16 +22,15 @@ from detour.ledger.process import has_account, user_name
 from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.costs import chosen, quoted, totals
-from detour.monitoring.eta import outlook
+from detour.monitoring.chains import Costed, chain_status
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.rows import Context, added, stage_row, with_causes, with_energy
+from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
-from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.monitoring.status import ChainStatus, Status
 from detour.planning.files import ChainOutline, StageOutline, Target
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
@@ -89,7 +88,7 @@ class Monitor:
         view.touched.clear()
         warnings += reading.missing
         evidence = Evidence(at_s, self.state.writers, reading.jobs)
-        rows: dict[str, _Row] = {}
+        rows: dict[str, Costed] = {}
         chains = [
             self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
             for planned in plans
@@ -116,14 +115,14 @@ class Monitor:
         return self._view
 
     def _looked_at(
-        self, planned: ChainOutline, rows: dict[str, _Row], evidence: Evidence, reading: Reading
+        self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
     ) -> ChainStatus:
         """Now, with `rows` of stages that other chains have too."""
         for stage in planned.stages:
             if stage.id not in rows:
                 chains = self._memory.needed_by[stage.id]
                 rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
-        status = self._chain(planned, [rows[stage.id] for stage in planned.stages], evidence)
+        status = chain_status(planned, [rows[stage.id] for stage in planned.stages], self.state, evidence.now_s)
         self._memory.keep(planned, status, reading, evidence.now_s)
         return status
 
@@ -155,7 +154,7 @@ class Monitor:
             )
         )
 
-    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> _Row:
+    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> Costed:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = _marker(self.workspace, stage_id)
@@ -177,7 +176,7 @@ class Monitor:
             evidence,
             context,
         )
-        return _Row(row, self._figures(known, usages, target.site))
+        return Costed(row, self._figures(known, usages, target.site))
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """0 for a stage without inputs."""
@@ -197,63 +196,11 @@ class Monitor:
                 figures[key] = figures_of(attempt, usages[key], site, self._spans)
         return figures
 
-    def _chain(self, planned: ChainOutline, rows: Sequence[_Row], evidence: Evidence) -> ChainStatus:
-        """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
-        name, target = planned.chain, planned.target
-        figures = [figure for row in rows for figure in row.all_figures]
-        methods = chosen(figures)
-        stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
-        ahead = outlook(stages, evidence.now_s)
-        writer = self.state.writers.get(self.state.wanted_by.get(name, ""))
-        signs = [self.state.wanted_s.get(name), *(row.seen_s for row in stages)]
-        return ChainStatus(
-            name=name,
-            sweep=target.sweep,
-            project=target.project,
-            cluster=target.cluster,
-            user=writer.process.user if writer and writer.process else None,
-            stages=tuple(stages),
-            submitted_s=self.state.submitted_s.get(name),
-            active_s=max((sign for sign in signs if sign), default=None),
-            ends_s=ahead.ends_s,
-            unknown_durations=ahead.unknown,
-            critical_path=ahead.path,
-            elapsed_s=added(row.elapsed_s for row in stages),
-            gpu_hours=added(row.gpu_hours for row in stages),
-            energy=tuple(totals(figures)),
-            quoted=quoted(figures, methods),
-        )
-
 
 def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[AttemptKey, AttemptUsage]:
     runs = known.runs if known else []
     found = (((run.number, run.job), usage_of(stage_id, run, now_s)) for run in runs)
     return {key: usage for key, usage in found if usage is not None}
-
-
-class _Row(NamedTuple):
-    row: StageRow
-    figures: Mapping[AttemptKey, list[EnergyFigure]]
-
-    @property
-    def all_figures(self) -> list[EnergyFigure]:
-        return [figure for of_attempt in self.figures.values() for figure in of_attempt]
-
-
-def _with_energy(row: _Row, methods: Mapping[str, Method]) -> StageRow:
-    if not row.figures:
-        return row.row
-    of_attempts = {key: quoted(figures, methods) for key, figures in row.figures.items()}
-    (first, *others) = of_attempts.values()
-    return with_energy(row.row, quoted(row.all_figures, methods) if others else first, of_attempts)
-
-
-def _of_chain(row: StageRow, chain: str) -> StageRow:
-    if row.next_step is None:
-        return row
-    from shlex import quote  # most rows need no command
-
-    return row._replace(next_step=row.next_step.replace("{chain}", quote(chain)))
 
 
 def read_status(

@@ -1,0 +1,68 @@
+"""A chain out of the rows of its stages: what they used, when it will end; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from detour.accounting.energy import EnergyFigure, Method
+from detour.ledger.state import State
+from detour.monitoring.costs import chosen, quoted, totals
+from detour.monitoring.eta import outlook
+from detour.monitoring.rows import added, with_causes, with_energy
+from detour.monitoring.segments import AttemptKey
+from detour.monitoring.status import ChainStatus, StageRow
+from detour.planning.files import ChainOutline
+
+
+class Costed(NamedTuple):
+    row: StageRow
+    figures: Mapping[AttemptKey, list[EnergyFigure]]
+
+    @property
+    def all_figures(self) -> list[EnergyFigure]:
+        return [figure for of_attempt in self.figures.values() for figure in of_attempt]
+
+
+def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, now_s: float) -> ChainStatus:
+    """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
+    name, target = planned.chain, planned.target
+    figures = [figure for row in rows for figure in row.all_figures]
+    methods = chosen(figures)
+    stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
+    ahead = outlook(stages, now_s)
+    writer = state.writers.get(state.wanted_by.get(name, ""))
+    signs = [state.wanted_s.get(name), *(row.seen_s for row in stages)]
+    return ChainStatus(
+        name=name,
+        sweep=target.sweep,
+        project=target.project,
+        cluster=target.cluster,
+        user=writer.process.user if writer and writer.process else None,
+        stages=tuple(stages),
+        submitted_s=state.submitted_s.get(name),
+        active_s=max((sign for sign in signs if sign), default=None),
+        ends_s=ahead.ends_s,
+        unknown_durations=ahead.unknown,
+        critical_path=ahead.path,
+        elapsed_s=added(row.elapsed_s for row in stages),
+        gpu_hours=added(row.gpu_hours for row in stages),
+        energy=tuple(totals(figures)),
+        quoted=quoted(figures, methods),
+    )
+
+
+def _with_energy(row: Costed, methods: Mapping[str, Method]) -> StageRow:
+    if not row.figures:
+        return row.row
+    of_attempts = {key: quoted(figures, methods) for key, figures in row.figures.items()}
+    (first, *others) = of_attempts.values()
+    return with_energy(row.row, quoted(row.all_figures, methods) if others else first, of_attempts)
+
+
+def _of_chain(row: StageRow, chain: str) -> StageRow:
+    if row.next_step is None:
+        return row
+    from shlex import quote  # most rows need no command
+
+    return row._replace(next_step=row.next_step.replace("{chain}", quote(chain)))
