@@ -12,8 +12,8 @@ from detour.forecasting.replay import Outcome, outcomes, replay, summary
 from detour.forecasting.scoring import Score
 from tests.forecasting.histories import REGIMES, history
 
-TRIED = ("steady", "wandering load", "many start at once")
-SEEDS = (1, 2, 3)
+TRIED = ("steady", "wandering load")
+SEEDS = range(4)
 """Of one history the score is left to chance; the benchmark `forecast_replay` tries all regimes with any number."""
 
 

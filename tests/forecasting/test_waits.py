@@ -57,6 +57,11 @@ def test_a_waiting_job_has_the_gpus_that_it_asks_for() -> None:
     assert wait.shape.gpus is None
 
 
+def test_where_there_are_no_accounts_the_user_stands_for_one() -> None:
+    (wait,) = waits_of([row(account=None, user="ada")])
+    assert wait.account == "ada"
+
+
 def test_a_row_without_submission_says_nothing() -> None:
     assert waits_of([row(submit_s=None)]) == []
 

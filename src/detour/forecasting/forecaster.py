@@ -50,21 +50,24 @@ class Forecaster:
             self._calibration.remember(burst, made[0])
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
-        """The wait of a job that has waited for `waited_s` at `now_s`."""
+        """The wait of a job that has waited for `waited_s` at `now_s`.
+
+        Calibration moves the p50 both ways and the p90 only up, from the rank of a new burst among `KEPT`: some quick
+        starts do not say that long waits are over.
+        """
         made = self._curve(shape, account, now_s)
         if isinstance(made, NoForecast):
             return made
         curve, bursts = made
         places = self._calibration.places(now_s)
-        passed = places.share(place(curve, waited_s)) if waited_s > 0 else 0.0
+        here = place(curve, waited_s) if waited_s > 0 else 0.0
+        passed = places.share(here) if waited_s > 0 else 0.0
         if passed > 1 - 1e-9 or waited_s > curve.longest:
             return NoForecast(f"it has waited longer than all jobs of the last {bursts} bursts like it")
 
-        def at(share: float) -> float:
-            return wait_at(curve, places.quantile(passed + share * (1 - passed)))
-
-        p50_s = max(waited_s, at(P50))
-        return Expected(p50_s, max(p50_s, at(P90)), bursts)
+        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, P50))))
+        p90_place = max(places.quantile(_beyond(passed, P90)), min(1.0, _beyond(here, P90 * (KEPT + 1) / KEPT)))
+        return Expected(p50_s, max(p50_s, wait_at(curve, p90_place)), bursts)
 
     def _curve(self, shape: Shape, account: str, now_s: float) -> tuple[Curve, int] | NoForecast:
         """With the number of bursts in the curve."""
@@ -79,3 +82,8 @@ class Forecaster:
         if not curve.values:
             return NoForecast(f"no job of the last {bursts} bursts like it has started yet")
         return curve, bursts
+
+
+def _beyond(passed: float, share: float) -> float:
+    """The place below which `share` of what has not `passed` lies."""
+    return passed + share * (1 - passed)

@@ -81,7 +81,9 @@ def _waits(row: JobRow, tells_eligible: bool) -> Iterator[Wait]:
     if begun_s is None or (tells_eligible and row.eligible_s is None and row.start_s is None):
         return
     left_s = row.end_s if row.start_s is None else None
-    wait = Wait(row.shown_id, row.account or "", shape_of(_gpus(row), row.limit_s), begun_s, row.start_s, left_s)
+    wait = Wait(
+        row.shown_id, row.account or row.user or "", shape_of(_gpus(row), row.limit_s), begun_s, row.start_s, left_s
+    )
     for _ in range(row.tasks):
         yield wait
 

@@ -26,6 +26,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import ChainStatus, SegmentRow, StageRow, Status
+from detour.planning.files import read_plan_outline
 from detour.scheduler.commands import Slurm
 
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
@@ -62,8 +63,8 @@ def forecast(
 ) -> Forecasts:
     """Raises UserError for a name of nothing. What cannot be written down is said in `warnings`."""
     now = time.time() if now_s is None else now_s
-    asked = slurm or Slurm()
     status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
+    asked = slurm or Slurm(cluster=_slurm_cluster(workspace, status))
     view, history = LedgerView(workspace), read_history(workspace, asked, now)
     outlooks = _Outlooks(view, history, now)
     chains = tuple(ChainForecast(chain.name, outlooks.of_chain(chain)) for chain in status.chains)
@@ -71,6 +72,11 @@ def forecast(
     refreshed = LedgerView(workspace).state if problem is None else view.state
     warnings = [*status.warnings, *([history.missing] if history.missing else []), *([problem] if problem else [])]
     return Forecasts(now, chains, history, accuracy(refreshed.scores), tuple(warnings))
+
+
+def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
+    targets = (read_plan_outline(workspace, chain.name).target for chain in status.chains)
+    return next((target.slurm_cluster for target in targets if target.slurm_cluster), None)
 
 
 class _Outlooks:
@@ -81,7 +87,7 @@ class _Outlooks:
         self._forecaster = Forecaster()
         for wait in history.waits:
             self._forecaster.add(wait)
-        self._account = history.waits[-1].account if history.waits else ""
+        self._accounts = {wait.shape: wait.account for wait in history.waits}
         self._errors_s = errors_s(view.commands(ForecastScored))
         self._priced, self._limits_s = _prices(view.commands(ChainPriced)), _limits_s(view.commands(JobIntended))
         self._made = {entry.stage: entry for entry in view.commands(ForecastMade)}
@@ -94,7 +100,8 @@ class _Outlooks:
         return tuple(self._shown(row, found[row.id]) for row in rows)
 
     def _wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
-        return self._forecaster.forecast(shape, self._account, self._now_s, waited_s)
+        """By the account that last had such jobs: GPUs and CPUs are often charged to different ones."""
+        return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._now_s, waited_s)
 
     def _ahead(self, row: StageRow) -> Ahead:
         priced, limit_s = self._priced.get(row.id, _Priced()), self._limits_s.get(row.id)

@@ -1,0 +1,47 @@
+"""The history that forecasts are made of, as a real sacct tells it."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from detour.forecasting.own_history import read_history
+from detour.forecasting.waits import Wait, shape_of
+from detour.ledger.workspace import Workspace
+from detour.scheduler.dependency import After
+from tests.slurm.cluster.cluster import SlurmCluster
+from tests.slurm.cluster.processes import wait_until
+from tests.slurm.jobs import client, sbatch
+
+
+def test_waits_are_read_and_what_a_hold_or_a_dependency_keeps_is_no_wait(
+    slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ran = sbatch(slurm, "true", "--time=90")
+    held = sbatch(slurm, "true", "--hold")
+    later = sbatch(slurm, "true", dependency=After("afterok", held))
+    looks = count()
+
+    def seen() -> dict[str, Wait]:
+        """Each time asked anew: what is kept is a workspace's."""
+        history = read_history(Workspace(tmp_path / f"w{next(looks)}"), client(slurm), time.time())
+        assert history.missing is None
+        return {wait.job: wait for wait in history.waits}
+
+    def has_started() -> bool:
+        wait = seen().get(ran)
+        return wait is not None and wait.started_s is not None
+
+    try:
+        wait_until(has_started, "the start to be accounted")
+        known = seen()
+    finally:
+        slurm.run("scancel", held, later)
+    assert (known[ran].shape, known[ran].account) == (shape_of(0, 5400), "abc@cpu")
+    assert 0 <= (known[ran].started_s or 0.0) - known[ran].begun_s < 60
+    assert held not in known
+    assert later not in known
