@@ -47,42 +47,42 @@ class Cells(NamedTuple):
 
 
 _NAMES = {
-    "job": "JobID, job_id, id_job, jobnumber",
-    "raw_id": "JobIDRaw, job_id_raw",
-    "array_job": "ArrayJobID, array_job_id, id_array_job",
-    "array_task": "ArrayTaskID, array_task_id, id_array_task, job_array_index",
-    "name": "JobName, job_name, name",
-    "user": "User, username, user_name, userhash, user_id, id_user, UID, uidnumber",
+    "job": "JobID, id_job, jobnumber",
+    "raw_id": "JobIDRaw",
+    "array_job": "ArrayJobID, id_array_job",
+    "array_task": "ArrayTaskID, id_array_task, job_array_index",
+    "name": "JobName, name",
+    "user": "User, username, userhash, user_id, id_user, UID, uidnumber",
     "account": "Account, accountname, project, Acct, account_id, projectid",
     "partition": "Partition, partition_name, queue_name, vc, queue",
     "qos": "QOS, qos_name, qualityofservice",
     "cluster": "Cluster, cluster_name, system, resource_name",
-    "state": "State, job_state, jobstate, exit_state, final_state, status",
-    "submit": "Submit, submit_time, time_submit, submission_time, submittime, submit_ts, qsub_time",
+    "state": "State, job_state, exit_state, final_state, status",
+    "submit": "Submit, submit_time, time_submit, submission_time, submit_ts, qsub_time",
     "eligible": "Eligible, eligible_time, time_eligible, eligible_ts",
     "start": "Start, start_time, time_start, begin, begin_time, start_ts",
     "end": "End, end_time, time_end, end_ts, finish_time, completion_time",
-    "elapsed_raw": "ElapsedRaw, run_time, runtime, elapsed_seconds, elapsed_s, wall_time, walltime, duration",
+    "elapsed_raw": "ElapsedRaw, run_time, elapsed_seconds, elapsed_s, wall_time, duration",
     "elapsed": "Elapsed, used_time, elapsed_time",
     "limit_minutes": "TimelimitRaw, time_limit_minutes, time_limit",
-    "limit": "Timelimit, reqtime, wallclock_req, requested_time",
-    "exit": "ExitCode, exit_code, exit",
+    "limit": "reqtime, wallclock_req, requested_time",
+    "exit": "ExitCode, exit",
     "derived_exit": "DerivedExitCode, derived_ec",
-    "nodes": "NodeList, node_list, nodes_list, nodelist_used, hostlist, nodes_names",
+    "nodes": "NodeList, nodes_list, nodelist_used, hostlist, nodes_names",
     "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
     "n_cpus": "NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus",
     "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
-    "allocated": "AllocTRES, tres_alloc, alloc_tres",
-    "requested": "ReqTRES, tres_req, req_tres",
-    "allocated_gres": "AllocGRES, alloc_gres, gres_alloc",
-    "requested_gres": "ReqGRES, req_gres, gres_req",
+    "allocated": "AllocTRES, tres_alloc",
+    "requested": "ReqTRES, tres_req",
+    "allocated_gres": "AllocGRES, gres_alloc",
+    "requested_gres": "ReqGRES, gres_req",
     "comment": "Comment",
     "reason": "Reason, state_reason",
-    "energy_raw": "ConsumedEnergyRaw, consumed_energy_raw",
+    "energy_raw": "ConsumedEnergyRaw",
     "energy": "ConsumedEnergy",
     "restarts": "Restarts, restart_cnt",
 }
-"""Our field -> its columns, the best first where a dump has several."""
+"""Our field -> its columns, the best first where a dump has several; spelled with or without `_`, in any case."""
 _FREE_TEXT = """jobname name comment admincomment systemcomment submitline workdir wckey constraints reason extra
     container reservation"""
 FREE_TEXT = frozenset(_FREE_TEXT.split())
@@ -93,7 +93,7 @@ _XDMOD = """JobID JobIDRaw Cluster Partition QOS Account Group GID User UID Subm
     State NNodes NCPUS ReqCPUS ReqMem ReqTRES AllocTRES Timelimit NodeList JobName"""
 LAYOUTS: Mapping[str, Sequence[str]] = {
     "Open XDMoD's": _XDMOD.split(),
-    "Open XDMoD's before version 9.5": _XDMOD.replace("QOS ", "").split(),
+    "Open XDMoD's older": _XDMOD.replace("QOS ", "").split(),
 }
 """Columns of dumps without a header: what Open XDMoD asks sacct for, in which form centres keep and publish them."""
 
@@ -137,7 +137,3 @@ def is_header(cells: Sequence[str]) -> bool:
     """Whether these are names of columns: most of them known, or at least the times of a job."""
     known = {_FIELD_OF[name][0] for name in map(plain_name, cells) if name in _FIELD_OF}
     return len(known) >= 3 or ("start" in known and bool(known & {"end", "elapsed", "elapsed_raw"}))
-
-
-def accepted_names(field: str) -> str:
-    return _NAMES[field]
