@@ -11,9 +11,13 @@ _KILLED = ("0:125", "0:9", "137:0", "9:0")
 
 
 def of_another_step(text: str, evidence: Evidence) -> bool:
-    """Whether what `text` says of a step (or of the job, whose flag comes from any step) cannot have ended the work."""
+    """Whether what `text` says of a step (or sacct of the job, whose flag comes from any step) cannot have ended the
+    work. What names no step may speak of any.
+    """
     match = _STEP.search(text)
     named = match["step"] if match else None
+    if named is None and not text.startswith("sacct "):
+        return False
     steps = {row.step: row for row in evidence.step_rows}
     work = [row for step, row in steps.items() if step and step.isdigit()] or [
         row for step, row in steps.items() if step == "batch"
