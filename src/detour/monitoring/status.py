@@ -212,8 +212,8 @@ class ChainStatus(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """Nothing of it runs or waits."""
-        return not any(stage.status in _UNDER_WAY[:2] for stage in self.stages)
+        """Nothing of it runs, waits, or may do so unseen."""
+        return not any(stage.status in _UNDER_WAY for stage in self.stages)
 
 
 class GroupStatus(NamedTuple):
