@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,61 +15,8 @@ from detour.sacct.values import (
     parse_limit_s,
     parse_state,
     parse_tres,
-    time_parser,
 )
 from detour.scheduler.states import JobState
-
-NOON_S = 1_772_366_400
-"""2026-03-01T12:00:00Z."""
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2026-03-01T12:00:00",
-        "2026-03-01 12:00:00",
-        "2026-03-01T12:00:00Z",
-        "2026-03-01T13:00:00+01:00",
-        "2026-03-01 13:00:00+0100",
-        "2026-03-01 12:00:00 UTC",
-        "2026-03-01T12:00:00.000",
-        "1772366400",
-        "1772366400.0",
-        "1772366400000",
-    ],
-)
-def test_every_form_of_an_instant_is_the_same_instant(text: str) -> None:
-    assert time_parser(UTC)(text) == NOON_S
-
-
-def test_a_fraction_of_a_second_is_kept() -> None:
-    assert time_parser(UTC)("2026-03-01T12:00:00.25") == NOON_S + 0.25
-
-
-@pytest.mark.parametrize("text", ["", "Unknown", "None", "N/A", "NaT", "0", "1970-01-01T00:00:00"])
-def test_what_says_that_there_was_no_such_time_is_unknown(text: str) -> None:
-    assert time_parser(UTC)(text) is None
-
-
-def test_local_times_follow_the_zone_also_on_days_on_which_the_clock_changes() -> None:
-    paris = time_parser(ZoneInfo("Europe/Paris"))
-    assert paris("2026-03-01T13:00:00") == NOON_S
-    before, after = paris("2026-03-29T01:30:00"), paris("2026-03-29T03:30:00")
-    assert before is not None
-    assert after is not None
-    assert after - before == 3600
-
-
-def test_any_other_form_can_be_named() -> None:
-    assert time_parser(UTC, "%d/%m/%Y %H:%M")("01/03/2026 12:00") == NOON_S
-    with pytest.raises(ValueError, match="a time of the form '%d/%m/%Y %H:%M'"):
-        time_parser(UTC, "%d/%m/%Y %H:%M")("2026-03-01T12:00:00")
-
-
-@pytest.mark.parametrize("text", ["2026-02-30T00:00:00", "2026-03-01T24:00:00", "2026-03-01T12:60:00", "12:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        time_parser(UTC)(text)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ of steps are left out: a job's row already is about all of them.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,11 +21,13 @@ from pathlib import Path
 
 from detour.errors import UserError
 from detour.sacct.building import BadCell, RowBuilder
-from detour.sacct.columns import FIELDS, LAYOUTS, NEEDED, find_columns, free_columns, is_header
+from detour.sacct.columns import NEEDED
+from detour.sacct.heading import Table
 from detour.sacct.opening import STANDARD_INPUT, opened
-from detour.sacct.records import Broken, delimiter_of, records_of, repaired, table_records
+from detour.sacct.records import Broken, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
-from detour.sacct.values import STATES, time_parser
+from detour.sacct.times import time_parser
+from detour.sacct.values import STATES
 from detour.text import cut, plain
 
 NAMED = 5
@@ -91,7 +92,7 @@ class Dump:
             first = next(lines, None)
         if first is None:
             raise UserError(f"{self.name}: is empty: expected a header with {NEEDED}, as `sacct --parsable2` prints")
-        table = _Table.of(first, self.dialect, self.name)
+        table = Table.of(first, self.name, self.dialect.columns, self.dialect.chosen)
         self.notes.layout = table.layout
         parse_time = time_parser(self.dialect.time_zone, self.dialect.time_format)
         build = RowBuilder(table.at, len(table.header), parse_time, opaque_ids=table.quoted)
@@ -113,7 +114,7 @@ class Dump:
             yield row
 
     def _records(
-        self, lines: Iterator[str], before: int, table: _Table, build: RowBuilder
+        self, lines: Iterator[str], before: int, table: Table, build: RowBuilder
     ) -> Iterator[tuple[int, Sequence[str]]]:
         """The number of its first line, and the cells, of each record."""
         try:
@@ -134,7 +135,7 @@ class Dump:
         except Broken as error:
             raise UserError(f"{self.name}:{error.line}: expected {error.problem}") from None
 
-    def _repaired(self, line: int, cells: Sequence[str], table: _Table, build: RowBuilder) -> Sequence[str] | None:
+    def _repaired(self, line: int, cells: Sequence[str], table: Table, build: RowBuilder) -> Sequence[str] | None:
         try:
             mended = repaired(cells, table.delimiter, len(table.header), table.free, build.sound, build.figures)
         except ValueError as error:
@@ -158,102 +159,3 @@ def read_rows(source: Path | Iterable[str], dialect: Dialect | None = None, *, n
     `name`: what messages call it. Nothing is read before the first row is asked for.
     """
     return Dump(source, dialect or Dialect(), name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """What the header, or a layout in its place, says of a dump."""
-
-    text: str
-    header: Sequence[str]
-    delimiter: str
-    trailing: bool
-    has_header: bool
-    at: Mapping[str, int]
-    layout: str | None
-
-    @classmethod
-    def of(cls, first: str, dialect: Dialect, name: str) -> _Table:
-        """Raises UserError where the first line is no header and no known layout fits it."""
-        text = first.rstrip("\r\n")
-        delimiter = delimiter_of(text)
-        if delimiter is None:
-            raise UserError(f"{name}:1: {_no_header(text)}")
-        trailing = delimiter == "|" and text.endswith(delimiter)
-        cells = _split(text[:-1] if trailing else text, delimiter)
-        has_header = is_header(cells)
-        layout = None
-        header: Sequence[str] = cells
-        if not has_header:
-            layout, header = _layout(cells, delimiter, dialect.columns, name)
-        try:
-            at = find_columns(header, dialect.chosen)
-        except KeyError as error:
-            raise UserError(f"{name}:1: no column {error.args[0]!r}: it has {plain(', '.join(header))}") from None
-        _check(at, header, name)
-        return cls(text, header, delimiter, trailing, has_header, at, layout)
-
-    @property
-    def quoted(self) -> bool:
-        """Tables quote their values; sacct does not."""
-        return self.delimiter in ",;\t"
-
-    @property
-    def free(self) -> list[int]:
-        return free_columns(self.header)
-
-    @property
-    def by_id(self) -> bool:
-        return 0 in (self.at.get("job"), self.at.get("raw_id"))
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    """A header's names, quoted or not."""
-    try:
-        cells = next(csv.reader([text], delimiter=delimiter), [])
-    except csv.Error:  # a carriage return, or more than 128 KiB, in a name
-        cells = text.split(delimiter)
-    return [cell.strip() for cell in cells]
-
-
-def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, name: str) -> tuple[str, Sequence[str]]:
-    """Names for the columns of a dump without a header, whose first row this is: those given, or a known layout's."""
-    if given is not None:
-        return "given", given
-    for layout, names in LAYOUTS.items():
-        build = RowBuilder(find_columns(names, {}), len(names), time_parser(UTC))
-        try:
-            cells = repaired(row, delimiter, len(names), free_columns(names), build.sound, build.figures)
-        except ValueError:
-            continue
-        if build.sound(cells):
-            return layout, names
-    raise UserError(f"{name}:1: {_no_header(delimiter.join(row))}")
-
-
-def _check(at: Mapping[str, int], header: Sequence[str], name: str) -> None:
-    if "start" in at and at.keys() & {"end", "elapsed", "elapsed_raw"} and at.keys() & {"job", "raw_id"}:
-        return
-    lacking = [
-        what
-        for what, there in (
-            ("JobID", at.keys() & {"job", "raw_id"}),
-            ("Start", "start" in at),
-            ("End or Elapsed", at.keys() & {"end", "elapsed", "elapsed_raw"}),
-        )
-        if not there
-    ]
-    found = cut(plain(", ".join(header)), 200)
-    raise UserError(
-        f"{name}:1: no column {', '.join(lacking)}: it has {found}. Name one with --column FIELD=COLUMN, where FIELD "
-        f"is one of {', '.join(FIELDS)}"
-    )
-
-
-def _no_header(text: str) -> str:
-    if "JobID" in text and "  " in text:
-        return "this is sacct's aligned output, which cuts values short: make it with `sacct --parsable2`"
-    return (
-        f"expected a header with {NEEDED}, as `sacct --parsable2` prints, and found {cut(plain(text), 60)!r}; name the "
-        "columns of a dump without a header with --columns JobID,Start,..."
-    )

@@ -1,0 +1,83 @@
+"""Times as sacct and public data sets of job records print them, in seconds since the epoch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+
+from detour.sacct.values import unknown
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d| ?UTC)?$")
+_MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " for at in range(1440)}
+_SECONDS_S = {f":{second:02d}": second for second in range(60)}
+_NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
+_MILLISECONDS = 1e11
+"""A time since the epoch above this counts milliseconds: in seconds it would be the year 5138."""
+
+
+def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float | None]:
+    """Reads times: ISO, with an offset or in `zone`, seconds or milliseconds since the epoch, or strptime's `form`.
+
+    In the hour that a clock repeats in autumn, a time without an offset is taken for the first one.
+    """
+    midnights: dict[str, float] = {}
+
+    def parse(text: str) -> float | None:
+        try:
+            return midnights[text[:10]] + _MINUTES_S[text[10:16]] + _SECONDS_S[text[16:]]
+        except KeyError:
+            return learn(text)
+
+    def learn(text: str) -> float | None:
+        seconds = _parse_time_s(text, zone, form)
+        if form is None and seconds is not None and _ISO.match(text):
+            midnight_s = _even_midnight_s(text[:10], zone)
+            if midnight_s is not None:
+                midnights[text[:10]] = midnight_s
+        return seconds
+
+    return parse
+
+
+def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
+    """The start of a day on which the clock is not changed; None of any other."""
+    start = datetime.fromisoformat(day).replace(tzinfo=zone)
+    same = start.utcoffset() == (start + timedelta(days=1)).utcoffset()
+    return _whole(start.timestamp()) if same else None
+
+
+def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
+    if unknown(text):
+        return None
+    if form is not None:
+        return _formed_s(text, zone, form)
+    try:
+        number = float(text)
+    except ValueError:
+        number = None
+    if number is not None:
+        return _whole(number / 1000 if abs(number) >= _MILLISECONDS else number) or None
+    if _NO_YEAR.match(text):
+        raise ValueError("a time with its year: set SLURM_TIME_FORMAT=standard when making the dump")
+    if not _ISO.match(text):
+        raise ValueError("a time, as 2026-03-01T12:00:00 or seconds since the epoch; others with a time format")
+    spelled = text.replace(",", ".").removesuffix("UTC").rstrip()
+    stamp = datetime.fromisoformat(spelled + "+00:00" if text.endswith("UTC") else spelled)
+    return _seconds(stamp, zone)
+
+
+def _formed_s(text: str, zone: tzinfo, form: str) -> float | None:
+    try:
+        return _seconds(datetime.strptime(text, form), zone)  # noqa: DTZ007  the zone is added
+    except ValueError:
+        raise ValueError(f"a time of the form {form!r}") from None
+
+
+def _seconds(stamp: datetime, zone: tzinfo) -> float | None:
+    """None for the epoch itself, by which databases say that there was no such time."""
+    return _whole((stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()) or None
+
+
+def _whole(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds
