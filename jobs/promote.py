@@ -69,14 +69,15 @@ def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
 
 def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) -> float:
     """Test score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export."""
-    settings, probe = context.stage.settings.probe, context.stage.settings.phase.gate.probe
+    stage = context.stage
+    settings, runtime, probe = stage.settings.probe, stage.runtime.probe, stage.settings.phase.gate.probe
     assert settings is not None
+    assert runtime is not None
     assert probe is not None
     folder = context.work_dir / "probe"
     model.save_pretrained(folder / "model")
     load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(folder / "model")
-    paths = context.stage.runtime.probe_paths
-    result = fine_tuned(settings, paths, folder / "model", folder, context.attempt).result
+    result = fine_tuned(settings, runtime.paths, folder / "model", folder, context.attempt).result
     metric = probe.metric or result["primary_metric"]
     if metric not in result["test"]:
         raise PermanentFailure(f"not promoted: {probe.task} has no metric {metric}; it has {', '.join(result['test'])}")

@@ -38,7 +38,7 @@ from detour.jobs.rank import read_rank
 from detour.ledger.events import GateJudged
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
-from detour.planning.settings import EvaluateSettings, FileContent, PromoteRuntime, PromoteSettings
+from detour.planning.settings import EvaluateRuntime, EvaluateSettings, FileContent, PromoteRuntime, PromoteSettings
 from detour.planning.stage import PromoteStage, Stage
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model
@@ -87,8 +87,9 @@ def promote_stage(held: list[dict[str, Any]], gate: dict[str, Any] | None = None
         seeds=Seeds(training=17, shuffle=42),
         probe=probe and probe[0],
     )
-    paths = (probe[1],) if probe else ()
-    runtime = PromoteRuntime(Model(config=MODEL), VOCABULARY, validation_tokens=1000, probe_paths=paths)
+    model = Model(config=MODEL)
+    probed = EvaluateRuntime(model, VOCABULARY, paths=(probe[1],), documents=None) if probe else None
+    runtime = PromoteRuntime(model, VOCABULARY, validation_tokens=1000, probe=probed)
     return PromoteStage(settings, {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id}, runtime)
 
 

@@ -333,3 +333,10 @@ def test_a_stage_survives_the_round_trip_and_an_edited_one_is_noticed() -> None:
         assert Stage.from_json(data) == stage
         with pytest.raises(ValueError, match="edited"):
             Stage.from_json({**data, "settings": {**data["settings"], "sneaked": 1}})
+
+
+def test_a_promotion_with_a_probe_is_read_back_as_it_was_written() -> None:
+    gate = {"probe": {"task": "chapter", "least": 0.5}}
+    promotion = next(stage for stage in plan({"phases.mlm.gate": gate}).stages if stage.label == "promote mlm")
+    assert Stage.from_json(json.loads(json.dumps(promotion.to_json()))) == promotion
+    assert "probe" in promotion.to_json()["settings"]

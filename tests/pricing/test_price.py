@@ -12,11 +12,11 @@ import pytest
 from detour.accounting.energy import Band, Method
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
-from detour.config.models import File, Recipe
+from detour.config.models import File, Gate, Probe, Recipe
 from detour.flops import BASE, LARGE, expected_context, training_flops_per_token
 from detour.planning.build import Content, Plan, Planner
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
-from detour.pricing.estimates import FRENCH_VOCABULARY, model_shape
+from detour.pricing.estimates import FRENCH_VOCABULARY, estimate, model_shape
 from detour.pricing.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature
 from detour.pricing.totals import critical_path_s, total, totals_by_part
 from tests.support.recipes import make_recipe
@@ -292,3 +292,25 @@ def test_a_masked_token_is_priced_below_a_causal_one_as_the_authors_measured(mas
     context = expected_context(8192)
     masked = training_flops_per_token(shape, "masked", masking_rate, context)
     assert masked < training_flops_per_token(shape, "causal", 1.0, context)
+
+
+def test_a_promotion_with_a_probe_takes_as_much_longer_as_its_fine_tuning() -> None:
+    task = load_recipe(RECIPES / "moderncamembert-bio-base.yaml")
+    probed = task.model_copy(
+        update={
+            "phases": tuple(
+                phase.model_copy(
+                    update={"gate": Gate(probe=Probe(task=task.benchmark.tasks[0].name, least=0.1))}  # type: ignore[union-attr]
+                )
+                for phase in task.phases
+            )
+        }
+    )
+    cluster = load_cluster("jean-zay")
+    plain, longer, evaluation = (
+        estimate(of_kind(plan(recipe).stages, kind), cluster, 1).wall_s
+        for recipe, kind in ((task, "promote"), (probed, "promote"), (task, "evaluate"))
+    )
+    assert plain is not None
+    assert evaluation is not None
+    assert longer == plain + evaluation

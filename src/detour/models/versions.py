@@ -89,7 +89,8 @@ def find_version(workspace: Workspace, wanted: str) -> Version:
     versions = model_versions(workspace, model)
     if not versions:
         known = sorted({version.model for version in model_versions(workspace)})
-        raise UserError(f"no model named {model!r} has a finished export in {workspace.root}{nearest(model, known)}")
+        hint = nearest(model, known) if known else "; `detour run RECIPE` makes one"
+        raise UserError(f"no model named {model!r} has a finished export in {workspace.root}{hint}")
     if not at:
         return next((version for version in versions if version.is_current), versions[-1])
     named = [version for version in versions if which in version.aliases]

@@ -324,9 +324,10 @@ class _Chain:
                 recipe.seeds,
                 None if probe is None else cast(EvaluateSettings, probe.settings),
             )
-            paths = () if probe is None else cast(EvaluateRuntime, probe.runtime).paths
             runtime = PromoteRuntime(
-                **_size(recipe), validation_tokens=recipe.data.validation_tokens, probe_paths=paths
+                **_size(recipe),
+                validation_tokens=recipe.data.validation_tokens,
+                probe=None if probe is None else cast(EvaluateRuntime, probe.runtime),
             )
             return _Template(PromoteStage, settings, runtime, () if probe is None else probe.missing)
 

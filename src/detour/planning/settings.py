@@ -304,18 +304,17 @@ class PromoteSettings(_Values):
 @dataclass(frozen=True)
 class PromoteRuntime(ModelRuntime):
     validation_tokens: int
-    probe_paths: tuple[Path, ...] = ()
-    """The probe's files on this machine."""
+    probe: EvaluateRuntime | None = None
 
     def to_json(self) -> dict[str, Any]:
-        paths = {"probe_paths": list(map(str, self.probe_paths))} if self.probe_paths else {}
-        return {"validation_tokens": self.validation_tokens, **paths, **ModelRuntime.to_json(self)}
+        probe = {} if self.probe is None else {"probe": self.probe.to_json()}
+        return {"validation_tokens": self.validation_tokens, **probe, **ModelRuntime.to_json(self)}
 
     @classmethod
     def from_json(cls, entry: Entry) -> PromoteRuntime:
         data = entry["runtime"]
-        paths = tuple(map(Path, data.get("probe_paths", ())))
-        return cls(**_model(data), validation_tokens=data["validation_tokens"], probe_paths=paths)
+        probe = EvaluateRuntime.from_json({"runtime": data["probe"]}) if "probe" in data else None
+        return cls(**_model(data), validation_tokens=data["validation_tokens"], probe=probe)
 
 
 @dataclass(frozen=True)

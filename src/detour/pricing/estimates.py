@@ -48,7 +48,9 @@ def estimate(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
         return _training(stage, cluster, max(1, gpus))
     if isinstance(stage, EvaluateStage):
         return _evaluation(stage, cluster)
-    if isinstance(stage, PromoteStage | ExportStage):
+    if isinstance(stage, PromoteStage):
+        return _promotion(stage, cluster)
+    if isinstance(stage, ExportStage):
         return _conversion(stage, cluster)
     if isinstance(stage, SummarizeStage):
         return Estimate(START_UP_S, "assumed: a start, and a few files to read")
@@ -176,6 +178,17 @@ def _splits(task: Task, published: TaskSize | None) -> _Splits | None:
         return _Splits(count, 0, 0, source)
     train, validation, test = (count * part / 100 for part in (split.train, split.validation, split.test))
     return _Splits(train, validation, test, source)
+
+
+def _promotion(stage: PromoteStage, cluster: Cluster) -> Estimate:
+    """With the fine-tuning that its gate's probe asks for."""
+    judged, settings, runtime = _conversion(stage, cluster), stage.settings.probe, stage.runtime.probe
+    if settings is None or runtime is None:
+        return judged
+    probed = _evaluation(EvaluateStage(settings, {}, runtime), cluster)
+    if judged.wall_s is None or probed.wall_s is None:
+        return judged if judged.wall_s is None else probed
+    return Estimate(judged.wall_s + probed.wall_s, f"{judged.source}; probe: {probed.source}")
 
 
 def _conversion(stage: PromoteStage | ExportStage, cluster: Cluster) -> Estimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detour.planning.stage import Stage
+from detour.planning.stage import PromoteStage, Stage
 from detour.pricing.price import Price
 
 MARGIN = 1.25
@@ -22,5 +22,6 @@ UNPRICED_WALL_S = {
 def stage_limit_s(stage: Stage, price: Price) -> int:
     """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
     if price.wall_s is None:
-        return UNPRICED_WALL_S[stage.kind]
+        is_probed = isinstance(stage, PromoteStage) and stage.settings.probe is not None
+        return UNPRICED_WALL_S[stage.kind] + (UNPRICED_WALL_S["evaluate"] if is_probed else 0)
     return max(LEAST_WALL_S, round(price.wall_s.high * MARGIN))

@@ -90,7 +90,8 @@ def work_signature(stage: Stage) -> str:
         shape = f"{phase.objective} {settings.sequence_length} {settings.precision}"
         return f"pretrain {_size(stage)} {shape} {frozen} frozen"
     if isinstance(stage, PromoteStage):
-        return f"promote {_size(stage)} {stage.settings.phase.objective} {stage.settings.sequence_length}"
+        probe = "" if stage.settings.probe is None else f" {stage.settings.probe.digest[:16]}"
+        return f"promote {_size(stage)} {stage.settings.phase.objective} {stage.settings.sequence_length}{probe}"
     if isinstance(stage, ExportStage):
         return f"export {_size(stage)} {stage.settings.dtype}"
     if isinstance(stage, EvaluateStage):
