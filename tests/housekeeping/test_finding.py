@@ -115,6 +115,15 @@ def test_old_code_goes_when_no_job_waits(workspace: Workspace) -> None:
     assert [one for one in could_go(workspace) if one.kind is Kind.CODE] == []
 
 
+def test_compiled_kernels_go_while_no_job_waits(workspace: Workspace) -> None:
+    (workspace.root / "compiled" / "1000").mkdir(parents=True)
+    assert named(could_go(workspace))["1000"] is Kind.COMPILED
+    workspace.manifest("promote-1").unlink()
+    with command_journal(workspace) as journal:
+        journal.append(StageSubmitted(), stage="promote-1", job="7")
+    assert "1000" not in named(could_go(workspace))
+
+
 def test_without_all_plans_nothing_is_known_to_be_superfluous(workspace: Workspace) -> None:
     (workspace.root / "chains" / "other").mkdir()
     (workspace.root / "chains" / "other" / "plan.json").write_text("{")

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     OUTPUT = "unfinished or damaged output"
     CHECKPOINT = "damaged or unfinished checkpoint"
     CODE = "code that no job needs"
+    COMPILED = "compiled kernels, made again"
     LEFTOVER = "left over by a kill"
 
 
@@ -107,7 +108,7 @@ def find(survey: Survey) -> Iterator[Removable]:
     for stage in survey.present:
         for kind, path in _of_stage(survey, stage):
             yield Removable(kind, path, measure(path), stage)
-    for kind, path in (*_code(survey), *_leftovers(survey.workspace)):
+    for kind, path in (*_code(survey), *_compiled(survey), *_leftovers(survey.workspace)):
         yield Removable(kind, path, measure(path))
 
 
@@ -135,6 +136,13 @@ def _code(survey: Survey) -> Iterator[tuple[Kind, Path]]:
     snapshots = [path for path in (survey.workspace.root / "code").glob("*") if _is_folder(path)]
     newest = sorted(snapshots, key=lambda path: path.lstat().st_mtime)[-KEPT_CODE:]
     yield from ((Kind.CODE, path) for path in sorted(snapshots) if path not in newest)
+
+
+def _compiled(survey: Survey) -> Iterator[tuple[Kind, Path]]:
+    """Of each user: what torch compiled, which saves the next attempt some seconds or minutes."""
+    if not survey.anything_queued:
+        folders = sorted((survey.workspace.root / "compiled").glob("*"))
+        yield from ((Kind.COMPILED, path) for path in folders if _is_folder(path))
 
 
 def _leftovers(workspace: Workspace) -> Iterator[tuple[Kind, Path]]:
