@@ -72,16 +72,22 @@ def _table_lines(table: Table, width: int, most: int) -> Iterator[str]:
     rows = [HEADINGS, *cells]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     room = max(LEAST_NAME, width - sum(one + 2 for one in widths))
-    names = ["  ".join(map(plain, line.key)) or "all" for line in shown]
-    room = min(room, max([len(_heading(table)), *map(len, names)], default=room))
-    yield _line(_heading(table), HEADINGS, room, widths)
+    heading, *names = _aligned([_headings(table), *(tuple(map(plain, line.key)) or ("all",) for line in shown)])
+    room = min(room, max(map(len, (heading, *names))))
+    yield _line(heading, HEADINGS, room, widths)
     yield from (_line(name, row, room, widths) for name, row in zip(names, cells, strict=True))
     if len(table.lines) > most:
         yield f"... {len(table.lines) - most:,} more: --all, --csv or --json"
 
 
-def _heading(table: Table) -> str:
-    return "  ".join("GPUs a job" if name == "gpus" else name for name in table.by) or "total"
+def _headings(table: Table) -> tuple[str, ...]:
+    return tuple("GPUs a job" if name == "gpus" else name for name in table.by) or ("total",)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Each row as one text, its parts below each other."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{part:<{width}}" for part, width in zip(row, wide, strict=True)).rstrip() for row in rows]
 
 
 def _line(name: str, cells: Sequence[str], room: int, widths: Sequence[int]) -> str:
