@@ -259,3 +259,25 @@ def test_a_pattern_is_held_and_released_in_one_call(
     getattr(control, verb)(workspace, [f"{SWEEP}-*"], on_wait=silent).require_done()
     assert {job.held for job in fake.live()} == {verb == "hold"}
     assert made.count("scontrol") == 1
+
+
+def test_a_stage_named_beside_a_chain_is_taken_from_no_other_chain(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, plans = wide
+    before = len(fake.live())
+    with pytest.raises(UserError, match="is needed by 50 chains"):
+        control.cancel(workspace, [f"{SWEEP}-03", "prepare"], on_wait=silent)
+    assert len(fake.live()) == before
+    shared = {stage.id for stage in plans[0].stages} & {stage.id for stage in plans[1].stages}
+    reached = control.cancel(workspace, [f"{SWEEP}-03", f"{SWEEP}-07/pretrain mlm"], on_wait=silent)
+    assert set(reached.kept) == shared
+    assert shared <= units(fake)
+
+
+def test_a_stage_of_all_chains_that_have_it_is_cancelled_with_their_dependents(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, _ = wide
+    control.cancel(workspace, [SWEEP], "promote clm", on_wait=silent).require_done()
+    assert {unit.partition("-")[0] for unit in units(fake)} == {"prepare", "pretrain"}

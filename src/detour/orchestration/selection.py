@@ -18,10 +18,14 @@ class Chosen(NamedTuple):
 
     chains: tuple[str, ...]
     """Ordered as a whole."""
+    named: tuple[str, ...]
+    """These, or those of which a stage is meant."""
     roots: tuple[str, ...]
     """Ids of the stages that were named by themselves."""
+    reached: frozenset[str]
+    """Ids of the roots and their dependents."""
     stages: tuple[StageOutline, ...]
-    """Those of the chains, and the roots with their dependents; each once."""
+    """Those of the chains, and those reached; each once."""
     kept: tuple[StageOutline, ...] = ()
     """Stages of the chains that are left alone, because other chains need them."""
 
@@ -53,19 +57,21 @@ def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None)
     meant = select(workspace, words)
     of_chains = {one.id: one for chain in meant.chains for one in chain_stages(workspace, chain)}
     if stage is None:
-        return _with_dependents(known_chains(workspace), meant.chains, set(of_chains), meant.stages)
+        return _with_dependents(known_chains(workspace), meant.chains, meant.chains, set(of_chains), meant.stages)
     roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
     if not roots:
         labels = [one.label for one in of_chains.values()]
         raise UserError(f"{', '.join(words)}: no stage {stage!r}{nearest(stage, labels)}")
-    return _with_dependents(known_chains(workspace), (), set(), (*roots, *meant.stages))
+    return _with_dependents(known_chains(workspace), (), meant.chains, set(), (*roots, *meant.stages))
 
 
-def _with_dependents(known: Known, chains: Sequence[str], whole: set[str], roots: Sequence[str]) -> Chosen:
+def _with_dependents(
+    known: Known, chains: tuple[str, ...], named: tuple[str, ...], whole: set[str], roots: Sequence[str]
+) -> Chosen:
     everything = known.stages
-    reached = {stage.id for stage in downstream(list(everything.values()), roots)} if roots else set()
+    reached = frozenset(stage.id for stage in downstream(list(everything.values()), roots)) if roots else frozenset()
     stages = tuple(stage for stage_id, stage in everything.items() if stage_id in whole or stage_id in reached)
-    return Chosen(tuple(chains), tuple(dict.fromkeys(roots)), stages)
+    return Chosen(chains, named, tuple(dict.fromkeys(roots)), reached, stages)
 
 
 def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen:
@@ -74,18 +80,17 @@ def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen
     Raises UserError for a stage that was named by itself and that several chains need: it is not taken from them.
     """
     needing = {
-        stage_id: [name for name in names if name not in choice.chains and not state.is_chain_cancelled(name)]
+        stage_id: [name for name in names if not state.is_chain_cancelled(name)]
         for stage_id, names in known_chains(workspace).needed_by().items()
     }
+    others = {stage_id: set(names) - set(choice.named) for stage_id, names in needing.items()}
     for root in choice.roots:
-        if len(needing[root]) > 1:
+        if others[root] and len(needing[root]) > 1:
             raise UserError(
-                f"{choice.labels[root]} ({root}) is needed by {len(needing[root])} chains, as {needing[root][0]}:"
+                f"{choice.labels[root]} ({root}) is needed by {len(needing[root])} chains, as {min(others[root])}:"
                 " nothing was changed; --shared includes them all, or name the chains"
             )
-    if choice.roots:
-        return choice
-    kept = tuple(stage for stage in choice.stages if needing.get(stage.id))
+    kept = tuple(stage for stage in choice.stages if others[stage.id] and stage.id not in choice.reached)
     return choice._replace(stages=tuple(stage for stage in choice.stages if stage not in kept), kept=kept)
 
 
