@@ -64,6 +64,7 @@ WHEELS := .cache/wheels
 wheels: | $(BIN)/pip
 	@$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
 		--platform manylinux2014_x86_64 --platform any --dest $(WHEELS) --requirement tests/gpu/wheels.txt
+	@$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) seqeval==1.2.2
 	@du -ch $(WHEELS)/*.whl | tail -1
 
 # On the GPU machine, with its own Python: `make gpu-check PYTHON=python3`. What it finds is in $(OUT).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from detour.planning.stage import PretrainStage, Stage
 from detour.speed.measure import Asked, measure, this_device
@@ -17,17 +17,18 @@ from detour.speed.measure import Asked, measure, this_device
 
 def main(request_file: str) -> None:
     request = json.loads(Path(request_file).read_text())
-    _tell({"device": this_device().to_json()})
+    told, sys.stdout = sys.stdout, sys.stderr  # libraries print too
+    _tell(told, {"device": this_device().to_json()})
     for entry in request["stages"]:
         stage = Stage.from_json(entry)
         assert isinstance(stage, PretrainStage)
         for speed in measure(stage, Asked(**request["asked"])):
-            _tell({"speed": speed.to_json()})
+            _tell(told, {"speed": speed.to_json()})
 
 
-def _tell(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+def _tell(told: TextIO, line: dict[str, Any]) -> None:
+    told.write(json.dumps(line) + "\n")
+    told.flush()
 
 
 if __name__ == "__main__":

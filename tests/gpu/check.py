@@ -30,7 +30,17 @@ class Part:
 
 
 def bench(recipe: str, phase: str, *options: str) -> tuple[str, ...]:
-    return ("-m", "detour.launch.cli", "bench", recipe, "--phase", phase, "-w", "{out}/workspace", *options)
+    return (
+        "-c",
+        "from detour.launch.cli import main; main()",
+        "bench",
+        recipe,
+        "--phase",
+        phase,
+        "-w",
+        "{out}/workspace",
+        *options,
+    )
 
 
 TESTS = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pretraining/test_attention.py")
@@ -46,13 +56,13 @@ PARTS = (
         100,
     ),
     Part("large clm", bench("moderncamembert-bio-large", "clm", *COMPILED, "--rows", "16", "--no-peers"), 150),
-    Part("fine-tuning", ("-m", "tests.benchmarks.finetune_seeds"), 150),
+    Part("fine-tuning", ("-m", "tests.gpu.fine_tuning"), 150),
 )
 REHEARSAL = (
     Part("correctness", TESTS, 600),
     Part("quickstart clm", bench("quickstart", "clm", "--rows", "2", "--steps", "1"), 600),
     Part("quickstart mlm", bench("quickstart", "mlm", "--rows", "2", "--steps", "1"), 600),
-    Part("fine-tuning", ("-m", "tests.benchmarks.finetune_seeds", "--tiny"), 600),
+    Part("fine-tuning", ("-m", "tests.gpu.fine_tuning", "--tiny"), 600),
 )
 
 
