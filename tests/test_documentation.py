@@ -67,9 +67,9 @@ def with_new_verb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, code in re.findall(r"`((?:src|launch|tests)/[\w/]*inputs\.py)`.*?```python\n(.*?)```", walk, re.DOTALL):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(textwrap.dedent(code))
-    ((listing, line),) = re.findall(r'`VERBS` in `([\w/]+\.py)`.*?^ +("inputs": .*?)$', walk, re.DOTALL | re.MULTILINE)
+    ((listing, line),) = re.findall(r'`GROUPS` in `([\w/]+\.py)`.*?^ +("inputs": .*?)$', walk, re.DOTALL | re.MULTILINE)
     page = copy / listing
-    page.write_text(page.read_text().replace('\n    "schema": ', f'\n    {line}\n    "schema": '))
+    page.write_text(page.read_text().replace('\n        "schema": ', f'\n        {line}\n        "schema": '))
     return copy
 
 

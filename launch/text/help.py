@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-VERBS = {
-    "plan": "Show what a recipe or a sweep would do and what it would cost.",
-    "run": "Run a recipe or a sweep on this machine.",
-    "submit": "Submit missing stages of a recipe or sweep to Slurm, exactly once.",
-    "cancel": "Cancel chains, sweeps, or stages with their dependents.",
-    "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
-    "override": "Accept a checkpoint that a gate refused, with a reason.",
-    "hold": "Hold pending jobs of chains, sweeps or stages.",
-    "release": "Release held jobs of chains, sweeps or stages.",
-    "adopt": "Record jobs of this workspace that its ledger does not know.",
-    "status": "Show chains, their stages and what they have used so far.",
-    "show": "Show all that is known of stages, or of each stage of chains.",
-    "logs": "Print the log of a stage's last attempt, or of another.",
-    "wait": "Wait until chains have ended.",
-    "list": "List chains and sweeps, or stages with their ids.",
-    "why": "Say why a stage failed or waits, and what to do.",
-    "forecast": "Show when jobs will start, and how good such forecasts have been.",
-    "gc": "Remove what no plan, job or pin needs, and say what it holds.",
-    "pin": "Keep stages, and all that they are made of, from `detour gc`.",
-    "unpin": "Leave pinned stages to `detour gc` again.",
-    "budget": "Show what is spent and reserved of each budget.",
-    "bench": "Measure how fast a recipe trains on the device of this machine.",
-    "prices": "Compare finished stages with their estimates.",
-    "compare": "Compare models by their scores over seeds and tasks.",
-    "energy": "Show energy and CO2 by method, or read other tools' files.",
-    "report": "Write the report of chains, of a sweep, or of the workspace.",
-    "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
-    "models": "List versions of models; show, compare, promote or roll one back.",
-    "card": "Write, verify or push a model card with its hub folder.",
-    "clusters": "List the cluster profiles, or show one with its sources.",
-    "doctor": "Check a profile against the live site, and this environment.",
-    "schema": "Print the JSON Schema of recipes, or a table of every key.",
-    "init": "Write a recipe and a cluster profile with comments, to start from.",
-    "completion": "Print the script by which a shell completes verbs and names.",
+GROUPS = {
+    "Plan and run": {
+        "plan": "Show what a recipe or a sweep would do and what it would cost.",
+        "run": "Run a recipe or a sweep on this machine.",
+        "submit": "Submit missing stages of a recipe or sweep to Slurm, exactly once.",
+        "init": "Write a recipe and a cluster profile with comments, to start from.",
+        "schema": "Print the JSON Schema of recipes, or a table of every key.",
+    },
+    "Watch": {
+        "status": "Show chains, their stages and what they have used so far.",
+        "show": "Show all that is known of stages, or of each stage of chains.",
+        "list": "List chains and sweeps, or stages with their ids.",
+        "logs": "Print the log of a stage's last attempt, or of another.",
+        "wait": "Wait until chains have ended.",
+        "why": "Say why a stage failed or waits, and what to do.",
+        "forecast": "Show when jobs will start, and how good such forecasts have been.",
+    },
+    "Steer": {
+        "cancel": "Cancel chains, sweeps, or stages with their dependents.",
+        "hold": "Hold pending jobs of chains, sweeps or stages.",
+        "release": "Release held jobs of chains, sweeps or stages.",
+        "retry": "Resubmit failed stages and damaged outputs, with their dependents.",
+        "override": "Accept a checkpoint that a gate refused, with a reason.",
+        "adopt": "Record jobs of this workspace that its ledger does not know.",
+    },
+    "Hours, energy, CO2": {
+        "budget": "Show what is spent and reserved of each budget.",
+        "prices": "Compare finished stages with their estimates.",
+        "report": "Write the report of chains, of a sweep, or of the workspace.",
+        "energy": "Show energy and CO2 by method, or read other tools' files.",
+        "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
+    },
+    "Models": {
+        "compare": "Compare models by their scores over seeds and tasks.",
+        "models": "List versions of models; show, compare, promote or roll one back.",
+        "card": "Write, verify or push a model card with its hub folder.",
+    },
+    "Workspace and machine": {
+        "gc": "Remove what no plan, job or pin needs, and say what it holds.",
+        "pin": "Keep stages, and all that they are made of, from `detour gc`.",
+        "unpin": "Leave pinned stages to `detour gc` again.",
+        "bench": "Measure how fast a recipe trains on the device of this machine.",
+        "clusters": "List the cluster profiles, or show one with its sources.",
+        "doctor": "Check a profile against the live site, and this environment.",
+        "completion": "Print the script by which a shell completes verbs and names.",
+    },
 }
+VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 """Each is a module of `launch`; a test holds each line against the verb's own help."""
 
 _PAGE = """\
@@ -58,10 +71,14 @@ Options:
   --version   Show the version and exit.
   -h, --help  Show this message and exit.
 
-Verbs (`detour VERB --help` says more):
+`detour VERB --help` says more of a verb.
 """
 
 
 def help_page() -> str:
     width = max(map(len, VERBS))
-    return _PAGE + "\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())
+    return _PAGE + "\n".join(_group(name, verbs, width) for name, verbs in GROUPS.items())
+
+
+def _group(name: str, verbs: dict[str, str], width: int) -> str:
+    return "\n".join([f"\n{name}:", *(f"  {verb:<{width}}  {line}" for verb, line in verbs.items())])
