@@ -17,6 +17,8 @@ from detour.launch.text.forecast import (
 )
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
+from detour.sacct.reading import Dialect, Dump, read_rows
+from detour.usage.asking import chosen_columns, header_of
 
 
 @click.command()
@@ -26,6 +28,9 @@ from detour.ledger.workspace import Workspace
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="A dump of sacct: forecast each of its jobs from what was known when it began to wait.",
 )
+@click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
+@click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column of the dump that holds a field.")
+@click.option("--time-format", metavar="FORMAT", help="Of the dump's times, as strptime takes it.")
 @click.option("--skip-broken", is_flag=True, help="Leave out rows of the dump that cannot be read.")
 @click.option("--outcomes", "table", type=click.Path(dir_okay=False, path_type=Path), help="A CSV file, a row a job.")
 @written_workspace_option
@@ -33,6 +38,9 @@ from detour.ledger.workspace import Workspace
 def command(
     names: tuple[str, ...],
     replay: Path | None,
+    header: str | None,
+    column: tuple[str, ...],
+    time_format: str | None,
     skip_broken: bool,
     table: Path | None,
     workspace: Workspace,
@@ -45,7 +53,13 @@ def command(
     if replay is not None:
         if names:
             raise UserError("--replay is about a dump, not about chains: leave one of them out")
-        _replay(replay, skip_broken, table, as_json)
+        dialect = Dialect(
+            time_format=time_format,
+            columns=header_of(header),
+            chosen=chosen_columns(column),
+            skip_broken=skip_broken,
+        )
+        _replay(read_rows(replay, dialect), table, as_json)
         return
     from detour.orchestration.forecasts import forecast
 
@@ -57,12 +71,10 @@ def command(
         show(*forecasts_lines(made))
 
 
-def _replay(dump_path: Path, skip_broken: bool, table: Path | None, as_json: bool) -> None:
+def _replay(dump: Dump, table: Path | None, as_json: bool) -> None:
     from detour.forecasting.replay import outcomes, summary
     from detour.forecasting.waits import waits_of
-    from detour.sacct.reading import Dialect, read_rows
 
-    dump = read_rows(dump_path, Dialect(skip_broken=skip_broken))
     waits = waits_of(dump)
     made = list(outcomes(waits))
     replayed = summary(waits, made)

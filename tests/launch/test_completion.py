@@ -77,3 +77,13 @@ def test_each_script_says_how_to_install_it_and_is_one_that_the_shell_can_read(s
     file = tmp_path / "script"
     file.write_text(text)
     subprocess.run([found, "-n", str(file)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_shows_what_each_word_is(workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "detour.fish"
+    file.write_text(script("fish"))
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DETOUR_WORKSPACE": str(workspace.root)}
+    command = ["fish", "--no-config", "-c", f"source {file}; complete -C 'detour hold base-3'"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "base-30k\tchain\n"

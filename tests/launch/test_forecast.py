@@ -60,6 +60,13 @@ def test_the_outcomes_can_be_counted_independently(dump: Path, tmp_path: Path) -
     assert sum(within) / len(within) == pytest.approx(score["coverage_p90"])
 
 
+def test_a_dump_without_a_header_is_read_by_the_columns_that_are_named(dump: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.txt"
+    bare.write_text(dump.read_text().partition("\n")[2])
+    named = ["--columns", HEADER.replace("|", ","), "--json"]
+    assert json.loads(CliRunner().invoke(command, ["--replay", str(bare), *named]).output)["jobs"] == 400
+
+
 def test_the_table_fits_80_columns(dump: Path) -> None:
     shown = CliRunner().invoke(command, ["--replay", str(dump)]).output
     assert "by the p90" in shown
