@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from detour.forecasting.loss import pair_loss_s
 from detour.ledger.events import ForecastMade, ForecastScored
 from detour.ledger.record import Entry
 
@@ -86,13 +87,8 @@ def new_scores(
                     p50_s=p50_s,
                     p90_s=p90_s,
                     actual_s=actual_s,
-                    pinball_s=(loss_s(actual_s, p50_s, 0.5) + loss_s(actual_s, p90_s, 0.9)) / 2,
+                    pinball_s=pair_loss_s(p50_s, p90_s, actual_s),
                     method=event.method,
                     slurm_start_s=event.slurm_start_s if what != END else None,
                 ),
             )
-
-
-def loss_s(actual_s: float, quantile_s: float, share: float) -> float:
-    """Pinball loss, the least in the mean for the true quantile (Koenker & Bassett 1978)."""
-    return max(share * (actual_s - quantile_s), (share - 1) * (actual_s - quantile_s))

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from detour.forecasting.loss import pair_loss_s
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -14,11 +16,7 @@ class Score:
     """Share of starts that were not later than the p50."""
     coverage_p90: float
     pinball_s: float
-    """Mean of the losses of p50 and p90, each in seconds; the least for the true quantiles (Koenker & Bassett 1978)."""
-
-
-def pinball_s(actual_s: float, quantile_s: float, share: float) -> float:
-    return max(share * (actual_s - quantile_s), (share - 1) * (actual_s - quantile_s))
+    """Mean of `pair_loss_s`."""
 
 
 def score(outcomes: Iterable[tuple[float, float, float]]) -> Score | None:
@@ -30,5 +28,5 @@ def score(outcomes: Iterable[tuple[float, float, float]]) -> Score | None:
         n=len(known),
         coverage_p50=fmean(actual <= p50 for p50, _, actual in known),
         coverage_p90=fmean(actual <= p90 for _, p90, actual in known),
-        pinball_s=fmean((pinball_s(y, p50, 0.5) + pinball_s(y, p90, 0.9)) / 2 for p50, p90, y in known),
+        pinball_s=fmean(pair_loss_s(*one) for one in known),
     )
