@@ -11,7 +11,7 @@ ARMS := configs/sweeps/quickstart-arms.yaml
 # Every process would compile our modules again, and pytest's workers all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart env slurm browser check test bench wheels gpu-check
+.PHONY: quickstart env slurm programs check test bench wheels gpu-check
 
 quickstart: $(ENVIRONMENT)
 	@$(BIN)/detour run $(ARMS)
@@ -41,8 +41,8 @@ slurm: | $(BIN)/pip
 	@tests/slurm/cluster/install.sh .cache/slurm-24.11
 
 # After the Slurms, for the same reason.
-browser: | slurm
-	@tests/rendering/install.sh
+programs: | slurm
+	@tests/install_programs.sh
 
 check: $(ENVIRONMENT)
 	$(BIN)/ruff format --check --quiet .
@@ -52,7 +52,7 @@ check: $(ENVIRONMENT)
 
 # Slurm mostly downloads while the environment is unpacked; the tests on Slurm mostly wait, hence more workers than cores.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 check browser
+	@$(MAKE) --no-print-directory --jobs=2 check programs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(ENVIRONMENT)

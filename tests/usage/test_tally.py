@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ def table(usage: Usage, *by: str) -> dict[tuple[str, ...], Totals]:
     return {line.key: line.totals for line in found.lines}
 
 
-DUMP = lines_of(
+ENTRIES = (
     # 2 h on 4 GPUs, after waiting 1 h: 8 GPU-h, 192 CPU-h
     job(),
     # its steps: no hours
@@ -56,6 +56,7 @@ DUMP = lines_of(
         NCPUS="4", AllocTRES="cpu=4,node=1", ReqTRES="cpu=4,node=1",
     ),
 )  # fmt: skip
+DUMP = lines_of(*ENTRIES)
 
 
 def test_totals_worked_out_by_hand() -> None:
@@ -155,11 +156,10 @@ def test_the_pieces_of_every_period_sum_to_the_whole(rows: list[JobRow]) -> None
         )
 
 
-def test_any_split_into_files_gives_the_same() -> None:
-    header, *rest = DUMP
-    rows: Sequence[JobRow] = list(read_rows(DUMP))
-    for at in range(1, len(rest)):
-        if not rest[at][:1].isdigit():
-            continue
-        parts = [*read_rows([header, *rest[:at]]), *read_rows([header, *rest[at:]])]
-        assert usage_of(*parts).tables == usage_of(*rows).tables
+@given(st.permutations(ENTRIES), st.lists(st.integers(0, 3), min_size=len(ENTRIES), max_size=len(ENTRIES)))
+def test_any_split_into_files_gives_the_same(entries: Sequence[Mapping[str, str]], files: list[int]) -> None:
+    parts = [
+        lines_of(*(entry for entry, file in zip(entries, files, strict=True) if file == part)) for part in range(4)
+    ]
+    rows = [row for lines in parts for row in read_rows(lines)]
+    assert usage_of(*rows).tables == usage_of(*read_rows(DUMP)).tables
