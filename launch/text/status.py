@@ -128,8 +128,8 @@ def details(row: StageRow) -> str:
 
 
 def next_line(chain: ChainStatus, row: StageRow) -> str:
-    """What a person does about the stage, after what else it keeps from running."""
-    if row.next_step is None or not row.needs_person:
+    """What a person does about the stage, or may do, after what else it keeps from running."""
+    if row.next_step is None:
         return ""
     waiting = sum(one.blocked_by == row.id for one in chain.stages)
     before = f"{counted(waiting, 'dependent')} not run; " if waiting and row.status == "failed" else ""
@@ -165,11 +165,15 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
     if line := outlook_line(chain, status.now_s):
         yield cut(f"  {line}", width)
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
+    advised = set[str]()
     for group in folded(chain.stages):
         row = group.worst
         colour = colour_of(row.state, row.needs_person)
         yield paint(_line(_cells(group, width), width).rstrip(), colour)
-        for text in ("" if row.blocked_by else group.named(details(row)), next_line(chain, row)):
+        step = next_line(chain, row)
+        is_repeated = step in advised and not row.needs_person
+        advised.add(step)
+        for text in ("" if row.blocked_by else group.named(details(row)), "" if is_repeated else step):
             if text:
                 yield from (paint(line, colour) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:

@@ -46,6 +46,7 @@ EXPECTED = {
     "stopped": ("cancelled", r"job \d+ was cancelled", "detour retry stopped"),
 }
 """Chain -> state, reason, and what its next step begins with."""
+AGE = r"\b\d+s\b"
 
 
 class Sweep:
@@ -79,17 +80,29 @@ class Sweep:
         script = f"{sys.executable} {standin.__file__} {self.workspace.root} {self.stages[name].id} 1 {way}"
         return f"PYTHONPATH={Path(standin.__file__).parents[2]}/src exec {script}"
 
-    def status(self, *options: str) -> str:
+    def call(self, *words: str, columns: int = 100) -> str:
         environment = {
             **os.environ,
             **self.cluster.environment,
             "TMPDIR": str(self.cluster.home / "tmp"),
-            "COLUMNS": "100",
+            "COLUMNS": str(columns),
         }
-        return detour("status", "all", "-w", self.workspace.root, *options, environment=environment).stdout
+        return detour(*words, "-w", self.workspace.root, environment=environment).stdout
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        return {chain["name"]: chain["stages"][0] for chain in json.loads(self.status("--json"))["chains"]}
+        found = json.loads(self.call("status", "all", "--json"))
+        return {chain["name"]: chain["stages"][0] for chain in found["chains"]}
+
+    def told(self, verb: str) -> dict[str, str]:
+        """Chain -> what the verb says of it on 80 columns, in one line."""
+        text = self.call(verb, *EXPECTED, columns=80)
+        assert verb == "show" or max(map(len, text.splitlines())) <= 80
+        found = re.findall(r"(?ms)^(\w+): \d of \d stages done(.*?)(?=^\w+: \d of|\Z)", text)
+        if verb == "show":  # the chains first, then their stages
+            stages = re.findall(r"(?ms)^\S[^\n]* \((\S+)\): (.*?)(?=^\S|\Z)", text)
+            names = {stage.id: name for name, stage in self.stages.items()}
+            found = [(names[stage], words) for stage, words in stages]
+        return {name: " ".join(words.split()) for name, words in found}
 
     def is_running(self, job: str) -> bool:
         return self.cluster.run("squeue", "-h", "-j", job, "-o", "%T", check=False).stdout.strip() == "RUNNING"
@@ -146,11 +159,27 @@ def test_twelve_chains_in_every_state_have_the_right_word_reason_and_next_step(o
         assert re.fullmatch(reason, row["reason"]) if reason else row["reason"] is None, f"{name}: {row['reason']}"
         assert (row["next_step"] or "").startswith(f"`{step}" if step else ""), f"{name}: {row['next_step']}"
         assert row["needs_person"] == (state in ("lost contact", "held", "timed out", "failed", "node failed"))
-    lines = [line for line in sweep.status().splitlines() if line[:2].endswith(" ") and line[0] in "✗!‖↻▶○⊘"]
+    check_texts(sweep)
+    lines = [
+        line for line in sweep.call("status", "all").splitlines() if line[:2].endswith(" ") and line[0] in "✗!‖↻▶○⊘"
+    ]
     text = {line.split()[1]: line for line in lines}
     assert list(text)[:2] == ["broken", "lost"], "the worst first"
     for name, row in rows.items():
         assert row["state"] in text[name]
         assert not row["needs_person"] or row["reason"][:20] in text[name].replace("…", row["reason"][:20])
-    alone = json.loads(sweep.status("--json"))
-    assert alone["queue_s"] is not None
+    assert json.loads(sweep.call("status", "all", "--json"))["queue_s"] is not None
+
+
+def check_texts(sweep: Sweep) -> None:
+    """`status` and `show` have each chain's word, reason and next step as JSON has them; ages go on in between."""
+    for verb in ("status", "show"):
+        before, told, after = sweep.rows(), sweep.told(verb), sweep.rows()
+        assert told.keys() == before.keys()
+        for name, text in told.items():
+            row = before[name]
+            assert row["state"] in text, f"{verb} {name}: {text}"
+            reasons = [re.sub(AGE, "AGE", one["reason"] or "") for one in (row, after[name])]
+            assert any(reason in re.sub(AGE, "AGE", text) for reason in reasons), f"{verb} {name}: {text}"
+            assert (row["next_step"] or "") in text, f"{verb} {name}: {text}"
+            assert row["next_step"] or "`detour" not in text, f"{verb} {name}: {text}"
