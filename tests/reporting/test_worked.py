@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from detour.config.project import Project
+from detour.launch.text.compare import rendered
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import Status
@@ -23,6 +24,8 @@ from detour.rendering.html import render_html
 from detour.reporting.build import Question, build_report
 from detour.reporting.period import Period
 from detour.reporting.report import Report
+from detour.statistics.chain_scores import chain_scores
+from detour.statistics.comparing import compare
 from tests.reporting.worked import EVENING_S, HOUR_S, NOW_S, RELEASED, SWEEP, TRIED, make_worked, site_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "reports.md"
@@ -115,6 +118,36 @@ def test_status_has_the_same_energies_and_the_same_time(status: Status, report: 
     (released,) = (seen for seen in status.chains if seen.name == RELEASED)
     card = next(row for row in released.energy if row.method == "card convention")
     assert card.co2_g == pytest.approx(by_hand()["first chain by the card's convention, g"])
+
+
+SPENT = {
+    (RELEASED, "42"): (1800.0, 0.5, 0.63024, 21.42816),
+    (RELEASED, "43"): (900.0, 0.25, 0.31512, 10.71408),
+    (TRIED, "42"): (900.0, 0.25, 0.31512, 10.71408),
+    (TRIED, "43"): (900.0, 0.25, 0.31512, 10.71408),
+}
+"""A quarter of an hour of 0.7 kW + 48 x 0.0073 kW, x PUE 1.2 = 0.31512 kWh, x 34 g; twice where one attempt failed."""
+
+
+def test_every_score_in_the_report_has_what_it_took(report: Report) -> None:
+    (described,) = (one for one in tables(report) if one.name == "results")
+    for rows in (
+        json.loads(json_report(report))["tables"]["results"],
+        list(csv.DictReader(io.StringIO(csv_table(described)))),
+    ):
+        assert {row["energy_method"] for row in rows} == {"M2 estimated"}
+        figures = ("allocated_s", "gpu_hours", "facility_energy_kwh", "co2_g")
+        found = {(row["chain"], row["seed"]): tuple(float(row[name]) for name in figures) for row in rows}
+        assert found == {place: pytest.approx(spent) for place, spent in SPENT.items()}
+
+
+def test_every_score_of_a_comparison_has_what_it_took(workspace: Workspace) -> None:
+    comparison = compare(chain_scores(workspace, [RELEASED, TRIED], site_of=site_of))
+    found = {
+        (one["model"], str(one["seed"])): tuple(one["spent"].values())
+        for one in json.loads(rendered(comparison, "json", 80))["results"]
+    }
+    assert found == {place: (*map(pytest.approx, spent), "M2 estimated") for place, spent in SPENT.items()}
 
 
 def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: Workspace) -> None:

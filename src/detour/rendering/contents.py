@@ -43,7 +43,7 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section("consumption", "Consumption", [*cost_tables.burns(report), cost_tables.hours_used(report)])
     if report.grid is not None:
         yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))
-    yield Section("results", "What came out", result_tables.scores(report))
+    yield Section("results", "What came out", [*result_tables.scores(report), result_tables.results(report)])
     if several:
         yield Section(
             "points", "What a point of score costs", [cost_tables.points(report)], cost_tables.points_texts(report)

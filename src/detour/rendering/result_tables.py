@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import NamedTuple
 
+from detour.accounting.spent import Spent
 from detour.rendering import words
 from detour.rendering.tables import Column, Table, hours, number
 from detour.reporting.curves import thinned
@@ -21,6 +22,14 @@ LOSSES = 8
 class Scored(NamedTuple):
     chain: str
     scores: TaskScores
+
+
+class OfSeed(NamedTuple):
+    chain: str
+    task: str
+    seed: str
+    score: float | None
+    spent: Spent
 
 
 class OfPhase(NamedTuple):
@@ -92,6 +101,29 @@ def _scores(task: str, rows: list[Scored]) -> Table:
     )
     notes = dict.fromkeys(note for row in rows for note in row.scores.notes)
     return Table(f"scores-{task}", f"{task}: {metric} on the test set, %", columns, rows, ". ".join(notes))
+
+
+def results(report: Report) -> Table:
+    """Every score by itself, with what it took."""
+    rows = [
+        OfSeed(chain.name, one.task, seed, score, one.spent.get(seed, Spent()))
+        for chain in report.chains
+        for one in chain.scores
+        for seed, score in one.by_seed.items()
+    ]
+    columns = (
+        Column("chain", "chain"),
+        Column("task", "task"),
+        Column("seed", "seed"),
+        number("score", "score, %", words.percent),
+        number("allocated_s", "allocated", words.seconds, "spent.allocated_s"),
+        number("gpu_hours", "GPU-hours", words.figure, "spent.gpu_hours"),
+        number("facility_energy_kwh", "energy with PUE", words.energy, "spent.energy_kwh"),
+        number("co2_g", "CO2eq", words.co2, "spent.co2_g"),
+        Column("energy_method", "method", path="spent.energy_method"),
+    )
+    note = "Of all attempts at a fine-tuning, failed and repeated ones too."
+    return Table("results", "What each score took", columns, rows, note, shown=ROWS_ON_PAGE)
 
 
 def grids(report: Report) -> list[Table]:

@@ -6,10 +6,12 @@ counted once in the total and can be shown as shared. Unknown is null. Times are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from detour.accounting.energy import Band, EnergyFigure
 from detour.accounting.fates import Fates, Known
+from detour.accounting.spent import Spent
 from detour.ledger.state import StageStatus
 from detour.site import Sourced
 
@@ -179,6 +181,8 @@ class TaskScores:
     """Sample standard deviation (n - 1); None for a single seed."""
     notes: tuple[str, ...] = ()
     """What a reader of the scores should know of the task's data."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """By seed: what its fine-tuning took."""
 
     @property
     def present(self) -> int:

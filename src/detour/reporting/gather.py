@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detour.accounting.account import site_energies
 from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.spent import Spent
 from detour.accounting.traces import spans_in
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
@@ -35,6 +37,10 @@ class Gathered:
     attempts: list[Counted]
     known: StageState | None
     manifest: Mapping[str, Any]
+
+    @property
+    def spent(self) -> Spent:
+        return Spent.of(site_energies((one.usage, one.figures) for one in self.attempts))
 
 
 class Gatherer:

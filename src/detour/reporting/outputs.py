@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from detour.accounting.methods import number
+from detour.accounting.spent import Spent
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
@@ -54,17 +56,21 @@ def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
     ]
 
 
-def scores_of(workspace: Workspace, stages: Sequence[Stage]) -> list[TaskScores]:
+def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Spent]]) -> list[TaskScores]:
     """Test scores by task, from the evaluations themselves, so that seeds show as they come."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    for stage in stages:
+    spent: dict[str, dict[str, Spent]] = {}
+    for stage, used in stages:
         if isinstance(stage, EvaluateStage):
             result = read_json(workspace.output(stage.id) / "result.json")
             table.setdefault(stage.task, {})[str(stage.seed)] = result
-    return [task_scores(task, by_seed) for task, by_seed in table.items()]
+            spent.setdefault(stage.task, {})[str(stage.seed)] = used
+    return [task_scores(task, by_seed, spent[task]) for task, by_seed in table.items()]
 
 
-def task_scores(task: str, results: Mapping[str, Mapping[str, Any]]) -> TaskScores:
+def task_scores(
+    task: str, results: Mapping[str, Mapping[str, Any]], spent: Mapping[str, Spent] = MappingProxyType({})
+) -> TaskScores:
     metric = next((str(result["primary_metric"]) for result in results.values() if "primary_metric" in result), None)
     by_seed = {seed: _score(result, metric) for seed, result in results.items()}
     scores = [score for score in by_seed.values() if score is not None]
@@ -76,6 +82,7 @@ def task_scores(task: str, results: Mapping[str, Mapping[str, Any]]) -> TaskScor
         mean=statistics.fmean(scores) if complete else None,
         standard_deviation=statistics.stdev(scores) if complete and len(scores) > 1 else None,
         notes=tuple(dict.fromkeys(str(note) for result in results.values() for note in _list(result.get("notes")))),
+        spent=dict(spent),
     )
 
 

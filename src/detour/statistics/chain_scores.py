@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
+from detour.accounting.account import chain_energy
+from detour.accounting.site import profile_sites
+from detour.accounting.spent import Spent
 from detour.errors import UserError
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.files import read_plan
+from detour.planning.files import read_plan, read_plan_outline
 from detour.planning.stage import EvaluateStage
+from detour.site import Site
 from detour.statistics.scores import Score, ScoreTable
 
 PRIMARY = "primary"
@@ -18,26 +25,47 @@ PRIMARY = "primary"
 SAID = "each task's primary metric"
 
 
-def chain_scores(workspace: Workspace, chains: Sequence[str], metric: str | None = None) -> ScoreTable:
-    """Test scores in points. Raises UserError for an unknown chain, one without a benchmark, or an unknown metric."""
+def chain_scores(
+    workspace: Workspace,
+    chains: Sequence[str],
+    metric: str | None = None,
+    site_of: Callable[[str | None], Site] | None = None,
+) -> ScoreTable:
+    """Test scores in points, with what they took; `site_of` gives a profile's constants, by default its own.
+
+    Raises UserError for an unknown chain, one without a benchmark, or an unknown metric.
+    """
+    state, sites, now_s = LedgerView(workspace).state, site_of or profile_sites(), time.time()
     scores: list[Score] = []
     notes: dict[str, None] = {}
     for chain in chains:
         stages = [stage for stage in read_plan(workspace, chain)[0].stages if isinstance(stage, EvaluateStage)]
         if not stages:
             raise UserError(f"{chain} has no benchmark, so it has no scores to compare")
-        scores += stage_scores(workspace, chain, stages, metric)
+        energy = chain_energy(state, read_plan_outline(workspace, chain), sites, now_s)
+        spent = {stage.outline.id: Spent.of(stage.sites) for stage in energy.stages}
+        scores += stage_scores(workspace, chain, stages, metric, spent)
         for stage in stages:
             notes |= {f"{stage.task}: {note}": None for note in _texts(_result(workspace, stage).get("notes"))}
     return ScoreTable.of(scores, SAID if metric in (None, PRIMARY) else metric, None, list(notes))
 
 
 def stage_scores(
-    workspace: Workspace, model: str, stages: Iterable[EvaluateStage], metric: str | None = None
+    workspace: Workspace,
+    model: str,
+    stages: Iterable[EvaluateStage],
+    metric: str | None = None,
+    spent: Mapping[str, Spent] = MappingProxyType({}),
 ) -> list[Score]:
-    """One an evaluation, under the model's name; None where there is no result yet."""
+    """One an evaluation, under the model's name; None where there is no result yet. `spent` is by the stage's id."""
     return [
-        Score(model, stage.task, stage.seed, _value(model, stage.task, _result(workspace, stage), metric))
+        Score(
+            model,
+            stage.task,
+            stage.seed,
+            _value(model, stage.task, _result(workspace, stage), metric),
+            spent.get(stage.id, Spent()),
+        )
         for stage in stages
     ]
 

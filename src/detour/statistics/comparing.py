@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
+from detour.accounting.spent import Spent
 from detour.errors import UserError
-from detour.statistics.comparison import AVERAGE, Cell, Comparison, Difference, OverTasks, Pair
+from detour.statistics.comparison import AVERAGE, Cell, Comparison, Difference, OverTasks, Pair, Result
 from detour.statistics.paired import FEWEST_TASKS, holm, mean_interval, paired, sign_test, wilcoxon
 from detour.statistics.scores import SINGLE, ScoreTable
 
@@ -37,11 +38,18 @@ def compare(table: ScoreTable, against: str | None = None) -> Comparison:
         models=table.models,
         tasks=table.tasks,
         cells=cells,
+        results=tuple(_results(table)),
         averages=averages,
         pairs=tuple(_adjusted(pairs)),
         gaps=tuple(gaps),
         notes=(*table.notes, *_published_notes(table, averages)),
     )
+
+
+def _results(table: ScoreTable) -> Iterator[Result]:
+    for (model, task), seeds in table.cells.items():
+        for seed, score in seeds.items():
+            yield Result(model, task, seed, score, table.spent.get((model, task, seed), Spent()))
 
 
 def _cell(table: ScoreTable, model: str, task: str, is_incomplete: bool) -> Cell:

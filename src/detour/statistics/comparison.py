@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from detour.accounting.spent import Spent
 from detour.statistics.paired import CONFIDENCE, POWER, Interval, Paired, Signs
 from detour.statistics.scores import Gap
 
 AVERAGE = "average"
 ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One model's score of one task with one seed, in points, and what it took."""
+
+    model: str
+    task: str
+    seed: int | None
+    score: float | None
+    spent: Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,8 @@ class Comparison:
     tasks: tuple[str, ...]
     cells: Mapping[str, Mapping[str, Cell]]
     """Model -> task -> cell."""
+    results: tuple[Result, ...]
+    """What the cells are made of."""
     averages: Mapping[str, Cell]
     pairs: tuple[Pair, ...]
     gaps: tuple[Gap, ...]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
+from detour.accounting.spent import Spent
 from detour.errors import UserError
 
 Seeds = Mapping[int | None, float | None]
@@ -20,6 +21,8 @@ class Score(NamedTuple):
     seed: int | None
     value: float | None
     """None: planned, or listed without a figure."""
+    spent: Spent = Spent()
+    """What it took; nothing is known of scores from files."""
 
 
 class Gap(NamedTuple):
@@ -46,6 +49,8 @@ class ScoreTable:
     """Model -> the average that the source itself states."""
     notes: tuple[str, ...] = ()
     """What a reader of the scores should know."""
+    spent: Mapping[tuple[str, str, int | None], Spent] = field(default_factory=dict)
+    """By model, task and seed."""
 
     @classmethod
     def of(
@@ -57,15 +62,17 @@ class ScoreTable:
     ) -> ScoreTable:
         """Raises UserError for two scores of one model, task and seed."""
         cells: dict[tuple[str, str], dict[int | None, float | None]] = {}
-        for model, task, seed, value in scores:
+        spent = {}
+        for model, task, seed, value, took in scores:
             cell = cells.setdefault((model, task), {})
             if seed in cell:
                 which = "two scores" if seed is None else f"two scores of seed {seed}"
                 raise UserError(f"{model}: {task} has {which}; keep one of them")
             cell[seed] = value if value is not None and isfinite(value) else None
+            spent[model, task, seed] = took
         models = tuple(dict.fromkeys(model for model, _ in cells))
         tasks = tuple(dict.fromkeys(task for _, task in cells))
-        return cls(models, tasks, cells, metric, published, tuple(notes))
+        return cls(models, tasks, cells, metric, published, tuple(notes), spent)
 
     def seeds(self, model: str, task: str) -> Seeds:
         return self.cells.get((model, task), {})
@@ -105,7 +112,7 @@ class ScoreTable:
         )
         tasks = tuple(dict.fromkeys(task for _, task in kept))
         published = self.published if tasks == self.tasks else None
-        return ScoreTable(self.models, tasks, kept, self.metric, published, notes)
+        return ScoreTable(self.models, tasks, kept, self.metric, published, notes, self.spent)
 
 
 def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
@@ -123,6 +130,7 @@ def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
         metric=next(iter(metrics), None),
         published={model: value for table in tables for model, value in (table.published or {}).items()},
         notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
+        spent={place: spent for table in tables for place, spent in table.spent.items()},
     )
 
 

@@ -1,0 +1,38 @@
+"""What a result took: time, GPU-hours, energy and CO2, small enough to stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from detour.accounting.account import SiteEnergy
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Of all attempts at one stage, failed and repeated ones too. Unknown is None; bands are left out."""
+
+    allocated_s: float | None = None
+    gpu_hours: float | None = None
+    energy_kwh: float | None = None
+    """Of the facility (PUE x IT energy), by `energy_method`."""
+    co2_g: float | None = None
+    energy_method: str | None = None
+    """Quoted by the rule of `SiteEnergy`; None over several sites, whose figures are never added."""
+
+    @classmethod
+    def of(cls, sites: Sequence[SiteEnergy]) -> Spent:
+        if not sites:
+            return cls()
+        quoted = sites[0].quoted if len(sites) == 1 else None
+        energy, co2 = (quoted.facility_energy_kwh, quoted.co2_g) if quoted else (None, None)
+        hours = [site.gpu_hours.value for site in sites if not site.gpu_hours.unknown]
+        known = [value for value in hours if value is not None]
+        return cls(
+            allocated_s=fsum(site.figures[0].allocated_s for site in sites),
+            gpu_hours=fsum(known) if len(known) == len(sites) else None,
+            energy_kwh=None if energy is None else energy.expected,
+            co2_g=None if co2 is None else co2.expected,
+            energy_method=quoted.method.value if quoted else None,
+        )

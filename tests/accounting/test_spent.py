@@ -1,0 +1,41 @@
+"""What stands beside a score: known figures of one site, and nothing made up."""
+
+from __future__ import annotations
+
+from detour.accounting.account import site_energies
+from detour.accounting.attempts import estimate_of
+from detour.accounting.hours import AttemptUsage
+from detour.accounting.spent import Spent
+from detour.site import Site, Sourced
+
+
+def spent(*attempts: tuple[str, int | None]) -> Spent:
+    """Of attempts of half an hour each, by site and GPUs."""
+    counted = []
+    for name, gpus in attempts:
+        usage = AttemptUsage(id="a", stage="s", start_s=0.0, end_s=1800.0, gpus=gpus, cpus=0)
+        site = Site(name, pue=Sourced(1.2, "x"), grid_g_per_kwh=Sourced(50.0, "x"), gpu_board_w=Sourced(500.0, "x"))
+        counted.append((usage, [estimate_of(usage, site)]))
+    return Spent.of(site_energies(counted))
+
+
+def test_nothing_is_known_of_what_never_ran() -> None:
+    assert spent() == Spent(None, None, None, None, None)
+
+
+def test_attempts_at_one_site_add_up() -> None:
+    assert spent(("here", 2), ("here", 2)) == Spent(3600.0, 2.0, 1.2, 60.0, "M2 estimated")
+
+
+def test_energies_of_two_sites_are_not_added_but_their_hours_are() -> None:
+    assert spent(("here", 2), ("there", 2)) == Spent(3600.0, 2.0, None, None, None)
+
+
+def test_gpu_hours_are_unknown_when_those_of_one_attempt_are() -> None:
+    assert spent(("here", 2), ("here", None)).gpu_hours is None
+
+
+def test_at_a_place_without_constants_time_alone_is_known() -> None:
+    usage = AttemptUsage(id="a", stage="s", start_s=0.0, end_s=1800.0, gpus=2, cpus=0)
+    found = Spent.of(site_energies([(usage, [estimate_of(usage, Site("unknown"))])]))
+    assert found == Spent(1800.0, 1.0, None, None, None)
