@@ -14,6 +14,7 @@ from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation import evaluators, finetune
 from detour.evaluation.classifier import EncoderClassifier, build_loss
 from detour.evaluation.encoding import encode_task
+from detour.evaluation.finetune_state import read_state
 from detour.evaluation.workload import build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
 from detour.tasks.loading import load_task
@@ -97,8 +98,7 @@ def test_what_a_kill_costs_is_bounded_by_saves_at_validations(
     undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
         evaluate(task, task_file, model_folder, tmp_path / "killed", attempt=Killed())
-    state = torch.load(tmp_path / "killed" / "state.pt", weights_only=True)
-    assert state["progress"]["step"] == 10
+    assert read_state(tmp_path / "killed" / finetune.STATE).progress["step"] == 10
     assert evaluate(task, task_file, model_folder, tmp_path / "killed") == undisturbed
 
 

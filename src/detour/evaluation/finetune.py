@@ -23,8 +23,8 @@ import torch
 from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, shuffled_batches
+from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
 from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
-from detour.files import atomic_writer
 from detour.ledger.attempt import Attempt
 
 Made = TypeVar("Made")
@@ -32,6 +32,7 @@ LOGGER = logging.getLogger("detour.evaluation")
 PREDICTION_BATCHES = 4
 """Training batches predicted at a time: without gradients more documents fit."""
 SAVE_EVERY_S = 300.0
+STATE = "state.safetensors"
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class FineTuning:
         self, model_folder: Path, task: Task, workload: Workload, seed: int, work_dir: Path, attempt: Attempt
     ) -> None:
         self.task, self.workload, self.seed, self.attempt = task, workload, seed, attempt
-        self.state_path = work_dir / "state.pt"
+        self.state_path = work_dir / STATE
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
         self.model = workload.build_model(model_folder).to(self.device)
@@ -195,20 +196,19 @@ class FineTuning:
     def _save(self) -> None:
         self.saved_at = time.monotonic()
         self.progress.elapsed_s = self.saved_at - self.started_at
-        state = {
-            "progress": asdict(self.progress),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "best_weights": self.best_weights,
-        }
-        with atomic_writer(self.state_path) as file:
-            torch.save(state, file)
+        state = FineTuningState(
+            progress=asdict(self.progress),
+            model=self.model.state_dict(),
+            best=self.best_weights,
+            optimizer=self.optimizer.state_dict()["state"],
+        )
+        write_state(self.state_path, state)
 
     def _resume(self) -> None:
         if not self.state_path.is_file():
             return
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        self.progress = Progress(**state["progress"])
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.best_weights = state["best_weights"]
+        state = read_state(self.state_path)
+        self.progress = Progress(**state.progress)
+        self.model.load_state_dict(state.model)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})
+        self.best_weights = dict(state.best)

@@ -1,0 +1,63 @@
+"""A fine-tuning between two steps as one safetensors file: tensors by name, its progress as JSON in the header.
+
+There is no code in it to run, so a colleague may go on from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from detour.files import atomic_writer
+
+MODEL, BEST, OPTIMIZER = "model/", "best/", "optimizer/"
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuningState:
+    """Read back, its tensors are on the CPU."""
+
+    progress: Mapping[str, Any]
+    """Plain JSON."""
+    model: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    """Weights that validated best; empty before the first validation."""
+    optimizer: Mapping[int, Mapping[str, Tensor]]
+    """Number of a parameter -> its moments. The settings beside them follow from the task."""
+
+
+def write_state(path: Path, state: FineTuningState) -> None:
+    tensors = {
+        **{f"{MODEL}{name}": weight for name, weight in state.model.items()},
+        **{f"{BEST}{name}": weight for name, weight in state.best.items()},
+        **{
+            f"{OPTIMIZER}{number}/{moment}": value
+            for number, moments in state.optimizer.items()
+            for moment, value in moments.items()
+        },
+    }
+    apart = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}  # tied weights too
+    with atomic_writer(path) as file:
+        file.write(save(apart, {"progress": json.dumps(state.progress)}))
+
+
+def read_state(path: Path) -> FineTuningState:
+    with safe_open(path, framework="pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under(OPTIMIZER, tensors).items():
+        number, _, moment = name.partition("/")
+        optimizer.setdefault(int(number), {})[moment] = tensor
+    return FineTuningState(progress, _under(MODEL, tensors), _under(BEST, tensors), optimizer)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
