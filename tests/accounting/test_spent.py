@@ -24,15 +24,16 @@ def test_nothing_is_known_of_what_never_ran() -> None:
 
 
 def test_attempts_at_one_site_add_up() -> None:
-    assert spent(("here", 2), ("here", 2)) == Spent(3600.0, 2.0, 1.2, 60.0, "M2 estimated")
+    assert spent(("here", 2), ("here", 2)) == Spent(3600.0, 2.0, 1.2, 60.0, "M2 estimated", 1.0)
 
 
 def test_energies_of_two_sites_are_not_added_but_their_hours_are() -> None:
     assert spent(("here", 2), ("there", 2)) == Spent(3600.0, 2.0, None, None, None)
 
 
-def test_gpu_hours_are_unknown_when_those_of_one_attempt_are() -> None:
-    assert spent(("here", 2), ("here", None)).gpu_hours is None
+def test_where_the_gpus_of_one_attempt_are_unknown_hours_are_and_the_energy_says_what_it_covers() -> None:
+    found = spent(("here", 2), ("here", None))
+    assert (found.gpu_hours, found.energy_kwh, found.energy_coverage) == (None, 0.6, 0.5)
 
 
 def test_at_a_place_without_constants_time_alone_is_known() -> None:

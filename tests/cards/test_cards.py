@@ -9,12 +9,13 @@ import pytest
 from huggingface_hub import ModelCard
 
 from detour.accounting.energy import Method
+from detour.accounting.spent import Spent
 from detour.cards.about import About, TaskAbout, load_about
 from detour.cards.content import Content
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, write_hub_folder
 from detour.cards.metadata import card_data
-from detour.cards.rendering import default_template, render
+from detour.cards.rendering import default_template, render, spent
 from detour.checkpoints.acceptance import ACCEPTED, accept_gate
 from detour.config.problems import RecipeError
 from detour.errors import UserError
@@ -88,6 +89,31 @@ def test_the_results_stand_beside_the_baseline_with_what_they_show(content: Cont
     assert "| Model | cases-30 | cases-100 | drugs | leaflets | talks | **Avg** |" in text
     assert "| baseline | 72.8 | 58.1 | 69.0 | 23.5 | 61.6 | 57.0 |" in text
     assert "made-up is better on 5 of 5 tasks: sign test p = 0.031 one-sided (made-up better), 0.062 two-sided" in text
+
+
+def test_every_score_has_what_its_three_seeds_took(content: Content) -> None:
+    """Three minutes of 2 cores at 7.3 W and 24 GB at 0.3725 W, x PUE 1.2 = 1.4124 Wh, x 34 g/kWh."""
+    for score in content.scores:
+        assert (score.spent.allocated_s, score.spent.energy_method) == (180.0, "M2 estimated")
+        assert score.spent.energy_kwh == pytest.approx(0.0014124)
+        assert score.spent.co2_g == pytest.approx(0.0480216)
+    assert "3 seeds; fine-tuned in 3m00s, 1.41 Wh with PUE, 48 mg CO2eq (M2 estimated)" in render(content)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (
+            Spent(2700.0, 0.75, 0.94536, 32.14224, "M2 estimated"),
+            "45m00s, 0.75 GPU-h, 945 Wh with PUE, 32.1 g CO2eq (M2 estimated)",
+        ),
+        (Spent(60.0, 0.0, 0.001, None, "M1 measured"), "1m00s, 1 Wh with PUE, unknown CO2eq (M1 measured)"),
+        (Spent(60.0), "1m00s, energy unknown"),
+        (Spent(), "unknown, energy unknown"),
+    ],
+)
+def test_what_a_score_took_is_said_with_its_method_and_nothing_unknown_as_zero(known: Spent, said: str) -> None:
+    assert spent(known) == said
 
 
 def test_all_attempts_count_and_hours_of_no_use_are_said(content: Content) -> None:

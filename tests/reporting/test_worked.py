@@ -147,7 +147,7 @@ def test_every_score_of_a_comparison_has_what_it_took(workspace: Workspace) -> N
         (one["model"], str(one["seed"])): tuple(one["spent"].values())
         for one in json.loads(rendered(comparison, "json", 80))["results"]
     }
-    assert found == {place: (*map(pytest.approx, spent), "M2 estimated") for place, spent in SPENT.items()}
+    assert found == {place: (*map(pytest.approx, spent), "M2 estimated", 1.0) for place, spent in SPENT.items()}
 
 
 def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: Workspace) -> None:

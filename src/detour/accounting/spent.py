@@ -20,6 +20,8 @@ class Spent:
     co2_g: float | None = None
     energy_method: str | None = None
     """Quoted by the rule of `SiteEnergy`; None over several sites, whose figures are never added."""
+    energy_coverage: float | None = None
+    """Share of the allocated time that is behind the energy."""
 
     @classmethod
     def of(cls, sites: Sequence[SiteEnergy]) -> Spent:
@@ -35,4 +37,5 @@ class Spent:
             energy_kwh=None if energy is None else energy.expected,
             co2_g=None if co2 is None else co2.expected,
             energy_method=quoted.method.value if quoted else None,
+            energy_coverage=quoted.coverage if quoted else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from detour.accounting.spent import Spent
 from detour.cards.about import About
 from detour.reporting.data import EnergyRow
 from detour.statistics.paired import Interval
@@ -86,6 +87,8 @@ class Score:
     mean: float
     interval: Interval | None
     seeds: int
+    spent: Spent
+    """By the fine-tunings of all seeds."""
 
 
 @dataclass(frozen=True, slots=True)

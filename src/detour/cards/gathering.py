@@ -10,6 +10,7 @@ from typing import Any
 
 from detour.accounting.energy import Method
 from detour.accounting.site import profile_sites
+from detour.accounting.spent import Spent
 from detour.cards.about import About, TaskAbout
 from detour.cards.compute import compute_of
 from detour.cards.content import Architecture, Content, Lineage, Phase, Score, Source
@@ -135,6 +136,7 @@ def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found:
     """Of complete tasks: a mean over a part of the seeds is published nowhere."""
     kinds = {stage.task: stage.settings.task.type for stage in plan.stages if isinstance(stage, EvaluateStage)}
     primary = {one.task: one.metric for one in found.scores}
+    spent = {one.task: one.spent_in_all for one in found.scores}
     scores = []
     for task, kind in kinds.items():
         cell, words = comparison.cells[chain][task], about.tasks.get(task, TaskAbout())
@@ -156,6 +158,7 @@ def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found:
                 mean=cell.mean,
                 interval=cell.interval,
                 seeds=cell.n,
+                spent=spent.get(task, Spent()),
             )
         )
     return tuple(scores)

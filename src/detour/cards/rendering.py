@@ -7,11 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from detour.accounting.spent import Spent
 from detour.cards.content import Content, Phase
 from detour.cards.metadata import front_matter
 from detour.errors import UserError
 from detour.statistics.tables import rounded
-from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, format_duration, plain, scaled
 
 TEMPLATE = "card.md"
 
@@ -74,6 +75,17 @@ def hours(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.4g}"
 
 
+def spent(of: Spent) -> str:
+    """`45m00s, 0.75 GPU-h, 945 Wh with PUE, 32.1 g CO2eq (M2 estimated)`; no GPU-hours where there was no GPU."""
+    known = [format_duration(of.allocated_s)]
+    if of.gpu_hours:
+        known.append(f"{hours(of.gpu_hours)} GPU-h")
+    if of.energy_kwh is None:
+        return ", ".join([*known, "energy unknown"])
+    grams = "unknown" if of.co2_g is None else scaled(of.co2_g, MASS_UNITS)
+    return ", ".join([*known, f"{scaled(of.energy_kwh, ENERGY_UNITS)} with PUE", f"{grams} CO2eq ({of.energy_method})"])
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "cell": cell,
     "count": format_count,
@@ -84,5 +96,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "points": rounded,
     "energy": lambda kwh: scaled(kwh, ENERGY_UNITS),
     "mass": lambda grams: scaled(grams, MASS_UNITS),
+    "spent": spent,
     "percent": lambda share: "unknown" if share is None else f"{share:.0%}",
 }

@@ -121,6 +121,7 @@ def results(report: Report) -> Table:
         number("facility_energy_kwh", "energy with PUE", words.energy, "spent.energy_kwh"),
         number("co2_g", "CO2eq", words.co2, "spent.co2_g"),
         Column("energy_method", "method", path="spent.energy_method"),
+        number("energy_coverage", "seen", words.in_percent, "spent.energy_coverage", main=False),
     )
     note = "Of all attempts at a fine-tuning, failed and repeated ones too."
     return Table("results", "What each score took", columns, rows, note, shown=ROWS_ON_PAGE)

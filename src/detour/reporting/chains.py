@@ -54,7 +54,7 @@ class Reader:
             status=_chain_status([one.stage.status for one in mine]),
             stages=[stage.id for stage in stages],
             phases=[self._phase(stage, stages) for stage in stages if isinstance(stage, PretrainStage)],
-            scores=scores_of(self.workspace, [(one.planned, one.spent) for one in mine]),
+            scores=scores_of(self.workspace, [(one.planned, one.counted) for one in mine]),
             cost=cost_of(all_attempts(mine)),
             parameters=_whole(self._output(promotion, "promotion.json").get("parameters")) if promotion else None,
             corpus_tokens=_corpus_tokens(corpus),

@@ -183,6 +183,7 @@ class TaskScores:
     """What a reader of the scores should know of the task's data."""
     spent: Mapping[str, Spent] = field(default_factory=dict)
     """By seed: what its fine-tuning took."""
+    spent_in_all: Spent = field(default_factory=Spent)
 
     @property
     def present(self) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detour.accounting.account import site_energies
+from detour.accounting import account
 from detour.accounting.attempts import figures_of, usage_of
-from detour.accounting.spent import Spent
 from detour.accounting.traces import spans_in
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
@@ -39,8 +38,8 @@ class Gathered:
     manifest: Mapping[str, Any]
 
     @property
-    def spent(self) -> Spent:
-        return Spent.of(site_energies((one.usage, one.figures) for one in self.attempts))
+    def counted(self) -> list[account.Counted]:
+        return [(one.usage, one.figures) for one in self.attempts]
 
 
 class Gatherer:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
+from detour.accounting.account import Counted, site_energies
 from detour.accounting.methods import number
 from detour.accounting.spent import Spent
 from detour.ledger.workspace import Workspace
@@ -56,20 +58,22 @@ def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
     ]
 
 
-def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Spent]]) -> list[TaskScores]:
+def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Sequence[Counted]]]) -> list[TaskScores]:
     """Test scores by task, from the evaluations themselves, so that seeds show as they come."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    spent: dict[str, dict[str, Spent]] = {}
-    for stage, used in stages:
+    attempts: dict[str, dict[str, Sequence[Counted]]] = {}
+    for stage, counted in stages:
         if isinstance(stage, EvaluateStage):
             result = read_json(workspace.output(stage.id) / "result.json")
             table.setdefault(stage.task, {})[str(stage.seed)] = result
-            spent.setdefault(stage.task, {})[str(stage.seed)] = used
-    return [task_scores(task, by_seed, spent[task]) for task, by_seed in table.items()]
+            attempts.setdefault(stage.task, {})[str(stage.seed)] = counted
+    return [task_scores(task, by_seed, attempts[task]) for task, by_seed in table.items()]
 
 
 def task_scores(
-    task: str, results: Mapping[str, Mapping[str, Any]], spent: Mapping[str, Spent] = MappingProxyType({})
+    task: str,
+    results: Mapping[str, Mapping[str, Any]],
+    attempts: Mapping[str, Sequence[Counted]] = MappingProxyType({}),
 ) -> TaskScores:
     metric = next((str(result["primary_metric"]) for result in results.values() if "primary_metric" in result), None)
     by_seed = {seed: _score(result, metric) for seed, result in results.items()}
@@ -82,7 +86,8 @@ def task_scores(
         mean=statistics.fmean(scores) if complete else None,
         standard_deviation=statistics.stdev(scores) if complete and len(scores) > 1 else None,
         notes=tuple(dict.fromkeys(str(note) for result in results.values() for note in _list(result.get("notes")))),
-        spent=dict(spent),
+        spent={seed: Spent.of(site_energies(counted)) for seed, counted in attempts.items()},
+        spent_in_all=Spent.of(site_energies(chain.from_iterable(attempts.values()))),
     )
 
 
