@@ -57,13 +57,14 @@ def _write_journal(workspace: Workspace, stage: str, number: int, events: int, *
     if not is_open:
         held = {"node": "n1", "gpus": 4, "cpus": 96, "ram_gb": 512.0, "nodes": 1, "cluster": "here"}
         lines.add("attempt.started", start_s + 1, held, stage)
-        for done in range(events - 4):
+        for done in range(events - 5):
             data = {"done": done, "total": events, "unit": "tokens", "figures": FIGURES}
             lines.add("progress", start_s + 2 + done, data, stage)
         lines.add("stage.done", start_s + events, {"result": {}}, stage)
         lines.add("attempt.ended", start_s + events, {"outcome": "done", "exit_code": 0, "reason": None}, stage)
         workspace.output(stage).mkdir(parents=True)
         workspace.manifest(stage).write_text("{}")
+    lines.add("journal.closed", start_s + events, {})
     lines.close()
 
 

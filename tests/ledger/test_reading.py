@@ -198,3 +198,19 @@ def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> No
     assert reader.damage.bad_lines == 0
     assert reader.damage.nul_bytes == 0
     assert state.missing == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "read"), [("journal.closed", {}, 0), ("gradient.skipped", {"step": 1, "in_a_row": 1}, 1)]
+)
+def test_a_closed_journal_is_left_alone_between_full_looks(
+    workspace: Workspace, kind: str, data: dict[str, Any], read: int
+) -> None:
+    last = make_record(sequence=12, kind=kind, data=data)
+    path = write_file(workspace, "job.jsonl", CONTENT + encode(last))
+    reader = LedgerReader(workspace)
+    assert len(read_all(reader)) == 13
+    with path.open("ab") as file:
+        file.write(encode(make_record(sequence=13)))
+    assert sum(map(len, reader.read_new(lately=True))) == read
+    assert len(read_all(reader)) == 1 - read

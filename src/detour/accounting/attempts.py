@@ -67,12 +67,13 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
 
 
 def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:
-    if attempt.started is None or attempt.elapsed_s is None:
+    elapsed_s, outcome = attempt.elapsed_s, attempt.outcome
+    if attempt.started is None or elapsed_s is None:
         return None
     held = attempt.started.event
     first_s = attempt.started.wall_s
-    end_s = first_s + attempt.elapsed_s
-    done = attempt.outcome == "done"
+    end_s = first_s + elapsed_s
+    done = outcome == "done"
     running = is_running(attempt, now_s)
     ready_s = _at(attempt.first_progress, attempt.started)
     return AttemptUsage(
@@ -87,7 +88,7 @@ def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage
         ready_s=first_s if done and ready_s is None else ready_s,
         worked_from_s=first_s,
         saved_s=end_s if done else _at(attempt.checkpoint, attempt.started),
-        failed=attempt.outcome == LOST_TO_ERROR,
+        failed=outcome == LOST_TO_ERROR,
         running=running,
         open_ended=attempt.ended is None and not running,
     )

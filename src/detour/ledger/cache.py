@@ -11,7 +11,7 @@ gone, replaced or shortened, another version). It is never the truth and may be 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -29,10 +29,19 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 4
+FORMAT = 5
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
 """Fields that follow from the others, and are made again."""
+_NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind) if field.name not in _FOLLOWING)
+    for kind in (State, StageState, AttemptState, WriterState)
+}
+"""Fields that are kept."""
+_OWN = 7
+"""Parts of an attempt's entry that are not the attempt's: up to its chain."""
+_new_entry = tuple.__new__
+"""Makes a named tuple in half the time."""
 _DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -101,36 +110,46 @@ def keep_private(path: Path, content: bytes) -> None:
 
 
 def _plain(value: object) -> Any:
+    """Lists without names, which are half as long and read twice as fast."""
     if isinstance(value, set):
         return list(value)
     if isinstance(value, Entry):
-        return [value.event.kind, value.event.to_json(), *value[:4], *value[5:]]
+        return _parts(value)
     if isinstance(value, Process):
         return tuple(value)
+    if isinstance(value, AttemptState):
+        return [_own(part) for part in _values(value)]
     if isinstance(value, StageState):
-        return {**_fields(value), "attempts_by_key": list(value.attempts_by_key.values())}
-    return _fields(value)
+        attempts = list(value.attempts_by_key.values())
+        return [attempts if part is value.attempts_by_key else part for part in _values(value)]
+    return dict(zip(_NAMES[State], _values(value), strict=True)) if isinstance(value, State) else _values(value)
 
 
-def _fields(value: object) -> dict[str, Any]:
-    kept = (field.name for field in fields(value) if field.name not in _FOLLOWING)  # type: ignore[arg-type]
-    return {name: getattr(value, name) for name in kept}
+def _values(value: object) -> list[Any]:
+    return [getattr(value, name) for name in _NAMES[type(value)]]
 
 
-def _entry(data: Any) -> Entry[Any]:
-    """As it was kept by this very version, which has looked at its payload then."""
-    kind, payload, sequence, writer, wall_s, mono_s, *scope = data
+def _parts(entry: Entry[Any]) -> list[Any]:
+    return [entry.event.kind, entry.event.to_json(), *entry[:4], *entry[5:]]
+
+
+def _own(part: Any) -> Any:
+    """Of an attempt: entries without stage, job and number, which are the attempt's."""
+    if isinstance(part, Entry):
+        return _parts(part)[:_OWN]
+    return {name: _own(one) for name, one in part.items()} if isinstance(part, dict) else part
+
+
+def _entry(data: Sequence[Any], scope: tuple[Any, ...] = ()) -> Entry[Any]:
+    """As it was kept by this very version, which has looked at its payload then; `scope` is what was left out of it."""
+    kind, payload, sequence, writer, wall_s, mono_s, *kept = data
     event = object.__new__(KINDS[kind])
-    vars(event).update(payload)
-    return Entry(sequence, writer, wall_s, mono_s, event, *scope)
+    object.__setattr__(event, "__dict__", payload)
+    return _new_entry(Entry, (sequence, writer, wall_s, mono_s, event, *kept, *scope))
 
 
-def _entry_or_none(data: Any) -> Entry[Any] | None:
-    return None if data is None else _entry(data)
-
-
-def _entries(data: Mapping[str, Any]) -> dict[str, Entry[Any]]:
-    return {name: _entry(entry) for name, entry in data.items()}
+def _entries(data: Mapping[str, Any], scope: tuple[Any, ...] = ()) -> dict[str, Entry[Any]]:
+    return {name: _entry(entry, scope) for name, entry in data.items()}
 
 
 def _state(data: Mapping[str, Any]) -> State:
@@ -157,34 +176,38 @@ def _state(data: Mapping[str, Any]) -> State:
     return state
 
 
-def _writer(data: Mapping[str, Any]) -> WriterState:
-    process = data["process"]
-    return WriterState(process and Process(*process), data["closed"], data["next"], set(data["ahead"]))
+def _writer(data: Sequence[Any]) -> WriterState:
+    process, closed, following, ahead = data
+    return WriterState(process and Process(*process), closed, following, set(ahead))
 
 
-def _stage(data: Mapping[str, Any]) -> StageState:
-    attempts = [_attempt(attempt) for attempt in data["attempts_by_key"]]
+def _stage(data: Sequence[Any]) -> StageState:
+    stage_id, kept, done, failed, submitted_s, cancelled_jobs = data
+    attempts = [_attempt(stage_id, attempt) for attempt in kept]
     return StageState(
-        id=data["id"],
-        attempts_by_key={(attempt.number, attempt.job or ""): attempt for attempt in attempts},
-        done={int(number): _entry(entry) for number, entry in data["done"].items()},
-        failed={int(number): _entry(entry) for number, entry in data["failed"].items()},
-        submitted_s=data["submitted_s"],
-        cancelled_jobs=set(data["cancelled_jobs"]),
+        stage_id,
+        {(attempt.number, attempt.job or ""): attempt for attempt in attempts},
+        {int(number): _entry(entry) for number, entry in done.items()},
+        {int(number): _entry(entry) for number, entry in failed.items()},
+        submitted_s,
+        set(cancelled_jobs),
     )
 
 
-def _attempt(data: Mapping[str, Any]) -> AttemptState:
+def _attempt(stage_id: str, data: Sequence[Any]) -> AttemptState:
+    number, job, *single, energy, readings, seen = data
+    scope = (stage_id, job, number)
+    started, ended, diagnosed, first, last, checkpoint = [entry and _entry(entry, scope) for entry in single]
     return AttemptState(
-        number=data["number"],
-        job=data["job"],
-        started=_entry_or_none(data["started"]),
-        ended=_entry_or_none(data["ended"]),
-        diagnosed=_entry_or_none(data["diagnosed"]),
-        first_progress=_entry_or_none(data["first_progress"]),
-        progress=_entry_or_none(data["progress"]),
-        checkpoint=_entry_or_none(data["checkpoint"]),
-        energy=_entries(data["energy"]),
-        readings=_entries(data["readings"]),
-        seen={writer: (mono_s, wall_s) for writer, (mono_s, wall_s) in data["seen"].items()},
+        number,
+        job,
+        started,
+        ended,
+        diagnosed,
+        first,
+        last,
+        checkpoint,
+        _entries(energy, scope) if energy else {},
+        _entries(readings, scope) if readings else {},
+        {writer: (mono_s, wall_s) for writer, (mono_s, wall_s) in seen.items()},
     )

@@ -11,15 +11,15 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import orjson
 
-from detour.ledger.events import Event, Foreign
+from detour.ledger.events import Event, Foreign, JournalClosed
 from detour.ledger.record import Entry, entry_of
 from detour.ledger.workspace import Workspace
 
@@ -83,6 +83,8 @@ class _Tail:
     bad_lines: int = 0
     nul_bytes: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
+    is_closed: bool = False
+    """Its writer has said that nothing follows."""
 
     def is_of(self, status: os.stat_result) -> bool:
         """Whether it is still the file that was read, grown or not."""
@@ -94,9 +96,8 @@ class _Tail:
             status.st_size == self.offset == self.size and status.st_mtime_ns == self.modified_ns and self.is_of(status)
         )
 
-    def fits(self, path: str) -> bool:
+    def fits(self, path: str, status: os.stat_result) -> bool:
         """Whether the file still begins with what was read. Raises OSError when it cannot be looked at."""
-        status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
         if not self.is_of(status):
             return False
         if status.st_mtime_ns == self.modified_ns:
@@ -176,15 +177,18 @@ class LedgerReader:
         self._workspace = workspace
         self._only = tuple(f'"kind":"{kind.kind}"'.encode() for kind in only)
         self._tails: dict[str, _Tail] = {}
+        self._rested: set[str] = set()
+        """Files that `restore` has just found to be as they were."""
         self._unreadable: list[str] = []
 
     def read_new(self, *, lately: bool = False) -> Iterator[list[Entry[Event]]]:
         """The entries added since the last call, file by file; some may come twice (see `State`). `lately`: without
-        looking at files that have not been written for `IDLE_S`, which a writer that still lives would have been.
+        looking at files that were closed, or not written for `IDLE_S`, which a writer that still lives would have.
 
         Consume it to the end: what it has yielded it does not yield again.
         """
-        since_ns = (time.time() - IDLE_S) * 1e9 if lately else 0.0
+        since_ns = (time.time() - IDLE_S) * 1e9
+        rested, self._rested = self._rested, set()
         for _ in range(LISTINGS):
             present = journal_paths(self._workspace)
             for path in self._tails.keys() - set(present):
@@ -192,7 +196,10 @@ class LedgerReader:
             self._unreadable = []
             complete = True
             for path in present:
-                if lately and path in self._tails and self._tails[path].modified_ns < since_ns:
+                tail = self._tails.get(path)
+                if tail is not None and (
+                    path in rested or (lately and (tail.is_closed or tail.modified_ns < since_ns))
+                ):
                     continue
                 try:
                     entries = self._read_file(path)
@@ -206,20 +213,25 @@ class LedgerReader:
             if complete:
                 break
 
-    def positions(self) -> dict[str, dict[str, Any]]:
+    def positions(self) -> dict[str, list[Any]]:
         """Where each file that could be read stands, for `restore`; the others are tried again."""
-        return {path: asdict(tail) for path, tail in self._tails.items()}
+        return {path: [getattr(tail, name) for name in _Tail.__slots__] for path, tail in self._tails.items()}
 
-    def restore(self, positions: Mapping[str, Mapping[str, Any]]) -> bool:
+    def restore(self, positions: Mapping[str, Sequence[Any]]) -> bool:
         """Continue from there; False, and from the start, when some file is no longer the one that it was."""
-        tails = {path: _Tail(**position) for path, position in positions.items()}
+        tails = {path: _Tail(*position) for path, position in positions.items()}
+        rested = set()
         try:
-            unchanged = all(tail.fits(path) for path, tail in tails.items())
+            for path, tail in tails.items():
+                status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+                if tail.is_at_rest(status):
+                    rested.add(path)
+                elif not tail.fits(path, status):
+                    return False
         except OSError:
             return False
-        if unchanged:
-            self._tails = tails
-        return unchanged
+        self._tails, self._rested = tails, rested
+        return True
 
     @property
     def damage(self) -> Damage:
@@ -256,7 +268,10 @@ class LedgerReader:
         payloads = parsed.payloads
         if self._only:
             payloads = [payload for payload in payloads if any(kind in payload for kind in self._only)]
-        return _entries(decode(payloads), tail.foreign) if payloads else []
+        entries = _entries(decode(payloads), tail.foreign) if payloads else []
+        if entries:
+            tail.is_closed = type(entries[-1].event) is JournalClosed
+        return entries
 
 
 def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]]:

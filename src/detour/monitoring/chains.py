@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.ledger.state import State
-from detour.monitoring.costs import chosen, quoted, totals
+from detour.monitoring.costs import chosen, quoted, sums_of, totals
 from detour.monitoring.eta import outlook
 from detour.monitoring.rows import added, with_causes, with_energy
 from detour.monitoring.segments import AttemptKey
@@ -28,7 +28,8 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
     """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
     name, target = planned.chain, planned.target
     figures = [figure for row in rows for figure in row.all_figures]
-    methods = chosen(figures)
+    sums = sums_of(figures)
+    methods = chosen(sums)
     stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
     ahead = outlook(stages, now_s)
     writer = state.writers.get(state.wanted_by.get(name, ""))
@@ -47,7 +48,7 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
         critical_path=ahead.path,
         elapsed_s=added(row.elapsed_s for row in stages),
         gpu_hours=added(row.gpu_hours for row in stages),
-        energy=tuple(totals(figures)),
+        energy=tuple(totals(sums)),
         quoted=quoted(figures, methods),
     )
 

@@ -21,24 +21,29 @@ class EnergyTotal(NamedTuple):
     """Why there is no CO2 figure."""
 
 
-def totals(figures: Iterable[EnergyFigure]) -> list[EnergyTotal]:
-    """One a method, over all sites, in the order of `Method`; a site without a figure makes the sum unknown."""
-    by_method: dict[Method, dict[str, list[EnergyFigure]]] = {}
+Sums = Mapping[Method, Mapping[str, EnergyFigure]]
+"""By method and name of the site."""
+
+
+def sums_of(figures: Iterable[EnergyFigure]) -> Sums:
+    """In the order of `Method`."""
+    grouped: dict[Method, dict[str, list[EnergyFigure]]] = {}
     for figure in figures:
-        by_method.setdefault(figure.method, {}).setdefault(figure.site.name, []).append(figure)
-    return [
-        _sum(method.value, [total(same) for same in by_method[method].values()])
-        for method in Method
-        if method in by_method
-    ]
+        grouped.setdefault(figure.method, {}).setdefault(figure.site.name, []).append(figure)
+    return {
+        method: {site: total(same) for site, same in grouped[method].items()} for method in Method if method in grouped
+    }
 
 
-def chosen(figures: Iterable[EnergyFigure]) -> dict[str, Method]:
+def totals(sums: Sums) -> list[EnergyTotal]:
+    """One a method, over all sites; a site without a figure makes the sum unknown."""
+    return [_sum(method.value, list(of_method.values())) for method, of_method in sums.items()]
+
+
+def chosen(sums: Sums) -> dict[str, Method]:
     """For each site, by name, the method to quote by: the best that saw enough of all of these."""
-    by_site: dict[str, dict[Method, list[EnergyFigure]]] = {}
-    for figure in figures:
-        by_site.setdefault(figure.site.name, {}).setdefault(figure.method, []).append(figure)
-    best = {site: preferred([total(same) for same in methods.values()]) for site, methods in by_site.items()}
+    sites = dict.fromkeys(site for of_method in sums.values() for site in of_method)
+    best = {site: preferred(by_site[site] for by_site in sums.values() if site in by_site) for site in sites}
     return {site: figure.method for site, figure in best.items() if figure is not None}
 
 
