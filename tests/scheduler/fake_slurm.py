@@ -33,6 +33,7 @@ FAULTS = (
 ORDER_FAULTS = ("deaf", "down")
 ENDED = frozenset({"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED by 0"})
 DENIED = CommandResult(1, "", "Access/permission denied\n")
+UNTRIED = CommandResult(1, "", "allocation failure: Requested node configuration is not available\n")
 DOWN = CommandResult(1, "", "error: Unable to contact slurm controller (connect failure)\n")
 
 
@@ -97,6 +98,8 @@ class FakeSlurm:
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
         verb, *arguments = command
+        if "--test-only" in arguments:
+            return UNTRIED
         if verb == "sbatch":
             return self._sbatch(Path(arguments[-1]))
         if self.down:
