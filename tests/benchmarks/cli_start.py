@@ -1,8 +1,9 @@
 """How long the command takes to answer, against a bare interpreter, in the same run.
 
-    python tests/benchmarks/cli_start.py [RUNS]
+    python -m tests.benchmarks.cli_start [RUNS]
 
-Prints the median of each command and its ratio to `python -c pass`. `status` reads a workspace made here through the
+Prints the median of each command and its ratio to `python -c pass`; beside them, of `squeue` and `sacct` on a real
+Slurm with 100 jobs, where the one of the tests is installed. `status` reads a workspace made here through the
 real ledger: 3 chains of 79 stages, half of them with an attempt of 200 records.
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import detour
@@ -23,9 +25,10 @@ from detour.ledger.events import AttemptEnded, AttemptStarted, ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
+from tests.benchmarks.slurm_clients import CLIENTS, queue_of
 
 DETOUR = str(Path(sys.executable).parent / "detour")
-CHAINS, STAGES, RECORDS = 3, 79, 200
+CHAINS, STAGES, RECORDS, JOBS = 3, 79, 200, 100
 
 
 def make_workspace(root: Path) -> Workspace:
@@ -55,9 +58,9 @@ def evaluations(chain: str, first_seed: int) -> list[Stage]:
     return [stage for stage in plan.stages if stage.kind == "evaluate"]
 
 
-def median_ms(commands: dict[str, list[str]], runs: int) -> dict[str, float]:
+def median_ms(commands: dict[str, list[str]], runs: int, slurm: Mapping[str, str]) -> dict[str, float]:
     """Taken in turn, so that a slow moment of the machine touches all alike; with bytecode kept, as people have it."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {name: value for name, value in (slurm or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs + 1):
         for name, command in commands.items():
@@ -69,14 +72,14 @@ def median_ms(commands: dict[str, list[str]], runs: int) -> dict[str, float]:
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, queue_of(JOBS) as slurm:
         workspace = make_workspace(Path(folder, "workspace"))
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "detour --help": [DETOUR, "--help"],
             "detour status": [DETOUR, "status", "-w", str(workspace.root)],
         }
-        medians = median_ms(commands, runs)
+        medians = median_ms(commands | (CLIENTS if slurm else {}), runs, slurm)
     for name, took in medians.items():
         print(f"{name:<16} {took:6.0f} ms  x{took / medians['python -c pass']:.1f}")
 

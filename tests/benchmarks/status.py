@@ -2,7 +2,8 @@
 
 Writes a ledger of 10,000 jobs of 200 chains with a million events, a tenth of the jobs open, and a `squeue` and a
 `sacct` that count how often they are called. Prints the CPU seconds of `status`: cold, warm with one reading of Slurm,
-warm within the poll interval, and of a refresh after 1,000 new events.
+warm within the poll interval, and of a refresh after 1,000 new events; beside them, of `squeue` and `sacct` on a real
+Slurm with as many jobs, where the one of the tests is installed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from detour.monitoring.monitor import Monitor
 from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR
 from detour.scheduler.tags import Tag
 from tests.benchmarks.large_ledger import DETOUR, FIGURES, START_S, Lines, cpu_s
+from tests.benchmarks.slurm_clients import CLIENTS, queue_of
 from tests.support.stages import prepare_stage
 
 CHAINS = 200
@@ -136,6 +138,10 @@ def main() -> None:
             timed("status, warm, the interval is over")
         timed("status, warm, within the interval")
         print(f"{'refresh after 1,000 new events':<40} {refresh_ms(workspace, open_ids[0], 1000):6.0f} CPU ms")
+    with queue_of(options.open) as slurm:
+        for client, question in CLIENTS.items() if slurm else ():
+            took = cpu_s(question, dict(slurm)) * 1000
+            print(f"{f'{client} of {options.open:,} jobs':<40} {took:6.0f} CPU ms")
 
 
 if __name__ == "__main__":
