@@ -93,7 +93,10 @@ class _Tail:
     def is_at_rest(self, status: os.stat_result) -> bool:
         """Whether nothing has been written to it since it was read to its end."""
         return (
-            status.st_size == self.offset == self.size and status.st_mtime_ns == self.modified_ns and self.is_of(status)
+            status.st_size == self.offset == self.size
+            and status.st_mtime_ns == self.modified_ns
+            and status.st_ino == self.inode
+            and status.st_dev == self.device
         )
 
     def fits(self, path: str, status: os.stat_result) -> bool:
@@ -202,6 +205,8 @@ class LedgerReader:
                 ):
                     continue
                 try:
+                    if tail is not None and tail.is_at_rest(os.stat(path, follow_symlinks=False)):  # noqa: PTH116
+                        continue
                     entries = self._read_file(path)
                 except FileNotFoundError:  # compacted after it was listed: the segment must be listed too
                     complete = False
@@ -249,9 +254,6 @@ class LedgerReader:
         )
 
     def _read_file(self, path: str) -> list[Entry[Event]]:
-        before = self._tails.get(path)
-        if before is not None and before.is_at_rest(os.stat(path, follow_symlinks=False)):  # noqa: PTH116
-            return []
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
