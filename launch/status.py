@@ -74,9 +74,9 @@ def _watch(watched: Monitor, names: tuple[str, ...], wanted: Wanted, every_s: fl
 
     from detour.launch.text.live import live_view
 
-    with uncollected():
-        watched.look(names)
     try:
+        with uncollected():
+            watched.look(names)
         with live_view(Console()) as view:
             while True:
                 view(filtered(watched.look(names), wanted))
