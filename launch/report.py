@@ -67,8 +67,8 @@ def command(
 
     All chains when none is named. Work that several chains share is counted once.
     """
-    warn(record_accounts(workspace))
     with uncollected():  # what is read is kept: half of the time
+        warn(record_accounts(workspace))
         report = detour.report(
             *names,
             workspace=workspace.root,

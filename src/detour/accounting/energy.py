@@ -131,11 +131,11 @@ def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
     if not listed:
         raise ValueError("nothing to add up")
     first = listed[0]
+    if len(listed) == 1:
+        return first
     if any(figure.method != first.method or figure.site.name != first.site.name for figure in listed):
         raise ValueError("figures of different methods or sites must not be added")
     known = [figure for figure in listed if figure.it_energy_kwh is not None]
-    if len(listed) == len(known) == 1:
-        return first
     bands = [figure.it_energy_kwh for figure in known if figure.it_energy_kwh is not None]
     return EnergyFigure(
         method=first.method,

@@ -71,13 +71,13 @@ class Workspace:
         return self.root / "claims"
 
     def stage(self, stage_id: str) -> Path:
-        return self.root / "stages" / stage_id
+        return Path(f"{self.root}/stages/{stage_id}")  # a report asks thousands of times; one step, not three
 
     def output(self, stage_id: str) -> Path:
-        return self.stage(stage_id) / "output"
+        return Path(f"{self.root}/stages/{stage_id}/output")
 
     def manifest(self, stage_id: str) -> Path:
-        return self.output(stage_id) / "manifest.json"
+        return Path(f"{self.root}/stages/{stage_id}/output/manifest.json")
 
     def failure(self, stage_id: str) -> Path:
         return self.stage(stage_id) / "failed.json"
