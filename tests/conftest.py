@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import logging
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -44,6 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if "slurm" in fixtures and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}-{_version(item)}"))
     items.sort(key=_turn)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_found() -> Iterator[None]:
+    """A job takes the logger for its whole process, and its output; in tests the process goes on."""
+    logger, streams = logging.getLogger("detour"), (sys.stdout, sys.stderr)
+    found = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = found
+    sys.stdout, sys.stderr = streams
 
 
 @pytest.fixture
