@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from detour.planning.stage import PretrainStage, Stage
-from detour.speed.measure import Asked, measure, this_device
+from detour.speed.measure import measure, this_device
+from detour.speed.result import Asked
 
 
 def main(request_file: str) -> None:
     request = json.loads(Path(request_file).read_text())
-    told, sys.stdout = sys.stdout, sys.stderr  # libraries print too
-    _tell(told, {"device": this_device().to_json()})
+    output, sys.stdout = sys.stdout, sys.stderr  # libraries print too
+    _write(output, {"device": this_device().to_json()})
     for entry in request["stages"]:
         stage = Stage.from_json(entry)
         assert isinstance(stage, PretrainStage)
         for speed in measure(stage, Asked(**request["asked"])):
-            _tell(told, {"speed": speed.to_json()})
+            _write(output, {"speed": speed.to_json()})
 
 
-def _tell(told: TextIO, line: dict[str, Any]) -> None:
-    told.write(json.dumps(line) + "\n")
-    told.flush()
+def _write(output: TextIO, line: dict[str, Any]) -> None:
+    output.write(json.dumps(line) + "\n")
+    output.flush()
 
 
 if __name__ == "__main__":

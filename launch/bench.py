@@ -12,9 +12,9 @@ from detour.launch.options import json_option, overrides_argument, recipe_argume
 from detour.launch.text.bench import bench_json, device_line, speed_lines
 from detour.launch.text.screen import show, show_json
 from detour.ledger.workspace import Workspace
-from detour.orchestration.bench import Bench, keep, measured
+from detour.orchestration.bench import keep, measured
 from detour.planning.stage import PretrainStage
-from detour.speed.result import Device, Speed
+from detour.speed.result import Asked, Device, Speed
 
 
 @click.command()
@@ -53,7 +53,7 @@ def command(
     ]
     by_phase = {stage.phase: stage for stage in stages}
     device, pairs = None, []
-    for figure in measured(list(by_phase.values()), Bench(steps, rows, microbatch, not no_peers)):
+    for figure in measured(list(by_phase.values()), Asked(steps, rows, microbatch, not no_peers)):
         if isinstance(figure, Speed):
             pairs.append((by_phase[figure.phase], figure))
             if not as_json:

@@ -9,19 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from detour.config.models import Freeze, Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
-from detour.corpus.layout import (
-    DOCUMENTS,
-    SPLITS,
-    TOKENS,
-    Index,
-    SourceIndex,
-    SpecialTokens,
-    source_folder,
-    write_index,
-)
+from detour.corpus.layout import SPLITS, SpecialTokens, Split
 from detour.ledger.events import Event
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
+from detour.speed.corpus import Documents, write_made_corpus
 
 VOCABULARY = 64
 CLS, SEP = 1, 2
@@ -40,35 +32,12 @@ CONFIG = {
 def write_corpus(folder: Path, documents: int = 400, seed: int = 0) -> Path:
     """Every document counts upwards from a random token by a random stride; few lengths keep the steps short."""
     generator = np.random.default_rng(seed)
-    counts = {}
+    splits: dict[Split, Documents] = {}
     for split in SPLITS:
         texts = [_document(generator) for _ in range(documents if split == "train" else 40)]
-        place = source_folder(folder, split, "counting")
-        place.mkdir(parents=True)
-        np.concatenate(texts).astype(np.uint16).tofile(place / TOKENS)
-        np.save(place / DOCUMENTS, np.cumsum([0, *map(len, texts)]))
-        counts[split] = (sum(map(len, texts)), len(texts))
-    source = SourceIndex(
-        weight=1.0,
-        train_tokens=counts["train"][0],
-        train_documents=counts["train"][1],
-        validation_tokens=counts["validation"][0],
-        validation_documents=counts["validation"][1],
-        blank_documents=0,
-        excluded_documents=0,
-        sha256={},
-    )
+        splits[split] = np.concatenate(texts), np.cumsum([*map(len, texts)])
     special = SpecialTokens(pad=0, cls=CLS, sep=SEP, mask=3)
-    index = Index(
-        dtype="uint16",
-        vocabulary=VOCABULARY,
-        special_tokens=special,
-        sequence_length=ROW_TOKENS,
-        shuffle_seed=42,
-        sources={"counting": source},
-    )
-    write_index(folder, index)
-    return folder
+    return write_made_corpus(folder, "counting", splits, VOCABULARY, ROW_TOKENS, special)
 
 
 def _document(generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:

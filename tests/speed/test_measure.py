@@ -10,8 +10,8 @@ from detour.planning.build import Planner
 from detour.planning.stage import PretrainStage
 from detour.pricing.estimates import model_shape
 from detour.speed import measure as measuring
-from detour.speed.measure import Asked, measure
-from detour.speed.result import Speed
+from detour.speed.measure import measure
+from detour.speed.result import Asked, Speed
 from tests.support.recipes import make_recipe
 
 TINY = {

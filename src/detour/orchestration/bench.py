@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from detour.errors import UserError
 from detour.ledger.events import SpeedMeasured
@@ -16,24 +17,15 @@ from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import PretrainStage
 from detour.pricing.price import work_signature
-from detour.speed.result import Device, Speed
+from detour.speed.result import Asked, Device, Speed
 
-TOLD_LINES = 3
-"""Of what a child that failed has said."""
-
-
-class Bench(NamedTuple):
-    """How long and on how much; None is as the recipe has it."""
-
-    steps: int
-    rows: int | None
-    microbatch_rows: int | None
-    peers: bool
+LAST_LINES = 3
+"""Of a failed child's output."""
 
 
-def measured(stages: Sequence[PretrainStage], bench: Bench) -> Iterator[Device | Speed]:
+def measured(stages: Sequence[PretrainStage], asked: Asked) -> Iterator[Device | Speed]:
     """The device first, then each figure as it comes. Raises UserError with the child's last words when it fails."""
-    request = {"stages": [stage.to_json() for stage in stages], "asked": bench._asdict()}
+    request = {"stages": [stage.to_json() for stage in stages], "asked": asdict(asked)}
     with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
         file, errors = Path(folder) / "request.json", Path(folder) / "stderr"
         file.write_text(json.dumps(request))
@@ -46,11 +38,11 @@ def measured(stages: Sequence[PretrainStage], bench: Bench) -> Iterator[Device |
             try:
                 for line in child.stdout:
                     yield _parsed(json.loads(line))
-            finally:
-                if child.poll() is None and child.wait() is None:
-                    child.kill()
+            except BaseException:
+                child.kill()
+                raise
         if child.returncode:
-            words = errors.read_text(errors="replace").strip().splitlines()[-TOLD_LINES:]
+            words = errors.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
             raise UserError(f"nothing more was measured: the process ended with {child.returncode}: {' '.join(words)}")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detour.corpus.layout import (
     DOCUMENTS,
@@ -13,6 +16,7 @@ from detour.corpus.layout import (
     Index,
     SourceIndex,
     SpecialTokens,
+    Split,
     source_folder,
     write_index,
 )
@@ -20,6 +24,8 @@ from detour.flops import MEAN_DOCUMENT_TOKENS
 
 FIRST_WORD = 5
 """Smaller ids are special tokens."""
+Documents = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""All tokens of a split, and where each document ends."""
 
 
 def write_random_corpus(
@@ -29,37 +35,53 @@ def write_random_corpus(
     train_rows: int,
     mean_document_tokens: float = MEAN_DOCUMENT_TOKENS,
 ) -> Path:
-    """In the layout of a prepared one, with exponential lengths, as prices assume them; one row for validation."""
+    """With exponential lengths, as prices assume them; two rows for validation."""
     generator = np.random.default_rng(0)
-    documents = {}
+    splits: dict[Split, Documents] = {}
     for split, rows in zip(SPLITS, (train_rows, 2), strict=True):
-        place = source_folder(folder, split, "random")
-        place.mkdir(parents=True)
         tokens = rows * sequence_length
         count = 1 + round(2 * tokens / mean_document_tokens)
         ends = np.cumsum(np.maximum(2, generator.exponential(mean_document_tokens, count)).astype(np.int64))
         ends = ends[: int(np.searchsorted(ends, tokens)) + 1]
-        words = generator.integers(FIRST_WORD, vocabulary, int(ends[-1]))
-        words.astype(np.uint16 if vocabulary <= 2**16 else np.uint32).tofile(place / TOKENS)
+        splits[split] = generator.integers(FIRST_WORD, vocabulary, int(ends[-1])), ends
+    return write_made_corpus(
+        folder, "random", splits, vocabulary, sequence_length, SpecialTokens(pad=0, cls=1, sep=2, mask=3)
+    )
+
+
+def write_made_corpus(
+    folder: Path,
+    name: str,
+    splits: Mapping[Split, Documents],
+    vocabulary: int,
+    sequence_length: int,
+    special_tokens: SpecialTokens,
+) -> Path:
+    """One source called `name`, in the layout of a prepared corpus."""
+    dtype: Literal["uint16", "uint32"] = "uint16" if vocabulary <= 2**16 else "uint32"
+    for split, (tokens, ends) in splits.items():
+        place = source_folder(folder, split, name)
+        place.mkdir(parents=True)
+        tokens.astype(dtype).tofile(place / TOKENS)
         np.save(place / DOCUMENTS, np.concatenate([[0], ends]))
-        documents[split] = (int(ends[-1]), len(ends))
+    (train, train_ends), (validation, validation_ends) = (splits[split] for split in SPLITS)
     source = SourceIndex(
         weight=1.0,
-        train_tokens=documents["train"][0],
-        train_documents=documents["train"][1],
-        validation_tokens=documents["validation"][0],
-        validation_documents=documents["validation"][1],
+        train_tokens=len(train),
+        train_documents=len(train_ends),
+        validation_tokens=len(validation),
+        validation_documents=len(validation_ends),
         blank_documents=0,
         excluded_documents=0,
         sha256={},
     )
     index = Index(
-        dtype="uint16" if vocabulary <= 2**16 else "uint32",
+        dtype=dtype,
         vocabulary=vocabulary,
-        special_tokens=SpecialTokens(pad=0, cls=1, sep=2, mask=3),
+        special_tokens=special_tokens,
         sequence_length=sequence_length,
         shuffle_seed=42,
-        sources={"random": source},
+        sources={name: source},
     )
     write_index(folder, index)
     return folder

@@ -13,6 +13,12 @@ from torch import Tensor, nn
 from detour.pretraining.batches import Batch, to_device
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait for what a GPU still computes."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @dataclass
 class Clock:
     """Time by part, the device waited for at both ends of each; parts nest in nothing."""
@@ -22,15 +28,11 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        self._synchronize()
+        synchronize(self.device)
         started_s = time.perf_counter()
         yield
-        self._synchronize()
+        synchronize(self.device)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started_s
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 @dataclass(frozen=True)

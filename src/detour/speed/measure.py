@@ -43,26 +43,14 @@ from detour.pretraining.start import Start, load_model
 from detour.pretraining.train import train
 from detour.pricing.estimates import model_shape
 from detour.speed.corpus import write_random_corpus
-from detour.speed.loops import Clock, Loop
+from detour.speed.loops import Clock, Loop, synchronize
 from detour.speed.peers import plain_loss, trainer_tokens_per_s
-from detour.speed.result import Device, LoopName, Speed
+from detour.speed.result import Asked, Device, LoopName, Speed
 
 HEAD_SIZE = 64
 """Of every ModernBERT that is published."""
 STEPS_READY = 2
 """Steps before the clock starts: the first compiles and allocates, the second still tunes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How long to measure, and on how much."""
-
-    steps: int
-    rows: int | None = None
-    """A step; None: the recipe's, on one device."""
-    microbatch_rows: int | None = None
-    """None: the recipe's."""
-    peers: bool = True
 
 
 def this_device() -> Device:
@@ -199,12 +187,12 @@ class _Bench:
         loop = Loop(loss_of, optimizer, model, self.bf16, self.stage.settings.optimizer.gradient_clip)
         steps = self._steps()
         for _ in loop.steps(iter(steps[:STEPS_READY]), self.device):
-            self._synchronize()
+            synchronize(self.device)
         timed = steps[STEPS_READY:]
         joules, started_s = _board_joules(), time.perf_counter()
         for _ in loop.steps(iter(timed), self.device):
             pass
-        self._synchronize()
+        synchronize(self.device)
         elapsed_s, used_j = time.perf_counter() - started_s, _since(joules)
         clock = Clock(self.device)
         by_part = timed[: max(1, len(timed) // 2)]
@@ -237,10 +225,6 @@ class _Bench:
 
     def _memory_gib(self) -> float | None:
         return torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else None
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 @dataclass

@@ -12,6 +12,18 @@ LoopName = Literal["detour", "bare loop", "transformers", "transformers, sdpa"]
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How long to measure, and on how much."""
+
+    steps: int
+    rows: int | None = None
+    """A step; None: the recipe's, on one device."""
+    microbatch_rows: int | None = None
+    """None: the recipe's."""
+    peers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """One loop on one phase. Unknown is None: on a CPU there is no peak to be a share of, and no energy counter."""
 
