@@ -73,7 +73,7 @@ class Outcome:
     result: Mapping[str, Any] | None = None
     out_of_room: bool = False
     error: Exception | None = field(default=None, repr=False)
-    """That the work raised, where nobody foresaw it."""
+    """That the work raised, where no error was foreseen."""
 
 
 def run_stage(

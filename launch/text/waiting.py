@@ -1,4 +1,4 @@
-"""What one who waits is told: chains whose state changes, and how it ended."""
+"""The lines of `detour wait`: chains whose state changes, and how it ended."""
 
 from __future__ import annotations
 

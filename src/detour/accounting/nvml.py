@@ -64,7 +64,7 @@ class NvmlCounters:
             nvml.nvmlInit()
         except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
             return
-        self.version = self._told(nvml.nvmlSystemGetDriverVersion)
+        self.version = self._answer(nvml.nvmlSystemGetDriverVersion)
         self._gpus = tuple(self._slices(visible) if "MIG-" in (visible or "") else self._boards(visible))
 
     def read(self) -> list[GpuReading]:
@@ -73,14 +73,14 @@ class NvmlCounters:
     def _boards(self, visible: str | None) -> Iterator[_Gpu]:
         """A board that does not answer keeps its place: others are named by their index."""
         nvml = self._nvml
-        handles = [self._told(nvml.nvmlDeviceGetHandleByIndex, index) for index in range(nvml.nvmlDeviceGetCount())]
-        named = [None if handle is None else self._told(nvml.nvmlDeviceGetUUID, handle) for handle in handles]
+        handles = [self._answer(nvml.nvmlDeviceGetHandleByIndex, index) for index in range(nvml.nvmlDeviceGetCount())]
+        named = [None if handle is None else self._answer(nvml.nvmlDeviceGetUUID, handle) for handle in handles]
         uuids = [name or f"index {index}" for index, name in enumerate(named)]
         for index in visible_gpus(visible, uuids) or ():
             if named[index] is None:
                 yield _Gpu(uuids[index], uuids[index], 1.0, None, "does not answer")
                 continue
-            split = self._told(nvml.nvmlDeviceGetMigMode, handles[index])
+            split = self._answer(nvml.nvmlDeviceGetMigMode, handles[index])
             reason = "is split into slices (MIG), of which none is named" if split and split[0] else None
             yield _Gpu(uuids[index], uuids[index], 1.0, self._limit_w(handles[index]), reason)
 
@@ -112,7 +112,7 @@ class NvmlCounters:
         return GpuReading(gpu.uuid, counter_j, power_w, gpu.share, gpu.limit_w, reason)
 
     def _limit_w(self, handle: Any) -> float | None:
-        limit_mw = self._told(self._nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+        limit_mw = self._answer(self._nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
         return None if limit_mw is None else limit_mw / 1000
 
     def _supported(self, question: Callable[..., Any], handle: Any) -> Any:
@@ -122,7 +122,7 @@ class NvmlCounters:
         except self._nvml.NVMLError_NotSupported:
             return None
 
-    def _told(self, question: Callable[..., Any], *about: Any) -> Any:
+    def _answer(self, question: Callable[..., Any], *about: Any) -> Any:
         """None for any refusal."""
         try:
             return question(*about)

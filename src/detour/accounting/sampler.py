@@ -88,13 +88,13 @@ class EnergySampler:
 
     def _sample(self) -> None:
         self._node.open(self._counters, self._host)
-        why, told_s = "start", float("-inf")
+        why, recorded_s = "start", float("-inf")
         while True:
-            since_s = time.monotonic() - told_s
+            since_s = time.monotonic() - recorded_s
             if why != "checkpoint" or since_s >= LEAST_GAP_S:
                 self._node.read()
                 if why != "interval" or since_s >= self._interval_s:
-                    told_s = time.monotonic()
+                    recorded_s = time.monotonic()
                     self._last = self._node.event(why)
                     self._tell(self._last)
             if why == "end":

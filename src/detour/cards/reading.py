@@ -1,4 +1,4 @@
-"""A model card as it is found: metadata, tables of results, text; whoever wrote it."""
+"""A model card as it is found, from any author: metadata, tables of results, text."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from detour.config.validation import validate
 
 
 class EquivalentUnit(Written):
-    """One of these is so many grams of CO2eq; nothing is shipped, since whoever prints one must stand for it."""
+    """One of these is so many grams of CO2eq; nothing is shipped, since the person who prints one must stand for it."""
 
     name: str = Field(min_length=1)
     grams: float = Field(gt=0)

@@ -137,10 +137,10 @@ def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
 
 def _saved_line(evidence: Evidence) -> Place | None:
     """That the log says it saved after it was told to stop, and made no further step."""
-    found, told = None, False
+    found, stopping = None, False
     for line in read_lines(evidence.log or ()):
-        told = told or bool(_STOPPING.search(line.text))
-        if told and _SAVED.search(line.text):
+        stopping = stopping or bool(_STOPPING.search(line.text))
+        if stopping and _SAVED.search(line.text):
             found = Place("log", line.raw, line.number)
         elif line.progress is not None and found is not None:
             found = None

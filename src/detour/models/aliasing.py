@@ -1,4 +1,4 @@
-"""Aliases move as a whole: a link is renamed into place, and whoever follows it sees the old version or the new one."""
+"""Aliases move as a whole: a link is renamed into place, and a reader sees the old version or the new one."""
 
 from __future__ import annotations
 

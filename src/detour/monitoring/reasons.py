@@ -1,6 +1,6 @@
 """Why a job waits, in words: Slurm's reason, and which of the two waits it is.
 
-A job first becomes eligible (its dependencies end, nobody holds it, its begin time comes), and is then started
+A job first becomes eligible (its dependencies end, no one holds it, its begin time comes), and is then started
 (nodes are free, its turn has come, no limit stands in the way).
 """
 

@@ -99,7 +99,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
 
 
 def _decisive_job(one: Why) -> str | None:
-    """Stages that wait for one job, or ran in one, are told by the first of them."""
+    """Stages that wait for one job, or ran in one, are shown by the first of them."""
     return one.pending.links[-1].job if one.pending else one.found.job or one.found.stage
 
 
