@@ -11,7 +11,7 @@ from typing import NoReturn
 from detour.imports import uncollected
 from detour.launch.endings import DEBUG, ending
 from detour.launch.quick import answered
-from detour.launch.text.screen import leave_closed_pipe, say, speak_any_locale
+from detour.launch.text.screen import leave_closed_pipe, prepare_streams, say
 
 GC_THRESHOLD = 50_000
 """New objects between two garbage collections; most verbs end before the first."""
@@ -19,11 +19,11 @@ GC_THRESHOLD = 50_000
 
 def main() -> None:
     """Entry point; whatever goes wrong ends in one message and a documented exit code."""
-    speak_any_locale()
+    prepare_streams()
     try:
         sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
-        leave_closed_pipe()
+        leave_closed_pipe()  # of a page of help, which click prints
     except Exception as error:
         if os.environ.get(DEBUG):
             raise

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from detour.errors import UserError
-from detour.files import write_atomic
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.compare import FORMATS, rendered
 from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
+from detour.output_files import write_output
 from detour.statistics.sources import compare_sources
 
 
@@ -44,8 +43,5 @@ def command(
     if out is None:
         show(text.rstrip("\n"))
     else:
-        try:
-            write_atomic(out, text)
-        except OSError as error:
-            raise UserError(f"{out}: cannot be written ({error.strerror}); choose another file with --out") from error
+        write_output(out, text, "--out")
     warn(f"missing: {gap}" for gap in found.gaps)

@@ -8,7 +8,7 @@ import click
 
 from detour.launch.options import json_option, names_argument, workspace_option
 from detour.launch.text.logs import log_heading, log_json
-from detour.launch.text.screen import say, show, show_json
+from detour.launch.text.screen import say, show, show_json, show_while_read
 from detour.ledger.workspace import Workspace
 from detour.orchestration.logs import followed, log_part
 
@@ -48,14 +48,13 @@ def command(
         return
     say(log_heading(part))
     if not follow:
-        show(*lines)
+        show_while_read(lines)
         return
     if last is not None:
         shown = list(lines)
         show(*shown)
         part = part._replace(start=part.path.stat().st_size)
     try:
-        for line in followed(workspace, part, lambda newer: say(log_heading(newer))):
-            show(line)
+        show_while_read(followed(workspace, part, lambda newer: say(log_heading(newer))))
     except KeyboardInterrupt:
         return

@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from detour.errors import UserError
-from detour.files import write_atomic
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
 from detour.orchestration.forecasts import Forecasts, StageForecast
+from detour.output_files import write_output
 from detour.text import counted, cut, format_duration, plain, wrapped
 
 COLUMNS = (
@@ -118,7 +117,4 @@ def write_outcomes(path: Path, made: Sequence[Outcome]) -> None:
     for one in made:
         wait, similar = one.wait, one.similar or (None, None)
         rows.writerow((wait.job, wait.account, wait.shape.gpus, wait.begun_s, one.actual_s, *one[1:3], *similar))
-    try:
-        write_atomic(path, text.getvalue())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another file with --outcomes") from error
+    write_output(path, text.getvalue(), "--outcomes")

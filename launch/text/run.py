@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from detour.launch.text.screen import show
+from detour.launch.text.screen import show_progress
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.orchestration.local_run import LocalOrder, Ran, Refresh
@@ -52,11 +52,11 @@ class Lines:
         for stage_id in [stage_id for stage_id in self._started_s if stage_id not in running]:
             elapsed = format_duration(now_s - self._started_s.pop(stage_id))
             ending = "done" if self._workspace.is_done(stage_id) else "stopped"
-            show(f"{self._labels[stage_id]:<36} {ending} after {elapsed}")
+            show_progress(f"{self._labels[stage_id]:<36} {ending} after {elapsed}")
         for stage_id in running:
             if stage_id not in self._started_s:
                 self._started_s[stage_id] = now_s
-                show(f"{self._labels[stage_id]:<36} started")
+                show_progress(f"{self._labels[stage_id]:<36} started")
 
 
 def done_lines(order: LocalOrder, *, already: bool) -> Iterator[str]:

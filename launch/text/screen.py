@@ -6,19 +6,50 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
 from detour.text import printable
 
+STANDARD_OUTPUT = "standard output"
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 _STEERING = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 """Delete, C1 controls, and marks of direction and width; JSON escapes those below the space itself."""
 
 
 def show(*lines: str, styled: bool = False) -> None:
-    """Part of the result. Control characters are taken out, unless the lines are `styled`: cleaned and coloured."""
+    """Part of the result. Control characters are taken out, unless the lines are `styled`: cleaned and coloured.
+
+    A reader that has seen enough, as `head`, ends no verb. Raises OSError where the result cannot be written.
+    """
     for line in lines:
-        print(line if styled else printable(line), flush=True)
+        _write(line if styled else printable(line))
+
+
+def _write(text: str) -> bool:
+    """Whether there is still a reader."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        leave_closed_pipe()
+        return False
+    except OSError as error:
+        error.filename = STANDARD_OUTPUT
+        raise
+    return True
+
+
+def show_while_read(lines: Iterable[str]) -> None:
+    """Of a text without end, as much as is read."""
+    for line in lines:
+        if not _write(printable(line)):
+            return
+
+
+def show_progress(line: str) -> None:
+    """A part of the result that comes while a verb works: a full disk under it must not stop the work."""
+    with suppress(OSError):
+        show(line)
 
 
 def show_json(value: Any) -> None:
@@ -28,17 +59,17 @@ def show_json(value: Any) -> None:
     """
     import re
 
-    import click
     import orjson
 
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    click.echo(re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text))
+    _write(re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def say(*lines: str) -> None:
-    """Progress, warnings and errors, beside the result."""
-    for line in lines:
-        print(printable(line), file=sys.stderr, flush=True)
+    """Progress, warnings and errors, beside the result. One that cannot be said ends nothing."""
+    with suppress(OSError):
+        for line in lines:
+            print(printable(line), file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -74,17 +105,20 @@ def uses_colour() -> bool:
     return is_animated() and not os.environ.get("NO_COLOR")
 
 
-def speak_any_locale() -> None:
-    """Letters that the locale's encoding lacks come out as `?`, in place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+def prepare_streams() -> None:
+    """Letters that the locale's encoding lacks come out as `?`, in place of an error; a stream that is closed leads
+    nowhere, in place of to the first file that is opened."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  the lowest free descriptor is its own
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
             stream.reconfigure(errors="replace")
 
 
-def leave_closed_pipe() -> NoReturn:
-    """The reader of a pipe, as `head`, has seen enough: that is no failure."""
+def leave_closed_pipe() -> None:
+    """The reader of a pipe, as `head`, has seen enough: that is no failure, and what follows is not shown."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
 
 
 def columns() -> int:

@@ -69,6 +69,17 @@ def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def write_new(path: Path, content: bytes | str) -> None:
+    """Whole or not at all. Raises FileExistsError where it exists: of several writers, the first one's file stays."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomic(aside, content)
+    try:
+        os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+
+
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

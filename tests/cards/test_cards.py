@@ -190,6 +190,21 @@ def test_a_folder_that_holds_something_else_is_left_alone(workspace: Workspace, 
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_link_to_a_folder_stays_one_and_what_is_no_folder_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "notes.txt").write_text("years of work")
+    content, record = gather(workspace, "made-up", ABOUT), Record("made-up", "id", ABOUT)
+    write_hub_folder(workspace, tmp_path / "link", content, record)
+    assert (tmp_path / "link").is_symlink()
+    assert Record.read(tmp_path / "folder") == record
+    for place in (tmp_path / "notes.txt", Path("/dev/null")):
+        with pytest.raises(UserError, match="is no folder"):
+            write_hub_folder(workspace, place, content, record)
+    assert (tmp_path / "notes.txt").read_text() == "years of work"
+    assert Path("/dev/null").is_char_device()
+
+
 def test_a_chain_without_an_export_has_no_card(tmp_path: Path) -> None:
     from tests.reporting.fabricate import write_chain
 

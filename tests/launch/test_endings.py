@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from detour.errors import BudgetRefused, SchedulerUnavailable, StageFailed, UserError, Withdrawn
 from detour.launch.endings import ending
+from detour.launch.text.screen import show, show_progress, warn
 
 MAIN = "from detour.launch.cli import main; main()"
 BUG = """
@@ -113,3 +116,53 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     assert reader.returncode == 0
     assert reader.stdout == "{\n"
     assert reader.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["schema"], ["list", "--json"], ["plan", "--help"]])
+def test_a_full_disk_under_the_output_is_one_message(arguments: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(r"detour: (standard output: )?the disk is full: make room and run it again\n", done.stderr)
+        assert subprocess.run([sys.executable, "-c", MAIN, *arguments], stdout=full, stderr=full).returncode == 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_as_dev_null(closed: str, tmp_path: Path) -> None:
+    for verb in ("status", "list --json"):
+        command_line = f"{sys.executable} -c '{MAIN}' {verb} {closed}"
+        done = subprocess.run(["bash", "-c", command_line], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_reader_that_leaves_changes_no_exit_code() -> None:
+    """An order that was not carried out must not look so because `head` had seen its first line."""
+    code = """
+import detour.launch.cli as cli
+import detour.launch.schema as schema
+from detour.errors import StageFailed
+from detour.launch.text.screen import show
+def failing(**_):
+    for _ in range(10_000): show("line")
+    raise StageFailed("it failed")
+schema.command.callback = failing
+cli.main()
+"""
+    line = f"set -o pipefail; {sys.executable} -c '{code}' schema | head -1"
+    reader = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (reader.returncode, reader.stdout, reader.stderr) == (3, "line\n", "detour: it failed\n")
+
+
+def test_a_warning_that_cannot_be_said_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as device:
+        full = io.TextIOWrapper(device, write_through=True)
+        monkeypatch.setattr(sys, "stderr", full)
+        warn(["there is no room"])
+        monkeypatch.setattr(sys, "stdout", full)
+        show_progress("prepare started")
+        with pytest.raises(OSError, match="No space left") as raised:
+            show("the result")
+        assert raised.value.filename == "standard output"
+        monkeypatch.undo()

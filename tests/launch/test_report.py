@@ -76,6 +76,14 @@ def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path
     assert "choose another place with --out" in str(error)
 
 
+def test_a_device_or_a_pipe_gets_the_page_and_stays_what_it_is(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    assert call("-w", workspace, "--out", tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_char_device()
+    assert "No space left" in str(call("-w", workspace, "--out", "/dev/full").exception)
+    assert Path("/dev/full").is_char_device()
+
+
 def test_a_folder_gets_every_format_of_a_pattern_of_chains(workspace: Path, tmp_path: Path) -> None:
     figure = tmp_path / "site.txt"
     figure.write_text("Consumption of the account: 0.21 core-hours")

@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -256,7 +258,7 @@ def test_without_any_space_the_end_waits_on_the_node(
     journal.close()
     assert len(caplog.records) == 1
     disk.write_error = None
-    (waiting,) = spool_folder(workspace).iterdir()
+    (waiting,) = spool_folder(workspace).glob("*.jsonl")
     assert waiting.is_relative_to(node)
     assert stat.S_IMODE(waiting.parent.parent.stat().st_mode) == 0o700
     assert import_spool(workspace) == 1
@@ -285,7 +287,7 @@ def test_the_next_journal_on_the_node_brings_in_what_waits(workspace: Workspace,
 def test_spooling_beside_an_import_loses_nothing(workspace: Workspace, node: Path) -> None:
     lines = [b"%d\n" % number for number in range(400)]
     with ThreadPoolExecutor(1) as pool:
-        spooling = pool.submit(lambda: [spool(workspace, "w", [line]) for line in lines])
+        spooling = pool.submit(lambda: [spool(workspace, spool_folder(workspace), "w", [line]) for line in lines])
         while not spooling.done():
             import_spool(workspace)
         spooling.result()
@@ -293,6 +295,45 @@ def test_spooling_beside_an_import_loses_nothing(workspace: Workspace, node: Pat
     assert not [path for path in node.rglob("*") if path.is_file()]
     found = [line for path in journal_files(workspace) for line in path.read_bytes().splitlines(keepends=True)]
     assert sorted(found, key=int) == lines
+
+
+def test_what_waits_is_brought_in_under_whatever_path_the_workspace_is_seen(
+    workspace: Workspace, node: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mount").symlink_to(workspace.root)
+    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+    assert import_spool(Workspace(tmp_path / "mount")) == 1
+    spool(workspace, spool_folder(workspace), "w", [b"2\n"])
+    moved = Workspace(workspace.root.rename(tmp_path / "moved"))
+    assert import_spool(moved) == 1
+    assert not [path for path in node.rglob("*") if path.is_file()]
+
+
+def test_what_waits_is_not_brought_into_another_workspace(workspace: Workspace, node: Path, tmp_path: Path) -> None:
+    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+    copy = Workspace(Path(shutil.copytree(workspace.root, tmp_path / "copy")))
+    assert import_spool(copy) == 0
+    workspace.root.rename(tmp_path / "away")
+    assert spool_folder(workspace).parent == node / f"detour-spool-{os.getuid()}"
+    anew = Workspace(workspace.root)
+    anew.create()
+    assert import_spool(anew) == 0
+    assert import_spool(Workspace(tmp_path / "away")) == 1
+
+
+def test_what_an_earlier_version_left_on_the_node_is_brought_in(workspace: Workspace, node: Path) -> None:
+    earlier = node / f"detour-spool-{os.getuid()}" / f"{crc32(str(workspace.root).encode()):08x}"
+    earlier.mkdir(parents=True)
+    earlier.parent.chmod(0o700)
+    (earlier / "w.0.jsonl").write_bytes(b"1\n")
+    assert import_spool(workspace) == 1
+
+
+def test_an_unreadable_identity_costs_no_record(workspace: Workspace, node: Path) -> None:
+    (workspace.root / "workspace.json").write_text("{")
+    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+    assert import_spool(workspace) == 1
+    assert not [path for path in node.rglob("*") if path.is_file()]
 
 
 def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:

@@ -72,14 +72,18 @@ def default_folder(workspace: Workspace, chain: str) -> Path:
 def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
     """Make the folder anew; what was there is replaced if detour made it.
 
-    Raises UserError where the export is damaged, or the folder holds something else.
+    A link to a folder stays one. Raises UserError where the export is damaged, or something else is in the folder's
+    place or in it.
     """
     assert content.lineage is not None
     export = workspace.output(content.lineage.export)
     if problems := verify_manifest(export):
         raise UserError(f"{problems[0]}; make it again with `detour retry {record.chain}`")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; give another with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise UserError(f"{folder}: holds something else; give another folder with --out")
+    folder = folder.resolve()
     text = render(content, record.template)
     aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
     shutil.rmtree(aside, ignore_errors=True)
@@ -91,10 +95,19 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
                 shutil.copyfile(export / name, aside / name)
         write_atomic(aside / CARD, text)
         write_atomic(aside / RECORD, orjson.dumps(record.to_json(), option=orjson.OPT_INDENT_2))
-        if folder.exists():
-            folder.rename(old)
-        aside.rename(folder)
+        _put_in_place(aside, folder, old)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     fsync_directory(folder.parent)
+
+
+def _put_in_place(aside: Path, folder: Path, old: Path) -> None:
+    """What was in its place goes last."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        aside.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from detour.config.layers import config_roots
 from detour.config.loading import load_cluster, load_recipe
 from detour.errors import UserError
-from detour.files import fsync_directory
+from detour.files import write_new
 
 RECIPE, CLUSTER = "my-recipe", "my-cluster"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -21,7 +21,7 @@ class Started(NamedTuple):
 
 
 def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started:
-    """Write both under `folder`/configs, where their names find them, and load them. Nothing is ever overwritten.
+    """Write both, or none, under `folder`/configs, where their names find them, and load them. Nothing is overwritten.
 
     Raises UserError for a name that no file can have, and where one of the two is there.
     """
@@ -34,8 +34,13 @@ def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started
     for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
         if path.exists():
             raise UserError(f"{path}: is there already, and is left as it is; choose another name with {option}")
-    _write(made.recipe, _template("recipe", recipe))
-    _write(made.cluster, _template("cluster", cluster))
+    contents = _template("recipe", recipe), _template("cluster", cluster)
+    _write(made.recipe, contents[0])
+    try:
+        _write(made.cluster, contents[1])
+    except UserError:
+        made.recipe.unlink()
+        raise
     load_recipe(made.recipe)
     load_cluster(str(made.cluster))
     return made
@@ -52,9 +57,6 @@ def _template(what: str, name: str) -> str:
 def _write(path: Path, text: str) -> None:
     """Raises UserError where it cannot be, or another has just made one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x") as file:
-            file.write(text)
-        fsync_directory(path.parent)
+        write_new(path, text)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error

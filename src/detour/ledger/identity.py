@@ -8,7 +8,6 @@ the original's. One made before there were ids keeps what its path gave it: the 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from detour.errors import UserError
-from detour.files import write_atomic
+from detour.files import write_atomic, write_new
 
 FILE = "workspace.json"
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -60,12 +59,12 @@ def _id_under(root: Path, known: Identity, here: str) -> str:
     original = Path(known.path)
     with suppress(OSError, UserError):
         there = _read(original)
-        if there is not None and there.id == known.id and not _is_same_folder(root, original):
+        if there is not None and there.id == known.id and not is_same_folder(root, original):
             return hashlib.sha256(f"{known.id} {here}".encode()).hexdigest()[:12]
     return known.id
 
 
-def _is_same_folder(one: Path, other: Path) -> bool:
+def is_same_folder(one: Path, other: Path) -> bool:
     """By what is written through one path and seen through the other: two mounts may number devices differently."""
     probe = f".same-{secrets.token_hex(8)}"
     try:
@@ -106,11 +105,6 @@ def _write(root: Path, identity: Identity) -> None:
 
 
 def _create(root: Path, identity: Identity) -> None:
-    """The first one's word holds: a complete file is linked into place, which fails where there is one."""
-    aside = root / f".{FILE}.{secrets.token_hex(8)}"
-    write_atomic(aside, orjson.dumps(asdict(identity)))
-    try:
-        with suppress(FileExistsError):
-            os.link(aside, root / FILE)
-    finally:
-        aside.unlink(missing_ok=True)
+    """The first one's word holds."""
+    with suppress(FileExistsError):
+        write_new(root / FILE, orjson.dumps(asdict(identity)))

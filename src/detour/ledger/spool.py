@@ -1,6 +1,10 @@
 """Where records wait when the shared file system takes none: a private folder on this node, imported later.
 
-<temporary folder>/detour-spool-<uid>/<crc32 of the workspace>/<writer>.<n>.jsonl
+<temporary folder>/detour-spool-<uid>/<workspace's id>-<crc32 of its path>/
+  root                    a link to it, by which a copy is told from the workspace under another mount
+  <writer>.<n>.jsonl
+
+The id, because a workspace may be seen under several paths, and be moved. Earlier versions had the crc32 alone.
 """
 
 from __future__ import annotations
@@ -16,24 +20,30 @@ from pathlib import Path
 from typing import IO
 from zlib import crc32
 
+from detour.errors import UserError
 from detour.files import fsync_directory
 from detour.ledger.appendfile import AppendFile
 from detour.ledger.folders import ledger_mode, month_folder
+from detour.ledger.identity import is_same_folder, workspace_id
 from detour.ledger.workspace import Workspace
+
+ROOT = "root"
+UNKNOWN = "unknown"
+"""In place of an id that could not be read."""
 
 
 def spool_folder(workspace: Workspace) -> Path:
-    """This user's, for this workspace, on this node."""
-    name = f"{crc32(str(workspace.root).encode()):08x}"
-    return Path(tempfile.gettempdir()) / f"detour-spool-{os.getuid()}" / name
+    """This user's, for this workspace, on this node. Ask early: later the workspace may not answer."""
+    return _base() / f"{_id(workspace)}-{_crc(workspace)}"
 
 
-def spool(workspace: Workspace, writer: str, lines: Iterable[bytes]) -> Path:
-    """Keep `lines` on this node; raises OSError when that cannot be done either."""
-    folder = spool_folder(workspace)
+def spool(workspace: Workspace, folder: Path, writer: str, lines: Iterable[bytes]) -> Path:
+    """Keep `lines` in the workspace's `spool_folder`; raises OSError when that cannot be done either."""
     if not _is_private(folder.parent, create=True):
         folder = Path(tempfile.mkdtemp(prefix="detour-spool-"))
     folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        (folder / ROOT).symlink_to(workspace.root)
     for number in count():
         path = folder / f"{writer}.{number}.jsonl"
         with suppress(BlockingIOError), _locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
@@ -50,16 +60,46 @@ def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
     Records keep their writer and sequence, so that a second import, or a crash between writing and deleting, adds
     nothing. Raises OSError while the ledger still cannot be written.
     """
-    if folder is None:
-        folder = spool_folder(workspace)
-        if not _is_private(folder.parent, create=False):
-            return 0
-    sources = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    sources = sorted(path for one in _folders(workspace, folder) for path in one.glob("*.jsonl"))
     for source in sources:
         with suppress(FileNotFoundError, BlockingIOError), _locked(source, os.O_RDWR) as file:
             _bring_in(workspace, source.stem, file.read())
             source.unlink()
     return len(sources)
+
+
+def _base() -> Path:
+    return Path(tempfile.gettempdir()) / f"detour-spool-{os.getuid()}"
+
+
+def _crc(workspace: Workspace) -> str:
+    return f"{crc32(str(workspace.root).encode()):08x}"
+
+
+def _id(workspace: Workspace) -> str:
+    try:
+        return workspace_id(workspace.root)
+    except (OSError, UserError):  # who reads it for its own sake says so; here a record is at stake
+        return UNKNOWN
+
+
+def _folders(workspace: Workspace, given: Path | None) -> list[Path]:
+    if given is not None:
+        return [given]
+    if not _is_private(_base(), create=False):
+        return []
+    base, crc = _base(), _crc(workspace)
+    found = {base / crc, base / f"{UNKNOWN}-{crc}", *base.glob(f"{_id(workspace)}-*")}
+    return [folder for folder in found if folder.is_dir() and _is_of(workspace, folder)]
+
+
+def _is_of(workspace: Workspace, folder: Path) -> bool:
+    """Not of another workspace that has its id: a copy that has not been written to, or one that a stranger made."""
+    if folder.name.endswith(_crc(workspace)):
+        return True
+    root = folder / ROOT
+    is_there = root.exists() and _id(Workspace(root)) == _id(workspace)
+    return not is_there or is_same_folder(workspace.root, root)
 
 
 def _bring_in(workspace: Workspace, writer: str, content: bytes) -> None:

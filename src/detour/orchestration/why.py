@@ -15,12 +15,12 @@ from detour.diagnosis.pending import Link, Waits, blocking_links, waits
 from detour.diagnosis.redaction import redacted_json
 from detour.diagnosis.verdict import Verdict
 from detour.errors import UserError
-from detour.files import write_atomic
 from detour.ledger.process import has_account, user_name
 from detour.ledger.stages import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import StageEvidence, stage_evidence
+from detour.output_files import write_output
 from detour.planning.files import StageOutline, read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.scheduler.commands import Slurm
@@ -105,10 +105,7 @@ def _decisive_job(one: Why) -> str | None:
 
 def write_bundle(path: Path, evidence: Evidence) -> None:
     """Without what looks like a secret. Raises UserError where it cannot be written."""
-    try:
-        write_atomic(path, json.dumps(redacted_json(to_bundle(evidence)), indent=1, ensure_ascii=False))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; choose another file for --bundle") from error
+    write_output(path, json.dumps(redacted_json(to_bundle(evidence)), indent=1, ensure_ascii=False), "--bundle")
 
 
 def _why(

@@ -1,4 +1,4 @@
-"""Writes a report: one file, or a folder with all of its formats."""
+"""Writes a report: one file, or a folder with all of its formats. On a full disk the whole old one stays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from detour.errors import UserError
-from detour.files import write_atomic
+from detour.output_files import write_outputs
 from detour.rendering.contents import tables
 from detour.rendering.formats import csv_table, json_report, markdown
 from detour.rendering.html import render_html
@@ -22,7 +22,7 @@ _ENDINGS = {"text": "txt", "yaml": "yaml", "json": "json"}
 
 def format_for(path: Path | None) -> Format:
     """What a file's name asks for; a folder, which has no ending, gets everything."""
-    if path is None:
+    if path is None or (not path.suffix and path.exists() and not path.is_dir()):
         return "html"
     if not path.suffix or path.is_dir():
         return "all"
@@ -33,15 +33,7 @@ def format_for(path: Path | None) -> Format:
 
 def write_report(report: Report, wanted: Format, path: Path) -> Path:
     """Returns the file to look at first. Raises UserError where it cannot be written."""
-    files = _files(report, wanted)
-    try:
-        if list(files) == [""]:
-            write_atomic(path, files[""])
-            return path
-        for name, content in files.items():
-            write_atomic(path / name, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from error
+    write_outputs({path / name: content for name, content in _files(report, wanted).items()}, "--out")
     return path / "report.html" if wanted == "all" else path
 
 

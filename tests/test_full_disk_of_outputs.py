@@ -1,0 +1,93 @@
+"""A disk that is full at any instant of a verb that writes for people: one message, and all that was there stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import pytest
+
+from detour.launch.endings import ending
+from detour.launch.verbs import detour
+from detour.ledger.workspace import Workspace
+from tests.cards.made_up import run_chain
+from tests.support.small_disk import PAGE_BYTES, SmallDisk, mounted
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
+    """With a workspace `w` in it, whose two chains are finished."""
+    with mounted(tmp_path_factory.mktemp("full") / "disk", size_mib=16) as small_disk:
+        run_chain(Workspace(small_disk.folder / "w"), "made-up")
+        run_chain(Workspace(small_disk.folder / "w"), "other", "masked", gain=1.0)
+        yield small_disk
+
+
+def call(arguments: Sequence[str]) -> tuple[int, str]:
+    """Exit code and message."""
+    try:
+        detour.main(list(arguments), prog_name="detour", standalone_mode=False)
+    except click.ClickException as error:
+        return error.exit_code, error.format_message()
+    except Exception as error:  # noqa: BLE001  what a command would end with
+        return ending(error)[::-1]
+    return 0, ""
+
+
+def contents(folder: Path) -> dict[str, bytes | str]:
+    """Of files and links below it."""
+    listed = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+    return {
+        str(name): str(path.readlink()) if path.is_symlink() else path.read_bytes() for name, path in listed.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "report -o {0}/out/page.html",
+        "report -o {0}/out/folder",
+        "report -o {0}/out/data.json",
+        "card made-up -o {0}/out/hub",
+        "compare made-up other -o {0}/out/table.md --format markdown",
+        "models promote made-up --to alias-{1}",
+    ],
+)
+def test_what_a_verb_writes_is_the_old_one_or_the_new_one(verb: str, disk: SmallDisk) -> None:
+    disk.free()
+
+    def run(step: int) -> tuple[int, str]:
+        return call([*verb.format(disk.folder, step).split(), "-w", f"{disk.folder}/w"])
+
+    places = [disk.folder / "out", disk.folder / "w" / "models", disk.folder / "w" / "stages"]
+    before = disk.room_bytes
+    assert run(STEPS) == (0, "")
+    needed = before - disk.room_bytes + PAGE_BYTES
+    told = []
+    for step in range(STEPS):
+        old = [contents(place) for place in places]
+        disk.leave(needed * step // STEPS // PAGE_BYTES * PAGE_BYTES)
+        told.append(run(step))
+        if told[-1][0]:
+            assert [contents(place) for place in places] == old, told[-1]
+        disk.free()
+        assert run(step) == (0, ""), told[-1]
+    assert {code for code, _ in told} <= {0, 2}
+    assert told[0][0] == 2 or verb.startswith("models")
+    assert all(re.search("[Nn]o space left|disk is full", message) for code, message in told if code)
+
+
+def test_what_init_has_no_room_for_is_not_begun(disk: SmallDisk) -> None:
+    told = []
+    for room in range(0, 5 * PAGE_BYTES, PAGE_BYTES):
+        place = disk.folder / f"mine-{room}"
+        disk.leave(room)
+        told.append(call(["init", str(place)])[0])
+        assert told[-1] == 0 or contents(place) == {}
+        disk.free()
+    assert told == sorted(told, reverse=True)
+    assert set(told) == {0, 2}
