@@ -12,9 +12,10 @@ from torch import nn
 from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation import evaluators, finetune
-from detour.evaluation.classifier import EncoderClassifier, build_loss
+from detour.evaluation.classifier import EncoderClassifier, build_loss, load_encoder
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.finetune_state import read_state
+from detour.evaluation.sequences import Padded
 from detour.evaluation.workload import build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
 from detour.tasks.loading import load_task
@@ -133,7 +134,7 @@ def test_lr_rises_over_the_warmup_and_falls_to_the_end() -> None:
 
 
 def test_the_head_may_learn_at_its_own_rate_and_only_matrices_decay(model_folder: Path) -> None:
-    model = EncoderClassifier(model_folder, 3, "first")
+    model = EncoderClassifier(load_encoder(model_folder), 3, "first")
     optimizer = build_optimizer(model, make_task(lr=1e-4, head_lr=1e-2, weight_decay=0.1))
     rates = {
         id(weight): (group["lr"], group["weight_decay"])
@@ -161,18 +162,18 @@ def test_positives_weigh_as_much_as_they_are_rare() -> None:
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_padding_changes_no_logit(pooling: Any, model_folder: Path) -> None:
     torch.manual_seed(0)
-    model = EncoderClassifier(model_folder, 3, pooling).eval()
+    model = EncoderClassifier(load_encoder(model_folder), 3, pooling).eval()
     ids = torch.tensor([[2, 50, 60, 70, 3]])
     padded, mask = torch.tensor([[2, 50, 60, 70, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 1, 0, 0]])
     with torch.no_grad():
-        alone, beside_padding = model(ids, torch.ones_like(ids)), model(padded, mask)
+        alone, beside_padding = model(Padded(ids, torch.ones_like(ids))), model(Padded(padded, mask))
     torch.testing.assert_close(alone, beside_padding)
 
 
 def test_an_export_in_bf16_is_trained_in_fp32(model_folder: Path, tmp_path: Path) -> None:
-    model = EncoderClassifier(model_folder, 3, "mean")
+    model = EncoderClassifier(load_encoder(model_folder), 3, "mean")
     model.encoder.to(torch.bfloat16).save_pretrained(tmp_path)
-    again = EncoderClassifier(tmp_path, 3, "mean")
+    again = EncoderClassifier(load_encoder(tmp_path), 3, "mean")
     assert {weight.dtype for weight in again.parameters()} == {torch.float32}
 
 

@@ -1,123 +1,187 @@
-"""Two seeds of a long-document task on this device: seconds, documents a second, peak memory.
+"""How fast this device fine-tunes: one seed in several modes, several seeds at once, and what 72 fine-tunes would take.
 
-    python -m tests.gpu.fine_tuning [--tiny]
+    python -m tests.gpu.fine_tuning [--tiny] [--limit-s SECONDS]
 
-The base model has random weights and the documents are made up, in the lengths and settings of the French multilabel
-tasks (up to 4,096 tokens, batches of 4): what is measured is speed.
+A base-size encoder of random weights learns made-up tasks (`made_up_tasks`). Each line is printed as soon as it is
+known; a variant that fails prints its error, and what there was no time for is said. Seeds that run at once are
+processes, each with a model of its own. A variant's first logits and losses stand beside its speed: those of all modes
+must agree up to bf16's rounding.
+
+The 72 fine-tunes are the eight tasks of configs/benchmarks/french-biomedical.yaml, with its nine seeds. Steps, batches
+and documents are read there (of a split that comes with the data, all documents count as trained on; the size of
+QUAERO is not published there, so its predictions are left out). Documents are taken to be as long as those of the shape
+`cases`, EMEA's windows as `windows`, MEDLINE's as `titles`: these are assumptions, nobody measured them.
+
+    hours = seeds x sum over tasks (steps x seconds a step + documents predicted x seconds a prediction) / 3600
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import random
-import tempfile
+import math
+import multiprocessing
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import get_args
 
-import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
-from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
-
+from detour.config.loading import load_benchmark
 from detour.config.models import Task
-from detour.evaluation.evaluators import evaluate
-from detour.ledger.attempt import Attempt
+from tests.gpu.fine_tuning_worker import MODES, Order, Rate, Worker, start
+from tests.gpu.made_up_tasks import ShapeName
 
-WORDS = {"cardio": "coeur", "neuro": "cerveau", "pneumo": "poumon"}
-OTHERS = ("maladie", "chronique", "du", "de", "la", "sans", "autre", "avec")
-SPECIAL = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "cls", "sep", "mask", "unk")}
-TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-SEEDS = (42, 43)
+BENCHMARK = Path(__file__).resolve().parents[2] / "configs" / "benchmarks" / "french-biomedical.yaml"
+SEEDS_AT_ONCE = (2, 3, 5)
+ANSWER_S = 75.0
+"""In which a worker must have answered: compiling is slow."""
 
 
 @dataclass
-class Listener:
-    """What fine-tuning needs of an attempt."""
+class Bench:
+    """What is known so far, and until when more may be measured."""
 
-    stop_reason: str | None = None
-    figures: list[dict[str, Any]] = field(default_factory=list)
+    workers: list[Worker]
+    tiny: bool
+    ends_at: float
+    failed: int = 0
 
-    def progress(self, *_: object, **figures: Any) -> None:
-        self.figures.append(figures)
+    def __post_init__(self) -> None:
+        self.step_s: dict[tuple[ShapeName, str], float] = {}
+        """Shape and variant -> seconds a step, of all seeds at once taken together."""
+        self.prediction_s: dict[ShapeName, float] = {}
+
+    def one(self, mode: str, shape: ShapeName) -> None:
+        """One seed alone."""
+        self._measure(mode, shape, 1)
+
+    def several(self, mode: str, shape: ShapeName, counts: Sequence[int]) -> None:
+        for count in counts:
+            self._measure(mode, shape, count)
+
+    def _measure(self, mode: str, shape: ShapeName, count: int) -> None:
+        label = f"{shape:8} {mode:18} {count} at once"
+        if (left_s := self.ends_at - time.monotonic()) < 5:
+            print(f"{label}: skipped, no time left", flush=True)
+            return
+        started_s = time.monotonic()
+        order = Order(mode, shape, self.tiny)
+        rates = _answers(self.workers[:count], order, min(ANSWER_S, left_s))
+        for problem in (rate for rate in rates if isinstance(rate, str)):
+            self.failed += 1
+            print(f"{label}: FAILED: {problem}", flush=True)
+        good = [rate for rate in rates if isinstance(rate, Rate)]
+        if len(good) == count:
+            self._keep(label, mode, shape, good, time.monotonic() - started_s)
+
+    def _keep(self, label: str, mode: str, shape: ShapeName, rates: Sequence[Rate], elapsed_s: float) -> None:
+        step_s = 1 / sum(1 / rate.step_s for rate in rates)
+        self.step_s[shape, f"{mode}, {len(rates)} at once"] = step_s
+        self.prediction_s[shape] = min(rates[0].prediction_s, self.prediction_s.get(shape, math.inf))
+        alone = rates[0]
+        samples_s, tokens_s = sum(rate.samples_s for rate in rates), sum(rate.tokens_s for rate in rates)
+        print(
+            f"{label}: {samples_s:.1f} samples/s, {tokens_s:,.0f} tokens/s, {1e3 * step_s:.2f} ms a step, "
+            f"{1e3 * alone.prediction_s:.2f} ms a prediction; {alone.memory_gib:.1f} GiB a seed, "
+            f"{alone.device_gib:.1f} on the device; ready after {elapsed_s:.1f} s, first steps {alone.first_s:.1f} s; "
+            f"logits off by {alone.difference:.1e} of {alone.logits:.1e}, loss {alone.loss:.4f}",
+            flush=True,
+        )
+
+    def estimate(self) -> None:
+        """Of the 72 fine-tunes, by the best variant of each shape; nothing where a shape is missing."""
+        best = {shape: self._best(shape) for shape in get_args(ShapeName)}
+        missing = [shape for shape, found in best.items() if found is None]
+        if missing:
+            print(f"72 fine-tunes: not estimated, nothing was measured of {', '.join(missing)}", flush=True)
+            return
+        benchmark, total_s = load_benchmark(BENCHMARK), 0.0
+        for task in benchmark.tasks:
+            shape = shape_of(task)
+            found = best[shape]
+            assert found is not None
+            steps, predicted = sizes(task)
+            seconds = len(benchmark.seeds) * (steps * found[1] + predicted * self.prediction_s[shape])
+            total_s += seconds
+            print(
+                f"  {task.name:13} {len(benchmark.seeds)} x {steps:6,} steps, {predicted:7,.0f} predictions: "
+                f"{seconds / 60:5.1f} min ({found[0]})",
+                flush=True,
+            )
+        count = len(benchmark.tasks) * len(benchmark.seeds)
+        print(f"{count} fine-tunes: {total_s / 3600:.2f} h by the best of each shape (goal 0.45 h)", flush=True)
+
+    def _best(self, shape: ShapeName) -> tuple[str, float] | None:
+        known = [(variant, step_s) for (of, variant), step_s in self.step_s.items() if of == shape]
+        return min(known, key=lambda one: one[1], default=None)
+
+
+def shape_of(task: Task) -> ShapeName:
+    if task.type != "ner":
+        return "cases"
+    return "titles" if task.name == "medline" else "windows"
+
+
+def sizes(task: Task) -> tuple[int, float]:
+    """Steps of a fine-tuning, and documents that it predicts, as far as the benchmark says how many there are."""
+    if task.steps is not None:
+        return task.steps, 0.0
+    assert task.documents is not None
+    assert task.epochs is not None
+    count, split = task.documents.count, task.split
+    train, validation, test = (
+        (float(count), 0.0, 0.0)
+        if split is None
+        else tuple(count * part / 100 for part in (split.train, split.validation, split.test))
+    )
+    return task.epochs * math.ceil(train / task.batch_sequences), task.epochs * validation + test
+
+
+def _answers(workers: Sequence[Worker], order: Order, limit_s: float) -> list[Rate | str]:
+    """Workers first get ready, each in its time, and then measure together."""
+    until = time.monotonic() + limit_s
+    ready = list(_each(workers, order, until))
+    if any(ready):
+        return [problem or "another seed was not ready" for problem in ready]
+    return [answer or "no figures" for answer in _each(workers, "go", until)]
+
+
+def _each(workers: Sequence[Worker], message: Order | str, until: float) -> Iterator[Rate | str | None]:
+    for worker in workers:
+        worker.send(message)
+    for worker in workers:
+        yield worker.answer(until - time.monotonic())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a small model and short documents, for a CPU")
+    parser.add_argument("--limit-s", type=float, help="begin nothing after so many seconds; else 100, 500 if tiny")
     options = parser.parse_args()
-    documents, longest = (60, 32) if options.tiny else (480, 4096)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model = _model(folder / "model", TINY if options.tiny else {}, longest)
-        data, task = _documents(folder / "task.jsonl", documents, longest), _task(documents, longest)
-        for seed in SEEDS:
-            started_s = time.perf_counter()
-            work = folder / str(seed)
-            work.mkdir()
-            result = evaluate(task, [data], model, seed, work, cast(Attempt, Listener())).result
-            elapsed_s = time.perf_counter() - started_s
-            read = (task.epochs or 0) * documents * 0.8
-            memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
-            scores = ", ".join(f"{metric} {value:.3f}" for metric, value in list(result["test"].items())[:2])
-            print(f"seed {seed}: {elapsed_s:.1f} s, {read / elapsed_s:.1f} documents/s{memory}; {scores}", flush=True)
-
-
-def _model(folder: Path, size: dict[str, int], longest: int) -> Path:
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_word_tokenizer(), **SPECIAL)
-    tokenizer.save_pretrained(folder)
-    special = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
-        "cls_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-    }
-    torch.manual_seed(0)
-    config = ModernBertConfig(vocab_size=len(tokenizer), max_position_embeddings=max(64, longest), **size, **special)
-    ModernBertForMaskedLM(config).save_pretrained(folder)
-    return folder
-
-
-def _word_tokenizer() -> Tokenizer:
-    words = [*SPECIAL.values(), *WORDS.values(), *OTHERS]
-    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIAL["unk_token"]))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    first, last = SPECIAL["cls_token"], SPECIAL["sep_token"]
-    ends = [(first, words.index(first)), (last, words.index(last))]
-    tokenizer.post_processor = TemplateProcessing(single=f"{first} $A {last}", special_tokens=ends)
-    return tokenizer
-
-
-def _documents(file: Path, count: int, longest: int) -> Path:
-    draw = random.Random(7)
-    rows = []
-    for number in range(count):
-        label = draw.choice(sorted(WORDS))
-        words = [WORDS[label], *draw.choices(OTHERS, k=draw.randrange(longest // 8, longest // 3)), str(number)]
-        rows.append(json.dumps({"text": " ".join(words), "labels": [label]}))
-    file.write_text("\n".join(rows) + "\n")
-    return file
-
-
-def _task(documents: int, longest: int) -> Task:
-    return Task.model_validate(
-        {
-            "name": "organs",
-            "type": "multilabel",
-            "data": {"path": "task.jsonl", "label": "labels"},
-            "split": {"train": documents * 8 // 10, "validation": documents // 10, "test": documents // 10},
-            "max_length": longest,
-            "epochs": 3,
-            "batch_sequences": 4,
-            "lr": 2e-5,
-            "positive_weights": True,
-        }
-    )
+    ends_at = time.monotonic() + (options.limit_s or (500 if options.tiny else 100))
+    context = multiprocessing.get_context("spawn")
+    workers = [start(context, 42)]
+    bench = Bench(workers, options.tiny, ends_at)
+    try:
+        bench.one("padded", "cases")
+        workers += [start(context, 42 + number) for number in range(1, max(SEEDS_AT_ONCE))]
+        for mode in [mode for mode in MODES if mode != "padded"]:
+            bench.one(mode, "cases")
+        bench.one("joined, compiled", "titles")
+        bench.one("joined, compiled", "windows")
+        bench.estimate()
+        bench.several("joined, compiled", "cases", SEEDS_AT_ONCE)
+        bench.several("joined, compiled", "titles", SEEDS_AT_ONCE[1:])
+        bench.several("joined, compiled", "windows", SEEDS_AT_ONCE[:2])
+        bench.estimate()
+        bench.several("joined", "cases", SEEDS_AT_ONCE[1:])
+        bench.one("padded", "titles")
+        bench.one("padded", "windows")
+    finally:
+        for worker in workers:
+            worker.end()
+    sys.exit(f"{bench.failed} variants failed" if bench.failed else 0)
 
 
 if __name__ == "__main__":

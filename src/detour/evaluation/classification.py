@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from detour.config.models import Task
-from detour.evaluation.batches import Indices, pad, sorted_batches
-from detour.evaluation.classifier import EncoderClassifier, build_loss
+from detour.evaluation.batches import Indices, sorted_batches
+from detour.evaluation.classifier import EncoderClassifier, build_loss, load_encoder
 from detour.evaluation.encoding import EncodedSplit, EncodedTask
 from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, class_scores, decide, scores
 from detour.evaluation.workload import Held, TaskModel
@@ -46,7 +46,7 @@ class Classification:
         return self.data.train.lengths
 
     def build_model(self, folder: Path) -> EncoderClassifier:
-        return EncoderClassifier(folder, len(self.data.labels), self.task.pooling)
+        return EncoderClassifier(load_encoder(folder), len(self.data.labels), self.task.pooling)
 
     def build_loss(self, device: torch.device) -> nn.Module:
         return build_loss(self.task, torch.from_numpy(self.data.train.truth).float()).to(device)
@@ -89,10 +89,13 @@ class Classification:
         ]
 
     def _logits(self, model: TaskModel, split: EncodedSplit, batch: Indices) -> Tensor:
+        token_ids = [split.token_ids[index] for index in batch]
+        documents = model.sequences(
+            token_ids, self.data.padding_id, most=self.task.batch_sequences, longest=self.data.max_length
+        )
         device = next(model.parameters()).device
-        ids, mask = pad([split.token_ids[index] for index in batch], self.data.padding_id)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            logits = model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            logits = model(documents)
         return logits.float()  # type: ignore[no-any-return]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from detour.config.models import Task
+from detour.evaluation.sequences import Sequences
 from detour.evaluation.workload import TaskModel
 
 
@@ -21,20 +22,15 @@ def load_encoder(folder: Path) -> Any:
 class EncoderClassifier(TaskModel):
     """Logits (documents, labels) from the first token's state or the mean over the document's tokens."""
 
-    def __init__(self, folder: Path, labels: int, pooling: Literal["first", "mean"]) -> None:
+    def __init__(self, encoder: Any, labels: int, pooling: Literal["first", "mean"]) -> None:
         super().__init__()
-        self.encoder = load_encoder(folder)
+        self.encoder = encoder
         self.head = nn.Linear(self.encoder.config.hidden_size, labels)
         self.pooling = pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "first":
-            pooled = states[:, 0]
-        else:
-            weight = attention_mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * weight).sum(dim=1) / weight.sum(dim=1)
-        logits: Tensor = self.head(pooled)
+    def forward(self, documents: Sequences) -> Tensor:
+        states = documents.encode(self.encoder)
+        logits: Tensor = self.head(states.first() if self.pooling == "first" else states.mean())
         return logits
 
 

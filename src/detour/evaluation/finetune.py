@@ -24,6 +24,7 @@ from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, shuffled_batches
 from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
+from detour.evaluation.mode import Mode, fastest, predicting, use
 from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
 
@@ -68,13 +69,22 @@ class FineTuning:
     """One (task, seed): build it, then `run` it to an `Outcome`."""
 
     def __init__(
-        self, model_folder: Path, task: Task, workload: Workload, seed: int, work_dir: Path, attempt: Attempt
+        self,
+        model_folder: Path,
+        task: Task,
+        workload: Workload,
+        seed: int,
+        work_dir: Path,
+        attempt: Attempt,
+        mode: Mode | None = None,
     ) -> None:
+        """`mode`: None for the fastest on this device."""
         self.task, self.workload, self.seed, self.attempt = task, workload, seed, attempt
         self.state_path = work_dir / STATE
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
         self.model = workload.build_model(model_folder).to(self.device)
+        use(mode or fastest(self.model, self.device), self.model)
         self.optimizer = build_optimizer(self.model, task)
         self.loss = workload.build_loss(self.device)
         self.epoch_steps = math.ceil(len(workload.train_lengths) / task.batch_sequences)
@@ -90,11 +100,11 @@ class FineTuning:
         validate_every = self.task.validate_every or self.epoch_steps
         for batch in islice(self._batches(), self.steps - self.progress.step):
             self._stop_if_asked()
-            self._update(batch)
+            self.update(batch)
             if self.progress.step % validate_every == 0 or self.progress.step == self.steps:
                 self._validate()
         self.model.load_state_dict(self.best_weights)
-        decided = self._decide("test")
+        decided = self.decide("test")
         self.state_path.unlink(missing_ok=True)
         return Outcome(
             best=self._best(),
@@ -118,7 +128,8 @@ class FineTuning:
             self._save()
             raise Interrupted(f"{reason}: saved after {self.progress.step} of {self.steps} steps")
 
-    def _update(self, batch: Indices) -> None:
+    def update(self, batch: Indices) -> None:
+        """One step: gradients of the batch's mean loss, and what the optimizer makes of them."""
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
@@ -164,7 +175,7 @@ class FineTuning:
 
     def _validate(self) -> None:
         progress = self.progress
-        validation = self.workload.scores("validation", self._decide("validation"))
+        validation = self.workload.scores("validation", self.decide("validation"))
         entry = {
             "step": progress.step,
             "epoch": progress.step / self.epoch_steps,
@@ -186,12 +197,14 @@ class FineTuning:
         return max(self.progress.history, key=lambda entry: float(entry["validation"][metric]))
 
     @torch.no_grad()
-    def _decide(self, split: Held) -> Any:
+    def decide(self, split: Held) -> Any:
+        """What the weights as they are say of a split's documents."""
         self.model.eval()
         most = PREDICTION_BATCHES * self.task.batch_sequences
-        return self._fitting(
-            lambda: self.workload.decide(self.model, split, max(1, most // self.progress.parts)), most_parts=most
-        )
+        with predicting():
+            return self._fitting(
+                lambda: self.workload.decide(self.model, split, max(1, most // self.progress.parts)), most_parts=most
+            )
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from detour.config.models import Task
 from detour.evaluation.batches import Indices, pad, sorted_batches
+from detour.evaluation.classifier import load_encoder
 from detour.evaluation.entity_scores import by_span, entity_scores, membership
 from detour.evaluation.metrics import PRIMARY_METRIC, class_scores
 from detour.evaluation.ner_decoding import Found, flat_spans, nested_spans, tag_of
@@ -50,7 +51,8 @@ class EntityRecognition:
         return [len(window.token_ids) for window in self.data.train.windows]
 
     def build_model(self, folder: Path) -> EncoderTagger:
-        return EncoderTagger(folder, len(self.data.labels), None if self.is_flat else self.data.longest_span)
+        widths = None if self.is_flat else self.data.longest_span
+        return EncoderTagger(load_encoder(folder), len(self.data.labels), widths)
 
     def build_loss(self, device: torch.device) -> nn.Module:  # noqa: ARG002
         return nn.CrossEntropyLoss() if self.is_flat else nn.BCEWithLogitsLoss(reduction="sum")
@@ -61,7 +63,7 @@ class EntityRecognition:
         windows = [self.data.train.windows[index] for index in batch]
         targets = [self.data.train.targets[index] for index in batch]
         device = next(model.parameters()).device
-        logits = model(self._words(windows, device))
+        logits = model(self._words(model, windows))
         counts = torch.tensor([len(window.places) for window in windows])
         if self.is_flat:
             truth, there = tag_targets(targets, counts, logits.shape)
@@ -77,11 +79,10 @@ class EntityRecognition:
     def decide(self, model: TaskModel, split: Held, batch_items: int) -> list[list[FoundEntity]]:
         data: EncodedEntities = getattr(self.data, split)
         found: list[list[FoundEntity]] = [[] for _ in data.documents]
-        device = next(model.parameters()).device
         lengths = [len(window.token_ids) for window in data.windows]
         for batch in sorted_batches(lengths, batch_items):
             windows = [data.windows[index] for index in batch]
-            logits = model(self._words(windows, device)).float().cpu().numpy()
+            logits = model(self._words(model, windows)).float().cpu().numpy()
             for window, row in zip(windows, logits, strict=True):
                 row = row[: len(window.places)]
                 spans = flat_spans(row) if self.is_flat else nested_spans(row, self.task.threshold)
@@ -131,12 +132,14 @@ class EntityRecognition:
         fragment = window.places[first][0], window.places[last][1]
         return FoundEntity(Entity(self.data.labels[label], (fragment,)), probability)
 
-    def _words(self, windows: Sequence[Window], device: torch.device) -> Words:
-        ids, mask = pad([window.token_ids for window in windows], self.data.padding_id)
+    def _words(self, model: TaskModel, windows: Sequence[Window]) -> Words:
+        token_ids = [window.token_ids for window in windows]
+        joined = model.sequences(
+            token_ids, self.data.padding_id, most=self.task.batch_sequences, longest=self.data.max_length
+        )
         positions, _ = pad([window.positions for window in windows], 0)
         lengths = torch.tensor([len(window.places) for window in windows])
-        on_device = [torch.from_numpy(array).to(device) for array in (ids, mask, positions)]
-        return Words(on_device[0], on_device[1], on_device[2], lengths)
+        return Words(joined, torch.from_numpy(positions).to(next(model.parameters()).device), lengths)
 
 
 Targets = Sequence[Sequence[Target]]

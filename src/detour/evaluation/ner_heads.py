@@ -7,13 +7,12 @@ place of their softmax, so that a span may have several labels, and with spans u
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from detour.evaluation.classifier import load_encoder
+from detour.evaluation.sequences import Sequences
 from detour.evaluation.workload import TaskModel
 
 CONTEXT = 200
@@ -25,13 +24,11 @@ FIRST_LOGIT = -4.0
 
 
 class Words(NamedTuple):
-    """A batch of windows, padded."""
+    """A batch of windows."""
 
-    token_ids: Tensor
-    """(windows, tokens)"""
-    attention_mask: Tensor
+    windows: Sequences
     positions: Tensor
-    """(windows, words): each word's first token."""
+    """(windows, words): each word's first token; padded with 0."""
     lengths: Tensor
     """Words of each window, on the CPU; at least 1."""
 
@@ -74,20 +71,18 @@ class TokenHead(nn.Module):
 class EncoderTagger(TaskModel):
     """The encoder in half precision where the device has it, the head in single precision."""
 
-    def __init__(self, folder: Path, labels: int, longest_span: int | None) -> None:
+    def __init__(self, encoder: Any, labels: int, longest_span: int | None) -> None:
         """`longest_span`: of nested entities, in words; None for flat ones."""
         super().__init__()
-        self.encoder = load_encoder(folder)
+        self.encoder = encoder
         hidden = self.encoder.config.hidden_size
         self.head = TokenHead(hidden, labels) if longest_span is None else SpanHead(hidden, labels, longest_span)
 
     def forward(self, words: Words) -> Tensor:
-        device = words.token_ids.device
+        device = words.positions.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            output = self.encoder(input_ids=words.token_ids, attention_mask=words.attention_mask)
-        states = output.last_hidden_state.float()
-        places = words.positions.unsqueeze(-1).expand(-1, -1, states.shape[-1])
-        logits: Tensor = self.head(states.gather(1, places), words.lengths)
+            states = words.windows.encode(self.encoder)
+        logits: Tensor = self.head(states.at(words.positions), words.lengths)
         return logits
 
 

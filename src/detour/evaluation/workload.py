@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from detour.config.models import Task
 from detour.evaluation.batches import Indices
+from detour.evaluation.sequences import Joined, Padded, Sequences
 
 Held = Literal["validation", "test"]
 """The splits that are scored."""
@@ -21,6 +22,17 @@ class TaskModel(nn.Module):
 
     encoder: Any
     head: Any
+    joins: bool = False
+    """Whether sequences reach the encoder joined; see `sequences`."""
+    grid: int = 128
+    """Joined tokens are filled up to a multiple of it: matrix kernels like round sizes."""
+
+    def sequences(self, token_ids: Sequence[Sequence[int]], padding_id: int, *, most: int, longest: int) -> Sequences:
+        """As the encoder reads them, on its device; never more than `most`, none of more than `longest` tokens."""
+        device = next(self.parameters()).device
+        if self.joins:
+            return Joined.of(token_ids, padding_id, device, most=most, longest=longest, grid=self.grid)
+        return Padded.of(token_ids, padding_id, device)
 
 
 class Workload(Protocol):

@@ -1,0 +1,146 @@
+"""A batch of token sequences as an encoder reads it, and what it gives back of them.
+
+Padded, every sequence is a row as long as the longest: any encoder, any device. Joined, they lie one after the other in
+a single row and go through a variable-length kernel, so that next to nothing is computed for padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detour.evaluation.batches import pad
+
+
+class States(Protocol):
+    """An encoder's last hidden states of some sequences."""
+
+    def first(self) -> Tensor:
+        """(sequences, hidden): of each one's first token."""
+
+    def mean(self) -> Tensor:
+        """(sequences, hidden): over each one's tokens."""
+
+    def at(self, positions: Tensor) -> Tensor:
+        """(sequences, words, hidden) in single precision, of the tokens at `positions` (sequences, words)."""
+
+
+class Sequences(Protocol):
+    def encode(self, encoder: Any) -> States:
+        """Whatever the encoder's precision and autocast make of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    token_ids: Tensor
+    """(sequences, longest)"""
+    attention_mask: Tensor
+
+    @classmethod
+    def of(cls, token_ids: Sequence[Sequence[int]], padding_id: int, device: torch.device) -> Padded:
+        ids, mask = pad(token_ids, padding_id)
+        return cls(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+
+    def encode(self, encoder: Any) -> PaddedStates:
+        output = encoder(input_ids=self.token_ids, attention_mask=self.attention_mask)
+        return PaddedStates(output.last_hidden_state, self.attention_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedStates:
+    states: Tensor
+    """(sequences, longest, hidden)"""
+    attention_mask: Tensor
+
+    def first(self) -> Tensor:
+        return self.states[:, 0]
+
+    def mean(self) -> Tensor:
+        weight = self.attention_mask.unsqueeze(-1).to(self.states.dtype)
+        return (self.states * weight).sum(dim=1) / weight.sum(dim=1)
+
+    def at(self, positions: Tensor) -> Tensor:
+        states = self.states.float()
+        return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """All tensors' sizes but the number of tokens follow from how many sequences were asked for."""
+
+    token_ids: Tensor
+    """(1, tokens)"""
+    position_ids: Tensor
+    """(1, tokens), from 0 again in every sequence."""
+    cu_seqlens: Tensor
+    """(most sequences + 2,) int32: what fills the row up is a sequence of its own, for a kernel would leave tokens
+    behind the last boundary unwritten; missing sequences are empty ones at the end."""
+    starts: Tensor
+    """(sequences,)"""
+    owners: Tensor
+    """(sequences, tokens) float32: a sequence's mean as a product."""
+    longest: int
+    """Tokens; an upper limit, so that it need not change from batch to batch."""
+
+    @classmethod
+    def of(
+        cls,
+        token_ids: Sequence[Sequence[int]],
+        padding_id: int,
+        device: torch.device,
+        *,
+        most: int,
+        longest: int,
+        grid: int,
+    ) -> Joined:
+        """`most` sequences of at most `longest` tokens will ever come in a batch, filled up to a multiple of `grid`."""
+        lengths = np.array([len(ids) for ids in token_ids], dtype=np.int64)
+        ends = lengths.cumsum()
+        total = -(-int(ends[-1]) // grid) * grid
+        boundaries = np.full(max(most, len(lengths)) + 2, total, dtype=np.int32)
+        boundaries[: len(ends) + 1] = [0, *ends]
+        joined = np.full(total, padding_id, dtype=np.int64)
+        joined[: ends[-1]] = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in token_ids])
+        whole = boundaries.astype(np.int64)
+        positions = np.arange(total) - np.repeat(whole[:-1], np.diff(whole))
+        owners = np.zeros((len(lengths), total), dtype=np.float32)
+        for row, (end, length) in enumerate(zip(ends, lengths, strict=True)):
+            owners[row, end - length : end] = 1.0 / length
+        arrays = (joined[None], positions[None], boundaries, ends - lengths, owners)
+        ids, places, cu_seqlens, starts, shares = (torch.from_numpy(array).to(device) for array in arrays)
+        return cls(ids, places, cu_seqlens, starts, shares, longest)
+
+    def encode(self, encoder: Any) -> JoinedStates:
+        output = encoder(
+            input_ids=self.token_ids,
+            position_ids=self.position_ids,
+            is_causal=False,
+            cu_seq_lens_q=self.cu_seqlens,
+            cu_seq_lens_k=self.cu_seqlens,
+            max_length_q=self.longest,
+            max_length_k=self.longest,
+        )
+        return JoinedStates(output.last_hidden_state[0], self.starts, self.owners)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedStates:
+    states: Tensor
+    """(tokens, hidden)"""
+    starts: Tensor
+    owners: Tensor
+
+    def first(self) -> Tensor:
+        return self.states[self.starts]
+
+    def mean(self) -> Tensor:
+        with torch.autocast(self.states.device.type, enabled=False):
+            return self.owners @ self.states.float()
+
+    def at(self, positions: Tensor) -> Tensor:
+        return self.states.float()[self.starts[:, None] + positions]

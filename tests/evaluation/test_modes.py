@@ -1,0 +1,127 @@
+"""Joined and compiled, an encoder says and learns the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from detour.evaluation.classifier import EncoderClassifier, load_encoder
+from detour.evaluation.finetune import FineTuning
+from detour.evaluation.mode import PLAIN, Mode, fastest, use
+from detour.evaluation.ner_heads import EncoderTagger, Words
+from detour.evaluation.sequences import Joined
+from detour.evaluation.workload import TaskModel
+from tests.gpu.made_up_tasks import ShapeName, encoder_config, made_workload
+
+TEXTS = [[2, *range(10, 10 + length), 3] for length in (5, 40, 1, 17)]
+JOINED = Mode(joined=True)
+
+
+class Silent:
+    stop_reason = None
+
+    def progress(self, *_: object, **__: object) -> None:
+        """Nobody watches."""
+
+
+def tuning(shape: ShapeName, folder: Path, mode: Mode) -> FineTuning:
+    attempt: Any = Silent()
+    task, workload = made_workload(shape, encoder_config(tiny=True), tiny=True)
+    return FineTuning(folder, task, workload, 1, folder, attempt, mode)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Layers are compiled into graphs, which are counted and run as they are: no kernel is built."""
+    graphs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
+    torch._dynamo.reset()
+    yield graphs
+    torch._dynamo.reset()
+
+
+def logits_and_gradients(model: TaskModel, inputs: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    logits = model(inputs)
+    logits.square().sum().backward()
+    return logits.detach(), [weight.grad for weight in model.parameters() if weight.grad is not None]
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_joined_documents_have_the_logits_and_gradients_of_padded_ones(pooling: Any, model_folder: Path) -> None:
+    found = []
+    for mode in (PLAIN, JOINED):
+        torch.manual_seed(0)
+        model = EncoderClassifier(load_encoder(model_folder), 3, pooling).eval()
+        use(mode, model)
+        found.append(logits_and_gradients(model, model.sequences(TEXTS, 0, most=6, longest=64)))
+    (padded, padded_gradients), (joined, joined_gradients) = found
+    torch.testing.assert_close(joined, padded)
+    torch.testing.assert_close(joined_gradients, padded_gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_words_of_joined_windows_have_the_logits_of_padded_ones(model_folder: Path) -> None:
+    positions, lengths = torch.tensor([[1, 5], [1, 40], [1, 0], [3, 3]]), torch.tensor([2, 2, 1, 2])
+    found = []
+    for mode in (PLAIN, JOINED):
+        torch.manual_seed(0)
+        model = EncoderTagger(load_encoder(model_folder), 3, longest_span=2).eval()
+        use(mode, model)
+        windows = model.sequences(TEXTS, 0, most=4, longest=64)
+        found.append(logits_and_gradients(model, Words(windows, positions, lengths)))
+    (padded, padded_gradients), (joined, joined_gradients) = found
+    torch.testing.assert_close(joined, padded)
+    torch.testing.assert_close(joined_gradients, padded_gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_no_joined_token_lies_behind_the_last_boundary_and_sizes_are_round() -> None:
+    joined = Joined.of(TEXTS, 0, torch.device("cpu"), most=6, longest=64, grid=32)
+    assert joined.token_ids.shape == joined.position_ids.shape == (1, 96)
+    assert joined.cu_seqlens.tolist() == [0, 7, 49, 52, 71, 96, 96, 96]
+    assert joined.starts.tolist() == [0, 7, 49, 52]
+    assert joined.position_ids[0, joined.starts].tolist() == [0, 0, 0, 0]
+    assert joined.owners.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("shape", ["cases", "titles"])
+def test_joined_a_fine_tuning_learns_what_it_learns_padded(shape: ShapeName, tmp_path: Path) -> None:
+    weights, losses = [], []
+    for mode in (PLAIN, JOINED):
+        one = tuning(shape, tmp_path, mode)
+        one.update(torch.arange(4).numpy())
+        one.update(torch.arange(4, 8).numpy())
+        weights.append(one.model.state_dict())
+        losses.append(one.progress.losses)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-5)
+
+
+def test_two_kinds_of_layers_are_two_graphs_for_all_documents_and_seeds(tmp_path: Path, counted: list[int]) -> None:
+    one = tuning("titles", tmp_path, Mode(joined=True, compiled=True))
+    losses = []
+    for start in range(0, 320, 16):
+        one.update(torch.arange(start, start + 16).numpy())
+        losses.append(one.progress.losses[-1])
+        if start == 16:
+            one.decide("validation")
+            first = len(counted)
+    next_seed = tuning("titles", tmp_path, Mode(joined=True, compiled=True))
+    next_seed.update(torch.arange(16).numpy())
+    plain = tuning("titles", tmp_path, PLAIN)
+    plain.update(torch.arange(16).numpy())
+    assert len(counted) == first == 2
+    assert losses[0] == pytest.approx(plain.progress.losses[0], rel=1e-5)
+
+
+def test_on_a_cpu_nothing_is_joined_or_compiled(model_folder: Path) -> None:
+    assert fastest(EncoderClassifier(load_encoder(model_folder), 3, "mean"), torch.device("cpu")) == PLAIN
