@@ -30,6 +30,11 @@ def test_figures_of_tokens_stay(line: str) -> None:
     assert redacted(line) == line
 
 
+@pytest.mark.parametrize("line", ["NoCredentialsError: Unable to locate them", "jwt.InvalidTokenException: expired"])
+def test_what_an_exception_says_stays(line: str) -> None:
+    assert redacted(line) == line
+
+
 def test_nothing_of_the_corpus_is_hidden() -> None:
     bundles = [case["bundle"] for case in cases()]
     assert redacted_json(bundles) == bundles

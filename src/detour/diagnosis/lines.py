@@ -37,14 +37,15 @@ _CHAINED = (
 _EXCEPTION = re.compile(r"^(?=[\w.]*[A-Z.])[A-Za-z_][\w.]*(?::\s.*|:?)$")
 _NAMED = re.compile(
     r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+)?(?:\w+\.)*"
-    r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed)|BadZipFile|StopIteration)(?::\s|$)"
+    r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed)|BadZipFile|StopIteration|Exception|"
+    r"(?<=\bexc\.)[A-Z]\w+|(?<=\berrors\.)[A-Z]\w+|(?<=\bexceptions\.)[A-Z]\w+)(?::\s|$)"
 )
 _ERROR = re.compile(
     r"\b(?:error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
 )
 _CHATTER = re.compile(
-    r"\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
-    r"\bcontinuing without\b|: ignored\.$",
+    r"(?-i:\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b)|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
+    r"\bcontinuing without\b|\bentering retry loop\b|: ignored\.$",
     re.I,
 )
 _BOX = ("│", "╭", "╰", "|")

@@ -12,7 +12,8 @@ _SECRETS = re.compile(
     r"|(?<=[Bb]earer )[-\w.~+/=]{12,}"
 )
 _NAMED = re.compile(
-    r"(?P<name>[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)[\w-]*[\"']?\s*[=:]\s*[\"']?)"
+    r"(?P<name>[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)"
+    r"(?!\w*(?:Error|Exception)\b)[\w-]*[\"']?\s*[=:]\s*[\"']?)"
     r"(?P<value>[^\s\"',;)}\]]{6,})",
     re.IGNORECASE,
 )
