@@ -95,6 +95,8 @@ class FakeSlurm:
     """A plugin of the site gives jobs other names and comments."""
     limit: int | None = None
     """Live jobs beyond which nothing is accepted."""
+    launched: set[int] = field(default_factory=set)
+    """Ids that the nodes know: they refuse to launch one of them again."""
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
         verb, *arguments = command
@@ -237,8 +239,13 @@ class FakeSlurm:
         self._cancel_impossible()
         waiting = [job for job in self.live() if job.state == "PENDING" and job.visible and not job.held]
         started = [job for job in waiting if self._may_start(job.dependency)]
+        doubled = [job for job in started if job.id in self.launched]
+        for job in doubled:
+            job.held, job.reason = True, "launch failed requeued held"
+        started = [job for job in started if job not in doubled]
         for job in started:
             job.state = "RUNNING"
+        self.launched = (self.launched | {job.id for job in started}) - {job.id for job in doubled}
         return started
 
     def _cancel_impossible(self) -> None:
@@ -281,6 +288,12 @@ class FakeSlurm:
                 del self.jobs[job.id]
                 self.next_id = job.id
                 yield job
+
+    def forget_releases(self, count: int) -> None:
+        """A controller killed right after releasing these restores them as they were sent, whatever became of them."""
+        released = sorted((job for job in self.jobs.values() if job.released), key=lambda job: -job.id)
+        for job in released[:count]:
+            job.state, job.held, job.released, job.reason, job.by_client = "PENDING", True, False, "", False
 
     def purge(self) -> None:
         """Forget what has ended, as after MinJobAge; its dependants have seen the end by then."""

@@ -218,6 +218,84 @@ def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
     assert not any(job.held for job in desk.fake.live())
 
 
+def test_what_may_have_run_before_it_came_back_held_is_sent_anew_and_what_cannot_have_is_released(desk: Desk) -> None:
+    """A node that knows an id does not run it again, and is drained for it."""
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    desk.fake.forget_releases(4)
+    again = desk.submitter().submit(REQUESTS)
+    assert set(again.jobs.values()) == {"2", "3", "4", "5"}
+    assert again.remarks[0].startswith("prepare-0: sent again as a new job")
+    assert {job.id: (job.dependency, job.is_free) for job in desk.fake.live()} == {
+        2: ("afterok:5", True),
+        3: ("afterok:5,afternotok:2", True),
+        4: ("afterok:2?afterok:3", True),
+        5: ("", True),
+    }
+    assert [job.id for job in desk.fake.schedule()] == [5]
+
+
+@pytest.mark.parametrize("instant", range(20))
+def test_killed_while_it_sends_anew_what_may_have_run_it_ends_alike(desk: Desk, instant: int) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    desk.fake.forget_releases(4)
+    desk.fuse.left = instant
+    with contextlib.suppress(Killed):
+        desk.submitter().submit(REQUESTS)
+    desk.fuse.left = None
+    desk.submitter().submit(REQUESTS)
+    assert not desk.fake.jobs[1].is_live
+    assert [job.tag.slot for job in desk.fake.live() if job.tag and job.is_free] == [
+        *(slot for request in REQUESTS[1:] for slot in request.slots),
+        Slot("prepare-0"),
+    ]
+    assert desk.job("pretrain-1", 1).dependency == f"afterok:{desk.job('prepare-0').id}"
+
+
+def test_all_segments_of_a_stage_that_may_have_run_are_sent_anew(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.done = {"prepare-0"}
+    desk.fake.jobs[1].state = "COMPLETED"
+    desk.fake.schedule()
+    desk.fake.forget_releases(3)
+    left = [replace(REQUESTS[1], after=()), REQUESTS[2]]
+    assert set(desk.submitter().submit(left).jobs.values()) == {"4", "5", "6"}
+    assert [(job.id, job.dependency, job.held) for job in desk.fake.live()] == [
+        (4, "afterok:5?afterok:6", False),
+        (5, "", False),
+        (6, "afternotok:5", False),
+    ]
+
+
+def test_where_the_site_takes_no_more_jobs_what_may_have_run_is_released(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.forget_releases(4)
+    desk.fake.limit = 4
+    again = desk.submitter(limit=4).submit(REQUESTS)
+    assert list(again.jobs.values()) == ["1", "2", "3", "4"]
+    assert not any(job.held for job in desk.fake.live())
+
+
+def test_what_may_have_run_of_another_chain_is_left_to_its_own_submission(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    other = JobRequest((("prepare-9",),), Resources(), 60, after_jobs=("4",))
+    desk.submitter().submit([other])
+    desk.fake.forget_releases(5)
+    again = desk.submitter().submit([other])
+    assert again.remarks[-1].endswith("to be submitted again: 1 (prepare-0)")
+    assert [job.id for job in desk.fake.live() if job.held] == [1]
+
+
+def test_what_an_administrator_holds_is_not_sent_anew(desk: Desk) -> None:
+    first = desk.submitter().submit(REQUESTS)
+    desk.job("prepare-0").held, desk.job("prepare-0").reason = True, "JobHeldAdmin"
+    desk.fake.order_faults = ["deaf"] * 2
+    again = desk.submitter().submit(REQUESTS)
+    assert again.jobs == first.jobs
+    assert again.left.startswith("still held: 1 (JobHeldAdmin)")
+
+
 def test_a_job_that_is_done_and_came_back_held_goes_and_nobody_waits_for_it(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.done = {"prepare-0", "pretrain-1"}
@@ -226,7 +304,8 @@ def test_a_job_that_is_done_and_came_back_held_goes_and_nobody_waits_for_it(desk
     left = [replace(REQUESTS[2], after=())]
     again = desk.submitter().submit(left)
     assert again.jobs == {Slot("promote-2"): first.jobs[Slot("promote-2")]}
-    assert any("done and Slurm has forgotten it: 1, 2, 3" in remark for remark in again.remarks)
+    assert "prepare-0: it is done, and Slurm has forgotten that it ran" in again.remarks
+    assert again.remarks[-1] == "cancelled, no longer wanted: 1, 2, 3"
     assert [(job.id, job.dependency, job.held) for job in desk.fake.live()] == [(4, "", False)]
     assert desk.slurm.calls["sbatch"] == 4
     assert desk.submitter().submit(left).remarks == ()
@@ -249,7 +328,7 @@ def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) ->
     assert [job.id for job in desk.fake.live() if job.held] == [2, 3]
     assert again.remarks == ("held by `detour hold` until `detour release`: 2, 3",)
     control.release(["pretrain-1"])
-    desk.job("prepare-0").held = True  # a release that got lost is made up for all the same
+    desk.job("promote-2").held = True  # a release that got lost is made up for all the same
     assert desk.submitter().submit(REQUESTS).remarks == ()
     assert not any(job.held for job in desk.fake.live())
 

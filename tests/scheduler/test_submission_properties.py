@@ -130,6 +130,7 @@ class Submissions(RuleBasedStateMachine):
         # of a lone job no look at the queue corrects the id before it is set free; the next submission does
         self.slurm.faults = [fault for fault in faults if fault != "wrong number" or name != "lone"]
         self.slurm.order_faults = order_faults
+        may_have_run = self._forgotten(user) if (limit, self.slurm.limit, faults) == (None, None, []) else []
         try:
             submission = self._submit(name, user, limit)
         except SchedulerUnavailable:
@@ -137,6 +138,13 @@ class Submissions(RuleBasedStateMachine):
         finally:
             self.slurm.faults, self.slurm.order_faults = [], []
         self._check(submission, user)
+        if not submission.left:
+            assert not any(job.is_live and job.is_free for job in may_have_run), "a node would refuse to run it again"
+
+    def _forgotten(self, user: str) -> list[FakeJob]:
+        """This user's jobs that a node knows, and that the controller holds as if they had never been released."""
+        held = [job for job in self._ours() if job.held and not job.reason and job.user == user]
+        return [job for job in held if job.id in self.slurm.launched]
 
     @rule(name=st.sampled_from(CHAINS), user=st.sampled_from(USERS), instant=st.integers(0, 60), after=st.booleans())
     def submit_and_be_killed(self, name: str, user: str, instant: int, after: bool) -> None:
@@ -162,9 +170,10 @@ class Submissions(RuleBasedStateMachine):
             assert job.tag is not None
             assert job.tag.slot == slot
             assert not job.held or (job.user != user and any(f"job {job_id}, which" in it for it in submission.remarks))
-        for job in self._ours():
-            assert not self.slurm.is_cut_off(job), "a chain that is dead after a submission that went well"
         known = fold(self.ledger.events(), WORKSPACE)
+        for job in self._ours():
+            is_committed = job.tag in known and known[job.tag].committed
+            assert not (is_committed and self.slurm.is_cut_off(job)), "dead after a submission that went well"
         for job in self._ours():
             assert job.tag is not None
             if job.visible and job.is_free:
@@ -185,6 +194,10 @@ class Submissions(RuleBasedStateMachine):
         for _ in range(strangers):
             self.slurm.add("somebody-else", False, "", ())
 
+    @rule(count=st.integers(1, 6))
+    def the_controller_is_killed_and_forgets_what_it_released(self, count: int) -> None:
+        self.slurm.forget_releases(count)
+
     @rule()
     def records_are_purged(self) -> None:
         self.slurm.purge()
@@ -199,6 +212,7 @@ class Submissions(RuleBasedStateMachine):
         if running:
             job = running[choice % len(running)]
             job.state, job.held, job.reason = "PENDING", True, reason
+            self.slurm.launched.discard(job.id)
 
     @rule(limit=st.one_of(st.none(), st.integers(2, 12)))
     def the_site_sets_a_limit(self, limit: int | None) -> None:

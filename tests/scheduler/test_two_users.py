@@ -90,6 +90,17 @@ def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) ->
     assert not mine.job("promote-2").held
 
 
+def test_what_anothers_jobs_wait_for_is_released_though_it_may_have_run(mine: Desk, yours: Desk) -> None:
+    """Sent anew, it would have to be cancelled under them."""
+    mine.submitter().submit(REQUESTS[:1])
+    yours.submitter().submit(MORE)
+    mine.fake.forget_releases(10)
+    mine.submitter().submit(REQUESTS[:1])
+    yours.submitter().submit(MORE)
+    assert mine.job("prepare-0").is_free
+    assert yours.job("pretrain-1", 1).dependency == "afterok:1"
+
+
 def test_two_commits_for_one_place_end_by_the_later_users_hand(mine: Desk, yours: Desk) -> None:
     """As if the claim had failed: both had looked before either had sent."""
     mine.submitter().submit(REQUESTS[:1])

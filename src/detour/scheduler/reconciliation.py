@@ -13,18 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
+from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units, terms_of
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent import Places, Sent
 from detour.scheduler.snapshot import Snapshot
+from detour.scheduler.states import Standing
 from detour.scheduler.tags import Slot, Tag
 
 NEVER_ARRIVED = "never reached the queue"
 LOST = "left the queue while it was held: lost by the controller, or cancelled"
 DOUBLE = "another job fills its place"
+FORGOTTEN = "sent again as a new job, for it is held as after a crash of slurmctld and may have run already"
 REPLACED = "its stages are submitted otherwise now"
 OBSOLETE = "its stages are done"
+RAN = "it is done, and Slurm has forgotten that it ran"
+AS_SENT = "JobHeldUser"
+"""Reason of a job that is held since it was sent, or by its own user."""
+NEEDS_SUCCESS = frozenset({"afterok", "aftercorr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +44,18 @@ class Decision:
     cancel: tuple[str, ...] = ()
     """Jobs that are not wanted, held ones but for doubles; only once nothing waits for them."""
     successors: Mapping[str, str | None] = field(default_factory=dict)
-    """Each of these, and of `stale`, with the job that fills its place, if there is one."""
+    """Each of these with the job that fills its place, if there is one."""
     release: tuple[str, ...] = ()
-    """Jobs that are committed and yet held: the release was lost."""
+    """Jobs that are committed and yet held, and cannot have run: the release was lost."""
+    forgotten: frozenset[Tag] = frozenset()
+    """Wanted jobs that are committed and yet held, and may have run: a controller that crashed restores an older state.
+    A node that knows the id refuses to run it again ("Duplicate jobid") and is drained, so each is sent anew, and goes
+    once its place is filled.
+    """
+    left_held: tuple[Sent, ...] = ()
+    """The same, of stages that are not wanted here: for their own submission."""
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
-    stale: tuple[Sent, ...] = ()
-    """Jobs of units that are committed, done, and yet held: a controller that crashed has forgotten that they ran. Some
-    versions of Slurm come to grief over a job that runs twice, so they go, once nothing waits for them.
-    """
     held_by_others: tuple[Sent, ...] = ()
     """Another user's jobs that are joined and held: only he can let them go."""
     in_flight: tuple[str, ...] = ()
@@ -59,7 +68,7 @@ class Decision:
     @property
     def is_settled(self) -> bool:
         """Every wanted job is there, and nothing else."""
-        return not (self.adopt or self.drop or self.cancel or self.stale or self.send)
+        return not (self.adopt or self.drop or self.cancel or self.send)
 
 
 def counted_for(
@@ -88,8 +97,11 @@ def decide(
     snapshot: Snapshot,
     workspace: str,
     is_done: Callable[[str], bool] = lambda stage: False,  # noqa: ARG005
+    *,
+    has_room: bool = True,
 ) -> Decision:
     """`is_done` asks for a stage's marker, later than the snapshot: what is neither there nor done is not under way.
+    Without `has_room`, where nothing more can be sent, what may have run is released all the same.
 
     `known` and `snapshot` are what counts for the user who asks (`counted_for`). Raises ValueError when the snapshot
     does not know the queue: nothing can be decided from ignorance.
@@ -100,16 +112,16 @@ def decide(
     seen = _by_tag(snapshot.tagged(workspace))
     known = _with_orphans(known, seen, ordered)
     adopt, drop, spare = _compare(known, seen)
-    filled, doubles = _fill(_current(known, seen, adopt, drop), seen, {r.unit: r for r in ordered})
-    under_way = {stage for sent in filled if sent.committed for stage in sent.stages}
+    current, units = _current(known, seen, adopt, drop), {request.unit: request for request in ordered}
+    suspects = _may_have_run(current, seen, is_done) if has_room else []
+    forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
+    filled, doubles = _fill(current, seen, units, forgotten)
+    at_it = [sent for sent in filled if sent.committed and sent.tag not in forgotten]
+    units_at_it, under_way = {sent.tag.unit for sent in at_it}, {stage for sent in at_it for stage in sent.stages}
     wanted = [
         left
         for request in ordered
-        if not filled.is_under_way(request.unit) and (left := _less(request, under_way.__contains__)) is not None
-    ]
-    unwanted = [
-        *((sent, DOUBLE) for sent in doubles if sent.owner is None),
-        *_unwanted(wanted, filled, under_way, is_done),
+        if request.unit not in units_at_it and (left := _less(request, under_way.__contains__)) is not None
     ]
     held = [
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
@@ -117,29 +129,46 @@ def decide(
     ours = [sent for sent in held if sent.owner is None]
     over = {sent.tag.unit for sent in ours if all(map(is_done, sent.stages))}
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
+    left_held = [sent for sent in suspects if sent.tag.unit not in over and not asked.intersection(sent.stages)]
+    kept = {*forgotten, *(sent.tag for sent in left_held)}
+    unwanted = [
+        *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in doubles if sent.owner is None),
+        *((sent, RAN) for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over),
+        *_unwanted(wanted, filled, under_way, is_done),
+    ]
     doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
-    stale = tuple(sent for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over)
-    gone = {*doomed, *(sent.job_id for sent in stale)}
-    fillers = {job: filled.id_at(slot) for job, slot in doomed.items()}
+    fillers = {job: one.job_id for job, slot in doomed.items() if (one := filled.at(slot))}
+
+    def is_empty(slot: Slot) -> bool:
+        filler = filled.at(slot)
+        return filler is None or filler.tag in forgotten
+
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
-        successors={job: None if (filler := fillers.get(job)) in gone else filler for job in gone if job},
-        release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag.unit not in over),
+        successors={job: None if (filler := fillers.get(job)) in doomed else filler for job in doomed},
+        release=tuple(
+            one.job_id
+            for one in ours
+            if one.job_id and not one.is_held and one.tag.unit not in over and one.tag not in kept
+        ),
+        forgotten=forgotten,
+        left_held=tuple(left_held),
         held=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_held),
-        stale=stale,
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),
-        send=tuple((request, slot) for request in wanted for slot in request.slots if slot not in filled),
+        send=tuple((request, slot) for request in wanted for slot in request.slots if is_empty(slot)),
     )
 
 
-def places(known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str) -> Places:
+def places(
+    known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str, forgotten: Collection[Tag] = frozenset()
+) -> Places:
     """Who fills which slot now, of all that is known to have been sent and is in the queue."""
     seen = _by_tag(snapshot.tagged(workspace))
-    return _fill(_current(known, seen, {}, {}), seen, {})[0]
+    return _fill(_current(known, seen, {}, {}), seen, {}, forgotten)[0]
 
 
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
@@ -223,13 +252,61 @@ def _current(
     ]
 
 
-def _fill(
-    current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], requests: Mapping[str, JobRequest]
-) -> tuple[Places, list[Sent]]:
-    """One job a slot, and those that are too many: what runs or is committed goes first, then the oldest."""
+def _may_have_run(
+    current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], is_done: Callable[[str], bool]
+) -> list[Sent]:
+    """Jobs of unfinished units that are committed, wait, and are held as they were sent, where nothing proves that none
+    of the unit has run. Not those that another user's jobs wait for, which only he can change.
+    """
+    theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
+    awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
+    by_id = {sent.job_id: sent for sent in current}
+    units: dict[str, list[Sent]] = {}
+    for sent in current:
+        if sent.committed:
+            units.setdefault(sent.tag.unit, []).append(sent)
 
-    def rank(sent: Sent) -> tuple[bool, bool, int]:
-        return not sent.committed, any(record.is_held for record in seen[sent.tag]), int(sent.job_id or 0)
+    def waits(sent: Sent) -> bool:
+        waiting = all(record.state.standing is Standing.WAITING for record in seen[sent.tag])
+        return waiting and sent.owner is None and not sent.is_held and sent.job_id not in awaited
+
+    def is_suspect(sent: Sent) -> bool:
+        as_sent = any(record.is_held and record.reason == AS_SENT for record in seen[sent.tag])
+        return as_sent and not any(_never_ran(record, by_id, is_done) for record in seen[sent.tag])
+
+    return [
+        sent
+        for jobs in units.values()
+        if all(map(waits, jobs)) and any(map(is_suspect, jobs)) and not all(map(is_done, jobs[0].stages))
+        for sent in jobs
+    ]
+
+
+def _never_ran(record: JobRecord, by_id: Mapping[str | None, Sent], is_done: Callable[[str], bool]) -> bool:
+    """Whether it waits for the success of a job that is in the queue and has not succeeded."""
+    separator, terms = terms_of(record.dependency)
+
+    def blocks(term: str) -> bool:
+        kind, _, job = term.partition(":")
+        awaited = by_id.get(job.partition("_")[0])
+        return kind in NEEDS_SUCCESS and awaited is not None and not any(map(is_done, awaited.stages))
+
+    blocked = list(map(blocks, terms))
+    return any(blocked) and (separator == "," or all(blocked))
+
+
+def _fill(
+    current: Sequence[Sent],
+    seen: Mapping[Tag, list[JobRecord]],
+    requests: Mapping[str, JobRequest],
+    forgotten: Collection[Tag],
+) -> tuple[Places, list[Sent]]:
+    """One job a slot, and those that are too many: what runs or is committed goes first, then the oldest; last, what is
+    `forgotten`."""
+
+    def rank(sent: Sent) -> tuple[bool, bool, bool, int]:
+        is_held = any(record.is_held for record in seen[sent.tag])
+        return sent.tag in forgotten, not sent.committed, is_held, int(sent.job_id or 0)
 
     jobs: dict[Slot, Sent] = {}
     doubles: list[Sent] = []

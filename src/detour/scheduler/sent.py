@@ -101,10 +101,8 @@ class Places:
     def __contains__(self, slot: Slot) -> bool:
         return slot.segment in self._units.get(slot.unit, {})
 
-    def id_at(self, slot: Slot) -> str | None:
-        """Of the job in this slot."""
-        sent = self._units.get(slot.unit, {}).get(slot.segment)
-        return sent.job_id if sent else None
+    def at(self, slot: Slot) -> Sent | None:
+        return self._units.get(slot.unit, {}).get(slot.segment)
 
     def unit(self, unit: str) -> list[Sent]:
         """The unit's jobs, by segment."""
@@ -114,10 +112,6 @@ class Places:
     def units_of(self, stages: Iterable[str]) -> list[str]:
         """Units that are at one of these stages."""
         return sorted({unit for stage in stages for unit in self._units_of_stage.get(stage, ())})
-
-    def is_under_way(self, unit: str) -> bool:
-        """Given to Slurm for good: it was sent complete, even if some of its segments have ended."""
-        return any(sent.committed for sent in self.unit(unit))
 
 
 def fold(events: Iterable[JobEvent], workspace: str) -> dict[Tag, Sent]:

@@ -37,6 +37,8 @@ ROUNDS = 8
 SENDS_A_SLOT = 2
 """A job that got lost is sent again, once; after that a person has to look."""
 CANCELS_A_JOB = 2
+RELINKS_A_JOB = 2
+"""After each the queue is looked at again, for a client may say that it changed a job and have changed nothing."""
 LATE_S = 2.0
 """How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
 
@@ -96,6 +98,7 @@ class Submitter:
     _remarks: list[str] = field(default_factory=list)
     _sends: Counter[Slot] = field(default_factory=Counter)
     _cancels: Counter[str] = field(default_factory=Counter)
+    _relinks: Counter[str] = field(default_factory=Counter)
     _room: int | None = None
     """What is left of the limit, counted at the first look."""
     _full: str = ""
@@ -114,24 +117,22 @@ class Submitter:
         decision = self._look(ordered)
         in_flight, wave, deferred = decision.in_flight, list(decision.wanted), list[JobRequest]()
         for _ in range(ROUNDS):
-            if decision.is_settled:
-                self._relink([*ordered, *wave], set(), decision)
+            sent_now: set[str] = set()
+            if not decision.is_settled:
+                sent_now = self._send_or_withdraw(decision, wave)
+                if self._full:
+                    wave, put_off = self._cut(wave, is_all=not in_flight)
+                    deferred += put_off
+            is_changed = self._relink([*ordered, *wave], sent_now, decision)
+            if decision.is_settled and not is_changed:
                 left = self._set_free(wave, decision)
                 jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
                 wanted = {request.unit for request in (*ordered, *wave)}
                 jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
                 limits_s = {sent.slot: sent.wall_s for sent in self._filled if sent.slot in jobs}
                 return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
-            try:
-                sent_now = self._send(decision)
-            except SubmissionRefused:
-                self._check_gone(self._withdraw({request.unit for request in wave}))
-                raise
-            if self._full:
-                wave, put_off = self._cut(wave, is_all=not in_flight)
-                deferred += put_off
-            self._relink([*ordered, *wave], sent_now, decision)
-            self._discard(decision)
+            if not is_changed:
+                self._discard(decision)
             decision = self._look(wave)
         raise SchedulerUnavailable(
             "jobs keep vanishing from Slurm's queue; nothing was set free. Look, and run it again"
@@ -141,7 +142,8 @@ class Submitter:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
         self._learn()
         decision = self._look([])  # takes in jobs whose ids were not recorded
-        self._relink([], set(), decision)
+        if self._relink([], set(), decision):
+            decision = self._look([])
         self._discard(decision)
         ids = self._withdraw(set(units))
         self._check_gone(ids)
@@ -199,7 +201,7 @@ class Submitter:
         if self._room is None:
             self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
         self._known, self._queue = counted_for(self.users[0], self._known, snapshot, self.workspace)
-        decision = decide(requests, self._known, self._queue, self.workspace, self.is_done)
+        decision = decide(requests, self._known, self._queue, self.workspace, self.is_done, has_room=not self._full)
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known:
@@ -209,15 +211,18 @@ class Submitter:
         for tag, why in decision.drop.items():
             self._remark(f"{tag.slot}: {why}")
             self._record(JobsDropped(why=why, tags=[str(tag)]))
-        if decision.stale:
-            self._record(JobsDropped(why="done", tags=[str(sent.tag) for sent in decision.stale]))
         for sent in decision.held_by_others:
             self._remark(
                 f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
             )
         if decision.held:
             self._remark(f"held by `detour hold` until `detour release`: {', '.join(decision.held)}")
-        self._filled = places(self._known, self._queue, self.workspace)
+        if decision.left_held:
+            jobs = ", ".join(f"{sent.job_id} ({sent.slot})" for sent in decision.left_held)
+            self._remark(
+                f"held as after a crash of slurmctld, of other chains, which are to be submitted again: {jobs}"
+            )
+        self._filled = places(self._known, self._queue, self.workspace, decision.forgotten)
         return decision
 
     def _remark(self, text: str) -> None:
@@ -226,15 +231,11 @@ class Submitter:
 
     def _discard(self, decision: Decision) -> None:
         """Cancel what is not wanted and no longer waited for; last first."""
-        stale = sorted((sent.job_id for sent in decision.stale if sent.job_id), key=int)
-        if decision.cancel:
-            self._remark(f"cancelled, no longer wanted: {', '.join(decision.cancel)}")
-        if stale:
-            self._remark(f"cancelled, for they are done and Slurm has forgotten it: {', '.join(stale)}")
-        ids = [*decision.cancel, *stale]
+        ids = decision.cancel
         if stubborn := [job for job in ids if self._cancels[job] >= CANCELS_A_JOB]:
             raise SchedulerUnavailable(_still_there(stubborn))
         if ids:
+            self._remark(f"cancelled, no longer wanted: {', '.join(ids)}")
             self._cancels.update(ids)
             self._cancel(ids[::-1])
 
@@ -250,6 +251,14 @@ class Submitter:
         self.ledger.append(event)
         self._events += 1
         learn(self._known, event, self.workspace)
+
+    def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
+        """What is missing; where Slurm refuses it, what was sent is withdrawn."""
+        try:
+            return self._send(decision)
+        except SubmissionRefused:
+            self._check_gone(self._withdraw({request.unit for request in wave}))
+            raise
 
     def _send(self, decision: Decision) -> set[str]:
         """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
@@ -341,12 +350,14 @@ class Submitter:
             raise SchedulerUnavailable(f"nothing was submitted: {self._full}")
         return kept, later
 
-    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> None:
-        """Make every job wait for those that fill the places now, before anything is cancelled or set free.
+    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> bool:
+        """Make every job wait for those that fill the places now, before anything is cancelled or set free. Returns
+        whether to look first if the queue shows it.
 
         Found from what Slurm says that it waits for, and so also after a kill. Raises SchedulerUnavailable for a job
         that cannot be changed although it waits.
         """
+        changed: list[str] = []
         wanted = {request.unit: request for request in requests}
         for sent in list(self._filled):
             if sent.job_id is None or sent.owner is not None or not self._can_be_changed(sent.tag):
@@ -358,11 +369,14 @@ class Submitter:
             if result.returncode == 0:
                 self._record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
                 self._filled.add(self._known[sent.tag])
+                changed.append(sent.job_id)
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
                     f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was set free: "
                     "run it again"
                 )
+        self._relinks.update(changed)
+        return any(self._relinks[job] < RELINKS_A_JOB for job in changed)
 
     def _right_dependency(
         self, sent: Sent, request: JobRequest | None, sent_now: set[str], successors: Mapping[str, str | None]
