@@ -31,9 +31,10 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     budgets = [load_budget(file)] if file else load_budgets()
     if submission:
         release_submission(workspace, submission)
-    warn(record_accounts(workspace))
-    book = Book(LedgerView(workspace))
-    warn(book.view.warnings)
+    view = LedgerView(workspace)
+    warn(record_accounts(view))
+    book = Book(view)
+    warn(view.warnings)
     views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]
     if as_json:
         show_json([budget_json(view) for view in views])

@@ -36,9 +36,9 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     chains = [name for name in names if name not in files] if names else chain_names(workspace)
     if absent := set(chains) - set(chain_names(workspace)):
         raise unknown_chain(workspace, min(absent))
-    if chains:
-        warn(record_accounts(workspace))
     view, sites = LedgerView(workspace), profile_sites()
+    if chains:
+        warn(record_accounts(view))
     warn(view.warnings)
     plans = [read_plan_outline(workspace, name) for name in chains]
     energies = [chain_energy(view.state, plan, sites, time.time()) for plan in plans]

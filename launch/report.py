@@ -14,7 +14,6 @@ from detour.imports import uncollected
 from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
-from detour.orchestration.accounts import record_accounts
 from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
 from detour.rendering.written import FORMATS, Format, format_for, write_report
@@ -68,7 +67,6 @@ def command(
     All chains when none is named. Work that several chains share is counted once.
     """
     with uncollected():  # what is read is kept: half of the time
-        warn(record_accounts(workspace))
         report = detour.report(
             *names,
             workspace=workspace.root,

@@ -189,6 +189,7 @@ def report(
 ) -> Report:
     """Report what chains trained, what they used and how they scored, all of the workspace if none is named.
 
+    sacct is asked, where there is one, for what jobs have held since it was last asked; it is kept in the ledger.
     PUE, grid factor and power are those of `cluster`, wherever the jobs ran; without, each job's own cluster's.
 
     chains       chains, sweeps, and patterns of their names
@@ -201,12 +202,16 @@ def report(
     from detour.accounting.site import profile_sites
     from detour.budgets.caps import load_budgets
     from detour.config.project import load_project
+    from detour.ledger.view import LedgerView
+    from detour.orchestration.accounts import record_accounts
     from detour.reporting.build import Question, build_report
     from detour.reporting.period import Period
 
-    site_of = profile_sites(None if cluster is None else _cluster(cluster))
-    question = Question(chains, period or Period(), project or load_project(), load_budgets(), site_figure)
-    return build_report(Workspace.find(workspace), question, site_of, time.time())
+    at, site_of = Workspace.find(workspace), profile_sites(None if cluster is None else _cluster(cluster))
+    view = LedgerView(at)
+    said = record_accounts(view)
+    question = Question(chains, period or Period(), project or load_project(), load_budgets(), site_figure, said)
+    return build_report(at, question, site_of, time.time(), view)
 
 
 def _cluster(cluster: ClusterLike) -> Cluster:

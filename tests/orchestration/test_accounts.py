@@ -66,8 +66,8 @@ def row(tag: Tag, **more: str) -> dict[str, str]:
     }
 
 
-def allocated_gpu_s(workspace: Workspace) -> list[float]:
-    stage = LedgerView(workspace).state.stages["pretrain-1"]
+def allocated_gpu_s(workspace: Workspace, view: LedgerView | None = None) -> list[float]:
+    stage = (view or LedgerView(workspace)).state.stages["pretrain-1"]
     usages = [usage_of(stage.id, run, START_S + 9e6) for run in stage.runs]
     return [usage.allocated_s * (usage.gpus or 0) for usage in usages if usage]
 
@@ -75,20 +75,20 @@ def allocated_gpu_s(workspace: Workspace) -> list[float]:
 def test_the_accounts_replace_the_journals_hours_for_good(workspace: Workspace, tag: Tag) -> None:
     assert allocated_gpu_s(workspace) == [320.0]
     slurm = Slurm(Sacct(row(tag)))
-    assert record_accounts(workspace, slurm) == ()
-    assert allocated_gpu_s(workspace) == [400.0]
-    record_accounts(workspace, slurm)
+    assert record_accounts(view := LedgerView(workspace), slurm) == ()
+    assert allocated_gpu_s(workspace) == allocated_gpu_s(workspace, view) == [400.0]
+    record_accounts(LedgerView(workspace), slurm)
     assert slurm.calls == {"sacct": 1}, "what is known is not asked again"
 
 
 def test_a_run_that_never_said_a_word_counts_too(workspace: Workspace, tag: Tag) -> None:
     lost = row(tag, state="NODE_FAIL", started=f"{START_S - 50:.0f}", ended=f"{START_S - 20:.0f}", elapsed="30")
-    record_accounts(workspace, Slurm(Sacct(lost, row(tag))))
+    record_accounts(LedgerView(workspace), Slurm(Sacct(lost, row(tag))))
     assert sorted(allocated_gpu_s(workspace)) == [120.0, 400.0]
 
 
 def test_where_sacct_is_closed_the_journals_stand_and_it_is_said(workspace: Workspace, tag: Tag) -> None:
     del tag
-    (said,) = record_accounts(workspace, Slurm(Sacct(code=1)))
+    (said,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))
     assert "slurmdbd is down" in said
     assert allocated_gpu_s(workspace) == [320.0]

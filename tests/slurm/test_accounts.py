@@ -104,13 +104,13 @@ def chain(slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Chai
 
 
 def test_allocated_hours_are_those_of_sacct_to_the_second(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert record_accounts(chain.workspace, client(chain.cluster)) == ()
+    view = LedgerView(chain.workspace)
+    assert record_accounts(view, client(chain.cluster)) == ()
     expected: Counter[str] = Counter()
     for row in chain.accounts():
         assert f"gres/gpu={GPUS}" in row["AllocTRES"]
         stage = next(chain.stages[ending] for ending, job in chain.jobs.items() if job == row["JobID"])
         expected[stage] += int(row["ElapsedRaw"]) * GPUS
-    view = LedgerView(chain.workspace)
     usages = {
         stage_id: [usage for run in stage.runs if (usage := usage_of(stage_id, run, time.time()))]
         for stage_id, stage in view.state.stages.items()

@@ -25,15 +25,16 @@ LATE_S = 3600.0
 PATIENCE_S = 30.0
 
 
-def record_accounts(workspace: Workspace, slurm: Slurm | None = None) -> tuple[str, ...]:
-    """Ask sacct once about runs of our jobs that have ended and are not in the ledger, and record them there.
+def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, ...]:
+    """Ask sacct once about runs of our jobs that have ended and are not in the ledger, and record them there; the view
+    holds them then.
 
     Nothing is asked where all are, or there is no sacct. Returns what could not be had, in sentences for people:
     figures are then those of the journals.
     """
     if slurm is None and shutil.which("sacct") is None:
         return ()
-    view = LedgerView(workspace)
+    workspace = view.workspace
     ours = workspace_id(workspace.root)
     sent = fold((entry.event for entry in view.commands(JobEvent)), ours)
     asked = to_ask(view.state, sent.values())
@@ -58,6 +59,7 @@ def record_accounts(workspace: Workspace, slurm: Slurm | None = None) -> tuple[s
                     journal.append(one.event, job=one.job)
         except OSError as error:
             return (f"what sacct says cannot be recorded ({error}): hours are those of the journals",)
+        view.refresh()
     return ()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -37,6 +38,8 @@ from detour.text import stage_label
 
 StageKind = Literal["prepare", "pretrain", "promote", "export", "evaluate", "summarize"]
 KEY_LENGTH = 16
+PARTS_KEPT = 2048
+"""Of stages that were read: more than the chains of any sweep have in common, and a few megabytes."""
 
 
 def stage_key(kind: str, settings_digest: str, inputs: Mapping[str, str]) -> str:
@@ -96,17 +99,17 @@ class Stage:
         ValueError for what is no stage.
         """
         kind, key, inputs = entry["kind"], entry["key"], entry["inputs"]
-        hashed = stage_key(kind, digest(entry["settings"]), inputs)
+        hashed = stage_key(kind, _digest(orjson.dumps(entry["settings"])), inputs)
         if hashed != key:
             raise ValueError(f"{kind}-{key}: its settings hash to {hashed}: they were edited")
         if kind not in _KINDS:
             raise ValueError(f"{kind!r} is no kind of stage")
-        of_kind, settings, runtime = _KINDS[kind]
         try:
-            stage: Stage = of_kind(settings.from_json(entry), inputs, runtime.from_json(entry), key)
+            settings, runtime = _parts(kind, orjson.dumps({name: entry[name] for name in _READ}))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{kind}-{key}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        stage: Stage = _KINDS[kind][0](settings, inputs, runtime, key)
         return stage
 
 
@@ -190,3 +193,19 @@ _KINDS: Mapping[str, tuple[Any, Any, Any]] = {
     "evaluate": (EvaluateStage, EvaluateSettings, EvaluateRuntime),
     "summarize": (SummarizeStage, SummarizeSettings, SummarizeRuntime),
 }
+
+
+_READ = ("label", "settings", "runtime")
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _digest(settings: bytes) -> str:
+    return digest(orjson.loads(settings))
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _parts(kind: str, written: bytes) -> tuple[Settings, Runtime]:
+    """Settings and runtime out of an entry's JSON; the chains of a sweep have most of them in common."""
+    _, settings, runtime = _KINDS[kind]
+    entry = orjson.loads(written)
+    return settings.from_json(entry), runtime.from_json(entry)

@@ -52,12 +52,19 @@ class Question:
     budgets: Sequence[Budget] = ()
     site_figure: str | None = None
     """What the site says was used, as a person pastes it."""
+    said: Sequence[str] = ()
+    """What could not be had, in sentences; they stand among the warnings."""
 
 
-def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_s: float) -> Report:
-    """Raises UserError for a name that nothing has, and for a site's figure that cannot be read."""
+def build_report(
+    workspace: Workspace, question: Question, site_of: SiteOf, now_s: float, view: LedgerView | None = None
+) -> Report:
+    """`view` is the workspace's, of a caller who has one; to read a large ledger takes its time.
+
+    Raises UserError for a name that nothing has, and for a site's figure that cannot be read.
+    """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
-    view, profiles = LedgerView(workspace), Profiles()
+    view, profiles = view or LedgerView(workspace), Profiles()
     scope = scope_of(workspace, question.names, question.project)
     plans = scope.plans
     gathered = Gatherer(workspace, view, site_of, question.period, profiles, now_s).gather(plans)
@@ -98,7 +105,7 @@ def build_report(workspace: Workspace, question: Question, site_of: SiteOf, now_
         asides=asides(everything, quoted.method if quoted else None),
         equivalents=_equivalents(question.project, quoted),
         versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
-        warnings=[*_simulations(hardware), *_setbacks(everything, stages, events), *view.warnings],
+        warnings=[*question.said, *_simulations(hardware), *_setbacks(everything, stages, events), *view.warnings],
     )
 
 
