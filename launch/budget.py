@@ -35,13 +35,13 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     warn(record_accounts(view))
     book = Book(view)
     warn(view.warnings)
-    views = [view for budget in budgets if (view := budget_view(book, budget)) is not None]
+    views = [one for budget in budgets if (one := budget_view(book, budget)) is not None]
     if as_json:
-        show_json([budget_json(view) for view in views])
+        show_json([budget_json(one) for one in views])
         return
     if not budgets:
         show("No budget. A YAML file in configs/budgets defines one; see example.yaml there.")
-    shown = {view.budget.name for view in views}
+    shown = {one.budget.name for one in views}
     show(*(f"{budget.name}: outside its period" for budget in budgets if budget.name not in shown))
     if views:
-        show("\n\n".join(render_budget(view) for view in views), "", LEGEND)
+        show("\n\n".join(render_budget(one) for one in views), "", LEGEND)

@@ -103,7 +103,7 @@ def test_scores_have_a_mean_when_every_seed_is_there(report: Report) -> None:
 
 
 def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
-    rows = {row.method: row for row in report.total.energy}
+    rows = {row.method.value: row for row in report.total.energy}
     assert list(rows) == ["M1 measured", "codecarbon", "M2 estimated", "M3 Slurm", "card convention"]
     tracked = rows["codecarbon"]
     assert tracked.it_energy_kwh is not None
@@ -189,7 +189,7 @@ def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> No
         attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0))
     report = build_report(made.workspace, Question(), site_of, made.clock.now_s + 1e6)
     rows = [row for row in report.total.energy if row.method == "codecarbon"]
-    assert [(row.site, row.co2_g is None) for row in rows] == [("local", False), ("elsewhere", True)]
+    assert [(row.site.name, row.co2_g is None) for row in rows] == [("local", False), ("elsewhere", True)]
     assert rows[1].missing == "no PUE is known for elsewhere"
 
 

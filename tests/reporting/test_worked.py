@@ -159,7 +159,7 @@ def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: W
     june, july = (half.gpu_hours.value or 0.0 for half in halves)
     assert june == pytest.approx(by_hand()["used in June, up to midnight"], abs=1e-4)
     assert june + july == pytest.approx(18.5)
-    co2 = [{row.method: row.co2_g.expected for row in half.energy if row.co2_g} for half in halves]
+    co2 = [{row.method.value: row.co2_g.expected for row in half.energy if row.co2_g} for half in halves]
     assert co2[0]["card convention"] + co2[1]["card convention"] == pytest.approx(528.36)
 
 

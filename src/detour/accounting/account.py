@@ -29,8 +29,14 @@ class SiteEnergy:
     """One a method, in the order of `Method`."""
     quoted: EnergyFigure | None
     """By the rule: M1 if it saw 90 % of the time, else Slurm's, else the estimate, else codecarbon."""
-    embodied: Embodied
-    idle: Idle | None
+
+    @property
+    def embodied(self) -> Embodied:
+        return embodied(self.figures[0].site, self.gpu_hours.value)
+
+    @property
+    def idle(self) -> Idle | None:
+        return idle(self.quoted) if self.quoted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +133,7 @@ def _site_energy(name: str, attempts: Sequence[Counted]) -> SiteEnergy:
         for figure in figures:
             by_method.setdefault(figure.method, []).append(figure)
     sums = tuple(total(by_method[method]) for method in Method if method in by_method)
-    hours, quoted = Known.sum(gpu_hours(usage) for usage, _ in attempts), preferred(sums)
-    return SiteEnergy(
-        site=name,
-        gpu_hours=hours,
-        figures=sums,
-        quoted=quoted,
-        embodied=embodied(sums[0].site, hours.value),
-        idle=idle(quoted) if quoted else None,
-    )
+    return SiteEnergy(name, Known.sum(gpu_hours(usage) for usage, _ in attempts), sums, preferred(sums))
 
 
 def _tokens(stages: Mapping[str, StageState], trainings: Iterable[str]) -> int | None:

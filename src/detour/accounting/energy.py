@@ -110,6 +110,11 @@ class EnergyFigure(NamedTuple):
         return max(0.0, self.allocated_s - self.covered_s - self.extended_s)
 
     @property
+    def warning(self) -> str | None:
+        """What to bear in mind about the figure there is."""
+        return None if self.it_energy_kwh is None else self.reason
+
+    @property
     def missing(self) -> str | None:
         """Why there is no CO2 figure, None when there is one."""
         if self.it_energy_kwh is None:

@@ -134,12 +134,13 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
     all (adding up those of a day once gave 3.27 times the truth). Node-seconds that no tracker saw (before it was up,
     after the last flush of a killed attempt, nodes without one) are added at the mean power, with an estimate's band.
     """
+    if not trackers:
+        return _untracked(site, allocated_s, "codecarbon recorded nothing")
     known = [flush for flush in trackers if None not in (number(flush.energy_kwh), number(flush.duration_s))]
     reason = next((flush.reason for flush in reversed(trackers) if flush.reason), None)
     seen_s = fsum(number(flush.duration_s) or 0.0 for flush in known) / max(nodes, len(known), 1)
     if seen_s <= 0:
-        reason = reason or "codecarbon recorded nothing"
-        return EnergyFigure(Method.CODECARBON, site, None, allocated_s, 0.0, tool="codecarbon", reason=reason)
+        return _untracked(site, allocated_s, reason or "codecarbon recorded nothing")
     seen_kwh = fsum(number(flush.energy_kwh) or 0.0 for flush in known)
     gpu_kwh = fsum(number(flush.gpu_kwh) or 0.0 for flush in known)
     missing_s = max(0.0, allocated_s - seen_s)
@@ -181,3 +182,7 @@ def number(value: object) -> float | None:
 
 def _value(sourced: Sourced | None) -> float:
     return sourced.value if sourced is not None else 0.0
+
+
+def _untracked(site: Site, allocated_s: float, reason: str) -> EnergyFigure:
+    return EnergyFigure(Method.CODECARBON, site, None, allocated_s, 0.0, tool="codecarbon", reason=reason)

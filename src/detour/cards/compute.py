@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, Method
+from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method
 from detour.cards.content import Compute, Energy
 from detour.config.cluster import Cluster
 from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
-from detour.reporting.data import Chain, EnergyRow
+from detour.reporting.data import Chain
 from detour.reporting.report import Report
 
 
@@ -50,10 +50,11 @@ def quoted(rows: Sequence[Energy], method: Method | None) -> Energy | None:
     return None if best is None or sum(one.row.method == best.row.method for one in known) > 1 else best
 
 
-def _arithmetic(row: EnergyRow, gpu_hours: float | None) -> str | None:
-    if not (row.pue and row.grid_g_per_kwh and row.it_energy_kwh and row.co2_g):
+def _arithmetic(row: EnergyFigure, gpu_hours: float | None) -> str | None:
+    pue, grid = row.site.pue, row.site.grid_g_per_kwh
+    if not (pue and grid and row.it_energy_kwh and row.co2_g):
         return None
-    tail = f"PUE {row.pue.value:g} x {row.grid_g_per_kwh.value:g} g/kWh = {row.co2_g.expected:,.6g} g"
+    tail = f"PUE {pue.value:g} x {grid.value:g} g/kWh = {row.co2_g.expected:,.6g} g"
     if row.method == Method.CARD.value and gpu_hours:
         return f"{gpu_hours:.6g} GPU-h x {row.it_energy_kwh.expected / gpu_hours:.4g} kW x {tail}"
     return f"{row.it_energy_kwh.expected:.4g} kWh x {tail}"

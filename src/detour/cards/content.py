@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.spent import Spent
 from detour.cards.about import About
-from detour.reporting.data import EnergyRow
 from detour.statistics.paired import Interval
 
 
@@ -49,7 +49,7 @@ class Source:
 class Energy:
     """Energy and CO2 by one method at one site, and the multiplication in words, where it is as simple."""
 
-    row: EnergyRow
+    row: EnergyFigure
     arithmetic: str | None
     """`16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g`."""
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -178,7 +178,7 @@ class LedgerReader:
     def __init__(self, workspace: Workspace, only: tuple[type[Event], ...] = ()) -> None:
         """With `only`, records of other kinds are mostly left undecoded; those that are not are yielded too."""
         self._workspace = workspace
-        self._only = tuple(f'"kind":"{kind.kind}"'.encode() for kind in only)
+        self._only = _any_of(kind.kind for kind in only) if only else None
         self._tails: dict[str, _Tail] = {}
         self._rested: set[str] = set()
         """Files that `restore` has just found to be as they were."""
@@ -269,7 +269,7 @@ class LedgerReader:
         tail.advance(content, parsed, status.st_mtime_ns)
         payloads = parsed.payloads
         if self._only:
-            payloads = [payload for payload in payloads if any(kind in payload for kind in self._only)]
+            payloads = list(filter(self._only.search, payloads))
         entries = _entries(decode(payloads), tail.foreign) if payloads else []
         if entries:
             tail.is_closed = type(entries[-1].event) is JournalClosed
@@ -289,6 +289,11 @@ def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]
             reason = event.reason if is_named else "for further reasons"
             foreign[reason] = foreign.get(reason, 0) + 1
     return entries
+
+
+def _any_of(kinds: Iterable[str]) -> re.Pattern[bytes]:
+    """What the records of these kinds hold, and records of others hardly ever."""
+    return re.compile(f'"kind":"(?:{"|".join(map(re.escape, kinds))})"'.encode())
 
 
 def journal_paths(workspace: Workspace) -> list[str]:

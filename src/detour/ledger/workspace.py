@@ -32,6 +32,7 @@ from stat import S_ISREG
 from detour.errors import UserError
 
 VARIABLE = "DETOUR_WORKSPACE"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,19 @@ class Workspace:
     def output(self, stage_id: str) -> Path:
         return Path(f"{self.root}/stages/{stage_id}/output")
 
+    def output_file(self, stage_id: str, name: str) -> str:
+        """Its path as text: to make ten thousand `Path`s takes a report as long as to read the files."""
+        return f"{self.root}/stages/{stage_id}/output/{name}"
+
     def manifest(self, stage_id: str) -> Path:
-        return Path(f"{self.root}/stages/{stage_id}/output/manifest.json")
+        return Path(self.output_file(stage_id, MANIFEST))
 
     def failure(self, stage_id: str) -> Path:
         return self.stage(stage_id) / "failed.json"
 
     def is_done(self, stage_id: str) -> bool:
         """The marker's word, which outranks Slurm's and the ledger's."""
-        return _is_file(f"{self.root}/stages/{stage_id}/output/manifest.json")
+        return _is_file(self.output_file(stage_id, MANIFEST))
 
     def has_failed(self, stage_id: str) -> bool:
         """For good: until `retry` takes the marker away."""

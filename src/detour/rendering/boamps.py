@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from detour.reporting.data import EnergyRow
+from detour.accounting.energy import EnergyFigure
 from detour.reporting.report import Hardware, Report
 
 STAGES = {"prepare": "preprocessing", "pretrain": "training", "evaluate": "finetuning"}
@@ -21,7 +21,7 @@ def boamps(report: Report) -> dict[str, Any]:
     kinds = dict.fromkeys(stage.kind for stage in report.stages.values() if stage.attempts)
     rows = [row for row in report.total.energy if row.it_energy_kwh is not None]
     countries = list(dict.fromkeys(one.country for one in report.hardware if one.country))
-    grid = next((row.grid_g_per_kwh.value for row in rows if row.grid_g_per_kwh), None)
+    grid = next((row.site.grid_g_per_kwh.value for row in rows if row.site.grid_g_per_kwh), None)
     starts = [attempt.started_s for stage in report.stages.values() for attempt in stage.attempts]
     return {
         "header": _header(report),
@@ -82,11 +82,11 @@ def _tokens(report: Report) -> int | None:
     return sum(known) if known else None
 
 
-def _measure(row: EnergyRow, allocated_s: float, start_s: float | None) -> dict[str, Any]:
+def _measure(row: EnergyFigure, allocated_s: float, start_s: float | None) -> dict[str, Any]:
     assert row.it_energy_kwh is not None
     seen_s = None if row.coverage is None else row.coverage * allocated_s
     return {
-        "measurementMethod": f"{row.method} ({row.site})",
+        "measurementMethod": f"{row.method} ({row.site.name})",
         "powerConsumption": row.it_energy_kwh.expected,
         **_known(
             version=row.version or None,
@@ -103,7 +103,7 @@ def _components(one: Hardware) -> list[dict[str, Any]]:
     return [gpu, cpu] if one.most_gpus else [cpu]
 
 
-def _quality(rows: list[EnergyRow]) -> str | None:
+def _quality(rows: list[EnergyFigure]) -> str | None:
     """By the band of the first method, the best one."""
     energy = rows[0].it_energy_kwh if rows else None
     if energy is None or not energy.expected:

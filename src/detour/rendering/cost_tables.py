@@ -7,10 +7,11 @@ from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
 from detour.rendering import burn_words, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
-from detour.reporting.data import Cost, EnergyRow
+from detour.reporting.data import Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import Report
 from detour.text import format_count, format_duration
@@ -28,7 +29,7 @@ class Scoped(NamedTuple):
 
 class ScopedEnergy(NamedTuple):
     of: str
-    row: EnergyRow
+    row: EnergyFigure
 
 
 class ByName(NamedTuple):
@@ -185,7 +186,7 @@ def energies(report: Report) -> Table:
     columns = (
         Column("of", ""),
         Column("method", "method", path="row.method"),
-        Column("site", "site", path="row.site", is_main=len({row.site for row in report.total.energy}) > 1),
+        Column("site", "site", path="row.site.name", is_main=len({row.site.name for row in report.total.energy}) > 1),
         energy("it_energy_kwh", "IT energy", "row.it_energy_kwh"),
         energy("facility_energy_kwh", "with PUE", "row.facility_energy_kwh"),
         co2("co2_g", "CO2eq", "row.co2_g"),
@@ -197,7 +198,7 @@ def energies(report: Report) -> Table:
         Column("tool", "tool", path="row.tool", is_main=False),
         Column("version", "version", path="row.version", is_main=False),
         Column("missing", "no figure because", path="row.missing", is_main=False),
-        Column("note", "note", path="row.note", is_main=False),
+        Column("note", "note", path="row.warning", is_main=False),
     )
     return Table("energy", "", columns, rows, shown=60)
 
@@ -205,11 +206,11 @@ def energies(report: Report) -> Table:
 def constants(report: Report) -> Table:
     """All that turned energy into facility energy and CO2."""
     found = dict.fromkeys(
-        Constant(row.site, name, constant.value, constant.source, constant.year)
+        Constant(row.site.name, name, constant.value, constant.source, constant.year)
         if constant
-        else Constant(row.site, name, None, "not in the profile", None)
+        else Constant(row.site.name, name, None, "not in the profile", None)
         for row in report.total.energy
-        for name, constant in (("PUE", row.pue), ("grid factor, gCO2eq/kWh", row.grid_g_per_kwh))
+        for name, constant in (("PUE", row.site.pue), ("grid factor, gCO2eq/kWh", row.site.grid_g_per_kwh))
     )
     columns = (
         Column("site", "site"),

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 import yaml
 
+from detour.accounting.energy import EnergyFigure
 from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
-from detour.reporting.data import Chain, Cost, EnergyRow, Stage
+from detour.reporting.data import Chain, Cost, Stage
 from detour.reporting.purpose import Purpose
 from detour.reporting.report import Hardware, Report
 from detour.reporting.yields import row_of
@@ -78,11 +79,12 @@ def methods_sentence(report: Report) -> str:
     spread = _between(words.energy_spread(row.facility_energy_kwh))
     seen = "" if row.coverage is None else f", {words.percent(row.coverage, 0)} % of the time seen"
     energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{row.method}{seen})"
-    if row.co2_g is None or row.grid_g_per_kwh is None:
-        return f"{used} and {energy} at a PUE of {row.pue}; the grid factor is unknown."
+    grid = row.site.grid_g_per_kwh
+    if row.co2_g is None or grid is None:
+        return f"{used} and {energy} at a PUE of {row.site.pue}; the grid factor is unknown."
     return (
-        f"{used} and {energy}; at a PUE of {row.pue} and {row.grid_g_per_kwh.value:g} gCO2eq/kWh "
-        f"({row.grid_g_per_kwh.source}) this is {words.co2(row.co2_g.expected)} CO2eq "
+        f"{used} and {energy}; at a PUE of {row.site.pue} and {grid.value:g} gCO2eq/kWh "
+        f"({grid.source}) this is {words.co2(row.co2_g.expected)} CO2eq "
         f"({_between(words.co2_spread(row.co2_g))}embodied carbon not included)."
     )
 
@@ -97,7 +99,7 @@ def card(report: Report, chain: Chain) -> str:
     country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
     emissions: dict[str, Any] = {
         "emissions": float(f"{row.co2_g.expected:.4g}"),
-        "source": f"detour {report.version}, {row.method}: PUE {row.pue}, grid factor {row.grid_g_per_kwh}",
+        "source": f"detour {report.version}, {row.method}: PUE {row.site.pue}, grid factor {row.site.grid_g_per_kwh}",
         "training_type": "pre-training",
         **({"geographical_location": country} if country else {}),
         "hardware_used": _machines(hardware),
@@ -134,7 +136,7 @@ def annex_xi(report: Report) -> str:
     return "\n".join(lines)
 
 
-def quoted(report: Report) -> EnergyRow | None:
+def quoted(report: Report) -> EnergyFigure | None:
     return row_of(report.total, quotable_method([report.total]))
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from detour.accounting.aside import embodied, idle
 from detour.accounting.energy import Band, EnergyFigure, total
 from detour.accounting.fates import Known
-from detour.accounting.hours import gpu_hours
 from detour.reporting.costs import Counted
-from detour.site import Site, Sourced
+from detour.site import Sourced
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +22,18 @@ class Aside:
 
 def asides(attempts: Iterable[Counted], method: str | None) -> list[Aside]:
     """Of sites whose profile has the constant; idle energy beside the figures of `method`."""
-    by_site: dict[Site, list[Counted]] = {}
+    by_constants: dict[tuple[str, Sourced | None, Sourced | None], list[Counted]] = {}
     for attempt in attempts:
         if attempt.figures:
-            site = attempt.figures[0].site._replace(months=(), hourly=None, pue=None, grid_g_per_kwh=None)
-            by_site.setdefault(site, []).append(attempt)
-    return [row for site, ran in by_site.items() for row in _of_site(site, ran, method)]
+            site = attempt.figures[0].site
+            constants = (site.name, site.embodied_g_per_gpu_hour, site.idle_kwh_per_kwh)
+            by_constants.setdefault(constants, []).append(attempt)
+    return [row for ran in by_constants.values() for row in _of_site(ran, method)]
 
 
-def _of_site(site: Site, ran: Sequence[Counted], method: str | None) -> list[Aside]:
-    rows = []
-    hours = Known.sum(gpu_hours(one.usage) for one in ran)
+def _of_site(ran: Sequence[Counted], method: str | None) -> list[Aside]:
+    rows, site = [], ran[0].figures[0].site
+    hours = Known.sum(one.gpu_hours for one in ran)
     hardware = embodied(site, hours.value)
     if hardware.co2_g is not None and hardware.factor is not None:
         grams = Band.around(hardware.co2_g)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
+from detour.accounting.energy import EnergyFigure
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
@@ -202,7 +203,7 @@ def _owner(project: Project | None) -> Owner | None:
     return Owner(project.name, project.grant, project.institution, list(project.people))
 
 
-def _equivalents(project: Project | None, quoted: data.EnergyRow | None) -> list[Equivalent]:
+def _equivalents(project: Project | None, quoted: EnergyFigure | None) -> list[Equivalent]:
     if project is None or quoted is None or quoted.co2_g is None:
         return []
     grams = quoted.co2_g.expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detour.accounting.hours import cpu_hours, gpu_hours
 from detour.budgets.arithmetic import UNITS
 from detour.budgets.book import Book
 from detour.budgets.burn import Piece, burn
@@ -82,9 +81,11 @@ def _possible(view: LedgerView, budgets: Sequence[Budget]) -> list[Budget]:
 def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[BurnDown]:
     """Of GPU-hours, where there were any."""
     on_gpus = any(one.usage.gpus for one in attempts)
-    hours = gpu_hours if on_gpus else cpu_hours
+    hours = [one.gpu_hours if on_gpus else one.cpu_hours for one in attempts]
     pieces = [
-        Piece(one.usage.start_s, one.usage.end_s, used) for one in attempts if (used := hours(one.usage)) is not None
+        Piece(one.usage.start_s, one.usage.end_s, used)
+        for one, used in zip(attempts, hours, strict=True)
+        if used is not None
     ]
     if not pieces:
         return []

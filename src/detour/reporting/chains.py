@@ -103,7 +103,7 @@ class Reader:
 
     def _output(self, stage: PlannedStage, name: str) -> dict[str, Any]:
         if stage.id not in self._read:
-            self._read[stage.id] = read_json(self.workspace.output(stage.id) / name)
+            self._read[stage.id] = read_json(self.workspace.output_file(stage.id, name))
         return self._read[stage.id]
 
 

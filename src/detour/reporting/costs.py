@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
-from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, implausible, total
+from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
-from detour.reporting.data import Cost, EnergyRow
+from detour.reporting.data import Cost
 from detour.text import counted
 
 NODES_NAMED = 3
@@ -28,10 +28,15 @@ class Counted:
     reason: str | None = None
     billed_hours: float | None = None
     """GPU-hours by the site's rule."""
+    gpu_hours: float | None = field(init=False)
+    """This and what follows is kept, because every sum that it is in asks for it."""
+    cpu_hours: float | None = field(init=False)
     fates: Fates = field(init=False)
-    """Of its seconds; kept, because every sum that it is in asks for them."""
+    """Of its seconds."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "gpu_hours", gpu_hours(self.usage))
+        object.__setattr__(self, "cpu_hours", cpu_hours(self.usage))
         object.__setattr__(self, "fates", fates_s(self.usage))
 
 
@@ -43,8 +48,8 @@ def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
     return Cost(
         attempts=len(attempts),
         allocated_s=fsum(one.usage.allocated_s for one in attempts),
-        cpu_hours=Known.sum(cpu_hours(one.usage) for one in attempts),
-        gpu_hours=Known.sum(gpu_hours(one.usage) for one in attempts),
+        cpu_hours=Known.sum(one.cpu_hours for one in attempts),
+        gpu_hours=Known.sum(one.gpu_hours for one in attempts),
         billed_hours=Known.sum(one.billed_hours for one in attempts),
         fates_s=Fates.sum(one.fates for one in attempts),
         fates_cpu_hours=Fates.sum(
@@ -53,7 +58,7 @@ def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
         fates_gpu_hours=Fates.sum(
             one.fates * (one.usage.gpus / HOUR_S) for one in attempts if one.usage.gpus is not None
         ),
-        energy=energy_rows(attempts, every_method),
+        energy=energy_sums(attempts, every_method),
     )
 
 
@@ -61,7 +66,7 @@ def _cost_of_one(one: Counted, every_method: bool) -> Cost:
     """The same, sooner: most stages have one attempt."""
     usage, fates = one.usage, one.fates
     unknown = Known(None, 1)
-    cpu, gpu = cpu_hours(usage), gpu_hours(usage)
+    cpu, gpu = one.cpu_hours, one.gpu_hours
     return Cost(
         attempts=1,
         allocated_s=usage.allocated_s,
@@ -71,22 +76,21 @@ def _cost_of_one(one: Counted, every_method: bool) -> Cost:
         fates_s=fates,
         fates_cpu_hours=Fates() if usage.cpus is None else fates * (usage.cpus / HOUR_S),
         fates_gpu_hours=Fates() if usage.gpus is None else fates * (usage.gpus / HOUR_S),
-        energy=[EnergyRow.of(figure) for figure in one.figures if every_method or figure.it_energy_kwh is not None],
+        energy=[figure for figure in one.figures if every_method or figure.it_energy_kwh is not None],
     )
 
 
-def energy_rows(attempts: Sequence[Counted], every_method: bool) -> list[EnergyRow]:
-    """One row a method and site, in the methods' order: what must not be added is not."""
-    groups: dict[tuple[str, str], list[EnergyFigure]] = {}
+def energy_sums(attempts: Sequence[Counted], every_method: bool) -> list[EnergyFigure]:
+    """One a method and site, in the methods' order: what must not be added is not."""
+    groups: dict[tuple[Method, str], list[EnergyFigure]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
-            groups.setdefault((figure.method.value, figure.site.name), []).append(figure)
-    sums = (
+            groups.setdefault((figure.method, figure.site.name), []).append(figure)
+    return [
         total(figures)
         for figures in groups.values()
         if every_method or any(figure.it_energy_kwh is not None for figure in figures)
-    )
-    return [EnergyRow.of(figure) for figure in sums]
+    ]
 
 
 def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> list[str]:
@@ -98,7 +102,7 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
     problems: dict[str, list[tuple[str, str]]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
-            if problem := implausible(figure, gpu_hours(attempt.usage)):
+            if problem := implausible(figure, attempt.gpu_hours):
                 label = labels.get(attempt.usage.stage or "", "a stage")
                 problems.setdefault(figure.method.value, []).append((label, problem))
     for method, listed in problems.items():
@@ -133,7 +137,7 @@ def quotable_method(costs: Sequence[Cost]) -> str | None:
     None when there is none. What stretches over several sites has no single figure.
     """
     tables = [{row.method: row for row in cost.energy if row.it_energy_kwh is not None} for cost in costs]
-    if any(len({row.site for row in cost.energy}) > 1 for cost in costs):
+    if any(len({row.site.name for row in cost.energy}) > 1 for cost in costs):
         return None
     common = [method for method in PREFERENCE if all(method in rows for rows in tables)]
     sufficient = [method for method in common if all((rows[method].coverage or 0) >= LEAST_COVERAGE for rows in tables)]

@@ -9,57 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from detour.accounting.energy import Band, EnergyFigure
+from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
 from detour.accounting.spent import Spent
 from detour.ledger.state import StageStatus
-from detour.site import Sourced
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyRow:
-    """One figure of one method at one site, with all that is needed to judge it or to compute it anew."""
-
-    method: str
-    site: str
-    it_energy_kwh: Band | None
-    facility_energy_kwh: Band | None
-    co2_g: Band | None
-    coverage: float | None
-    """Share of the allocated time that was seen."""
-    extended_s: float
-    uncounted_s: float
-    scope: str
-    detail: str
-    tool: str
-    version: str
-    pue: Sourced | None
-    grid_g_per_kwh: Sourced | None
-    missing: str | None
-    """Why there is no CO2 figure."""
-    note: str | None
-    """What to bear in mind about the figure there is."""
-
-    @classmethod
-    def of(cls, figure: EnergyFigure) -> EnergyRow:
-        return cls(
-            method=figure.method.value,
-            site=figure.site.name,
-            it_energy_kwh=figure.it_energy_kwh,
-            facility_energy_kwh=figure.facility_energy_kwh,
-            co2_g=figure.co2_g,
-            coverage=figure.coverage,
-            extended_s=figure.extended_s,
-            uncounted_s=figure.uncounted_s,
-            scope=figure.scope,
-            detail=figure.detail,
-            tool=figure.tool,
-            version=figure.version,
-            pue=figure.site.pue,
-            grid_g_per_kwh=figure.site.grid_g_per_kwh,
-            missing=figure.missing,
-            note=figure.reason if figure.it_energy_kwh is not None else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +30,8 @@ class Cost:
     fates_cpu_hours: Fates
     """Of the attempts whose cores are known; the parts sum to `cpu_hours.value`."""
     fates_gpu_hours: Fates
-    energy: list[EnergyRow]
+    energy: list[EnergyFigure]
+    """One a method and site."""
 
     @property
     def main_fates(self) -> Fates:

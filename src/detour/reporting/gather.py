@@ -11,7 +11,7 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.traces import spans_in
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import MANIFEST, Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.planning.build import Plan
 from detour.planning.stage import Stage as PlannedStage
@@ -65,7 +65,7 @@ class Gatherer:
     def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:
         known = self.states.get(planned.id)
         counted, rows = self._attempts(planned.id, known)
-        manifest = read_json(self.workspace.manifest(planned.id))
+        manifest = read_json(self.workspace.output_file(planned.id, MANIFEST))
         failure = {} if manifest else read_json(self.workspace.failure(planned.id))
         stage = Stage(
             id=planned.id,
@@ -90,9 +90,9 @@ class Gatherer:
                 continue
             node, cluster = attempt.started.event.node if attempt.started else None, attempt.cluster
             share = usage.allocated_s / whole.allocated_s if whole.allocated_s else 1.0
-            figures = [
-                share_of(figure, share) for figure in figures_of(attempt, whole, self.site_of(cluster), self.spans)
-            ]
+            figures = figures_of(attempt, whole, self.site_of(cluster), self.spans)
+            if share != 1.0:
+                figures = [share_of(figure, share) for figure in figures]
             profile = self.profiles.of(cluster)
             outcome = attempt.outcome or ("running" if usage.running else "lost")
             billed = None if profile is None else billed_gpu_hours(profile, usage)

@@ -21,15 +21,16 @@ from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
 
 CORPUS_INDEX = "index.json"
+PROVENANCE = ("code", "python", "packages", "machine")
 PRODUCTION = "production"
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
 """Named in the report; the manifests hold them all."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is none."""
     try:
-        with path.open("rb", buffering=0) as file:  # there may be ten thousand
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  there may be ten thousand
             content = orjson.loads(file.readall())
     except (OSError, orjson.JSONDecodeError):
         return {}
@@ -64,7 +65,7 @@ def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Sequence[Count
     attempts: dict[str, dict[str, Sequence[Counted]]] = {}
     for stage, counted in stages:
         if isinstance(stage, EvaluateStage):
-            result = read_json(workspace.output(stage.id) / "result.json")
+            result = read_json(workspace.output_file(stage.id, "result.json"))
             table.setdefault(stage.task, {})[str(stage.seed)] = result
             attempts.setdefault(stage.task, {})[str(stage.seed)] = counted
     return [task_scores(task, by_seed, attempts[task]) for task, by_seed in table.items()]
@@ -93,7 +94,9 @@ def task_scores(
 
 def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
     """What ran, over all stages; only what differs is listed more than once."""
-    sources = [manifest.get("provenance") or {} for manifest in manifests]
+    recorded = ([_at(manifest, "provenance", part) for part in PROVENANCE] for manifest in manifests)
+    alike = {orjson.dumps(parts): parts for parts in recorded}  # most of ten thousand ran with the same
+    sources = [dict(zip(PROVENANCE, parts, strict=True)) for parts in alike.values()]
     packages: dict[str, list[str]] = {}
     for name in PACKAGES:
         if found := _distinct(_at(source, "packages", name) for source in sources):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detour.accounting.fates import Known
-from detour.accounting.hours import cpu_hours, gpu_hours
 from detour.reporting.costs import Counted
 
 Purpose = Literal["final", "development", "open", "failed"]
@@ -63,8 +62,8 @@ def purpose_rows(
             purpose,
             len(group),
             len({stage for stage, _ in group}),
-            Known.sum(gpu_hours(one.usage) for _, one in group),
-            Known.sum(cpu_hours(one.usage) for _, one in group),
+            Known.sum(one.gpu_hours for _, one in group),
+            Known.sum(one.cpu_hours for _, one in group),
         )
         for purpose, group in groups.items()
     ]

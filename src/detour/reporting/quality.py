@@ -67,7 +67,7 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
     ]
     rows += [
         QualityRow(
-            f"time seen by {row.method} ({row.site}), s",
+            f"time seen by {row.method} ({row.site.name}), s",
             (row.coverage or 0.0) * cost.allocated_s,
             cost.allocated_s,
             f"quoted only from {LEAST_COVERAGE:.0%} on; unseen time is filled in at the mean power and marked",

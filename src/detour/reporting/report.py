@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from detour.accounting.energy import EnergyFigure
 from detour.budgets.burn import Burn
 from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
@@ -135,5 +136,27 @@ class Report:
 
 def _fields(named_tuple: Any) -> dict[str, Any]:
     """orjson knows dataclasses, and no named tuples."""
-    fields: dict[str, Any] = named_tuple._asdict()
+    fields: dict[str, Any] = energy_json(named_tuple) if type(named_tuple) is EnergyFigure else named_tuple._asdict()
     return fields
+
+
+def energy_json(figure: EnergyFigure) -> dict[str, Any]:
+    """With all that is needed to judge it or to compute it anew."""
+    return {
+        "method": figure.method,
+        "site": figure.site.name,
+        "it_energy_kwh": figure.it_energy_kwh,
+        "facility_energy_kwh": figure.facility_energy_kwh,
+        "co2_g": figure.co2_g,
+        "coverage": figure.coverage,
+        "extended_s": figure.extended_s,
+        "uncounted_s": figure.uncounted_s,
+        "scope": figure.scope,
+        "detail": figure.detail,
+        "tool": figure.tool,
+        "version": figure.version,
+        "pue": figure.site.pue,
+        "grid_g_per_kwh": figure.site.grid_g_per_kwh,
+        "missing": figure.missing,
+        "note": figure.warning,
+    }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from detour.accounting.energy import Band
-from detour.reporting.data import Chain, Cost, EnergyRow, Stage
+from detour.accounting.energy import Band, EnergyFigure
+from detour.reporting.data import Chain, Cost, Stage
 
 POINT = 0.01
 """Scores are shares; a point of them is a hundredth."""
@@ -46,7 +46,7 @@ class PointCost:
     """No cheaper chain scores as high."""
 
 
-def row_of(cost: Cost, method: str | None) -> EnergyRow | None:
+def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
     return next((row for row in cost.energy if row.method == method), None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from markupsafe import Markup
 
-from detour.accounting.energy import Band
+from detour.accounting.energy import Band, EnergyFigure
 from detour.accounting.fates import Fates
 from detour.budgets.burn import Burn
 from detour.rendering.charts.svg import (
@@ -26,7 +26,6 @@ from detour.rendering.charts.svg import (
     upright,
 )
 from detour.rendering.words import co2, significant
-from detour.reporting.data import EnergyRow
 from detour.text import cut
 
 NAME = 190.0
@@ -94,9 +93,9 @@ def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
     return plot(10 + 26.0 * len(drawn), f"{unit} of each row", parts)
 
 
-def energy_chart(rows: Sequence[EnergyRow]) -> Markup:
+def energy_chart(rows: Sequence[EnergyFigure]) -> Markup:
     """CO2 by each method with its band; never added."""
-    drawn: list[tuple[str, Band]] = [(f"{row.method}, {row.site}", row.co2_g) for row in rows if row.co2_g is not None]
+    drawn = [(f"{row.method}, {row.site.name}", band) for row in rows if (band := row.co2_g) is not None]
     high = max((band.high for _, band in drawn), default=0.0)
     if high <= 0:
         return Markup("")
