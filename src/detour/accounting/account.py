@@ -17,6 +17,7 @@ from detour.planning.files import ChainOutline, StageOutline
 from detour.site import Site
 
 Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
+"""An attempt with its figures, one a method, in the order of `Method`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +123,22 @@ def _known(site: Site, planned: Site | None) -> Site:
 def site_energies(attempts: Iterable[Counted]) -> tuple[SiteEnergy, ...]:
     """One a site, in the order of the attempts."""
     by_site: dict[str, list[Counted]] = {}
-    for usage, figures in attempts:
-        by_site.setdefault(figures[0].site.name, []).append((usage, figures))
+    for one in attempts:
+        by_site.setdefault(one[1][0].site.name, []).append(one)
     return tuple(_site_energy(name, counted) for name, counted in by_site.items())
 
 
 def _site_energy(name: str, attempts: Sequence[Counted]) -> SiteEnergy:
+    hours = Known.sum(gpu_hours(usage) for usage, _ in attempts)
+    if len(attempts) == 1:
+        alone = tuple(attempts[0][1])
+        return SiteEnergy(name, hours, alone, preferred(alone))
     by_method: dict[Method, list[EnergyFigure]] = {}
     for _, figures in attempts:
         for figure in figures:
             by_method.setdefault(figure.method, []).append(figure)
     sums = tuple(total(by_method[method]) for method in Method if method in by_method)
-    return SiteEnergy(name, Known.sum(gpu_hours(usage) for usage, _ in attempts), sums, preferred(sums))
+    return SiteEnergy(name, hours, sums, preferred(sums))
 
 
 def _tokens(stages: Mapping[str, StageState], trainings: Iterable[str]) -> int | None:

@@ -172,8 +172,8 @@ def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:
     """The figure to quote when only one can be: the best method that saw enough; the card's convention never."""
     by_method = {figure.method: figure for figure in figures if figure.it_energy_kwh is not None}
     ranked = [by_method[method] for method in PREFERENCE if method in by_method]
-    sufficient = [figure for figure in ranked if (figure.coverage or 0.0) >= LEAST_COVERAGE]
-    return next(iter(sufficient or ranked), None)
+    sufficient = (figure for figure in ranked if (figure.coverage or 0.0) >= LEAST_COVERAGE)
+    return next(sufficient, next(iter(ranked), None))
 
 
 def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:

@@ -15,7 +15,6 @@ from detour.ledger.process import has_account, user_name
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.selection import known_chains
-from detour.sacct.reading import Dialect, read_rows
 from detour.scheduler.accounted import accounted, to_ask
 from detour.scheduler.commands import Slurm
 from detour.scheduler.sent import fold
@@ -47,6 +46,8 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
     answer = (slurm or _clients(workspace)).accounting(since, users, asked)
     if answer.returncode != 0:
         return (f"sacct failed ({answer.message}): hours are those of the journals where it was not read before",)
+    from detour.sacct.reading import Dialect, read_rows  # most reports have nothing to ask
+
     try:
         rows = list(read_rows(io.StringIO(answer.stdout, "\n"), Dialect(skip_broken=True)))
     except UserError as error:

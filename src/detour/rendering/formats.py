@@ -9,7 +9,7 @@ from typing import Any
 
 from detour.rendering.contents import sections, tables
 from detour.rendering.statements import statements
-from detour.rendering.tables import Table
+from detour.rendering.tables import Cell, Table
 from detour.reporting.report import Report
 from detour.text import counted, plain
 
@@ -52,17 +52,16 @@ def markdown_table(table: Table) -> Iterable[str]:
     yield from (f"**{_text(table.title)}**", "") if table.title else ()
     yield "| " + " | ".join(_text(column.label) for column in columns) + " |"
     yield "|" + "|".join("--:" if column.is_number else "---" for column in columns) + "|"
-    for row in table.main_rows:
-        yield "| " + " | ".join(_cell(column, column.of(row)) for column in columns) + " |"
+    for row in table.cells():
+        yield "| " + " | ".join(map(_cell, row)) + " |"
     if table.left_out:
         yield f"\n{counted(table.left_out, 'further row')} in `{table.name}.csv`."
     if table.note:
         yield f"\n{_text(table.note)}"
 
 
-def _cell(column: Any, value: Any) -> str:
-    small = column.small(value) if column.small else ""
-    return _text(column.form(value)) + (f" ({_text(small)})" if small else "")
+def _cell(cell: Cell) -> str:
+    return _text(cell.text) + (f" ({_text(cell.small)})" if cell.small else "")
 
 
 def _text(written: str) -> str:

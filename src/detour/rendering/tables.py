@@ -42,6 +42,18 @@ class Column(NamedTuple):
     def of(self, row: object) -> Any:
         return self.get(row) if self.get else attrgetter(self.path or self.name)(row)
 
+    def cell(self, row: object) -> Cell:
+        value = self.of(row)
+        return Cell(self, self.form(value), self.small(value) if self.small else "")
+
+
+class Cell(NamedTuple):
+    """As a page has it."""
+
+    column: Column
+    text: str
+    small: str
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -67,6 +79,12 @@ class Table:
     @property
     def left_out(self) -> int:
         return len(self.rows) - len(self.main_rows)
+
+    def cells(self) -> Iterator[list[Cell]]:
+        """What a page shows, row by row."""
+        main = self.main
+        for row in self.main_rows:
+            yield [column.cell(row) for column in main]
 
     def header(self) -> list[str]:
         """Names of the columns of data."""

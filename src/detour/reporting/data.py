@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
@@ -49,8 +50,7 @@ class Cost:
         return fates.useful / fates.allocated if fates.allocated else None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     number: int
     job: str | None
     node: str | None

@@ -27,6 +27,8 @@ class Period:
 
     def part_of(self, usage: AttemptUsage) -> AttemptUsage | None:
         """What of an attempt lies inside; None where nothing does."""
+        if self.since_s is None and self.until_s is None:
+            return usage
         start_s = usage.start_s if self.since_s is None else max(usage.start_s, self.since_s)
         end_s = usage.end_s if self.until_s is None else min(usage.end_s, self.until_s)
         if end_s < start_s or (end_s == start_s and usage.end_s > usage.start_s):

@@ -107,10 +107,9 @@ def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
     rows = []
     for cause, words in CAUSES.items():
         ended = groups.get(cause, [])
-        gpu, cpu = (
-            Fates.sum(_lost(one.fates) * (count / HOUR_S) for one in ended if (count := getattr(one.usage, held)))
-            for held in ("gpus", "cpus")
-        )
+        lost = [(_lost(one.fates), one.usage) for one in ended]
+        gpu = Fates.sum(of * (usage.gpus / HOUR_S) for of, usage in lost if usage.gpus)
+        cpu = Fates.sum(of * (usage.cpus / HOUR_S) for of, usage in lost if usage.cpus)
         if gpu.allocated or cpu.allocated:
             rows.append(Waste(words, len(ended), gpu, cpu))
     return rows
