@@ -92,3 +92,11 @@ def test_weights_that_were_cut_short_are_told(labels: Path, tmp_path: Path) -> N
     (folder / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-10])
     with pytest.raises(UserError, match=r"model .*model\.safetensors: cut short"):
         look(labels, {"model": {"pretrained": str(folder)}})
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_waits(labels: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tiny_model().model.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"missing: decoder\.bias, .* `model\.head: new` draws a new head"):
+        look(labels, {"model": {"pretrained": str(folder)}})
+    look(labels, {"model": {"pretrained": str(folder), "head": "new"}})

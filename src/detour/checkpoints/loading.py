@@ -6,19 +6,15 @@ that is missing, left over, of another shape or not finite is refused by its nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, ModernBertForMaskedLM, PretrainedConfig
 
+from detour.checkpoints.model_tensors import clauses, key_problems, shape_clauses
 from detour.checkpoints.weights import folder_problem
 from detour.errors import PermanentFailure
-
-HEAD = ("head.", "decoder.")
-"""Where the parameters of the masked-LM head begin; the rest is the encoder."""
-MOST_NAMED = 5
 
 
 def load_masked_lm(
@@ -60,43 +56,15 @@ def _loaded(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are in the report, by name
         )
-    shapes = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
     problems = key_problems(report["missing_keys"], report["unexpected_keys"], with_head=new_head_seed is None)
-    problems += _named(shapes, "of another shape")
+    problems += shape_clauses(report["mismatched_keys"])
     embeddings, output = model.model.embeddings.tok_embeddings.weight, model.decoder.weight
     if config.tie_word_embeddings and output is not embeddings:
         problems.append("decoder.weight differs from the embeddings that its config.json ties it to")
-    problems += _named([key for key, p in model.named_parameters() if not torch.isfinite(p).all()], "not finite")
+    problems += clauses([key for key, p in model.named_parameters() if not torch.isfinite(p).all()], "not finite")
     if problems:
         raise PermanentFailure(f"model {name}: its weights cannot be used: {'; '.join(problems)}")
     return model
-
-
-def key_problems(missing: Iterable[str], unexpected: Iterable[str], *, with_head: bool) -> list[str]:
-    """Clauses that name the keys and, where it is known, what to do about them."""
-    absent = sorted(key for key in missing if with_head or not key.startswith(HEAD))
-    extra = sorted(unexpected)
-    problems = _named(absent, "missing") + _named(extra, "unexpected")
-    prefix = _common_prefix(extra)
-    if prefix and {key.removeprefix(prefix) for key in extra} & set(absent):
-        problems.append(f"save them without the prefix `{prefix}`")
-    elif absent and not extra and all(key.startswith(HEAD) for key in absent):
-        problems.append("these are an encoder's weights: `model.head: new` draws a new head")
-    return problems
-
-
-def _named(keys: Sequence[str], what: str) -> list[str]:
-    """One clause, or none without a key."""
-    if not keys:
-        return []
-    more = f" and {len(keys) - MOST_NAMED:,} more" if len(keys) > MOST_NAMED else ""
-    return [f"{what}: {', '.join(keys[:MOST_NAMED])}{more}"]
-
-
-def _common_prefix(keys: Sequence[str]) -> str | None:
-    """`module.` where every key begins with it."""
-    first = {key.partition(".")[0] for key in keys}
-    return f"{first.pop()}." if len(first) == 1 else None
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from detour.files import is_lfs_pointer
 
 LENGTH_BYTES = 8
+METADATA = "__metadata__"
 LARGEST_HEADER_BYTES = 100_000_000
 """As the format's own reader allows."""
 DTYPES = ("F64", "F32", "F16", "BF16")
@@ -30,6 +31,13 @@ def folder_problem(folder: Path) -> str | None:
     return None
 
 
+def safetensors_shapes(path: Path) -> dict[str, list[int]]:
+    """By name, of a file without a problem. Raises OSError, KeyError or ValueError for one with."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(LENGTH_BYTES), "little")))
+    return {name: entry["shape"] for name, entry in header.items() if name != METADATA}
+
+
 def safetensors_problem(path: Path) -> str | None:
     """Why the file is not whole safetensors of floating-point weights, or None.
 
@@ -44,7 +52,7 @@ def safetensors_problem(path: Path) -> str | None:
     if len(header) < length:
         return f"cut short: its header is {length:,} bytes and {len(header):,} are there"
     try:
-        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        tensors = {name: entry for name, entry in json.loads(header).items() if name != METADATA}
         end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         strange = next((name for name, entry in tensors.items() if entry["dtype"] not in DTYPES), None)
     except (ValueError, AttributeError, KeyError, IndexError, TypeError):

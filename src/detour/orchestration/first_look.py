@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from detour.checkpoints.model_tensors import tensors_problem
 from detour.checkpoints.weights import folder_problem
 from detour.config.models import Source, Task
 from detour.corpus.files import file_format
@@ -47,8 +48,12 @@ def _problems(stages: Iterable[Stage]) -> Iterator[str]:
             looked_at.add(entry)
         elif isinstance(stage, PretrainStage) and isinstance(stage.settings.model, Folder):
             folder = Path(str(stage.runtime.model.pretrained))
-            if folder.is_dir() and (problem := folder_problem(folder)):
+            if folder.is_dir() and (problem := _model_problem(folder, stage.settings.model)):
                 yield f"model {problem}"
+
+
+def _model_problem(folder: Path, model: Folder) -> str | None:
+    return folder_problem(folder) or tensors_problem(folder, with_head=model.head == "pretrained")
 
 
 def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:

@@ -1,0 +1,111 @@
+"""What a folder's headers show on the login node is what the job would refuse, in the same words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from detour.checkpoints.loading import load_masked_lm
+from detour.checkpoints.model_tensors import DEFAULTS, INDEX, WEIGHTS, expected_shapes, tensors_problem
+from detour.errors import PermanentFailure
+from tests.checkpoints.tiny import tiny_model
+
+NORM = "model.final_norm.weight"
+Weights = dict[str, Tensor]
+CHANGES: dict[str, Callable[[Weights], Weights]] = {
+    "as it is": lambda weights: weights,
+    "with its output matrix": lambda w: {**w, "decoder.weight": w["model.embeddings.tok_embeddings.weight"].clone()},
+    "with its output matrix alone": lambda w: {
+        "decoder.weight" if "tok_embeddings" in name else name: tensor for name, tensor in w.items()
+    },
+    "under another prefix": lambda weights: {f"module.{name}": tensor for name, tensor in weights.items()},
+    "without a layer": lambda weights: {name: t for name, t in weights.items() if "layers.3." not in name},
+    "without two norms": lambda weights: {name: t for name, t in weights.items() if "norm.weight" not in name},
+    "with a classifier": lambda weights: {**weights, "classifier.weight": torch.zeros(2, 32)},
+    "with another shape": lambda weights: {**weights, NORM: torch.zeros(31)},
+    "an encoder alone": lambda w: {n.removeprefix("model."): t for n, t in w.items() if n.startswith("model.")},
+    "an encoder with its prefix": lambda w: {name: t for name, t in w.items() if name.startswith("model.")},
+    "an encoder and half a head": lambda w: {name: t for name, t in w.items() if not name.startswith("head.")},
+    "nothing": lambda weights: {"x": weights[NORM]},
+}
+CONFIGS = {
+    "as published": {},
+    "with biases": {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
+    "with an output of its own": {"tie_word_embeddings": False, "decoder_bias": False},
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    tiny_model().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "model"))
+
+
+def of_the_job(folder: Path, *, with_head: bool) -> str | None:
+    try:
+        load_masked_lm(folder, new_head_seed=None if with_head else 1)
+    except PermanentFailure as error:
+        return str(error).removeprefix("model ")
+    return None
+
+
+@pytest.mark.parametrize("with_head", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_plan_says_what_the_job_would_say(change: str, with_head: bool, folder: Path) -> None:
+    save_file(CHANGES[change](load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
+    assert tensors_problem(folder, with_head=with_head) == of_the_job(folder, with_head=with_head)
+
+
+@pytest.mark.parametrize("change", CONFIGS)
+def test_every_model_that_transformers_makes_is_expected_so(change: str, published: Path) -> None:
+    config = ModernBertConfig.from_pretrained(published, **CONFIGS[change])
+    model = ModernBertForMaskedLM(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert expected_shapes(config.to_dict()) == shapes
+
+
+def test_what_a_config_leaves_out_is_transformers_default() -> None:
+    made = ModernBertConfig().to_dict()
+    assert {key: made[key] for key in DEFAULTS} == DEFAULTS
+
+
+def test_weights_in_several_files_are_judged_together(published: Path, tmp_path: Path) -> None:
+    ModernBertForMaskedLM.from_pretrained(published).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert tensors_problem(tmp_path, with_head=True) is None
+    index = json.loads((tmp_path / INDEX).read_bytes())
+    (tmp_path / index["weight_map"][NORM]).unlink()
+    assert "cannot be loaded ([Errno 2] No such file" in str(tensors_problem(tmp_path, with_head=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is no model's config"),
+        ("[]", "is no model's config"),
+        ('{"model_type": "bert"}', "is a bert, only ModernBERT"),
+        ('{"model_type": "modernbert", "num_hidden_layers": 10000000000}', "cannot be loaded (10,000,000,000 layers)"),
+        ('{"model_type": "modernbert", "hidden_size": null}', "cannot be loaded"),
+    ],
+)
+def test_a_config_that_is_none_is_named_with_the_reason(content: str, says: str, folder: Path) -> None:
+    (folder / "config.json").write_text(content)
+    assert says in str(tensors_problem(folder, with_head=True))
+
+
+def test_a_folder_without_a_config_says_so(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    assert tensors_problem(folder, with_head=True) == f"{folder}: has no config.json"
