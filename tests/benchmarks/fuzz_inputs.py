@@ -1,9 +1,10 @@
 """Mutated inputs through the commands that read them: a bug or more than five seconds of CPU is a finding.
 
-    python -m tests.benchmarks.fuzz_inputs [--count 20000] [--seed 1] [--only recipe]
+    python -m tests.benchmarks.fuzz_inputs [--count 20000] [--seed 1] [--only recipe] [--ways new]
 
-Recipes, sweeps, clusters and budgets are the shipped ones; state files are those of a small workspace, read by status,
-report, plan, prices and budget. Every finding is kept under --keep with its bytes.
+Recipes, sweeps, clusters and budgets are the shipped ones; state files are those of a small workspace; the others are
+files that people pass to a verb (`fuzz_files`). Every finding is kept under --keep with its bytes. A line says how each
+way of mutating (`fuzz_mutations`) ended.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import io
 import os
 import random
 import resource
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -28,12 +28,9 @@ import click
 from detour.errors import BUG_EXIT_CODE
 from detour.launch.endings import ending
 from detour.launch.verbs import detour
-from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import write_chains
-from detour.orchestration.plans import load_plans
-from tests.support.past import Past
+from tests.benchmarks.fuzz_files import KINDS, cases
+from tests.benchmarks.fuzz_mutations import NEW, Mutation
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 MOST_CPU_S = 5.0
 MEMORY_BYTES = 6 * 2**30
 SCALARS = [
@@ -78,10 +75,14 @@ class TooSlow(BaseException):
     """Not an Exception, so that nothing on the way takes it for one of its own."""
 
 
-def mutated(content: bytes, chance: random.Random) -> bytes:
-    """One to four changes, of bytes or of lines."""
+MOST_COMMANDS = 3
+"""Of those that read a file, each time others."""
+
+
+def mutated(content: bytes, chance: random.Random, ways: Sequence[Mutation]) -> bytes:
+    """One to four changes."""
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
-        content = chance.choice(MUTATIONS)(content, chance)
+        content = chance.choice(ways)(content, chance)
     return content
 
 
@@ -126,50 +127,10 @@ def _nested(content: bytes, chance: random.Random) -> bytes:
     return content + b"\nextra: " + b"[" * depth + b"]" * depth + b"\n"
 
 
-MUTATIONS: Sequence[Callable[[bytes, random.Random], bytes]] = [_bytes, _cut, _lines, _value, _value, _value, _nested]
+OLD: Sequence[Mutation] = [_bytes, _cut, _lines, _value, _value, _value, _nested]
 
 
-def state_files(folder: Path) -> tuple[Workspace, list[Path]]:
-    """A small workspace as `submit` and a job leave it, and the files in it that verbs read."""
-    from detour.config.loading import load_cluster
-
-    workspace = Workspace(folder / "workspace")
-    workspace.create()
-    planned = load_plans(CONFIGS / "recipes" / "quickstart.yaml")
-    write_chains(workspace, planned.plans, load_cluster("local"))
-    past, stages = Past(workspace, "segment-1"), [stage.id for stage in planned.plans[0].stages]
-    past.attempt(stages[0], 1_767_300_000.0, 60.0, gpus=0, cpus=2, cluster="local")
-    past.attempt(stages[1], 1_767_300_100.0, None, gpus=1, cpus=2, cluster="jean-zay")
-    past.write()
-    for stage in stages[:2]:
-        workspace.output(stage).mkdir(parents=True, exist_ok=True)
-    workspace.manifest(stages[0]).write_text('{"sha256": "0", "files": {}, "stage": {}, "result": {"documents": 3}}')
-    workspace.failure(stages[1]).write_text('{"reason": "the loss is not finite", "attempt": 1, "job": "7"}')
-    found = [path for path in workspace.root.rglob("*") if path.suffix in (".json", ".jsonl") and path.is_file()]
-    return workspace, found
-
-
-def cases(only: str | None, folder: Path) -> list[tuple[str, Path, list[list[str]]]]:
-    """Kind, the file to mutate, and the commands that read it."""
-    found: list[tuple[str, Path, list[list[str]]]] = []
-    for kind, commands in (
-        ("recipe", [["plan", "{}"]]),
-        ("sweep", [["plan", "{}"]]),
-        ("cluster", [["clusters", "{}"], ["plan", "quickstart", "--cluster", "{}"]]),
-        ("budget", [["budget", "{}"]]),
-    ):
-        for path in sorted((CONFIGS / f"{kind}s").glob("*.yaml")):
-            copied = folder / "configs" / f"{kind}s" / path.name
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copied)
-            found.append((kind, copied, [[part.format(copied) for part in command] for command in commands]))
-    workspace, files = state_files(folder)
-    place = ["-w", str(workspace.root)]
-    page = ["--out", str(folder / "report.html")]
-    for path in files:
-        commands = [["status", "--offline"], ["report", *page], ["plan", "quickstart"], ["prices"], ["budget"]]
-        found.append(("state", path, [[*command, *place] for command in commands]))
-    return [case for case in found if only in (None, case[0])]
+WAYS: dict[str, Sequence[Mutation]] = {"old": OLD, "new": NEW, "all": [*OLD, *NEW]}
 
 
 @contextlib.contextmanager
@@ -208,22 +169,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20_000, help="mutated files")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=["recipe", "sweep", "cluster", "budget", "state"])
+    parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--ways", choices=WAYS, default="all", help="of mutating")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "detour-fuzz")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     chance, counts, findings = random.Random(options.seed), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        listed = cases(options.only, folder)
+        listed = [case for case in cases(folder) if options.only in (None, case[0])]
         os.chdir(folder)
         begun_s = time.process_time()
         for number in range(options.count):
             kind, path, commands = chance.choice(listed)
             original = path.read_bytes()
-            content = mutated(original, chance)
+            content = mutated(original, chance, WAYS[options.ways])
             path.write_bytes(content)
-            for command in commands:
+            for command in chance.sample(commands, min(len(commands), MOST_COMMANDS)):
                 result = outcome(command)
                 counts[f"{kind} {result if result in ('ok', 'refused') else 'FOUND'}"] += 1
                 if result not in ("ok", "refused"):
