@@ -12,8 +12,8 @@ import click
 
 from detour.imports import uncollected
 from detour.launch.options import Seconds, json_option, optional_names_argument, workspace_option
-from detour.launch.text.screen import show_json
-from detour.launch.text.status import are_chains, show_status
+from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.status import are_chains, none_wanted, show_status
 from detour.ledger.workspace import Workspace
 from detour.monitoring.filters import Wanted, filtered
 from detour.monitoring.monitor import Monitor, monitor
@@ -62,9 +62,13 @@ def command(
         _watch(watched, names, wanted, every_s)
         return
     with uncollected():  # what is read is kept: a seventh of the time
-        status = filtered(watched.look(names), wanted)
+        looked = watched.look(names)
+        status = filtered(looked, wanted)
         if as_json:
             show_json(status.to_json())
+        elif looked.chains and not status.chains:
+            warn(status.warnings)
+            show(none_wanted(len(looked.chains)))
         else:
             show_status(status, one=are_chains(names, status), every=every)
 

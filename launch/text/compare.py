@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import orjson
-
+from detour.launch.text.screen import json_text
 from detour.statistics.comparison import Cell, Comparison
 from detour.statistics.tables import MISSING, columns, csv_text, latex, markdown, rounded
 from detour.statistics.verdicts import sentences
@@ -19,7 +18,7 @@ MOST_IN_FULL = 10
 
 def rendered(comparison: Comparison, form: str, width: int) -> str:
     if form == "json":
-        return orjson.dumps(comparison, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+        return json_text(comparison) + "\n"
     if form == "csv":
         return csv_text(comparison)
     if form == "latex":

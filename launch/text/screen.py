@@ -57,12 +57,37 @@ def show_json(value: Any) -> None:
 
     Letters that could steer a terminal and that JSON may hold as they are come out escaped.
     """
+    _write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Also of dataclasses and named tuples, by their fields, and of names of files that are no UTF-8."""
     import re
 
     import orjson
 
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    _write(re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text))
+    option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    try:
+        text = orjson.dumps(value, default=_by_name, option=option).decode()
+    except orjson.JSONEncodeError:
+        text = orjson.dumps(_in_utf8(value), default=_by_name, option=option).decode()
+    return re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _by_name(value: Any) -> Any:
+    """The fields of a named tuple, which orjson leaves to its caller."""
+    return value._asdict()
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
+        return [_in_utf8(item) for item in value]
+    fields = getattr(value, "__dataclass_fields__", ()) or getattr(value, "_fields", ())
+    return {name: _in_utf8(getattr(value, name)) for name in fields} if fields else value
 
 
 def say(*lines: str) -> None:

@@ -45,6 +45,10 @@ def show_status(status: Status, *, one: bool = False, every: bool = False) -> No
     show(status_text(status, one=one, every=every), styled=True)
 
 
+def none_wanted(chains: int) -> str:
+    return f"None of {counted(chains, 'chain')} is as the options ask; without them all are listed."
+
+
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
     """As this terminal shows it."""
     most = None if every else rows_that_fit(BESIDES + len(status.warnings))

@@ -76,3 +76,9 @@ def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message
     assert isinstance(error, DetourError)
     assert error.exit_code == 2
     assert message in str(error)
+
+
+def test_missing_scores_are_in_the_json_too(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("model,task,seed,value\na,t,1,0.5\na,t,2,0.6\nb,t,1,0.7\n")
+    shown = json.loads(call(tmp_path / "s.csv", "--json", "-w", tmp_path).stdout)
+    assert shown["gaps"] == [{"model": "b", "task": "t", "seeds": [2]}]

@@ -83,6 +83,11 @@ def test_status_is_filtered(workspace: Workspace, options: Sequence[str], found:
     assert bool(chains) == found
 
 
+def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspace: Workspace) -> None:
+    said = call(workspace, "status", "--offline", "--user", "stranger").output
+    assert said.splitlines()[-1] == "None of 1 chain is as the options ask; without them all are listed."
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -1,0 +1,33 @@
+"""What leaves for a terminal or a program."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from detour.launch.text.screen import json_text
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    pairs: tuple[Pair, ...]
+
+
+def test_json_has_the_fields_of_whatever_it_holds() -> None:
+    assert json.loads(json_text([Held((Pair(1, "a"),))])) == [{"pairs": [{"left": 1, "right": "a"}]}]
+
+
+def test_a_name_that_is_no_utf8_does_not_end_the_json() -> None:
+    text = "a\udcff"
+    value = {text: [Held((Pair(1, text),)), (text, 2), None]}
+    assert json.loads(json_text(value)) == {"a?": [{"pairs": [{"left": 1, "right": "a?"}]}, ["a?", 2], None]}
+
+
+def test_what_could_steer_a_terminal_is_escaped() -> None:
+    assert json_text({"name": "a\u202eb\x9b"}) == '{\n  "name": "a\\u202eb\\u009b"\n}'
