@@ -27,18 +27,17 @@ FOLDER = Path("report")
 @click.command()
 @optional_names_argument
 @workspace_option
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), help="The file or folder to write.  [default: report.html]"
-)
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="File or folder to write.  [default: report.html]")
 @click.option(
     "--format",
     "wanted",
     type=click.Choice(FORMATS),
     help="By default as the file's name says; csv and all are folders.",
 )
-@click.option("--since", metavar="DAY", help="From this day, month or year on, in UTC; 30d is thirty days ago.")
+@click.option("--since", metavar="DAY", help="From this day, month or year on; 30d is thirty days ago.")
 @click.option("--until", metavar="DAY", help="Up to this day, month or year, itself included.")
 @click.option("--period", metavar="PERIOD", help="A year, quarter, month or day: 2026, 2026-Q3, 2026-07.")
+@click.option("--time-zone", metavar="ZONE", help="In which days and months begin.  [default: the project's, or UTC]")
 @click.option(
     "--project", type=click.Path(dir_okay=False, path_type=Path), help="Who it is by.  [default: configs/project.yaml]"
 )
@@ -56,6 +55,7 @@ def command(
     since: str | None,
     until: str | None,
     period: str | None,
+    time_zone: str | None,
     project: Path | None,
     site_figure: str | None,
     site_account: str | None,
@@ -66,13 +66,15 @@ def command(
 
     All chains when none is named. Work that several chains share is counted once.
     """
+    by = load_project(project)
+    when = period_of(period, since, until, time.time(), time_zone or (by.time_zone if by else "UTC"))
     with uncollected():  # what is read is kept: half of the time
         report = detour.report(
             *names,
             workspace=workspace.root,
             cluster=cluster,
-            period=period_of(period, since, until, time.time()),
-            project=load_project(project),
+            period=when,
+            project=by,
             site_figure=_text_of(site_figure, site_account),
         )
     if as_json:

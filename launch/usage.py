@@ -11,7 +11,8 @@ from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.usage import render_usage, usage_csv, usage_json, usage_notes
 from detour.sacct.reading import Dialect
 from detour.scheduler.commands import Slurm
-from detour.usage.asking import chosen_columns, header_of, instant_s, only_of, tables_of, zone_of
+from detour.times import zone_of
+from detour.usage.asking import chosen_columns, header_of, instant_s, only_of, tables_of
 from detour.usage.counted import count_files, count_live
 from detour.usage.counting import Counting
 from detour.usage.tally import USUAL, Question

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from detour.accounting.energy import Band
@@ -14,6 +13,7 @@ from detour.budgets.reservations import Reservation
 from detour.budgets.view import BudgetView
 from detour.launch.text.price import band_json
 from detour.text import WIDTH, amount, counted, cut, plain, wrapped
+from detour.times import local
 
 BAR_WIDTH = 40
 SPENT, HELD, FREE, PACE = "█", "▒", "·", "│"
@@ -28,7 +28,9 @@ def render_budget(view: BudgetView) -> str:
     budget = view.budget
     scope = ", ".join(f"{name} {value}" for name, value in budget.scope.model_dump(exclude_none=True).items())
     first = next(iter(view.burns.values()))
-    period = f"{_day(first.start_s)} to {_day(first.end_s - 1) if first.end_s else 'no end'}"
+    zone = budget.period.time_zone
+    period = f"{_day(first.start_s, zone)} to {_day(first.end_s - 1, zone) if first.end_s else 'no end'}"
+    period += "" if zone == "UTC" else f", {zone}"
     lines = wrapped(f"{budget.name}: {scope or 'everything'}; {period}", "")
     lines += wrapped(plain(budget.description)) if budget.description else []
     for measure, one in view.burns.items():
@@ -80,20 +82,21 @@ def _forecast(one: Burn) -> Iterator[str]:
         yield "forecast: too early"
     if one.cap is not None and one.spent >= one.cap:
         yield f"used up: {_amount(one.spent - one.cap)} over the cap"
-    elif words := exhaustion(*one.exhausted_s()):
+    elif words := exhaustion(*one.exhausted_s(), one.time_zone):
         yield words
     if one.lapses is not None:
         yield f"will lapse unused: {_range(one.lapses)}"
 
 
-def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | None) -> str:
+def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | None, time_zone: str = "UTC") -> str:
     """Empty where not even the highest rate reaches the cap in time."""
     if early_s is None:
         return ""
-    early, late = _day(early_s), "not in this period" if late_s is None else _day(late_s)
+    early = _day(early_s, time_zone)
+    late = "not in this period" if late_s is None else _day(late_s, time_zone)
     if expected_s is None:
         return f"used up on {early} at the highest rate; not in this period at the expected rate"
-    expected = _day(expected_s)
+    expected = _day(expected_s, time_zone)
     return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
 
 
@@ -105,21 +108,24 @@ def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
         left, pace = one.cap - row.spent, None if row.pace is None else one.cap - row.pace
         drawn = bar(max(0.0, left), 0.0, pace, one.cap)
         words = "" if pace is None else _amount(pace)
-        yield f"  {_day(row.at_s)}       {_amount(left):>12}  {words:>12}   [{drawn}]"
+        yield f"  {_day(row.at_s, one.time_zone)}       {_amount(left):>12}  {words:>12}   [{drawn}]"
 
 
 def _reservations(view: BudgetView) -> Iterator[str]:
-    held = view.reservations
+    held, zone = view.reservations, view.budget.period.time_zone
     if held:
         yield f"  {counted(len(held), 'reservation')} in force (id, day, chain or sweep, user, stages):"
     for one in held[-SHOWN:]:
         stages = counted(len(one.amounts), "stage")
-        yield cut(f"    {plain(one.submission)}  {_day(one.at_s)}  {_what(one)}, {stages}", WIDTH)
+        yield cut(
+            f"    {plain(one.submission)}  {_day(one.at_s, zone)}  {_what(one)}, {stages}",
+            WIDTH,
+        )
     if len(held) > SHOWN:
         yield f"    and {len(held) - SHOWN} earlier"
     for one in view.overrides[-SHOWN:]:
         why = plain(one.why or "no reason recorded")
-        yield from wrapped(f"over budget on {_day(one.at_s)}, {_what(one)}: {why}")
+        yield from wrapped(f"over budget on {_day(one.at_s, zone)}, {_what(one)}: {why}")
 
 
 def _what(one: Reservation) -> str:
@@ -138,12 +144,13 @@ def budget_json(view: BudgetView) -> dict[str, Any]:
 
 
 def _burn_json(view: BudgetView, measure: Measure, one: Burn) -> dict[str, Any]:
-    cap = view.budget.caps()[measure]
+    cap, zone = view.budget.caps()[measure], one.time_zone
     return {
         "soft": cap.soft,
         "hard": cap.hard,
-        "start": _day(one.start_s),
-        "end": None if one.end_s is None else _day(one.end_s - 1),
+        "start": _day(one.start_s, zone),
+        "end": None if one.end_s is None else _day(one.end_s - 1, zone),
+        "time_zone": zone,
         "spent": one.spent,
         "reserved": one.reserved,
         "unknown": view.balance.unknown[measure],
@@ -151,8 +158,8 @@ def _burn_json(view: BudgetView, measure: Measure, one: Burn) -> dict[str, Any]:
         "rate_per_day": band_json(one.rate_per_day),
         "forecast": band_json(one.forecast),
         "lapses": band_json(one.lapses),
-        "exhausted": [None if at_s is None else _day(at_s) for at_s in one.exhausted_s()],
-        "rows": [{"day": _day(row.at_s), "spent": row.spent, "pace": row.pace} for row in one.rows],
+        "exhausted": [None if at_s is None else _day(at_s, zone) for at_s in one.exhausted_s()],
+        "rows": [{"day": _day(row.at_s, zone), "spent": row.spent, "pace": row.pace} for row in one.rows],
     }
 
 
@@ -176,5 +183,5 @@ def _amount(value: float) -> str:
     return amount(value) if value >= 0 else f"-{amount(-value)}"
 
 
-def _day(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).date().isoformat()
+def _day(at_s: float, time_zone: str) -> str:
+    return local(at_s, time_zone).date().isoformat()

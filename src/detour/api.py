@@ -210,7 +210,9 @@ def report(
     at, site_of = Workspace.find(workspace), profile_sites(None if cluster is None else _cluster(cluster))
     view = LedgerView(at)
     said = record_accounts(view)
-    question = Question(chains, period or Period(), project or load_project(), load_budgets(), site_figure, said)
+    by = project or load_project()
+    when = period or Period(time_zone=by.time_zone if by else "UTC")
+    question = Question(chains, when, by, load_budgets(), site_figure, said)
     return build_report(at, question, site_of, time.time(), view)
 
 

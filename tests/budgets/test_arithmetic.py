@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pydantic import ValidationError
 
 from detour.budgets.arithmetic import Line, Spending, balance, check, fitting, share_within, window_s
 from detour.budgets.caps import Budget
@@ -143,6 +144,20 @@ def test_outside_its_period_a_budget_says_nothing() -> None:
     budget = make_budget(period={"start": "2026-01-01", "end": "2026-12-31"})
     assert window_s(budget, datetime(2027, 1, 1, tzinfo=UTC).timestamp()) is None
     assert window_s(make_budget(), 0.0) == (None, None)
+
+
+def test_a_period_begins_and_ends_at_midnight_of_the_budgets_time_zone() -> None:
+    budget = make_budget(period={"every": "month", "time_zone": "Europe/Paris"})
+    for instant in (datetime(2026, 9, 30, 22, tzinfo=UTC), datetime(2026, 10, 31, 22, 59, tzinfo=UTC)):
+        assert window_s(budget, instant.timestamp()) == (
+            datetime(2026, 9, 30, 22, tzinfo=UTC).timestamp(),
+            datetime(2026, 10, 31, 23, tzinfo=UTC).timestamp(),
+        )
+
+
+def test_a_time_zone_that_there_is_not_is_refused_where_it_stands() -> None:
+    with pytest.raises(ValidationError, match="no time zone 'Paris'"):
+        make_budget(period={"time_zone": "Paris"})
 
 
 def test_unknown_is_not_nothing() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.accounting.energy import Band
-from detour.budgets.burn import DAY_S, ROWS, Piece, burn, used
+from detour.budgets.burn import ROWS, Piece, burn, used
+from detour.times import DAY_S, local, midnight_s
+
+PARIS = "Europe/Paris"
 
 PIECES = st.lists(
     st.builds(
@@ -97,3 +102,10 @@ def test_parts_of_a_period_sum_to_the_whole(pieces: list[Piece], a: float, b: fl
     first, middle, last = (day * DAY_S for day in sorted((a, b, c)))
     parts = used(pieces, first, middle) + used(pieces, middle, last)
     assert parts == pytest.approx(used(pieces, first, last), abs=1e-6)
+
+
+def test_rows_are_at_midnight_of_the_time_zone_after_its_clocks_have_changed() -> None:
+    start_s, now_s = (midnight_s(date(2026, month, 20), PARIS) for month in (10, 11))
+    one = burn([Piece(start_s, now_s, 31.0)], 0.0, 100.0, now_s + 3600.0, (start_s, None), PARIS)
+    whole_weeks = [local(row.at_s, PARIS) for row in one.rows[:-1]]
+    assert [(at.day, at.hour) for at in whole_weeks] == [(27, 0), (3, 0), (10, 0), (17, 0)]

@@ -36,6 +36,26 @@ def test_a_period_ends_where_the_next_one_begins(written: str, since: str, until
     assert period_of(written, None, None, NOW_S) == Period(instant(since), instant(until))
 
 
+def test_a_month_is_that_of_the_time_zone_across_the_change_of_its_clocks() -> None:
+    march = period_of("2026-03", None, None, NOW_S, "Europe/Paris")
+    assert march == Period(instant("2026-02-28T23:00"), instant("2026-03-31T22:00"), "Europe/Paris")
+    day = period_of(None, "2026-10-25", "2026-10-25", NOW_S, "Europe/Paris")
+    assert day == Period(instant("2026-10-24T22:00"), instant("2026-10-25T23:00"), "Europe/Paris")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "America/New_York", "Pacific/Auckland"])
+def test_the_months_of_a_year_leave_no_second_out_and_share_none(zone: str) -> None:
+    year = period_of("2026", None, None, NOW_S, zone)
+    months = [period_of(f"2026-{month:02d}", None, None, NOW_S, zone) for month in range(1, 13)]
+    assert (months[0].since_s, months[-1].until_s) == (year.since_s, year.until_s)
+    assert [one.until_s for one in months[:-1]] == [one.since_s for one in months[1:]]
+
+
+def test_a_time_zone_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UserError, match="no time zone 'Paris'"):
+        period_of(None, None, None, NOW_S, "Paris")
+
+
 def test_the_last_day_belongs_to_it_and_days_can_be_counted_back() -> None:
     assert period_of(None, "2026-06", "2026-07-14", NOW_S) == Period(instant("2026-06-01"), instant("2026-07-15"))
     assert period_of(None, "30d", None, NOW_S) == Period(NOW_S - 30 * 86_400, None)

@@ -21,8 +21,9 @@ from detour.planning.files import read_plan_outline
 from detour.rendering.contents import tables
 from detour.rendering.formats import csv_table, json_report, markdown
 from detour.rendering.html import render_html
+from detour.rendering.ledes import facts
 from detour.reporting.build import Question, build_report
-from detour.reporting.period import Period
+from detour.reporting.period import Period, period_of
 from detour.reporting.report import Report
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparing import compare
@@ -161,6 +162,17 @@ def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: W
     assert june + july == pytest.approx(18.5)
     co2 = [{row.method.value: row.co2_g.expected for row in half.energy if row.co2_g} for half in halves]
     assert co2[0]["card convention"] + co2[1]["card convention"] == pytest.approx(528.36)
+
+
+def test_a_month_of_local_time_holds_its_own_hours_and_says_its_zone(workspace: Workspace) -> None:
+    june, july = (period_of(month, None, None, NOW_S, "Europe/Paris") for month in ("2026-06", "2026-07"))
+    in_june, in_july = (build_report(workspace, Question(period=month), site_of, NOW_S) for month in (june, july))
+    hours = [report.total.gpu_hours.value or 0.0 for report in (in_june, in_july)]
+    assert hours == pytest.approx([4 * 1.0, 18.5 - 4 * 1.0]), "4 GPUs from 21:00 UTC; July begins at 22:00 UTC"
+    text = markdown(in_july)
+    assert "2026-07-01 00:00 CEST" in text
+    assert "UTC" not in text.replace("UTC to", "")
+    assert ("Period", "2026-07-01 to 2026-07-31 (Europe/Paris)") in facts(in_july)
 
 
 def test_the_sweep_names_its_report(workspace: Workspace, report: Report) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from math import fsum
 from typing import NamedTuple
 
 from detour.budgets.caps import MEASURES, Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held
+from detour.times import local, midnight_s
 
 ROUNDING = 1e-9
 UNITS: Mapping[Measure, str] = {
@@ -87,13 +88,14 @@ class Line(NamedTuple):
 
 def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] | None:
     """First instant of the present period and first one after it, in seconds since the epoch; None outside of it."""
-    window = budget.period.window(datetime.fromtimestamp(now_s, UTC).date())
+    time_zone = budget.period.time_zone
+    window = budget.period.window(local(now_s, time_zone).date())
     if window is None:
         return None
     first, last = window
     return (
-        None if first is None else datetime.combine(first, time.min, UTC).timestamp(),
-        None if last is None else datetime.combine(last + timedelta(days=1), time.min, UTC).timestamp(),
+        None if first is None else midnight_s(first, time_zone),
+        None if last is None else midnight_s(last + timedelta(days=1), time_zone),
     )
 
 

@@ -12,8 +12,8 @@ from math import fsum
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
+from detour.times import DAY_S, days_later_s
 
-DAY_S = 86_400.0
 RECENT_DAYS = (28.0, 7.0)
 """The first one gives the expected rate."""
 ROWS = 12
@@ -50,6 +50,8 @@ class Burn:
     """What should be used by now to use up the cap evenly."""
     rate_per_day: Band | None
     rows: tuple[Row, ...]
+    time_zone: str = "UTC"
+    """In which its days begin."""
 
     @property
     def forecast(self) -> Band | None:
@@ -87,6 +89,7 @@ def burn(
     cap: float | None,
     now_s: float,
     window_s: tuple[float | None, float | None],
+    time_zone: str = "UTC",
 ) -> Burn:
     """`pieces` within the window or across its ends; of a window without a start, it is the first use."""
     start_s = window_s[0]
@@ -108,8 +111,9 @@ def burn(
             Row(
                 at_s, used(pieces, start_s, at_s), None if pace is None else (cap or 0.0) * _share(at_s, start_s, end_s)
             )
-            for at_s in _instants(start_s, now_s)
+            for at_s in _instants(start_s, now_s, time_zone)
         ),
+        time_zone=time_zone,
     )
 
 
@@ -138,14 +142,15 @@ def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:
     return Band(min(rates), expected, max(rates))
 
 
-def _instants(start_s: float, now_s: float) -> list[float]:
+def _instants(start_s: float, now_s: float, time_zone: str) -> list[float]:
     """Evenly from the start to now, in whole days, weeks or four weeks."""
     for step_days in (1, 7, 28, 91, 364):
         step_s = step_days * DAY_S
         if (now_s - start_s) / step_s < ROWS:
             break
     count = int(max(0.0, now_s - start_s) // step_s)
-    return [start_s + step_s * index for index in range(1, count + 1)] + [now_s]
+    whole = (days_later_s(start_s, step_days * index, time_zone) for index in range(1, count + 1))
+    return [at_s for at_s in whole if at_s <= now_s] + [now_s]
 
 
 def _share(at_s: float, start_s: float, end_s: float | None) -> float:

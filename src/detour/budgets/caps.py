@@ -20,6 +20,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from detour.config.fields import TimeZone
 from detour.config.layers import config_roots, keep, read_layers
 from detour.config.models import Name, Written
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
@@ -64,11 +65,13 @@ class Scope(Written):
 
 
 class Period(Written):
-    """From `start` to `end`, both included, in UTC; or again and again for each month, quarter or year between them."""
+    """From `start` to `end`, both included; or again and again for each month, quarter or year between them."""
 
     start: date | None = None
     end: date | None = None
     every: Literal["month", "quarter", "year"] | None = None
+    time_zone: TimeZone = "UTC"
+    """In which its days begin."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Period:

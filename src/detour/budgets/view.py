@@ -36,7 +36,7 @@ def budget_view(book: Book, budget: Budget) -> BudgetView | None:
         pieces = [
             Piece(one.start_s, one.end_s, value) for one in ours if (value := one.amounts.get(measure)) is not None
         ]
-        burns[measure] = burn(pieces, balance.reserved_sum(measure), limit, book.now_s, bounds)
+        burns[measure] = burn(pieces, balance.reserved_sum(measure), limit, book.now_s, bounds, budget.period.time_zone)
     made = [one for one in book.reservations if budget.scope.matches(one.facts)]
     return BudgetView(
         budget,

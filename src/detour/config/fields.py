@@ -23,6 +23,8 @@ from pydantic import (
 from detour.canonical import digest
 from detour.config.problems import KeyPath
 from detour.config.quantities import parse_count, parse_duration_s, write_duration
+from detour.errors import UserError
+from detour.times import zone_of
 
 MAX_COUNT = 10**15
 MAX_DURATION_S = 366 * 86_400
@@ -61,10 +63,20 @@ def _has_letters(text: str) -> str:
     return text
 
 
+def _is_known(time_zone: str) -> str:
+    try:
+        zone_of(time_zone)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return time_zone
+
+
 Filled = Annotated[str, AfterValidator(_has_letters)]
 """A name in a file or on a hub: of any form, but not empty."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, checked when the recipe is read."""
+TimeZone = Annotated[str, AfterValidator(_is_known)]
+"""A name of the tz database; `UTC`, `Europe/Paris`."""
 
 
 def added(default: Any, **constraints: Any) -> Any:

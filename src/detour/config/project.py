@@ -5,6 +5,7 @@ grant: A0170000000
 institution: A university
 people: [A. Researcher, B. Engineer]
 released: [moderncamembert-bio-base]
+time_zone: Europe/Paris
 equivalents:
   - {name: km by an average new car, grams: 106.8, source: "who says so, when"}
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from detour.config.fields import TimeZone
 from detour.config.layers import config_roots, keep, read_layers
 from detour.config.models import Written
 from detour.config.validation import validate
@@ -38,6 +40,8 @@ class Project(Written):
     released: tuple[str, ...] = ()
     """Chains whose model was published; left out, those in production, else all with an exported model."""
     equivalents: tuple[EquivalentUnit, ...] = ()
+    time_zone: TimeZone = "UTC"
+    """In which days, months and years of reports begin."""
 
 
 def load_project(path: Path | None = None) -> Project | None:

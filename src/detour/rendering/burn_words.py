@@ -13,8 +13,8 @@ def title(one: BurnDown) -> str:
 
 def note(one: BurnDown) -> str:
     """Unknown bounds leave their sentence out."""
-    burn, unit = one.burn, one.unit
-    said = [f"{significant(burn.spent)} {unit} used by {day(burn.now_s)}"]
+    burn, unit, zone = one.burn, one.unit, one.burn.time_zone
+    said = [f"{significant(burn.spent)} {unit} used by {day(burn.now_s, zone)}"]
     if burn.cap is not None:
         said[0] += f", {significant(burn.reserved)} reserved, of {significant(burn.cap)}"
     if burn.pace is not None:
@@ -22,15 +22,15 @@ def note(one: BurnDown) -> str:
         side = "ahead of" if ahead > 0 else "behind"
         said.append(f"Linear pace: {significant(burn.pace)}, so use is {significant(abs(ahead))} {side} it")
     if burn.forecast is not None and burn.end_s is not None:
-        said.append(f"Forecast for {day(burn.end_s - 1)}: {_range(burn.forecast)}")
+        said.append(f"Forecast for {day(burn.end_s - 1, zone)}: {_range(burn.forecast)}")
     early_s, expected_s, late_s = burn.exhausted_s()
     if burn.cap is not None and burn.spent >= burn.cap:
         said.append("The budget is used up")
     elif expected_s is not None and early_s is not None:
-        late = f" to {day(late_s)}" if late_s is not None else " or later"
-        said.append(f"Used up on {day(expected_s)} ({day(early_s)}{late})")
+        late = f" to {day(late_s, zone)}" if late_s is not None else " or later"
+        said.append(f"Used up on {day(expected_s, zone)} ({day(early_s, zone)}{late})")
     elif early_s is not None:
-        said.append(f"At the fastest rate seen it would be used up on {day(early_s)}")
+        said.append(f"At the fastest rate seen it would be used up on {day(early_s, zone)}")
     if burn.lapses is not None:
         said.append(f"Likely to lapse unused: {_range(burn.lapses)}")
     if burn.forecast is not None:

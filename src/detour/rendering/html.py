@@ -69,7 +69,7 @@ def page(report: Report) -> dict[str, Any]:
     plots = _plots(report)
     return {
         "report": report,
-        "kicker": f"detour report · {words.instant(report.generated_s)}",
+        "kicker": f"detour report · {words.instant(report.generated_s, report.period.time_zone)}",
         "ledes": ledes(report),
         "facts": facts(report),
         "tiles": tiles(report),

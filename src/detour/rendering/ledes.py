@@ -47,7 +47,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("Grant", (owner and owner.grant) or ""),
         ("Institution", (owner and owner.institution) or ""),
         ("People", ", ".join(owner.people) if owner else ""),
-        ("Period", words.days(*report.span_s) if report.span_s else ""),
+        ("Period", words.days(*report.span_s, report.period.time_zone) if report.span_s else ""),
         (
             "Machines",
             ", ".join(one.cluster + (" (simulated GPUs)" if one.simulated else "") for one in report.hardware),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
@@ -255,7 +256,7 @@ def attempts(report: Report) -> Table:
         Column("job", "job", path="attempt.job"),
         Column("node", "node", path="attempt.node"),
         Column("cluster", "cluster", path="attempt.cluster"),
-        number("started_s", "start", words.instant, "attempt.started_s"),
+        number("started_s", "start", partial(words.instant, time_zone=report.period.time_zone), "attempt.started_s"),
         number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
         number("gpus", "GPUs", words.whole, "attempt.gpus"),
         number("cpus", "cores", words.whole, "attempt.cpus", main=False),

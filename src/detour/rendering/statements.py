@@ -64,7 +64,7 @@ def neurips(report: Report) -> str:
     parts = [f"{words.figure(hours[purpose])} on {what}" for purpose, what in more.items() if hours.get(purpose)]
     beyond = f", beyond which we spent {', '.join(parts)}" if parts else "; no attempt failed and none was preliminary"
     said.append(f"Released models took {words.figure(hours.get('final', 0.0))} {_unit(report)}{beyond}.")
-    when = f", {words.days(*report.span_s)}" if report.span_s else ""
+    when = f", {words.days(*report.span_s, report.period.time_zone)}" if report.span_s else ""
     said.append(f"In total: {_total(report.total)}{when}.")
     return " ".join(filter(None, said))
 

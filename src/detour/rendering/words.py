@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from math import isfinite
 
 from detour.accounting.energy import Band
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
 from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled
+from detour.times import DAY_S, local
 
 UNKNOWN = "unknown"
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
@@ -67,8 +68,8 @@ def percent(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f}"
 
 
-def instant(epoch_s: float | None) -> str:
-    return UNKNOWN if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def instant(epoch_s: float | None, time_zone: str = "UTC") -> str:
+    return UNKNOWN if epoch_s is None else local(epoch_s, time_zone).strftime("%Y-%m-%d %H:%M %Z")
 
 
 def loss_fall(phase: Phase) -> str:
@@ -187,19 +188,20 @@ def in_percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{percent(value)} %"
 
 
-def moment(span_s: float) -> Callable[[float | None], str]:
+def moment(span_s: float, time_zone: str = "UTC") -> Callable[[float | None], str]:
     """How to write instants along a span: with their time of day where it is short."""
-    return instant if span_s < 3 * 86_400 else day
+    return partial(instant if span_s < 3 * DAY_S else day, time_zone=time_zone)
 
 
-def day(epoch_s: float | None) -> str:
-    return UNKNOWN if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d")
+def day(epoch_s: float | None, time_zone: str = "UTC") -> str:
+    return UNKNOWN if epoch_s is None else local(epoch_s, time_zone).strftime("%Y-%m-%d")
 
 
-def days(first_s: float, last_s: float) -> str:
-    """`2026-07-01 to 2026-09-30`, both days included, in UTC."""
-    first, last = day(first_s), day(last_s)
-    return first if first == last else f"{first} to {last}"
+def days(first_s: float, last_s: float, time_zone: str = "UTC") -> str:
+    """`2026-07-01 to 2026-09-30 (Europe/Paris)`, both days included; UTC is not named."""
+    first, last = day(first_s, time_zone), day(last_s, time_zone)
+    zone = "" if time_zone == "UTC" else f" ({time_zone})"
+    return (first if first == last else f"{first} to {last}") + zone
 
 
 def seconds(value: float | None) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.errors import UserError
+from detour.times import midnight_s, zone_of
 
 _CALENDAR = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(\d\d)(?:-(\d\d))?))?")
 _AGO = re.compile(r"(\d{1,5})d")
@@ -24,6 +25,8 @@ class Period:
 
     since_s: float | None = None
     until_s: float | None = None
+    time_zone: str = "UTC"
+    """In which its days begin, and in which a report's instants are written."""
 
     def part_of(self, usage: AttemptUsage) -> AttemptUsage | None:
         """What of an attempt lies inside; None where nothing does."""
@@ -58,48 +61,52 @@ def share_of(figure: EnergyFigure, share: float) -> EnergyFigure:
     )
 
 
-def period_of(calendar: str | None, since: str | None, until: str | None, now_s: float) -> Period:
-    """From what a person writes, in UTC: `2026`, `2026-Q3`, `2026-07`, `2026-07-14`; `30d` is thirty days ago.
+def period_of(
+    calendar: str | None, since: str | None, until: str | None, now_s: float, time_zone: str = "UTC"
+) -> Period:
+    """From what a person writes: `2026`, `2026-Q3`, `2026-07`, `2026-07-14`; `30d` is thirty days ago.
 
-    `until` is the last day, month or year that belongs to it. Raises UserError for anything else.
+    `until` is the last day, month or year that belongs to it. Raises UserError for anything else, and for a time zone
+    that is not known.
     """
+    zone_of(time_zone)
     if calendar is not None and (since or until):
         raise UserError("--period already says from when to when: leave out --since and --until")
     if calendar is not None:
-        return Period(*_calendar(calendar, "--period"))
+        return Period(*_calendar(calendar, "--period", time_zone), time_zone)
     period = Period(
-        _bound(since, "--since", now_s)[0] if since else None, _bound(until, "--until", now_s)[1] if until else None
+        _bound(since, "--since", now_s, time_zone)[0] if since else None,
+        _bound(until, "--until", now_s, time_zone)[1] if until else None,
+        time_zone,
     )
     if period.since_s is not None and period.until_s is not None and period.until_s <= period.since_s:
         raise UserError(f"--until {until} is before --since {since}")
     return period
 
 
-def _bound(written: str, option: str, now_s: float) -> tuple[float, float]:
+def _bound(written: str, option: str, now_s: float, time_zone: str) -> tuple[float, float]:
     if ago := _AGO.fullmatch(written):
         instant_s = now_s - int(ago[1]) * 86_400.0
         return instant_s, instant_s
-    return _calendar(written, option)
+    return _calendar(written, option, time_zone)
 
 
-def _calendar(written: str, option: str) -> tuple[float, float]:
+def _calendar(written: str, option: str, time_zone: str) -> tuple[float, float]:
     match = _CALENDAR.fullmatch(written)
     try:
         if match is None:
             raise ValueError
         year, quarter, month, day = (int(part) if part else None for part in match.groups())
         assert year is not None
-        first = datetime(year, 3 * quarter - 2 if quarter else month or 1, day or 1, tzinfo=UTC)
+        first = date(year, 3 * quarter - 2 if quarter else month or 1, day or 1)
         if day:
             after = first + timedelta(days=1)
         else:
             months = 3 if quarter else 1 if month else 12
-            after = datetime(
-                year + (first.month + months - 1) // 12, (first.month + months - 1) % 12 + 1, 1, tzinfo=UTC
-            )
+            after = date(year + (first.month + months - 1) // 12, (first.month + months - 1) % 12 + 1, 1)
+        return midnight_s(first, time_zone), midnight_s(after, time_zone)
     except (ValueError, OverflowError):
         raise UserError(
             f"{option} {written!r} is no period: write a year, quarter, month or day, as 2026, 2026-Q3, 2026-07, "
             "2026-07-14" + ("" if option == "--period" else ", or a number of days ago, as 30d")
         ) from None
-    return first.timestamp(), after.timestamp()

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from difflib import get_close_matches
-from zoneinfo import ZoneInfo
 
 from detour.errors import UserError
 from detour.sacct.columns import FIELDS, LAYOUTS
 from detour.usage.tally import DIMENSIONS, PERIODS
 
 ALL_NAMES = (*PERIODS, *DIMENSIONS)
-
-
-def zone_of(name: str) -> tzinfo:
-    """`UTC`, `Europe/Paris`."""
-    if name.upper() in ("UTC", "Z"):
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise UserError(f"no time zone {name!r}: expected one of the tz database, as UTC or Europe/Paris") from None
 
 
 def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:

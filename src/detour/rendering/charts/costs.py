@@ -45,7 +45,7 @@ def burn_chart(burn: Burn, curve: Sequence[tuple[float, float]], unit: str) -> M
         return Markup("")
     top, foot = 22.0, 232.0
     across, scale = Scale(burn.start_s, end_s, LEFT, WIDTH - RIGHT), upright([0.0, high], top, foot)
-    parts = [grid_lines(scale, unit), columns(across, days(burn.start_s, end_s), foot, foot)]
+    parts = [grid_lines(scale, unit), columns(across, days(burn.start_s, end_s, burn.time_zone), foot, foot)]
     now = (across(burn.now_s), scale(burn.spent))
     if forecast is not None and end_s > burn.now_s:
         parts.append(_fan(now, across(end_s), scale, forecast))

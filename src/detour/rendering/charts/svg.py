@@ -12,6 +12,8 @@ from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
 
+from detour.times import local, zone_of
+
 WIDTH = 720.0
 LEFT, RIGHT = 54.0, 12.0
 SERIES = 6
@@ -45,7 +47,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
 
-def days(low_s: float, high_s: float, wanted: int = 5) -> list[tuple[float, str]]:
+def days(low_s: float, high_s: float, time_zone: str = "UTC", wanted: int = 5) -> list[tuple[float, str]]:
     """Instants for a time axis with their labels: whole days, or hours of a day where it is short."""
     span = high_s - low_s
     if span < 2 * 86_400:
@@ -54,9 +56,10 @@ def days(low_s: float, high_s: float, wanted: int = 5) -> list[tuple[float, str]
     else:
         step = next((d * 86_400.0 for d in (1, 2, 7, 14, 28, 91, 182) if span / (d * 86_400) <= wanted), 364 * 86_400.0)
         pattern = "%-d %b" if span < 300 * 86_400 else "%b %Y"
-    first = ceil(low_s / step)
-    instants = [index * step for index in range(first, floor(high_s / step) + 1)][: 4 * wanted]
-    return [(at, datetime.fromtimestamp(at, UTC).strftime(pattern)) for at in instants]
+    first, last = (local(at_s, time_zone).replace(tzinfo=UTC).timestamp() / step for at_s in (low_s, high_s))
+    shown = [datetime.fromtimestamp(index * step, UTC) for index in range(ceil(first), floor(last) + 1)][: 4 * wanted]
+    zone = zone_of(time_zone)
+    return [(at.replace(tzinfo=zone).timestamp(), at.strftime(pattern)) for at in shown]
 
 
 def padded(low: float, high: float, share: float) -> tuple[float, float]:
