@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detour.forecasting.bursts import JOBS_A_BURST, Bursts
+from detour.forecasting.bursts import JOBS_A_BURST, Bursts, effective
 from detour.forecasting.forecaster import Expected, Forecaster, NoForecast
 from detour.forecasting.waits import HOUR_S, Shape, Wait
 
@@ -42,20 +42,35 @@ def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int
 
 
 def test_the_quantiles_are_those_of_the_bursts() -> None:
-    """Ten bursts of 1 to 10 hours; without scored forecasts nothing is corrected."""
+    """Of ten bursts of 1 to 10 hours an eleventh is below the sixth with a chance of 6/11, the first above one half;
+    without scored forecasts nothing is corrected.
+    """
     forecaster = Forecaster()
     forecaster._calibration.remember = lambda *_: None  # type: ignore[method-assign]
     for wait in waits([float(hour) for hour in range(1, 11)]):
         forecaster.add(wait)
     made = forecaster.forecast(SHAPE, "own", 30 * 24 * HOUR_S)
     assert isinstance(made, Expected)
-    assert (made.p50_s, made.p90_s, made.bursts) == (5 * HOUR_S, 10 * HOUR_S, 10)
+    assert (made.p50_s, made.p90_s, made.bursts) == (6 * HOUR_S, 10 * HOUR_S, 10)
 
 
 def test_a_burst_counts_once_whatever_its_size() -> None:
     small, large = waits([1.0] * 20), [*waits([1.0] * 20)]
     large += [wait._replace(job=f"again-{index}") for index, wait in enumerate([small[-1]] * 200)]
     assert expected(small, 30) == expected(sorted(large, key=lambda wait: wait.begun_s), 30)
+
+
+def test_the_latest_bursts_say_most() -> None:
+    """As many bursts of 1 h as of 10 h, in either order."""
+    slower, quicker = expected(waits([1.0] * 20 + [10.0] * 20), 50), expected(waits([10.0] * 20 + [1.0] * 20), 50)
+    assert isinstance(slower, Expected)
+    assert isinstance(quicker, Expected)
+    assert (quicker.p50_s, slower.p50_s) == (1 * HOUR_S, 10 * HOUR_S)
+
+
+def test_bursts_of_unequal_weight_say_less() -> None:
+    assert effective([0.5] * 8) == pytest.approx(8)
+    assert effective([1.0, 0.5]) == pytest.approx(1.8)
 
 
 def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
@@ -74,6 +89,13 @@ def test_jobs_that_wait_still_make_forecasts_longer() -> None:
     assert isinstance(before, Expected)
     assert isinstance(after, Expected)
     assert after.p90_s > before.p90_s
+
+
+def test_bursts_that_were_cancelled_say_nothing_afterwards() -> None:
+    ended = waits([1.0] * 10)
+    left = [Wait(f"c{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S, left_s=22 * 24 * HOUR_S) for day in range(10)]
+    assert expected([*ended, *left], 23) == expected(ended, 23)
+    assert expected([*ended, *left], 21) != expected(ended, 21)
 
 
 def test_a_forecast_of_a_job_that_has_waited_is_not_in_the_past() -> None:

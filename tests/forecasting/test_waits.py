@@ -22,10 +22,11 @@ def test_it_begins_when_dependencies_and_holds_have_ended() -> None:
     assert wait.begun_s == 300.0
 
 
-def test_a_job_cancelled_before_its_start_has_waited_to_its_end_at_least() -> None:
+def test_a_job_cancelled_before_its_start_counts_until_then() -> None:
     (wait,) = waits_of([row(state="CANCELLED", start_s=None)])
     assert (wait.started_s, wait.left_s) == (None, 900.0)
-    assert observed(wait, 2000.0) == Observation(800.0, ended=False)
+    assert observed(wait, 899.0) == Observation(799.0, ended=False)
+    assert observed(wait, 900.0) is None
 
 
 def test_a_job_that_waits_has_waited_until_now_at_least() -> None:

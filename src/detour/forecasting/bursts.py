@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import exp, inf
+from typing import NamedTuple
 
-from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait, ended_s, observed
+from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait, ended_s, observed, weighed
 
 KEPT = 40
 """Bursts that a forecast is made of: the last ones, since a queue changes."""
 JOBS_A_BURST = 24
 """Of a larger burst, as many, evenly chosen, say the same."""
+OTHERS_WEIGHT = 0.5
+"""Of a burst of another account, beside one of its own."""
+FADING = 30.0
+"""Bursts after which one counts 1/e of the last: the queue of a month ago says less than that of this week."""
 
 
 @dataclass(slots=True)
@@ -26,25 +31,30 @@ class Burst:
     waits: list[Wait] = field(default_factory=list)
     settled_s: float = inf
     """From then on nothing more happens to those that stand for all; inf while it is not known."""
-    _settled: dict[float, list[Observation]] = field(default_factory=dict)
-    """Weight -> what is observed from then on."""
+    _settled: list[Observation] | None = None
+    """What is observed from then on."""
 
     def add(self, wait: Wait) -> None:
         self.waits.append(wait)
         self.settled_s = inf
-        self._settled.clear()
+        self._settled = None
 
-    def observed(self, now_s: float, weight: float = 1.0) -> Sequence[Observation]:
-        """What could be known of it at `now_s`."""
-        if now_s >= self.settled_s and weight in self._settled:
-            return self._settled[weight]
+    def observed(self, now_s: float) -> Sequence[Observation]:
+        """What could be known of it at `now_s`, of a weight of one in all; nothing where all of it was cancelled."""
+        if self._settled is not None and now_s >= self.settled_s:
+            return self._settled
         chosen = self.waits[:: -(-len(self.waits) // JOBS_A_BURST)]
-        share = weight / len(chosen)
-        seen = [observed(wait, now_s, share) for wait in chosen]
+        known = [one for wait in chosen if (one := observed(wait, now_s)) is not None]
+        seen = weighed(known, 1.0 / len(known)) if known else []
         settled_s = max(ended_s(wait) for wait in chosen)
         if now_s >= settled_s:
-            self.settled_s, self._settled[weight] = settled_s, seen
+            self.settled_s, self._settled = settled_s, seen
         return seen
+
+
+class Weighed(NamedTuple):
+    burst: Burst
+    weight: float
 
 
 class Bursts:
@@ -68,13 +78,21 @@ class Bursts:
         own = self._of_account.get((wait.shape, wait.account))
         return not own or own[-1].hour != hour_of(wait)
 
-    def own(self, shape: Shape, account: str) -> list[Burst]:
-        return list(self._of_account.get((shape, account), ()))
-
-    def others(self, shape: Shape, account: str, most: int) -> list[Burst]:
-        """The last `most` of other accounts."""
+    def similar(self, shape: Shape, account: str) -> list[Weighed]:
+        """The last ones, newest first: those of the account, filled up with those of others."""
+        own = self._of_account.get((shape, account), ())
         others = [burst for burst in self._of_shape.get(shape, ()) if burst.account != account]
-        return others[-most:] if most > 0 else []
+        filling = others[-(KEPT - len(own)) :] if len(own) < KEPT else []
+        newest = sorted([*own, *filling], key=lambda burst: -burst.hour)
+        return [
+            Weighed(burst, exp(-place / FADING) * (1.0 if burst.account == account else OTHERS_WEIGHT))
+            for place, burst in enumerate(newest)
+        ]
+
+
+def effective(weights: Sequence[float]) -> float:
+    """As many bursts of equal weight would say as much (Kish 1965)."""
+    return sum(weights) ** 2 / sum(weight * weight for weight in weights)
 
 
 def hour_of(wait: Wait) -> int:

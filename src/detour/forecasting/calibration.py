@@ -2,8 +2,8 @@
 
 The place of a wait is the share of its forecast that lies at or below it. Of good forecasts places are even; where the
 queue has become slower, they crowd at the top. The places of the last bursts, of all shapes, say which share to ask the
-next forecast for (recalibration: Kuleshov et al. 2018). The unit is the burst here too; those that still wait have a
-place at least as high as that of their wait so far.
+next forecast for (recalibration: Kuleshov et al. 2018), the latest most, since a queue is slow or quick for days. The
+unit is the burst here too; those that still wait have a place at least as high as that of their wait so far.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from math import exp, log
 
 from detour.forecasting.bursts import Burst
 from detour.forecasting.survival import Curve, kaplan_meier
-from detour.forecasting.waits import Observation
+from detour.forecasting.waits import HOUR_S, Observation, weighed
 
 REMEMBERED = 40
 """Bursts."""
-PRIOR = 80.0
+FADING_S = 72 * HOUR_S
+"""After which a burst counts 1/e."""
+PRIOR = 10.0
 """The trust in even places, in bursts."""
 PRIOR_PLACES = 19
 SHORT_S = 60.0
@@ -50,7 +52,8 @@ class Calibration:
 
     def places(self, now_s: float) -> Curve:
         """How the places of past waits are distributed, as known at `now_s`."""
-        return kaplan_meier([*_EVEN, *(one for made in self._forecast for one in made.places(now_s))])
+        known = (weighed(made.places(now_s), exp((made.begun_s - now_s) / FADING_S)) for made in self._forecast)
+        return kaplan_meier([*_EVEN, *(one for places in known for one in places)])
 
 
 _EVEN = [Observation((index + 0.5) / PRIOR_PLACES, True, PRIOR / PRIOR_PLACES) for index in range(PRIOR_PLACES)]
@@ -61,6 +64,7 @@ class _Forecast:
 
     def __init__(self, burst: Burst, curve: Curve) -> None:
         self._burst, self._curve = burst, curve
+        self.begun_s = burst.waits[0].begun_s
         self._settled: tuple[Sequence[Observation], list[Observation]] | None = None
 
     def places(self, now_s: float) -> list[Observation]:

@@ -1,22 +1,21 @@
 """When a job will start, from how long those like it have waited.
 
-The last bursts of the same shape, those of the same account ahead, make a Kaplan-Meier curve; past forecasts say which
-of its quantiles to take (see `calibration`). What happened after the moment of a forecast never enters it.
+The last bursts of the same shape, those of the same account ahead and the latest most, make a Kaplan-Meier curve; past
+forecasts say which of its quantiles to take (see `calibration`), by the rank of a new burst among them (split conformal
+prediction: Vovk et al. 2005). What happened after the moment of a forecast never enters it.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from detour.forecasting.bursts import KEPT, Bursts
+from detour.forecasting.bursts import Bursts, effective
 from detour.forecasting.calibration import Calibration, place, wait_at
-from detour.forecasting.survival import Curve, kaplan_meier
-from detour.forecasting.waits import Shape, Wait
+from detour.forecasting.survival import Curve, kaplan_meier, with_tail
+from detour.forecasting.waits import Shape, Wait, weighed
 
 LEAST_BURSTS = 10
 """Fewer say nothing."""
-OTHERS_WEIGHT = 0.5
-"""Of a burst of another account, beside one of its own."""
 P50, P90 = 0.5, 0.9
 
 
@@ -33,6 +32,16 @@ class NoForecast(NamedTuple):
     reason: str
 
 
+class _Known(NamedTuple):
+    curve: Curve
+    bursts: int
+    effective: float
+
+    def rank(self, share: float) -> float:
+        """The share of the curve below which a new burst is with a chance of `share`."""
+        return min(1.0, share * (self.effective + 1) / self.effective)
+
+
 class Forecaster:
     """Waits are added in the order in which they began; a forecast uses what was known at its time."""
 
@@ -47,41 +56,37 @@ class Forecaster:
         made = self._curve(wait.shape, wait.account, wait.begun_s)
         burst = self._bursts.add(wait)
         if not isinstance(made, NoForecast):
-            self._calibration.remember(burst, made[0])
+            self._calibration.remember(burst, made.curve)
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
         """The wait of a job that has waited for `waited_s` at `now_s`.
 
-        Calibration moves the p50 both ways and the p90 only up, from the rank of a new burst among `KEPT`: some quick
-        starts do not say that long waits are over.
+        Calibration moves the p50 both ways and the p90 only up: some quick starts do not say that long waits are over.
         """
-        made = self._curve(shape, account, now_s)
-        if isinstance(made, NoForecast):
-            return made
-        curve, bursts = made
+        known = self._curve(shape, account, now_s)
+        if isinstance(known, NoForecast):
+            return known
+        curve, bursts = known.curve, known.bursts
         places = self._calibration.places(now_s)
         here = place(curve, waited_s) if waited_s > 0 else 0.0
         passed = places.share(here) if waited_s > 0 else 0.0
         if passed > 1 - 1e-9 or waited_s > curve.longest:
             return NoForecast(f"it has waited longer than all jobs of the last {bursts} bursts like it")
 
-        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, P50))))
-        p90_place = max(places.quantile(_beyond(passed, P90)), min(1.0, _beyond(here, P90 * (KEPT + 1) / KEPT)))
+        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50)))))
+        p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90)))
         return Expected(p50_s, max(p50_s, wait_at(curve, p90_place)), bursts)
 
-    def _curve(self, shape: Shape, account: str, now_s: float) -> tuple[Curve, int] | NoForecast:
-        """With the number of bursts in the curve."""
-        own = self._bursts.own(shape, account)
-        others = self._bursts.others(shape, account, KEPT - len(own))
-        bursts = len(own) + len(others)
+    def _curve(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
+        similar = self._bursts.similar(shape, account)
+        known = [(seen, weight) for burst, weight in similar if (seen := burst.observed(now_s))]
+        bursts = len(known)
         if bursts < LEAST_BURSTS:
             return NoForecast(f"{bursts} bursts of such jobs in the history, of {LEAST_BURSTS} that a forecast needs")
-        seen = [one for burst in own for one in burst.observed(now_s)]
-        seen += [one for burst in others for one in burst.observed(now_s, OTHERS_WEIGHT)]
-        curve = kaplan_meier(seen)
+        curve = kaplan_meier(one for seen, weight in known for one in weighed(seen, weight))
         if not curve.values:
             return NoForecast(f"no job of the last {bursts} bursts like it has started yet")
-        return curve, bursts
+        return _Known(with_tail(curve), bursts, effective([weight for _, weight in known]))
 
 
 def _beyond(passed: float, share: float) -> float:

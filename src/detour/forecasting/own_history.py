@@ -32,7 +32,7 @@ class History(NamedTuple):
 
 def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
     """The last reading, if it is young enough; else a new one."""
-    kept = _kept(workspace, slurm, now_s)
+    kept = kept_history(workspace, slurm.cluster, now_s, EVERY_S)
     if kept is not None:
         return kept
     since, until = (_local(now_s - DAYS * 86_400), _local(now_s))
@@ -55,11 +55,11 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
     return History(now_s, tuple(waits))
 
 
-def _kept(workspace: Workspace, slurm: Slurm, now_s: float) -> History | None:
-    """None also when there is the least doubt about the file."""
+def kept_history(workspace: Workspace, cluster: str | None, now_s: float, within_s: float) -> History | None:
+    """The last reading of these seconds; None also when there is the least doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "waits").read_bytes())
-        if data["format"] == FORMAT and data["cluster"] == slurm.cluster and 0 <= now_s - data["taken_s"] < EVERY_S:
+        if data["format"] == FORMAT and data["cluster"] == cluster and 0 <= now_s - data["taken_s"] < within_s:
             waits = (
                 Wait(job, account, Shape(gpus, limit), *times) for job, account, gpus, limit, *times in data["waits"]
             )

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from math import log1p
 from operator import itemgetter
 
 from detour.forecasting.waits import Observation
@@ -33,6 +34,24 @@ class Curve:
         """
         index = bisect_left(self.shares, share - 1e-9)
         return self.values[index] if index < len(self.values) else self.longest
+
+
+TAIL_TO = 0.97
+TAIL_STEPS = 20
+
+
+def with_tail(curve: Curve) -> Curve:
+    """The curve continued by an exponential tail through its last step, up to the share `TAIL_TO` (Brown, Hollander &
+    Korwar 1974), where it ends below that because its longest observations are censored. Without it the p90 of a queue
+    in which many jobs wait would be no more than how long they have waited so far.
+    """
+    top = curve.shares[-1] if curve.shares else 1.0
+    if top >= TAIL_TO:
+        return curve
+    last = curve.values[-1]
+    shares = [top + (TAIL_TO - top) * step / TAIL_STEPS for step in range(1, TAIL_STEPS + 1)]
+    values = [last * log1p(-share) / log1p(-top) for share in shares]
+    return Curve(curve.values + tuple(values), curve.shares + tuple(shares), max(curve.longest, values[-1]))
 
 
 def kaplan_meier(observations: Iterable[Observation]) -> Curve:

@@ -1,7 +1,8 @@
 """What is known of how long jobs waited: the only thing that forecasts are made of.
 
 A wait begins when nothing but the queue keeps the job from starting (Slurm's Eligible, else Submit), and ends with its
-start. A job that was cancelled before, or waits still, has waited at least so long: a censored observation.
+start. A job that waits still has waited at least so long: a censored observation. One that was cancelled before it
+started says nothing from then on: what is forecast, and scored, is when a job starts if it is left in the queue.
 """
 
 from __future__ import annotations
@@ -49,16 +50,21 @@ class Observation(NamedTuple):
     weight: float = 1.0
 
 
+def weighed(seen: Iterable[Observation], weight: float) -> list[Observation]:
+    return [Observation(one.wait_s, one.ended, one.weight * weight) for one in seen]
+
+
 def shape_of(gpus: int | None, limit_s: float | None) -> Shape:
     return Shape(gpus, None if limit_s is None else bisect_left(LIMIT_EDGES_H, limit_s / HOUR_S))
 
 
-def observed(wait: Wait, now_s: float, weight: float = 1.0) -> Observation:
-    """What could be known of it at `now_s`: a start that is later is not used."""
+def observed(wait: Wait, now_s: float, weight: float = 1.0) -> Observation | None:
+    """What could be known of it at `now_s`: a start that is later is not used. None once it was cancelled."""
     if wait.started_s is not None and wait.started_s <= now_s:
         return Observation(max(0.0, wait.started_s - wait.begun_s), True, weight)
-    until_s = now_s if wait.left_s is None else min(now_s, wait.left_s)
-    return Observation(max(0.0, until_s - wait.begun_s), False, weight)
+    if wait.left_s is not None and wait.left_s <= now_s:
+        return None
+    return Observation(max(0.0, now_s - wait.begun_s), False, weight)
 
 
 def ended_s(wait: Wait) -> float:
