@@ -64,9 +64,13 @@ def command(
 
 
 def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
-    """Send an order, and show what became of it."""
+    """Send an order, show what became of it, and forecast what was sent."""
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     show_submitted(sent, workspace, as_json=as_json)
+    if sent.submission.jobs:
+        from detour.orchestration.forecasts import forecast_submitted
+
+        warn(forecast_submitted(workspace, order.chains, order.cluster.slurm_cluster))
     sent.require_done()
 
 

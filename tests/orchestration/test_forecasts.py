@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from detour.errors import UserError
 from detour.forecasting.forecaster import Expected, Forecaster
+from detour.forecasting.own_history import read_history
 from detour.forecasting.waits import HOUR_S, Wait, shape_of
 from detour.ledger.events import (
     AttemptStarted,
@@ -23,7 +25,7 @@ from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
-from detour.orchestration.forecasts import forecast
+from detour.orchestration.forecasts import forecast, forecast_submitted
 from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, CommandResult, Slurm
 from tests.housekeeping.workspaces import made_workspace
 
@@ -137,6 +139,42 @@ def test_when_the_job_has_started_its_forecast_is_scored_and_status_says_so(work
     assert made.accuracy == read_status(workspace).forecasts
     assert made.accuracy is not None
     assert (made.accuracy.jobs, made.accuracy.by_p50, made.accuracy.by_p90) == (1, 1.0, 1.0)
+
+
+def test_what_is_submitted_gets_a_forecast_without_a_question_to_slurm(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    read_history(workspace, Slurm(slurm), now_s)
+    assert forecast_submitted(workspace, ["base"], None, now_s=now_s) == ()
+    (entry,) = LedgerView(workspace).commands(ForecastMade)
+    assert (entry.stage, entry.job, entry.event.begun_s) == ("pretrain-1", "7", now_s - 60)
+    assert slurm.calls == ["history"]
+    shown = forecast(workspace, slurm=Slurm(slurm), now_s=now_s + 120).chains[0].stages[0]
+    assert shown.outlook.start == (entry.event.start_p50_s, entry.event.start_p90_s)
+    assert len(LedgerView(workspace).commands(ForecastMade)) == 1
+
+
+@pytest.mark.parametrize("age_s", [None, 8 * 86_400.0])
+def test_without_a_recent_history_what_is_submitted_gets_none(workspace: Workspace, age_s: float | None) -> None:
+    now_s = now_of(workspace)
+    if age_s is not None:
+        read_history(workspace, Slurm(FakeSlurm(now_s)), now_s - age_s)
+    assert forecast_submitted(workspace, ["base"], None, now_s=now_s) == ()
+    assert not LedgerView(workspace).commands(ForecastMade)
+
+
+@pytest.mark.parametrize("error", [UserError("no room"), PermissionError("no room")])
+def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
+    workspace: Workspace, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise error
+
+    now_s = now_of(workspace)
+    read_history(workspace, Slurm(FakeSlurm(now_s)), now_s)
+    monkeypatch.setattr("detour.orchestration.forecasts.command_journal", refused)
+    said = forecast_submitted(workspace, ["base"], None, now_s=now_s)
+    assert said == ("these forecasts are not written down, and will not be scored: no room",)
 
 
 def test_without_sacct_it_says_why_there_is_no_forecast(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """What `detour forecast` does: it looks at chains, forecasts what waits, writes down what it says, and scores the past.
 
 Every forecast that is shown is in the ledger: a new one is written down when it is made, and shown until it no longer
-stands (`detour.forecasting.made`).
+stands (`detour.forecasting.made`). What is submitted gets one too, so that the score does not depend on who looks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from detour.errors import UserError
+from detour.errors import DetourError, UserError
 from detour.forecasting.ahead import Ahead, Outlook, Pair, look_ahead
 from detour.forecasting.forecaster import P50, P90, Expected, Forecaster, NoForecast
 from detour.forecasting.made import Accuracy, Happened, accuracy, new_scores, stands
-from detour.forecasting.own_history import History, read_history
+from detour.forecasting.own_history import History, kept_history, read_history
 from detour.forecasting.slurm_estimate import corrected_s, errors_s
 from detour.forecasting.waits import Shape, shape_of
 from detour.ledger.events import ChainPriced, ForecastMade, ForecastScored, JobIntended
@@ -24,12 +24,15 @@ from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
-from detour.monitoring.monitor import Monitor
+from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.status import ChainStatus, SegmentRow, StageRow, Status
 from detour.planning.files import read_plan_outline
 from detour.scheduler.commands import Slurm
 
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
+NOT_WRITTEN = "these forecasts are not written down, and will not be scored: {}"
+KNOWN_LONG_S = 7 * 86_400.0
+"""For how long a history serves for what is submitted, which does not wait for sacct."""
 
 
 class StageForecast(NamedTuple):
@@ -72,6 +75,29 @@ def forecast(
     refreshed = LedgerView(workspace).state if problem is None else view.state
     warnings = [*status.warnings, *([history.missing] if history.missing else []), *([problem] if problem else [])]
     return Forecasts(now, chains, history, accuracy(refreshed.scores), tuple(warnings))
+
+
+def forecast_submitted(
+    workspace: Workspace, chains: Collection[str], cluster: str | None, *, now_s: float | None = None
+) -> tuple[str, ...]:
+    """Write down a forecast of each stage that was just submitted, from the history that `detour forecast` last read:
+    nothing is asked of Slurm. Without such a history there is none. Returns why it could not be written down; it never
+    fails, for the submission is done.
+    """
+    now = time.time() if now_s is None else now_s
+    history = kept_history(workspace, cluster, now, KNOWN_LONG_S)
+    if history is None:
+        return ()
+    try:
+        status = monitor(workspace, offline=True).look(chains, now_s=now)
+        view = LedgerView(workspace)
+        outlooks = _Outlooks(view, history, now)
+        for chain in status.chains:
+            outlooks.of_chain(chain)
+        problem = _write_down(workspace, view, status, outlooks)
+    except (DetourError, OSError) as error:
+        problem = NOT_WRITTEN.format(error)
+    return (problem,) if problem else ()
 
 
 def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
@@ -168,7 +194,7 @@ def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks
             for stage, (job, made) in outlooks.fresh.items():
                 journal.append(made, stage=stage, job=job)
     except UserError as error:
-        return f"these forecasts are not written down, and will not be scored: {error}"
+        return NOT_WRITTEN.format(error)
     return None
 
 
