@@ -26,7 +26,7 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
         return True
     if named in steps and steps[named].get("State").startswith("COMPLETED"):
         return True
-    if not work or not _failed_by_itself(work[-1]):
+    if (named and named not in steps) or not work or not _failed_by_itself(work[-1]):
         return False
     return named != work[-1].step
 
