@@ -102,7 +102,7 @@ class Node(NamedTuple):
     always_whole: bool = False
     """The site hands out whole nodes only."""
 
-    def is_exclusive(self, nodes: int, gpus: int | None, cpus: int | None) -> bool | None:
+    def is_exclusive(self, nodes: int, gpus: float | None, cpus: int | None) -> bool | None:
         """Whether an allocation holds all of its nodes; None where that cannot be seen."""
         if self.always_whole:
             return True

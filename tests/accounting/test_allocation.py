@@ -7,6 +7,7 @@ import os
 import pytest
 
 from detour.accounting.allocation import Allocation, held_cpus, read_allocation, sum_per_node, visible_gpus
+from tests.accounting.fake_nvml import Board, FakeNvml, Slice
 
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbcc-3"]
 
@@ -36,9 +37,22 @@ def test_slurm_run_lengths(text: str | None, cpus: int | None) -> None:
     assert sum_per_node(text) == cpus
 
 
-def test_slices_that_slurm_counts_as_gpus_are_no_whole_gpus() -> None:
-    environment = {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "MIG-0f0f,MIG-1a1a"}
-    assert read_allocation(environment).gpus is None
+SLICED = {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "MIG-0f0f, MIG-1a1a"}
+
+
+def test_slices_that_slurm_counts_as_gpus_are_their_share_of_a_board() -> None:
+    board = Board("GPU-0", mig=True)
+    nvml = FakeNvml([board], [Slice("MIG-0f0f", board, 1), Slice("MIG-1a1a", board, 3)])
+    held = read_allocation(SLICED, nvml)
+    assert (held.gpus, held.slices, held.boards) == (None, 2, pytest.approx(4 / 7))
+    alone = read_allocation({"CUDA_VISIBLE_DEVICES": "MIG-0f0f"}, nvml)
+    assert (alone.gpus, alone.slices, alone.boards) == (None, 1, pytest.approx(1 / 7))
+
+
+def test_slices_whose_size_nothing_says_are_unknown() -> None:
+    for nvml in (FakeNvml([Board("GPU-0", mig=True)]), FakeNvml([], driver=False)):
+        held = read_allocation(SLICED, nvml)
+        assert (held.gpus, held.slices, held.boards) == (None, 2, None)
 
 
 def test_slurm_variables_give_the_totals_of_all_nodes() -> None:

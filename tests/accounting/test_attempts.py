@@ -128,3 +128,33 @@ def test_nonsense_in_a_record_is_unknown_and_no_error() -> None:
     figures = figures_of(attempt_of(nonsense), found, SITE)
     assert [figure.it_energy_kwh for figure in figures] == [None] * 5
     assert all(figure.missing for figure in figures)
+
+
+def slice_usage(started: dict[str, Any], run: dict[str, Any] | None) -> AttemptUsage:
+    """An hour on a slice (MIG), by the journal and by sacct."""
+    events: Events = [(0, "attempt.started", {**HELD, "gpus": None, **started}), (3600, "attempt.heartbeat", {})]
+    if run is not None:
+        accounted = {"source": "sacct", "start_s": EPOCH_S, "elapsed_s": 3600.0, "cpus": 8, "nodes": 1, **run}
+        events.append((3600, "job.accounted", accounted))
+    return usage(events)
+
+
+@pytest.mark.parametrize(
+    ("started", "run", "boards"),
+    [
+        ({"slices": 1, "boards": 1 / 7}, None, 1 / 7),
+        ({"slices": 1, "boards": 1 / 7}, {"gpus": 1}, 1 / 7),
+        ({"slices": 1}, {"gpus": 1}, None),
+        ({"slices": 1}, {"gpus": 1, "boards": 1 / 7}, 1 / 7),
+        ({}, {"gpus": 1, "boards": 1 / 7}, 1 / 7),
+        ({}, {"gpus": None}, None),
+        ({"gpus": 4}, {"gpus": 4}, 4),
+    ],
+)
+def test_a_slice_is_its_share_of_a_board_and_never_a_whole_one(
+    started: dict[str, Any], run: dict[str, Any] | None, boards: float | None
+) -> None:
+    held = slice_usage(started, run)
+    assert held.gpus == boards
+    by_card = figures_of(attempt_of([(0, "attempt.started", {})]), held, SITE)[-1].it_energy_kwh
+    assert (by_card and by_card.expected) == (None if boards is None else pytest.approx(0.7 * boards))

@@ -118,6 +118,9 @@ def test_a_slice_takes_its_share_and_its_band_reaches_to_the_whole_board() -> No
     assert figure.it_energy_kwh is not None
     assert [figure.it_energy_kwh.low, figure.it_energy_kwh.high] == pytest.approx([0.0, 0.6 * 1.05])
     assert "43% of a board's counter (MIG)" in figure.detail
+    known = measured(SITE, sampled(nvml, seconds=3600.0, visible="MIG-1"), usage(3600.0, 3 / 7))
+    assert known.it_energy_kwh == figure.it_energy_kwh, "its share is taken once"
+    assert known.covered_s == figure.covered_s
 
 
 def test_a_split_board_without_a_named_slice_has_no_figure() -> None:

@@ -87,6 +87,11 @@ def test_a_run_that_never_said_a_word_counts_too(workspace: Workspace, tag: Tag)
     assert sorted(allocated_gpu_s(workspace)) == [120.0, 400.0]
 
 
+def test_a_slice_is_booked_as_its_share_of_a_board(workspace: Workspace, tag: Tag) -> None:
+    record_accounts(LedgerView(workspace), Slurm(Sacct(row(tag, allocated="cpu=8,gres/gpu=1,gres/gpu:1g.10gb=1"))))
+    assert allocated_gpu_s(workspace) == [pytest.approx(100 / 7)]
+
+
 def test_where_sacct_is_closed_the_journals_stand_and_it_is_said(workspace: Workspace, tag: Tag) -> None:
     del tag
     (said,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any
 
 _REPEATED = re.compile(r"^(\d+)(?:\(x(\d+)\))?$")
 
@@ -15,18 +18,60 @@ class Allocation:
     """Totals over all nodes; None where nothing says."""
 
     gpus: int | None
+    """Whole ones."""
     cpus: int | None
     """Logical CPUs as Slurm counts them."""
     ram_gb: float | None
     nodes: int = 1
     cluster: str | None = None
     """Name of the profile the job was submitted with; `local` on a machine without Slurm."""
+    slices: int | None = None
+    """Slices (MIG) that it holds in place of GPUs."""
+    boards: float | None = None
+    """What they are of a board, together."""
 
 
-def read_allocation(environment: Mapping[str, str] = os.environ) -> Allocation:
-    """The allocation of this process; cheap, and it never asks the scheduler."""
-    if "SLURM_JOB_ID" in environment:
-        return _slurm_allocation(environment)
+def read_allocation(environment: Mapping[str, str] = os.environ, nvml: Any = None) -> Allocation:
+    """The allocation of this process; cheap, and it never asks the scheduler. `nvml` is the module `pynvml` or what
+    stands in for it."""
+    held = _slurm_allocation(environment) if "SLURM_JOB_ID" in environment else _own_allocation(environment)
+    slices = slice_uuids(environment.get("CUDA_VISIBLE_DEVICES"))
+    if not slices:
+        return held
+    boards = _boards(slices, nvml)
+    return replace(
+        held,
+        gpus=None,
+        slices=len(slices) * held.nodes,
+        boards=None if boards is None else boards * held.nodes,
+    )
+
+
+def slice_uuids(cuda_visible_devices: str | None) -> list[str]:
+    parts = [part.strip() for part in (cuda_visible_devices or "").split(",")]
+    return [part for part in parts if part.startswith("MIG-")]
+
+
+def slice_share(nvml: Any, handle: Any) -> float:
+    """What a slice is of its board, by compute slices. Raises NVMLError."""
+    board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+    slices = nvml.nvmlDeviceGetAttributes(handle).gpuInstanceSliceCount
+    return float(min(1.0, slices / nvml.nvmlDeviceGetMaxMigDeviceCount(board)))
+
+
+def _boards(slices: Sequence[str], nvml: Any) -> float | None:
+    try:
+        nvml = importlib.import_module("pynvml") if nvml is None else nvml
+    except ImportError:
+        return None
+    try:
+        nvml.nvmlInit()
+        return fsum(slice_share(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid)) for uuid in slices)
+    except nvml.NVMLError:
+        return None
+
+
+def _own_allocation(environment: Mapping[str, str]) -> Allocation:
     held, present = held_cpus(environment), len(os.sched_getaffinity(0))
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     visible = visible_gpus(environment.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())
@@ -64,12 +109,7 @@ def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
 
 
 def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
-    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows.
-
-    Slurm counts slices (MIG) as GPUs; what part of a GPU they are is not known here.
-    """
-    if "MIG-" in environment.get("CUDA_VISIBLE_DEVICES", ""):
-        return None
+    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows."""
     if on_node := environment.get("SLURM_GPUS_ON_NODE"):
         return int(on_node) * nodes
     if indices := environment.get("SLURM_JOB_GPUS"):

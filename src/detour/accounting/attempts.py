@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
@@ -12,10 +12,11 @@ from detour.site import Site
 
 if TYPE_CHECKING:
     from detour.accounting.traces import Spans
-    from detour.ledger.events import AttemptStarted, Event
+    from detour.ledger.events import AttemptStarted, Event, JobAccounted
     from detour.ledger.record import Entry
     from detour.ledger.state import AttemptState
 
+Number = TypeVar("Number", int, float)
 DEAD_AFTER_S = 120.0
 """Without a sign of life for longer (heartbeats come at least every 30 s), an attempt is taken for ended."""
 LOST_TO_ERROR = "failed"
@@ -47,7 +48,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
             stage=stage,
             start_s=held.start_s,
             end_s=held.end_s,
-            gpus=_count(run.gpus),
+            gpus=_boards(run),
             cpus=_count(run.cpus),
             nodes=_count(run.nodes) or 1,
             worked_until_s=held.start_s,
@@ -56,7 +57,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
     return journal._replace(
         start_s=held.start_s,
         end_s=held.end_s,
-        gpus=_either(run.gpus, journal.gpus),
+        gpus=_gpus(run, attempt, journal.gpus),
         cpus=_either(run.cpus, journal.cpus),
         nodes=_count(run.nodes) or journal.nodes,
         worked_until_s=journal.end_s,
@@ -81,7 +82,7 @@ def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage
         stage=stage,
         start_s=first_s if held.held_since_s is None else min(held.held_since_s, first_s),
         end_s=end_s,
-        gpus=_count(held.gpus),
+        gpus=number(held.boards) if held.slices else _count(held.gpus),
         cpus=_count(held.cpus),
         nodes=_count(held.nodes) or 1,
         ram_gb=number(held.ram_gb),
@@ -155,12 +156,23 @@ def _by_slurm(attempt: AttemptState, usage: AttemptUsage, site: Site) -> Iterato
     )
 
 
-def _either(accounted: int | None, seen: int | None) -> int | None:
+def _gpus(run: JobAccounted, attempt: AttemptState, seen: float | None) -> float | None:
+    """Of an attempt that holds slices (MIG), which a count alone would take for whole boards."""
+    if attempt.started is not None and attempt.started.event.slices:
+        return run.boards if seen is None else seen
+    return _either(_boards(run), seen)
+
+
+def _boards(run: JobAccounted) -> float | None:
+    return _count(run.gpus) if run.boards is None else number(run.boards)
+
+
+def _either(accounted: Number | None, seen: Number | None) -> Number | None:
     """The accounts' number, unless they know of none of what the attempt has seen: not every site tracks GPUs."""
     return _count(accounted) or (_count(accounted) if seen is None else seen)
 
 
-def _count(value: int | None) -> int | None:
+def _count(value: Number | None) -> Number | None:
     return value if value is not None and value >= 0 else None
 
 

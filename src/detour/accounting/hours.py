@@ -22,7 +22,8 @@ class AttemptUsage(NamedTuple):
     start_s: float
     end_s: float
     """End of the allocation; of one without an end, the last sign of life."""
-    gpus: int | None
+    gpus: float | None
+    """Boards: a slice (MIG) is its share of one, by compute slices."""
     cpus: int | None
     """Totals over all nodes; None is unknown, which is not 0."""
     nodes: int = 1
@@ -64,5 +65,5 @@ def distinct(usages: Iterable[AttemptUsage]) -> list[AttemptUsage]:
     return list({usage.id: usage for usage in usages}.values())
 
 
-def _hours(count: int | None, usage: AttemptUsage) -> float | None:
+def _hours(count: float | None, usage: AttemptUsage) -> float | None:
     return None if count is None else count * usage.allocated_s / HOUR_S

@@ -101,11 +101,12 @@ def _gpus(seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
     powers_w = [power for _, pieces in seen if (power := last_power_w(pieces)) is not None]
     if not powers_w:
         return None
-    uuids = len({trace.uuid for trace, _ in seen})
-    held = usage.gpus or uuids
-    ours = min(1.0, held / uuids)
+    shares = {trace.uuid: trace.share for trace, _ in seen}
+    boards = fsum(shares.values())
+    held = usage.gpus or boards
+    ours = min(1.0, held / boards)
     seen_s = fsum(piece.seen_s for _, pieces in seen for piece in pieces) * ours
-    owed_s = held * usage.allocated_s
+    owed_s = held * len(shares) / boards * usage.allocated_s
     missing_s = max(0.0, owed_s - seen_s)
     bands = [_band_j(trace, pieces) * ours for trace, pieces in seen]
     bands.append(Band.around(fsum(powers_w) / len(powers_w) * missing_s, ESTIMATE_ERROR))
@@ -113,7 +114,7 @@ def _gpus(seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
         band=sum(bands, Band(0.0, 0.0, 0.0)) * (1 / J_PER_KWH),
         covered=min(1.0, seen_s / owed_s) if owed_s > 0 else 1.0,
         detail=_in_words([trace for trace, _ in seen], missing_s)
-        + (f", of which the job held {held} and takes its share" if ours < 1 else ""),
+        + (f", of which the job held {held:g} and takes its share" if ours < 1 else ""),
     )
 
 

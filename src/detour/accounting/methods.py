@@ -52,7 +52,7 @@ def card_convention(site: Site, reserved_gpu_hours: float | None, allocated_s: f
 def estimated(
     site: Site,
     allocated_s: float,
-    gpus: int | None,
+    gpus: float | None,
     cores: int | None,
     ram_gb: float | None,
     utilisation: float = 1.0,
@@ -97,7 +97,7 @@ def slurm_counted(
     allocated_s: float,
     *,
     is_exclusive: bool | None,
-    gpus: int | None,
+    gpus: float | None,
     cores: int | None,
     ram_gb: float | None,
 ) -> EnergyFigure:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-from detour.accounting.allocation import visible_gpus
+from detour.accounting.allocation import slice_share, visible_gpus
 
 
 class GpuReading(NamedTuple):
@@ -90,9 +90,7 @@ class NvmlCounters:
             try:
                 handle = nvml.nvmlDeviceGetHandleByUUID(name)
                 board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-                slices = nvml.nvmlDeviceGetAttributes(handle).gpuInstanceSliceCount
-                share = slices / nvml.nvmlDeviceGetMaxMigDeviceCount(board)
-                yield _Gpu(name, nvml.nvmlDeviceGetUUID(board), min(1.0, share), self._limit_w(board))
+                yield _Gpu(name, nvml.nvmlDeviceGetUUID(board), slice_share(nvml, handle), self._limit_w(board))
             except nvml.NVMLError as error:
                 yield _Gpu(name, name, 1.0, None, f"is a slice (MIG) of unknown size ({error})")
 

@@ -60,9 +60,9 @@ def _arithmetic(row: EnergyFigure, gpu_hours: float | None) -> str | None:
     return f"{row.it_energy_kwh.expected:.4g} kWh x {tail}"
 
 
-def _hardware(report: Report, gpus: int, clusters: Sequence[Cluster]) -> tuple[str, ...]:
+def _hardware(report: Report, gpus: float, clusters: Sequence[Cluster]) -> tuple[str, ...]:
     """GPUs by their profile's name for them, else the machines that the stages recorded."""
     types = [cluster.gpu.type for cluster in clusters if cluster.gpu and not cluster.gpu.simulated]
     if gpus and types:
-        return tuple(f"{gpus} x {name}" for name in dict.fromkeys(types))
+        return tuple(f"{gpus:.6g} x {name}" for name in dict.fromkeys(types))
     return tuple(report.versions.machines)

@@ -104,6 +104,10 @@ class AttemptStarted(Event, kind="attempt.started"):
     ram_gb: float | None = None
     nodes: int | None = None
     cluster: str | None = None
+    slices: int | None = None
+    """GPUs that are slices (MIG) of a board; `gpus` is None then."""
+    boards: float | None = None
+    """What the slices are of a board, together: 2 of 7 are 2/7."""
     held_since_s: float | None = None
     """Since when the job's allocation has been held for this attempt, in seconds since the epoch: from the job's start,
     or the end of the stage before it in the same job. None where Slurm does not tell its jobs.
@@ -348,6 +352,9 @@ class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
     elapsed_s: float | None = None
     state: str | None = None
     gpus: int | None = None
+    """As Slurm counts them; None for slices (MIG) of unknown size."""
+    boards: float | None = None
+    """What they are of a board, together, where slices are among them."""
     cpus: int | None = None
     nodes: int | None = None
     cluster: str | None = None

@@ -32,7 +32,7 @@ class AttemptRow(NamedTuple):
     state: StateWord
     """`running`, `done`, or how it ended."""
     node: str | None
-    gpus: int | None
+    gpus: float | None
     started_s: float | None
     ended_s: float | None
     """None while it runs, and where its end was not recorded."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from detour.config.cluster import Cluster
 
 
-def billed_gpus(cluster: Cluster, gpus: int, cpus: int | None, nodes: int, exclusive: bool = False) -> float | None:
+def billed_gpus(cluster: Cluster, gpus: float, cpus: int | None, nodes: int, exclusive: bool = False) -> float | None:
     """GPUs charged for an allocation; None when the rule needs something that is unknown, 0 where nothing is charged.
 
     gpu          what was reserved

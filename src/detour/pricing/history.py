@@ -38,7 +38,7 @@ class Finished:
     attempts: int
     elapsed_s: float
     """Allocated time of all attempts."""
-    gpus: int | None
+    gpus: float | None
     gpu_hours: float | None
     start_up_s: float
     """Of the last attempt, up to its first progress; 0 where it reported none."""

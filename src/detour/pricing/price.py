@@ -99,7 +99,7 @@ def work_signature(stage: Stage) -> str:
     return stage.kind
 
 
-def work_units(stage: Stage, gpus: int) -> float | None:
+def work_units(stage: Stage, gpus: float) -> float | None:
     """What the duration grows with: tokens a GPU, bytes of text; 1 where like stages are of one size."""
     if isinstance(stage, PretrainStage):
         return stage.runtime.tokens / max(1, gpus)

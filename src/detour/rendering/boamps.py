@@ -6,6 +6,7 @@ Energies are those of IT equipment, one measure a method, so a reader must not a
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -99,7 +100,11 @@ def _measure(row: EnergyFigure, allocated_s: float, start_s: float | None) -> di
 def _components(one: Hardware) -> list[dict[str, Any]]:
     cpu = {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
     memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
-    gpu = {"componentType": "gpu", "nbComponent": one.most_gpus, **_known(componentName=one.gpu, memorySize=memory)}
+    gpu = {
+        "componentType": "gpu",
+        "nbComponent": ceil(one.most_gpus),
+        **_known(componentName=one.gpu, memorySize=memory),
+    }
     return [gpu, cpu] if one.most_gpus else [cpu]
 
 

@@ -258,7 +258,7 @@ def attempts(report: Report) -> Table:
         Column("cluster", "cluster", path="attempt.cluster"),
         number("started_s", "start", partial(words.instant, time_zone=report.period.time_zone), "attempt.started_s"),
         number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
-        number("gpus", "GPUs", words.whole, "attempt.gpus"),
+        number("gpus", "GPUs", words.exact, "attempt.gpus"),
         number("cpus", "cores", words.whole, "attempt.cpus", main=False),
         number("billed_gpu_hours", "billed GPU-hours", words.figure, "attempt.billed_hours", main=False),
         Column("outcome", "outcome", path="attempt.outcome"),
@@ -279,7 +279,7 @@ def hardware(report: Report) -> Table:
         Column("cluster", "cluster"),
         Column("gpu", "GPU", get=lambda row: row.gpu and f"{row.gpu}{' (simulated)' if row.simulated else ''}"),
         number("gpu_memory_gb", "memory a GPU, GB", words.exact),
-        number("most_gpus", "most GPUs of a job", words.whole),
+        number("most_gpus", "most GPUs of a job", words.exact),
         number("most_cpus", "most cores of a job", words.whole),
         Column("country", "country"),
     )

@@ -169,7 +169,7 @@ def _machines(hardware: list[Hardware]) -> str:
     for one in hardware:
         memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
         kind = f"{'simulated ' if one.simulated else ''}{(one.gpu or 'GPU').upper()}"
-        held = f"{one.most_gpus} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
+        held = f"{one.most_gpus:.6g} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
         parts.append(f"jobs of up to {held} on {one.cluster}")
     return "; ".join(parts) or "unknown machines"
 

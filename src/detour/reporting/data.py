@@ -60,7 +60,7 @@ class AttemptRow(NamedTuple):
     outcome: str
     """done, interrupted, failed, running, or `lost` when no end was recorded."""
     reason: str | None
-    gpus: int | None
+    gpus: float | None
     cpus: int | None
     billed_hours: float | None
     fates_s: Fates

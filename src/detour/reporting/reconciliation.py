@@ -104,7 +104,7 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     )
 
 
-def _rest(left_hours: float, ran: Sequence[tuple[Counted, int]]) -> str:
+def _rest(left_hours: float, ran: Sequence[tuple[Counted, float]]) -> str:
     units = sum(count for _, count in ran)
     if left_hours > 0 and units:
         if all(one.usage.source != "journal" for one, _ in ran):

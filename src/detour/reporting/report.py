@@ -53,7 +53,7 @@ class Hardware:
     cluster: str
     gpu: str | None
     gpu_memory_gb: float | None
-    most_gpus: int
+    most_gpus: float
     most_cpus: int
     country: str | None
     simulated: bool

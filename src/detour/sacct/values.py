@@ -155,15 +155,8 @@ def parse_tres(text: str) -> Tres:
 
     Also `1=8,4=1,5=8`, the numbers by which Slurm's database knows cpu, node and billing.
     """
-    plain, typed, found = None, {}, dict[str, str]()
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        if name == "gres/gpu":
-            plain = parse_count(value)
-        elif name.startswith("gres/gpu:"):
-            typed[name[9:]] = parse_count(value) or 0
-        else:
-            found[name] = value
+    found = {name: value for name, _, value in (part.partition("=") for part in text.split(","))}
+    plain, typed = parse_count(found.get("gres/gpu", "")), typed_gpus(text)
     return Tres(
         gpus=plain if plain is not None else sum(typed.values()) if typed else None,
         gpu_type=",".join(sorted(typed)) or None,
@@ -171,6 +164,12 @@ def parse_tres(text: str) -> Tres:
         nodes=parse_count(found.get("node", found.get("4", ""))),
         billing=_number(found.get("billing", found.get("5", ""))),
     )
+
+
+def typed_gpus(text: str) -> dict[str, int]:
+    """Counts by type, of AllocTRES or ReqTRES: `gres/gpu:h100=4` is 4 of type h100."""
+    parts = (part.partition("=") for part in text.split(","))
+    return {name[9:]: parse_count(value) or 0 for name, _, value in parts if name.startswith("gres/gpu:")}
 
 
 def parse_gres(text: str) -> Tres:

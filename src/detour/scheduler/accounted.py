@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from detour.ledger.events import JobAccounted
 from detour.ledger.state import State
 from detour.sacct.rows import JobRow
+from detour.sacct.slices import boards_of, holds_slices
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.sent import Sent
 from detour.scheduler.tags import Tag, find_tag
@@ -82,6 +83,7 @@ def _jobs_of(ids: JobIds) -> Iterator[tuple[str, int]]:
 
 def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
     stages = job.tasks[index] if index < len(job.tasks) else job.stages
+    sliced, boards = holds_slices(row), boards_of(row)
     clusters = (run.cluster for stage in stages if stage in state.stages for run in state.stages[stage].attempts)
     return JobAccounted(
         source=SOURCE,
@@ -89,7 +91,8 @@ def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
         start_s=row.start_s,
         elapsed_s=row.elapsed_s,
         state=row.state,
-        gpus=row.n_gpus,
+        gpus=None if sliced and boards is None else row.n_gpus,
+        boards=boards if sliced else None,
         cpus=row.n_cpus,
         nodes=row.n_nodes,
         cluster=row.cluster,
