@@ -84,6 +84,7 @@ def _jobs_of(ids: JobIds) -> Iterator[tuple[str, int]]:
 def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
     stages = job.tasks[index] if index < len(job.tasks) else job.stages
     sliced, boards = holds_slices(row), boards_of(row)
+    of_boards = {"boards": boards} if sliced else {}
     clusters = (run.cluster for stage in stages if stage in state.stages for run in state.stages[stage].attempts)
     return JobAccounted(
         source=SOURCE,
@@ -92,7 +93,7 @@ def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
         elapsed_s=row.elapsed_s,
         state=row.state,
         gpus=None if sliced and boards is None else row.n_gpus,
-        boards=boards if sliced else None,
+        **of_boards,
         cpus=row.n_cpus,
         nodes=row.n_nodes,
         cluster=row.cluster,
