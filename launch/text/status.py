@@ -95,11 +95,15 @@ def summary(chain: ChainStatus) -> str:
 def outlook_line(chain: ChainStatus, now_s: float) -> str:
     """Sweep, project and cluster, what it used, and when it ends."""
     parts = [f"{word} {plain(name)}" for word, name in (("sweep", chain.sweep), ("on", chain.cluster)) if name]
-    parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h"]
+    parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h{_by_journal(chain)}"]
     if chain.ends_s is not None and not (chain.is_done or chain.is_over):
         left_out = f", {counted(chain.unknown_durations, 'duration')} unknown" if chain.unknown_durations else ""
         parts.append(f"ends {clock(chain.ends_s)} (in {ends_in(chain, now_s).lstrip('>')}{left_out})")
     return ", ".join(parts)
+
+
+def _by_journal(chain: ChainStatus) -> str:
+    return f" ({counted(chain.by_journal, 'attempt')} by the journal)" if chain.gpu_hours and chain.by_journal else ""
 
 
 def energy_in_words(energy: EnergyTotal) -> str:

@@ -54,5 +54,5 @@ def by_hour(entries: Iterable[Entry[EnergyRead]]) -> list[Entry[EnergyRead]]:
     return list({(entry.wall_s // 3600, entry.writer): entry for entry in entries}.values())
 
 
-def usage(seconds: float, gpus: int | None, nodes: int = 1) -> AttemptUsage:
+def usage(seconds: float, gpus: float | None, nodes: int = 1) -> AttemptUsage:
     return AttemptUsage("a", "s", BEGAN_S, BEGAN_S + seconds, gpus, None, nodes)

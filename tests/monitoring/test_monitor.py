@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from detour.errors import UserError
-from detour.ledger.events import EnergyCounted
+from detour.ledger.events import EnergyCounted, JobAccounted
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor, read_status
@@ -216,3 +217,15 @@ def test_what_waits_for_a_failed_stage_says_which_and_leaves_the_advice_to_it(tm
     assert [shown[stage.id].blocked_by for stage in CHAIN] == [None, PREPARE.id, PREPARE.id]
     assert [shown[stage.id].reason for stage in CHAIN] == ["no space", *["not run: prepare failed"] * 2]
     assert [shown[stage.id].next_step is None for stage in CHAIN] == [False, True, True]
+
+
+def test_ended_attempts_that_no_accounts_cover_are_counted_as_the_journals(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    now_s = time.time()
+    end(start(workspace, TRAIN, 1, job="7"), "interrupted", reason="time limit")
+    start(workspace, TRAIN, 2, job="8")
+    assert rows(workspace)[TRAIN.id].by_journal == 1, "a running one has no accounts yet"
+    with Journal.open(workspace, "command-1") as journal:
+        accounted = JobAccounted(source="sacct", start_s=now_s - 1.0, elapsed_s=60.0, gpus=1, stages=[TRAIN.id])
+        journal.append(accounted, job="7")
+    assert rows(workspace)[TRAIN.id].by_journal == 0

@@ -48,6 +48,7 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
         critical_path=ahead.path,
         elapsed_s=added(row.elapsed_s for row in stages),
         gpu_hours=added(row.gpu_hours for row in stages),
+        by_journal=sum(row.by_journal for row in stages),
         energy=tuple(totals(sums)),
         quoted=quoted(figures, methods),
     )

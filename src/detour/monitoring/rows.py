@@ -84,6 +84,7 @@ def stage_row(
         segments=segments,
         elapsed_s=_elapsed_s(attempts, status, evidence.now_s),
         gpu_hours=added(map(gpu_hours, context.usages.values())),
+        by_journal=sum(usage.source == "journal" and not usage.running for usage in context.usages.values()),
         energy_kwh=None,
         co2_g=None,
         energy_method=None,

@@ -125,6 +125,8 @@ class StageRow(NamedTuple):
     elapsed_s: float | None
     """Over all attempts."""
     gpu_hours: float | None
+    by_journal: int
+    """Attempts that have ended and whose hours are the journal's: sacct was not asked about them yet, or cannot say."""
     energy_kwh: float | None
     """Of the facility, by `energy_method`."""
     co2_g: float | None
@@ -176,6 +178,8 @@ class ChainStatus(NamedTuple):
     """Sum over attempts, which may have run side by side."""
     gpu_hours: float | None
     """Of its stages, shared ones in full."""
+    by_journal: int
+    """Attempts of its stages whose hours are the journal's."""
     energy: tuple[EnergyTotal, ...]
     """One a method, never to be added."""
     quoted: EnergyTotal | None

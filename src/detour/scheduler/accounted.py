@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from detour.ledger.events import JobAccounted
 from detour.ledger.state import State
@@ -84,8 +85,8 @@ def _jobs_of(ids: JobIds) -> Iterator[tuple[str, int]]:
 def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
     stages = job.tasks[index] if index < len(job.tasks) else job.stages
     sliced, boards = holds_slices(row), boards_of(row)
-    of_boards = {"boards": boards} if sliced else {}
     clusters = (run.cluster for stage in stages if stage in state.stages for run in state.stages[stage].attempts)
+    beside: dict[str, Any] = {"boards": boards} if sliced else {}
     return JobAccounted(
         source=SOURCE,
         submit_s=row.submit_s,
@@ -93,7 +94,6 @@ def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
         elapsed_s=row.elapsed_s,
         state=row.state,
         gpus=None if sliced and boards is None else row.n_gpus,
-        **of_boards,
         cpus=row.n_cpus,
         nodes=row.n_nodes,
         cluster=row.cluster,
@@ -102,4 +102,5 @@ def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
         energy_j=row.consumed_energy_j,
         profile=next(filter(None, clusters), None),
         stages=list(stages),
+        **beside,
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from detour.launch.text.live import draw, live_view
-from detour.launch.text.status import DETAIL_LINES, energy_in_words, render_text
+from detour.launch.text.status import DETAIL_LINES, energy_in_words, outlook_line, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import Status
@@ -181,3 +181,11 @@ def test_the_live_view_fits_a_small_screen(status: Status) -> None:
     Console(file=output, width=120).print(draw(status, width=120, height=4))
     assert "prepare" not in output.getvalue()
     assert "pretrain clm" in output.getvalue()
+
+
+def test_hours_that_no_accounts_cover_are_said_to_be_the_journals() -> None:
+    assert (
+        outlook_line(make_chain("a", [], gpu_hours=12.5, by_journal=3), 0.0) == "12.5 GPU-h (3 attempts by the journal)"
+    )
+    assert outlook_line(make_chain("a", [], gpu_hours=12.5, by_journal=0), 0.0) == "12.5 GPU-h"
+    assert outlook_line(make_chain("a", [], gpu_hours=0.0, by_journal=3), 0.0) == "0 GPU-h"
