@@ -284,7 +284,7 @@ class FakeSlurm:
     def lose_last(self, count: int) -> Iterator[FakeJob]:
         """A controller killed right after accepting these: it does not know them, and gives their ids out again."""
         for job in sorted(self.live(), key=lambda job: -job.id)[:count]:
-            if job.id == self.next_id - 1 and job.state == "PENDING":
+            if job.id == self.next_id - 1:
                 del self.jobs[job.id]
                 self.next_id = job.id
                 yield job

@@ -296,6 +296,29 @@ def test_what_an_administrator_holds_is_not_sent_anew(desk: Desk) -> None:
     assert again.left.startswith("still held: 1 (JobHeldAdmin)")
 
 
+def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    list(desk.fake.lose_last(4))
+    again = desk.submitter().submit(REQUESTS)
+    assert sorted(again.jobs.values()) == ["2", "3", "4", "5"]
+    assert again.remarks == (
+        "prepare-0: sent again, for its job had the id of one that Slurm has lost and that may still run: 1",
+        "cancelled, no longer wanted: 1",
+    )
+    assert not desk.fake.jobs[1].is_live
+    assert [job.id for job in desk.fake.schedule()] == [2]
+
+
+def test_a_lone_job_gets_no_id_that_a_lost_one_may_run_under(desk: Desk) -> None:
+    desk.submitter().submit(ALONE)
+    desk.fake.schedule()
+    list(desk.fake.lose_last(1))
+    other = [JobRequest((("export-3",),), Resources(), 60)]
+    assert list(desk.submitter().submit(other).jobs.values()) == ["2"]
+    assert [job.id for job in desk.fake.live()] == [2]
+
+
 def test_a_job_that_is_done_and_came_back_held_goes_and_nobody_waits_for_it(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.done = {"prepare-0", "pretrain-1"}

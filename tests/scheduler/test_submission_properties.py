@@ -130,7 +130,8 @@ class Submissions(RuleBasedStateMachine):
         # of a lone job no look at the queue corrects the id before it is set free; the next submission does
         self.slurm.faults = [fault for fault in faults if fault != "wrong number" or name != "lone"]
         self.slurm.order_faults = order_faults
-        may_have_run = self._forgotten(user) if (limit, self.slurm.limit, faults) == (None, None, []) else []
+        is_calm = (limit, self.slurm.limit, faults) == (None, None, [])
+        may_have_run, before = self._forgotten(user) if is_calm else [], list(self.slurm.jobs.values())
         try:
             submission = self._submit(name, user, limit)
         except SchedulerUnavailable:
@@ -139,7 +140,9 @@ class Submissions(RuleBasedStateMachine):
             self.slurm.faults, self.slurm.order_faults = [], []
         self._check(submission, user)
         if not submission.left:
-            assert not any(job.is_live and job.is_free for job in may_have_run), "a node would refuse to run it again"
+            new = [job for job in self._ours() if not any(job is one for one in before)] if is_calm else []
+            wrong = [job for job in (*may_have_run, *new) if job.is_live and job.is_free]
+            assert not {job.id for job in wrong} & self.slurm.launched, "a node would refuse to run it again"
 
     def _forgotten(self, user: str) -> list[FakeJob]:
         """This user's jobs that a node knows, and that the controller holds as if they had never been released."""

@@ -27,6 +27,7 @@ DOUBLE = "another job fills its place"
 FORGOTTEN = "sent again as a new job, for it is held as after a crash of slurmctld and may have run already"
 REPLACED = "its stages are submitted otherwise now"
 OBSOLETE = "its stages are done"
+SPENT = "sent again, for its job had the id of one that Slurm has lost and that may still run"
 RAN = "it is done, and Slurm has forgotten that it ran"
 AS_SENT = "JobHeldUser"
 """Reason of a job that is held since it was sent, or by its own user."""
@@ -260,7 +261,7 @@ def _may_have_run(
     """
     theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
     awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
-    by_id = {sent.job_id: sent for sent in current}
+    by_id = by_job_id(current)
     units: dict[str, list[Sent]] = {}
     for sent in current:
         if sent.committed:
@@ -272,7 +273,7 @@ def _may_have_run(
 
     def is_suspect(sent: Sent) -> bool:
         as_sent = any(record.is_held and record.reason == AS_SENT for record in seen[sent.tag])
-        return as_sent and not any(_never_ran(record, by_id, is_done) for record in seen[sent.tag])
+        return as_sent and not any(_never_ran(record.dependency, by_id, is_done) for record in seen[sent.tag])
 
     return [
         sent
@@ -282,14 +283,36 @@ def _may_have_run(
     ]
 
 
-def _never_ran(record: JobRecord, by_id: Mapping[str | None, Sent], is_done: Callable[[str], bool]) -> bool:
-    """Whether it waits for the success of a job that is in the queue and has not succeeded."""
-    separator, terms = terms_of(record.dependency)
+def is_spent(
+    job_id: str, by_id: Mapping[str, Sequence[Sent]], snapshot: Snapshot, is_done: Callable[[str], bool]
+) -> bool:
+    """Whether an id that Slurm has just given to a new job was that of another one, which may have run.
+
+    A controller that crashed gives the ids that it has forgotten out again. The node where the other one runs, killed
+    only when the node reports, would refuse to run the new one, and be drained.
+    """
+    if any(record.ids.id == job_id for record in snapshot.queue or ()):
+        return False  # a wrapper printed the number of a job that is there
+    others = [sent for sent in by_id.get(job_id, ()) if sent.committed or sent.gate]
+    return not all(_never_ran(sent.dependency, by_id, is_done) for sent in others)
+
+
+def by_job_id(jobs: Iterable[Sent]) -> Mapping[str, list[Sent]]:
+    found: dict[str, list[Sent]] = {}
+    for sent in jobs:
+        if sent.job_id is not None:
+            found.setdefault(sent.job_id, []).append(sent)
+    return found
+
+
+def _never_ran(dependency: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> bool:
+    """Whether this waits for the success of a job that has not succeeded."""
+    separator, terms = terms_of(dependency)
 
     def blocks(term: str) -> bool:
         kind, _, job = term.partition(":")
-        awaited = by_id.get(job.partition("_")[0])
-        return kind in NEEDS_SUCCESS and awaited is not None and not any(map(is_done, awaited.stages))
+        stages = [stage for sent in by_id.get(job.partition("_")[0], ()) for stage in sent.stages]
+        return kind in NEEDS_SUCCESS and bool(stages) and not any(map(is_done, stages))
 
     blocked = list(map(blocks, terms))
     return any(blocked) and (separator == "," or all(blocked))

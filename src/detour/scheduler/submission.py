@@ -25,7 +25,16 @@ from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobRelinked, JobsCommitted, JobsDropped
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
 from detour.scheduler.dependency import Dependency, replaced, waited_ids
-from detour.scheduler.reconciliation import Decision, counted_for, decide, dependency_of, places
+from detour.scheduler.reconciliation import (
+    SPENT,
+    Decision,
+    by_job_id,
+    counted_for,
+    decide,
+    dependency_of,
+    is_spent,
+    places,
+)
 from detour.scheduler.requests import JobRequest, first_wave, in_order
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
@@ -95,6 +104,8 @@ class Submitter:
     _queue: Snapshot = field(default_factory=lambda: Snapshot(0.0, None, None))
     """The last look."""
     _filled: Places = field(default_factory=Places)
+    _by_id: Mapping[str, Sequence[Sent]] = field(default_factory=dict)
+    """All that was sent before the last look, by any user."""
     _remarks: list[str] = field(default_factory=list)
     _sends: Counter[Slot] = field(default_factory=Counter)
     _cancels: Counter[str] = field(default_factory=Counter)
@@ -175,6 +186,9 @@ class Submitter:
         answer = self.slurm.submit(script)
         if answer.job_id is None:
             return None
+        if is_spent(answer.job_id, by_job_id(self._known.values()), self._queue, self.is_done):
+            self._record(JobsDropped(why=SPENT, tags=[str(tag)]))
+            return None
         self._record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
         self._commit([self._known[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
@@ -200,6 +214,7 @@ class Submitter:
         snapshot = self._snapshot()
         if self._room is None:
             self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
+        self._by_id = by_job_id(self._known.values())
         self._known, self._queue = counted_for(self.users[0], self._known, snapshot, self.workspace)
         decision = decide(requests, self._known, self._queue, self.workspace, self.is_done, has_room=not self._full)
         for tag, job_id in decision.adopt.items():
@@ -282,6 +297,29 @@ class Submitter:
         if self._sends[slot] >= SENDS_A_SLOT:
             raise SchedulerUnavailable(f"Slurm lost {slot} again. What was sent is held: look, and run it again")
         self._sends[slot] += 1
+        spent: list[str] = []
+        while True:
+            tag, answer, job_id = self._sbatch(request, slot)
+            if job_id is None:
+                self._record(JobsDropped(why=answer.unknown or answer.limit or answer.refusal, tags=[str(tag)]))
+                self._judge(slot, answer)
+                return False
+            if job_id in spent or not is_spent(job_id, self._by_id, self._queue, self.is_done):
+                break
+            spent.append(job_id)
+            self._record(JobsDropped(why=SPENT, tags=[str(tag)]))
+        if spent:
+            self._remark(f"{slot}: {SPENT}: {', '.join(spent)}")
+        if said := answer.unknown or answer.refusal:
+            self._remark(f"{said} for {slot}; it is in the queue as job {job_id}")
+        self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
+        self._filled.add(self._known[tag])
+        if self._room is not None:
+            self._room -= len(request.tasks)
+        return True
+
+    def _sbatch(self, request: JobRequest, slot: Slot) -> tuple[Tag, SubmitAnswer, str | None]:
+        """Record the intent and send the job; its tag, what sbatch said, and its id, if it is there."""
         dependency = dependency_of(request, slot.segment, self._filled)
         tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
         self._record(
@@ -294,17 +332,7 @@ class Submitter:
         )
         answer = self.slurm.submit(self.write_script(request, tag, dependency))
         job_id = answer.job_id or (self._find(tag, answer) if answer.unknown or answer.refusal else None)
-        if job_id is None:
-            self._record(JobsDropped(why=answer.unknown or answer.limit or answer.refusal, tags=[str(tag)]))
-            self._judge(slot, answer)
-            return False
-        if said := answer.unknown or answer.refusal:
-            self._remark(f"{said} for {slot}; it is in the queue as job {job_id}")
-        self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
-        self._filled.add(self._known[tag])
-        if self._room is not None:
-            self._room -= len(request.tasks)
-        return True
+        return tag, answer, job_id
 
     def _find(self, tag: Tag, answer: SubmitAnswer) -> str | None:
         """A job whose sbatch said nothing, by its tag, given a moment to appear; also after a no, which may be a
