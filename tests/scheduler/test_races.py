@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,12 @@ CHAIN = [
     JobRequest(EVALUATIONS, Resources(), 60, after=("promote-2",)),
     JobRequest((("summarize-4",),), Resources(), 60, after=tuple(stage for (stage,) in EVALUATIONS)),
 ]
-UNITS = [request.unit for request in CHAIN]
+OTHER = [
+    CHAIN[0],
+    JobRequest((("pretrain-8",),), Resources(), 60, segments=2, after=("prepare-0",)),
+    JobRequest((("promote-9",),), Resources(), 60, after=("pretrain-8", "prepare-0")),
+]
+LONE = [JobRequest(EVALUATIONS, Resources(), 60)]
 
 
 class Turns:
@@ -50,7 +56,12 @@ class Turns:
             self._change.notify_all()
 
 
-def race(folder: Path, seed: int, users: tuple[str, str]) -> tuple[Desk, list[Submission | SchedulerUnavailable]]:
+Chains = tuple[list[JobRequest], list[JobRequest]]
+
+
+def race(
+    folder: Path, seed: int, users: tuple[str, str], chains: Chains = (CHAIN, CHAIN)
+) -> tuple[Desk, list[Submission | SchedulerUnavailable]]:
     first = Desk(folder, users[0])
     desks, turns = [first, Desk(folder, users[1], beside=first)], Turns(seed)
     ends: list[Submission | SchedulerUnavailable | None] = [None, None]
@@ -65,7 +76,7 @@ def race(folder: Path, seed: int, users: tuple[str, str]) -> tuple[Desk, list[Su
         desk.slurm = Slurm(run)
         try:
             turns.wait(who)
-            ends[who] = desk.submitter().submit(CHAIN)
+            ends[who] = desk.submitter().submit(chains[who])
         except SchedulerUnavailable as error:
             ends[who] = error
         finally:
@@ -91,11 +102,15 @@ def carried_through(fake: FakeSlurm) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_one_users_two_submitters_leave_one_chain_that_ends(tmp_path: Path, seed: int) -> None:
-    desk, ends = race(tmp_path, seed, ("me", "me"))
-    assert len(ends) == 2
-    if not any(isinstance(end, Submission) for end in ends):
-        desk.slurm = Slurm(desk.fake)
-        desk.submitter().submit(CHAIN)
-    assert sorted(set(carried_through(desk.fake))) == sorted(UNITS)
-    assert [job.name for job in desk.fake.live() if job.held] == []
+@pytest.mark.parametrize("users", [("me", "me"), ("me", "you")])
+@pytest.mark.parametrize("chains", [(CHAIN, CHAIN), (CHAIN, OTHER), (LONE, LONE)])
+def test_two_submitters_leave_each_job_once_and_chains_that_end(
+    tmp_path: Path, seed: int, users: tuple[str, str], chains: Chains
+) -> None:
+    desk, ends = race(tmp_path, seed, users, chains)
+    assert [type(end) for end in ends] == [Submission] * 2
+    slots = Counter(job.tag.slot for job in desk.fake.live() if job.tag)
+    assert set(slots.values()) == {1}
+    assert [job.name for job in desk.fake.live() if not job.is_free] == []
+    assert set(carried_through(desk.fake)) == {request.unit for chain in chains for request in chain}
+    assert desk.fake.denials == []

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted
 from detour.scheduler.control import Control
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
-from detour.scheduler.tags import Slot
-from tests.scheduler.fake_slurm import FakeJob
+from detour.scheduler.tags import Slot, Tag
+from tests.scheduler.fake_slurm import FakeJob, MemoryLedger
 from tests.scheduler.test_submission import REQUESTS, Desk
 
 MORE = [*REQUESTS, JobRequest((("pretrain-3",),), Resources(), 60, after=("promote-2",))]
@@ -111,6 +112,42 @@ def test_two_commits_for_one_place_end_by_the_later_users_hand(mine: Desk, yours
     assert len(mine.fake.live()) == 2
     assert yours.submitter().submit(REQUESTS[:1]).jobs == {Slot("prepare-0"): "1"}
     assert [job.user for job in mine.fake.live()] == ["me"]
+
+
+class Rivalled(MemoryLedger):
+    """Another user, whose claim failed too, commits between the last look and the commit, and releases nothing."""
+
+    def __init__(self, desk: Desk, job_id: int) -> None:
+        super().__init__(desk.fuse)
+        self.jobs, self.tag = desk.fake.jobs, Tag("w", "prepare-0", 1, "theirs")
+        self.job = FakeJob(job_id, str(self.tag), held=True, dependency="", stages=("prepare-0",), user="you")
+
+    def append(self, event: JobEvent) -> None:
+        if isinstance(event, JobsCommitted) and self.job.id not in self.jobs:
+            self.jobs[self.job.id] = self.job
+            tags = [str(self.tag)]
+            self.written.append(JobIntended(tags=tags, tasks=[["prepare-0"]], dependency=""))
+            self.written.append(JobAccepted(tags=tags, job_id=str(self.job.id)))
+            self.written.append(JobsCommitted(tags=tags))
+        super().append(event)
+
+
+def test_of_two_that_commit_at_once_the_one_with_the_older_job_goes_on(mine: Desk) -> None:
+    mine.ledger = Rivalled(mine, 0)
+    submission = mine.submitter().submit(REQUESTS[:2])
+    assert submission.jobs[Slot("prepare-0")] == "0"
+    assert submission.in_flight == ("prepare-0",)
+    assert any("another submission of the same stages goes first" in remark for remark in submission.remarks)
+    assert [job.id for job in jobs_of(mine, "me") if job.tag and job.tag.unit == "prepare-0"] == []
+    assert mine.job("pretrain-1", 1).dependency == "afterok:0"
+
+
+def test_one_that_was_killed_between_commit_and_release_is_not_waited_for_for_ever(mine: Desk) -> None:
+    mine.ledger = Rivalled(mine, 99)
+    submission = mine.submitter().submit(REQUESTS[:2])
+    assert submission.jobs[Slot("prepare-0")] == "1"
+    assert not mine.fake.jobs[1].held
+    assert mine.fake.jobs[99].held
 
 
 def test_cancelling_takes_ones_own_jobs_and_says_whose_stay(mine: Desk, yours: Desk) -> None:

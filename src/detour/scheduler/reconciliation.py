@@ -26,6 +26,7 @@ LOST = "left the queue while it was held: lost by the controller, or cancelled"
 DOUBLE = "another job fills its place"
 FORGOTTEN = "sent again as a new job, for it is held as after a crash of slurmctld and may have run already"
 REPLACED = "its stages are submitted otherwise now"
+LATER = "another submission of the same stages goes first, and is joined"
 OBSOLETE = "its stages are done"
 SPENT = "sent again, for its job had the id of one that Slurm has lost and that may still run"
 RAN = "it is done, and Slurm has forgotten that it ran"
@@ -281,6 +282,23 @@ def _may_have_run(
         if all(map(waits, jobs)) and any(map(is_suspect, jobs)) and not all(map(is_done, jobs[0].stages))
         for sent in jobs
     ]
+
+
+def gives_way(ready: Sequence[Sent], rivals: Sequence[Sent], snapshot: Snapshot, user: str) -> bool | None:
+    """Whether jobs that are committed and not released give way to others of the same stages; None: look again."""
+    seen = {sent.tag: records for sent in rivals if (records := snapshot.live(sent.tag))}
+    if not seen:
+        return False
+    stages = {stage for sent in rivals if sent.tag in seen for stage in sent.stages}
+    shared = stages.intersection(stage for sent in ready for stage in sent.stages)
+    ours = {sent.job_id for sent in ready if sent.job_id}
+    theirs = [record for record in snapshot.queue or () if record.user not in ("", user)]
+    if any(job.partition("_")[0] in ours for record in theirs for job in record.waits_for):
+        return False
+    if not all(record.is_held for records in seen.values() for record in records):
+        return True
+    first = min((int(sent.job_id or 0), sent.tag) for sent in (*ready, *rivals) if shared.intersection(sent.stages))
+    return True if first[1] in seen else None
 
 
 def is_spent(

@@ -7,8 +7,8 @@ ledger, written before the release: what is committed belongs to Slurm, what is 
 A single job without dependents takes the short way, one sbatch: there is no half of it that a hold could keep back.
 Its script waits at a gate instead, which opens with the commit.
 
-Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, both would still settle on the
-same job for every slot, the one that is committed or the older one.
+Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, each sees the other's commit
+behind its own, or the other has seen its: between commit and release one of them gives way (`_gives_way`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobRelinked
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
 from detour.scheduler.dependency import Dependency, replaced, waited_ids
 from detour.scheduler.reconciliation import (
+    LATER,
     SPENT,
     Decision,
     by_job_id,
     counted_for,
     decide,
     dependency_of,
+    gives_way,
     is_spent,
     places,
 )
@@ -40,7 +42,7 @@ from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission_script import gate_of
-from detour.scheduler.tags import Slot, Tag
+from detour.scheduler.tags import Slot, Tag, find_tag
 
 ROUNDS = 8
 SENDS_A_SLOT = 2
@@ -48,6 +50,7 @@ SENDS_A_SLOT = 2
 CANCELS_A_JOB = 2
 RELINKS_A_JOB = 2
 """After each the queue is looked at again, for a client may say that it changed a job and have changed nothing."""
+RIVAL_LOOKS = 15
 LATE_S = 2.0
 """How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
 
@@ -101,6 +104,8 @@ class Submitter:
     _known: dict[Tag, Sent] = field(default_factory=dict)
     _events: int = 0
     """How many of the ledger's are in `_known`."""
+    _expected: set[Tag] = field(default_factory=set)
+    """What was known at first, and is ours since: what another submitter intends meanwhile may be on its way."""
     _queue: Snapshot = field(default_factory=lambda: Snapshot(0.0, None, None))
     """The last look."""
     _filled: Places = field(default_factory=Places)
@@ -121,7 +126,7 @@ class Submitter:
         Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
         (what is not yet set free is withdrawn), ValueError for requests that contradict each other.
         """
-        self._learn()
+        self._begin()
         ordered = in_order(requests)
         if (alone := self._send_alone(ordered)) is not None:
             return alone
@@ -137,6 +142,10 @@ class Submitter:
             is_changed = self._relink([*ordered, *wave], sent_now, decision)
             if decision.is_settled and not is_changed:
                 left = self._set_free(wave, decision)
+                if left is None:
+                    decision = self._look(ordered)
+                    in_flight, wave, deferred = decision.in_flight, list(decision.wanted), []
+                    continue
                 jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
                 wanted = {request.unit for request in (*ordered, *wave)}
                 jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
@@ -151,7 +160,7 @@ class Submitter:
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
-        self._learn()
+        self._begin()
         decision = self._look([])  # takes in jobs whose ids were not recorded
         if self._relink([], set(), decision):
             decision = self._look([])
@@ -186,12 +195,24 @@ class Submitter:
         answer = self.slurm.submit(script)
         if answer.job_id is None:
             return None
-        if is_spent(answer.job_id, by_job_id(self._known.values()), self._queue, self.is_done):
-            self._record(JobsDropped(why=SPENT, tags=[str(tag)]))
+        is_used = is_spent(answer.job_id, by_job_id(self._known.values()), self._queue, self.is_done)
+        if is_used or self._is_rivalled(tag):
+            self._record(JobsDropped(why=SPENT if is_used else LATER, tags=[str(tag)]))
             return None
         self._record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
         self._commit([self._known[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
+
+    def _is_rivalled(self, tag: Tag) -> bool:
+        """Whether another submitter has meanwhile decided to send the same stages."""
+        stages = set(self._known[tag].stages)
+        self._learn()
+        others = [sent for other, sent in self._known.items() if other not in self._expected and not sent.dropped]
+        return any(stages.intersection(sent.stages) for sent in others)
+
+    def _begin(self) -> None:
+        self._learn()
+        self._expected = set(self._known)
 
     def _learn(self) -> None:
         """Take in what others have written: should a claim fail, they submit at the same time."""
@@ -215,7 +236,12 @@ class Submitter:
         if self._room is None:
             self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
         self._by_id = by_job_id(self._known.values())
-        self._known, self._queue = counted_for(self.users[0], self._known, snapshot, self.workspace)
+        known = {
+            tag: sent
+            for tag, sent in self._known.items()
+            if tag in self._expected or sent.committed or snapshot.live(tag)
+        }
+        self._known, self._queue = counted_for(self.users[0], known, snapshot, self.workspace)
         decision = decide(requests, self._known, self._queue, self.workspace, self.is_done, has_room=not self._full)
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
@@ -265,6 +291,8 @@ class Submitter:
         """To the ledger first; then it is known."""
         self.ledger.append(event)
         self._events += 1
+        if isinstance(event, JobIntended):
+            self._expected.update(tag for text in event.tags if (tag := find_tag(text)))
         learn(self._known, event, self.workspace)
 
     def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
@@ -434,14 +462,18 @@ class Submitter:
         live = self._snapshot().live(tag)
         return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
-    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> str:
+    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> str | None:
         """Commit, then release: those that wait for others first, so that nothing starts before all are free.
 
         Returns what the queue does not show then: what has ended or started meanwhile is no reason to complain, what is
-        still held is.
+        still held is. None where another submission of the same stages goes first: what was sent is dropped.
         """
         ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
         self._commit(ready)
+        if self._gives_way(ready):
+            self._record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
+            self._remark(f"{', '.join(sorted({sent.tag.unit for sent in ready}))}: {LATER}")
+            return None
         for job_id in decision.release:
             if reason := next((r.reason for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
                 self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
@@ -476,6 +508,28 @@ class Submitter:
                 self.open_gate(sent.gate)
         if ready:
             self._record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
+
+    def _gives_way(self, ready: Sequence[Sent]) -> bool:
+        """Whether another submission has committed the same stages since the last look, and goes first.
+
+        Released, it may not know of this one; held, it knows or will look, and the oldest job decides. Nobody waits
+        longer than `RIVAL_LOOKS` for one that was killed, or takes out jobs that another user's wait for.
+        """
+        stages = {stage for sent in ready for stage in sent.stages}
+        before = {tag for tag, sent in self._known.items() if sent.committed}
+        for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
+            self._learn()
+            rivals = [
+                sent
+                for tag, sent in self._known.items()
+                if sent.committed and not sent.dropped and tag not in before and stages.intersection(sent.stages)
+            ]
+            if not rivals:
+                return False
+            self.wait(pause_s)
+            if (verdict := gives_way(ready, rivals, self._snapshot(), self.users[0])) is not None:
+                return verdict
+        return False
 
     def _withdraw(self, units: set[str]) -> list[str]:
         doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
