@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.forecast_replay [SEEDS]
 
-Printed for each regime, as means over the seeds: coverage of p50 and p90 (wanted: 0.45 to 0.62 and 0.87 to 0.95), that
+The constants of the method were chosen on even seeds, so these are odd ones. Printed for each regime, as means over the
+seeds: coverage of p50 and p90 (wanted: 0.45 to 0.62 and 0.87 to 0.95), that
 of the similar jobs' p90, pinball loss relative to theirs (wanted: at most 1), and of how many seeds all are as wanted.
 A real history: `detour forecast --replay FILE`.
 """
@@ -32,7 +33,7 @@ def main(seeds: int) -> None:
     print(f"{'regime':<28}{'jobs':>6}{'p50':>7}{'p90':>7}{'similar':>9}{'loss':>7}{'as wanted':>11}{'CPU s':>8}")
     for name, regime in REGIMES.items():
         began_s = time.process_time()
-        made = [replay(history(regime, seed)) for seed in range(seeds)]
+        made = [replay(history(regime, seed)) for seed in range(1, 2 * seeds, 2)]
         scores = [one.score for one in made if one.score]
         print(
             f"{name:<28}{fmean(score.n for score in scores):>6.0f}"

@@ -38,7 +38,17 @@ def test_a_harmless_line_is_no_cause(line: str) -> None:
     assert judge(read_bundle({"sacct": [failed], "log_tail": [line], "events": []}, "bundle")).cause == "unknown"
 
 
-@pytest.mark.parametrize("form", ["0: {}", "[default0]:{}", "\x1b[31m{}\x1b[0m", "2026-05-19 10:00:00 {}", "{}\r"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "0: {}",
+        "[default0]:{}",
+        "\x1b[31m{}\x1b[0m",
+        "\x1b]0;a title\x07\x1b[38;5;9m{}\x1b(B\x1b[m",
+        "2026-05-19 10:00:00 {}",
+        "{}\r",
+    ],
+)
 def test_who_writes_a_line_and_when_changes_no_cause(form: str) -> None:
     own = re.compile(r"srun|slurmstepd|sbatch|\[rank|\d+:|/var/spool")
     wrong = []
