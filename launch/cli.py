@@ -11,7 +11,7 @@ from typing import NoReturn
 from detour.imports import uncollected
 from detour.launch.endings import DEBUG, ending
 from detour.launch.quick import answered
-from detour.launch.text.screen import leave_closed_pipe, prepare_streams, say
+from detour.launch.text.screen import TERMINAL_ENCODING, leave_closed_pipe, prepare_streams, say
 
 GC_THRESHOLD = 50_000
 """New objects between two garbage collections; most verbs end before the first."""
@@ -19,6 +19,8 @@ GC_THRESHOLD = 50_000
 
 def main() -> None:
     """Entry point; whatever goes wrong ends in one message and a documented exit code."""
+    if sys.getfilesystemencoding() != "utf-8":
+        _start_in_utf8()
     prepare_streams()
     try:
         sys.exit(_run(sys.argv[1:]))
@@ -30,6 +32,16 @@ def main() -> None:
         _end(error)
     except KeyboardInterrupt as error:
         _end(error)
+
+
+def _start_in_utf8() -> NoReturn:
+    """Again, with names of files in UTF-8 whatever the locale, as libraries, jobs and files that we write have them.
+
+    The terminal keeps its own encoding.
+    """
+    terminal = {TERMINAL_ENCODING: sys.stdout.encoding} if sys.stdout else {}
+    environment = {**os.environ, **terminal, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], environment)
 
 
 def _run(arguments: Sequence[str]) -> int | None:

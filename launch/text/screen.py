@@ -11,6 +11,8 @@ from typing import Any
 
 from detour.text import printable
 
+TERMINAL_ENCODING = "DETOUR_TERMINAL_ENCODING"
+"""Environment variable: the terminal's, where this process was started again in UTF-8."""
 STANDARD_OUTPUT = "standard output"
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 _STEERING = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
@@ -133,12 +135,13 @@ def uses_colour() -> bool:
 def prepare_streams() -> None:
     """Letters that the locale's encoding lacks come out as `?`, in place of an error; a stream that is closed leads
     nowhere, in place of to the first file that is opened."""
+    encoding = os.environ.pop(TERMINAL_ENCODING, None)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  the lowest free descriptor is its own
         elif isinstance(stream, io.TextIOWrapper) and mode == "w":
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(encoding=encoding, errors="replace")
 
 
 def leave_closed_pipe() -> None:

@@ -82,3 +82,10 @@ def test_missing_scores_are_in_the_json_too(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("model,task,seed,value\na,t,1,0.5\na,t,2,0.6\nb,t,1,0.7\n")
     shown = json.loads(call(tmp_path / "s.csv", "--json", "-w", tmp_path).stdout)
     assert shown["gaps"] == [{"model": "b", "task": "t", "seeds": [2]}]
+
+
+def test_a_result_of_another_shape_is_named(tmp_path: Path) -> None:
+    root = make_twins(Workspace(tmp_path / "twins")).workspace.root
+    result = next(root.rglob("result.json"))
+    result.write_text(json.dumps(json.loads(result.read_bytes()) | {"primary_metric": ["micro_f1"]}))
+    assert "has no metric" in str(call("quickstart*", "-w", root).exception)

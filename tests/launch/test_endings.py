@@ -106,6 +106,30 @@ def test_a_locale_without_the_letters_shows_question_marks() -> None:
     assert "?? prepare" in out
 
 
+def test_names_of_files_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    """In another encoding, what is written down would be other names to jobs, and to libraries that know UTF-8 only."""
+    made = subprocess.run(
+        ["localedef", "-i", "fr_FR", "-f", "ISO-8859-1", tmp_path / "fr_FR.ISO-8859-1"],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode > 1:
+        pytest.skip("the sources of locales are not installed")
+    code = f"""
+import os, sys
+if sys.flags.utf8_mode:
+    import detour.launch.schema as schema
+    schema.command.callback = lambda **_: print(os.environ.get("DETOUR_TERMINAL_ENCODING"), sys.stdout.encoding, "é")
+{MAIN}"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "schema"],
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "fr_FR.ISO-8859-1", "LOCPATH": str(tmp_path)},
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("None iso8859-1 é\n".encode("latin-1"), b"")
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     reader = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -c '{MAIN}' schema | head -1"],

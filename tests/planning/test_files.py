@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,7 @@ from detour.planning.files import (
     write_plan,
     write_stage,
 )
+from detour.planning.stage import Stage
 from detour.site import Site, Sourced
 from tests.support.stages import make_stages, prepare_stage, pretrain_stage
 
@@ -121,6 +125,60 @@ def test_a_value_that_a_stage_cannot_have_is_named_in_one_line(workspace: Worksp
     with pytest.raises(UserError, match=rf"\({stage.id}: attention: Input should be .*\); run or submit") as caught:
         read_stage(workspace, stage.id)
     assert "\n" not in str(caught.value)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each container in it, with each of its keys."""
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
+
+
+@pytest.mark.parametrize("stage", {stage.kind: stage for stage in make_stages()}.values(), ids=lambda stage: stage.kind)
+def test_whatever_a_stages_file_holds_it_is_read_or_named(workspace: Workspace, stage: Stage) -> None:
+    path = stage_file(workspace, stage.id)
+    path.parent.mkdir(parents=True)
+    content = stage.to_json()
+    for container, key in list(places(content)):
+        kept = container[key]
+        for container[key] in ([], {}, "x", None, 1e308, -1, 10**30, True):
+            path.write_text(json.dumps(content))
+            for read in (read_stage, read_stage_outline):
+                with suppress(UserError):
+                    read(workspace, stage.id)
+        container[key] = kept
+    path.write_text(json.dumps(content))
+    assert read_stage(workspace, stage.id) == stage
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"inputs": {"corpus": []}}, "an input that is no text"),
+        ({"key": 5}, "an input that is no text"),
+        ({"label": None}, "an input that is no text"),
+    ],
+)
+def test_an_outline_of_another_shape_is_named(workspace: Workspace, values: dict[str, Any], says: str) -> None:
+    stage = prepare_stage()
+    write_stage(workspace, stage)
+    stage_file(workspace, stage.id).write_text(json.dumps(stage.to_json() | values))
+    with pytest.raises(UserError, match=says):
+        read_stage_outline(workspace, stage.id)
+
+
+@pytest.mark.parametrize(("name", "value"), [("vocabulary", "x"), ("vocabulary", 10**30), ("validation_tokens", -1)])
+def test_a_number_of_the_way_of_running_is_checked_for_no_key_covers_it(
+    workspace: Workspace, name: str, value: object
+) -> None:
+    stage = next(stage for stage in make_stages() if stage.kind == "pretrain")
+    write_stage(workspace, stage)
+    content = stage.to_json()
+    content["runtime"][name] = value
+    stage_file(workspace, stage.id).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{name} is .*, expected a whole number"):
+        read_stage(workspace, stage.id)
 
 
 def test_a_damaged_plan_is_named(workspace: Workspace) -> None:

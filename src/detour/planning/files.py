@@ -228,12 +228,12 @@ def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
 
 
 def _outline(entry: Mapping[str, Any]) -> StageOutline:
-    kind, name, inputs, seed = entry["kind"], entry["label"], entry["inputs"], None
-    if not isinstance(name, str) or not isinstance(inputs, dict):
-        raise TypeError(f"stage {kind}-{entry['key']} has no label or inputs")
+    kind, key, name, inputs, seed = entry["kind"], entry["key"], entry["label"], entry["inputs"], None
+    if not all(isinstance(text, str) for text in (kind, key, name, *inputs.values())):
+        raise TypeError(f"stage {kind}-{key} has a label or an input that is no text")
     if kind == "evaluate":
         name, seed = f"{kind} {entry['settings']['task']['name']}", int(entry["settings"]["seed"])
-    return StageOutline(kind, entry["key"], name, seed, inputs)
+    return StageOutline(kind, key, name, seed, inputs)
 
 
 def _json(value: object) -> bytes:

@@ -255,14 +255,15 @@ class PretrainRuntime(ModelRuntime):
     @classmethod
     def from_json(cls, entry: Entry) -> PretrainRuntime:
         data, planned = entry["runtime"], entry["runtime"]["planned"]
+        microbatch = data["microbatch_sequences"]
         return cls(
             **_model(data),
-            microbatch_sequences=data["microbatch_sequences"],
+            microbatch_sequences=microbatch if microbatch == "auto" else _whole(data, "microbatch_sequences"),
             training=Training.model_validate({**data["training"], "precision": entry["settings"]["precision"]}),
-            tokens=planned["tokens"],
-            steps=planned["steps"],
-            warmup_steps=planned["warmup_steps"],
-            validation_tokens=data["validation_tokens"],
+            tokens=_whole(planned, "tokens"),
+            steps=_whole(planned, "steps"),
+            warmup_steps=_whole(planned, "warmup_steps"),
+            validation_tokens=_whole(data, "validation_tokens"),
         )
 
 
@@ -314,7 +315,7 @@ class PromoteRuntime(ModelRuntime):
     def from_json(cls, entry: Entry) -> PromoteRuntime:
         data = entry["runtime"]
         probe = EvaluateRuntime.from_json({"runtime": data["probe"]}) if "probe" in data else None
-        return cls(**_model(data), validation_tokens=data["validation_tokens"], probe=probe)
+        return cls(**_model(data), validation_tokens=_whole(data, "validation_tokens"), probe=probe)
 
 
 @dataclass(frozen=True)
@@ -438,7 +439,16 @@ def _phase(entry: Entry, **more: Any) -> Phase:
 
 
 def _model(runtime: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": Model.model_validate(runtime["model"]), "vocabulary": runtime.get("vocabulary")}
+    vocabulary = None if runtime.get("vocabulary") is None else _whole(runtime, "vocabulary")
+    return {"model": Model.model_validate(runtime["model"]), "vocabulary": vocabulary}
+
+
+def _whole(runtime: Mapping[str, Any], name: str) -> int:
+    """Runtime values are in no key, so an edit shows here alone."""
+    value = runtime[name]
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise TypeError(f"{name} is {value!r}, expected a whole number")
+    return value
 
 
 def _origin(data: Mapping[str, Any]) -> Any:

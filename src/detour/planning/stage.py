@@ -109,6 +109,8 @@ class Stage:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{kind}-{key}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        except AttributeError as error:
+            raise TypeError(f"{kind}-{key}: a list or a value where a mapping is expected ({error})") from error
         stage: Stage = _KINDS[kind][0](settings, inputs, runtime, key)
         return stage
 

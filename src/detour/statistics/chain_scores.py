@@ -88,10 +88,10 @@ def _value(chain: str, task: str, result: Mapping[str, Any], metric: str | None)
         return None
     test = result.get("test")
     known = {name: value for name, value in test.items() if _is_number(value)} if isinstance(test, dict) else {}
-    name = result.get("primary_metric") if metric in (None, PRIMARY) else metric
+    name = str(result.get("primary_metric") if metric in (None, PRIMARY) else metric)
     if name not in known:
         raise UserError(f"{chain}: {task} has no metric {name!r}; it has {', '.join(known) or 'none'}")
-    return 100 * float(known[str(name)])
+    return 100 * float(known[name])
 
 
 def _is_number(value: object) -> bool:
