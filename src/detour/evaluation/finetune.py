@@ -65,6 +65,14 @@ class Outcome:
     """Into which batches were cut for want of memory; 1 for whole ones."""
 
 
+def default_generator(device: torch.device) -> torch.Generator:
+    """What dropout draws from. `torch.manual_seed` would seed all devices and, where CUDA has not begun, keep the whole
+    call stack of every call: a millisecond a step."""
+    if device.type != "cuda":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device()]
+
+
 class FineTuning:
     """One (task, seed): build it, then `run` it to an `Outcome`."""
 
@@ -85,6 +93,8 @@ class FineTuning:
         torch.manual_seed(seed)
         self.model = workload.build_model(model_folder).to(self.device)
         use(mode or fastest(self.model, self.device), self.model)
+        self.weights = list(self.model.parameters())
+        self.dropout = default_generator(self.device)
         self.optimizer = build_optimizer(self.model, task)
         self.loss = workload.build_loss(self.device)
         self.epoch_steps = math.ceil(len(workload.train_lengths) / task.batch_sequences)
@@ -133,14 +143,14 @@ class FineTuning:
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         value = self._fitting(lambda: self._gradients(batch), most_parts=len(batch))
         if not math.isfinite(value):
             raise PermanentFailure(f"task {self.task.name}, seed {self.seed}: the loss is {value} at step {step}")
         if self.task.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.gradient_clip)
+            torch.nn.utils.clip_grad_norm_(self.weights, self.task.gradient_clip)
         self.optimizer.step()
-        self.optimizer.zero_grad()
         self.progress.step += 1
         self.progress.losses.append(value)
         self.attempt.progress(self.progress.step, self.steps, "steps", loss=value)
@@ -148,7 +158,7 @@ class FineTuning:
     def _gradients(self, batch: Indices) -> float:
         """Of the batch's mean loss, which is given back; parts of it add up to the same, up to rounding."""
         self.optimizer.zero_grad()
-        torch.manual_seed(self.seed * 1_000_003 + self.progress.step)  # dropout, in encoders that have it
+        self.dropout.manual_seed(self.seed * 1_000_003 + self.progress.step)
         parts = np.array_split(batch, min(self.progress.parts, len(batch)))
         whole, value = self.workload.weight(batch), 0.0
         for part in parts:
