@@ -10,20 +10,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
+from detour.jobs.at_once import processes_for, run_at_once, shares, this_command
 from detour.jobs.harness import run_stage
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, forget_leftovers, read_rank
 from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
+from detour.planning.files import read_stage
 from detour.scheduler.commands import Slurm
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the stages one after the other; the first one that does not end well ends the job with its exit code."""
+    """Run the stages one after the other; the first one that does not end well ends the job with its exit code.
+
+    Seeds of one task share a GPU where it has room and cores for several: see `at_once`.
+    """
     parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--wall-limit-s", type=float, help="ask the stage to stop and save after this many seconds")
+    parser.add_argument("--part", action="store_true", help="a process of a job that runs several at once")
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
     options = parser.parse_args(arguments)
     log_to_stderr()
@@ -35,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     workspace = Workspace(options.workspace)
     try:
         with workspace_umask(workspace.root):
-            return _run_stages(workspace, options.stages, rank, options.wall_limit_s)
+            return _run(workspace, options, rank)
     except DetourError as error:
         LOGGER.error(error)
         return error.exit_code
@@ -44,14 +50,34 @@ def main(arguments: list[str] | None = None) -> int:
         return DetourError.exit_code
 
 
-def _run_stages(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:
+def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
+    left = [stage_id for stage_id in options.stages if not workspace.is_done(stage_id)]
+    if not options.part and (count := _processes(workspace, left, rank)) > 1:
+        code = run_at_once(this_command(workspace.root, options.wall_limit_s), shares(left, count))
+    else:
+        code = _run_stages(workspace, options.stages, rank, options.wall_limit_s, is_part=options.part)
+    if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ and not options.part:
+        cancel_later_segments(os.environ, Slurm())
+    return code
+
+
+def _processes(workspace: Workspace, left: Sequence[str], rank: Rank) -> int:
+    """More than one only for seeds that are left to fine-tune, in a job of one process."""
+    if len(left) < 2 or rank.world_size > 1:
+        return 1
+    if any(read_stage(workspace, stage_id).kind != "evaluate" for stage_id in left):
+        return 1
+    return processes_for(len(left), len(os.sched_getaffinity(0)))
+
+
+def _run_stages(
+    workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None, *, is_part: bool = False
+) -> int:
     job, began_s = job_id(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
-    held_since_s = float(began_s) if began_s.isdigit() else None
+    held_since_s = float(began_s) if began_s.isdigit() and not is_part else None
     for stage_id in stages:
         code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s, held_since_s=held_since_s)
         held_since_s = None if held_since_s is None else time.time()
-        if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ:
-            cancel_later_segments(os.environ, Slurm())
         if code:
             return code
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.provenance import provenance
@@ -53,17 +54,28 @@ def written(workspace: Workspace, stage: Stage) -> None:
     (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
 
 
-def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
-    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_quaero(tmp_path)
-    workspace = Workspace(tmp_path / "workspace")
+def prepared(root: Path, model_folder: Path) -> tuple[Workspace, list[EvaluateStage]]:
+    """A workspace up to the export."""
+    write_quaero(root)
+    workspace = Workspace(root / "workspace")
     workspace.create()
-    export, stages = planned(tmp_path)
+    export, stages = planned(root)
     for stage in (export, *stages):
         written(workspace, stage)
     shutil.copytree(model_folder, workspace.output(export.id))
     write_manifest(workspace.output(export.id), {"stage": export.to_json(), "attempt": 1, "result": {}, **provenance()})
+    return workspace, stages
+
+
+def result_of(workspace: Workspace, stage: EvaluateStage) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((workspace.output(stage.id) / "result.json").read_text())
+    return {key: value for key, value in result.items() if key != "elapsed_s"}
+
+
+def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, stages = prepared(tmp_path, model_folder)
     ran: list[int] = []
     as_it_is = FineTuning.run
     evaluators.prepare.cache_clear()
@@ -87,3 +99,22 @@ def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
     results = [json.loads((workspace.output(stage.id) / "result.json").read_text()) for stage in stages]
     assert [result["seed"] for result in results] == list(SEEDS)
     assert evaluators.prepare.cache_info().misses == 1, "the documents are read once for all seeds"
+
+
+def test_seeds_at_once_give_what_they_give_one_after_the_other(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, (first, second, _) = prepared(tmp_path, model_folder)
+    at_once = Workspace(Path(shutil.copytree(workspace.root, tmp_path / "at once")))
+    torch.set_num_threads(1)
+    assert job.main(["--workspace", str(workspace.root), first.id, second.id]) == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "2")
+    assert job.main(["--workspace", str(at_once.root), first.id, second.id]) == 0
+    assert [result_of(at_once, stage) for stage in (first, second)] == [
+        result_of(workspace, stage) for stage in (first, second)
+    ]
+    pids = {
+        json.loads((at_once.stage(stage.id) / "attempts" / "0001.json").read_text())["pid"] for stage in (first, second)
+    }
+    assert len(pids) == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.ledger.allocations import parts
+from detour.ledger.allocations import Ran, parts
 from detour.ledger.events import AttemptStarted, Event, JobAccounted
 from detour.ledger.record import Entry
 from detour.ledger.state import State
@@ -21,7 +21,11 @@ def run(start_s: float, elapsed_s: float, state: str = "COMPLETED") -> JobAccoun
 
 
 def spans(runs: list[JobAccounted], *starts_s: float) -> list[tuple[float, float] | None]:
-    held, _ = parts(runs, [START_S + start_s for start_s in starts_s])
+    return held_by(runs, *((start_s, start_s) for start_s in starts_s))
+
+
+def held_by(runs: list[JobAccounted], *attempts: tuple[float, float]) -> list[tuple[float, float] | None]:
+    held, _ = parts(runs, [Ran(START_S + start_s, START_S + end_s) for start_s, end_s in attempts])
     return [None if one is None else (one.start_s - START_S, one.end_s - START_S) for one in held]
 
 
@@ -46,8 +50,20 @@ def test_an_attempt_of_another_job_with_a_recycled_id_is_none_of_it() -> None:
     assert spans([run(0, 100)], -90_000) == [None]
 
 
+def test_attempts_at_once_divide_what_they_held_by_how_long_each_ran() -> None:
+    assert held_by([run(0, 90)], (5, 85), (5, 45), (45, 85)) == [(0, 45), (45, 67.5), (67.5, 90)]
+
+
+def test_what_follows_attempts_at_once_holds_only_what_comes_after_its_start() -> None:
+    assert held_by([run(0, 100)], (0, 40), (1, 39), (60, 100)) == [
+        (0, pytest.approx(30.77, abs=0.01)),
+        (pytest.approx(30.77, abs=0.01), 60),
+        (60, 100),
+    ]
+
+
 def test_a_run_without_a_word_is_told_apart() -> None:
-    held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [START_S + 103])
+    held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [Ran(START_S + 103, START_S + 103)])
     assert held[0] is not None
     assert [(one.start_s - START_S, one.end_s - START_S, event.state) for event, one in alone] == [(0, 30, "NODE_FAIL")]
 
@@ -55,13 +71,17 @@ def test_a_run_without_a_word_is_told_apart() -> None:
 RUNS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 400)), max_size=5)
 
 
-@given(RUNS, st.lists(st.floats(-10, 6_000), max_size=6))
-def test_the_parts_of_each_run_add_up_to_it_exactly(lengths: list[tuple[int, int]], starts_s: list[float]) -> None:
+@given(RUNS, st.lists(st.tuples(st.floats(-10, 6_000), st.floats(0, 2_000)), max_size=6))
+def test_the_parts_of_each_run_add_up_to_it_exactly(
+    lengths: list[tuple[int, int]], attempts: list[tuple[float, float]]
+) -> None:
     runs, at_s = [], 0
     for gap_s, elapsed_s in lengths:
         runs.append(run(at_s + gap_s, elapsed_s))
         at_s += gap_s + elapsed_s + 5
-    held, alone = parts(runs, sorted(START_S + start_s for start_s in starts_s))
+    held, alone = parts(
+        runs, sorted(Ran(START_S + start_s, START_S + start_s + lasted_s) for start_s, lasted_s in attempts)
+    )
     known = [*(one for one in held if one is not None), *(one for _, one in alone)]
     for one in runs:
         of_run = [part for part in known if part.run is one]

@@ -2,12 +2,15 @@
 
 A job may run several stages one after another, and be requeued. Its runs and its attempts are matched by time: to an
 attempt belongs what lies from its start (the first one's from the run's) to the next one's, so that the parts add up to
-each run exactly, and what lies before an attempt's first word and after its last is seen to be idle.
+each run exactly, and what lies before an attempt's first word and after its last is seen to be idle. Attempts that ran
+at the same time divide what they held together in proportion to how long each ran, as if one had followed the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from math import fsum, inf
 from typing import NamedTuple
 
 from detour.ledger.events import JobAccounted
@@ -26,29 +29,62 @@ class Held(NamedTuple):
     run: JobAccounted
 
 
+class Ran(NamedTuple):
+    """When an attempt began and ended, in seconds since the epoch."""
+
+    start_s: float
+    end_s: float
+    """Its start where no end was recorded."""
+
+
 def parts(
-    runs: Iterable[JobAccounted], starts_s: Sequence[float]
+    runs: Iterable[JobAccounted], attempts: Sequence[Ran]
 ) -> tuple[list[Held | None], list[tuple[JobAccounted, Held]]]:
-    """For attempts that began at these times, in order, what they held (None: no run is known), and the runs in which
-    there was no attempt.
+    """For attempts in order of their starts, what they held (None: no run is known), and the runs in which there was
+    no attempt.
     """
     ran = sorted((run for run in runs if run.start_s is not None), key=_start_s)
     within: list[list[int]] = [[] for _ in ran]
-    for attempt, start_s in enumerate(starts_s):
-        if (index := _run_of(ran, start_s)) is not None:
-            within[index].append(attempt)
-    held: list[Held | None] = [None] * len(starts_s)
+    for number, attempt in enumerate(attempts):
+        if (index := _run_of(ran, attempt.start_s)) is not None:
+            within[index].append(number)
+    held: list[Held | None] = [None] * len(attempts)
     alone = []
-    for run, attempts in zip(ran, within, strict=True):
+    for run, numbers in zip(ran, within, strict=True):
         begin_s, end_s = _start_s(run), _end_s(run)
-        if not attempts:
+        if not numbers:
             alone.append((run, Held(begin_s, end_s, run)))
-        for place, attempt in enumerate(attempts):
-            later = attempts[place + 1 :]
-            until_s = min(max(starts_s[later[0]], begin_s), end_s) if later else end_s
-            held[attempt] = Held(begin_s, until_s, run)
+        groups = _at_once(numbers, attempts)
+        for place, group in enumerate(groups):
+            later = groups[place + 1 :]
+            until_s = min(max(attempts[later[0][0]].start_s, begin_s), end_s) if later else end_s
+            borders_s = _divided(
+                begin_s, until_s, [attempts[number].end_s - attempts[number].start_s for number in group]
+            )
+            for number, (from_s, to_s) in zip(group, pairwise(borders_s), strict=True):
+                held[number] = Held(from_s, to_s, run)
             begin_s = until_s
     return held, alone
+
+
+def _at_once(numbers: Sequence[int], attempts: Sequence[Ran]) -> list[list[int]]:
+    """Each attempt with those that began before it had ended."""
+    groups: list[list[int]] = []
+    latest_s = -inf
+    for number in numbers:
+        if attempts[number].start_s < latest_s - EARLY_S:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+        latest_s = max(latest_s, attempts[number].end_s)
+    return groups
+
+
+def _divided(begin_s: float, end_s: float, weights: Sequence[float]) -> list[float]:
+    """The borders of parts as long as the weights say, the first and the last exactly as given."""
+    total = fsum(weights)
+    inner = [begin_s + (end_s - begin_s) * (sum_s / total) for sum_s in accumulate(weights[:-1])] if total else []
+    return [begin_s, *inner, end_s]
 
 
 def _run_of(ran: Sequence[JobAccounted], start_s: float) -> int | None:

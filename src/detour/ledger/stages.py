@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from detour.ledger.allocations import Held
+from detour.ledger.allocations import Held, Ran
 from detour.ledger.events import (
     AttemptDiagnosed,
     AttemptEnded,
@@ -103,6 +103,12 @@ class AttemptState:
     @property
     def started_s(self) -> float | None:
         return self.started.wall_s if self.started else None
+
+    @property
+    def ran(self) -> Ran:
+        start_s = self.started_s or 0.0
+        lasted_s = self.ended.event.elapsed_s if self.ended else None
+        return Ran(start_s, start_s + (lasted_s or 0.0))
 
     @property
     def last_seen_s(self) -> float | None:

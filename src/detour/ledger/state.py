@@ -104,7 +104,7 @@ class State:
                 if type(entry.event) is Foreign:
                     continue
                 kind = type(entry.event)
-                if entry.job is not None and (kind is JobAccounted or kind is AttemptStarted):
+                if entry.job is not None and (kind is JobAccounted or kind is AttemptStarted or kind is AttemptEnded):
                     unsettled.add(entry.job)
                 if kind is JobAccounted:
                     self._add_account(entry)
@@ -122,7 +122,7 @@ class State:
         attempts = [one for one in self.jobs.get(job, ()) if one[1].started is not None]
         attempts.sort(key=lambda one: (one[1].started_s, one[0], one[1].number))
         runs = [entry.event for entry in self.accounts[job].values()]
-        held, alone = parts(runs, [attempt.started_s or 0.0 for _, attempt in attempts])
+        held, alone = parts(runs, [attempt.ran for _, attempt in attempts])
         for (_, attempt), part in zip(attempts, held, strict=True):
             attempt.held = part
         for run in runs:

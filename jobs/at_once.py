@@ -1,0 +1,84 @@
+"""Several seeds of a task on one GPU at once: each process of the job runs its share of them, one after the other.
+
+One fine-tuning leaves much of a large GPU idle, since its batches are small. Processes, not threads: with threads, one
+seed that launches its kernels stops all others, and each stage keeps an attempt, a claim and signals of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from detour.errors import DetourError, Interrupted, PermanentFailure
+from detour.jobs.environment import gpus_held
+
+VARIABLE = "DETOUR_SEEDS_AT_ONCE"
+"""Processes of a job with several seeds, where the number found here does not suit."""
+MOST = 3
+"""More share the same GPU without doing more; a job holds no more seeds than fit its memory (`seeds_per_job`)."""
+CORES_EACH = 4
+"""To launch kernels, prepare batches and measure."""
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def processes_for(seeds: int, cores: int, environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes share the seeds of this job: 1 without a GPU of its own, for there each core is taken.
+
+    Raises DetourError for a number that is none.
+    """
+    asked = environment.get(VARIABLE)
+    if asked is not None:
+        if not asked.isdigit() or not int(asked):
+            raise DetourError(f"{VARIABLE} is {asked!r}: give a number of processes from 1 on, or unset it")
+        return min(seeds, int(asked))
+    if gpus_held(environment) != 1:
+        return 1
+    return max(1, min(seeds, MOST, cores // CORES_EACH))
+
+
+def shares(stages: Sequence[str], processes: int) -> list[list[str]]:
+    """Of nearly equal size."""
+    return [list(stages[first::processes]) for first in range(processes)]
+
+
+def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
+    """Run the command once for each share, all at the same time; returns one exit code for all when they have ended.
+
+    A signal to stop reaches each of them. One that ends badly leaves the others running: what they are at is not lost.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    with _forwarding(children):
+        children += [subprocess.Popen([*command, *share]) for share in stages]
+        return joint_exit_code([child.wait() for child in children])
+
+
+def joint_exit_code(codes: Sequence[int]) -> int:
+    """What Slurm is to do next: go on with what was interrupted, before anything fails for good."""
+    bad = [128 - code if code < 0 else code for code in codes if code]
+    for decisive in (Interrupted.exit_code, PermanentFailure.exit_code):
+        if decisive in bad:
+            return decisive
+    return bad[0] if bad else 0
+
+
+def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> list[str]:
+    limit = [] if wall_limit_s is None else ["--wall-limit-s", str(wall_limit_s)]
+    return [sys.executable, "-uP", "-m", "detour.jobs", "--workspace", os.fspath(workspace), "--part", *limit]
+
+
+@contextmanager
+def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def forward(number: int, _frame: object) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,75 @@
+"""Seeds that share a GPU: how many processes, who gets what, and what their ends mean."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detour.errors import DetourError
+from detour.jobs.at_once import joint_exit_code, processes_for, run_at_once, shares
+
+ONE_GPU = {"CUDA_VISIBLE_DEVICES": "0"}
+
+
+def test_a_gpu_is_shared_by_as_many_seeds_as_there_are_cores_for_and_by_three_at_most() -> None:
+    assert [processes_for(9, cores, ONE_GPU) for cores in (1, 4, 8, 12, 24)] == [1, 1, 2, 3, 3]
+    assert processes_for(2, 24, ONE_GPU) == 2
+
+
+def test_without_a_gpu_or_with_several_one_process_runs_all() -> None:
+    assert processes_for(9, 24, {}) == processes_for(9, 24, {"CUDA_VISIBLE_DEVICES": "0,1"}) == 1
+
+
+def test_the_number_can_be_given_and_must_be_one() -> None:
+    assert processes_for(9, 1, {"DETOUR_SEEDS_AT_ONCE": "5"}) == 5
+    assert processes_for(3, 1, {"DETOUR_SEEDS_AT_ONCE": "5"}) == 3
+    for wrong in ("0", "-1", "many", ""):
+        with pytest.raises(DetourError, match="give a number of processes"):
+            processes_for(3, 1, {"DETOUR_SEEDS_AT_ONCE": wrong})
+
+
+@given(st.integers(1, 30), st.integers(1, 8))
+def test_each_stage_is_in_one_share_and_shares_differ_by_one_at_most(count: int, processes: int) -> None:
+    stages = [str(number) for number in range(count)]
+    parts = shares(stages, min(count, processes))
+    assert sorted(stage for part in parts for stage in part) == sorted(stages)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "joint"),
+    [([0, 0], 0), ([0, 86, 85], 85), ([1, 86], 86), ([0, 87, 1], 87), ([0, 1], 1), ([-9, 0], 137)],
+)
+def test_what_was_interrupted_goes_on_before_anything_fails_for_good(codes: list[int], joint: int) -> None:
+    assert joint_exit_code(codes) == joint
+
+
+def test_a_signal_reaches_every_process_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, signal, sys\n"
+        "place = pathlib.Path(sys.argv[1])\n"
+        "if place.name == 'bad': sys.exit(86)\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: sys.exit(85))\n"
+        "place.touch()\n"
+        "signal.pause()\n"
+    )
+    places = [tmp_path / name for name in ("a", "b")]
+
+    def ask() -> None:
+        while not all(place.exists() for place in places):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    code = run_at_once([sys.executable, "-c", program], [[str(place)] for place in (*places, tmp_path / "bad")])
+    asking.join()
+    assert code == 85
