@@ -142,6 +142,13 @@ def test_trackers_of_several_nodes_add_up_and_a_node_without_one_is_filled_in() 
     assert one_of_two.coverage == 0.5
 
 
+def test_of_attempts_at_once_each_takes_its_part_of_what_all_tracked() -> None:
+    figure = tracked(CARD_SITE, [flush(3.0, 90.0)], allocated_s=30.0)
+    assert figure.it_energy_kwh is not None
+    assert figure.it_energy_kwh.expected == pytest.approx(1.0)
+    assert figure.covered_s == 30.0
+
+
 def test_a_lost_tail_is_filled_at_the_mean_power_and_marked() -> None:
     figure = tracked(CARD_SITE, [flush(2.0, 80.0)], allocated_s=100.0)
     assert figure.it_energy_kwh is not None

@@ -211,6 +211,12 @@ def test_cpu_counters_of_all_nodes_are_added_and_extended() -> None:
     assert figure.coverage == pytest.approx(0.5)
 
 
+def test_of_attempts_at_once_each_takes_its_part_of_the_cpu_that_all_saw() -> None:
+    seen = EnergyRead(node="n1", why="end", began_s=BEGAN_S, elapsed_s=1800.0, gpus={}, cpu_j=3.6e6, host_s=1800.0)
+    figure = measured(SITE, [Entry(0, "a", BEGAN_S, 0.0, seen)], usage(600.0, 0))
+    assert expected_kwh(figure) == pytest.approx(1 / 3)
+
+
 @given(st.integers(1, 118), st.sampled_from([1, 7, 30]))
 @settings(max_examples=40, deadline=None)
 def test_an_attempt_cut_in_two_has_the_energy_of_the_whole(cut: int, every_s: int) -> None:

@@ -169,11 +169,12 @@ def _host(site: Site, readings: Iterable[Entry[EnergyRead]], usage: AttemptUsage
 
 
 def _counted_kwh(sums_j: Sequence[float | None], seen_s: float, owed_s: float) -> float | None:
-    """Extended over the time and the nodes that were not seen; None without a counter."""
+    """Extended over the time and the nodes that were not seen; of attempts at once, which all saw the same, each takes
+    the part that its time is; None without a counter."""
     known = [value for value in map(number, sums_j) if value is not None]
     if not known or seen_s <= 0:
         return None
-    return fsum(known) / J_PER_KWH * max(1.0, owed_s / seen_s)
+    return fsum(known) / J_PER_KWH * owed_s / seen_s
 
 
 def _modelled_kwh(amount: float | None, power_w: Sourced | None, usage: AttemptUsage) -> float | None:

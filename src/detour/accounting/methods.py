@@ -133,6 +133,7 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
     `trackers` are the last flushes of the attempt's trackers, one a node. A flush is cumulative, so the last one holds
     all (adding up those of a day once gave 3.27 times the truth). Node-seconds that no tracker saw (before it was up,
     after the last flush of a killed attempt, nodes without one) are added at the mean power, with an estimate's band.
+    Attempts at once all saw the whole node: each takes the part that its time is.
     """
     if not trackers:
         return _untracked(site, allocated_s, "codecarbon recorded nothing")
@@ -141,8 +142,9 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
     seen_s = fsum(number(flush.duration_s) or 0.0 for flush in known) / max(nodes, len(known), 1)
     if seen_s <= 0:
         return _untracked(site, allocated_s, reason or "codecarbon recorded nothing")
-    seen_kwh = fsum(number(flush.energy_kwh) or 0.0 for flush in known)
-    gpu_kwh = fsum(number(flush.gpu_kwh) or 0.0 for flush in known)
+    own = min(1.0, allocated_s / seen_s)
+    seen_kwh = own * fsum(number(flush.energy_kwh) or 0.0 for flush in known)
+    gpu_kwh = own * fsum(number(flush.gpu_kwh) or 0.0 for flush in known)
     missing_s = max(0.0, allocated_s - seen_s)
     return EnergyFigure(
         method=Method.CODECARBON,
