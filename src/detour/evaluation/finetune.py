@@ -93,6 +93,7 @@ class FineTuning:
         torch.manual_seed(seed)
         self.model = workload.build_model(model_folder).to(self.device)
         use(mode or fastest(self.model, self.device), self.model)
+        self.model.train()
         self.weights = list(self.model.parameters())
         self.dropout = default_generator(self.device)
         self.optimizer = build_optimizer(self.model, task)
@@ -143,8 +144,6 @@ class FineTuning:
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
-        if not self.model.training:
-            self.model.train()
         value = self._fitting(lambda: self._gradients(batch), most_parts=len(batch))
         if not math.isfinite(value):
             raise PermanentFailure(f"task {self.task.name}, seed {self.seed}: the loss is {value} at step {step}")
@@ -212,9 +211,11 @@ class FineTuning:
         self.model.eval()
         most = PREDICTION_BATCHES * self.task.batch_sequences
         with predicting():
-            return self._fitting(
+            decided = self._fitting(
                 lambda: self.workload.decide(self.model, split, max(1, most // self.progress.parts)), most_parts=most
             )
+        self.model.train()
+        return decided
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
