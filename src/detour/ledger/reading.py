@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -175,9 +175,14 @@ def _decoded(payload: bytes) -> object:
 class LedgerReader:
     """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or come back."""
 
-    def __init__(self, workspace: Workspace, only: tuple[type[Event], ...] = ()) -> None:
-        """With `only`, records of other kinds are mostly left undecoded; those that are not are yielded too."""
+    def __init__(
+        self, workspace: Workspace, only: tuple[type[Event], ...] = (), stages: Collection[str] | None = None
+    ) -> None:
+        """With `only`, records of other kinds are mostly left undecoded; those that are not are yielded too. With
+        `stages`, records of others are left out.
+        """
         self._workspace = workspace
+        self._stages = stages
         self._only = _any_of(kind.kind for kind in only) if only else None
         self._tails: dict[str, _Tail] = {}
         self._rested: set[str] = set()
@@ -270,7 +275,10 @@ class LedgerReader:
         payloads = parsed.payloads
         if self._only:
             payloads = list(filter(self._only.search, payloads))
-        entries = _entries(decode(payloads), tail.foreign) if payloads else []
+        values = decode(payloads) if payloads else []
+        if self._stages is not None:
+            values = [value for value in values if type(value) is dict and value.get("stage") in self._stages]
+        entries = _entries(values, tail.foreign)
         if entries:
             tail.is_closed = type(entries[-1].event) is JournalClosed
         return entries
@@ -313,11 +321,13 @@ def _listed(folder: Path) -> list[str]:
         return []
 
 
-def history(workspace: Workspace, kinds: tuple[type[Event], ...]) -> list[Entry[Any]]:
-    """All events of some kinds, each once, writer by writer in its order. For curves."""
+def history(
+    workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str] | None = None
+) -> list[Entry[Any]]:
+    """All events of some kinds, of all stages or of these, each once, writer by writer in its order. For curves."""
     chosen = {
         (entry.writer, entry.sequence): entry
-        for batch in LedgerReader(workspace, kinds).read_new()
+        for batch in LedgerReader(workspace, kinds, stages).read_new()
         for entry in batch
         if isinstance(entry.event, kinds)
     }

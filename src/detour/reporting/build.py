@@ -69,7 +69,8 @@ def build_report(
     scope = scope_of(workspace, question.names, question.project)
     plans = scope.plans
     gathered = Gatherer(workspace, view, site_of, question.period, profiles, now_s).gather(plans)
-    events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS)))
+    trained = {stage_id for stage_id, one in gathered.items() if one.stage.kind == "pretrain"}
+    events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS), trained))
     reader = Reader(workspace, gathered, events.get(ProgressMade, {}))
     chains = [reader.chain(plan) for plan in plans]
     everything = all_attempts(gathered.values())

@@ -33,11 +33,16 @@ class Counted:
     cpu_hours: float | None = field(init=False)
     fates: Fates = field(init=False)
     """Of its seconds."""
+    fates_gpu_hours: Fates | None = field(init=False)
+    fates_cpu_hours: Fates | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "gpu_hours", gpu_hours(self.usage))
-        object.__setattr__(self, "cpu_hours", cpu_hours(self.usage))
-        object.__setattr__(self, "fates", fates_s(self.usage))
+        usage, fates = self.usage, fates_s(self.usage)
+        object.__setattr__(self, "gpu_hours", gpu_hours(usage))
+        object.__setattr__(self, "cpu_hours", cpu_hours(usage))
+        object.__setattr__(self, "fates", fates)
+        object.__setattr__(self, "fates_gpu_hours", None if usage.gpus is None else fates * (usage.gpus / HOUR_S))
+        object.__setattr__(self, "fates_cpu_hours", None if usage.cpus is None else fates * (usage.cpus / HOUR_S))
 
 
 def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
@@ -52,30 +57,25 @@ def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
         gpu_hours=Known.sum(one.gpu_hours for one in attempts),
         billed_hours=Known.sum(one.billed_hours for one in attempts),
         fates_s=Fates.sum(one.fates for one in attempts),
-        fates_cpu_hours=Fates.sum(
-            one.fates * (one.usage.cpus / HOUR_S) for one in attempts if one.usage.cpus is not None
-        ),
-        fates_gpu_hours=Fates.sum(
-            one.fates * (one.usage.gpus / HOUR_S) for one in attempts if one.usage.gpus is not None
-        ),
+        fates_cpu_hours=Fates.sum(fates for one in attempts if (fates := one.fates_cpu_hours) is not None),
+        fates_gpu_hours=Fates.sum(fates for one in attempts if (fates := one.fates_gpu_hours) is not None),
         energy=energy_sums(attempts, every_method),
     )
 
 
 def _cost_of_one(one: Counted, every_method: bool) -> Cost:
     """The same, sooner: most stages have one attempt."""
-    usage, fates = one.usage, one.fates
     unknown = Known(None, 1)
     cpu, gpu = one.cpu_hours, one.gpu_hours
     return Cost(
         attempts=1,
-        allocated_s=usage.allocated_s,
+        allocated_s=one.usage.allocated_s,
         cpu_hours=unknown if cpu is None else Known(cpu),
         gpu_hours=unknown if gpu is None else Known(gpu),
         billed_hours=unknown if one.billed_hours is None else Known(one.billed_hours),
-        fates_s=fates,
-        fates_cpu_hours=Fates() if usage.cpus is None else fates * (usage.cpus / HOUR_S),
-        fates_gpu_hours=Fates() if usage.gpus is None else fates * (usage.gpus / HOUR_S),
+        fates_s=one.fates,
+        fates_cpu_hours=one.fates_cpu_hours or Fates(),
+        fates_gpu_hours=one.fates_gpu_hours or Fates(),
         energy=[figure for figure in one.figures if every_method or figure.it_energy_kwh is not None],
     )
 

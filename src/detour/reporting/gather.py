@@ -89,14 +89,13 @@ class Gatherer:
             if whole is None or usage is None:
                 continue
             node, cluster = attempt.started.event.node if attempt.started else None, attempt.cluster
-            share = usage.allocated_s / whole.allocated_s if whole.allocated_s else 1.0
             figures = figures_of(attempt, whole, self.site_of(cluster), self.spans)
-            if share != 1.0:
-                figures = [share_of(figure, share) for figure in figures]
+            if usage is not whole and whole.allocated_s:
+                figures = [share_of(figure, usage.allocated_s / whole.allocated_s) for figure in figures]
             profile = self.profiles.of(cluster)
-            outcome = attempt.outcome or ("running" if usage.running else "lost")
+            outcome, reason = attempt.outcome or ("running" if usage.running else "lost"), attempt.reason
             billed = None if profile is None else billed_gpu_hours(profile, usage)
-            one = Counted(usage, figures, node, cluster, outcome, attempt.reason, billed)
+            one = Counted(usage, figures, node, cluster, outcome, reason, billed)
             counted.append(one)
             rows.append(
                 AttemptRow(
@@ -107,7 +106,7 @@ class Gatherer:
                     started_s=usage.start_s,
                     elapsed_s=usage.allocated_s,
                     outcome=outcome,
-                    reason=attempt.reason,
+                    reason=reason,
                     gpus=usage.gpus,
                     cpus=usage.cpus,
                     billed_hours=billed,

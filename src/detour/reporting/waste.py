@@ -9,7 +9,6 @@ from math import fsum, sqrt
 from statistics import median
 
 from detour.accounting.fates import Fates
-from detour.accounting.hours import HOUR_S
 from detour.reporting.costs import Counted
 
 CAUSES = {
@@ -107,9 +106,8 @@ def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
     rows = []
     for cause, words in CAUSES.items():
         ended = groups.get(cause, [])
-        lost = [(_lost(one.fates), one.usage) for one in ended]
-        gpu = Fates.sum(of * (usage.gpus / HOUR_S) for of, usage in lost if usage.gpus)
-        cpu = Fates.sum(of * (usage.cpus / HOUR_S) for of, usage in lost if usage.cpus)
+        gpu = Fates.sum(_lost(fates) for one in ended if (fates := one.fates_gpu_hours) is not None)
+        cpu = Fates.sum(_lost(fates) for one in ended if (fates := one.fates_cpu_hours) is not None)
         if gpu.allocated or cpu.allocated:
             rows.append(Waste(words, len(ended), gpu, cpu))
     return rows
