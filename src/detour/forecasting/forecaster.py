@@ -37,9 +37,10 @@ class _Known(NamedTuple):
     bursts: int
     effective: float
 
-    def rank(self, share: float) -> float:
-        """The share of the curve below which a new burst is with a chance of `share`."""
-        return min(1.0, share * (self.effective + 1) / self.effective)
+    def rank(self, share: float, here: float) -> float:
+        """The share of the curve above `here` below which a new burst is with a chance of `share`."""
+        above = self.effective * (1 - here)
+        return min(1.0, share * (above + 1) / above) if above > 0 else 1.0
 
 
 class Forecaster:
@@ -73,8 +74,8 @@ class Forecaster:
         if passed > 1 - 1e-9 or waited_s > curve.longest:
             return NoForecast(f"it has waited longer than all jobs of the last {bursts} bursts like it")
 
-        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50)))))
-        p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90)))
+        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50, here)))))
+        p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90, here)))
         return Expected(p50_s, max(p50_s, wait_at(curve, p90_place)), bursts)
 
     def _curve(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
