@@ -84,7 +84,7 @@ def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
 
 def test_jobs_that_wait_still_make_forecasts_longer() -> None:
     ended = waits([1.0] * 10)
-    pending = [Wait(f"p{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S) for day in range(10)]
+    pending = [Wait(f"p{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S) for day in range(5)]
     before, after = expected(ended, 20), expected([*ended, *pending], 20)
     assert isinstance(before, Expected)
     assert isinstance(after, Expected)
@@ -109,9 +109,12 @@ def test_what_has_waited_longer_than_all_others_has_no_forecast() -> None:
     assert refused == NoForecast("it has waited longer than all jobs of the last 12 bursts like it")
 
 
-def test_where_nothing_has_started_there_is_no_forecast() -> None:
-    pending = [Wait(str(day), "own", SHAPE, day * 24 * HOUR_S) for day in range(12)]
-    assert expected(pending, 12) == NoForecast("no job of the last 12 bursts like it has started yet")
+@pytest.mark.parametrize("ended", [0, 5])
+def test_where_most_have_not_started_there_is_no_forecast(ended: int) -> None:
+    pending = [Wait(str(day), "own", SHAPE, day * 24 * HOUR_S) for day in range(ended, 12)]
+    assert expected([*waits([1.0] * ended), *pending], 12) == NoForecast(
+        "most jobs of the last 12 bursts like it have not started yet"
+    )
 
 
 def test_other_shapes_say_nothing() -> None:

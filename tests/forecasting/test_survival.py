@@ -62,7 +62,7 @@ def test_a_curve_that_ends_early_gets_the_exponential_tail_through_its_last_step
     assert made.quantile(0.5) == 2
     assert made.quantile(0.75) == pytest.approx(4, rel=0.1)
     assert made.quantile(0.875) == pytest.approx(6, rel=0.1)
-    assert made.longest == pytest.approx(2 * np.log2(1 / 0.03))
+    assert made.longest == pytest.approx(2 * np.log2(1 / 0.005))
 
 
 @given(WAITS)

@@ -85,8 +85,8 @@ class Forecaster:
         if bursts < LEAST_BURSTS:
             return NoForecast(f"{bursts} bursts of such jobs in the history, of {LEAST_BURSTS} that a forecast needs")
         curve = kaplan_meier(one for seen, weight in known for one in weighed(seen, weight))
-        if not curve.values:
-            return NoForecast(f"no job of the last {bursts} bursts like it has started yet")
+        if not curve.shares or curve.shares[-1] < P50:
+            return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")
         return _Known(with_tail(curve), bursts, effective([weight for _, weight in known]))
 
 

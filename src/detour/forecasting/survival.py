@@ -36,8 +36,8 @@ class Curve:
         return self.values[index] if index < len(self.values) else self.longest
 
 
-TAIL_TO = 0.97
-TAIL_STEPS = 20
+TAIL_TO = 0.995
+TAIL_STEPS = 40
 
 
 def with_tail(curve: Curve) -> Curve:
