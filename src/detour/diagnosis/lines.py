@@ -35,7 +35,9 @@ _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
-_EXCEPTION = re.compile(r"^(?=[\w.]*[A-Z.])[A-Za-z_][\w.]*(?::\s.*|:?)$")
+_EXCEPTION = re.compile(
+    r"^(?!(?:INFO|DEBUG|WARN|WARNING|ERROR|CRITICAL|FATAL|NOTE)\b)(?=[\w.]*[A-Z.])[A-Za-z_][\w.]*(?::\s.*|:?)$"
+)
 _NAMED = re.compile(
     r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+)?(?:\w+\.)*"
     r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed|Invalid|Denied|Mismatch|Timeout)|BadZipFile|StopIteration|"
