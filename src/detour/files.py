@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -78,6 +79,15 @@ def write_new(path: Path, content: bytes | str) -> None:
     finally:
         aside.unlink(missing_ok=True)
     fsync_directory(path.parent)
+
+
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """All of it. Raises OSError for a larger one, as a device without end is."""
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB", str(path))
+    return content
 
 
 def sha256_file(path: Path) -> str:

@@ -13,7 +13,7 @@ from detour.accounting.spent import Spent
 from detour.cards.about import About, TaskAbout, load_about
 from detour.cards.content import Content
 from detour.cards.gathering import gather
-from detour.cards.hub_folder import Record, write_hub_folder
+from detour.cards.hub_folder import Record, default_folder, write_hub_folder
 from detour.cards.metadata import card_data
 from detour.cards.rendering import default_template, render, spent
 from detour.checkpoints.acceptance import ACCEPTED, accept_gate
@@ -203,6 +203,18 @@ def test_a_link_to_a_folder_stays_one_and_what_is_no_folder_is_left_alone(worksp
             write_hub_folder(workspace, place, content, record)
     assert (tmp_path / "notes.txt").read_text() == "years of work"
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_in_the_workspace_which_another_may_have_made_is_not_followed(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    folder = default_folder(workspace, "linked")
+    folder.parent.mkdir(exist_ok=True)
+    folder.symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="hub/linked: a link"):
+        write_hub_folder(workspace, folder, gather(workspace, "made-up", ABOUT), Record("made-up", "id", ABOUT))
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_a_chain_without_an_export_has_no_card(tmp_path: Path) -> None:

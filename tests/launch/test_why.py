@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from detour.errors import UserError
 from detour.launch.why import command
+from detour.orchestration.why import why_of_bundle
 from tests.diagnosis.cases import cases
 
 CASES = {case["name"]: case for case in cases()}
@@ -56,3 +58,8 @@ def test_a_file_that_is_no_bundle_is_named(content: str, tmp_path: Path) -> None
     path.write_text(content)
     result = CliRunner().invoke(command, ["--from", str(path)])
     assert "ticket.json" in str(result.exception)
+
+
+def test_a_bundle_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match="/dev/zero: larger than 64 MiB"):
+        why_of_bundle(Path("/dev/zero"))

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 
 from detour.errors import UserError
+from detour.files import read_at_most
 
 HOUR_S = 3600.0
+LARGEST_BYTES = 64 * 2**20
+"""A year is 300 kB."""
 COLUMNS = ("hour", "g_per_kwh")
 MOST_G_PER_KWH = 2000.0
 """No grid emits more; more means another unit."""
@@ -57,8 +61,8 @@ class HourlyFactors:
 def read_hourly(path: Path) -> HourlyFactors:
     """Raises UserError, which names file, line and column."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = dict(_rows(path, file))
+        text = read_at_most(path, LARGEST_BYTES).decode("utf-8-sig")
+        rows = dict(_rows(path, StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path") from error
     if not rows:

@@ -18,6 +18,7 @@ from detour.cards.rendering import render
 from detour.checkpoints.manifest import MANIFEST, read_manifest, verify_manifest
 from detour.errors import UserError
 from detour.files import fsync_directory, write_atomic
+from detour.ledger.folders import refuse_links
 from detour.ledger.workspace import Workspace
 
 RECORD = "card.json"
@@ -72,8 +73,8 @@ def default_folder(workspace: Workspace, chain: str) -> Path:
 def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
     """Make the folder anew; what was there is replaced if detour made it.
 
-    A link to a folder stays one. Raises UserError where the export is damaged, or something else is in the folder's
-    place or in it.
+    A link to a folder stays one, unless it is in the workspace, where others may have made it. Raises UserError for
+    such a link, where the export is damaged, and where something else is in the folder's place or in it.
     """
     assert content.lineage is not None
     export = workspace.output(content.lineage.export)
@@ -83,6 +84,8 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
         raise UserError(f"{folder}: is no folder; give another with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise UserError(f"{folder}: holds something else; give another folder with --out")
+    if folder.is_relative_to(workspace.root):
+        refuse_links(workspace.root, folder)
     folder = folder.resolve()
     text = render(content, record.template)
     aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))

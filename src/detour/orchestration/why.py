@@ -15,6 +15,7 @@ from detour.diagnosis.pending import Link, Waits, blocking_links, waits
 from detour.diagnosis.redaction import redacted_json
 from detour.diagnosis.verdict import Verdict
 from detour.errors import UserError
+from detour.files import read_at_most
 from detour.ledger.process import has_account, user_name
 from detour.ledger.stages import StageState
 from detour.ledger.view import LedgerView
@@ -29,6 +30,7 @@ from detour.scheduler.records import parse_time_s
 if TYPE_CHECKING:
     from detour.orchestration.remedy import Remedies
 
+LARGEST_BUNDLE_BYTES = 64 * 2**20
 WORST_SHOWN = 3
 LOOKED_AT = 6
 """Stages that are judged, each for a squeue and a sacct."""
@@ -66,7 +68,7 @@ def why_of_bundle(path: Path) -> Why:
     """Raises UserError for a file that is no bundle."""
     hint = "give a file that `detour why STAGE --bundle FILE` wrote"
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        content = json.loads(read_at_most(path, LARGEST_BUNDLE_BYTES).decode(errors="replace"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {hint}") from error
     except ValueError as error:

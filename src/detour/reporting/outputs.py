@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
+from detour.statistics.scores import LARGEST_SCORE
 
 CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
@@ -102,15 +103,19 @@ def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
         if found := _distinct(_at(source, "packages", name) for source in sources):
             packages[name] = found
     return Versions(
-        code=_distinct(_code(_at(source, "code") or {}) for source in sources),
+        code=_distinct(map(_code, _mappings(_at(source, "code") for source in sources))),
         python=_distinct(str(_at(source, "python") or "").split(" ")[0] for source in sources),
         packages=packages,
-        machines=_distinct(_machine(_at(source, "machine") or {}) for source in sources),
+        machines=_distinct(map(_machine, _mappings(_at(source, "machine") for source in sources))),
     )
 
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _mappings(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    return (value for value in values if isinstance(value, dict))
 
 
 def _list(value: Any) -> list[Any]:
@@ -119,7 +124,8 @@ def _list(value: Any) -> list[Any]:
 
 def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
     test = result.get("test")
-    return number(test.get(metric)) if isinstance(test, dict) and metric else None
+    score = number(test.get(metric)) if isinstance(test, dict) and metric else None
+    return score if score is not None and score <= LARGEST_SCORE else None
 
 
 def _code(code: Mapping[str, Any]) -> str:
@@ -135,7 +141,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
         str(machine["cpu"]) if machine.get("cpu") else "",
         f"{machine['cpus_usable']} cores" if machine.get("cpus_usable") else "",
         f"{memory / 1e9:.0f} GB" if (memory := number(machine.get("memory_bytes"))) else "",
-        *_counted([str(gpu) for gpu in machine.get("nvidia_gpus") or []]),
+        *_counted([str(gpu) for gpu in _list(machine.get("nvidia_gpus"))]),
     ]
     return ", ".join(part for part in parts if part)
 

@@ -18,7 +18,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import read_plan, read_plan_outline
 from detour.planning.stage import EvaluateStage
 from detour.site import Site
-from detour.statistics.scores import Score, ScoreTable
+from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable
 
 PRIMARY = "primary"
 """Each task's own: the one that chose its best epoch."""
@@ -95,7 +95,7 @@ def _value(chain: str, task: str, result: Mapping[str, Any], metric: str | None)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_SCORE
 
 
 def _texts(value: object) -> list[str]:

@@ -25,6 +25,10 @@ class Score(NamedTuple):
     """What it took; nothing is known of scores from files."""
 
 
+LARGEST_SCORE = 1e6
+"""Of no metric: larger figures are damage, and their squares would be of no use."""
+
+
 class Gap(NamedTuple):
     """What one model lacks of one task: some seeds, or all of it (no seed named)."""
 
