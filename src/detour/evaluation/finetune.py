@@ -194,7 +194,7 @@ class FineTuning:
         progress.history.append(entry)
         progress.losses = []
         if self._best() is entry:
-            self.best_weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
+            self.best_weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         figures = {f"validation_{metric}": score for metric, score in validation.items()}
         self.attempt.progress(progress.step, self.steps, "steps", **figures)
         if time.monotonic() - self.saved_at > SAVE_EVERY_S:
