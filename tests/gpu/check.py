@@ -55,6 +55,7 @@ PARTS = (
         bench("moderncamembert-bio-base", "clm", *COMPILED, "training.precision=bf16_residual", "--no-peers"),
         100,
     ),
+    Part("loss curves", ("-m", "tests.gpu.loss_curves"), 120),
     Part("large clm", bench("moderncamembert-bio-large", "clm", *COMPILED, "--rows", "16", "--no-peers"), 150),
     Part("fine-tuning", ("-m", "tests.gpu.fine_tuning"), 150),
 )
@@ -62,6 +63,7 @@ REHEARSAL = (
     Part("correctness", TESTS, 600),
     Part("quickstart clm", bench("quickstart", "clm", "--rows", "2", "--steps", "1"), 600),
     Part("quickstart mlm", bench("quickstart", "mlm", "--rows", "2", "--steps", "1"), 600),
+    Part("loss curves", ("-m", "tests.gpu.loss_curves", "--tiny"), 600),
     Part("fine-tuning", ("-m", "tests.gpu.fine_tuning", "--tiny"), 600),
 )
 

@@ -127,16 +127,25 @@ def test_a_chain_trains_promotes_and_trains_on(tmp_path: Path, plan: Plan) -> No
         assert verdict["parent_validation_loss"] == pytest.approx(result["validation_loss_start"], rel=1e-4)
 
 
+CACHES = (
+    "TORCHINDUCTOR_CACHE_DIR",
+    "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED",
+    "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR",
+)
+
+
 def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    for name in CACHES:
+        monkeypatch.delenv(name, raising=False)
     for _ in range(2):
         pretrain.keep_compiled(tmp_path)
-    kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-    assert kept == tmp_path / "compiled" / str(os.getuid())
+    kept = tmp_path / "compiled" / str(os.getuid())
+    assert [os.environ[name] for name in CACHES] == [str(kept), "1", str(kept / "flash-attn-4")]
     assert kept.stat().st_mode & 0o077 == 0
 
 
 def test_a_cache_that_the_environment_names_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    for name in CACHES:
+        monkeypatch.setenv(name, "/elsewhere")
     pretrain.keep_compiled(tmp_path)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
+    assert {os.environ[name] for name in CACHES} == {"/elsewhere"}

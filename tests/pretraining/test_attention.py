@@ -7,7 +7,7 @@ from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
 from detour.pretraining.attention import PackedTokens, encode, packed_attention, predict
-from detour.pretraining.kernels import Window, reference
+from detour.pretraining.kernels import KERNELS, Window, reference
 from tests.pretraining.backends import BACKENDS, DEVICES, Backend
 from tests.pretraining.tiny import HALF_WINDOW, VOCABULARY, pack, random_documents, tiny_model
 
@@ -146,6 +146,14 @@ def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(monkeypa
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.bfloat16)
     attended(kernel, torch.float32)
     assert kernel.given == [torch.bfloat16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_transformers_takes_every_kernel_for_what_it_is(name: str) -> None:
+    """A name with `flash` in it would make transformers look for a package, and refuse the kernel without one."""
+    model = tiny_model(name)
+    logits = predict(model, pack(TWO_ROWS), causal=True)
+    torch.testing.assert_close(logits, predict(tiny_model("sdpa"), pack(TWO_ROWS), causal=True), atol=2e-5, rtol=1e-4)
 
 
 def test_dropout_that_no_packed_kernel_has_is_refused() -> None:

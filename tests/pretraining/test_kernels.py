@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from inspect import signature
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ WINDOWS = [(UNBOUNDED, UNBOUNDED), (UNBOUNDED, 0), (8, 8), (8, 0)]
 WORDS = {
     "flash_attention_2": ("flash_attn", UNBOUNDED),
     "flash_attention_3": ("flash_attn_interface", UNBOUNDED),
-    "flash_attention_4": ("flash_attn.cute", None),
 }
 """Where each package has its function, and its word for a window's side without limit."""
 
@@ -52,10 +52,70 @@ def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, r
 
     module = ModuleType(package)
     module.__dict__["flash_attn_varlen_func"] = flash_attn_varlen_func
-    if "." in package:
-        monkeypatch.setitem(sys.modules, package.partition(".")[0], ModuleType("flash_attn"))
     monkeypatch.setitem(sys.modules, package, module)
     return windows
+
+
+def play_flash_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its two halves, which write a side without limit as None."""
+
+    def window(causal: bool, left: int | None, right: int | None) -> Window:
+        left, right = (UNBOUNDED if side is None else side for side in (left, right))
+        return left, 0 if causal else right
+
+    def _flash_attn_fwd(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        cu_seqlens_q: Tensor,
+        cu_seqlens_k: Tensor,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        softmax_scale: float | None,
+        causal: bool,
+        window_size_left: int | None,
+        window_size_right: int | None,
+        return_lse: bool,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        assert torch.equal(cu_seqlens_q, cu_seqlens_k)
+        assert max_seqlen_q == max_seqlen_k == 90
+        seen = window(causal, window_size_left, window_size_right)
+        log_sums = torch.full((q.shape[1], q.shape[0]), 7.0) if return_lse else None
+        return reference(q, k, v, cu_seqlens_q, softmax_scale, seen), log_sums, None
+
+    def _flash_attn_bwd(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        dout: Tensor,
+        lse: Tensor,
+        *,
+        dq: Tensor,
+        dk: Tensor,
+        dv: Tensor,
+        **named: Any,
+    ) -> tuple[Tensor, ...]:
+        again, log_sums, _ = _flash_attn_fwd(q, k, v, return_lse=True, **named)
+        torch.testing.assert_close(again, out)
+        torch.testing.assert_close(log_sums, lse)
+        seen = window(named["causal"], named["window_size_left"], named["window_size_right"])
+        setting = (named["cu_seqlens_q"], named["softmax_scale"], *seen)
+        gradients = torch.ops.detour.packed_reference_backward(dout, q, k, v, *setting)
+        for place, gradient in zip((dq, dk, dv), gradients, strict=True):
+            place.copy_(gradient)
+        return dq, dk, dv
+
+    interface = ModuleType("flash_attn.cute.interface")
+    interface.__dict__.update(_flash_attn_fwd=_flash_attn_fwd, _flash_attn_bwd=_flash_attn_bwd)
+    for package in ("flash_attn", "flash_attn.cute"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    monkeypatch.setitem(sys.modules, interface.__name__, interface)
+
+
+def exact(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, _longest: int, scale: float, window: Window) -> Tensor:
+    return reference(q, k, v, cu, scale, window)
 
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Tensor:
@@ -93,6 +153,24 @@ def test_log_sums_beside_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch,
     q, k, v = random_heads()
     actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, None, (8, 0))
     torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, None, (8, 0)))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_flash_attention_4_is_one_node_with_its_own_gradients(
+    monkeypatch: pytest.MonkeyPatch, window: Window, compiled: bool
+) -> None:
+    play_flash_4(monkeypatch)
+    kernel = KERNELS["flash_attention_4"]
+    if compiled:
+        kernel = torch.compile(kernel, backend="aot_eager", fullgraph=True)
+    results = []
+    for attention in (kernel, exact):
+        inputs = q, k, v = random_heads(requires_grad=True)
+        output = attention(q, k, v, CU_SEQLENS, 90, 0.3, window)
+        results.append([output.detach(), *torch.autograd.grad(output.square().sum(), inputs)])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 def test_torchs_own_kernel_is_called_as_its_signature_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, w
 from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
 from detour.ledger.events import CheckpointResumed, CheckpointSaved, CheckpointSkipped, GradientSkipped
-from detour.pretraining import composer_seam
+from detour.pretraining import composer_seam, layers
 from detour.pretraining import run as run_module
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.schedules import lr_factor
@@ -138,8 +138,7 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With torch's own operators behind the tracer: inductor, which would take minutes, is torch's affair."""
-    compiled = partialmethod(torch.nn.Module.compile, backend="eager")
-    monkeypatch.setattr(torch.nn.Module, "compile", compiled)
+    compile_by(monkeypatch, "eager")
     ends = []
     for wanted in (False, True):
         made = job(tmp_path / str(wanted), corpus, steps=2, training={"compile": wanted})
@@ -151,8 +150,9 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
 def test_layers_are_compiled_whole_and_never_again_after_the_first_steps(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Documents change with every batch. A layer is compiled once, and a second time when their number first changes;
-    a graph that broke at attention, or that followed their lengths, would be counted more often."""
+    """Documents change with every batch. Each kind of layer, and the head, is compiled once, and a second time when
+    their number first changes; a graph that broke at attention, that followed their lengths, or that each layer had for
+    itself would be counted more often."""
     recorder = Recorder()
     compiled_at: list[int] = []
 
@@ -160,12 +160,17 @@ def test_layers_are_compiled_whole_and_never_again_after_the_first_steps(
         compiled_at.append(len(recorder.steps("loss")))
         return graph.forward
 
-    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=count))
+    compile_by(monkeypatch, count)
     torch.compiler.reset()
     train(job(tmp_path, corpus, steps=12, training={"compile": True, "validate_every": 4}), recorder)
-    layers = CONFIG["num_hidden_layers"]
-    assert layers <= len(compiled_at) <= 2 * layers
+    kinds = 3  # global layers, local ones, the head
+    assert kinds <= len(compiled_at) <= 2 * kinds
     assert max(compiled_at) <= 2
+
+
+def compile_by(monkeypatch: pytest.MonkeyPatch, backend: str | Callable[..., Any]) -> None:
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=backend))
+    monkeypatch.setattr(layers, "_compiled", torch.compile(layers.layer, backend=backend))
 
 
 @pytest.mark.parametrize("phase", [frozen(CLM, (0, 1)), frozen(MLM, (2, 2), embeddings=True)], ids=["clm", "mlm"])

@@ -47,7 +47,7 @@ def fastest(model: TaskModel, device: torch.device) -> Mode:
 def use(mode: Mode, model: TaskModel) -> None:
     """To be called once the model is on its device."""
     if mode.joined:
-        model.encoder.set_attn_implementation(PACKED + KERNEL)
+        model.encoder.set_attn_implementation(PACKED[KERNEL])
         model.joins = True
     if mode.compiled:
         for layer in model.encoder.layers:

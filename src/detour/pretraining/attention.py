@@ -24,10 +24,11 @@ from transformers import ModernBertForMaskedLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from detour.pretraining.kernels import HALF, KERNELS, UNBOUNDED, Kernel, opaque_reference, reference
+from detour.pretraining.layers import can_be_compiled, run_layers
 
 MASK_BACKENDS = ("sdpa", "eager")
-PACKED = "packed_"
-"""Before a kernel's name among transformers' attention functions, which has names of its own for some."""
+PACKED = {name: "packed_" + name.replace("flash_attention", "kernel") for name in KERNELS}
+"""Kernels' names among transformers' attention functions; it looks for a package of its own behind each `flash`."""
 
 
 class PackedTokens(TypedDict):
@@ -45,13 +46,24 @@ class PackedTokens(TypedDict):
 
 def set_backend(model: ModernBertForMaskedLM, name: str) -> None:
     """`sdpa`, `eager` or the name of a kernel."""
-    model.set_attn_implementation(PACKED + name if name in KERNELS else name)
+    model.set_attn_implementation(PACKED.get(name, name))
     model.attention_backend = name
 
 
 def backend_of(model: ModernBertForMaskedLM) -> str:
     """transformers keeps it under a private name, hence our own; what it loads by itself is `sdpa`."""
     return getattr(model, "attention_backend", "sdpa")
+
+
+def compile_layers(model: ModernBertForMaskedLM) -> None:
+    """Let torch compile what a step computes. Layers that `layers` does not know are compiled as transformers has them;
+    so are those behind a backend with masks, which knows no pack."""
+    if can_be_compiled(model) and backend_of(model) in KERNELS:
+        model.compiled_layers = True
+    else:
+        for layer in model.model.layers:
+            layer.compile()
+    model.head.compile(dynamic=True)  # as many tokens as have a label
 
 
 def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
@@ -73,16 +85,20 @@ def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) 
     if by_length:
         order, cu_seqlens = _order_by_length(cu_seqlens)
         input_ids, position_ids = input_ids[:, order], position_ids[:, order]
-    hidden = model.model(
-        input_ids=input_ids,
-        position_ids=position_ids,
-        is_causal=causal,
-        cu_seq_lens_q=cu_seqlens,
-        cu_seq_lens_k=cu_seqlens,
-        max_length_q=longest,
-        max_length_k=longest,
-    )
-    flat = _flat(hidden.last_hidden_state)
+    if getattr(model, "compiled_layers", False):
+        embedded = _flat(model.model.embeddings(input_ids))
+        flat = run_layers(model, KERNELS[backend], embedded, position_ids, cu_seqlens, longest, causal=causal)
+    else:
+        hidden = model.model(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            is_causal=causal,
+            cu_seq_lens_q=cu_seqlens,
+            cu_seq_lens_k=cu_seqlens,
+            max_length_q=longest,
+            max_length_k=longest,
+        )
+        flat = _flat(hidden.last_hidden_state)
     return flat[order.argsort()] if by_length else flat
 
 
@@ -185,4 +201,4 @@ def _flat(hidden: Tensor) -> Tensor:
 
 # Without an entry among transformers' mask functions no mask is built for them, which is what packing wants.
 for name, kernel in KERNELS.items():
-    ALL_ATTENTION_FUNCTIONS.register(PACKED + name, partial(packed_attention, kernel))
+    ALL_ATTENTION_FUNCTIONS.register(PACKED[name], partial(packed_attention, kernel))

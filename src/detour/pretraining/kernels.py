@@ -57,11 +57,8 @@ def flash_attention_3(
 def flash_attention_4(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
 ) -> Tensor:
-    """It writes an unlimited side as None."""
-    from flash_attn.cute import flash_attn_varlen_func
-
-    sides = tuple(None if side == UNBOUNDED else side for side in window)
-    return _flash(flash_attn_varlen_func, q, k, v, cu_seqlens, longest, scale, sides)
+    output: Tensor = _flash_4(q, k, v, cu_seqlens, longest, scale, *window)[0]
+    return output
 
 
 def _call_flash(
@@ -93,6 +90,84 @@ def _call_flash(
 
 
 _flash: Callable[..., Tensor] = torch.compiler.disable(_call_flash)  # type: ignore[no-untyped-call]
+
+
+@torch.library.custom_op("detour::flash_attention_4", mutates_args=())
+def _flash_4(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, left: int, right: int
+) -> tuple[Tensor, Tensor]:
+    """Output and log-sums of the scores, as one node of a compiled graph: its own autograd function would break it.
+
+    The two halves are the package's without an underscore-free name; torch calls the same ones.
+    """
+    from flash_attn.cute.interface import _flash_attn_fwd
+
+    output, log_sums, *_ = _flash_attn_fwd(
+        q, k, v, softmax_scale=scale, return_lse=True, **_flash_4_setting(cu_seqlens, longest, left, right)
+    )
+    return output, log_sums
+
+
+@_flash_4.register_fake
+def _(q: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(
+        q.shape[1], q.shape[0], dtype=torch.float32
+    )
+
+
+@torch.library.custom_op("detour::flash_attention_4_backward", mutates_args=())
+def _flash_4_backward(
+    gradient: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    output: Tensor,
+    log_sums: Tensor,
+    cu_seqlens: Tensor,
+    longest: int,
+    scale: float | None,
+    left: int,
+    right: int,
+) -> list[Tensor]:
+    from flash_attn.cute.interface import _flash_attn_bwd
+
+    gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+    setting = _flash_4_setting(cu_seqlens, longest, left, right)
+    places = dict(zip(("dq", "dk", "dv"), gradients, strict=True))
+    _flash_attn_bwd(q, k, v, output, gradient, log_sums, softmax_scale=scale, **setting, **places)
+    return gradients
+
+
+@_flash_4_backward.register_fake
+def _(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+
+
+def _flash_4_setting(cu_seqlens: Tensor, longest: int, left: int, right: int) -> dict[str, Any]:
+    """It writes an unlimited side as None."""
+    return {
+        "causal": right == 0,
+        "window_size_left": None if left == UNBOUNDED else left,
+        "window_size_right": None if right == UNBOUNDED else right,
+        "cu_seqlens_q": cu_seqlens,
+        "cu_seqlens_k": cu_seqlens,
+        "max_seqlen_q": longest,
+        "max_seqlen_k": longest,
+    }
+
+
+def _keep_flash_4(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, cu_seqlens, *rest = inputs
+    ctx.save_for_backward(q, k, v, *output, cu_seqlens)
+    ctx.rest = rest
+
+
+def _flash_4_gradients(ctx: Any, gradient: Tensor, _of_log_sums: Tensor) -> tuple[Tensor | None, ...]:
+    d_q, d_k, d_v = _flash_4_backward(gradient.contiguous(), *ctx.saved_tensors, *ctx.rest)
+    return d_q, d_k, d_v, None, None, None, None, None
+
+
+torch.library.register_autograd("detour::flash_attention_4", _flash_4_gradients, setup_context=_keep_flash_4)
 
 KERNELS: dict[str, Kernel] = {
     "varlen": torch_varlen,

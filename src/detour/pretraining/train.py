@@ -28,7 +28,7 @@ from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
 from detour.files import write_atomic
 from detour.ledger.events import AttentionChosen, CheckpointResumed, CheckpointSkipped
-from detour.pretraining.attention import set_backend
+from detour.pretraining.attention import compile_layers, set_backend
 from detour.pretraining.batches import Sharing, StepBatches, to_device
 from detour.pretraining.composer_seam import run_steps
 from detour.pretraining.device import use_bf16
@@ -110,8 +110,7 @@ def _train_on(
     )
     microbatch = _microbatch_rows(job, ranks, loss_of, optimizer, batches_of)
     if job.training.compile:
-        for layer in model.model.layers:
-            layer.compile()
+        compile_layers(model)
     run = Run(job, attempt, ranks, store, index, model, optimizer, newest, microbatch)
     run.start()
     try:

@@ -30,7 +30,7 @@ from detour.errors import PermanentFailure
 from detour.flops import Shape, batch_flops
 from detour.ledger.events import CheckpointSaved, Event
 from detour.planning.stage import PretrainStage
-from detour.pretraining.attention import set_backend
+from detour.pretraining.attention import compile_layers, set_backend
 from detour.pretraining.batches import Batch, Sharing, StepBatches
 from detour.pretraining.device import peak_flops, use_bf16
 from detour.pretraining.job import PretrainJob
@@ -148,8 +148,7 @@ class _Bench:
     def bare(self) -> Speed:
         model = self._model()
         if self.stage.runtime.training.compile:
-            for layer in model.model.layers:
-                layer.compile()
+            compile_layers(model)
         loss_of = LossOf(model, self.objective, self.stage.runtime.training.cross_entropy)
         return self._measured("bare loop", model, loss_of)
 

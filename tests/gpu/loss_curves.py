@@ -1,0 +1,152 @@
+"""Whether the fast path learns what the reference learns: one model, the same rows, several ways to compute a step.
+
+    python -m tests.gpu.loss_curves [--tiny]
+
+The text is a random chain of words, each with few successors, so that the loss falls within the 300 steps. The
+reference is transformers' layers, not compiled, through torch's kernel; what another kernel alone changes in its curve
+is the noise that bf16 makes. Each curve is printed as it is done: its mean over the last 50 steps, and the largest
+distance of means over 10 steps from the reference's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from detour.config.models import Optimizer
+from detour.corpus.packing import PackedRow
+from detour.flops import MEAN_DOCUMENT_TOKENS
+from detour.pretraining.attention import compile_layers, set_backend
+from detour.pretraining.batches import Batch, collate, to_device
+from detour.pretraining.kernel_choice import Heads, problem
+from detour.pretraining.objectives import Objective, Vocabulary, make_example
+from detour.pretraining.optimizer import build_optimizer, set_lr
+from detour.pretraining.residual import set_bf16_stream
+from detour.pretraining.run import LossOf
+
+WORDS, SUCCESSORS, SPECIAL = 4096, 8, 5
+WARMUP_STEPS, LAST, WINDOW = 30, 50, 10
+Curve = NDArray[np.float32]
+OPTIMIZER = Optimizer(lr=3e-4)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step is computed."""
+
+    name: str
+    kernel: str = "varlen"
+    compiled: bool = False
+    bf16_stream: bool = False
+
+
+@dataclass(frozen=True)
+class Size:
+    steps: int
+    row_tokens: int
+    config: ModernBertConfig
+
+
+BASE = Size(300, 8192, ModernBertConfig(vocab_size=WORDS + SPECIAL, pad_token_id=0))
+TINY = Size(
+    12,
+    256,
+    ModernBertConfig(
+        vocab_size=WORDS + SPECIAL,
+        pad_token_id=0,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="small, for a CPU")
+    size = TINY if parser.parse_args().tiny else BASE
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batches, reference = list(_batches(size)), None
+    for way in _ways(device, size.config):
+        started_s = time.perf_counter()
+        curve = _curve(way, size.config, batches, device)
+        reference = curve if reference is None else reference
+        distance = np.abs(_smooth(curve) - _smooth(reference)).max()
+        print(
+            f"{way.name:42} {curve[0]:.4f} -> {curve[-LAST:].mean():.4f}  largest distance {distance:.4f}  "
+            f"{time.perf_counter() - started_s:.0f} s",
+            flush=True,
+        )
+
+
+def _ways(device: torch.device, config: ModernBertConfig) -> Iterator[Way]:
+    yield Way("reference")
+    if device.type == "cpu":
+        yield Way("compiled layers", compiled=True)
+        return
+    other = "flash_attention_4"
+    missing = problem(other, device, torch.bfloat16, Heads.of(config, causal=True))
+    if missing is None:
+        yield Way("reference, another kernel: the noise", kernel=other)
+    else:
+        print(f"{other}: {missing}", flush=True)
+    yield Way("compiled layers", kernel="varlen" if missing else other, compiled=True)
+    yield Way("compiled layers, bf16 stream", kernel="varlen" if missing else other, compiled=True, bf16_stream=True)
+
+
+def _curve(way: Way, config: ModernBertConfig, batches: Sequence[Batch], device: torch.device) -> Curve:
+    torch.manual_seed(0)
+    model = ModernBertForMaskedLM(config)
+    set_backend(model, way.kernel)
+    if way.bf16_stream:
+        set_bf16_stream(model)
+    model.to(device).train()
+    if way.compiled:
+        compile_layers(model)
+    loss_of = LossOf(model, Objective("causal"), "auto")
+    optimizer = build_optimizer(model, OPTIMIZER)
+    losses = []
+    for step, batch in enumerate(batches):
+        set_lr(optimizer, OPTIMIZER.lr * min(1.0, (step + 1) / WARMUP_STEPS))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = loss_of(to_device(batch, device))
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    curve: Curve = torch.stack(losses).cpu().numpy()
+    return curve
+
+
+def _batches(size: Size) -> Iterator[Batch]:
+    """The same for every way."""
+    generator = np.random.default_rng(0)
+    successors = generator.integers(0, WORDS, (WORDS, SUCCESSORS))
+    vocabulary = Vocabulary(WORDS + SPECIAL, 4, tuple(range(SPECIAL)))
+    for step in range(size.steps):
+        words = np.empty(size.row_tokens, dtype=np.int64)
+        words[0] = generator.integers(WORDS)
+        for i, choice in enumerate(generator.integers(0, SUCCESSORS, size.row_tokens - 1)):
+            words[i + 1] = successors[words[i], choice]
+        lengths = np.maximum(2, generator.exponential(MEAN_DOCUMENT_TOKENS, size.row_tokens // 2)).astype(np.int64)
+        ends = lengths.cumsum()
+        ends = np.append(ends[ends < size.row_tokens - 1], size.row_tokens)
+        row = PackedRow(words + SPECIAL, np.append(0, ends).astype(np.int32), "made up")
+        yield collate([make_example(row, Objective("causal"), vocabulary, (0, step))])
+
+
+def _smooth(curve: Curve) -> Curve:
+    return np.convolve(curve, np.full(WINDOW, 1 / WINDOW, np.float32), mode="valid")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import ModernBertForMaskedLM
+
+from detour.pretraining import layers
+from detour.pretraining.attention import compile_layers, encode
+from detour.pretraining.layers import can_be_compiled
+from detour.pretraining.residual import set_bf16_stream
+from detour.pretraining.start import set_attention_output_dropout
+from tests.pretraining.tiny import pack, random_documents, tiny_model
+
+TOKENS = pack([random_documents((40, 1, 23, 36), 1), random_documents((100,), 2)])
+
+
+def encoded(model: ModernBertForMaskedLM, *, causal: bool, bf16: bool = False) -> list[Tensor]:
+    """The last hidden states, and the gradients of all weights for a sum that no symmetry makes 0."""
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        hidden = encode(model, TOKENS, causal=causal).float()
+    torch.autograd.backward((hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum())
+    return [hidden.detach(), *(p.grad.clone() for p in model.model.parameters() if p.grad is not None)]
+
+
+@pytest.fixture(params=["aot_eager", None], ids=["traced", "called"])
+def without_inductor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor takes minutes, and is torch's affair."""
+    called = layers.layer if request.param is None else torch.compile(layers.layer, backend=request.param)
+    monkeypatch.setattr(layers, "_compiled", called)
+
+
+@pytest.mark.usefixtures("without_inductor")
+@pytest.mark.parametrize("causal", [True, False])
+def test_layers_compute_what_those_of_transformers_compute(causal: bool) -> None:
+    model = tiny_model("varlen").train()
+    expected = encoded(model, causal=causal)
+    compile_layers(model)
+    actual = encoded(model, causal=causal)
+    assert len(actual) == 1 + len(list(model.model.parameters()))
+    for a, e in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, e, atol=1e-4 * float(e.abs().max()), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("without_inductor")
+@pytest.mark.parametrize("bf16_stream", [False, True])
+def test_under_autocast_they_round_where_transformers_does(bf16_stream: bool) -> None:
+    """Farther from its states than it is from those in fp32 they must not be."""
+    exact, *_ = encoded(tiny_model("varlen").train(), causal=True)
+    states = []
+    for compiled in (False, True):
+        model = tiny_model("varlen").train()
+        if bf16_stream:
+            set_bf16_stream(model)
+        if compiled:
+            compile_layers(model)
+        states.append(encoded(model, causal=True, bf16=True)[0])
+    by_transformers, by_layers = states
+    assert (by_layers - by_transformers).norm() < 2 * (by_transformers - exact).norm()
+    assert (by_layers - exact).norm() < 1.2 * (by_transformers - exact).norm()
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_a_frozen_layer_gets_no_gradient() -> None:
+    model = tiny_model("varlen").train()
+    model.model.layers[1].requires_grad_(False)
+    compile_layers(model)
+    encoded(model, causal=True)
+    have = [all(p.grad is not None for p in layer.parameters()) for layer in model.model.layers]
+    assert have == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm_bias": True},
+        {"mlp_bias": True},
+        {"attention_bias": True},
+        {"mlp_dropout": 0.1},
+        {"hidden_activation": "relu"},
+    ],
+)
+def test_another_layer_is_left_to_transformers(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)
+    model = tiny_model("varlen", **changes)
+    assert not can_be_compiled(model)
+    before = encode(model, TOKENS, causal=True)
+    compile_layers(model)
+    assert torch.equal(encode(model, TOKENS, causal=True), before)
+
+
+def test_so_is_one_with_dropout_behind_its_attention() -> None:
+    model = tiny_model("varlen")
+    assert can_be_compiled(model)
+    set_attention_output_dropout(model, 0.1)
+    assert not can_be_compiled(model)
