@@ -22,8 +22,8 @@ def run(context: StageContext[PretrainStage]) -> dict[str, Any]:
 
 
 def keep_compiled(workspace: Path) -> None:
-    """What torch and flash-attn-4 compile outlives the job, so that the next attempt starts in seconds. It is code: each
-    user has a folder of their own, closed to others. A cache that the user's environment names is left alone."""
+    """What torch and flash-attn-4 compile outlives the job, so that the next attempt starts in seconds. It is code: a
+    user has a folder of their own, closed to others. A cache that the environment names is left alone."""
     folder = workspace / "compiled" / str(os.getuid())
     folder.parent.mkdir(exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
