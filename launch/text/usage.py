@@ -117,6 +117,8 @@ def usage_notes(found: Counted) -> Iterator[str]:
         if notes.n_broken > len(notes.broken):
             yield f"{dump.name}: {notes.n_broken - len(notes.broken):,} more rows that cannot be read"
     whole = usage.whole
+    if usage.slices:
+        yield f"{plain(', '.join(usage.slices))}: slices of a GPU (MIG), each counted as one, as Slurm does"
     if usage.repeated:
         yield f"{number_of(usage.repeated, 'row')} of attempts that were counted already"
     if usage.superseded:
@@ -151,6 +153,7 @@ def usage_json(found: Counted) -> dict[str, Any]:
             }
             for dump in found.dumps
         ],
+        "slices": list(usage.slices),
         "repeated_rows": usage.repeated,
         "superseded_rows": usage.superseded,
         "total": _figures(usage.whole),

@@ -100,3 +100,11 @@ def test_the_figures_of_the_page_are_those_worked_out_by_hand(tmp_path: Path) ->
     found = json.loads(run(tmp_path / "dump", "--by", "month", "--json").stdout)["tables"][0]["rows"]
     figures = ("month", "jobs", "cpu_h", "gpu_h", "wait_h", "never_started")
     assert [[row[name] for name in figures] for row in found] == [[row[0], *map(float, row[1:])] for row in table]
+
+
+def test_slices_of_a_gpu_count_as_slurm_counts_them_and_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.txt"
+    held = "cpu=8,gres/gpu=2,gres/gpu:1g.10gb=2"
+    path.write_text("".join(lines_of(job(AllocTRES=held, ElapsedRaw="3600"), JOB)))
+    assert "1g.10gb: slices of a GPU (MIG), each counted as one, as Slurm does" in run(path).stderr
+    assert json.loads(run(path, "--json").stdout)["slices"] == ["1g.10gb"]

@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from operator import attrgetter
 
 from detour.sacct.rows import JobRow
+from detour.sacct.slices import board_share
 from detour.usage.calendar import FINEST_FIRST, Calendar, Unit, coarser
 from detour.usage.counting import UNDATED, Counting, Rule, last_seen_s
 from detour.usage.seen import Seen
@@ -74,6 +75,8 @@ class Usage:
     """Rows that were the same attempt as one before, as where the periods of two dumps overlap: counted once."""
     superseded: int
     """Rows of attempts that had not ended, where another row says how they went on."""
+    slices: tuple[str, ...] = ()
+    """Types of GPUs that are slices (MIG) of one, which count as Slurm counts them."""
 
 
 class Tally:
@@ -91,6 +94,7 @@ class Tally:
         self._attempts = Seen()
         self._open: dict[tuple[object, ...], JobRow] = {}
         self._repeated = self._superseded = 0
+        self._gpu_types: set[str | None] = set()
 
     def add(self, row: JobRow) -> None:
         attempt = (row.cluster, row.shown_id, row.job_id, row.submit_s)
@@ -108,7 +112,9 @@ class Tally:
             else:
                 self._count(row)
         tables = tuple(sums.table() for sums in self._sums)
-        return Usage(self._question, unpack(self._whole), tables, self._repeated, self._superseded)
+        types = {one for listed in self._gpu_types if listed for one in listed.split(",")}
+        slices = tuple(sorted(one for one in types if board_share(one) != 1.0))
+        return Usage(self._question, unpack(self._whole), tables, self._repeated, self._superseded, slices)
 
     def _hold(self, attempt: tuple[object, ...], row: JobRow) -> None:
         """Keep what has not ended until all is read; of several rows of it, the one that was seen last."""
@@ -120,6 +126,7 @@ class Tally:
     def _count(self, row: JobRow) -> None:
         if self._only and any(_shown(name, value(row)) != wanted for value, name, wanted in self._only):
             return
+        self._gpu_types.add(row.gpu_type)
         shares = self._rule.shares(row)
         whole = sum(shares.values())
         self._whole += whole
