@@ -32,8 +32,9 @@ class Allocation:
 
 
 def read_allocation(environment: Mapping[str, str] = os.environ, nvml: Any = None) -> Allocation:
-    """The allocation of this process; cheap, and it never asks the scheduler. `nvml` is the module `pynvml` or what
-    stands in for it."""
+    """The allocation of this process; cheap, and it never asks the scheduler. `nvml` stands in for the module
+    `pynvml`.
+    """
     held = _slurm_allocation(environment) if "SLURM_JOB_ID" in environment else _own_allocation(environment)
     slices = slice_uuids(environment.get("CUDA_VISIBLE_DEVICES"))
     if not slices:
@@ -67,7 +68,7 @@ def _boards(slices: Sequence[str], nvml: Any) -> float | None:
     try:
         nvml.nvmlInit()
         return fsum(slice_share(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid)) for uuid in slices)
-    except nvml.NVMLError:
+    except (nvml.NVMLError, ZeroDivisionError):
         return None
 
 
