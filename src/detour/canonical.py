@@ -18,3 +18,10 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """SHA-256 of `canonical`, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def at(content: Any, *keys: str) -> Any:
+    """What stands under these keys of read JSON, one within the other; None where one is no mapping or has it not."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content

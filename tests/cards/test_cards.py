@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from detour.checkpoints.acceptance import ACCEPTED, accept_gate
 from detour.config.problems import RecipeError
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from tests.cards.made_up import TASKS, run_chain, stages
+from tests.cards.made_up import CONFIG, TASKS, run_chain, stages
 
 ABOUT = About(
     title="Made-up-base",
@@ -232,3 +233,11 @@ def test_a_mistake_in_the_about_file_is_named_with_line_and_key(tmp_path: Path) 
     path.write_text("languages: [fr]\nlicence: mit\n")
     with pytest.raises(RecipeError, match=r"about.yaml:2.*licence.*license"):
         load_about(path)
+
+
+def test_an_export_whose_config_is_of_another_shape_has_a_card_without_its_sizes(tmp_path: Path) -> None:
+    workspace = run_chain(Workspace(tmp_path / "w"), "made-up")
+    (config,) = workspace.root.glob("stages/export-*/output/config.json")
+    for changes in ({"hidden_size": "x"}, {"num_hidden_layers": 1e308}, {"architectures": 5}):
+        config.write_text(json.dumps(CONFIG | changes))
+        assert gather(workspace, "made-up", ABOUT).architecture is None

@@ -189,6 +189,18 @@ def test_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None:
     assert all(step.sha256 for step in steps)
 
 
+@pytest.mark.parametrize(
+    "provenance",
+    [None, [], {"code": "x", "machine": 5}, {"code": {"snapshot": 5, "version": []}, "machine": {"node": {}}}],
+)
+def test_provenance_of_another_shape_is_a_gap_in_the_lineage(provenance: object, made: Made) -> None:
+    workspace, _, second = made
+    manifest = json.loads(workspace.manifest(second).read_bytes())
+    workspace.manifest(second).write_text(json.dumps(manifest | {"provenance": provenance, "sha256": 5}))
+    step = lineage(workspace, second)[-1]
+    assert (step.sha256, step.code, step.machine) == (None, None, None)
+
+
 def test_an_overridden_gate_is_part_of_the_lineage(made: Made) -> None:
     workspace, _, second = made
     promotion = lineage(workspace, second)[2]

@@ -87,6 +87,9 @@ def gather(
     )
 
 
+SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "vocab_size")
+
+
 def _start(plan: Plan) -> Mapping[str, Any]:
     first = next((stage for stage in plan.stages if isinstance(stage, PretrainStage)), None)
     return {} if first is None else first.runtime.model.as_json
@@ -95,10 +98,10 @@ def _start(plan: Plan) -> Mapping[str, Any]:
 def _architecture(export: Path) -> Architecture | None:
     """None where the export does not say."""
     config, record = read_json(export / "config.json"), read_json(export / "export.json")
-    try:
-        return architecture(config, record["dtype"], record["parameters"])
-    except KeyError:
+    sizes, classes = [record.get("parameters"), *map(config.get, SIZES)], config.get("architectures")
+    if not all(type(size) is int for size in sizes) or not isinstance(classes, list):
         return None
+    return architecture(config, str(record.get("dtype")), record["parameters"])
 
 
 def _phases(chain: Chain) -> tuple[Phase, ...]:

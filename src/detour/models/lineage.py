@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from detour.canonical import at
 from detour.checkpoints.acceptance import accepted_gates
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import UserError
@@ -71,23 +72,26 @@ def _step(workspace: Workspace, stage: Stage, known: StageState | None) -> Step:
         manifest = read_manifest(workspace.output(stage.id))
     except ValueError:
         manifest = {}
-    provenance = manifest.get("provenance") or {}
-    code, machine = provenance.get("code") or {}, provenance.get("machine") or {}
-    snapshot = code.get("snapshot") or code
+    code = at(manifest, "provenance", "code")
+    commit = at(code, "snapshot", "git_commit") if at(code, "snapshot") else at(code, "git_commit")
     return Step(
         stage=stage.id,
         label=stage.label,
-        sha256=manifest.get("sha256"),
+        sha256=_text(manifest.get("sha256")),
         inputs=dict(stage.inputs),
         settings=stage.settings.to_json(),
         data=tuple(_data(stage)),
         start=_start(stage),
-        code=snapshot.get("git_commit") or code.get("version"),
-        machine=machine.get("node"),
+        code=_text(commit or at(code, "version")),
+        machine=_text(at(manifest, "provenance", "machine", "node")),
         jobs=tuple(sorted(known.all_jobs)) if known else (),
         attempts=len(known.attempts) if known else 0,
         overridden=_overridden(workspace, stage),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _data(stage: Stage) -> Iterator[DataFile]:

@@ -15,6 +15,7 @@ import orjson
 from detour.accounting.account import Counted, site_energies
 from detour.accounting.methods import number
 from detour.accounting.spent import Spent
+from detour.canonical import at
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
@@ -95,18 +96,18 @@ def task_scores(
 
 def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
     """What ran, over all stages; only what differs is listed more than once."""
-    recorded = ([_at(manifest, "provenance", part) for part in PROVENANCE] for manifest in manifests)
+    recorded = ([at(manifest, "provenance", part) for part in PROVENANCE] for manifest in manifests)
     alike = {orjson.dumps(parts): parts for parts in recorded}  # most of ten thousand ran with the same
     sources = [dict(zip(PROVENANCE, parts, strict=True)) for parts in alike.values()]
     packages: dict[str, list[str]] = {}
     for name in PACKAGES:
-        if found := _distinct(_at(source, "packages", name) for source in sources):
+        if found := _distinct(at(source, "packages", name) for source in sources):
             packages[name] = found
     return Versions(
-        code=_distinct(map(_code, _mappings(_at(source, "code") for source in sources))),
-        python=_distinct(str(_at(source, "python") or "").split(" ")[0] for source in sources),
+        code=_distinct(map(_code, _mappings(at(source, "code") for source in sources))),
+        python=_distinct(str(at(source, "python") or "").split(" ")[0] for source in sources),
         packages=packages,
-        machines=_distinct(map(_machine, _mappings(_at(source, "machine") for source in sources))),
+        machines=_distinct(map(_machine, _mappings(at(source, "machine") for source in sources))),
     )
 
 
@@ -148,12 +149,6 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 def _counted(names: Sequence[str]) -> list[str]:
     return [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
-
-
-def _at(content: Any, *keys: str) -> Any:
-    for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
 
 
 def _distinct(values: Any) -> list[str]:
