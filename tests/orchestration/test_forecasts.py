@@ -154,6 +154,20 @@ def test_what_is_submitted_gets_a_forecast_without_a_question_to_slurm(workspace
     assert len(LedgerView(workspace).commands(ForecastMade)) == 1
 
 
+def test_what_was_pending_when_the_history_was_read_is_not_taken_to_be_so_days_later(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    history = read_history(workspace, Slurm(slurm), now_s - 3 * 86_400.0)
+    forecast_submitted(workspace, ["base"], None, now_s=now_s)
+    forecaster = Forecaster()
+    for wait in history.waits:
+        forecaster.add(wait)
+    expected = forecaster.forecast(shape_of(4, LIMIT_S), "abc", history.taken_s, 60.0)
+    (entry,) = LedgerView(workspace).commands(ForecastMade)
+    assert isinstance(expected, Expected)
+    assert entry.event.start_p90_s == pytest.approx(now_s - 60 + expected.p90_s)
+
+
 @pytest.mark.parametrize("age_s", [None, 8 * 86_400.0])
 def test_without_a_recent_history_what_is_submitted_gets_none(workspace: Workspace, age_s: float | None) -> None:
     now_s = now_of(workspace)

@@ -109,7 +109,7 @@ class _Outlooks:
     """Outlooks of stages, each made once however many chains need it."""
 
     def __init__(self, view: LedgerView, history: History, now_s: float) -> None:
-        self._now_s = now_s
+        self._now_s, self._known_s = now_s, history.taken_s
         self._forecaster = Forecaster()
         for wait in history.waits:
             self._forecaster.add(wait)
@@ -126,8 +126,10 @@ class _Outlooks:
         return tuple(self._shown(row, found[row.id]) for row in rows)
 
     def _wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
-        """By the account that last had such jobs: GPUs and CPUs are often charged to different ones."""
-        return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._now_s, waited_s)
+        """By the account that last had such jobs: GPUs and CPUs are often charged to different ones. As of the time
+        when the history was read: what was pending then need not be so now.
+        """
+        return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._known_s, waited_s)
 
     def _ahead(self, row: StageRow) -> Ahead:
         priced, limit_s = self._priced.get(row.id, _Priced()), self._limits_s.get(row.id)
