@@ -9,19 +9,20 @@ import pytest
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
-from detour.pricing.billing import billed_gpu_hours, billed_gpus
+from detour.pricing.billing import billed_gpu_hours, billed_gpus, boards
+from detour.pricing.totals import energy_of
 
 FIGURE = {"value": 1.0, "source": "test", "year": 2026}
 
 
-def cluster(rule: str, per_node: int = 4, **billing: Any) -> Cluster:
+def cluster(rule: str, per_node: int = 4, gpu_type: str = "h100", **billing: Any) -> Cluster:
     return Cluster.model_validate(
         {
             "name": "test",
             "scheduler": "slurm",
             "cores_per_node": 96,
             "gpu": {
-                "type": "h100",
+                "type": gpu_type,
                 "per_node": per_node,
                 "board_power_w": {**FIGURE, "value": 700},
                 "gcd_per_gpu": billing.pop("gcd_per_gpu", 1),
@@ -76,3 +77,21 @@ def test_constants_keep_their_source_and_unknown_stays_unknown() -> None:
     assert str(site.pue) == "1.2 (test, 2026)"
     assert site.gpu_board_w is not None
     assert site.gpu_board_w.value == 700
+
+
+def test_a_slice_is_priced_and_billed_as_its_share_of_a_board() -> None:
+    sliced = cluster("gpu", per_node=28, gpu_type="1g.10gb")
+    assert boards(sliced, 2) == pytest.approx(2 / 7)
+    assert billed_gpus(sliced, boards(sliced, 2), 8, 1) == pytest.approx(2 / 7)
+    by_card, estimated = energy_of(sliced, 7, 0, 3600.0)
+    for figure in (by_card, estimated):
+        assert figure.it_energy_kwh is not None
+        assert figure.it_energy_kwh.expected == pytest.approx(0.7)
+
+
+def test_a_slice_of_unknown_size_has_no_price_in_gpus() -> None:
+    unknown = cluster("gpu", gpu_type="mig")
+    assert (boards(unknown, 1), boards(unknown, 0), boards(cluster("gpu"), 4)) == (None, 0, 4)
+    assert billed_gpus(unknown, None, 8, 1) is None
+    assert billed_gpus(cluster("whole-node", gpu_type="mig"), None, 8, 1) == 4
+    assert [figure.it_energy_kwh for figure in energy_of(unknown, 1, 0, 3600.0)] == [None, None]

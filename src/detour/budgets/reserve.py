@@ -28,7 +28,7 @@ from detour.ledger.process import Process
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
-from detour.pricing.billing import billed_gpus
+from detour.pricing.billing import billed_gpus, boards
 from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.pricing.totals import energy_of
@@ -51,10 +51,11 @@ def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Clu
 def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
     hours = stage_limit_s(stage, price) / HOUR_S
     nodes = max(1, -(-price.gpus // cluster.gpu.per_node)) if cluster.gpu else 1
-    charged = billed_gpus(cluster, price.gpus, price.cores, nodes)
+    held = boards(cluster, price.gpus)
+    charged = billed_gpus(cluster, held, price.cores, nodes)
     _, figure = energy_of(cluster, price.gpus, price.cores, hours * HOUR_S)
     return {
-        "gpu_hours": price.gpus * hours,
+        "gpu_hours": None if held is None else held * hours,
         "billed_hours": None if charged is None else charged * hours,
         **energy_amounts(figure),
     }

@@ -83,7 +83,9 @@ class Gpu(Written):
     per_node: int = Field(gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
     board_power_w: Figure
-    """Power limit of what Slurm counts as one GPU; for a GCD half a card's."""
+    """Power limit of what Slurm counts as one GPU; for a GCD half a card's, for a slice (`type: 1g.10gb`) the whole
+    board's, of which it is booked its share.
+    """
     peak_tflops_bf16: Speed | None = None
     """Dense bf16 peak of one GPU, without sparsity; the denominator of MFU."""
     selector: Literal["gres", "gpus", "gpus-per-node", "none"] = "gres"

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detour.accounting.hours import HOUR_S, AttemptUsage
+from detour.sacct.slices import board_share
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster
 
 
-def billed_gpus(cluster: Cluster, gpus: float, cpus: int | None, nodes: int, exclusive: bool = False) -> float | None:
+def boards(cluster: Cluster, gpus: int) -> float | None:
+    """What GPUs of the profile's type are in boards; None for slices (MIG) of unknown size."""
+    share = board_share(cluster.gpu.type) if cluster.gpu and gpus else 1.0
+    if share == 1.0:
+        return gpus
+    return None if share is None else gpus * share
+
+
+def billed_gpus(
+    cluster: Cluster, gpus: float | None, cpus: int | None, nodes: int, exclusive: bool = False
+) -> float | None:
     """GPUs charged for an allocation; None when the rule needs something that is unknown, 0 where nothing is charged.
 
     gpu          what was reserved
@@ -27,6 +38,8 @@ def billed_gpus(cluster: Cluster, gpus: float, cpus: int | None, nodes: int, exc
     whole_nodes = float(nodes * gpu.per_node)
     if billing.rule == "whole-node" or (billing.multi_node_bills_whole_nodes and (nodes > 1 or exclusive)):
         counted: float | None = whole_nodes
+    elif gpus is None:
+        counted = None
     elif billing.rule == "gpu" or gpus == 0:
         counted = float(gpus)
     elif cpus is None or cluster.cores_per_node is None:

@@ -13,6 +13,7 @@ from detour.accounting.methods import card_convention, estimated
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
 from detour.planning.stage import Stage
+from detour.pricing.billing import boards
 from detour.pricing.price import Price
 
 PARTS = {"pretraining": ("pretrain",), "promotion": ("promote",), "evaluation": ("evaluate",)}
@@ -98,8 +99,9 @@ def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Ban
 
 def energy_of(cluster: Cluster, gpus: int, cores: int, wall_s: float) -> tuple[EnergyFigure, EnergyFigure]:
     """By the card's convention and by the estimate of reserved hardware."""
-    site = site_of(cluster)
-    return card_convention(site, gpus * wall_s / HOUR_S, wall_s), estimated(site, wall_s, gpus, cores, None)
+    site, held = site_of(cluster), boards(cluster, gpus)
+    reserved = None if held is None else held * wall_s / HOUR_S
+    return card_convention(site, reserved, wall_s), estimated(site, wall_s, held, cores, None)
 
 
 def _groups(stages: Iterable[Stage], prices: Mapping[str, Price]) -> list[_Group]:
