@@ -10,6 +10,7 @@ import click
 from detour.accounting.account import chain_energy
 from detour.accounting.energy_files import read_energy_file
 from detour.accounting.site import profile_sites
+from detour.files import is_file_or_pipe
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.energy import chain_energy_lines, energy_json
 from detour.launch.text.energy_files import file_json, file_lines
@@ -31,7 +32,7 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     FILE is a CSV of codecarbon, or of CEEMS (cacct --csv). Each is checked and shown by itself; after a CHAIN, with
     the jobs that both know.
     """
-    files = [name for name in names if Path(name).is_file() or name.endswith((".csv", ".json"))]
+    files = [name for name in names if is_file_or_pipe(Path(name)) or name.endswith((".csv", ".json"))]
     read = [read_energy_file(Path(name), pue) for name in files]
     chains = [name for name in names if name not in files] if names else chain_names(workspace)
     if absent := set(chains) - set(chain_names(workspace)):

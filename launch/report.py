@@ -9,7 +9,6 @@ import click
 
 import detour
 from detour.config.project import load_project
-from detour.errors import UserError
 from detour.imports import uncollected
 from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
@@ -18,7 +17,7 @@ from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
 from detour.rendering.written import FORMATS, Format, format_for, write_report
 from detour.reporting.period import period_of
-from detour.usage.site_export import figure_in
+from detour.usage.site_export import site_figure_of
 
 DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
 FOLDER = Path("report")
@@ -75,7 +74,7 @@ def command(
             cluster=cluster,
             period=when,
             project=by,
-            site_figure=_text_of(site_figure, site_account),
+            site_figure=site_figure_of(site_figure, site_account),
         )
     if as_json:
         show(json_report(report).decode().rstrip("\n"))
@@ -87,14 +86,3 @@ def command(
         show(*lede_lines(report))
         warn(report.warnings)
         show(f"Report written to {written}")
-
-
-def _text_of(given: str | None, account: str | None) -> str | None:
-    """What a file of that name holds, the figure of an account if it is a site's export; else the text itself."""
-    if given is None or not Path(given).is_file():
-        return given
-    try:
-        text = Path(given).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"--site-figure {given}: cannot be read as text ({error})") from error
-    return figure_in(text, given, account)

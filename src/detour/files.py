@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,15 @@ def write_new(path: Path, content: bytes | str) -> None:
     finally:
         aside.unlink(missing_ok=True)
     fsync_directory(path.parent)
+
+
+def is_file_or_pipe(path: Path) -> bool:
+    """Something to be read once: a shell gives the output of `<(command)` as a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # such as a name that is too long, or text that is none
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -134,3 +136,12 @@ def test_the_cards_convention_gives_the_published_figures_with_the_other_methods
     assert estimate["low"] < 0.97 * 1.2 * 34 * gpu_hours < 1.05 * 1.2 * 34 * gpu_hours < estimate["high"]
     assert (methods["M1 measured"]["co2_g"], methods["M3 Slurm"]["co2_g"]) == (None, None)
     assert site["quoted"] == "M2 estimated"
+
+
+def test_a_file_may_be_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(CSV,))
+    writer.start()
+    assert "codecarbon" in call(pipe, "-w", tmp_path)
+    writer.join()

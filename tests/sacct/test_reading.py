@@ -5,6 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -49,6 +52,17 @@ def test_a_compressed_file_is_read_as_it_is(tmp_path: Path, pack: type) -> None:
     path = tmp_path / "dump"
     path.write_bytes(pack("".join(lines_of(JOB)).encode()))
     assert list(read_rows(path)) == read(JOB)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_from_its_first_byte_on(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """As a shell gives the output of `<(sacct ...)`, which can be opened once."""
+    pipe, jobs = tmp_path / "pipe", [job(JobID=str(number), JobIDRaw=str(number)) for number in range(200)]
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(pack("".join(lines_of(*jobs)).encode()),))
+    writer.start()
+    assert len(list(read_rows(pipe))) == 200
+    writer.join()
 
 
 def test_steps_are_left_out_and_counted() -> None:

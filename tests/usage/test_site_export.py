@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detour.errors import UserError
-from detour.usage.site_export import SiteUsage, figure_in, read_site_usage, site_hours
+from detour.usage.site_export import SiteUsage, figure_in, read_site_usage, site_figure_of, site_hours
 
 RULE = "-" * 80
 SREPORT = f"""\
@@ -73,3 +73,8 @@ def test_a_plain_text_is_its_own_figure() -> None:
 def test_what_is_no_export_is_refused_by_its_line(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_site_usage(text, "portal")
+
+
+@pytest.mark.parametrize("text", ["1,234.5 GPU-h", "x" * 5000, "a\0b"])
+def test_what_is_no_file_is_its_own_text(text: str) -> None:
+    assert site_figure_of(text, None) == text

@@ -16,6 +16,7 @@ from detour.cards.score_claims import score_findings
 from detour.cards.table_claims import total_findings
 from detour.config.loading import load_cluster
 from detour.errors import UserError
+from detour.files import is_file_or_pipe
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 
@@ -23,7 +24,7 @@ from detour.ledger.workspace import Workspace
 def verify_card(path: Path, workspace: Workspace, given: Convention | None = None) -> list[Finding]:
     """`path` is a card or a folder with one. Raises UserError where there is none."""
     file = path / CARD if path.is_dir() else path
-    if not file.is_file():
+    if not is_file_or_pipe(file):
         raise UserError(f"{file}: no such card")
     record = Record.read(file.parent) if file.name == CARD else None
     if record is not None:

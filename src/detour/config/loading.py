@@ -20,7 +20,7 @@ from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, Rec
 from detour.config.schema import recipe_json_schema
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
-from detour.files import written_path
+from detour.files import is_file_or_pipe, written_path
 
 __all__ = [
     "Document",
@@ -56,7 +56,10 @@ def recipe_path(name_or_path: Path) -> Path:
     What ends in .yaml or holds a `/` is a path, and so is any file that exists. Raises RecipeError for an unknown name.
     """
     name = str(name_or_path)
-    if not _is_name(name) or os.path.isfile(name):  # noqa: PTH113 - a name too long for a file is unknown
+    is_file = os.path.isfile(name)  # noqa: PTH113 - a name too long for a file is unknown
+    if not is_file and is_file_or_pipe(name_or_path):
+        raise RecipeError([Problem(Position(name), "", "is a pipe, and a recipe is read twice: give a file")])
+    if not _is_name(name) or is_file:
         return name_or_path
     names: list[str] = []
     for folder in ("recipes", "sweeps"):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from detour.errors import UserError
 
@@ -41,15 +41,20 @@ def opened(path: Path) -> Iterator[Iterator[str]]:
         raise UserError(f"{path}: cannot be read: {reason}") from None
 
 
-def _binary(path: Path) -> IO[bytes]:
+@contextmanager
+def _binary(path: Path) -> Iterator[IO[bytes]]:
+    """Opened once: what a pipe, as `<(sacct ...)`, has given is gone."""
     if str(path) == STANDARD_INPUT:
-        return sys.stdin.buffer
+        yield sys.stdin.buffer
+        return
     with path.open("rb") as file:
-        start = file.read(_SEEN_BYTES)
-    for magic, what, advice in _FOREIGN:
-        if start.startswith(magic):
-            raise UserError(f"{path}: {what}: {advice}")
-    for magic, unpack in _PACKED:
-        if start.startswith(magic):
-            return unpack(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
+        start = file.peek(_SEEN_BYTES)
+        for magic, what, advice in _FOREIGN:
+            if start.startswith(magic):
+                raise UserError(f"{path}: {what}: {advice}")
+        unpack = next((unpack for magic, unpack in _PACKED if start.startswith(magic)), None)
+        if unpack is None:
+            yield file
+            return
+        with cast("IO[bytes]", unpack(file, "rb")) as unpacked:
+            yield unpacked

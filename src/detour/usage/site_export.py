@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from pathlib import Path
 from typing import Literal
 
 from detour.errors import UserError
+from detour.files import is_file_or_pipe
 from detour.sacct.columns import plain_name
 from detour.text import plain
 
@@ -79,6 +81,20 @@ def site_hours(rows: Iterable[SiteUsage], name: str, account: str | None = None)
     mine = [row for row in of_kind if row.account == chosen]
     whole = [row for row in mine if row.user is None]
     return SiteUsage(fsum(row.hours for row in whole or mine), kind, chosen)
+
+
+def site_figure_of(given: str | None, account: str | None) -> str | None:
+    """What a file of that name holds, the figure of an account if it is a site's export; else the text itself.
+
+    Raises UserError for a file that cannot be read as text.
+    """
+    if given is None or not is_file_or_pipe(Path(given)):
+        return given
+    try:
+        text = Path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--site-figure {given}: cannot be read as text ({error})") from error
+    return figure_in(text, given, account)
 
 
 def figure_in(text: str, name: str, account: str | None = None) -> str:
