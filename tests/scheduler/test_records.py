@@ -142,6 +142,28 @@ def test_what_waits_without_a_priority_is_held(state: str, reason: str, priority
     assert record.is_held is held
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "priority", "why"),
+    [
+        ("PENDING", "JobHeldUser", "0", ""),
+        ("PENDING", "job requeued in held state", "0", "job requeued in held state"),
+        (
+            "REQUEUE_HOLD",
+            "launch failure limit exceeded requeued held",
+            "0",
+            "launch failure limit exceeded requeued held",
+        ),
+        ("SPECIAL_EXIT", "JobHeldUser", "0", "SPECIAL_EXIT"),
+        ("REQUEUE_HOLD", "None", "5000", ""),
+    ],
+)
+def test_what_slurm_has_taken_back_tells_why_until_it_is_released(
+    state: str, reason: str, priority: str, why: str
+) -> None:
+    (record,), _ = read_queue(QUEUE_HEADER + queue_line(state=state, reason=reason, priority=priority))
+    assert record.by_slurm == why
+
+
 def test_a_dependency_is_read_as_it_is_written() -> None:
     said = "afterok:7_*(unfulfilled),afternotok:8(failed),afterok:9_3(unfulfilled)"
     (record,), _ = read_queue(QUEUE_HEADER + queue_line(dependency=said))

@@ -15,6 +15,7 @@ from detour.ledger.events import JobAccepted, JobIntended, JobsCommitted
 from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
 from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
+from detour.scheduler.records import BY_SLURM
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
 from detour.scheduler.submission import Submitter
@@ -474,7 +475,7 @@ def test_what_scancel_leaves_in_the_queue_is_named(desk: Desk) -> None:
         desk.submitter().withdraw(["prepare-0", "pretrain-1"])
 
 
-@pytest.mark.parametrize("reason", ["launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"])
+@pytest.mark.parametrize("reason", sorted(BY_SLURM))
 def test_what_slurm_itself_holds_is_released_and_said(desk: Desk, reason: str) -> None:
     desk.submitter().submit(REQUESTS)
     desk.job("prepare-0").held, desk.job("prepare-0").reason = True, reason

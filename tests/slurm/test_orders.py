@@ -16,12 +16,14 @@ from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.states import JobState
 from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
 from tests.slurm.jobs import CPU, client, small_chain
+from tests.slurm.test_outages import gated
 from tests.slurm.test_submission import fresh, live_ids, slots
 from tests.support.past import Past
 
@@ -106,6 +108,50 @@ def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, vers
     again = workspace.submitter(client(cluster), ledger).submit(requests)
     assert any("launch failed requeued held" in remark for remark in again.remarks)
     wait_until(lambda: workspace.is_done("export-0"), "the chain to end", 90)
+
+
+def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: Starter, tmp_path: Path) -> None:
+    """Requeued by an order, for their exit code, and after launches that failed too often."""
+    prolog = tmp_path / "prolog"
+    prolog.write_text(f'#!/bin/sh\n[ ! -e "{tmp_path}/fails-$SLURM_JOB_ID" ]\n')
+    prolog.chmod(0o755)
+    scheduling = "SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1,nohold_on_prolog_fail"
+    lines = f"Prolog={prolog}\nRequeueExitHold=99\n{scheduling}"
+    cluster = own_slurm(ClusterSettings("24.11", gpu_nodes=1, extra_configuration=lines))
+    for job in range(1, 9):
+        (tmp_path / f"fails-{job}").touch()
+    workspace, ledger = gated(cluster, small_chain()), MemoryLedger()
+    stages = ("export-0", "export-1", "export-2")
+    requests = [replace(small_chain()[0], tasks=((stage,),), unit="") for stage in stages]
+    workspace.plan("export-1", 99)
+    (workspace.root / "seconds" / "export-2").write_text("20")
+    jobs = workspace.submitter(client(cluster), ledger).submit(requests).jobs
+    number = {slot.unit: job for slot, job in jobs.items()}
+    for stage in stages[1:]:
+        (tmp_path / f"fails-{number[stage]}").unlink()
+
+    def taken_back() -> bool:
+        for node in cluster.settings.node_names:  # a prolog that fails drains its node
+            cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        found = {record.ids.id: record for record in records(cluster).queue or ()}
+        if found[number["export-2"]].state is JobState.RUNNING:
+            cluster.run("scontrol", "requeuehold", number["export-2"])
+        return all(found[job].by_slurm for job in jobs.values())
+
+    wait_until(taken_back, "Slurm to hold all three", 120, every_s=0.5)
+    for path in tmp_path.glob("fails-*"):
+        path.unlink()
+    (workspace.root / "seconds" / "export-2").unlink()
+    again = workspace.submitter(client(cluster), ledger).submit(requests)
+    assert set(again.remarks) == {
+        f"job {number[stage]} was held by Slurm ({why}), and is released"
+        for stage, why in zip(
+            stages,
+            ("launch failure limit exceeded requeued held", "SPECIAL_EXIT", "job requeued in held state"),
+            strict=True,
+        )
+    }
+    wait_until(lambda: all(map(workspace.is_done, stages)), "the jobs to end", 90)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

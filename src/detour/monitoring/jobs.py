@@ -109,7 +109,7 @@ def _seen(job: str, record: JobRecord, before: str, at_s: float) -> SeenJob:
         job,
         record.state.value,
         record.state.standing.value,
-        f"held by Slurm ({record.reason})" if record.by_slurm else record.reason,
+        f"held by Slurm ({record.by_slurm})" if record.by_slurm else record.reason,
         starts_s=record.started_s if waits else None,
         is_held=record.is_held,
         started_s=None if waits else record.started_s,

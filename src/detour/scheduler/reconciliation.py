@@ -273,7 +273,7 @@ def _may_have_run(
         return waiting and sent.owner is None and not sent.is_held and sent.job_id not in awaited
 
     def is_suspect(sent: Sent) -> bool:
-        as_sent = any(record.is_held and record.reason == AS_SENT for record in seen[sent.tag])
+        as_sent = any(record.reason == AS_SENT and not record.by_slurm for record in seen[sent.tag])
         return as_sent and not any(_never_ran(record.dependency, by_id, is_done) for record in seen[sent.tag])
 
     return [

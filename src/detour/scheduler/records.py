@@ -15,8 +15,17 @@ from detour.scheduler.tags import Tag, find_tag
 
 BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
 """Reasons of jobs that a person or a submission holds."""
-BY_SLURM = frozenset({"launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"})
+BY_SLURM = frozenset(
+    {
+        "launch failed requeued held",
+        "launch failure limit exceeded requeued held",
+        "job requeued in held state",
+        "JobHoldMaxRequeue",
+    }
+)
 """Of jobs that Slurm took back and holds, after a prolog that failed, say."""
+TAKEN_BACK = frozenset({JobState.REQUEUE_HOLD, JobState.SPECIAL_EXIT, JobState.RESV_DEL_HOLD})
+"""States of such jobs, also once they are released; while they are held, with whatever reason."""
 _SCRIPT = re.compile(r"([A-Za-z0-9]+)\.sh$")
 _STATE_OF_TERM = re.compile(r"\([^()]*\)")
 
@@ -63,9 +72,11 @@ class JobRecord:
         return self.state.standing is Standing.WAITING and held
 
     @property
-    def by_slurm(self) -> bool:
-        """Whether Slurm itself has taken it back, and holds it."""
-        return self.is_held and self.reason in BY_SLURM
+    def by_slurm(self) -> str:
+        """Why Slurm itself has taken it back and holds it; empty where it does not."""
+        if not self.is_held:
+            return ""
+        return self.reason if self.reason in BY_SLURM else self.state.value if self.state in TAKEN_BACK else ""
 
     @property
     def is_ending(self) -> bool:

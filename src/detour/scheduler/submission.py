@@ -475,7 +475,7 @@ class Submitter:
             self._remark(f"{', '.join(sorted({sent.tag.unit for sent in ready}))}: {LATER}")
             return None
         for job_id in decision.release:
-            if reason := next((r.reason for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
+            if reason := next((r.by_slurm for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
                 self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
         ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
         try:
