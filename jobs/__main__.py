@@ -16,9 +16,11 @@ from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, forget_leftovers, read_rank
 from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import read_stage
 from detour.scheduler.commands import Slurm
+from detour.scheduler.in_flight import jobs_sent
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +59,7 @@ def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
     else:
         code = _run_stages(workspace, options.stages, rank, options.wall_limit_s, is_part=options.part)
     if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ and not options.part:
-        cancel_later_segments(os.environ, Slurm())
+        cancel_later_segments(os.environ, Slurm(), lambda: jobs_sent(LedgerView(workspace)))
     return code
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from detour.jobs.log import LOGGER
 from detour.ledger.process import user_name
 from detour.scheduler.commands import Slurm
-from detour.scheduler.snapshot import take_snapshot
-from detour.scheduler.tags import find_tag
+from detour.scheduler.snapshot import identified, take_snapshot
+from detour.scheduler.tags import Tag, find_tag
 
 
-def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm) -> list[str]:
+def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm, sent: Callable[[], Iterable[Tag]]) -> list[str]:
     """Cancel the segments behind this job's, of an array those of this task; returns their ids.
+
+    `sent` reads all that the ledger knows, which is needed only where the site rewrites the names of jobs.
 
     They are this user's own, for a unit is sent and committed by one user. Where Slurm gives no answer they start, find
     the failure's marker and end in seconds.
     """
-    tag = find_tag(environment.get("SLURM_JOB_NAME", ""))
+    tag, snapshot = find_tag(environment.get("SLURM_JOB_NAME", "")), take_snapshot(slurm, [user_name()])
+    if tag is None:
+        snapshot, _ = identified(snapshot, sent())
+        job = environment.get("SLURM_ARRAY_JOB_ID") or environment.get("SLURM_JOB_ID")
+        tag = next((record.tag for record in snapshot.queue or () if record.tag and record.ids.id == job), None)
     if tag is None:
         return []
-    snapshot = take_snapshot(slurm, [user_name()])
     later = {
         record.ids.id: None
         for record in snapshot.tagged(tag.workspace)

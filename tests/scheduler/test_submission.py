@@ -311,6 +311,18 @@ def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> N
     assert [job.id for job in desk.fake.schedule()] == [2]
 
 
+def test_ids_of_tasks_that_a_lost_array_may_run_under_are_not_taken_again(desk: Desk) -> None:
+    """Job 2 is the array; its tasks have started as 2, 3 and 4, which no record of ours tells."""
+    tasks = tuple((f"evaluate-{number}",) for number in range(3))
+    chain = [JobRequest((("promote-1",),), Resources(), 60), JobRequest(tasks, Resources(), 60, after=("promote-1",))]
+    desk.submitter().submit(chain)
+    desk.done = {"promote-1"}
+    desk.fake.jobs.clear()
+    desk.fake.next_id = 2
+    again = desk.submitter().submit([replace(chain[1], after=()), replace(REQUESTS[0], after=("evaluate-0",))])
+    assert sorted(again.jobs.values()) == ["6", "7"]
+
+
 def test_a_lone_job_gets_no_id_that_a_lost_one_may_run_under(desk: Desk) -> None:
     desk.submitter().submit(ALONE)
     desk.fake.schedule()

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
+from detour.jobs.segments import cancel_later_segments
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
+from detour.scheduler.sent import fold
 from detour.scheduler.snapshot import Snapshot, take_snapshot
 from detour.scheduler.states import JobState
 from tests.ledger.payloads import WRITTEN_BEFORE
@@ -67,6 +69,17 @@ def test_a_site_that_rewrites_names_and_comments_gets_a_chain_once_and_carries_i
     wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 120)
     assert all(len(workspace.runs(stage)) == 1 for request in requests for stage in request.stages)
     assert not any(record.is_held for record in records(cluster).queue or ())
+
+
+def test_where_names_are_rewritten_a_failure_for_good_cancels_later_segments(own_slurm: Starter) -> None:
+    cluster = own_slurm(ClusterSettings("24.11", gpu_nodes=1, job_submit=REWRITES))
+    workspace, ledger = fresh(cluster), MemoryLedger()
+    training = replace(small_chain(LATER)[1], after=())
+    first, second = workspace.submitter(client(cluster), ledger).submit([training]).jobs.values()
+    environment = {"SLURM_JOB_NAME": "site_0", "SLURM_JOB_ID": first}
+    doomed = cancel_later_segments(environment, client(cluster), lambda: fold(ledger.events(), workspace.name))
+    assert doomed == [second]
+    assert [record.ids.id for record in records(cluster).queue or ()] == [first]
 
 
 def test_a_wrapper_that_prints_another_number_breaks_no_chain(slurm: SlurmCluster, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units, terms_of
+from detour.scheduler.crash import may_have_run
+from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent import Places, Sent
 from detour.scheduler.snapshot import Snapshot
-from detour.scheduler.states import Standing
 from detour.scheduler.tags import Slot, Tag
 
 NEVER_ARRIVED = "never reached the queue"
@@ -30,9 +30,6 @@ LATER = "another submission of the same stages goes first, and is joined"
 OBSOLETE = "its stages are done"
 SPENT = "sent again, for its job had the id of one that Slurm has lost and that may still run"
 RAN = "it is done, and Slurm has forgotten that it ran"
-AS_SENT = "JobHeldUser"
-"""Reason of a job that is held since it was sent, or by its own user."""
-NEEDS_SUCCESS = frozenset({"afterok", "aftercorr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def decide(
     known = _with_orphans(known, seen, ordered)
     adopt, drop, spare = _compare(known, seen)
     current, units = _current(known, seen, adopt, drop), {request.unit: request for request in ordered}
-    suspects = _may_have_run(current, seen, is_done) if has_room else []
+    suspects = may_have_run(current, seen, is_done) if has_room else []
     forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
     filled, doubles = _fill(current, seen, units, forgotten)
     at_it = [sent for sent in filled if sent.committed and sent.tag not in forgotten]
@@ -252,88 +249,6 @@ def _current(
         for tag, sent in known.items()
         if tag in seen and tag not in drop and not sent.dropped and (sent.job_id or tag in adopt)
     ]
-
-
-def _may_have_run(
-    current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], is_done: Callable[[str], bool]
-) -> list[Sent]:
-    """Jobs of unfinished units that are committed, wait, and are held as they were sent, where nothing proves that none
-    of the unit has run. Not those that another user's jobs wait for, which only he can change.
-    """
-    theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
-    awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
-    by_id = by_job_id(current)
-    units: dict[str, list[Sent]] = {}
-    for sent in current:
-        if sent.committed:
-            units.setdefault(sent.tag.unit, []).append(sent)
-
-    def waits(sent: Sent) -> bool:
-        waiting = all(record.state.standing is Standing.WAITING for record in seen[sent.tag])
-        return waiting and sent.owner is None and not sent.is_held and sent.job_id not in awaited
-
-    def is_suspect(sent: Sent) -> bool:
-        as_sent = any(record.reason == AS_SENT and not record.by_slurm for record in seen[sent.tag])
-        return as_sent and not any(_never_ran(record.dependency, by_id, is_done) for record in seen[sent.tag])
-
-    return [
-        sent
-        for jobs in units.values()
-        if all(map(waits, jobs)) and any(map(is_suspect, jobs)) and not all(map(is_done, jobs[0].stages))
-        for sent in jobs
-    ]
-
-
-def gives_way(ready: Sequence[Sent], rivals: Sequence[Sent], snapshot: Snapshot, user: str) -> bool | None:
-    """Whether jobs that are committed and not released give way to others of the same stages; None: look again."""
-    seen = {sent.tag: records for sent in rivals if (records := snapshot.live(sent.tag))}
-    if not seen:
-        return False
-    stages = {stage for sent in rivals if sent.tag in seen for stage in sent.stages}
-    shared = stages.intersection(stage for sent in ready for stage in sent.stages)
-    ours = {sent.job_id for sent in ready if sent.job_id}
-    theirs = [record for record in snapshot.queue or () if record.user not in ("", user)]
-    if any(job.partition("_")[0] in ours for record in theirs for job in record.waits_for):
-        return False
-    if not all(record.is_held for records in seen.values() for record in records):
-        return True
-    first = min((int(sent.job_id or 0), sent.tag) for sent in (*ready, *rivals) if shared.intersection(sent.stages))
-    return True if first[1] in seen else None
-
-
-def is_spent(
-    job_id: str, by_id: Mapping[str, Sequence[Sent]], snapshot: Snapshot, is_done: Callable[[str], bool]
-) -> bool:
-    """Whether an id that Slurm has just given to a new job was that of another one, which may have run.
-
-    A controller that crashed gives the ids that it has forgotten out again. The node where the other one runs, killed
-    only when the node reports, would refuse to run the new one, and be drained.
-    """
-    if any(record.ids.id == job_id for record in snapshot.queue or ()):
-        return False  # a wrapper printed the number of a job that is there
-    others = [sent for sent in by_id.get(job_id, ()) if sent.committed or sent.gate]
-    return not all(_never_ran(sent.dependency, by_id, is_done) for sent in others)
-
-
-def by_job_id(jobs: Iterable[Sent]) -> Mapping[str, list[Sent]]:
-    found: dict[str, list[Sent]] = {}
-    for sent in jobs:
-        if sent.job_id is not None:
-            found.setdefault(sent.job_id, []).append(sent)
-    return found
-
-
-def _never_ran(dependency: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> bool:
-    """Whether this waits for the success of a job that has not succeeded."""
-    separator, terms = terms_of(dependency)
-
-    def blocks(term: str) -> bool:
-        kind, _, job = term.partition(":")
-        stages = [stage for sent in by_id.get(job.partition("_")[0], ()) for stage in sent.stages]
-        return kind in NEEDS_SUCCESS and bool(stages) and not any(map(is_done, stages))
-
-    blocked = list(map(blocks, terms))
-    return any(blocked) and (separator == "," or all(blocked))
 
 
 def _fill(

@@ -24,20 +24,11 @@ from typing import Protocol
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobRelinked, JobsCommitted, JobsDropped
 from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
+from detour.scheduler.crash import by_job_id, is_spent, spent_by_tasks
 from detour.scheduler.dependency import Dependency, replaced, waited_ids
-from detour.scheduler.reconciliation import (
-    LATER,
-    SPENT,
-    Decision,
-    by_job_id,
-    counted_for,
-    decide,
-    dependency_of,
-    gives_way,
-    is_spent,
-    places,
-)
+from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, dependency_of, places
 from detour.scheduler.requests import JobRequest, first_wave, in_order
+from detour.scheduler.rivals import gives_way, rivals_of
 from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.states import Standing
@@ -111,6 +102,7 @@ class Submitter:
     _filled: Places = field(default_factory=Places)
     _by_id: Mapping[str, Sequence[Sent]] = field(default_factory=dict)
     """All that was sent before the last look, by any user."""
+    _spent_by_tasks: range = range(0)
     _remarks: list[str] = field(default_factory=list)
     _sends: Counter[Slot] = field(default_factory=Counter)
     _cancels: Counter[str] = field(default_factory=Counter)
@@ -332,7 +324,7 @@ class Submitter:
                 self._record(JobsDropped(why=answer.unknown or answer.limit or answer.refusal, tags=[str(tag)]))
                 self._judge(slot, answer)
                 return False
-            if job_id in spent or not is_spent(job_id, self._by_id, self._queue, self.is_done):
+            if job_id in spent or not self._is_spent(job_id):
                 break
             spent.append(job_id)
             self._record(JobsDropped(why=SPENT, tags=[str(tag)]))
@@ -344,6 +336,13 @@ class Submitter:
         self._filled.add(self._known[tag])
         if self._room is not None:
             self._room -= len(request.tasks)
+        return True
+
+    def _is_spent(self, job_id: str) -> bool:
+        """Whether a job that Slurm has lost may still run under this id, or a task of one."""
+        if not is_spent(job_id, self._by_id, self._queue, self.is_done):
+            return int(job_id) in self._spent_by_tasks
+        self._spent_by_tasks = self._spent_by_tasks or spent_by_tasks(job_id, self._by_id, self.is_done)
         return True
 
     def _sbatch(self, request: JobRequest, slot: Slot) -> tuple[Tag, SubmitAnswer, str | None]:
@@ -515,15 +514,10 @@ class Submitter:
         Released, it may not know of this one; held, it knows or will look, and the oldest job decides. Nobody waits
         longer than `RIVAL_LOOKS` for one that was killed, or takes out jobs that another user's wait for.
         """
-        stages = {stage for sent in ready for stage in sent.stages}
         before = {tag for tag, sent in self._known.items() if sent.committed}
         for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
             self._learn()
-            rivals = [
-                sent
-                for tag, sent in self._known.items()
-                if sent.committed and not sent.dropped and tag not in before and stages.intersection(sent.stages)
-            ]
+            rivals = rivals_of(ready, self._known, before)
             if not rivals:
                 return False
             self.wait(pause_s)

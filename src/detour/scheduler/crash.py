@@ -1,0 +1,101 @@
+"""What a controller that crashed may have forgotten: it restores the state of some seconds before.
+
+Jobs that were released, ran or run are held again or gone, and the ids that they had are given out again. But nodes
+know them: one that is told to run an id again refuses ("Duplicate jobid"), is drained, and Slurm holds the job. No
+record shows for sure that a job ran; that it waits for the success of another job proves that it did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from detour.scheduler.dependency import terms_of
+from detour.scheduler.records import JobRecord
+from detour.scheduler.sent import Sent
+from detour.scheduler.snapshot import Snapshot
+from detour.scheduler.states import Standing
+from detour.scheduler.tags import Tag
+
+AS_SENT = "JobHeldUser"
+"""Reason of a job that is held since it was sent, or by its own user."""
+NEEDS_SUCCESS = frozenset({"afterok", "aftercorr"})
+
+
+def may_have_run(
+    current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], is_done: Callable[[str], bool]
+) -> list[Sent]:
+    """Jobs of unfinished units that are committed, wait, and are held as they were sent, where nothing proves that none
+    of the unit has run. Not those that another user's jobs wait for, which only he can change.
+    """
+    theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
+    awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
+    by_id = by_job_id(current)
+    units: dict[str, list[Sent]] = {}
+    for sent in current:
+        if sent.committed:
+            units.setdefault(sent.tag.unit, []).append(sent)
+
+    def waits(sent: Sent) -> bool:
+        waiting = all(record.state.standing is Standing.WAITING for record in seen[sent.tag])
+        return waiting and sent.owner is None and not sent.is_held and sent.job_id not in awaited
+
+    def is_suspect(sent: Sent) -> bool:
+        as_sent = any(record.reason == AS_SENT and not record.by_slurm for record in seen[sent.tag])
+        return as_sent and not any(_never_ran(record.dependency, by_id, is_done) for record in seen[sent.tag])
+
+    return [
+        sent
+        for jobs in units.values()
+        if all(map(waits, jobs)) and any(map(is_suspect, jobs)) and not all(map(is_done, jobs[0].stages))
+        for sent in jobs
+    ]
+
+
+def is_spent(
+    job_id: str, by_id: Mapping[str, Sequence[Sent]], snapshot: Snapshot, is_done: Callable[[str], bool]
+) -> bool:
+    """Whether an id that Slurm has just given to a new job was that of another one, which may have run.
+
+    A controller that crashed gives the ids that it has forgotten out again. The node where the other one runs, killed
+    only when the node reports, would refuse to run the new one, and be drained.
+    """
+    if any(record.ids.id == job_id for record in snapshot.queue or ()):
+        return False  # a wrapper printed the number of a job that is there
+    others = [sent for sent in by_id.get(job_id, ()) if sent.committed or sent.gate]
+    return not all(_never_ran(sent.dependency, by_id, is_done) for sent in others)
+
+
+def spent_by_tasks(job_id: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> range:
+    """Ids that tasks of lost arrays may have, once `job_id` is known to be spent: each task gets one of its own when it
+    starts, behind all that were given out by then."""
+    lost = [
+        (int(other), sent)
+        for other, jobs in by_id.items()
+        if int(other) >= int(job_id)
+        for sent in jobs
+        if sent.committed or sent.gate
+    ]
+    arrays = [sent for _, sent in lost if len(sent.tasks) > 1 and not _never_ran(sent.dependency, by_id, is_done)]
+    first = max((number for number, _ in lost), default=0) + 1
+    return range(first, first + sum(len(sent.tasks) for sent in arrays))
+
+
+def by_job_id(jobs: Iterable[Sent]) -> Mapping[str, list[Sent]]:
+    found: dict[str, list[Sent]] = {}
+    for sent in jobs:
+        if sent.job_id is not None:
+            found.setdefault(sent.job_id, []).append(sent)
+    return found
+
+
+def _never_ran(dependency: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> bool:
+    """Whether this waits for the success of a job that has not succeeded."""
+    separator, terms = terms_of(dependency)
+
+    def blocks(term: str) -> bool:
+        kind, _, job = term.partition(":")
+        stages = [stage for sent in by_id.get(job.partition("_")[0], ()) for stage in sent.stages]
+        return kind in NEEDS_SUCCESS and bool(stages) and not any(map(is_done, stages))
+
+    blocked = list(map(blocks, terms))
+    return any(blocked) and (separator == "," or all(blocked))
