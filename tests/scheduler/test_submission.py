@@ -417,6 +417,13 @@ def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, f
     assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"
 
 
+def test_once_a_wrapper_has_printed_a_wrong_number_that_of_a_lone_job_is_looked_up(desk: Desk) -> None:
+    desk.fake.faults = ["wrong number"]
+    desk.submitter().submit(REQUESTS)
+    desk.fake.faults = ["wrong number"]
+    assert list(desk.submitter().submit(ALONE).jobs.values()) == ["5"]
+
+
 def test_a_wrong_number_from_a_wrapper_is_corrected_and_dependents_relinked_before_anything_is_released(
     desk: Desk,
 ) -> None:

@@ -45,6 +45,8 @@ class Sent:
     tasks: tuple[tuple[str, ...], ...] = ()
     dependency: str = ""
     job_id: str | None = None
+    is_corrected: bool = False
+    """Whether the queue showed another id than sbatch had printed: a site's wrapper may print what it likes."""
     committed: bool = False
     dropped: bool = False
     gate: str = ""
@@ -141,7 +143,8 @@ def _advance(sent: Sent, event: JobEvent) -> Sent:
                 wall_s=event.wall_s,
             )
         case JobAccepted() if _JOB_ID.fullmatch(event.job_id):
-            return replace(sent, job_id=event.job_id)
+            is_other = sent.job_id not in (None, event.job_id)
+            return replace(sent, job_id=event.job_id, is_corrected=sent.is_corrected or is_other)
         case JobRelinked():
             return replace(sent, dependency=event.dependency)
         case JobsCommitted():

@@ -164,13 +164,15 @@ class Submitter:
     def _send_alone(self, requests: Sequence[JobRequest]) -> Submission | None:
         """A single job of which nothing is known, for which nothing waits and which waits for nothing.
 
-        None where it is not so, or where sbatch did not say that it has it: then the long way finds out, and sends
-        again what is not there. Should the first one turn up later, it stands before a gate that is never opened.
+        None where it is not so, or where sbatch did not say that it has it, or has printed wrong numbers before: then
+        the long way finds out, and sends again what is not there. Should the first one turn up later, it stands before
+        a gate that is never opened.
         """
         if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
             return None
         (request,) = requests
-        if any(set(request.stages).intersection(sent.stages) for sent in self._known.values()):
+        stages = set(request.stages)
+        if any(sent.is_corrected or not stages.isdisjoint(sent.stages) for sent in self._known.values()):
             return None
         tag = Tag(self.workspace, request.unit, 1, self.new_id())
         dependency = dependency_of(request, 1, Places())
