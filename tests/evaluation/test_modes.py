@@ -17,10 +17,11 @@ from detour.evaluation.mode import PLAIN, Mode, fastest, use
 from detour.evaluation.ner_heads import EncoderTagger, Words
 from detour.evaluation.sequences import Joined
 from detour.evaluation.workload import TaskModel
+from detour.pretraining import layers
 from tests.gpu.made_up_tasks import ShapeName, encoder_config, made_workload
 
 TEXTS = [[2, *range(10, 10 + length), 3] for length in (5, 40, 1, 17)]
-JOINED = Mode(joined=True)
+JOINED, FUSED = Mode(joined=True), Mode(joined=True, fused=True)
 
 
 class Silent:
@@ -46,6 +47,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return graph.forward
 
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
+    monkeypatch.setattr(layers, "_compiled", torch.compile(layers.layer, backend=backend))
     torch._dynamo.reset()
     yield graphs
     torch._dynamo.reset()
@@ -93,11 +95,15 @@ def test_no_joined_token_lies_behind_the_last_boundary_and_sizes_are_round() -> 
     assert joined.owners.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
 
 
+@pytest.mark.parametrize("mode", [JOINED, FUSED])
 @pytest.mark.parametrize("shape", ["cases", "titles"])
-def test_joined_a_fine_tuning_learns_what_it_learns_padded(shape: ShapeName, tmp_path: Path) -> None:
+def test_joined_a_fine_tuning_learns_what_it_learns_padded(
+    shape: ShapeName, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_compiled", layers.layer)  # what is compiled is another test's
     weights, losses = [], []
-    for mode in (PLAIN, JOINED):
-        one = tuning(shape, tmp_path, mode)
+    for each in (PLAIN, mode):
+        one = tuning(shape, tmp_path, each)
         one.update(torch.arange(4).numpy())
         one.update(torch.arange(4, 8).numpy())
         weights.append(one.model.state_dict())
@@ -106,21 +112,22 @@ def test_joined_a_fine_tuning_learns_what_it_learns_padded(shape: ShapeName, tmp
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-5)
 
 
-def test_two_kinds_of_layers_are_two_graphs_for_all_documents_and_seeds(tmp_path: Path, counted: list[int]) -> None:
-    one = tuning("titles", tmp_path, Mode(joined=True, compiled=True))
-    losses = []
+@pytest.mark.parametrize("mode", [Mode(joined=True, compiled=True), FUSED])
+def test_graphs_are_made_in_the_first_steps_and_serve_all_documents_and_seeds(
+    mode: Mode, tmp_path: Path, counted: list[int]
+) -> None:
+    one = tuning("titles", tmp_path, mode)
     for start in range(0, 320, 16):
         one.update(torch.arange(start, start + 16).numpy())
-        losses.append(one.progress.losses[-1])
         if start == 16:
             one.decide("validation")
             first = len(counted)
-    next_seed = tuning("titles", tmp_path, Mode(joined=True, compiled=True))
+    next_seed = tuning("titles", tmp_path, mode)
     next_seed.update(torch.arange(16).numpy())
     plain = tuning("titles", tmp_path, PLAIN)
     plain.update(torch.arange(16).numpy())
-    assert len(counted) == first == 2
-    assert losses[0] == pytest.approx(plain.progress.losses[0], rel=1e-5)
+    assert 2 <= len(counted) == first <= 4
+    assert one.progress.losses[0] == pytest.approx(plain.progress.losses[0], rel=1e-5)
 
 
 def test_on_a_cpu_nothing_is_joined_or_compiled(model_folder: Path) -> None:

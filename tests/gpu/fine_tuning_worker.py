@@ -28,6 +28,7 @@ MODES = {
     "padded": Mode(),
     "joined": Mode(joined=True),
     "joined, compiled": Mode(joined=True, compiled=True),
+    "joined, fused": Mode(joined=True, fused=True),
     "joined, static": Mode(joined=True, compiled=True, static=True),
     "joined, graph": Mode(joined=True),
 }

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from transformers import ModernBertModel
 
+from detour.evaluation.sequences import KERNEL, as_language_model
 from detour.evaluation.workload import TaskModel
 from detour.pretraining.attention import PACKED
 from detour.pretraining.kernel_choice import Heads, problem
+from detour.pretraining.layers import can_be_compiled
 
 LOGGER = logging.getLogger("detour.evaluation")
-KERNEL = "varlen"
-"""torch's own: what others gain over it is lost in batches this small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Mode:
     """Each layer: its first step is slow. Asks for joined sequences."""
     static: bool = False
     """Compiled anew for every number of tokens, in place of once for all."""
+    fused: bool = False
+    """Pretraining's compiled layers in place of the encoder's own: fewer kernels. Asks for joined sequences."""
 
 
 PLAIN = Mode()
@@ -41,6 +43,8 @@ def fastest(model: TaskModel, device: torch.device) -> Mode:
     if why := dropout or problem(KERNEL, device, torch.bfloat16, Heads.of(encoder.config, causal=False)):
         LOGGER.warning("documents are padded, since torch's variable-length kernel cannot be used: %s", why)
         return PLAIN
+    if can_be_compiled(as_language_model(encoder)):
+        return Mode(joined=True, fused=True)
     return Mode(joined=True, compiled=True)
 
 
@@ -48,7 +52,7 @@ def use(mode: Mode, model: TaskModel) -> None:
     """To be called once the model is on its device."""
     if mode.joined:
         model.encoder.set_attn_implementation(PACKED[KERNEL])
-        model.joins = True
+        model.joins, model.fused = True, mode.fused
     if mode.compiled:
         for layer in model.encoder.layers:
             layer.compile(dynamic=not mode.static)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,16 @@ import torch
 from torch import Tensor
 
 from detour.evaluation.batches import pad
+from detour.pretraining.kernels import KERNELS
+from detour.pretraining.layers import run_layers
+
+KERNEL = "varlen"
+"""torch's own: what others gain over it is lost in batches this small."""
+
+
+def as_language_model(encoder: Any) -> Any:
+    """Pretraining's layers know an encoder as a part of a model with a head, of which they use nothing else."""
+    return SimpleNamespace(config=encoder.config, model=encoder)
 
 
 class States(Protocol):
@@ -86,6 +97,8 @@ class Joined:
     """(sequences, tokens) float32: a sequence's mean as a product."""
     longest: int
     """Tokens; an upper limit, so that it need not change from batch to batch."""
+    fused: bool = False
+    """Whether pretraining's compiled layers stand in for the encoder's own, on the same weights."""
 
     @classmethod
     def of(
@@ -97,6 +110,7 @@ class Joined:
         most: int,
         longest: int,
         grid: int,
+        fused: bool = False,
     ) -> Joined:
         """`most` sequences of at most `longest` tokens will ever come in a batch, filled up to a multiple of `grid`."""
         lengths = np.array([len(ids) for ids in token_ids], dtype=np.int64)
@@ -113,9 +127,11 @@ class Joined:
             owners[row, end - length : end] = 1.0 / length
         arrays = (joined[None], positions[None], boundaries, ends - lengths, owners)
         ids, places, cu_seqlens, starts, shares = (torch.from_numpy(array).to(device) for array in arrays)
-        return cls(ids, places, cu_seqlens, starts, shares, longest)
+        return cls(ids, places, cu_seqlens, starts, shares, longest, fused)
 
     def encode(self, encoder: Any) -> JoinedStates:
+        if self.fused:
+            return JoinedStates(self._through_fused_layers(encoder), self.starts, self.owners)
         output = encoder(
             input_ids=self.token_ids,
             position_ids=self.position_ids,
@@ -126,6 +142,17 @@ class Joined:
             max_length_k=self.longest,
         )
         return JoinedStates(output.last_hidden_state[0], self.starts, self.owners)
+
+    def _through_fused_layers(self, encoder: Any) -> Tensor:
+        return run_layers(
+            as_language_model(encoder),
+            KERNELS[KERNEL],
+            encoder.embeddings(input_ids=self.token_ids)[0],
+            self.position_ids,
+            self.cu_seqlens,
+            self.longest,
+            causal=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)

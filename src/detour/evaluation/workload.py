@@ -24,6 +24,8 @@ class TaskModel(nn.Module):
     head: Any
     joins: bool = False
     """Whether sequences reach the encoder joined; see `sequences`."""
+    fused: bool = False
+    """Whether pretraining's compiled layers stand in for the encoder's."""
     grid: int = 128
     """Joined tokens are filled up to a multiple of it: matrix kernels like round sizes."""
 
@@ -31,7 +33,9 @@ class TaskModel(nn.Module):
         """As the encoder reads them, on its device; never more than `most`, none of more than `longest` tokens."""
         device = next(self.parameters()).device
         if self.joins:
-            return Joined.of(token_ids, padding_id, device, most=most, longest=longest, grid=self.grid)
+            return Joined.of(
+                token_ids, padding_id, device, most=most, longest=longest, grid=self.grid, fused=self.fused
+            )
         return Padded.of(token_ids, padding_id, device)
 
 
