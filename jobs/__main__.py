@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--part", action="store_true", help="a process of a job that runs several at once")
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
     options = parser.parse_args(arguments)
-    log_to_stderr()
+    log_to_stderr(of_several=options.part)
     # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     forget_leftovers(os.environ)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from detour.config.models import Task
 from detour.corpus.files import check_unchanged
 from detour.evaluation.evaluators import Evaluation, evaluate
 from detour.files import write_atomic
+from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
 from detour.planning.settings import EvaluateSettings
@@ -18,6 +21,8 @@ from detour.planning.stage import EvaluateStage
 
 
 def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
+    if torch.cuda.is_available():
+        keep_compiled(context.work_dir.parents[2])
     evaluation = fine_tuned(
         context.stage.settings, context.stage.runtime.paths, context.inputs["model"], context.work_dir, context.attempt
     )

@@ -29,11 +29,12 @@ class Log:
         return getattr(self._stream, name)
 
 
-def log_to_stderr() -> None:
-    """For the whole process; loggers of libraries are left alone."""
+def log_to_stderr(*, of_several: bool = False) -> None:
+    """For the whole process; loggers of libraries are left alone. One `of_several` that write to the same log ends its
+    lines with its number, by which they are told apart."""
     sys.stdout, sys.stderr = Log(sys.stdout), Log(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("detour: %(message)s"))
+    handler.setFormatter(logging.Formatter(f"detour: %(message)s{' [%(process)d]' if of_several else ''}"))
     LOGGER.handlers = [handler]
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from detour.corpus.files import check_folder_unchanged
+from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext
 from detour.planning.settings import Folder
 from detour.planning.stage import PretrainStage
@@ -19,17 +19,6 @@ def run(context: StageContext[PretrainStage]) -> dict[str, Any]:
     if context.stage.runtime.training.compile:
         keep_compiled(context.work_dir.parents[2])
     return train(pretrain_job(context), context.attempt)
-
-
-def keep_compiled(workspace: Path) -> None:
-    """What torch and flash-attn-4 compile outlives the job, so that the next attempt starts in seconds. It is code: a
-    user has a folder of their own, closed to others. A cache that the environment names is left alone."""
-    folder = workspace / "compiled" / str(os.getuid())
-    folder.parent.mkdir(exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
-    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")
-    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", str(folder / "flash-attn-4"))
 
 
 def pretrain_job(context: StageContext[PretrainStage]) -> PretrainJob:

@@ -12,6 +12,7 @@ from detour.checkpoints.manifest import write_manifest
 from detour.config.models import File, Recipe
 from detour.corpus.files import SourceError
 from detour.jobs import pretrain, promote
+from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext, StageOfKind
 from detour.ledger.attempt import Attempt
 from detour.orchestration.plans import inspect_entry
@@ -138,7 +139,7 @@ def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatc
     for name in CACHES:
         monkeypatch.delenv(name, raising=False)
     for _ in range(2):
-        pretrain.keep_compiled(tmp_path)
+        keep_compiled(tmp_path)
     kept = tmp_path / "compiled" / str(os.getuid())
     assert [os.environ[name] for name in CACHES] == [str(kept), "1", str(kept / "flash-attn-4")]
     assert kept.stat().st_mode & 0o077 == 0
@@ -147,5 +148,5 @@ def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatc
 def test_a_cache_that_the_environment_names_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CACHES:
         monkeypatch.setenv(name, "/elsewhere")
-    pretrain.keep_compiled(tmp_path)
+    keep_compiled(tmp_path)
     assert {os.environ[name] for name in CACHES} == {"/elsewhere"}
