@@ -5,9 +5,9 @@ number of tokens as its last entry, the length of the longest document, the scal
 (left, right) tokens beside the query, UNBOUNDED for no limit and right 0 in causal mode. It returns the shape of the
 queries. Tokens behind the last boundary would stay unwritten in every one of them, hence the last entry.
 
-All but the reference run on CUDA and in half precision. The packages are called by their documented functions:
-flash-attn 2 (`flash_attn`), FlashAttention-3 (`flash_attn_interface`, built from source) and flash-attn-4
-(`flash_attn.cute`); `varlen` is the FlashAttention-2 inside torch.
+All but the reference run on CUDA and in half precision: flash-attn 2 (`flash_attn`), FlashAttention-3
+(`flash_attn_interface`, built from source), flash-attn-4 (`flash_attn.cute`), and `varlen`, the FlashAttention-2 inside
+torch.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ _flash: Callable[..., Tensor] = torch.compiler.disable(_call_flash)  # type: ign
 def _flash_4(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, left: int, right: int
 ) -> tuple[Tensor, Tensor]:
-    """Output and log-sums of the scores, as one node of a compiled graph: its own autograd function would break it.
+    """Output and log-sums of the scores, as one node of a compiled graph, which the package's autograd function breaks.
 
-    The two halves are the package's without an underscore-free name; torch calls the same ones.
+    Forward and backward alone have no public name there; torch's own integration calls the same two.
     """
     from flash_attn.cute.interface import _flash_attn_fwd
 
