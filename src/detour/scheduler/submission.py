@@ -42,6 +42,7 @@ CANCELS_A_JOB = 2
 RELINKS_A_JOB = 2
 """After each the queue is looked at again, for a client may say that it changed a job and have changed nothing."""
 RIVAL_LOOKS = 15
+"""How often, `LATE_S` apart, a rival that is to give way is waited for."""
 LATE_S = 2.0
 """How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
 
@@ -138,17 +139,22 @@ class Submitter:
                     decision = self._look(ordered)
                     in_flight, wave, deferred = decision.in_flight, list(decision.wanted), []
                     continue
-                jobs = {sent.slot: sent.job_id for sent in self._filled if sent.job_id}
-                wanted = {request.unit for request in (*ordered, *wave)}
-                jobs = {slot: job_id for slot, job_id in jobs.items() if slot.unit in wanted}
-                limits_s = {sent.slot: sent.wall_s for sent in self._filled if sent.slot in jobs}
-                return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
+                return self._result([*ordered, *wave], in_flight, deferred, left)
             if not is_changed:
                 self._discard(decision)
             decision = self._look(wave)
         raise SchedulerUnavailable(
             "jobs keep vanishing from Slurm's queue; nothing was set free. Look, and run it again"
         )
+
+    def _result(
+        self, requests: Sequence[JobRequest], in_flight: tuple[str, ...], deferred: Sequence[JobRequest], left: str
+    ) -> Submission:
+        units = {request.unit for request in requests}
+        there = [sent for sent in self._filled if sent.tag.unit in units]
+        jobs = {sent.slot: sent.job_id for sent in there if sent.job_id}
+        limits_s = {sent.slot: sent.wall_s for sent in there if sent.job_id}
+        return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
