@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from detour.diagnosis.redaction import redacted, redacted_json
+from detour.diagnosis.redaction import HIDDEN, redacted, redacted_json
 from tests.diagnosis.cases import cases
 
 
@@ -33,6 +35,12 @@ def test_figures_of_tokens_stay(line: str) -> None:
 @pytest.mark.parametrize("line", ["NoCredentialsError: Unable to locate them", "jwt.InvalidTokenException: expired"])
 def test_what_an_exception_says_stays(line: str) -> None:
     assert redacted(line) == line
+
+
+def test_a_long_line_is_redacted_in_no_time() -> None:
+    began_s = time.process_time()
+    assert redacted(f"{'token' * 40_000} TOKEN=abcdefgh").endswith(f" TOKEN={HIDDEN}")
+    assert time.process_time() - began_s < 5
 
 
 def test_nothing_of_the_corpus_is_hidden() -> None:

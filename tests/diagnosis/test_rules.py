@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +43,14 @@ events = st.builds(
 
 def all_rules() -> list[Rule]:
     return [rule for source in get_args(Source) for rule in rules(source)]
+
+
+@pytest.mark.parametrize("word", ["error ", "/dev/shm ", "cannot open ", "tensor(", "ValueError.", "\x1b]", "x"])
+def test_a_line_of_any_length_is_judged_by_its_ends_in_no_time(word: str) -> None:
+    line = f"{word * 100_000}torch.OutOfMemoryError: CUDA out of memory"
+    began_s = time.process_time()
+    assert judge(Evidence(log=(line,))).cause == "cuda_oom"
+    assert time.process_time() - began_s < 5
 
 
 def test_each_rule_has_its_own_name_and_a_cause_that_exists() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from detour.diagnosis.evidence import Event, Evidence, Row
-from detour.diagnosis.lines import Line, names_exception, read_lines
+from detour.diagnosis.lines import Line, ends, names_exception, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, rules
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
@@ -134,7 +134,7 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
     for event in evidence.events or ():
         if event.kind not in JUDGED_EVENTS:
             continue
-        reason = str(event.data.get("reason") or "")
+        reason = ends(str(event.data.get("reason") or ""))
         rule = next((rule for rule in rules("log") if rule.cause and rule.fits(reason)), None)
         if rule is None and names_exception(reason):
             rule = EXCEPTION

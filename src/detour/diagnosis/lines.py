@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+LONGEST = 2000
+"""Characters of a line that are looked at, half of them at either end: the time of patterns grows with the square."""
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 """Sequences for terminals: colours, titles, sets of characters."""
 _RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$))\s?(?P<rest>.*)$", re.DOTALL)
@@ -108,11 +110,16 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 def _line(number: int, raw: str) -> Line:
     """The writer may stand before its time or behind it."""
-    text = _COLOUR.sub("", raw)
+    text = _COLOUR.sub("", ends(raw))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
     return Line(number, raw, text, behind if before is None else before, clock_s, _progress(text))
+
+
+def ends(text: str) -> str:
+    """A long line's beginning and end: who writes, and what a progress bar has before it."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _without_rank(text: str) -> tuple[int | None, str]:
