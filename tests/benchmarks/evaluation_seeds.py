@@ -1,9 +1,10 @@
-"""The quickstart's three seeds in one process, beside three processes one after the other: CPU seconds and wall time.
+"""The quickstart's three seeds as one job and as three, one after the other: CPU seconds and wall time. The job runs
+them in one process, and then in two at once.
 
     python -m tests.benchmarks.evaluation_seeds [WORKSPACE]
 
 WORKSPACE holds the quickstart up to its export (`detour run quickstart --until export -w WORKSPACE`); without one it is
-made, which takes minutes. It is copied, not changed. The results of both ways must be equal.
+made, which takes minutes. It is copied, not changed. The results of all ways must be equal.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detour.jobs.at_once import VARIABLE
 from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import load_plans
 from detour.planning.stage import EvaluateStage
 from tests.support.chains import RECIPES, detour
 
 
-def seconds(commands: Sequence[Sequence[str]]) -> tuple[float, float]:
+def seconds(commands: Sequence[Sequence[str]], at_once: int) -> tuple[float, float]:
     """CPU and wall time of commands, one after the other."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", VARIABLE: str(at_once)}
     before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     for command in commands:
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run(command, check=True, capture_output=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu_s, time.monotonic() - started_s
@@ -49,17 +52,20 @@ def main() -> None:
         planned = load_plans(RECIPES / "quickstart.yaml")
         stages = [stage.id for stage in planned.shared.stages.values() if isinstance(stage, EvaluateStage)]
         detour("run", RECIPES / "quickstart.yaml", "--until", "export", "-w", source)
-        ways: dict[str, list[list[str]]] = {"one process": [stages], "three processes": [[stage] for stage in stages]}
+        alone = [[stage] for stage in stages]
+        ways = {"one process": ([stages], 1), "two at once": ([stages], 2), "three processes": (alone, 1)}
         took, found = {}, []
-        for way, groups in ways.items():
+        for way, (groups, at_once) in ways.items():
             copy = Workspace(Path(shutil.copytree(source, Path(folder) / way.replace(" ", "-"), symlinks=True)))
             job = [sys.executable, "-uP", "-m", "detour.jobs", "--workspace", str(copy.root)]
-            took[way] = seconds([[*job, *group] for group in groups])
+            took[way] = seconds([[*job, *group] for group in groups], at_once)
             found.append(results(copy, stages))
-            print(f"{way}: {took[way][0]:.1f} CPU s, {took[way][1]:.1f} s")
-        assert found[0] == found[1], "both ways give the same, but for the time"
-        one, three = took["one process"], took["three processes"]
-        print(f"one process is {three[0] / one[0]:.2f} times as fast by CPU time, {three[1] / one[1]:.2f} by the clock")
+            print(f"{way}: {took[way][0]:.1f} CPU s, {took[way][1]:.1f} s", flush=True)
+        assert all(each == found[0] for each in found), "all ways give the same, but for the time"
+        three = took["three processes"]
+        for way in ("one process", "two at once"):
+            cpu_s, wall_s = took[way]
+            print(f"{way}: {three[0] / cpu_s:.2f} times as fast by CPU time, {three[1] / wall_s:.2f} by the clock")
 
 
 if __name__ == "__main__":
