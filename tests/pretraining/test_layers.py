@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -61,6 +63,29 @@ def test_under_autocast_they_round_where_transformers_does(bf16_stream: bool) ->
     by_transformers, by_layers = states
     assert (by_layers - by_transformers).norm() < 2 * (by_transformers - exact).norm()
     assert (by_layers - exact).norm() < 1.2 * (by_transformers - exact).norm()
+
+
+def test_however_many_kinds_of_layer_a_process_has_all_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs hold for numbers of any size, but for a norm's epsilon, which makes kinds here."""
+    ran: list[torch.fx.GraphModule] = []
+
+    def counted(graph: torch.fx.GraphModule, _inputs: object) -> Callable[..., Any]:
+        def run(*inputs: object) -> Any:
+            ran.append(graph)
+            return graph.forward(*inputs)
+
+        return run
+
+    monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)
+    monkeypatch.setattr(layers, "_compiled", torch.compile(layers.layer, backend=counted))
+    torch.compiler.reset()
+    for kind in range(1, 13):
+        model = tiny_model("varlen", norm_eps=kind * 1e-5)
+        compile_layers(model)
+        before = len(ran)
+        encode(model, TOKENS, causal=True)
+        assert len(ran) - before == len(model.model.layers)
+    assert len(set(ran)) >= 12
 
 
 @pytest.mark.usefixtures("without_inductor")

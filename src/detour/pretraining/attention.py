@@ -24,7 +24,7 @@ from transformers import ModernBertForMaskedLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from detour.pretraining.kernels import HALF, KERNELS, UNBOUNDED, Kernel, opaque_reference, reference
-from detour.pretraining.layers import can_be_compiled, run_layers
+from detour.pretraining.layers import can_be_compiled, keep_all_graphs, run_layers
 
 MASK_BACKENDS = ("sdpa", "eager")
 PACKED = {name: "packed_" + name.replace("flash_attention", "kernel") for name in KERNELS}
@@ -59,6 +59,7 @@ def compile_layers(model: ModernBertForMaskedLM) -> None:
     """Let torch compile what a step computes. Layers that `layers` does not know are compiled as transformers has them;
     so are those behind a backend with masks, which knows no pack."""
     if can_be_compiled(model) and backend_of(model) in KERNELS:
+        keep_all_graphs()
         model.compiled_layers = True
     else:
         for layer in model.model.layers:

@@ -24,6 +24,9 @@ from transformers import ModernBertForMaskedLM
 
 from detour.pretraining.kernels import HALF, UNBOUNDED, Kernel, Window, opaque_reference
 
+MOST_GRAPHS = 64
+"""Of the layers of one process: of each window, kernel, type and set of frozen weights there may be two."""
+
 
 class LayerWeights(NamedTuple):
     """Of one layer, and of the norm that follows it."""
@@ -54,6 +57,11 @@ def can_be_compiled(model: ModernBertForMaskedLM) -> bool:
     dropout = config.mlp_dropout or config.attention_dropout
     kept = all(isinstance(layer.attn.out_drop, nn.Identity) for layer in model.model.layers)
     return plain and not dropout and kept and config.hidden_activation == "gelu"
+
+
+def keep_all_graphs() -> None:
+    """Behind the eighth graph of a function torch stops to compile it, with a warning alone."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
 
 
 def run_layers(
