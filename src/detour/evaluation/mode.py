@@ -14,7 +14,7 @@ from detour.evaluation.sequences import KERNEL, as_language_model
 from detour.evaluation.workload import TaskModel
 from detour.pretraining.attention import PACKED
 from detour.pretraining.kernel_choice import Heads, problem
-from detour.pretraining.layers import can_be_compiled
+from detour.pretraining.layers import can_be_compiled, keep_all_graphs
 
 LOGGER = logging.getLogger("detour.evaluation")
 
@@ -53,6 +53,8 @@ def use(mode: Mode, model: TaskModel) -> None:
     if mode.joined:
         model.encoder.set_attn_implementation(PACKED[KERNEL])
         model.joins, model.fused = True, mode.fused
+    if mode.fused:
+        keep_all_graphs()
     if mode.compiled:
         for layer in model.encoder.layers:
             layer.compile(dynamic=not mode.static)
