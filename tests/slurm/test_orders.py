@@ -143,9 +143,13 @@ def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: 
     for stage in stages[1:]:
         (tmp_path / f"fails-{number[stage]}").unlink()
 
-    def taken_back() -> bool:
-        for node in cluster.settings.node_names:  # a prolog that fails drains its node
+    def resume_nodes() -> None:
+        """A prolog that fails drains its node, and slurmctld may hear of it late."""
+        for node in cluster.settings.node_names:
             cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+
+    def taken_back() -> bool:
+        resume_nodes()
         found = {record.ids.id: record for record in records(cluster).queue or ()}
         if found[number["export-2"]].state is JobState.RUNNING:
             cluster.run("scontrol", "requeuehold", number["export-2"])
@@ -164,7 +168,12 @@ def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: 
             strict=True,
         )
     }
-    wait_until(lambda: all(map(workspace.is_done, stages)), "the jobs to end", 90)
+
+    def have_ended() -> bool:
+        resume_nodes()
+        return all(map(workspace.is_done, stages))
+
+    wait_until(have_ended, "the jobs to end", 90, every_s=0.5)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
