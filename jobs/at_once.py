@@ -7,7 +7,6 @@ seed that launches its kernels stops all others, and each stage keeps an attempt
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 
 from detour.errors import DetourError, Interrupted, PermanentFailure
 from detour.jobs.environment import gpus_held
+from detour.jobs.signals import on_stop_signals
 
 VARIABLE = "DETOUR_SEEDS_AT_ONCE"
 """Processes of a job with several seeds, where the number found here does not suit."""
@@ -22,7 +22,6 @@ MOST = 3
 """More share the same GPU without doing more; a job holds no more seeds than fit its memory (`seeds_per_job`)."""
 CORES_EACH = 4
 """To launch kernels, prepare batches and measure."""
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def processes_for(seeds: int, cores: int, environment: Mapping[str, str] = os.environ) -> int:
@@ -76,9 +75,5 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
         for child in children:
             child.send_signal(number)
 
-    previous = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    with on_stop_signals(forward):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -43,6 +43,7 @@ from detour.jobs.narrator import Narrator, begin_line, end_line
 from detour.jobs.node_energy import node_energy, this_start
 from detour.jobs.progress import FRUITLESS_ATTEMPTS, attempts_in, count_anew, got_further, is_fruitless, leave_uncounted
 from detour.jobs.rank import Rank
+from detour.jobs.signals import on_stop_signals
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted, StageDone, StageFailed
@@ -59,7 +60,6 @@ STALE_AFTER_S = 45.0
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 """Reasons to stop that leave a stage only less time the next time; others make room for another job."""
 MAKE_AGAIN = "put it back, or make it again with `detour retry`"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 StageFunction = Callable[[StageContext[Any]], dict[str, Any]]
 
@@ -398,12 +398,8 @@ def _stop_on_signals(attempt: Attempt, sampler: EnergySampler | None) -> Iterato
         if sampler is not None:
             sampler.ask("signal")
 
-    previous = {number: signal.signal(number, request) for number in STOP_SIGNALS}
-    try:
+    with on_stop_signals(request):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
