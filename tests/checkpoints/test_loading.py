@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,23 +12,10 @@ from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.loading import load_masked_lm
 from detour.errors import PermanentFailure
-from tests.checkpoints.tiny import tiny_model
 
 WEIGHTS = "model.safetensors"
 NORM = "model.final_norm.weight"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    tiny_model().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(published: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(published, tmp_path / "model"))
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]) -> None:

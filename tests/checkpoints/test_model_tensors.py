@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from detour.checkpoints.loading import load_masked_lm
 from detour.checkpoints.model_tensors import DEFAULTS, INDEX, WEIGHTS, expected_shapes, tensors_problem
 from detour.errors import PermanentFailure
-from tests.checkpoints.tiny import tiny_model
 
 NORM = "model.final_norm.weight"
 Weights = dict[str, Tensor]
@@ -41,18 +39,6 @@ CONFIGS = {
     "with biases": {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
     "with an output of its own": {"tie_word_embeddings": False, "decoder_bias": False},
 }
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    tiny_model().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(published: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(published, tmp_path / "model"))
 
 
 def of_the_job(folder: Path, *, with_head: bool) -> str | None:
