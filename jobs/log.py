@@ -31,7 +31,7 @@ class Log:
 
 def log_to_stderr(*, of_several: bool = False) -> None:
     """For the whole process; loggers of libraries are left alone. One `of_several` that write to the same log ends its
-    lines with its number, by which they are told apart."""
+    lines with its number, which distinguishes them."""
     sys.stdout, sys.stderr = Log(sys.stdout), Log(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"detour: %(message)s{' [%(process)d]' if of_several else ''}"))

@@ -10,7 +10,7 @@ must agree up to bf16's rounding.
 The 72 fine-tunes are the eight tasks of configs/benchmarks/french-biomedical.yaml, with its nine seeds. Steps, batches
 and documents are read there (of a split that comes with the data, all documents count as trained on; the size of
 QUAERO is not published there, so its predictions are left out). Documents are taken to be as long as those of the shape
-`cases`, EMEA's windows as `windows`, MEDLINE's as `titles`: these are assumptions, nobody measured them.
+`cases`, EMEA's windows as `windows`, MEDLINE's as `titles`: these are assumptions, not measurements.
 
     hours = seeds x sum over tasks (steps x seconds a step + documents predicted x seconds a prediction) / 3600
 """

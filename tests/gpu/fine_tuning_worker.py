@@ -1,4 +1,4 @@
-"""One seed's process: it makes a fine-tuning ready, says so, and measures its steps when it is told to."""
+"""One seed's process: it makes a fine-tuning ready, says so, and measures its steps when it is asked to."""
 
 from __future__ import annotations
 

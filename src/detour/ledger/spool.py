@@ -1,7 +1,7 @@
 """Where records wait when the shared file system takes none: a private folder on this node, imported later.
 
 <temporary folder>/detour-spool-<uid>/<workspace's id>-<crc32 of its path>/
-  root                    a link to it, by which a copy is told from the workspace under another mount
+  root                    a link to it, which distinguishes a copy from the workspace under another mount
   <writer>.<n>.jsonl
 
 The id, because a workspace may be seen under several paths, and be moved. Earlier versions had the crc32 alone.

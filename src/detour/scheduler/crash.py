@@ -1,7 +1,7 @@
 """What a controller that crashed may have forgotten: it restores the state of some seconds before.
 
 Jobs that were released, ran or run are held again or gone, and the ids that they had are given out again. But nodes
-know them: one that is told to run an id again refuses ("Duplicate jobid"), is drained, and Slurm holds the job. No
+know them: one that is to run an id again refuses ("Duplicate jobid"), is drained, and Slurm holds the job. No
 record shows for sure that a job ran; that it waits for the success of another job proves that it did not.
 """
 
