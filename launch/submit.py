@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -65,12 +66,13 @@ def command(
 
 def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
     """Send an order, show what became of it, and forecast what was sent."""
+    began_s = time.time()
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     show_submitted(sent, workspace, as_json=as_json)
     if sent.submission.jobs:
         from detour.orchestration.forecasts import forecast_submitted
 
-        warn(forecast_submitted(workspace, order.chains, order.cluster.slurm_cluster))
+        warn(forecast_submitted(workspace, order.chains, order.cluster.slurm_cluster, began_s))
     sent.require_done()
 
 

@@ -145,7 +145,7 @@ def test_what_is_submitted_gets_a_forecast_without_a_question_to_slurm(workspace
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     read_history(workspace, Slurm(slurm), now_s)
-    assert forecast_submitted(workspace, ["base"], None, now_s=now_s) == ()
+    assert forecast_submitted(workspace, ["base"], None, now_s) == ()
     (entry,) = LedgerView(workspace).commands(ForecastMade)
     assert (entry.stage, entry.job, entry.event.begun_s) == ("pretrain-1", "7", now_s - 60)
     assert slurm.calls == ["history"]
@@ -158,7 +158,7 @@ def test_what_was_pending_when_the_history_was_read_is_not_taken_to_be_so_days_l
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     history = read_history(workspace, Slurm(slurm), now_s - 3 * 86_400.0)
-    forecast_submitted(workspace, ["base"], None, now_s=now_s)
+    forecast_submitted(workspace, ["base"], None, now_s)
     forecaster = Forecaster()
     for wait in history.waits:
         forecaster.add(wait)
@@ -168,12 +168,29 @@ def test_what_was_pending_when_the_history_was_read_is_not_taken_to_be_so_days_l
     assert entry.event.start_p90_s == pytest.approx(now_s - 60 + expected.p90_s)
 
 
+def test_a_job_that_starts_before_submit_returns_gets_the_forecast_that_it_would_have_had(workspace: Workspace) -> None:
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s)
+    read_history(workspace, Slurm(slurm), now_s - 120)
+    began_s = now_s - 60.5
+    with Journal.open(workspace, "pretrain-1.0001") as journal:
+        journal.append(AttemptStarted(node="n1"), stage="pretrain-1", job="7", attempt=1)
+    assert forecast_submitted(workspace, ["base"], None, began_s) == ()
+    (made,) = LedgerView(workspace).commands(ForecastMade)
+    assert (made.job, made.event.made_s) == ("7", began_s)
+    assert made.event.begun_s is not None
+    assert made.event.begun_s < made.event.start_p50_s < made.event.start_p90_s
+    forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
+    (scored,) = LedgerView(workspace).commands(ForecastScored)
+    assert (scored.job, scored.event.of, scored.event.made_s) == ("7", "start", began_s)
+
+
 @pytest.mark.parametrize("age_s", [None, 8 * 86_400.0])
 def test_without_a_recent_history_what_is_submitted_gets_none(workspace: Workspace, age_s: float | None) -> None:
     now_s = now_of(workspace)
     if age_s is not None:
         read_history(workspace, Slurm(FakeSlurm(now_s)), now_s - age_s)
-    assert forecast_submitted(workspace, ["base"], None, now_s=now_s) == ()
+    assert forecast_submitted(workspace, ["base"], None, now_s) == ()
     assert not LedgerView(workspace).commands(ForecastMade)
 
 
@@ -187,7 +204,7 @@ def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
     now_s = now_of(workspace)
     read_history(workspace, Slurm(FakeSlurm(now_s)), now_s)
     monkeypatch.setattr("detour.orchestration.forecasts.command_journal", refused)
-    said = forecast_submitted(workspace, ["base"], None, now_s=now_s)
+    said = forecast_submitted(workspace, ["base"], None, now_s)
     assert said == ("these forecasts are not written down, and will not be scored: no room",)
 
 

@@ -47,6 +47,11 @@ def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Acc
     )
 
 
+def made_at_s(made: Entry[ForecastMade]) -> float:
+    """When it was made, which may be shortly before it was written down."""
+    return made.wall_s if made.event.made_s is None else made.event.made_s
+
+
 def stands(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | None, now_s: float) -> bool:
     """Whether a stage's last forecast still holds, so that no new one is needed: it is about the same job, that job has
     not begun to wait since, and it is younger than an hour, or than the wait was when it was made. So a job has a
@@ -54,8 +59,9 @@ def stands(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | N
     """
     if made is None or made.job != job or (made.event.begun_s is None) != (begun_s is None):
         return False
-    waited_s = made.wall_s - (begun_s if begun_s is not None else made.wall_s)
-    return now_s - made.wall_s < max(LEAST_STANDING_S, waited_s)
+    made_s = made_at_s(made)
+    waited_s = 0.0 if begun_s is None else made_s - begun_s
+    return now_s - made_s < max(LEAST_STANDING_S, waited_s)
 
 
 class Happened(NamedTuple):
@@ -71,19 +77,19 @@ def new_scores(
     """Of the forecasts whose start or end has come since they were made, those that have no score yet."""
     known = {(entry.stage, entry.job, entry.event.of, entry.event.made_s) for entry in scored}
     for entry in made:
-        event = entry.event
+        event, made_s = entry.event, made_at_s(entry)
         of = LATER if event.begun_s is None else START
         quantiles = [(of, event.start_p50_s, event.start_p90_s, happened.started_s.get(entry.job or ""))]
         if event.end_p50_s is not None and event.end_p90_s is not None:
             quantiles.append((END, event.end_p50_s, event.end_p90_s, happened.ended_s.get(entry.stage or "")))
         for what, p50_s, p90_s, actual_s in quantiles:
-            if actual_s is None or actual_s < entry.wall_s or (entry.stage, entry.job, what, entry.wall_s) in known:
+            if actual_s is None or actual_s < made_s or (entry.stage, entry.job, what, made_s) in known:
                 continue
             yield (
                 entry,
                 ForecastScored(
                     of=what,
-                    made_s=entry.wall_s,
+                    made_s=made_s,
                     p50_s=p50_s,
                     p90_s=p90_s,
                     actual_s=actual_s,

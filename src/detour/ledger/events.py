@@ -506,6 +506,8 @@ class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LA
     """What Slurm expected at that time."""
     bursts: int | None = None
     """That it was made of."""
+    made_s: float | None = None
+    """Nothing that came later entered it; None: it was written down at once."""
 
 
 class ForecastScored(ForecastEvent, kind="forecast.scored", durability=Durability.LAZY):

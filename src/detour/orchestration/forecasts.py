@@ -13,7 +13,7 @@ from typing import NamedTuple
 from detour.errors import DetourError, UserError
 from detour.forecasting.ahead import Ahead, Outlook, Pair, look_ahead
 from detour.forecasting.forecaster import P50, P90, Expected, Forecaster, NoForecast
-from detour.forecasting.made import Accuracy, Happened, accuracy, new_scores, stands
+from detour.forecasting.made import Accuracy, Happened, accuracy, made_at_s, new_scores, stands
 from detour.forecasting.own_history import History, kept_history, read_history
 from detour.forecasting.slurm_estimate import corrected_s, errors_s
 from detour.forecasting.waits import Shape, shape_of
@@ -78,26 +78,32 @@ def forecast(
 
 
 def forecast_submitted(
-    workspace: Workspace, chains: Collection[str], cluster: str | None, *, now_s: float | None = None
+    workspace: Workspace, chains: Collection[str], cluster: str | None, began_s: float
 ) -> tuple[str, ...]:
-    """Write down a forecast of each stage that was just submitted, from the history that `detour forecast` last read:
-    nothing is asked of Slurm. Without such a history there is none. Returns why it could not be written down; it never
-    fails, for the submission is done.
+    """Write down a forecast of each stage whose submission began at `began_s`, from the history that `detour forecast`
+    last read: nothing is asked of Slurm. Without such a history there is none. Jobs that have started since get the
+    forecast that they would have had then: if only those that wait long had one, the score would be of the worst.
+    Returns why it could not be written down; it never fails, for the submission is done.
     """
-    now = time.time() if now_s is None else now_s
-    history = kept_history(workspace, cluster, now, KNOWN_LONG_S)
+    history = kept_history(workspace, cluster, began_s, KNOWN_LONG_S)
     if history is None:
         return ()
     try:
-        status = monitor(workspace, offline=True).look(chains, now_s=now)
+        status = monitor(workspace, offline=True).look(chains)
         view = LedgerView(workspace)
-        outlooks = _Outlooks(view, history, now)
+        outlooks = _Outlooks(view, history, began_s, made_s=began_s)
         for chain in status.chains:
-            outlooks.of_chain(chain)
+            outlooks.of_chain(chain._replace(stages=tuple(_as_of(row, began_s) for row in chain.stages)))
         problem = _write_down(workspace, view, status, outlooks)
     except (DetourError, OSError) as error:
         problem = NOT_WRITTEN.format(error)
     return (problem,) if problem else ()
+
+
+def _as_of(row: StageRow, began_s: float) -> StageRow:
+    """As it was when its submission began: what has started since had not."""
+    segments = tuple(one._replace(started_s=None) if (one.started_s or 0.0) >= began_s else one for one in row.segments)
+    return row if segments == row.segments else row._replace(status="submitted", segments=segments)
 
 
 def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
@@ -108,8 +114,8 @@ def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
 class _Outlooks:
     """Outlooks of stages, each made once however many chains need it."""
 
-    def __init__(self, view: LedgerView, history: History, now_s: float) -> None:
-        self._now_s, self._known_s = now_s, history.taken_s
+    def __init__(self, view: LedgerView, history: History, now_s: float, made_s: float | None = None) -> None:
+        self._now_s, self._known_s, self._made_s = now_s, history.taken_s, made_s
         self._forecaster = Forecaster()
         for wait in history.waits:
             self._forecaster.add(wait)
@@ -171,6 +177,7 @@ class _Outlooks:
                 end_p90_s=outlook.end.p90_s if outlook.end else None,
                 slurm_start_s=row.starts_s,
                 bursts=outlook.bursts,
+                made_s=self._made_s,
             ),
         )
         return StageForecast(row, outlook, self._now_s, method)
@@ -180,7 +187,7 @@ def _as_it_was_made(row: StageRow, standing: Entry[ForecastMade]) -> StageForeca
     made = standing.event
     ends = None if made.end_p50_s is None or made.end_p90_s is None else Pair(made.end_p50_s, made.end_p90_s)
     outlook = Outlook(made.begun_s, Pair(made.start_p50_s, made.start_p90_s), ends, made.bursts, None)
-    return StageForecast(row, outlook, standing.wall_s, made.method)
+    return StageForecast(row, outlook, made_at_s(standing), made.method)
 
 
 def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks: _Outlooks) -> str | None:

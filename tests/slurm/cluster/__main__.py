@@ -66,7 +66,7 @@ def _loopback_route(*options: str) -> None:
 
 
 def _wait(owner: int | None) -> None:
-    """Until the owner (a pidfd) is gone or we are told to stop, collecting daemons that end meanwhile."""
+    """Until the owner (a pidfd) is gone or a signal asks to stop, collecting daemons that end meanwhile."""
     while not select.select([owner] if owner else [], [], [], 0.5)[0]:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
