@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.lines import Line, ends, names_exception, read_lines
-from detour.diagnosis.rules import EXCEPTION, Rule, Source, rules
+from detour.diagnosis.rules import EXCEPTION, Rule, Source, likely, rules
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
 LARGE = 0.85
@@ -104,7 +104,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
 @lru_cache(maxsize=4096)
 def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
     """Remembered, for logs repeat themselves."""
-    return next((one for one in rules("log") if one.fits(text, is_error=is_error, within=within)), None)
+    return next((one for one in likely("log", text) if one.fits(text, is_error=is_error, within=within)), None)
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
@@ -135,7 +135,7 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
         if event.kind not in JUDGED_EVENTS:
             continue
         reason = ends(str(event.data.get("reason") or ""))
-        rule = next((rule for rule in rules("log") if rule.cause and rule.fits(reason)), None)
+        rule = next((rule for rule in likely("log", reason) if rule.cause and rule.fits(reason)), None)
         if rule is None and names_exception(reason):
             rule = EXCEPTION
         if rule is not None:

@@ -1,7 +1,7 @@
 """From evidence to a verdict. Pure.
 
 First what needs no ranking: a job in the queue, a finished stage, a segment that saved before its limit. Else the
-findings are grouped by cause; what another cause explains, what came after the job was told to stop, what the work
+findings are grouped by cause; what another cause explains, what came after the job was asked to stop, what the work
 outlived and what a step not of the work said does not count; and of the rest the earliest is the first cause.
 """
 
@@ -35,7 +35,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _ranked(evidence: Evidence) -> Verdict:
-    findings = [_weighed(finding, evidence) for finding in _told_to_stop(_of_last_run(find(evidence), evidence))]
+    findings = [_weighed(finding, evidence) for finding in _asked_to_stop(_of_last_run(find(evidence), evidence))]
     groups, places = _by_cause(findings), _in_time(findings)
     counted = {cause: group for cause, group in groups.items() if _strength(group) > 1}
     reasons = {cause: _explained_by(cause, counted) for cause in counted}
@@ -71,7 +71,7 @@ def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Findin
     ]
 
 
-def _told_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
+def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
     """What the log says after the order to stop is its consequence."""
     ordered = {finding.cause for finding in findings if finding.place.source == "job"} & {*ENDINGS, *DECISIVE}
     said = [
@@ -83,7 +83,7 @@ def _told_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
         return findings
     first = min(said)
     return (
-        replace(finding, doubt="said after the job was told to stop")
+        replace(finding, doubt="said after the job was asked to stop")
         if finding.doubt is None and (finding.place.line or 0) > first and finding.cause not in ordered
         else finding
         for finding in findings

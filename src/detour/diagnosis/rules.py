@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 import yaml
+
+from detour.diagnosis.patterns import Pattern, any_in, folded
 
 Source = Literal["log", "job", "ending", "step", "queue", "event"]
 """Where something is said; `event` is the ledger's, whose reasons are read with the rules for logs."""
@@ -32,10 +34,10 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Rule:
     id: str
-    pattern: re.Pattern[str]
+    patterns: tuple[Pattern, ...] = ()
     cause: str | None = None
-    unless: re.Pattern[str] | None = None
-    within: re.Pattern[str] | None = None
+    unless: tuple[Pattern, ...] = ()
+    within: tuple[Pattern, ...] = ()
     source: Source = "log"
     strength: int = 2
     complaint: bool = False
@@ -51,12 +53,12 @@ class Rule:
 
     def fits(self, text: str, *, is_error: bool = True, within: str = "") -> bool:
         """`within` is the source code that the traceback of an exception quotes."""
-        if (self.raised and not is_error) or (self.within is not None and not self.within.search(within)):
+        if (self.raised and not is_error) or (self.within and not any_in(self.within, within)):
             return False
-        return self.pattern.search(text) is not None and (self.unless is None or self.unless.search(text) is None)
+        return any_in(self.patterns, text) and not any_in(self.unless, text)
 
 
-EXCEPTION = Rule("exception", re.compile(r"(?!)"), "code_error")
+EXCEPTION = Rule("exception", cause="code_error")
 """An exception that no other rule knows; lines of tracebacks are recognised in `lines`."""
 
 
@@ -75,23 +77,34 @@ def rules(source: Source) -> tuple[Rule, ...]:
     return tuple(rule for rule in _all_rules() if rule.source == source)
 
 
+def likely(source: Source, text: str) -> Iterator[Rule]:
+    """Those of `rules` that may fit the text, by the words that it holds."""
+    known, (by_word, always) = folded(text), _by_word(source)
+    places = always.union(*(places for word, places in by_word.items() if word in known))
+    return (rules(source)[place] for place in sorted(places))
+
+
+@cache
+def _by_word(source: Source) -> tuple[Mapping[str, Set[int]], frozenset[int]]:
+    """Word -> places of the rules that fit a text only for it; and of those that may fit any text."""
+    by_word, always = dict[str, set[int]](), set[int]()
+    for place, rule in enumerate(rules(source)):
+        for pattern in rule.patterns:
+            if pattern.words is None:
+                always.add(place)
+            for word in pattern.words or ():
+                by_word.setdefault(word, set()).add(place)
+    return by_word, frozenset(always)
+
+
 @cache
 def _all_rules() -> tuple[Rule, ...]:
     return tuple(_rule(content) for name in ("logs.yaml", "scheduler.yaml") for content in _content(name))
 
 
 def _rule(content: dict[str, Any]) -> Rule:
-    patterns, unless, within = content.pop("patterns"), content.pop("unless", []), content.pop("within", [])
-    return Rule(
-        pattern=_any(patterns),
-        unless=_any(unless) if unless else None,
-        within=_any(within) if within else None,
-        **content,
-    )
-
-
-def _any(patterns: list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+    patterns, unless, within = (tuple(map(Pattern, content.pop(name, ()))) for name in ("patterns", "unless", "within"))
+    return Rule(patterns=patterns, unless=unless, within=within, **content)
 
 
 def _content(name: str) -> Any:

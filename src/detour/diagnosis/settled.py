@@ -136,7 +136,7 @@ def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
 
 
 def _saved_line(evidence: Evidence) -> Place | None:
-    """That the log says it saved after it was told to stop, and made no further step."""
+    """That the log says it saved after it was asked to stop, and made no further step."""
     found, stopping = None, False
     for line in read_lines(evidence.log or ()):
         stopping = stopping or bool(_STOPPING.search(line.text))
