@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -47,13 +48,19 @@ def f1(truth: list[set[object]], decided: list[set[object]]) -> float:
     return 2 * counts["both"] / total if total else 0.0
 
 
-@given(st.lists(st.tuples(ANY, ANY), max_size=4))
+def only(labels: Sequence[str], entities: list[Entity]) -> list[Entity]:
+    return [entity for entity in entities if entity.label in labels]
+
+
+@given(st.lists(st.tuples(ANY, ANY), max_size=4), st.integers(1, len(LABELS)))
 @settings(max_examples=40)
 def test_nested_and_discontinuous_entities_agree_with_an_independent_count(
-    documents: list[tuple[list[Entity], list[Entity]]],
+    documents: list[tuple[list[Entity], list[Entity]]], number: int
 ) -> None:
-    truth, decided = [one for one, _ in documents], [other for _, other in documents]
-    scores = entity_scores(truth, decided, LABELS, is_flat=False)
+    """Also where a task has a single label."""
+    labels = LABELS[:number]
+    truth, decided = [only(labels, one) for one, _ in documents], [only(labels, other) for _, other in documents]
+    scores = entity_scores(truth, decided, labels, is_flat=False)
     spans = [[{(e.label, e.start, e.end) for e in each} for each in side] for side in (truth, decided)]
     exact = [[{(e.label, e.fragments) for e in each} for each in side] for side in (truth, decided)]
     assert scores["micro_f1"] == pytest.approx(f1(*spans))  # type: ignore[arg-type]
@@ -76,11 +83,14 @@ def tags(entities: list[Entity]) -> list[str]:
     return found
 
 
-@given(st.lists(st.tuples(flat(), flat()), min_size=1, max_size=4))
+@given(st.lists(st.tuples(flat(), flat()), min_size=1, max_size=4), st.integers(1, len(LABELS)))
 @settings(max_examples=30)
-def test_flat_entities_agree_with_seqeval_strict(documents: list[tuple[list[Entity], list[Entity]]]) -> None:
-    truth, decided = [one for one, _ in documents], [other for _, other in documents]
-    scores = entity_scores(truth, decided, LABELS, is_flat=True)
+def test_flat_entities_agree_with_seqeval_strict(
+    documents: list[tuple[list[Entity], list[Entity]]], number: int
+) -> None:
+    labels = LABELS[:number]
+    truth, decided = [only(labels, one) for one, _ in documents], [only(labels, other) for _, other in documents]
+    scores = entity_scores(truth, decided, labels, is_flat=True)
     assert scores["strict_f1"] == pytest.approx(scores["micro_f1"]) == pytest.approx(scores["exact_micro_f1"])
     if any(truth) or any(decided):
         words = [list(map(tags, side)) for side in (truth, decided)]
@@ -99,3 +109,9 @@ def test_the_table_of_classes_counts_what_is_true_and_what_is_decided() -> None:
     assert table["A"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "true": 2, "decided": 1}
     assert table["B"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 1, "decided": 0}
     assert table["C"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 0, "decided": 1}
+
+
+def test_the_table_of_a_single_class_has_a_single_row() -> None:
+    first, second, third = (Entity("A", ((place, place + 1),)) for place in range(3))
+    table = class_scores(*membership([[first, second]], [[first, third]], LABELS[:1], by_span), LABELS[:1])
+    assert table == {"A": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "true": 2, "decided": 2}}

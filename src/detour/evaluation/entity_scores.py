@@ -15,7 +15,7 @@ from seqeval.metrics import f1_score as tagged_f1
 from seqeval.scheme import IOB2
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from detour.evaluation.metrics import Matrix
+from detour.evaluation.metrics import Matrix, indicators
 from detour.tasks.document import Entity
 
 Entities = Sequence[Collection[Entity]]
@@ -57,12 +57,12 @@ def entity_scores(truth: Entities, decided: Entities, labels: Sequence[str], *, 
     """
     spans, exact = (membership(truth, decided, labels, place) for place in (by_span, by_fragments))
     scores = {
-        "micro_f1": _f1(*spans, "micro"),
-        "micro_precision": _of_some(*spans, precision_score),
-        "micro_recall": _of_some(*spans, recall_score),
-        "macro_f1": _f1(*spans, "macro"),
-        "exact_micro_f1": _f1(*exact, "micro"),
-        "exact_macro_f1": _f1(*exact, "macro"),
+        "micro_f1": _score(f1_score, *spans),
+        "micro_precision": _score(precision_score, *spans),
+        "micro_recall": _score(recall_score, *spans),
+        "macro_f1": _score(f1_score, *spans, "macro", np.nan),
+        "exact_micro_f1": _score(f1_score, *exact),
+        "exact_macro_f1": _score(f1_score, *exact, "macro", np.nan),
     }
     return scores | ({"strict_f1": strict_f1(truth, decided)} if is_flat else {})
 
@@ -89,12 +89,12 @@ def _tagged(truth: Collection[Entity], decided: Collection[Entity]) -> tuple[lis
     return both[0], both[1]
 
 
-def _f1(truth: Matrix, decided: Matrix, average: str) -> float:
+def _score(
+    of: Callable[..., Any], truth: Matrix, decided: Matrix, average: str = "micro", undefined: float = 0.0
+) -> float:
+    """By scikit-learn; 0 without any entity."""
     if not len(truth):
         return 0.0
-    undefined = np.nan if average == "macro" else 0.0
-    return float(f1_score(truth, decided, average=average, zero_division=undefined))
-
-
-def _of_some(truth: Matrix, decided: Matrix, score: Callable[..., Any]) -> float:
-    return float(score(truth, decided, average="micro", zero_division=0.0)) if len(truth) else 0.0
+    columns = range(truth.shape[1])
+    value = of(indicators(truth), indicators(decided), labels=columns, average=average, zero_division=undefined)
+    return float(value)

@@ -43,11 +43,19 @@ def scores(truth: Matrix, decided: Matrix, task_type: TaskType) -> dict[str, flo
     }
 
 
+def indicators(matrix: Matrix) -> Matrix:
+    """Of at least two columns, the added one empty: a single one, scikit-learn takes for one of two classes, and then
+    counts what neither side has as an agreement. To be scored with `labels=range(COLUMNS THERE WERE)`."""
+    return matrix if matrix.shape[1] > 1 else np.pad(matrix, ((0, 0), (0, 1)))
+
+
 def class_scores(truth: Matrix, decided: Matrix, labels: Sequence[str]) -> dict[str, dict[str, float | int]]:
     """Label -> precision, recall, f1 (0 where it is undefined), how often it is true and how often decided."""
     if not len(truth):
         return {label: {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 0, "decided": 0} for label in labels}
-    figures = precision_recall_fscore_support(truth, decided, average=None, zero_division=0.0)
+    figures = precision_recall_fscore_support(
+        indicators(truth), indicators(decided), labels=range(len(labels)), average=None, zero_division=0.0
+    )
     return {
         label: {
             "precision": float(precision),
