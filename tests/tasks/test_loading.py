@@ -298,7 +298,7 @@ def test_labels_are_counted_by_split(tmp_path: Path) -> None:
         "c": {"train": 0, "validation": 0, "test": 1},
     }
     assert documents.notes == [
-        "1 labels are in no training document: c",
+        "1 label is in no training document: c",
         "3 labels, with their training documents: a (2), b (1), c (0)",
     ]
 
@@ -311,3 +311,14 @@ def test_csv_and_lists_in_parquet_are_read_too(tmp_path: Path) -> None:
     lists = [document.labels for document in read_documents(tmp_path / "task.parquet", data)]
     assert lists == [{"a", "b"}, frozenset()]
     assert list(read_documents(tmp_path / "task.csv", data)) == [Document("un", frozenset({"001"}))]
+
+
+def test_a_split_without_any_label_is_noted(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"texte {number}", "label": labels, "split": split}
+        for number, (labels, split) in enumerate([(["a"], "train"), (["b"], "train"), (["a"], "validation")])
+    ]
+    rows.append({"text": "texte", "label": [], "split": "test"})
+    documents = load(tmp_path, rows, type="multilabel", data={"path": "x", "split_column": "split"}, split=None)
+    assert "no test document has any label: its scores say nothing" in documents.notes
+    assert not any("no validation document" in note for note in documents.notes)

@@ -23,6 +23,7 @@ from detour.tasks.readers.registry import reader_named
 from detour.tasks.repeats import check_spelling, merge_repeated, text_key
 from detour.tasks.splits import draw, given_splits, split_by_files
 from detour.tasks.supported import check_supported
+from detour.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ class TaskDocuments:
         entities = {split: asdict(counts) for split, counts in self.entity_counts.items()}
         unit = "entities" if any(counts["entities"] for counts in entities.values()) else "documents"
         noted = data_notes(self.counts, self.label_counts, unit)
-        left_out = [f"{number:,} rows are left out: {reason}" for reason, number in self.dropped.items()]
+        left_out = [
+            f"{counted(number, 'row is', 'rows are')} left out: {reason}" for reason, number in self.dropped.items()
+        ]
         return [*noted, *entity_notes(entities), *left_out]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from detour.text import counted
+
 MOST_LISTED = 10
 
 
@@ -15,19 +17,26 @@ def data_notes(counts: Mapping[str, int], labels: Mapping[str, Mapping[str, int]
             "the score may be too high"
         )
     elif shared := counts["shared_texts"]:
-        yield f"{shared:,} texts are in both training and validation: the best epoch may be chosen too late"
+        are = counted(shared, "text is", "texts are")
+        yield f"{are} in both training and validation: the best epoch may be chosen too late"
     if contradictory := counts["contradictory"]:
-        yield f"{contradictory:,} texts with contradictory labels are left out"
+        labelled = "with contradictory labels"
+        yield f"{counted(contradictory, f'text {labelled} is', f'texts {labelled} are')} left out"
     if merged := counts["rows_merged"]:
-        yield f"{merged:,} rows repeat a text and count as one document with it"
+        repeat = counted(merged, "row repeats a text and counts", "rows repeat a text and count")
+        yield f"{repeat} as one document with it"
     if without := counts["without_frequent_label"]:
-        yield f"{without:,} documents without one of the most frequent labels are left out"
+        lacking = "without one of the most frequent labels"
+        yield f"{counted(without, f'document {lacking} is', f'documents {lacking} are')} left out"
     by_number = sorted(labels, key=lambda label: -labels[label]["train"])
     if absent := [label for label in by_number if not labels[label]["train"]]:
         where = "no training document" if unit == "documents" else "no entity to train on"
-        yield f"{len(absent):,} labels are in {where}: {_listed(absent)}"
+        yield f"{counted(len(absent), 'label is', 'labels are')} in {where}: {_listed(absent)}"
+    for split in ("validation", "test"):
+        if not any(found[split] for found in labels.values()):
+            yield f"no {split} document has any label: its scores say nothing"
     numbers = [f"{label} ({labels[label]['train']:,})" for label in by_number]
-    yield f"{len(labels):,} labels, with their training {unit}: {_listed(numbers)}"
+    yield f"{counted(len(labels), 'label')}, with their training {unit}: {_listed(numbers)}"
 
 
 def entity_notes(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:

@@ -96,7 +96,7 @@ def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:
         if key.startswith("T"):
             if key in mentions:
                 raise UserError(f"{path}: line {number}: {key} is there twice: ids are unique")
-            mentions[key] = _mention(path, number, rest)
+            mentions[key] = _mention(path, number, rest or line)
         elif key.startswith("#"):
             head, _, text = rest.partition("\t")
             kind, _, target = head.rpartition(" ")
@@ -113,10 +113,11 @@ def _mention(path: Path, number: int, rest: str) -> Mention:
         fragments = tuple((int(start), int(end)) for start, end in (span.split() for span in spans.split(";")))
     except ValueError:
         raise UserError(
-            f"{path}: line {number}: {head!r} is no entity: expected LABEL START END, or LABEL START END;START END"
+            f"{path}: line {number}: {_short(head)} is no entity: expected LABEL START END, or LABEL START END;START "
+            "END, between tabs"
         ) from None
     if any(start >= end or start < 0 for start, end in fragments):
-        raise UserError(f"{path}: line {number}: {spans!r} holds a span that ends before it has begun")
+        raise UserError(f"{path}: line {number}: {spans!r} holds a span without characters: expected 0 <= START < END")
     if any(start < end for (_, end), (start, _) in pairwise(sorted(fragments))):
         raise UserError(f"{path}: line {number}: the fragments {spans!r} of one entity overlap")
     return Mention(label, fragments, text, number)
