@@ -129,6 +129,10 @@ def write_bc5cdr(root: Path) -> None:
         (folder / f"{name}.tsv").write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
 
 
+ENGLISH = ("chemprot", "hoc", "bc5cdr")
+"""Tasks of the English benchmark that have files here."""
+
+
 def write_all(root: Path) -> None:
     """The eight French sets and three English ones, where the shipped benchmarks look for them under $DETOUR_TASKS."""
     write_diamed(root)

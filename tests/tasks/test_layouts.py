@@ -10,10 +10,9 @@ from detour.config.loading import load_benchmark
 from detour.config.models import Task
 from detour.tasks.files import task_files
 from detour.tasks.loading import TaskDocuments, load_task
-from tests.support.layouts import write_all
+from tests.support.layouts import ENGLISH, write_all
 
 BENCHMARKS = Path(__file__).parents[2] / "configs" / "benchmarks"
-ENGLISH = ("chemprot", "hoc", "bc5cdr")
 
 
 @pytest.fixture(scope="module")
