@@ -1,4 +1,4 @@
-"""Everything that a GPU has to show, in minutes, on a bare machine: correctness first, then speed, then a fine-tuning.
+"""Everything that a GPU has to show, in minutes, on a bare machine: correctness, then speed, a fine-tuning, energy.
 
     python tests/gpu/check.py OUT [--wheels DIR] [--only PART ...] [--cpu-rehearsal]
 
@@ -58,6 +58,7 @@ PARTS = (
     Part("loss curves", ("-m", "tests.gpu.loss_curves"), 120),
     Part("large clm", bench("moderncamembert-bio-large", "clm", *COMPILED, "--rows", "16", "--no-peers"), 150),
     Part("fine-tuning", ("-m", "tests.gpu.fine_tuning"), 150),
+    Part("energy chain", ("-m", "tests.gpu.energy_chain", "{out}/energy"), 150),
 )
 REHEARSAL = (
     Part("correctness", TESTS, 600),
@@ -65,6 +66,7 @@ REHEARSAL = (
     Part("quickstart mlm", bench("quickstart", "mlm", "--rows", "2", "--steps", "1"), 600),
     Part("loss curves", ("-m", "tests.gpu.loss_curves", "--tiny"), 600),
     Part("fine-tuning", ("-m", "tests.gpu.fine_tuning", "--tiny"), 600),
+    Part("energy chain", ("-m", "tests.gpu.energy_chain", "{out}/energy", "--rehearse", "--seconds", "500"), 600),
 )
 
 

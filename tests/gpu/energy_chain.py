@@ -1,0 +1,274 @@
+"""Energy of a quickstart chain on this machine's GPUs: detour's NVML readings against nvidia-smi's power.
+
+    python -m tests.gpu.energy_chain OUT [--seconds N] [--rehearse] [KEY=VALUE]...
+
+Runs `detour run quickstart`, with a model large enough to load a GPU, in OUT/workspace while `nvidia-smi` tells every
+board's power five times a second. For exactly the time between an attempt's first and last reading, the difference of
+the energy counters stands beside the integral of that power; then what `detour report` says of the trainings. After
+`--seconds` the chain is stopped, as by Ctrl-C, and what has run is compared. Overrides come after those of this file.
+
+Without an NVIDIA GPU it says "not measured" and ends well. `--rehearse` runs a small chain on the CPU beside a made-up
+GPU and nvidia-smi (`fake_gpu`), of which the difference is known, and fails where another one comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from detour.accounting.methods import GPU_COUNTER_ERROR
+from detour.accounting.traces import Piece, pieces_of, spans_of, traces_of
+from detour.ledger.events import EnergyRead
+from detour.ledger.reading import LedgerReader
+from detour.ledger.record import Entry
+from detour.ledger.workspace import Workspace
+from detour.orchestration.local_run import visible_gpus
+from tests.gpu.fake_gpu.pynvml import SMI_FACTOR
+from tests.gpu.power import FIELDS, Interval, Sample, Samples, energy_j, merged, sampling
+
+FAKES = Path(__file__).parent / "fake_gpu"
+LOCAL = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "local.yaml"
+J_PER_WH = 3600.0
+DETOUR = (sys.executable, "-c", "from detour.launch.cli import main; main()")
+BOARDS = ("nvidia-smi", "--query-gpu=uuid,name,driver_version,power.limit", "--format=csv,noheader,nounits")
+READING_S = "2"
+"""Between two readings: the chain is short."""
+SAVING_S = 20.0
+"""How long a chain that is stopped may take to save."""
+LARGE = (
+    "model.config.hidden_size=768",
+    "model.config.intermediate_size=1152",
+    "model.config.num_hidden_layers=22",
+    "model.config.num_attention_heads=12",
+    "batch.sequences=64",
+    "batch.microbatch_sequences=64",
+    "optimizer.lr=2e-4",
+    "phases.0.tokens=6M",
+    "phases.0.schedule.warmup=300k",
+    "phases.0.gate=null",
+    "phases.1.tokens=3M",
+    "training.checkpoint_every=100",
+)
+SMALL = ("phases.0.tokens=60k", "phases.0.schedule.warmup=6k", "phases.0.gate=null", "phases.1.tokens=20k")
+CLOSE = 0.005
+"""By which the difference may miss the known one in a rehearsal."""
+PROFILE = """\
+extends: {local}
+name: gpu-check
+description: this machine
+cores_per_node: {cores}
+gpu:
+  type: {kind}
+  per_node: {gpus}
+  board_power_w: {{value: {limit_w:g}, source: "nvidia-smi's power limit"}}
+"""
+
+
+@dataclass(frozen=True)
+class Board:
+    uuid: str
+    name: str
+    driver: str
+    limit_w: float
+
+
+@dataclass
+class Row:
+    """Some stages: what the counters say of the time in which they were read."""
+
+    name: str
+    counted_j: float = 0.0
+    readings: int = 0
+    measured: dict[str, list[Interval]] = field(default_factory=dict)
+    """By UUID; not merged."""
+
+    def add(self, uuid: str, pieces: Iterable[Piece]) -> None:
+        seen = [piece for piece in pieces if piece.seen_s > 0]
+        self.counted_j += fsum(piece.energy_j for piece in seen)
+        self.measured.setdefault(uuid, []).extend((piece.start_s, piece.end_s) for piece in seen)
+
+    @property
+    def measured_s(self) -> float:
+        return fsum(end_s - start_s for spans in self.measured.values() for start_s, end_s in merged(spans))
+
+    def told_j(self, samples: Mapping[str, list[Sample]]) -> float | None:
+        """By nvidia-smi, over the same time of the same boards."""
+        parts = [energy_j(samples.get(uuid, []), merged(spans)) for uuid, spans in self.measured.items() if spans]
+        known = [part for part in parts if part is not None]
+        return fsum(known) if parts and len(known) == len(parts) else None
+
+
+def boards() -> list[Board]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    told = subprocess.run(BOARDS, capture_output=True, text=True, check=False)
+    rows = [line.split(", ") for line in told.stdout.splitlines() if line.startswith("GPU-")]
+    return [Board(uuid, name, driver, float(limit_w)) for uuid, name, driver, limit_w in rows]
+
+
+def rows_of(readings: Sequence[Entry[EnergyRead]], stages: Mapping[str, str]) -> list[Row]:
+    """One for each name that `stages` gives (id -> name), in the order of their first readings, and the sum.
+
+    Where several attempts watched a board at once, each interval is divided among them, and is in the sum once.
+    """
+    traces = traces_of(readings)
+    spans = spans_of(traces)
+    stage_of = {entry.writer: entry.stage or "" for entry in readings}
+    rows: dict[str, Row] = {}
+    whole = Row("whole chain")
+    for trace in sorted(traces, key=lambda trace: trace.start_s):
+        name = stages.get(stage_of[trace.writer], "other stages")
+        row = rows.setdefault(name, Row(name))
+        pieces = pieces_of(trace, spans, frozenset((trace.writer,)))
+        for one in (row, whole):
+            one.add(trace.uuid, pieces)
+            one.readings += len(trace.points) - 1
+    return [*rows.values(), whole]
+
+
+def run_chain(workspace: Path, profile: Path, gpus: int, overrides: Sequence[str], limit_s: float) -> bool:
+    """Whether it ended by itself and well; what it prints goes on to our output."""
+    command = [*DETOUR, "run", "quickstart", "-w", str(workspace), "--cluster", str(profile), "--gpus", str(gpus)]
+    process = subprocess.Popen([*command, "--quiet", *overrides], env=os.environ | {"DETOUR_ENERGY_SECONDS": READING_S})
+    try:
+        return process.wait(limit_s) == 0
+    except subprocess.TimeoutExpired:
+        print(f"stopped after {limit_s:g} s", flush=True)
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SAVING_S)
+        return False
+
+
+def energy_readings(workspace: Workspace) -> list[Entry[EnergyRead]]:
+    """All of them: the folded state keeps the last of each hour."""
+    entries: Iterator[Entry[Any]] = chain.from_iterable(LedgerReader(workspace).read_new())
+    return [entry for entry in entries if isinstance(entry.event, EnergyRead)]
+
+
+def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
+    """What `detour report --json` has of the trainings, by stage, in the order of their starts."""
+    command = [*DETOUR, "report", "-w", str(workspace), "--cluster", str(profile), "--json"]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    trainings = [stage for stage in json.loads(told.stdout)["stages"].values() if stage["kind"] == "pretrain"]
+    trainings.sort(key=lambda stage: min(attempt["started_s"] for attempt in stage["attempts"]))
+    return {stage["id"]: stage for stage in trainings}
+
+
+def show(rows: Sequence[Row], samples: Samples) -> None:
+    print(f"{'':15}{'measured':>9}{'readings':>9}{'counters':>19}", *(f"{name:>25}" for name in FIELDS))
+    for row in rows:
+        seconds = row.measured_s
+        print(
+            f"{row.name:15}{seconds:>7.1f} s{row.readings:>9}{_energy(row.counted_j, seconds):>19}",
+            *(f"{_told(row, samples, name):>25}" for name in FIELDS),
+        )
+
+
+def _energy(joules: float, seconds: float) -> str:
+    return f"{joules / J_PER_WH:.4f} Wh {joules / seconds:3.0f} W" if seconds else "none"
+
+
+def _told(row: Row, samples: Samples, name: str) -> str:
+    told_j = row.told_j(samples.by_field[name])
+    return "not known" if not told_j else f"{told_j / J_PER_WH:.4f} Wh {row.counted_j / told_j - 1:+.2%}"
+
+
+def show_samples(samples: Samples, known: Sequence[Board]) -> None:
+    for board in known:
+        taken = samples.by_field[FIELDS[0]].get(board.uuid) or samples.by_field[FIELDS[1]].get(board.uuid, [])
+        gap_s = max((later - earlier for (earlier, _), (later, _) in pairwise(taken)), default=0.0)
+        print(
+            f"{board.name}, {board.uuid}, driver {board.driver}, limit {board.limit_w:g} W: {len(taken)} samples of "
+            f"nvidia-smi, the longest gap {gap_s:.2f} s"
+        )
+
+
+def show_report(trainings: Mapping[str, Any]) -> None:
+    """CPU and RAM are in it, and time that no reading saw."""
+    for stage in trainings.values():
+        for figure in stage["cost"]["energy"]:
+            if (band := figure["it_energy_kwh"]) is not None:
+                low_wh, wh, high_wh = (1000 * band[bound] for bound in ("low", "expected", "high"))
+                print(
+                    f"detour report, {stage['label']}: {figure['method']} {wh:.3f} Wh ({low_wh:.3f} to {high_wh:.3f}), "
+                    f"{figure['coverage']:.0%} of the time seen; {figure['scope']}: {figure['detail']}"
+                )
+
+
+def show_verdict(row: Row, samples: Samples) -> None:
+    told_j = row.told_j(samples.by_field[FIELDS[0]]) or row.told_j(samples.by_field[FIELDS[1]])
+    if told_j is None or not row.counted_j:
+        print("not measured: nothing has both readings and nvidia-smi's power")
+        return
+    told_wh, counted_wh = told_j / J_PER_WH, row.counted_j / J_PER_WH
+    low_wh, high_wh = (counted_wh * (1 + sign * GPU_COUNTER_ERROR) for sign in (-1, 1))
+    where = "inside" if low_wh <= told_wh <= high_wh else "OUTSIDE"
+    print(
+        f"{row.name}: counters {counted_wh:.4f} Wh, nvidia-smi {told_wh:.4f} Wh, difference "
+        f"{counted_wh / told_wh - 1:+.2%}: {where} the counters' band of {GPU_COUNTER_ERROR:.0%} "
+        f"({low_wh:.4f} to {high_wh:.4f} Wh)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--seconds", type=float, default=110, help="for the chain [110]")
+    parser.add_argument("--rehearse", action="store_true")
+    options = parser.parse_intermixed_args()
+    if options.rehearse:
+        os.environ["PATH"] = os.pathsep.join((str(FAKES), os.environ["PATH"]))
+        os.environ["PYTHONPATH"] = os.pathsep.join((str(FAKES), os.environ.get("PYTHONPATH", "")))
+    known = boards()
+    if not known:
+        print("not measured: no NVIDIA GPU on this machine")
+        return
+    sys.exit(_compare(options.out, known, options.rehearse, options.overrides, options.seconds))
+
+
+def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Sequence[str], limit_s: float) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    workspace, profile = Workspace(out / "workspace"), out / "profile.yaml"
+    limit_w = known[0].limit_w
+    kind = known[0].name.removeprefix("NVIDIA ").split()[0].lower()
+    cores = len(os.sched_getaffinity(0))
+    profile.write_text(PROFILE.format(local=LOCAL, cores=cores, kind=kind, gpus=len(known), limit_w=limit_w))
+    print(f"GPUs by nvidia-smi: {len(known)}, by detour: {visible_gpus()}", flush=True)
+    with sampling() as samples:
+        sizes = SMALL if rehearse else LARGE
+        ended_well = run_chain(workspace.root, profile, len(known), (*sizes, *overrides), limit_s)
+        time.sleep(1)
+    (out / "nvidia-smi.csv").write_text("\n".join(samples.lines) + "\n")
+    trainings = report_of(workspace.root, profile)
+    rows = rows_of(energy_readings(workspace), {stage_id: stage["label"] for stage_id, stage in trainings.items()})
+    show_samples(samples, known)
+    show(rows, samples)
+    show_report(trainings)
+    show_verdict(rows[-1], samples)
+    if rehearse:
+        return 0 if ended_well and _is_as_known(rows[-1], samples) else 1
+    return 0 if len(trainings) == 2 and rows[-1].counted_j else 1
+
+
+def _is_as_known(row: Row, samples: Samples) -> bool:
+    told_j = row.told_j(samples.by_field[FIELDS[0]])
+    return told_j is not None and abs(told_j / row.counted_j - SMI_FACTOR) < CLOSE
+
+
+if __name__ == "__main__":
+    main()
