@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ BOAMPS = fields(
                 componentName=TEXT,
                 nbComponent={"type": "integer"},
                 memorySize={"type": "integer"},
+                share={"type": "number", "minimum": 0, "maximum": 1},
             )
         ),
     ),
@@ -166,6 +168,18 @@ def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) ->
         "memorySize": 80,
     }
     assert record["environment"] == {"country": "FR", "powerSourceCarbonIntensity": 34.0}
+
+
+@pytest.mark.parametrize(("held", "boards", "share"), [(3 / 7, 1, 3 / 7), (10 / 7, 2, 5 / 7), (2.0, 2, None)])
+def test_slices_are_boards_of_which_a_share_was_held(
+    report: Report, held: float, boards: int, share: float | None
+) -> None:
+    hardware = [replace(one, most_gpus=held) for one in report.hardware]
+    record = boamps(replace(report, hardware=hardware))
+    jsonschema.validate(record, BOAMPS)
+    gpu = record["infrastructure"]["components"][0]
+    assert gpu["nbComponent"] == boards
+    assert gpu.get("share") == (None if share is None else pytest.approx(share))
 
 
 def test_each_statement_is_what_its_language_says(report: Report) -> None:

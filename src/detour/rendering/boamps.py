@@ -98,12 +98,15 @@ def _measure(row: EnergyFigure, allocated_s: float, start_s: float | None) -> di
 
 
 def _components(one: Hardware) -> list[dict[str, Any]]:
+    """Slices (MIG) are boards of which the job held a share."""
     cpu = {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
     memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
+    boards = ceil(one.most_gpus)
+    share = None if boards == one.most_gpus else one.most_gpus / boards
     gpu = {
         "componentType": "gpu",
-        "nbComponent": ceil(one.most_gpus),
-        **_known(componentName=one.gpu, memorySize=memory),
+        "nbComponent": boards,
+        **_known(componentName=one.gpu, memorySize=memory, share=share),
     }
     return [gpu, cpu] if one.most_gpus else [cpu]
 

@@ -14,7 +14,7 @@ def title(one: BurnDown) -> str:
 def note(one: BurnDown) -> str:
     """Unknown bounds leave their sentence out."""
     burn, unit, zone = one.burn, one.unit, one.burn.time_zone
-    said = [f"{significant(burn.spent)} {unit} used by {day(burn.now_s, zone)}"]
+    said = [f"{significant(burn.spent)} {unit} used {_until(burn.now_s, zone)}"]
     if burn.cap is not None:
         said[0] += f", {significant(burn.reserved)} reserved, of {significant(burn.cap)}"
     if burn.pace is not None:
@@ -36,6 +36,12 @@ def note(one: BurnDown) -> str:
     if burn.forecast is not None:
         said.append("The forecast keeps the rate of the last four weeks; its range is what other stretches would give")
     return ". ".join(said) + "."
+
+
+def _until(now_s: float, zone: str) -> str:
+    """A period that is over ends at the midnight after its last day."""
+    last = day(now_s - 1, zone)
+    return f"by {last}" if last == day(now_s, zone) else f"up to the end of {last}"
 
 
 def _range(band: Band) -> str:
