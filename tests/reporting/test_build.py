@@ -134,6 +134,11 @@ def test_one_chain_can_be_asked_for(twins: Made) -> None:
     assert not alone.shared
 
 
+def test_detour_that_runs_from_a_source_tree_reports_too(twins: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detour.reporting.build.installed", lambda _: None)
+    assert build_report(twins.workspace, Question(), site_of, twins.clock.now_s).version == "of a source tree"
+
+
 def test_an_unknown_chain_is_answered_with_the_nearest(twins: Made, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no chain, sweep or stage 'quick' in .*; did you mean 'quickstart'"):
         build_report(twins.workspace, Question(["quick"]), site_of, 0.0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any, TypeAlias
 
 from detour.accounting.energy import EnergyFigure
 from detour.budgets.caps import Budget
 from detour.config.project import Project
+from detour.environment import installed
 from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
 from detour.ledger.reading import history
 from detour.ledger.record import Entry
@@ -85,7 +85,7 @@ def build_report(
         sweep=scope.sweep,
         workspace=str(workspace.root),
         generated_s=now_s,
-        version=version("detour"),
+        version=installed("detour") or "of a source tree",
         period=question.period,
         owner=_owner(question.project),
         chains=chains,
