@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from detour.accounting.imported import ImportedEnergy, amount, checked
+from detour.accounting.imported import ImportedEnergy, amount, checked, duration_of_s, instant_of_s
 from detour.text import counted, plain
 
 TOOL = "CEEMS"
@@ -92,7 +91,7 @@ def _row(line: int, unit: Mapping[str, Any], pue: float | None) -> ImportedEnerg
     gpu_kwh, gpu_note = _energy(unit.get(GPU_KWH))
     known = [kwh for kwh in (host_kwh, gpu_kwh) if kwh is not None]
     times, allocation = _mapping(unit.get("total_time_seconds")), _mapping(unit.get("allocation"))
-    duration_s = amount(times.get("walltime")) or _elapsed_s(str(unit.get("elapsed", "")))
+    duration_s = duration_of_s(times.get("walltime")) or _elapsed_s(str(unit.get("elapsed", "")))
     gpu_s = amount(times.get("alloc_gputime"))
     gpus = gpu_s / duration_s if gpu_s is not None and duration_s else amount(allocation.get("gpus"))
     missing = "the host's energy is missing" if host_kwh is None and known else None
@@ -104,7 +103,7 @@ def _row(line: int, unit: Mapping[str, Any], pue: float | None) -> ImportedEnerg
         gpu_kwh=gpu_kwh,
         pue=pue,
         duration_s=duration_s,
-        ended_s=_instant(unit.get("ended_at")),
+        ended_s=instant_of_s(unit.get("ended_at")),
         gpus=gpus or None,
         co2_g=_grams(unit),
         account=plain(str(unit.get("project") or "")) or None,
@@ -160,13 +159,5 @@ def _elapsed_s(text: str) -> float | None:
         return None
     seconds = 0.0
     for part in parts:
-        seconds = seconds * 60 + int(part)
-    return seconds + int(days or 0) * 86400
-
-
-def _instant(value: object) -> float | None:
-    try:
-        instant = datetime.fromisoformat(str(value).strip())
-    except ValueError:
-        return None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+        seconds = seconds * 60 + float(part)
+    return duration_of_s(seconds + float(days or 0) * 86400)

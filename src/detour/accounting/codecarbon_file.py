@@ -8,9 +8,8 @@ gives several times the truth. Files by task hold each task once. Emissions are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
-from detour.accounting.imported import ImportedEnergy, amount, checked, shared_machine_s
+from detour.accounting.imported import ImportedEnergy, amount, checked, duration_of_s, instant_of_s, shared_machine_s
 from detour.text import counted, format_duration, plain
 
 TOOL = "codecarbon"
@@ -62,7 +61,7 @@ def _key(line: int, cells: Mapping[str, str]) -> str:
 
 
 def _row(line: int, cells: Mapping[str, str], pue: float | None) -> ImportedEnergy | None:
-    duration_s, energy_kwh = amount(cells.get("duration")), amount(cells.get("energy_consumed"))
+    duration_s, energy_kwh = duration_of_s(cells.get("duration")), amount(cells.get("energy_consumed"))
     if duration_s is None or energy_kwh is None:
         return None
     emissions_kg, written = amount(cells.get("emissions")), amount(cells.get("pue"))
@@ -77,7 +76,7 @@ def _row(line: int, cells: Mapping[str, str], pue: float | None) -> ImportedEner
         ram_kwh=amount(cells.get("ram_energy")),
         pue=in_it,
         duration_s=duration_s,
-        ended_s=_instant(cells.get("timestamp", "")),
+        ended_s=instant_of_s(cells.get("timestamp", "")),
         gpus=amount(cells.get("gpu_count")) or None,
         co2_g={} if emissions_kg is None else {TOOL: emissions_kg * 1000},
         version=plain(cells.get("codecarbon_version", "")) or None,
@@ -85,11 +84,3 @@ def _row(line: int, cells: Mapping[str, str], pue: float | None) -> ImportedEner
         counts_machine=cells.get("tracking_mode", "machine") == "machine",
         notes=tuple(notes),
     )
-
-
-def _instant(text: str) -> float | None:
-    try:
-        instant = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum, isfinite
+from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
+from detour.seconds import is_duration, is_instant
 
 ADDS_UP_TO = 0.01
 """Parts may differ from their sum by this share, for they were rounded."""
+MOST = 1e15
+"""Of any unit: no job uses as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,28 @@ def checked(row: ImportedEnergy) -> ImportedEnergy:
 
 
 def amount(text: object) -> float | None:
-    """A finite figure of 0 or more out of a cell; None for an empty or unusable one."""
+    """A figure from 0 to `MOST` out of a cell; None for an empty or unusable one."""
     try:
         value = float(str(text).strip())
     except ValueError:
         return None
-    return value if isfinite(value) and value >= 0 else None
+    return value if 0 <= value < MOST else None
+
+
+def duration_of_s(text: object) -> float | None:
+    """None for what nothing can have lasted."""
+    seconds = amount(text)
+    return seconds if seconds is not None and is_duration(seconds) else None
+
+
+def instant_of_s(text: object) -> float | None:
+    """Of an ISO form; None for another form, and for a time that no clock can have shown."""
+    try:
+        instant = datetime.fromisoformat(str(text).strip())
+    except ValueError:
+        return None
+    seconds = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+    return seconds if is_instant(seconds) else None
 
 
 def shared_machine_s(rows: Sequence[ImportedEnergy]) -> float:

@@ -28,6 +28,7 @@ from detour.files import naming, write_atomic
 from detour.ledger.folders import ledger_mode, make_folder
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
+from detour.seconds import is_instant
 
 STALE_AFTER_S = 900.0
 """Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""
@@ -183,10 +184,11 @@ def _present(path: Path, stale_after_s: float) -> Holder | None:
     except FileNotFoundError:
         return None
     since_s = data.get("since_s")
+    is_known = isinstance(since_s, int | float) and is_instant(since_s)
     return Holder(
         owner=str(data.get("owner", "")),
         process=process,
-        since_s=since_s if isinstance(since_s, int | float) else None,
+        since_s=since_s if is_known else None,
         token=str(data.get("token", "")),
         is_stale=stale,
     )

@@ -1,8 +1,8 @@
 """What the ledger records: one class a kind of event, its payload, and how soon it must be on disk.
 
 The fields of a class are the `data` of its records. A field with a default may be missing, in the constructor and on
-disk; fields that are unknown here (a later version's) are ignored. Any other record is foreign: `LedgerReader` counts
-and names it, and it is not folded.
+disk; fields that are unknown here (a later version's) are ignored. Any other record is foreign, and so is one with a
+time that no clock can have shown: `LedgerReader` counts and names it, and it is not folded.
 
 To add a kind, add its class here and write it: `journal.append(GradientSkipped(step=7, in_a_row=1))`. Kinds that were
 ever written stay readable: they grow by fields with a default only.
@@ -10,8 +10,11 @@ ever written stay readable: they grow by fields with a default only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any, ClassVar, TypedDict, dataclass_transform
+from typing import Annotated, Any, ClassVar, TypedDict, dataclass_transform
+
+from detour.seconds import Duration, Instant
 
 
 class Durability(Enum):
@@ -108,7 +111,7 @@ class AttemptStarted(Event, kind="attempt.started"):
     """GPUs that are slices (MIG) of a board; `gpus` is None then."""
     boards: float | None = None
     """What the slices are of a board, together: 2 of 7 are 2/7."""
-    held_since_s: float | None = None
+    held_since_s: Instant | None = None
     """Since when the job's allocation has been held for this attempt, in seconds since the epoch: from the job's start,
     or the end of the stage before it in the same job. None where Slurm does not tell its jobs.
     """
@@ -123,7 +126,7 @@ class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):
     """done, already-done, interrupted, not-ready, failed, refused."""
     exit_code: int | None = None
     reason: str | None = None
-    elapsed_s: float | None = None
+    elapsed_s: Duration | None = None
 
 
 class AttemptDiagnosed(Event, kind="attempt.diagnosed"):
@@ -155,7 +158,7 @@ class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
     cpu_kwh: float | None = None
     gpu_kwh: float | None = None
     ram_kwh: float | None = None
-    duration_s: float | None = None
+    duration_s: Duration | None = None
     method: str | None = None
     scope: str | None = None
     detail: str | None = None
@@ -178,7 +181,7 @@ class GpuCounted(TypedDict):
     """Of the GPU or slice so far."""
     sampled_j: float
     """Part of `energy_j` that is power x time, for want of a counter."""
-    seen_s: float
+    seen_s: Duration
     """Time behind `energy_j`; less than `elapsed_s` where a counter was reset or the device was lost."""
     resets: int
     share: float
@@ -193,15 +196,15 @@ class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
     why: str
     """start, interval, checkpoint, signal or end."""
     node: str
-    began_s: float
+    began_s: Instant
     """When the sampler began, in seconds since the epoch."""
-    elapsed_s: float
+    elapsed_s: Duration
     """Since then, by the monotonic clock."""
     gpus: dict[str, GpuCounted]
     """By UUID."""
     cpu_j: float | None = None
     ram_j: float | None = None
-    host_s: float | None = None
+    host_s: Duration | None = None
     """Time behind `cpu_j` and `ram_j`."""
     host_share: float | None = None
     """Part of the node's CPU and RAM energy that is counted as this job's: its share of the cores."""
@@ -214,7 +217,7 @@ class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
 class CheckpointSaved(Event, kind="checkpoint.saved"):
     step: int
     tokens: int
-    save_s: float | None = None
+    save_s: Duration | None = None
     """How long training stood still for it."""
 
 
@@ -331,11 +334,11 @@ class JobsDropped(JobEvent, kind="submit.dropped"):
 class JobsHeld(JobEvent, kind="submit.kept"):
     """By a person, until they are released."""
 
-    at_s: float
+    at_s: Instant
 
 
 class JobsReleased(JobEvent, kind="submit.let_go"):
-    at_s: float
+    at_s: Instant
 
 
 class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
@@ -346,10 +349,10 @@ class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
 
     source: str
     """Who says so: `sacct`, or `local executor`."""
-    submit_s: float | None = None
-    start_s: float | None = None
+    submit_s: Instant | None = None
+    start_s: Instant | None = None
     """None for a job that ended without ever having nodes. All times in seconds since the epoch."""
-    elapsed_s: float | None = None
+    elapsed_s: Duration | None = None
     state: str | None = None
     gpus: int | None = None
     """As Slurm counts them; None for slices (MIG) of unknown size."""
@@ -379,14 +382,19 @@ class ChainPlanned(Event, kind="chain.planned", durability=Durability.LAZY):
     stages: list[str]
 
 
+def is_band(parts: Sequence[float]) -> bool:
+    """[low, expected, high]."""
+    return len(parts) == 3
+
+
 class PriceQuoted(TypedDict):
-    """What was expected of stages of one price; a band is [low, expected, high]."""
+    """What was expected of stages of one price; its bands are [low, expected, high]."""
 
     kind: str
     gpus: int
     cores: int
-    wall_s: list[float] | None
-    gpu_hours: list[float] | None
+    wall_s: Annotated[list[Duration], is_band] | None
+    gpu_hours: Annotated[list[float], is_band] | None
     source: str
     stages: list[str]
 
@@ -496,13 +504,13 @@ class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LA
 
     method: str
     """history, or Slurm's estimate corrected by its past errors."""
-    begun_s: float | None
+    begun_s: Instant | None
     """When its wait began; None while it waits for other stages."""
-    start_p50_s: float
-    start_p90_s: float
-    end_p50_s: float | None = None
-    end_p90_s: float | None = None
-    slurm_start_s: float | None = None
+    start_p50_s: Instant
+    start_p90_s: Instant
+    end_p50_s: Instant | None = None
+    end_p90_s: Instant | None = None
+    slurm_start_s: Instant | None = None
     """What Slurm expected at that time."""
     bursts: int | None = None
     """That it was made of."""
@@ -515,11 +523,11 @@ class ForecastScored(ForecastEvent, kind="forecast.scored", durability=Durabilit
 
     of: str
     """start, later start (of a stage that waited for others) or end."""
-    made_s: float
-    p50_s: float
-    p90_s: float
-    actual_s: float
-    pinball_s: float
+    made_s: Instant
+    p50_s: Instant
+    p90_s: Instant
+    actual_s: Instant
+    pinball_s: Duration
     """Mean of the losses of p50 and p90."""
     method: str
-    slurm_start_s: float | None = None
+    slurm_start_s: Instant | None = None

@@ -13,16 +13,27 @@ from functools import cache, lru_cache
 from itertools import product
 from operator import itemgetter
 from types import NoneType, UnionType
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from zlib import crc32
 
 import orjson
 
 from detour.ledger.events import KINDS, Event, Foreign
+from detour.seconds import is_duration, is_instant
 
 SCHEMA = 1
-LATEST_S = 1e11
-"""In the year 5138: clocks beyond it are no clocks, and calendars fail at them."""
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _KIND = re.compile(r"[a-z][a-z_.-]{0,40}")
 
@@ -94,9 +105,13 @@ def entry_of(record: object) -> Entry[Event] | None:
     except (TypeError, KeyError):
         return None
     schema, wall_s, mono_s, writer, sequence, kind, chain, stage, job, attempt, data = fields
-    if tuple(map(type, fields)) not in _SHAPES or not 0 <= wall_s < LATEST_S:
+    if tuple(map(type, fields)) not in _SHAPES:
         return None
-    event = event_of(kind, data) if schema == SCHEMA else Foreign(reason=f"of schema {schema}")
+    if not is_instant(wall_s) or not is_duration(mono_s):
+        wall_s = mono_s = 0.0
+        event: Event = Foreign(reason="with a time that no clock shows")
+    else:
+        event = event_of(kind, data) if schema == SCHEMA else Foreign(reason=f"of schema {schema}")
     return _new_entry(Entry, (sequence, writer, wall_s, mono_s, event, chain, stage, job, attempt))
 
 
@@ -116,7 +131,7 @@ def event_of(kind: str, data: dict[str, Any]) -> Event:
 class _Fit(NamedTuple):
     event: type[Event]
     nested: tuple[tuple[str, _Accepts], ...]
-    """What is still to be looked at: fields that are lists or objects."""
+    """What is still to be looked at: fields that are lists or objects, or have bounds."""
     known: tuple[str, ...]
     """The fields to keep, where some are not known here; else empty."""
 
@@ -132,7 +147,11 @@ def _fit(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> _Fit | F
             return Foreign(reason=f"of kind {kind} without {name}")
         if name in given and given[name] not in field.types:
             return Foreign(reason=f"of kind {kind} with an unusable {name}")
-    nested = tuple((name, fields[name].accepts) for name in names if name in fields and given[name] in (list, dict))
+    nested = tuple(
+        (name, fields[name].accepts)
+        for name in names
+        if name in fields and (given[name] in (list, dict) or (fields[name].is_bounded and given[name] is not NoneType))
+    )
     known = tuple(name for name in names if name in fields)
     return _Fit(KINDS[kind], nested, () if len(known) == len(names) else known)
 
@@ -140,6 +159,7 @@ def _fit(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> _Fit | F
 class _Field(NamedTuple):
     types: frozenset[type]
     accepts: _Accepts
+    is_bounded: bool
     is_required: bool
 
 
@@ -148,8 +168,19 @@ def _fields(kind: str) -> dict[str, _Field]:
     """By name."""
     event = KINDS[kind]
     own = {name for base in event.__mro__ if base is not Event for name in vars(base).get("__annotations__", ())}
-    hints = {name: hint for name, hint in get_type_hints(event).items() if name in own}
-    return {name: _Field(_types(hint), _accepts(hint), not hasattr(event, name)) for name, hint in hints.items()}
+    hints = {name: hint for name, hint in _hints(event).items() if name in own}
+    return {
+        name: _Field(_types(hint), _accepts(hint), _is_bounded(hint), not hasattr(event, name))
+        for name, hint in hints.items()
+    }
+
+
+def _hints(annotated: type) -> dict[str, Any]:
+    return get_type_hints(annotated, include_extras=True)
+
+
+def _is_bounded(annotation: Any) -> bool:
+    return get_origin(annotation) is Annotated or any(map(_is_bounded, get_args(annotation)))
 
 
 def _types(annotation: Any) -> frozenset[type]:
@@ -158,7 +189,9 @@ def _types(annotation: Any) -> frozenset[type]:
         return frozenset({NoneType, bool, int, float, str, list, dict})
     if annotation is float:
         return frozenset({float, int})
-    if get_origin(annotation) is UnionType:
+    if get_origin(annotation) is Annotated:
+        return _types(annotation.__origin__)
+    if get_origin(annotation) in (Union, UnionType):
         return frozenset().union(*map(_types, get_args(annotation)))
     return frozenset({dict if is_typeddict(annotation) else get_origin(annotation) or annotation})
 
@@ -166,18 +199,21 @@ def _types(annotation: Any) -> frozenset[type]:
 def _accepts(annotation: Any) -> _Accepts:
     """Whether a JSON value is of this type, down to its last part."""
     types, arguments = _types(annotation), get_args(annotation)
-    if get_origin(annotation) is UnionType:
+    if get_origin(annotation) is Annotated:
+        plain, within = _accepts(arguments[0]), arguments[1]
+        return lambda value: plain(value) and within(value)
+    if get_origin(annotation) in (Union, UnionType):
         parts = [_accepts(argument) for argument in arguments]
         return lambda value: any(accepts(value) for accepts in parts)
     if is_typeddict(annotation):
-        fields = {name: _accepts(hint) for name, hint in get_type_hints(annotation).items()}
+        fields = {name: _accepts(hint) for name, hint in _hints(annotation).items()}
         return lambda value: (
             type(value) is dict and all(name in value and accepts(value[name]) for name, accepts in fields.items())
         )
     if get_origin(annotation) in (list, dict):
         part = arguments[-1]
         inner, of_parts = _types(part), _accepts(part)
-        is_flat = inner.isdisjoint((list, dict))
+        is_flat = inner.isdisjoint((list, dict)) and not _is_bounded(part)
 
         def accepts(value: Any) -> bool:
             if type(value) not in types:

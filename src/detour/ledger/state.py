@@ -172,7 +172,7 @@ class State:
 
     def _add_prices(self, event: ChainPriced, at_s: float) -> None:
         for price in event.prices:
-            if (wall_s := price["wall_s"]) and len(wall_s) == 3:
+            if wall_s := price["wall_s"]:
                 for stage_id in price["stages"]:
                     self.expected_s[stage_id] = max((at_s, float(wall_s[1])), self.expected_s.get(stage_id, (0.0, 0.0)))
 

@@ -12,6 +12,7 @@ from detour.ledger.events import ChainPriced, PriceQuoted
 from detour.ledger.record import Entry
 from detour.pricing.history import Finished
 from detour.pricing.price import Price
+from detour.seconds import is_duration
 
 
 class Quoted(NamedTuple):
@@ -69,7 +70,7 @@ def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainP
             "kind": price.kind,
             "gpus": price.gpus,
             "cores": price.cores,
-            "wall_s": _band_data(price.wall_s),
+            "wall_s": _band_data(price.wall_s) if price.wall_s and is_duration(price.wall_s.high) else None,
             "gpu_hours": _band_data(price.gpu_hours),
             "source": price.source,
             "stages": stages,
@@ -130,4 +131,4 @@ def _band_data(band: Band | None) -> list[float] | None:
 
 
 def _band(parts: list[float] | None) -> Band | None:
-    return Band(*map(float, parts)) if parts is not None and len(parts) == 3 else None
+    return None if parts is None else Band(*map(float, parts))

@@ -11,6 +11,7 @@ from typing import Any
 from detour.sacct.columns import FIELDS
 from detour.sacct.rows import JobRow
 from detour.sacct.values import (
+    ID_DIGITS,
     ShownId,
     Tres,
     parse_count,
@@ -129,7 +130,7 @@ class RowBuilder:
         exit_code, signal = self._exit(exit_)
         gpus, gpu_type = self._gpus(n_gpus, allocated, held, allocated_gres, requested, requested_gres)
         return JobRow._make((
-            int(raw_id) if raw_id.isdigit() else shown.id,
+            int(raw_id) if raw_id.isdecimal() and len(raw_id) <= ID_DIGITS else shown.id,
             job or raw_id,
             shown.array_id or (count(array_job) if array_job else None),
             count(array_task) if array_task else shown.task,

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 
 from detour.sacct.values import unknown
+from detour.seconds import is_instant
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d| ?UTC)?$")
 _MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " for at in range(1440)}
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
+_DAY_S = 86_400
+"""The epoch itself, in any zone, is how databases say that there was no such time."""
 _MILLISECONDS = 1e11
 """A time since the epoch above this counts milliseconds: in seconds it would be the year 5138."""
 
@@ -44,12 +47,21 @@ def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
     """The start of a day on which the clock is not changed; None of any other."""
     start = datetime.fromisoformat(day).replace(tzinfo=zone)
     same = start.utcoffset() == (start + timedelta(days=1)).utcoffset()
-    return _whole(start.timestamp()) if same else None
+    return int(start.timestamp()) if same else None
 
 
 def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
     if unknown(text):
         return None
+    seconds = _unbounded_s(text, zone, form)
+    if -_DAY_S < seconds <= 0:
+        return None
+    if not is_instant(seconds):
+        raise ValueError("a time between 1970 and 2100")
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+def _unbounded_s(text: str, zone: tzinfo, form: str | None) -> float:
     if form is not None:
         return _formed_s(text, zone, form)
     try:
@@ -57,7 +69,7 @@ def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
     except ValueError:
         number = None
     if number is not None:
-        return _whole(number / 1000 if abs(number) >= _MILLISECONDS else number) or None
+        return number / 1000 if abs(number) >= _MILLISECONDS else number
     if _NO_YEAR.match(text):
         raise ValueError("a time with its year: set SLURM_TIME_FORMAT=standard when making the dump")
     if not _ISO.match(text):
@@ -67,17 +79,12 @@ def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
     return _seconds(stamp, zone)
 
 
-def _formed_s(text: str, zone: tzinfo, form: str) -> float | None:
+def _formed_s(text: str, zone: tzinfo, form: str) -> float:
     try:
         return _seconds(datetime.strptime(text, form), zone)  # noqa: DTZ007  the zone is added
     except ValueError:
         raise ValueError(f"a time of the form {form!r}") from None
 
 
-def _seconds(stamp: datetime, zone: tzinfo) -> float | None:
-    """None for the epoch itself, by which databases say that there was no such time."""
-    return _whole((stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()) or None
-
-
-def _whole(seconds: float) -> float:
-    return int(seconds) if seconds == int(seconds) else seconds
+def _seconds(stamp: datetime, zone: tzinfo) -> float:
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()

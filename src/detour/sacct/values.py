@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from detour.seconds import LONGEST_S, is_duration
+
 UNKNOWN = frozenset({"", "unknown", "none", "n/a", "na", "nan", "nat", "null", "(null)", "invalid", "not_set"})
 """In lower case."""
 _STATES = """PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT RESV_DEL_HOLD CONFIGURING RUNNING RESIZING SIGNALING
@@ -20,13 +22,19 @@ _BY_NUMBER = """PENDING RUNNING SUSPENDED COMPLETED CANCELLED FAILED TIMEOUT NOD
     OUT_OF_MEMORY"""
 _NUMBERED = _BY_NUMBER.split()
 """Of `enum job_states` in Slurm's slurm.h, as its database holds them."""
+ID_DIGITS = 18
+"""Of the longest id; Slurm's own have ten."""
 _SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
-_JOB = re.compile(r"(\d+)(?:\+\d+)?(?:_(?:(\d+)|\[([^\]]*)\]?))?$")
-_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?$")
+_JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
 _GRES_GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[A-Za-z][^:=,(]*))?(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$")
 _ENERGY_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_LONGEST_DIGITS = len(f"{LONGEST_S:.0f}")
 _NO_ENERGY = frozenset(map(float, (0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF)))
 """Slurm's NO_VAL and INFINITE, which some versions print."""
+_MOST_J = 1e15
+"""A counter that overflowed gives more; a gigawatt gives it in eleven days."""
+_MOST = 2**53
 
 
 def unknown(text: str) -> bool:
@@ -43,7 +51,7 @@ class ShownId(NamedTuple):
 
 def parse_shown_id(text: str) -> ShownId | None:
     """`17`, `17_3`, `17+1`, `17_[1-3,7%2]` (4 jobs); None for a step, as `17.batch`. ValueError for anything else."""
-    if text.isdigit():
+    if text.isdecimal() and len(text) <= ID_DIGITS:
         return ShownId(int(text))
     if (found := _JOB.match(text)) is None:
         if "." in text and _JOB.match(text.partition(".")[0]):
@@ -62,7 +70,8 @@ def _tasks(ranges: str) -> int:
         if part and "..." not in part:
             if (found := _RANGE.match(part)) is None:
                 raise ValueError("array tasks, as [1-3,7%2]")
-            count += len(range(int(found[1]), int(found[2] or found[1]) + 1, int(found[3] or 1)))
+            first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+            count += max(0, (last - first) // max(step, 1) + 1)
     return max(count, 1)
 
 
@@ -72,7 +81,7 @@ def parse_state(text: str) -> tuple[str | None, str | None]:
         return None, None
     word, _, rest = text.strip().partition(" by ")
     word = word.rstrip("+*").upper()
-    if word.isdigit() and int(word) < len(_NUMBERED):
+    if word.isdecimal() and len(word) <= 2 and int(word) < len(_NUMBERED):
         word = _NUMBERED[int(word)]
     return _SYNONYMS.get(word, word), rest.strip() or None
 
@@ -90,40 +99,54 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
 
 def parse_duration_s(text: str) -> float | None:
     """`1-02:03:04`, `02:03:04`, `03:04`, with fractions of a second or not; a plain number is seconds."""
-    if text.isdigit():
+    if text.isdecimal() and len(text) < _LONGEST_DIGITS:
         return int(text)
     if unknown(text):
         return None
-    days, _, clock = text.rpartition("-")
+    return _whole(_clock_s(text))
+
+
+def _clock_s(text: str) -> float:
+    days, dash, clock = text.rpartition("-")
     try:
         total = 0.0
         for part in clock.split(":"):
             total = total * 60 + float(part)
-        total += int(days) * 86_400 if days else 0
+        return total + (float(days) * 86_400 if dash else 0.0)
     except ValueError:
         raise ValueError("a duration, as 1-02:03:04 or 93784") from None
-    return int(total) if total.is_integer() else total
+
+
+def _whole(seconds: float) -> float:
+    if not is_duration(seconds):
+        raise ValueError("a duration from 0 to 31 years")
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def parse_limit_s(text: str) -> float | None:
-    """A time limit; a plain number is minutes, as in Slurm; None for UNLIMITED and for the partition's own."""
+    """A time limit; a plain number is minutes, as in Slurm; None for UNLIMITED and for the partition's own, and for
+    one so long that it limits nothing.
+    """
     if unknown(text) or text.lower() in ("unlimited", "infinite", "partition_limit"):
         return None
-    if text.isdigit():
-        return int(text) * 60
     try:
-        return parse_duration_s(text)
+        limit_s = _clock_s(f"{text}:00" if text.isdecimal() else text)
+        return None if limit_s >= LONGEST_S else _whole(limit_s)
     except ValueError:
         raise ValueError("a time limit, as 1-00:00:00, UNLIMITED or Partition_Limit") from None
 
 
 def parse_count(text: str) -> int | None:
+    """-1 is how data sets say "not known"."""
     if unknown(text):
         return None
     try:
-        return int(text) if text.isdigit() else int(float(text))
+        count = int(text) if text.isdecimal() else int(float(text))
     except (ValueError, OverflowError):
         raise ValueError("a number") from None
+    if not -1 <= count < _MOST:
+        raise ValueError("a number, from 0 on")
+    return None if count == -1 else count
 
 
 def parse_energy_j(text: str) -> float | None:
@@ -134,8 +157,10 @@ def parse_energy_j(text: str) -> float | None:
     try:
         joules = float(text[: len(text) - len(unit)]) * _ENERGY_UNITS[unit]
     except (ValueError, KeyError):
-        raise ValueError("joules, as 1234 or 1.50M") from None
-    return None if joules == 0 or joules in _NO_ENERGY else joules
+        joules = -1.0
+    if not joules >= 0:
+        raise ValueError("joules, as 1234 or 1.50M")
+    return None if joules == 0 or joules in _NO_ENERGY or joules >= _MOST_J else joules
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +209,7 @@ def parse_gres(text: str) -> Tres:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text)
     except ValueError:
         return None
+    return number if 0 <= number < _MOST else None

@@ -12,6 +12,7 @@ from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
+from detour.seconds import is_duration, is_instant
 
 BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
 """Reasons of jobs that a person or a submission holds."""
@@ -149,7 +150,7 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
         started_s=parse_time_s(field["started"]),
         ended_s=parse_time_s(field["ended"]),
         nodes="" if field["nodes"] == "None assigned" else field["nodes"],
-        elapsed_s=float(field["elapsed"]) if field["elapsed"].isdigit() else None,
+        elapsed_s=_elapsed_s(field["elapsed"]),
         exit_code=int(code) if code.isdigit() else None,
         signal=int(number) if number.isdigit() and number != "0" else None,
         allocated=field["allocated"],
@@ -165,11 +166,18 @@ def _dependency(text: str) -> str:
 def parse_time_s(text: str) -> float | None:
     """Seconds since the epoch, or Slurm's local ISO form where a site's wrapper drops our setting; else unknown."""
     if text.isdigit():
-        return float(text) or None
-    try:
-        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
-    except ValueError:
-        return None
+        seconds = float(text)
+    else:
+        try:
+            seconds = time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+        except (ValueError, OverflowError):
+            return None
+    return seconds if seconds and is_instant(seconds) else None
+
+
+def _elapsed_s(text: str) -> float | None:
+    """ElapsedRaw: plain seconds."""
+    return seconds if text.isdigit() and is_duration(seconds := float(text)) else None
 
 
 def parse_elapsed_s(text: str) -> float | None:
@@ -181,4 +189,5 @@ def parse_elapsed_s(text: str) -> float | None:
     seconds = 0
     for part in parts:
         seconds = seconds * 60 + int(part)
-    return float(int(days or 0) * 86_400 + seconds)
+    seconds += int(days or 0) * 86_400
+    return float(seconds) if is_duration(seconds) else None
