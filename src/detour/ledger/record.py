@@ -31,7 +31,7 @@ from zlib import crc32
 import orjson
 
 from detour.ledger.events import KINDS, Event, Foreign
-from detour.seconds import is_duration, is_instant
+from detour.seconds import is_instant
 
 SCHEMA = 1
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -107,7 +107,7 @@ def entry_of(record: object) -> Entry[Event] | None:
     schema, wall_s, mono_s, writer, sequence, kind, chain, stage, job, attempt, data = fields
     if tuple(map(type, fields)) not in _SHAPES:
         return None
-    if not is_instant(wall_s) or not is_duration(mono_s):
+    if not is_instant(wall_s) or not is_instant(mono_s):
         wall_s = mono_s = 0.0
         event: Event = Foreign(reason="with a time that no clock shows")
     else:
