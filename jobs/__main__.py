@@ -76,7 +76,7 @@ def _run_stages(
     workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None, *, is_part: bool = False
 ) -> int:
     job, began_s = job_id(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
-    held_since_s = float(began_s) if began_s.isdigit() and not is_part else None
+    held_since_s = float(began_s) if began_s.isdecimal() and not is_part else None
     for stage_id in stages:
         code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s, held_since_s=held_since_s)
         held_since_s = None if held_since_s is None else time.time()

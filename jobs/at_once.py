@@ -31,7 +31,7 @@ def processes_for(seeds: int, cores: int, environment: Mapping[str, str] = os.en
     """
     asked = environment.get(VARIABLE)
     if asked is not None:
-        if not asked.isdigit() or not int(asked):
+        if not asked.isdecimal() or not int(asked):
             raise DetourError(f"{VARIABLE} is {asked!r}: give a number of processes from 1 on, or unset it")
         return min(seeds, int(asked))
     if gpus_held(environment) != 1:

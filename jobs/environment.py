@@ -42,7 +42,7 @@ def gpus_held(environment: Mapping[str, str]) -> int:
     if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
     on_node = environment.get("SLURM_GPUS_ON_NODE", "")
-    return int(on_node) if on_node.isdigit() else 0
+    return int(on_node) if on_node.isdecimal() else 0
 
 
 def _require_gpus(held: int) -> None:

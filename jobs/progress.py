@@ -46,7 +46,7 @@ def count_anew(stage_folder: Path, number: int) -> None:
 
 def attempts_in(folder: Path) -> list[Path]:
     """The files that attempts have taken their numbers by; others' are passed over."""
-    return [path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdigit()]
+    return [path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdecimal()]
 
 
 def _counted(stage_folder: Path, number: int) -> list[Path]:

@@ -152,7 +152,7 @@ def leave_closed_pipe() -> None:
 def columns() -> int:
     """As `shutil.get_terminal_size`, whose import takes longer than the reading of a small ledger."""
     given = os.environ.get("COLUMNS", "")
-    if given.isdigit():
+    if given.isdecimal():
         width = int(given)
     else:
         width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal() else UNKNOWN

@@ -87,6 +87,21 @@ def test_joined_files_and_unusable_lines_are_told_apart(tmp_path: Path) -> None:
     assert file.notes == ("left out, without duration or energy: line 6, 7",)
 
 
+@pytest.mark.parametrize("duration", ["1e308", "-5", "nan", "inf"])
+def test_a_duration_that_cannot_be_leaves_the_row_out_by_its_line(tmp_path: Path, duration: str) -> None:
+    row = "2026-01-01T01:00:00,p,r{},{},0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n"
+    file = read(tmp_path, HEAD + row.format(1, "3600") + row.format(2, duration))
+    assert [one.name for one in file.rows] == ["r1"]
+    assert "left out, without duration or energy: line 3" in file.notes
+
+
+@pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00", "soon"])
+def test_an_instant_that_cannot_be_is_unknown(tmp_path: Path, timestamp: str) -> None:
+    file = read(tmp_path, HEAD + f"{timestamp},p,r1,3600,0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n")
+    assert file.rows[0].ended_s is None
+    assert file.rows[0].duration_s == 3600
+
+
 def test_four_ranks_that_counted_one_machine_at_the_same_time_are_said(tmp_path: Path) -> None:
     ranks = "".join(f"2026-01-01T01:00:00,p,r{rank},3600,0.1,,,,1.0,FRA,3.3.2,,machine,1\n" for rank in range(4))
     (note,) = read(tmp_path, HEAD + ranks).notes

@@ -41,6 +41,16 @@ def test_what_says_that_there_was_no_such_time_is_unknown(text: str) -> None:
     assert time_parser(UTC)(text) is None
 
 
+@pytest.mark.parametrize("text", ["2100-01-01T00:00:00", "9999-12-31T23:00:00", "1969-12-01T00:00:00", "1e308", "-inf"])
+def test_a_time_that_no_clock_shows_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a time between 1970 and 2100"):
+        time_parser(UTC)(text)
+
+
+def test_the_epoch_of_another_zone_says_the_same() -> None:
+    assert time_parser(ZoneInfo("Europe/Paris"))("1970-01-01T00:00:00") is None
+
+
 def test_local_times_follow_the_zone_also_on_days_on_which_the_clock_changes() -> None:
     paris = time_parser(ZoneInfo("Europe/Paris"))
     assert paris("2026-03-01T13:00:00") == NOON_S

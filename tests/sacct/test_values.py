@@ -9,10 +9,13 @@ import pytest
 from detour.sacct.columns import FREE_TEXT, LAYOUTS, find_columns
 from detour.sacct.values import (
     STATES,
+    ShownId,
+    parse_count,
     parse_duration_s,
     parse_energy_j,
     parse_gres,
     parse_limit_s,
+    parse_shown_id,
     parse_state,
     parse_tres,
 )
@@ -32,13 +35,39 @@ from detour.scheduler.states import JobState
         (parse_limit_s, "20:00", 1200),
         (parse_limit_s, "1-00:00:00", 86_400),
         (parse_limit_s, "INFINITE", None),
+        (parse_limit_s, "36500-00:00:00", None),
+        (parse_limit_s, "4294967295", None),
+        (parse_count, "4", 4),
+        (parse_count, "4.0", 4),
+        (parse_count, "-1", None),
         (parse_energy_j, "1.50M", 1.5e6),
         (parse_energy_j, "0", None),
         (parse_energy_j, "18446744073709551614", None),
+        (parse_energy_j, "1e300", None),
     ],
 )
 def test_a_quantity_is_read_in_its_unit(parse: Callable[[str], float | None], text: str, value: float | None) -> None:
     assert parse(text) == value
+
+
+@pytest.mark.parametrize("text", ["-5", "-1-00:00:00", "nan:00", "1e308", "9" * 5000, "-inf", "²"])
+@pytest.mark.parametrize("parse", [parse_duration_s, parse_limit_s, parse_count, parse_energy_j])
+def test_what_no_job_can_have_is_refused_or_unknown(parse: Callable[[str], float | None], text: str) -> None:
+    try:
+        assert parse(text) is None
+    except ValueError as error:
+        assert str(error).startswith(("a duration", "a time limit", "a number", "joules"))
+
+
+def test_a_negative_duration_is_none() -> None:
+    with pytest.raises(ValueError, match="a duration from 0 to 31 years"):
+        parse_duration_s("-1-00:00:00")
+
+
+def test_so_many_tasks_that_no_array_has_them_are_refused() -> None:
+    assert parse_shown_id("17_[1-4000000:2]") == ShownId(None, 17, None, 2_000_000)
+    with pytest.raises(ValueError, match="array tasks"):
+        parse_shown_id("17_[1-99999999999999999999]")
 
 
 @pytest.mark.parametrize(

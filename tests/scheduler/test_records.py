@@ -105,13 +105,24 @@ def test_broken_lines_are_counted_and_the_others_read(lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0:07", 7.0), ("02:03:04", 7384.0), ("1-02:03:04", 93784.0), ("INVALID", None), ("", None), ("7", None)],
+    [
+        ("0:07", 7.0),
+        ("02:03:04", 7384.0),
+        ("1-02:03:04", 93784.0),
+        ("INVALID", None),
+        ("", None),
+        ("7", None),
+        (f"{'9' * 20}-00:00:00", None),
+        ("²:00", None),
+    ],
 )
 def test_elapsed_times(text: str, expected: float | None) -> None:
     assert parse_elapsed_s(text) == expected
 
 
-@pytest.mark.parametrize("text", ["N/A", "Unknown", "None", "", "0"])
+@pytest.mark.parametrize(
+    "text", ["N/A", "Unknown", "None", "", "0", "99999999999999999999", "9999-01-01T00:00:00", "²"]
+)
 def test_times_that_are_none(text: str) -> None:
     assert parse_time_s(text) is None
 

@@ -92,7 +92,7 @@ def held_cpus(environment: Mapping[str, str] = os.environ) -> int:
     """
     present = len(os.sched_getaffinity(0))
     threads, tasks = environment.get("OMP_NUM_THREADS", ""), environment.get("SUBMITIT_LOCAL_NTASKS", "1")
-    if not (threads.isdigit() and tasks.isdigit()) or "SLURM_JOB_ID" in environment:
+    if not (threads.isdecimal() and tasks.isdecimal()) or "SLURM_JOB_ID" in environment:
         return present
     return max(1, min(present, int(threads) * int(tasks)))
 
@@ -140,7 +140,7 @@ def visible_gpus(cuda_visible_devices: str | None, uuids: Sequence[str]) -> list
     for entry in (part.strip() for part in cuda_visible_devices.split(",")):
         if entry.startswith("MIG-"):
             return None
-        if entry.isdigit():
+        if entry.isdecimal():
             matches = [int(entry)] if int(entry) < len(uuids) else []
         else:
             matches = [index for index, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]

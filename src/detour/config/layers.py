@@ -249,7 +249,7 @@ def _set(
             child = Node(value.position, {})
         return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value, join)})
     if isinstance(node.value, list):
-        adds = depth + 1 == len(parts) and isinstance(value.value, dict) and not part.isdigit()
+        adds = depth + 1 == len(parts) and isinstance(value.value, dict) and not part.isdecimal()
         if adds and part not in (_named(node.value) or {}):
             return merge(node, replace(value, value={part: value}, whole=False))
         index = _item_index(node.value, part, ".".join(parts[:depth]))
@@ -263,6 +263,6 @@ def _item_index(items: Sequence[Node], part: str, above: str) -> int:
     names = list(_named(items) or ())
     if part in names:
         return names.index(part)
-    if part.isdigit() and int(part) < len(items):
+    if part.isdecimal() and int(part) < len(items):
         return int(part)
     raise ValueError(f"`{above}` has no item `{part}`{suggestion(part, names or [str(i) for i in range(len(items))])}")

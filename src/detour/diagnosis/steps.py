@@ -19,7 +19,7 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
     if named is None and not text.startswith("sacct "):
         return False
     steps = {row.step: row for row in evidence.step_rows}
-    work = [row for step, row in steps.items() if step and step.isdigit()] or [
+    work = [row for step, row in steps.items() if step and step.isdecimal()] or [
         row for step, row in steps.items() if step == "batch"
     ]
     if named == "extern":

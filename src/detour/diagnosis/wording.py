@@ -73,7 +73,7 @@ def _ended(evidence: Evidence) -> str:
     if signal not in ("", "0"):
         said = f"The job ended by {_SIGNALS.get(signal, f'signal {signal}')}, and nothing says who sent it"
     elif code not in ("", "0"):
-        by = _SIGNALS.get(str(int(code) - 128)) if code.isdigit() else None
+        by = _SIGNALS.get(str(int(code) - 128)) if code.isdecimal() else None
         said = f"The job ended with exit code {code}{f' ({by})' if by else ''}, and its log does not say why"
     else:
         said = f"Slurm says {row.get('State') or 'nothing'}, and nothing else says why"

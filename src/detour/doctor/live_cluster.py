@@ -152,7 +152,7 @@ def read_nodes(text: str) -> tuple[NodeKind, ...]:
     for line in text.splitlines():
         partition, nodes, cpus, gres, features = (*line.split("|"), "", "", "", "")[:5]
         gpus = _GPUS.findall(gres)
-        if not (nodes.isdigit() and cpus.rstrip("+").isdigit()):
+        if not (nodes.isdecimal() and cpus.rstrip("+").isdecimal()):
             continue
         types = {kind for kind, _ in gpus if kind}
         found.append(
@@ -174,7 +174,7 @@ def read_qos(text: str) -> dict[str, LiveQos]:
     for line in text.splitlines():
         name, wall, submitted, resources = (*line.split("|"), "", "", "")[:4]
         gpus = [int(count) for count in _TRES_GPUS.findall(resources)]
-        jobs = int(submitted) if submitted.isdigit() else None
+        jobs = int(submitted) if submitted.isdecimal() else None
         found[name] = LiveQos(name, read_limit_s(wall), jobs, min(gpus, default=None))
     return found
 

@@ -181,7 +181,7 @@ def log_files(workspace: Workspace, stage: str, job: str | None) -> Iterator[tup
         return
     found = {*(workspace.root / "submissions").glob(f"*/{job}_*_log.out")}
     found |= {*(workspace.stage(stage) / "logs").glob(f"{job}_*_log.out")}
-    ranked = ((int(part), path) for path in found if (part := path.name.split("_")[-2]).isdigit())
+    ranked = ((int(part), path) for path in found if (part := path.name.split("_")[-2]).isdecimal())
     yield from sorted(ranked, key=lambda one: (one[0] == 0, one[0]))
 
 

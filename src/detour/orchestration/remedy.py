@@ -89,4 +89,4 @@ def _try(slurm: Slurm, script: Path, options: tuple[str, ...]) -> Trial:
 
 def _limit_s(text: str) -> int | None:
     """sbatch's minutes; the scripts of this project hold nothing else."""
-    return int(text) * 60 if text.isdigit() else None
+    return int(text) * 60 if text.isdecimal() else None

@@ -130,7 +130,7 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         ended_s=parse_time_s(field["ended"]),
         nodes=field["nodes"],
         reason=field["reason"],
-        priority=int(field["priority"]) if field["priority"].isdigit() else None,
+        priority=int(field["priority"]) if field["priority"].isdecimal() else None,
         dependency=_dependency(field["dependency"]),
         script=found[1] if (found := _SCRIPT.search(field["script"])) else "",
         elapsed_s=parse_elapsed_s(field["elapsed"]),
@@ -151,8 +151,8 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
         ended_s=parse_time_s(field["ended"]),
         nodes="" if field["nodes"] == "None assigned" else field["nodes"],
         elapsed_s=_elapsed_s(field["elapsed"]),
-        exit_code=int(code) if code.isdigit() else None,
-        signal=int(number) if number.isdigit() and number != "0" else None,
+        exit_code=int(code) if code.isdecimal() else None,
+        signal=int(number) if number.isdecimal() and number != "0" else None,
         allocated=field["allocated"],
         raw_id=field["raw_id"],
     )
@@ -165,7 +165,7 @@ def _dependency(text: str) -> str:
 
 def parse_time_s(text: str) -> float | None:
     """Seconds since the epoch, or Slurm's local ISO form where a site's wrapper drops our setting; else unknown."""
-    if text.isdigit():
+    if text.isdecimal():
         seconds = float(text)
     else:
         try:
@@ -177,14 +177,14 @@ def parse_time_s(text: str) -> float | None:
 
 def _elapsed_s(text: str) -> float | None:
     """ElapsedRaw: plain seconds."""
-    return seconds if text.isdigit() and is_duration(seconds := float(text)) else None
+    return seconds if text.isdecimal() and is_duration(seconds := float(text)) else None
 
 
 def parse_elapsed_s(text: str) -> float | None:
     """`1-02:03:04`, `02:03:04`, `3:04`."""
     days, _, clock = text.rpartition("-")
     parts = clock.split(":")
-    if not all(part.isdigit() for part in parts) or not (days.isdigit() or not days) or len(parts) < 2:
+    if not all(part.isdecimal() for part in parts) or not (days.isdecimal() or not days) or len(parts) < 2:
         return None
     seconds = 0
     for part in parts:
