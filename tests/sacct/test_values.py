@@ -50,13 +50,20 @@ def test_a_quantity_is_read_in_its_unit(parse: Callable[[str], float | None], te
     assert parse(text) == value
 
 
-@pytest.mark.parametrize("text", ["-5", "-1-00:00:00", "nan:00", "1e308", "9" * 5000, "-inf", "²"])
+@pytest.mark.parametrize("text", ["-5", "-1-00:00:00", "-inf", "²"])
 @pytest.mark.parametrize("parse", [parse_duration_s, parse_limit_s, parse_count, parse_energy_j])
-def test_what_no_job_can_have_is_refused_or_unknown(parse: Callable[[str], float | None], text: str) -> None:
-    try:
-        assert parse(text) is None
-    except ValueError as error:
-        assert str(error).startswith(("a duration", "a time limit", "a number", "joules"))
+def test_what_no_job_can_have_is_refused(parse: Callable[[str], float | None], text: str) -> None:
+    with pytest.raises(ValueError, match=r"a duration|a time limit|a number|joules"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["1e308", "9" * 5000])
+def test_a_limit_or_counter_beyond_all_jobs_is_unknown_and_other_figures_are_refused(text: str) -> None:
+    assert parse_limit_s(text) is None
+    assert parse_energy_j(text) is None
+    for parse in (parse_duration_s, parse_count):
+        with pytest.raises(ValueError, match=r"a duration from 0 to 31 years|a number"):
+            parse(text)
 
 
 def test_a_negative_duration_is_none() -> None:
