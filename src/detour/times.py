@@ -1,12 +1,37 @@
-"""Time zones by name, and days in them: where clocks change, a day has 23 or 25 hours."""
+"""Which times can be, and days in a time zone, of which some have 23 or 25 hours.
+
+Beyond the bounds calendars fail, and loops over days take minutes; so readers of records refuse such values, and what
+is behind the readers need not ask again.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, tzinfo
+from typing import Annotated, TypeAlias
 
 from detour.errors import UserError
 
 DAY_S = 86_400.0
+LATEST_S = 4_102_444_800.0
+"""The end of 2099 in UTC."""
+LONGEST_S = 1e9
+"""31 years: no job and no machine runs that long."""
+
+
+def is_instant(value: float) -> bool:
+    """Whether these are seconds since the epoch, before 2100; NaN is not."""
+    return 0 <= value < LATEST_S
+
+
+def is_duration(value: float) -> bool:
+    """Whether something can have lasted so many seconds; NaN is no duration."""
+    return 0 <= value < LONGEST_S
+
+
+Instant: TypeAlias = Annotated[float, is_instant]
+"""Seconds since the epoch."""
+Duration: TypeAlias = Annotated[float, is_duration]
+"""In seconds."""
 
 
 def zone_of(name: str) -> tzinfo:

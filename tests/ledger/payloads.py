@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, 
 from hypothesis import strategies as st
 
 from detour.ledger.events import KINDS, Event, is_band
-from detour.seconds import LATEST_S, LONGEST_S, is_duration, is_instant
+from detour.times import LATEST_S, LONGEST_S, is_duration, is_instant
 
 INTEGERS, FLOATS = st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False)
 BOUNDED = {

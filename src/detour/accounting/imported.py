@@ -13,7 +13,7 @@ from math import fsum
 from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
-from detour.seconds import is_duration, is_instant
+from detour.times import is_duration, is_instant
 
 ADDS_UP_TO = 0.01
 """Parts may differ from their sum by this share, for they were rounded."""

@@ -28,7 +28,7 @@ from detour.files import naming, write_atomic
 from detour.ledger.folders import ledger_mode, make_folder
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
-from detour.seconds import is_instant
+from detour.times import is_instant
 
 STALE_AFTER_S = 900.0
 """Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""

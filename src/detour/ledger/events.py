@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, ClassVar, TypedDict, dataclass_transform
 
-from detour.seconds import Duration, Instant
+from detour.times import Duration, Instant
 
 
 class Durability(Enum):

@@ -31,7 +31,7 @@ from zlib import crc32
 import orjson
 
 from detour.ledger.events import KINDS, Event, Foreign
-from detour.seconds import is_instant
+from detour.times import is_instant
 
 SCHEMA = 1
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS

@@ -12,7 +12,7 @@ from detour.ledger.events import ChainPriced, PriceQuoted
 from detour.ledger.record import Entry
 from detour.pricing.history import Finished
 from detour.pricing.price import Price
-from detour.seconds import is_duration
+from detour.times import is_duration
 
 
 class Quoted(NamedTuple):

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detour.seconds import LONGEST_S, is_duration
+from detour.times import LONGEST_S, is_duration
 
 UNKNOWN = frozenset({"", "unknown", "none", "n/a", "na", "nan", "nat", "null", "(null)", "invalid", "not_set"})
 """In lower case."""

@@ -12,7 +12,7 @@ from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
-from detour.seconds import is_duration, is_instant
+from detour.times import is_duration, is_instant
 
 BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
 """Reasons of jobs that a person or a submission holds."""
