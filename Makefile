@@ -36,6 +36,10 @@ $(BIN)/pip:
 		apt-get install -y -qq --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv .venv; } || { \
 		echo "No virtual environment: install Python 3.11, 3.12 or 3.13 with its venv module, and set PYTHON=." >&2; exit 1; }
 
+# Our GPU kernels are tested in Triton's interpreter, apart: torch for CPUs is not made for a Triton beside it.
+.cache/triton: | $(BIN)/pip
+	@$(BIN)/pip $(INSTALL) --no-deps --target $@ triton==3.6.0
+
 # The environment may need apt-get too, of which only one can run.
 slurm: | $(BIN)/pip
 	@tests/slurm/cluster/install.sh .cache/slurm-24.11
@@ -52,7 +56,7 @@ check: $(ENVIRONMENT)
 
 # Slurm mostly downloads while the environment is unpacked; the tests on Slurm mostly wait, hence more workers than cores.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 check programs
+	@$(MAKE) --no-print-directory --jobs=2 check programs .cache/triton
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(ENVIRONMENT)

@@ -7,7 +7,8 @@ from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
 from detour.pretraining.attention import PackedTokens, encode, packed_attention, predict
-from detour.pretraining.kernels import KERNELS, Window, reference
+from detour.pretraining.kernels import KERNELS, reference
+from detour.pretraining.window import Window
 from tests.pretraining.backends import BACKENDS, DEVICES, Backend
 from tests.pretraining.tiny import HALF_WINDOW, VOCABULARY, pack, random_documents, tiny_model
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from detour.pretraining import kernel_choice
 from detour.pretraining.kernel_choice import Choice, Heads, choose, named_backend, problem, ready_backend
-from detour.pretraining.kernels import KERNELS, Kernel, Window, reference
+from detour.pretraining.kernels import KERNELS, Kernel, reference
+from detour.pretraining.window import Window
 from tests.pretraining.tiny import tiny_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import varlen
 
-from detour.pretraining.kernels import KERNELS, UNBOUNDED, Window, opaque_reference, reference
+from detour.pretraining.kernels import KERNELS, opaque_reference, reference
+from detour.pretraining.window import UNBOUNDED, Window
 
 CU_SEQLENS = torch.tensor([0, 40, 41, 48, 138], dtype=torch.int32)
 WINDOWS = [(UNBOUNDED, UNBOUNDED), (UNBOUNDED, 0), (8, 8), (8, 0)]
@@ -128,7 +129,7 @@ def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Te
     return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("window", [*WINDOWS, (100, 5), (5, 100), (UNBOUNDED, 5)])
 def test_the_reference_is_attention_by_its_definition(window: Window) -> None:
     q, k, v = random_heads()
     torch.testing.assert_close(reference(q, k, v, CU_SEQLENS, 0.3, window), by_hand(q, k, v, 0.3, window))

@@ -23,8 +23,9 @@ from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from detour.pretraining.kernels import HALF, KERNELS, UNBOUNDED, Kernel, opaque_reference, reference
+from detour.pretraining.kernels import HALF, KERNELS, Kernel, opaque_reference, reference
 from detour.pretraining.layers import can_be_compiled, keep_all_graphs, run_layers
+from detour.pretraining.window import UNBOUNDED
 
 MASK_BACKENDS = ("sdpa", "eager")
 PACKED = {name: "packed_" + name.replace("flash_attention", "kernel") for name in KERNELS}

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig
 
-from detour.pretraining.kernels import KERNELS, UNBOUNDED, Kernel, Window, reference
+from detour.pretraining.kernels import KERNELS, LOCAL, Kernel, reference
+from detour.pretraining.window import UNBOUNDED, Window
 
 PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 """What must be importable; flash-attn-4 is a part of the namespace that flash-attn opens."""
@@ -119,10 +120,13 @@ def problem(name: str, device: torch.device, dtype: torch.dtype, heads: Heads) -
 
 
 def _installed(name: str) -> bool:
-    if name == "varlen":
+    other = name.removesuffix(LOCAL)
+    if other != name and find_spec("triton") is None:
+        return False
+    if other == "varlen":
         return True
     try:
-        return find_spec(PACKAGES.get(name, "flash_attn.cute")) is not None
+        return find_spec(PACKAGES.get(other, "flash_attn.cute")) is not None
     except ModuleNotFoundError:
         return False
 

@@ -13,6 +13,7 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -20,11 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-HALF = (torch.bfloat16, torch.float16)
-UNBOUNDED = -1
-"""A window's side without limit, as flash kernels write it."""
+from detour.pretraining.flash_4 import flash_4
+from detour.pretraining.local_attention import document_numbers, is_narrow, local_attention, packed_angles
+from detour.pretraining.window import UNBOUNDED, Window
 
-Window = tuple[int, int]
+HALF = (torch.bfloat16, torch.float16)
+LOCAL = "+local"
+"""Behind a kernel's name: layers with a narrow window go through our own, the others through that one."""
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float | None, Window], Tensor]
 
 
@@ -57,7 +60,7 @@ def flash_attention_3(
 def flash_attention_4(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
 ) -> Tensor:
-    output: Tensor = _flash_4(q, k, v, cu_seqlens, longest, scale, *window)[0]
+    output: Tensor = flash_4(q, k, v, cu_seqlens, longest, scale, *window)[0]
     return output
 
 
@@ -92,90 +95,36 @@ def _call_flash(
 _flash: Callable[..., Tensor] = torch.compiler.disable(_call_flash)  # type: ignore[no-untyped-call]
 
 
-@torch.library.custom_op("detour::flash_attention_4", mutates_args=())
-def _flash_4(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, left: int, right: int
-) -> tuple[Tensor, Tensor]:
-    """Output and log-sums of the scores, as one node of a compiled graph, which the package's autograd function breaks.
+@dataclass(frozen=True)
+class WithLocal:
+    """Our own kernels for layers with a narrow window, another one for the others."""
 
-    Forward and backward alone have no public name there; torch's own integration calls the same two.
-    """
-    from flash_attn.cute.interface import _flash_attn_fwd
+    other: Kernel
 
-    output, log_sums, *_ = _flash_attn_fwd(
-        q, k, v, softmax_scale=scale, return_lse=True, **_flash_4_setting(cu_seqlens, longest, left, right)
-    )
-    return output, log_sums
-
-
-@_flash_4.register_fake
-def _(q: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(
-        q.shape[1], q.shape[0], dtype=torch.float32
-    )
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+    ) -> Tensor:
+        """`layers` calls ours without the copy that joins its inputs."""
+        if not is_narrow(window):
+            return self.other(q, k, v, cu_seqlens, longest, scale, window)
+        tokens, _heads, size = q.shape
+        unrotated = packed_angles(q.new_ones(tokens, size), q.new_zeros(tokens, size))
+        documents = document_numbers(cu_seqlens, tokens)
+        return local_attention(torch.stack((q, k, v), 1), unrotated, documents, scale, window)
 
 
-@torch.library.custom_op("detour::flash_attention_4_backward", mutates_args=())
-def _flash_4_backward(
-    gradient: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    output: Tensor,
-    log_sums: Tensor,
-    cu_seqlens: Tensor,
-    longest: int,
-    scale: float | None,
-    left: int,
-    right: int,
-) -> list[Tensor]:
-    from flash_attn.cute.interface import _flash_attn_bwd
-
-    gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
-    setting = _flash_4_setting(cu_seqlens, longest, left, right)
-    places = dict(zip(("dq", "dk", "dv"), gradients, strict=True))
-    _flash_attn_bwd(q, k, v, output, gradient, log_sums, softmax_scale=scale, **setting, **places)
-    return gradients
-
-
-@_flash_4_backward.register_fake
-def _(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
-
-
-def _flash_4_setting(cu_seqlens: Tensor, longest: int, left: int, right: int) -> dict[str, Any]:
-    """It writes an unlimited side as None."""
-    return {
-        "causal": right == 0,
-        "window_size_left": None if left == UNBOUNDED else left,
-        "window_size_right": None if right == UNBOUNDED else right,
-        "cu_seqlens_q": cu_seqlens,
-        "cu_seqlens_k": cu_seqlens,
-        "max_seqlen_q": longest,
-        "max_seqlen_k": longest,
-    }
-
-
-def _keep_flash_4(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, cu_seqlens, *rest = inputs
-    ctx.save_for_backward(q, k, v, *output, cu_seqlens)
-    ctx.rest = rest
-
-
-def _flash_4_gradients(ctx: Any, gradient: Tensor, _of_log_sums: Tensor) -> tuple[Tensor | None, ...]:
-    d_q, d_k, d_v = _flash_4_backward(gradient.contiguous(), *ctx.saved_tensors, *ctx.rest)
-    return d_q, d_k, d_v, None, None, None, None, None
-
-
-torch.library.register_autograd("detour::flash_attention_4", _flash_4_gradients, setup_context=_keep_flash_4)
-
-KERNELS: dict[str, Kernel] = {
+RECIPE_KERNELS: dict[str, Kernel] = {
     "varlen": torch_varlen,
     "flash_attention_2": flash_attention_2,
     "flash_attention_3": flash_attention_3,
     "flash_attention_4": flash_attention_4,
 }
 """By the recipe's word for them."""
+KERNELS: dict[str, Kernel] = {
+    **RECIPE_KERNELS,
+    **{name + LOCAL: WithLocal(kernel) for name, kernel in RECIPE_KERNELS.items()},
+}
+"""All that `auto` measures."""
 
 
 def reference(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: Window) -> Tensor:
@@ -204,8 +153,8 @@ def _joined(runs: Sequence[Tensor]) -> Tensor:
 
 def _window_mask(length: int, window: Window, device: torch.device) -> tuple[Tensor | None, bool]:
     """The mask of one document and torch's causal flag; no mask where the window spans the document."""
-    left, right = window
-    if left == UNBOUNDED or left >= length - 1:
+    left, right = (length if side == UNBOUNDED else side for side in window)
+    if left >= length - 1 and (right == 0 or right >= length - 1):
         return None, right == 0
     return _seen(length, left, right, device), False
 

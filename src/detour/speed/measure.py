@@ -28,7 +28,7 @@ from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
 from detour.flops import Shape, batch_flops
-from detour.ledger.events import CheckpointSaved, Event
+from detour.ledger.events import AttentionChosen, CheckpointSaved, Event
 from detour.planning.stage import PretrainStage
 from detour.pretraining.attention import compile_layers, set_backend
 from detour.pretraining.batches import Batch, Sharing, StepBatches
@@ -103,6 +103,8 @@ class _Bench:
             folder / "corpus", shape.vocab_size, settings.sequence_length, min(512, rows * self.steps)
         )
         self.config = _model_config(stage, shape)
+        self.backend = ready_backend(self.device, half=self.bf16)
+        """Of the bare loop; the training chooses one."""
 
     def job(self) -> PretrainJob:
         settings, runtime = self.stage.settings, self.stage.runtime
@@ -132,6 +134,7 @@ class _Bench:
         """The whole of it, Composer, journal's calls and guards included; the last step's save is told apart."""
         kept = _Kept()
         train(self.job(), kept)
+        self.backend = kept.backend or self.backend
         speed = statistics.median(kept.tokens_per_s[STEPS_READY:])
         saves = {"save": kept.save_s * 1e3} if kept.save_s is not None else {}
         shares = kept.mfu[STEPS_READY:]
@@ -175,7 +178,7 @@ class _Bench:
 
     def _model(self, backend: str | None = None) -> ModernBertForMaskedLM:
         model = load_model(Start(Model(config=self.config)), read_index(self.corpus), seed=0)
-        set_backend(model, backend or ready_backend(self.device, half=self.bf16))
+        set_backend(model, backend or self.backend)
         if backend is None and self.stage.settings.precision == "bf16_residual":
             set_bf16_stream(model)
         return model.to(self.device).train()
@@ -233,12 +236,15 @@ class _Kept:
     tokens_per_s: list[float] = field(default_factory=list)
     mfu: list[float] = field(default_factory=list)
     save_s: float | None = None
+    backend: str | None = None
     stop_reason: str | None = None
     marks: list[tuple[int, float | None]] = field(default_factory=list)
 
     def event(self, event: Event) -> None:
         if isinstance(event, CheckpointSaved):
             self.save_s = event.save_s
+        elif isinstance(event, AttentionChosen):
+            self.backend = event.backend
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:  # noqa: ARG002
         if (speed := figures.get("tokens_per_s")) is not None:

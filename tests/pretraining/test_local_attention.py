@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detour.pretraining.local_attention import is_narrow
+from detour.pretraining.window import UNBOUNDED, Window
+
+ROOT = Path(__file__).resolve().parents[2]
+TRITON = ROOT / ".cache/triton"
+"""`make test` installs it there, out of torch's sight."""
+WINDOWS = [(64, 0), (20, 70)]
+
+
+def test_interpreted_kernels_give_a_layer_the_outputs_and_gradients_of_exact_attention() -> None:
+    errors = interpreted(WINDOWS)
+    assert len(errors) == len(WINDOWS)
+    for of_window in errors:
+        assert len(of_window) == 10  # two outputs, two inputs and six weights
+        assert max(of_window) < 1e-3  # angles are in float16
+
+
+def interpreted(windows: list[Window]) -> list[list[float]]:
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(TRITON)])
+    command = [sys.executable, "-m", "tests.pretraining.interpreted_attention", json.dumps(windows)]
+    finished = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("window", "narrow"),
+    [
+        ((64, 0), True),
+        ((64, 64), True),
+        ((0, 0), True),
+        ((256, 0), True),
+        ((257, 0), False),
+        ((192, 128), False),
+        ((UNBOUNDED, 0), False),
+        ((UNBOUNDED, UNBOUNDED), False),
+    ],
+)
+def test_they_are_for_narrow_windows(window: Window, narrow: bool) -> None:
+    assert is_narrow(window) == narrow
