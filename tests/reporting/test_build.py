@@ -230,6 +230,13 @@ def test_overlaps_are_what_exceeds_the_union() -> None:
     assert overlap_s([]) == 0.0
 
 
+def test_only_what_watched_the_work_has_seen_it(report: Report) -> None:
+    said = {row.aspect: row.consequence for row in report.quality}
+    assert "unseen time is filled in" in said["time seen by M1 measured (local), s"]
+    assert "the rest has no energy" in said["time covered by M2 estimated (local), s"]
+    assert not any("card convention" in aspect for aspect in said)
+
+
 def test_a_cost_of_nothing_is_nothing() -> None:
     cost = cost_of([])
     assert cost.attempts == 0

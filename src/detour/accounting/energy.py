@@ -32,6 +32,11 @@ class Method(StrEnum):
     CARD = "card convention"
     """Reserved GPU-hours x board power, as published model cards count; a convention, not a measurement."""
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether something watched the work; what no one watched has a share of the time that is known, not seen."""
+        return self not in (Method.ESTIMATED, Method.CARD)
+
 
 PREFERENCE = (Method.MEASURED, Method.SLURM, Method.ESTIMATED, Method.CODECARBON)
 """Best first; codecarbon is a source beside them, quoted where there is no other. The card's convention is shown beside

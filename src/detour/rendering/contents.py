@@ -105,10 +105,10 @@ def _reconciled(report: Report) -> tuple[str, ...]:
         return ()
     share = "" if found.difference is None else f" ({100 * abs(found.difference):.2f} %)"
     side = "more" if found.difference_hours >= 0 else "fewer"
-    ours = f"{words.exact(found.our_hours)}, {found.basis}"
+    ours = f"{words.figure(found.our_hours)} hours, {found.basis}"
     if found.our_hours != found.allocated_hours:
-        ours += f" ({words.exact(found.allocated_hours)} allocated)"
+        ours += f" ({words.figure(found.allocated_hours)} allocated)"
     return (
-        f"The site says {found.written}, which is {words.exact(found.site_hours)} hours; we count {ours}. "
-        f"The site has {words.exact(abs(found.difference_hours))} {side}{share}.",
+        f"The site's figure is {words.figure(found.site_hours)} hours, from “{found.written}”; we count {ours}. "
+        f"The site has {words.figure(abs(found.difference_hours))} {side}{share}.",
     )

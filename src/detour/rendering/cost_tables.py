@@ -190,7 +190,7 @@ def energies(report: Report) -> Table:
         energy("it_energy_kwh", "IT energy", "row.it_energy_kwh"),
         energy("facility_energy_kwh", "with PUE", "row.facility_energy_kwh"),
         co2("co2_g", "CO2eq", "row.co2_g"),
-        number("coverage", "seen", words.in_percent, "row.coverage"),
+        number("coverage", "covered", words.in_percent, "row.coverage"),
         number("extended_s", "filled in", format_duration, "row.extended_s", main=False),
         number("uncounted_s", "not counted", format_duration, "row.uncounted_s", main=False),
         Column("scope", "what is counted, or why there is no figure", get=lambda one: one.row.scope or one.row.missing),
@@ -200,7 +200,11 @@ def energies(report: Report) -> Table:
         Column("missing", "no figure because", path="row.missing", is_main=False),
         Column("note", "note", path="row.warning", is_main=False),
     )
-    return Table("energy", "", columns, rows, shown=60)
+    note = (
+        "Covered is the share of the allocated time behind a figure: seen by counters, or, for the estimate "
+        "and the card's convention, with the numbers that they need."
+    )
+    return Table("energy", "", columns, rows, note, shown=60)
 
 
 def constants(report: Report) -> Table:
@@ -316,7 +320,7 @@ def points_texts(report: Report) -> tuple[str, ...]:
 
 
 def reconciliation(report: Report) -> Table:
-    columns = (Column("reason", "the difference"), number("hours", "hours", words.exact))
+    columns = (Column("reason", "the difference"), number("hours", "hours", words.figure))
     return Table("site-figure", "", columns, report.reconciliation.parts if report.reconciliation else [])
 
 

@@ -122,7 +122,7 @@ def results(report: Report) -> Table:
         number("facility_energy_kwh", "energy with PUE", words.energy, "spent.energy_kwh"),
         number("co2_g", "CO2eq", words.co2, "spent.co2_g"),
         Column("energy_method", "method", path="spent.energy_method"),
-        number("energy_coverage", "seen", words.in_percent, "spent.energy_coverage", main=False),
+        number("energy_coverage", "covered", words.in_percent, "spent.energy_coverage", main=False),
     )
     note = "Of all attempts at a fine-tuning, failed and repeated ones too."
     return Table("results", "What each score took", columns, rows, note, shown=ROWS_ON_PAGE)
@@ -255,7 +255,7 @@ def attempts(report: Report) -> Table:
         number("attempt", "attempt", words.whole, "attempt.number"),
         Column("job", "job", path="attempt.job"),
         Column("node", "node", path="attempt.node"),
-        Column("cluster", "cluster", path="attempt.cluster"),
+        Column("cluster", "cluster", path="attempt.cluster", is_main=len({row.attempt.cluster for row in rows}) > 1),
         number("started_s", "start", partial(words.instant, time_zone=report.period.time_zone), "attempt.started_s"),
         number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
         number("gpus", "GPUs", words.exact, "attempt.gpus"),

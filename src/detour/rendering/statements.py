@@ -77,7 +77,8 @@ def methods_sentence(report: Report) -> str:
     if row is None or row.facility_energy_kwh is None:
         return f"{used}; their energy is unknown."
     spread = _between(words.energy_spread(row.facility_energy_kwh))
-    seen = "" if row.coverage is None else f", {words.percent(row.coverage, 0)} % of the time seen"
+    is_seen = row.method.is_measured and row.coverage is not None
+    seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else ""
     energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{row.method}{seen})"
     grid = row.site.grid_g_per_kwh
     if row.co2_g is None or grid is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detour.accounting.energy import LEAST_COVERAGE
+from detour.accounting.energy import LEAST_COVERAGE, Method
 from detour.reporting.costs import Counted
 from detour.reporting.data import Cost
 
@@ -67,12 +67,15 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
     ]
     rows += [
         QualityRow(
-            f"time seen by {row.method} ({row.site.name}), s",
+            f"time {'seen' if row.method.is_measured else 'covered'} by {row.method} ({row.site.name}), s",
             (row.coverage or 0.0) * cost.allocated_s,
             cost.allocated_s,
-            f"quoted only from {LEAST_COVERAGE:.0%} on; unseen time is filled in at the mean power and marked",
+            f"quoted only from {LEAST_COVERAGE:.0%} on; unseen time is filled in at the mean power and marked"
+            if row.method.is_measured
+            else "the rest has no energy: its GPUs, cores or their power are not known",
         )
         for row in cost.energy
+        if row.method is not Method.CARD
     ]
     rows.append(
         QualityRow(

@@ -101,11 +101,12 @@ def columns(across: Scale, marks: Iterable[tuple[float, str]], top: float, foot:
 
 
 def polyline(points: Iterable[tuple[float, float]], classes: str, title: str = "") -> Markup:
-    """A single point is a dot, by its round end."""
+    """A single point is a dot, by its round end and a wider stroke."""
     listed = list(points)
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (listed * 2 if len(listed) == 1 else listed))
     named = Markup("<title>{}</title>").format(title) if title else Markup("")
-    return Markup('<polyline class="{}" points="{}">{}</polyline>').format(classes, drawn, named)
+    written = f"{classes} lone" if len(listed) == 1 else classes
+    return Markup('<polyline class="{}" points="{}">{}</polyline>').format(written, drawn, named)
 
 
 def rectangle(x: float, y: float, width: float, height: float, classes: str, title: str) -> Markup:
