@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from detour.accounting.energy import Method
 from detour.cards.about import About
 from detour.cards.footprint_claims import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, write_hub_folder
 from detour.cards.reading import read_card
+from detour.cards.rendering import render
 from detour.cards.verifying import verify_card
 from detour.config.loading import load_cluster
 from detour.errors import UserError
@@ -103,6 +105,17 @@ def test_a_figure_that_is_not_what_the_others_give_differs(
     [
         ("p < 0.05", "p < 0.05 is the one-sided sign test of Made-up-base against Plain baseline (ours)", "holds"),
         ("p<0.001", "p < 0.001: sign tests give", "differs"),
+        ("P = 1.6e-2", "p = 1.6e-2 is the one-sided sign test of Made-up-base", "holds"),
+        ("p = 1.6 × 10⁻²", "p = 1.6e⁻² is the one-sided sign test of Made-up-base", "holds"),
+        ("two-sided p = 0.016", "p = 0.016 two-sided: sign tests give", "differs"),
+        ("two-sided p = 0.031", "p = 0.031 is the two-sided sign test of Made-up-base", "holds"),
+        ("p = 0.0156 one-sided, 0.031 two-sided", "p = 0.0156 is the one-sided sign test of Made-up-base", "holds"),
+        ("p = 0.031 (1-tailed)", "p = 0.031 one-sided: sign tests give", "differs"),
+        ("Wilcoxon p = 0.031", "p = 0.031 is the two-sided Wilcoxon test of Made-up-base", "holds"),
+        ("Wilcoxon p = 0.04", "p = 0.04: Wilcoxon tests give", "differs"),
+        ("paired t-test, p = 0.02", "p = 0.02: of a test over seeds or documents", "unknown"),
+        ("all six tasks", "6 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "holds"),
+        ("+2.0 F1", "+2.0 against Plain baseline (ours): the averages differ by 2.00", "holds"),
         ("6/6 tasks", "6 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "holds"),
         ("better by 2.0 points", "+2.0 against Plain baseline (ours): the averages differ by 2.00", "holds"),
         ("5 out of 6 tasks", "5 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "differs"),
@@ -121,6 +134,79 @@ def test_one_convention_gives_figures_of_other_runs_too(tmp_path: Path, hours: s
     (sentence,) = verified(tmp_path, f"It took {hours} H100-hours and {stated} kgCO2eq.\n").items()
     assert sentence[0].startswith(f"{stated} kg CO2eq for {hours} GPU-h: ")
     assert sentence[1] == "holds"
+
+
+FOOTPRINTS = """\
+| Model | H100-hours | CO2eq (kg) |
+|---|---|---|
+| base | **383** | ~10.94 |
+| large | 5,537 | 158.1 |
+| other | 16 | 0.64 |
+"""
+FACTS = """\
+| | |
+|---|---|
+| GPU hours | 16 |
+| Board power | 700 W |
+| PUE | 1.2 |
+| Grid | 34 gCO2eq/kWh |
+| Emissions | 0.64 kg CO2eq |
+"""
+
+
+def test_hours_and_grams_in_tables_are_multiplied_out_too(tmp_path: Path) -> None:
+    verdicts = [(one.partition(":")[0], verdict) for one, verdict in verified(tmp_path, FOOTPRINTS).items()]
+    assert verdicts == [
+        ("10.94 kg CO2eq for 383 GPU-h", "holds"),
+        ("158.1 kg CO2eq for 5,537 GPU-h", "holds"),
+        ("0.64 kg CO2eq for 16 GPU-h", "unknown"),
+    ]
+    ((sentence, verdict),) = verified(tmp_path, FACTS).items()
+    assert (verdict, sentence.endswith("= 456.96 g (the card's own constants)")) == ("differs", True)
+
+
+@pytest.mark.parametrize(("stated", "verdict"), [("456.96 g", "holds"), ("0.46 kg", "holds"), ("466.96 g", "differs")])
+def test_a_multiplication_that_is_written_out_is_done_again(tmp_path: Path, stated: str, verdict: str) -> None:
+    found = verified(tmp_path, f"It took 16 GPU-h × 700 W × 1.2 (PUE) × 34 gCO2eq/kWh = {stated}.\n")
+    assert list(found.values()) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("2.5 hours on 8 A100 GPUs (20 GPU hours)", "holds"),
+        ("2.5 hours on 8 NVIDIA A100 (22 GPU-h)", "differs"),
+        ("2 h on 8 A100, then 3 h (40 GPU-h)", "unknown"),
+    ],
+)
+def test_gpus_times_hours_are_gpu_hours(tmp_path: Path, said: str, verdict: str) -> None:
+    assert list(verified(tmp_path, f"Trained for {said}.\n").values()) == [verdict]
+
+
+def test_grams_of_the_metadata_are_compared_with_those_of_the_training_alone(tmp_path: Path) -> None:
+    def finding(emissions: str, text: str) -> str:
+        card = f"---\nco2_eq_emissions: {{emissions: {emissions}}}\n---\n{text}\n"
+        return next(verdict for one, verdict in verified(tmp_path, card).items() if one.startswith("metadata: "))
+
+    tasks = "Task one: 48 mg CO2eq.\n\nTask two: 52 mg CO2eq."
+    training = "| GPU-hours | CO2eq |\n|---|---|\n| 16 | 457 g |"
+    assert finding("456.96", f"{tasks}\n\n{training}") == "holds"
+    assert finding("466.96", f"{tasks}\n\n{training}") == "differs"
+    assert finding("456.96", tasks) == "unknown"
+
+
+@pytest.mark.parametrize("value", ["74.83", "0.748", "'74.8'"])
+def test_metadata_may_be_more_exact_than_the_table_a_fraction_or_text(tmp_path: Path, value: str) -> None:
+    card = CARD.replace("value: 74.8", f"value: {value}")
+    assert verified(tmp_path, card)["metadata: 2 of 2 figures of the model-index are those of the table"] == "holds"
+
+
+def test_an_average_is_judged_with_the_decimals_that_it_has(tmp_path: Path) -> None:
+    whole = CARD.replace("**57.5**", "**58**").replace("| 55.5 |", "| 56 |").replace("| 61.0 |", "| 60 |")
+    averages = {one: said for one, said in verified(tmp_path, whole).items() if one.startswith("average of")}
+    assert list(averages.values()) == ["holds"] * 3
+    one_wrong = verified(tmp_path, CARD.replace("**57.5**", "**58.0**"))
+    assert one_wrong["average of Made-up-base: stated 58, its 6 scores give 57.50"] == "differs"
 
 
 def test_carbon_is_judged_by_the_constants_that_are_given(tmp_path: Path) -> None:
@@ -186,3 +272,12 @@ def test_a_number_changed_by_hand_is_found_with_its_line(hub: tuple[Workspace, P
 def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made in another workspace"):
         verify_card(hub[1], Workspace(tmp_path))
+
+
+def test_our_own_card_far_from_its_ledger_holds_by_its_arithmetic(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = hub
+    content = gather(workspace, "made-up", About(languages=("fr",)), method=Method.CARD)
+    found = verified(tmp_path, render(content))
+    assert set(found.values()) <= {"holds", "computed"}
+    assert any("= 456.96 g" in sentence for sentence in found)
+    assert found["metadata: 456.96 g CO2eq is the text's 456.96 g"] == "holds"

@@ -51,6 +51,29 @@ def test_a_table_of_models_by_tasks_is_read_and_its_averages_are_kept_apart(tmp_
     assert [str(gap) for gap in table.gaps()] == ["theirs: drugs"]
 
 
+MARKED = (
+    "**74.8** ± 0.4",
+    "**74.8 ± 0.4**",
+    "<u>74.8</u>",
+    "74.8 (0.4)",
+    "**74.8** (±0.4)",
+    "$74.8_{0.4}$",
+    "74.8†",
+    "74.8*",
+    "*74.8* %",
+    r"\textbf{74.8}",
+    r"$74.8 \pm 0.4$",
+)
+
+
+@pytest.mark.parametrize("cell", MARKED)
+def test_marks_and_spreads_leave_the_figure(tmp_path: Path, cell: str) -> None:
+    table = read_scores(
+        written(tmp_path, "a.md", f"| Model | cases | drugs |\n|---|---|---|\n| ours | {cell} | 60 |\n")
+    )
+    assert table.cells["ours", "cases"] == {None: 74.8}
+
+
 def test_an_average_that_its_scores_do_not_give_is_said(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "model,cases,drugs,avg\nours,70.0,60.0,65.4\ntheirs,70.0,60.1,65.1\n")
     assert compare(read_scores(path)).notes == ("ours: the source states an average of 65.4, its scores give 65.00",)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from detour.accounting.site import site_of
 from detour.cards.findings import Finding, agrees
+from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard
 from detour.config.cluster import Cluster
 from detour.config.loading import available_clusters, load_cluster
@@ -15,15 +16,31 @@ from detour.errors import UserError
 
 NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
-CO2 = re.compile(rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)", re.IGNORECASE)
-GPUS = re.compile(r"\b(\d+)\s*(?:[×x]|times)\s*(?:NVIDIA\s+|AMD\s+)?(?=[A-Z]+\d+)", re.IGNORECASE)
-WALL_HOURS = re.compile(rf"{NUMBER}\s*(?:hours?|h)\b(?![^.;(]*GPU)(?:\s*(?:of\s+)?wall)", re.IGNORECASE)
+CO2 = re.compile(
+    rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)(?!\w*\s*(?:/|per\s)\s*kWh)", re.IGNORECASE
+)
+GPUS = re.compile(r"\b(\d+)\s*(?:[×x]\s*|times\s+|\s)(?:NVIDIA\s+|AMD\s+)?(?=[A-Z]+\d+)", re.IGNORECASE)
+HOURS = re.compile(rf"(?<![\w.,]){NUMBER}\s*(?:hours?|h)\b(?!\s*GPU)(\s*(?:of\s+)?wall)?", re.IGNORECASE)
+TIMES = r"\s*[x×*]\s*"
+ARITHMETIC = re.compile(
+    rf"{NUMBER}\s*GPU[- ]?h\w*{TIMES}{NUMBER}\s*(kW|W){TIMES}(?:PUE\s*)?{NUMBER}(?:\s*\(?PUE\)?)?{TIMES}"
+    rf"{NUMBER}\s*g[^=≈]{{0,16}}[=≈]\s*{NUMBER}\s*(mg|g|kg|t)\b"
+)
 STATED = {
     "power_kw": re.compile(rf"{NUMBER}\s*(kW|W)\b(?!h)"),
-    "pue": re.compile(r"\bPUE\s*(?:of|=|:|is)?\s*(\d(?:\.\d+)?)", re.IGNORECASE),
+    "pue": re.compile(r"\bPUE\s*(?:of|=|:|is|\|)?\s*(\d(?:\.\d+)?)", re.IGNORECASE),
     "g_per_kwh": re.compile(rf"{NUMBER}\s*g(?:\s*CO\s?[2₂]\s?(?:eq|e)?)?\s*(?:/|per\s+)\s*kWh", re.IGNORECASE),
 }
 GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6, "tonnes": 1e6}
+
+
+class Stated(NamedTuple):
+    """CO2 that the text speaks of."""
+
+    grams: float
+    words: str
+    is_of_hours: bool
+    """Of GPU-hours in the same sentence, so of a training and not of something else."""
 
 
 class Convention(NamedTuple):
@@ -83,14 +100,17 @@ def footprint_findings(card: FoundCard, given: Convention | None) -> Iterator[Fi
     """`given` are the constants to judge by; without, those that the card states, else those of the profiles."""
     text = "\n".join(card.lines)
     chosen = given or _stated(text)
-    grams: list[tuple[float, str]] = []
-    for line, said in card.paragraphs:
-        gpu_hours, co2 = GPU_HOURS.findall(said), CO2.findall(said)
-        yield from _wall_time(line, said, gpu_hours)
-        grams += [(_grams(value, unit), f"{value} {unit}") for value, unit in co2]
+    said: list[Stated] = []
+    for line, sentence in (*card.paragraphs, *table_statements(card)):
+        gpu_hours, co2 = GPU_HOURS.findall(sentence), CO2.findall(sentence)
+        yield from _wall_time(line, sentence, gpu_hours)
+        for claim in ARITHMETIC.finditer(sentence):
+            yield _worked_out(line, claim)
+            said.append(Stated(_grams(claim[6], claim[7]), f"{claim[6]} {claim[7]}", is_of_hours=True))
+        said += [Stated(_grams(value, unit), f"{value} {unit}", bool(gpu_hours)) for value, unit in co2]
         for hours, (value, unit) in zip(gpu_hours, co2, strict=False):
             yield _multiplied(line, hours, value, unit, [chosen] if chosen else shipped_conventions())
-    yield from _metadata(card.metadata, grams)
+    yield from _metadata(card.metadata, said)
 
 
 def _stated(text: str) -> Convention | None:
@@ -100,6 +120,16 @@ def _stated(text: str) -> Convention | None:
         return None
     kw = _number(power[1]) * (1 if power[2] == "kW" else 1e-3)
     return Convention(kw, _number(pue[1]), _number(factor[1]), "the card's own constants")
+
+
+def _worked_out(line: int, claim: re.Match[str]) -> Finding:
+    """A multiplication that the card writes out itself."""
+    hours, power, unit, pue, factor, value, mass = claim.groups()
+    convention = Convention(
+        _number(power) * (1 if unit == "kW" else 1e-3), _number(pue), _number(factor), "as the card has it"
+    )
+    holds = agrees(value, convention.grams(_number(hours)) / GRAMS[mass])
+    return Finding("holds" if holds else "differs", f"{value} {mass}: {convention.in_words(_number(hours))}", line)
 
 
 def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Sequence[Convention]) -> Finding:
@@ -120,31 +150,44 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
 
 
 def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Finding]:
-    gpus, wall = GPUS.search(said), WALL_HOURS.search(said)
-    if gpus and wall and gpu_hours:
-        product = int(gpus[1]) * _number(wall[1])
+    """Where one number of GPUs and one of hours is told, or one that is called wall time."""
+    gpus, found = set(GPUS.findall(said)), HOURS.findall(said)
+    walls = {hours for hours, is_wall in found if is_wall} or {hours for hours, _ in found}
+    if len(gpus) == len(walls) == 1 and gpu_hours:
+        (number,), (wall,) = gpus, walls
+        product = int(number) * _number(wall)
         yield Finding(
             "holds" if agrees(gpu_hours[0], product) else "differs",
-            f"{gpu_hours[0]} GPU-h: {gpus[1]} GPUs x {wall[1]} h = {product:g} GPU-h",
+            f"{gpu_hours[0]} GPU-h: {number} GPUs x {wall} h = {product:g} GPU-h",
             line,
         )
 
 
-def _metadata(metadata: Mapping[str, Any], said: Sequence[tuple[float, str]]) -> Iterator[Finding]:
+def _metadata(metadata: Mapping[str, Any], said: Sequence[Stated]) -> Iterator[Finding]:
     stated = metadata.get("co2_eq_emissions")
     value = stated.get("emissions") if isinstance(stated, dict) else stated
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
+    claim = f"metadata: {value:g} g CO2eq"
     if not said:
-        yield Finding("computed", f"metadata: {value:g} g CO2eq (the hub's unit is grams); the text states none")
+        yield Finding("computed", f"{claim} (the hub's unit is grams); the text states none")
         return
-    same = [words for grams, words in said if agrees(words.split()[0], value / GRAMS[words.split()[1].lower()])]
-    near = ", ".join(words for _, words in said)
-    if same:
-        yield Finding("holds", f"metadata: {value:g} g CO2eq is the text's {same[0]}")
+    if same := next((one for one in said if _is_written(value, one.words)), None):
+        yield Finding("holds", f"{claim} is the text's {same.words}")
+        return
+    thousand = [one for one in said if value and round(one.grams / value) == 1000]
+    texts = dict.fromkeys(one.words for one in thousand or [one for one in said if one.is_of_hours] or said)
+    near = ", ".join(list(texts)[:3])
+    if len(texts) == 1 or any(one.is_of_hours for one in said):
+        factor = f" ({thousand[0].grams / value:g} times as much)" if thousand else ""
+        yield Finding("differs", f"{claim}, the text has {near}{factor}; the hub's unit is grams")
     else:
-        factor = next((f" ({g / value:g} times as much)" for g, _ in said if value and round(g / value) == 1000), "")
-        yield Finding("differs", f"metadata: {value:g} g CO2eq, the text has {near}{factor}; the hub's unit is grams")
+        yield Finding("unknown", f"{claim} is none of the text's figures, as {near}, which may be of other things")
+
+
+def _is_written(grams: float, words: str) -> bool:
+    value, unit = words.split()
+    return agrees(value, grams / GRAMS[unit.lower()])
 
 
 def _grams(value: str, unit: str) -> float:

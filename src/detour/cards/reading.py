@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +126,19 @@ def _entries(index: Any) -> Iterator[Entry]:
                     str(model.get("name", "")),
                     str(dataset.get("name", dataset.get("type", ""))),
                     str(metric.get("type", "")) if isinstance(metric, dict) else "",
-                    float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None,
+                    _figure(value),
                 )
+
+
+def _figure(value: Any) -> float | None:
+    """Also where it is written as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if isfinite(found) else None
 
 
 def _results(path: Path, tables: tuple[Table, ...], first_line: int) -> Iterator[ScoreTable]:

@@ -1,4 +1,4 @@
-"""What a card says of scores, against the arithmetic on its own table: averages, differences, wins, p-values."""
+"""What a card says of scores, against the arithmetic on its own table: averages, differences, wins."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import re
 from collections.abc import Iterator
 
 from detour.cards.findings import Finding, Verdict, agrees, bare_name
+from detour.cards.p_claims import four_decimals, p_findings
 from detour.cards.reading import FoundCard
 from detour.statistics.comparing import compare
 from detour.statistics.comparison import Comparison, Pair
-from detour.statistics.scores import ScoreTable
+from detour.statistics.scores import ScoreTable, decimals_of, is_rounded
 from detour.statistics.tables import rounded
-from detour.statistics.verdicts import p_value, signed
+from detour.statistics.verdicts import signed
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\[*])")
-P_CLAIM = re.compile(r"\bp\s*(?:-value)?\s*([=≈<≤])\s*(0?\.\d+)")
-POINTS_CLAIM = re.compile(r"(?:[+]\s?|\bby )(\d+(?:\.\d+)?)\s*(?:pp|%?\s*points?|pts)\b")
+POINTS_CLAIM = re.compile(r"(?:[+]\s?|\bby )(\d+(?:\.\d+)?)\s*(?:F1\b|pp|%?\s*(?:F1 )?points?|pts)\b")
+WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+IN_WORDS = {word: number for number, word in enumerate(WORDS, 2)}
+COUNT = rf"(\d+|{'|'.join(IN_WORDS)})"
 WINS_CLAIM = re.compile(
-    r"\bon all (\d+)\b[^.]*\btasks\b|\bon (?:all )?(\d+)(?: of (?:the )?| out of (?:the )?|/)(\d+) tasks\b"
+    rf"\b(?:on|in|across|wins?) (?:all )?{COUNT}(?: of (?:the )?| out of (?:the )?|/){COUNT} (?:\w+ ){{0,2}}tasks\b"
+    rf"|\b(?:on|in|across|wins?) all (?:the )?{COUNT}\b[^.]*\btasks\b",
+    re.IGNORECASE,
 )
 
 
@@ -35,16 +40,17 @@ def score_findings(card: FoundCard) -> Iterator[Finding]:
 
 
 def _averages(table: ScoreTable, comparison: Comparison) -> Iterator[Finding]:
+    published = table.published or {}
     for model in table.models:
-        mean, stated = comparison.averages[model].mean, (table.published or {}).get(model)
+        mean, stated = comparison.averages[model].mean, published.get(model)
         if mean is None:
             yield Finding("unknown", f"average of {model}: scores are missing")
         elif stated is None:
             yield Finding("computed", f"average of {model}: its {len(table.tasks)} scores give {rounded(mean, 2)}")
         else:
-            verdict: Verdict = (
-                "holds" if agrees(f"{stated:g}" if "." in f"{stated:g}" else f"{stated:.1f}", mean) else "differs"
-            )
+            verdict: Verdict = "differs"
+            if is_rounded(stated, mean, decimals_of(stated, published.values())):
+                verdict = "holds"
             yield Finding(
                 verdict, f"average of {model}: stated {stated:g}, its {len(table.tasks)} scores give {rounded(mean, 2)}"
             )
@@ -58,13 +64,14 @@ def _own_row(card: FoundCard, table: ScoreTable) -> str:
 
 def _metadata(card: FoundCard, table: ScoreTable, ours: str) -> Iterator[Finding]:
     columns = {bare_name(task): task for task in table.tasks}
+    figures = [figure for cell in table.cells.values() for figure in cell.values() if figure is not None]
     equal = 0
     for entry in card.entries:
         task = columns.get(bare_name(entry.dataset))
         shown = None if task is None else table.seeds(ours, task).get(None)
         if shown is None or entry.value is None:
             yield Finding("unknown", f"metadata: {entry.dataset} {entry.metric} is in no column of the table")
-        elif shown != entry.value:
+        elif not any(is_rounded(shown, scale * entry.value, decimals_of(shown, figures)) for scale in (1, 100)):
             yield Finding("differs", f"metadata: {entry.dataset} is {entry.value:g}, the table has {shown:g}")
         else:
             equal += 1
@@ -92,15 +99,14 @@ def _pair(pair: Pair) -> Finding:
     return Finding(
         "computed",
         f"{pair.first} against {pair.second}: {signed(pair.average.mean)} on average, better on {signs.wins} of "
-        f"{pair.over_tasks.tasks} tasks{ties}, sign test p = {_four(signs.p_one_sided)} one-sided, "
-        f"{_four(signs.p_two_sided)} two-sided",
+        f"{pair.over_tasks.tasks} tasks{ties}, sign test p = {four_decimals(signs.p_one_sided)} one-sided, "
+        f"{four_decimals(signs.p_two_sided)} two-sided",
     )
 
 
 def _claims(line: int, text: str, comparison: Comparison, pairs: list[Pair]) -> Iterator[Finding]:
     named = [pair for pair in pairs if _is_named(pair.second, text, pair.first)]
-    for claim in P_CLAIM.finditer(text):
-        yield _p_claim(line, claim[2], named or pairs, is_bound=claim[1] in "<≤")
+    yield from p_findings(line, text, named or pairs)
     for claim in POINTS_CLAIM.finditer(text):
         yield _points_claim(line, claim[1], comparison, named or pairs)
     for claim in WINS_CLAIM.finditer(text) if named else ():
@@ -110,28 +116,6 @@ def _claims(line: int, text: str, comparison: Comparison, pairs: list[Pair]) -> 
 def _is_named(model: str, text: str, ours: str) -> bool:
     name = bare_name(model)
     return bool(name) and name in bare_name(text.replace(ours, ""))
-
-
-def _p_claim(line: int, stated: str, pairs: list[Pair], *, is_bound: bool) -> Finding:
-    claim = f"p {'<' if is_bound else '='} {stated}"
-    tested = [(pair, pair.over_tasks) for pair in pairs if pair.over_tasks is not None]
-    for pair, found in tested:
-        sides = {"one-sided": found.signs.p_one_sided, "two-sided": found.signs.p_two_sided}
-        for side, p in sides.items():
-            if p is not None and (p < float(stated) if is_bound else agrees(stated, p)):
-                (other,) = sides.keys() - {side}
-                sentence = (
-                    f"{claim} is the {side} sign test of {pair.first} against {pair.second} ({found.signs.wins} of "
-                    f"{found.tasks} tasks), {_four(p)}; {other} it is {_four(sides[other])}, and the card should say "
-                    "which it means"
-                )
-                return Finding("holds", sentence, line)
-    if not tested:
-        return Finding("unknown", f"{claim}: the table has too few tasks for a test over tasks", line)
-    both = (
-        f"{pair.second} {_four(found.signs.p_one_sided)} / {_four(found.signs.p_two_sided)}" for pair, found in tested
-    )
-    return Finding("differs", f"{claim}: sign tests give (one-sided / two-sided) {', '.join(both)}", line)
 
 
 def _points_claim(line: int, stated: str, comparison: Comparison, pairs: list[Pair]) -> Finding:
@@ -157,7 +141,7 @@ def _points_claim(line: int, stated: str, comparison: Comparison, pairs: list[Pa
 
 
 def _wins_claim(line: int, claim: re.Match[str], pairs: list[Pair]) -> Finding:
-    wins, tasks = (claim[1], claim[1]) if claim[1] else (claim[2], claim[3])
+    wins, tasks = (IN_WORDS.get(count.lower(), count) for count in (claim[1] or claim[3], claim[2] or claim[3]))
     pair = pairs[0]
     if pair.over_tasks is None:
         return Finding("unknown", f"{wins} of {tasks} tasks: {'; '.join(pair.untested)}", line)
@@ -168,8 +152,3 @@ def _wins_claim(line: int, claim: re.Match[str], pairs: list[Pair]) -> Finding:
         f"{wins} of {tasks} tasks against {pair.second}: the table has {signs.wins} of {pair.over_tasks.tasks}",
         line,
     )
-
-
-def _four(p: float | None) -> str:
-    """Four decimals, as published; smaller ones as `p_value` has them."""
-    return p_value(p) if p is None or p < 1e-4 else f"{p:.4f}"

@@ -11,9 +11,7 @@ from detour.accounting.spent import Spent
 from detour.errors import UserError
 from detour.statistics.comparison import AVERAGE, Cell, Comparison, Difference, OverTasks, Pair, Result
 from detour.statistics.paired import FEWEST_TASKS, holm, mean_interval, paired, sign_test, wilcoxon
-from detour.statistics.scores import SINGLE, ScoreTable
-
-PUBLISHED_DECIMALS = 1
+from detour.statistics.scores import SINGLE, ScoreTable, decimals_of, is_rounded
 
 
 def compare(table: ScoreTable, against: str | None = None) -> Comparison:
@@ -157,8 +155,9 @@ def _p_t(difference: Difference) -> float | None:
 def _published_notes(table: ScoreTable, averages: Mapping[str, Cell]) -> list[str]:
     """Where the average that a source states is not that of its own scores."""
     notes = []
-    for model, stated in (table.published or {}).items():
+    published = table.published or {}
+    for model, stated in published.items():
         mean = averages[model].mean
-        if mean is not None and abs(mean - stated) > 0.5 * 10**-PUBLISHED_DECIMALS + 1e-9:
+        if mean is not None and not is_rounded(stated, mean, decimals_of(stated, published.values())):
             notes.append(f"{model}: the source states an average of {stated:g}, its scores give {mean:.2f}")
     return notes

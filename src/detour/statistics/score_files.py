@@ -20,8 +20,10 @@ AVERAGES = ("avg", "avg.", "average", "mean", "macro avg", "macro average")
 MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")
 HIGHEST = 100.0
 VALUE = ("value", "score")
-DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\().*$")
+DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\(|_\{).*$")
 """A spread beside a mean, which cannot be used without its seeds."""
+MARKS = re.compile(r"</?[a-z]+>|\\[a-z]+\{|[*`$}†‡]|\s%$")
+"""Of a figure: bold, underlined, a footnote."""
 
 Row = Mapping[str, Any]
 
@@ -156,7 +158,7 @@ def _number(source: str, line: int, cell: Any) -> float | str | None:
         raise UserError(f"{source}:{line}: {cell} is no score")
     if isinstance(cell, int | float):
         return float(cell) if isfinite(cell) else None
-    text = DECORATION.sub("", _bare(str(cell if cell is not None else ""))).rstrip(" %")
+    text = MARKS.sub("", DECORATION.sub("", str(cell if cell is not None else ""))).strip(" %_")
     if text.casefold() in MISSING:
         return None
     try:

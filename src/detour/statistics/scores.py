@@ -144,3 +144,17 @@ def in_points(scores: Sequence[Score]) -> list[Score]:
     if not values or min(values) < 0 or max(values) > 1:
         return list(scores)
     return [score._replace(value=None if score.value is None else 100 * score.value) for score in scores]
+
+
+def decimals_of(figure: float, beside: Iterable[float]) -> int:
+    """With how many decimals a figure was written; zeros at its end are told by those beside it."""
+    return max(_decimals(figure), min(filter(None, map(_decimals, beside)), default=0))
+
+
+def _decimals(figure: float) -> int:
+    return len(f"{figure:.10g}".partition(".")[2])
+
+
+def is_rounded(figure: float, exact: float, decimals: int) -> bool:
+    """Whether `figure` is `exact` with so many decimals; a half may have gone up or down."""
+    return abs(figure - exact) <= 0.5 * 10.0**-decimals + 1e-9

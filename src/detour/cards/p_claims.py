@@ -1,0 +1,95 @@
+"""What a card says of p-values, against the tests over tasks that its own table allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from detour.cards.findings import Finding, agrees
+from detour.statistics.comparison import OverTasks, Pair
+from detour.statistics.verdicts import p_value
+
+P_CLAIM = re.compile(
+    r"\bp\s*(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤])\s*(?P<digits>\d*\.?\d+)"
+    r"(?:(?:e|\s*[×x]\s*10\s*\^?)\s*\{?(?P<power>[-−⁻]\s?[\d⁰¹²³⁴⁵⁶⁷⁸⁹]+))?",
+    re.IGNORECASE,
+)
+SIDE = re.compile(r"\b(one|two|1|2)[- ](?:sided|tailed)\b", re.IGNORECASE)
+SIDES = {"1": "one-sided", "one": "one-sided", "2": "two-sided", "two": "two-sided"}
+OVER_SEEDS = re.compile(r"\b(?:t[- ]tests?|bootstrap|permutation|McNemar|Mann|over (?:the )?seeds)\b", re.IGNORECASE)
+"""Tests that need more than the table has."""
+PLAIN_DIGITS = str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789")
+BEHIND = 30
+"""Characters after a p-value in which its side is looked for, where a sentence names both."""
+
+Sided = Mapping[str, float | None]
+"""Side -> p."""
+
+
+def p_findings(line: int, text: str, pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Of each p-value in a sentence, which speaks of these pairs."""
+    for claim in P_CLAIM.finditer(text):
+        if OVER_SEEDS.search(text):
+            yield Finding(
+                "unknown", f"{_written(claim)}: of a test over seeds or documents, which no table shows", line
+            )
+        else:
+            yield _finding(line, claim, pairs, _side(claim, text), "Wilcoxon" if "wilcoxon" in text.lower() else "sign")
+
+
+def _finding(line: int, claim: re.Match[str], pairs: Sequence[Pair], side: str | None, test: str) -> Finding:
+    stated = " ".join(filter(None, (_written(claim), side)))
+    tested = [(pair, found, _p_values(found, test)) for pair in pairs if (found := pair.over_tasks) is not None]
+    for pair, found, p_values in tested:
+        for of_side, p in p_values.items():
+            if p is not None and side in (None, of_side) and _fits(claim, p):
+                (other,) = p_values.keys() - {of_side}
+                fit_both = all(value is not None and _fits(claim, value) for value in p_values.values())
+                doubt = "" if side or fit_both else ", and the card should say which it means"
+                sentence = (
+                    f"{_written(claim)} is the {of_side} {test} test of {pair.first} against {pair.second} "
+                    f"({found.signs.wins} of {found.tasks} tasks), {four_decimals(p)}; {other} it is "
+                    f"{four_decimals(p_values[other])}{doubt}"
+                )
+                return Finding("holds", sentence, line)
+    if not tested:
+        return Finding("unknown", f"{stated}: the table has too few tasks for a test over tasks", line)
+    both = (f"{pair.second} {' / '.join(map(four_decimals, p_values.values()))}" for pair, _, p_values in tested)
+    return Finding("differs", f"{stated}: {test} tests give (one-sided / two-sided) {', '.join(both)}", line)
+
+
+def _p_values(found: OverTasks, test: str) -> Sided:
+    """Wilcoxon's one-sided p is half the other, for the side on which the ranks are."""
+    if test == "sign":
+        return {"one-sided": found.signs.p_one_sided, "two-sided": found.signs.p_two_sided}
+    p = found.p_wilcoxon
+    return {"one-sided": None if p is None else p / 2, "two-sided": p}
+
+
+def _side(claim: re.Match[str], text: str) -> str | None:
+    named = {SIDES[found[1].lower()] for found in SIDE.finditer(text)}
+    if len(named) == 1:
+        return named.pop()
+    behind = SIDE.search(text, claim.end(), claim.end() + BEHIND)
+    return SIDES[behind[1].lower()] if behind else None
+
+
+def _fits(claim: re.Match[str], p: float) -> bool:
+    power = (
+        int(claim["power"].replace(" ", "").translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789")))
+        if claim["power"]
+        else 0
+    )
+    scaled = p * 10.0**-power
+    return scaled <= float(claim["digits"]) if claim["sign"] in "<≤" else agrees(claim["digits"], scaled)
+
+
+def _written(claim: re.Match[str]) -> str:
+    sign = "<" if claim["sign"] in "<≤" else "="
+    power = f"e{claim['power'].replace(' ', '')}" if claim["power"] else ""
+    return f"p {sign} {claim['digits']}{power}"
+
+
+def four_decimals(p: float | None) -> str:
+    """As published; smaller ones as `p_value` has them."""
+    return p_value(p) if p is None or p < 1e-4 else f"{p:.4f}"
