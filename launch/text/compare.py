@@ -11,7 +11,7 @@ from detour.statistics.verdicts import sentences
 from detour.text import cut, plain, wrapped
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
-LONGEST_NAME = 32
+LONGEST_NAME, LONGEST_TASK = 32, 18
 MOST_IN_FULL = 10
 """Pairs of models, up to which all that is known of each is shown."""
 
@@ -53,11 +53,12 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
 
 def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
     """The table, cut into as many as the width asks for."""
-    names = [cut(plain(model), LONGEST_NAME) for model in comparison.models]
+    names = _cut(comparison.models, LONGEST_NAME)
     left = max(map(len, ["model", *names]))
+    tasks = columns(comparison)
     cells = {
-        task: [cut(plain(task), 18), *(_shown(comparison, model, task) for model in comparison.models)]
-        for task in columns(comparison)
+        task: [heading, *(_shown(comparison, model, task) for model in comparison.models)]
+        for task, heading in zip(tasks, _cut(tasks, LONGEST_TASK), strict=True)
     }
     room: list[str] = []
     for task in [*columns(comparison), None]:
@@ -74,6 +75,16 @@ def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
             room = []
         if task is not None:
             room.append(task)
+
+
+def _cut(names: Sequence[str], width: int) -> list[str]:
+    """At their ends; where two would then look alike, all in the middle."""
+    whole = [plain(name) for name in names]
+    ends = [cut(name, width) for name in whole]
+    if len(set(ends)) == len(set(whole)):
+        return ends
+    half = width // 2
+    return [name if len(name) <= width else f"{name[: width - half - 1]}…{name[-half:]}" for name in whole]
 
 
 def _has_interval(cell: Cell) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from detour.doctor.tasks import TaskCheck
-from detour.text import plain, wrapped
+from detour.text import counted, plain, wrapped
 
 INDENT = "  "
 
@@ -20,8 +20,8 @@ def render_tasks(checks: Sequence[TaskCheck]) -> str:
     """One task a paragraph, in at most 100 columns."""
     lines = [line for check in checks for line in _lines(check)]
     states = Counter(check.state for check in checks)
-    counted = ", ".join(f"{states[state]} {state}" for state in ("ready", "missing", "problem") if states[state])
-    return "\n".join([*lines, f"{len(checks)} tasks: {counted or 'none'}."])
+    by_state = ", ".join(f"{states[state]} {state}" for state in ("ready", "missing", "problem") if states[state])
+    return "\n".join([*lines, f"{counted(len(checks), 'task')}: {by_state or 'none'}."])
 
 
 def _lines(check: TaskCheck) -> Iterator[str]:

@@ -59,7 +59,7 @@ def _detail(group: Sequence[Stage]) -> str:
             return f"transformers folder, {settings.dtype}"
         case EvaluateStage(settings=settings):
             task = settings.task
-            length = f"{task.epochs} epochs" if task.epochs else f"{task.steps:,} steps"
+            length = counted(task.epochs, "epoch") if task.epochs else counted(task.steps or 0, "step")
             return f"{task.type.replace('_', ' ')}, {len(group)} seeds, {length}"
         case stage:
             return f"{len(stage.inputs)} results"

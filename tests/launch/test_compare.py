@@ -89,3 +89,12 @@ def test_a_result_of_another_shape_is_named(tmp_path: Path) -> None:
     result = next(root.rglob("result.json"))
     result.write_text(json.dumps(json.loads(result.read_bytes()) | {"primary_metric": ["micro_f1"]}))
     assert "has no metric" in str(call("quickstart*", "-w", root).exception)
+
+
+def test_long_names_stay_apart_in_the_table(tmp_path: Path) -> None:
+    models = [f"a-very-long-name-of-a-chain-that-fits-no-column-{letter}" for letter in "ab"]
+    scores = {model: {f"a-task-of-many-letters-{task}": 60 + task for task in range(2)} for model in models}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    header, first, second = call(tmp_path / "scores.json").output.splitlines()[1:4]
+    assert header.split()[:3] == ["model", "a-task-o…letters-0", "a-task-o…letters-1"]
+    assert (first.split()[0][-3:], second.split()[0][-3:]) == ("n-a", "n-b")

@@ -9,7 +9,7 @@ from detour.statistics.comparing import compare
 from detour.statistics.comparison import AVERAGE, Comparison
 from detour.statistics.scores import Score, ScoreTable
 from detour.statistics.tables import csv_text, latex, markdown
-from detour.statistics.verdicts import sentences, verdict
+from detour.statistics.verdicts import p_is, sentences, verdict
 
 TASKS = ("cases", "drugs", "dialogues", "codes", "genes", "notes")
 NOISE = (0.3, -0.2, 0.1, -0.4, 0.2)
@@ -133,3 +133,15 @@ def test_each_sentence_of_a_pair_rests_on_a_figure() -> None:
     assert any(
         sentence.startswith("drugs: +2.00 (95 % interval +1.64 to +2.36; 5 of 5 seeds better;") for sentence in said
     )
+
+
+def test_a_single_seed_and_equal_scores_are_said_without_a_test() -> None:
+    single = compared(scores(2.0, seeds=1))
+    assert "drugs: +2.30 (a single seed)" in list(sentences(single, single.pairs[0]))
+    equal = compared([Score(model, task, None, 60.0) for model in ("ours", "theirs") for task in TASKS])
+    said = "ours is better on 0 of 6 tasks, 6 equal: nothing to test"
+    assert said in list(sentences(equal, equal.pairs[0]))
+
+
+def test_tiny_p_values_are_bounds() -> None:
+    assert (p_is(None), p_is(0.00009), p_is(0.0039)) == ("p unknown", "p < 0.0001", "p = 0.0039")

@@ -114,3 +114,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_card_framed_by_bars_is_read_as_one_without(tmp_path: Path) -> None:
     framed = "".join(f"| {line} |\n" for line in ["---", "tags: x", "---", "", *WIDE.splitlines()])
     assert read_scores(written(tmp_path, "card.txt", framed)).cells["ours", "cases"] == {None: 74.8}
+
+
+def test_a_table_may_have_a_single_task(tmp_path: Path) -> None:
+    table = read_scores(written(tmp_path, "a.md", "| Model | cases |\n|---|---|\n| ours | 70 |\n| theirs | 60 |\n"))
+    assert table.cells == {("ours", "cases"): {None: 70.0}, ("theirs", "cases"): {None: 60.0}}

@@ -49,7 +49,7 @@ def task(path: Path) -> Task:
 @pytest.mark.usefixtures("installed")
 def test_it_reads_its_files_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
     lines = [f"{number}|C50.9 C{number}|note {number}" for number in range(4)]
-    (tmp_path / "a.notes").write_text("\n".join([*lines, "9||not coded"]))
+    (tmp_path / "a.notes").write_text("".join(f"{line}\r\n" for line in [*lines, "9||not coded"]))
     asked = task(tmp_path)
     assert asked.data is not None
     documents = load_task(asked, task_files(asked.data))

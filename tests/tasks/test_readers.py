@@ -12,6 +12,7 @@ import pytest
 from detour.config.models import Task
 from detour.errors import UserError
 from detour.tasks.document import Document, Entity
+from detour.tasks.readers.lines import numbered_lines
 from detour.tasks.readers.registry import BUILT_IN, reader_named
 
 
@@ -119,3 +120,14 @@ def test_tables_that_are_not_the_published_ones_are_refused_at_their_line(
         read(reader, tmp_path / name, content, type)
     assert said in str(refused.value)
     assert str(tmp_path) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["un\ndeux", "un\ndeux\n", "un\r\ndeux\r\n", "\ufeffun\ndeux\n"])
+def test_a_line_end_ends_a_line_and_begins_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8", newline="")
+    assert list(numbered_lines(tmp_path / "a.txt")) == [(1, "un"), (2, "deux")]
+
+
+def test_an_empty_file_has_no_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    assert list(numbered_lines(tmp_path / "a.txt")) == []

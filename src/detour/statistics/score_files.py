@@ -144,7 +144,7 @@ def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:
 def _from_markdown(path: Path, text: str) -> ScoreTable:
     """The first table of the file that holds scores of several models."""
     for table in tables_in(text):
-        if len(table.header) > 2 and _bare(table.header[0]).casefold() == "model":
+        if len(table.header) > 1 and _bare(table.header[0]).casefold() == "model":
             try:
                 return wide(str(path), table.header, table.rows)
             except UserError:

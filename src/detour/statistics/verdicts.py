@@ -60,19 +60,25 @@ def p_value(p: float | None) -> str:
     return "below 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.0995 else f"{p:.2f}"
 
 
+def p_is(p: float | None) -> str:
+    return "p unknown" if p is None else "p < 0.0001" if p < 1e-4 else f"p = {p_value(p)}"
+
+
 def _difference(difference: Difference, where: str) -> str:
     said = f"{where}: {signed(difference.mean or 0.0)}"
     seeds = difference.over_seeds
     if seeds is None:
         return said
+    if seeds.n == 1:
+        return f"{said} (a single seed)"
     parts = [f"95 % interval {_interval(seeds.interval)}" if seeds.interval else "no spread among the seeds"]
     parts.append(f"{seeds.signs.wins} of {seeds.n} seeds better")
     if seeds.p_t is not None:
-        parts.append(f"paired t-test p = {p_value(seeds.p_t)}, by Holm {p_value(difference.p_adjusted)}")
+        parts.append(f"paired t-test {p_is(seeds.p_t)}, by Holm {p_value(difference.p_adjusted)}")
     if seeds.p_wilcoxon is not None:
-        parts.append(f"Wilcoxon p = {p_value(seeds.p_wilcoxon)}")
+        parts.append(f"Wilcoxon {p_is(seeds.p_wilcoxon)}")
     if seeds.bootstrap is not None:
-        parts.append(f"bootstrap {_interval(seeds.bootstrap)}, p = {p_value(seeds.p_bootstrap)}")
+        parts.append(f"bootstrap {_interval(seeds.bootstrap)}, {p_is(seeds.p_bootstrap)}")
     return f"{said} ({'; '.join(parts)})"
 
 
@@ -80,12 +86,14 @@ def _over_tasks(pairs: int, pair: Pair, found: OverTasks) -> str:
     """One-sided only for the side that the difference was asked for: chosen afterwards, it would mean nothing."""
     signs = found.signs
     ties = f", {signs.ties} equal" if signs.ties else ""
-    one_sided = f"{p_value(signs.p_one_sided)} one-sided ({pair.first} better), " if signs.wins > signs.losses else ""
+    said = f"{pair.first} is better on {signs.wins} of {found.tasks} tasks{ties}"
+    if signs.p_two_sided is None:
+        return f"{said}: nothing to test"
+    one_sided = f"{p_is(signs.p_one_sided)} one-sided ({pair.first} better), " if signs.wins > signs.losses else ""
+    two_sided = p_value(signs.p_two_sided) if one_sided else p_is(signs.p_two_sided)
     holm = f", {p_value(pair.p_tasks_adjusted)} by Holm over {pairs} pairs" if pairs > 1 else ""
-    return (
-        f"{pair.first} is better on {signs.wins} of {found.tasks} tasks{ties}: sign test p = {one_sided}"
-        f"{p_value(signs.p_two_sided)} two-sided{holm}; Wilcoxon p = {p_value(found.p_wilcoxon)} two-sided"
-    )
+    wilcoxon = f"; Wilcoxon {p_is(found.p_wilcoxon)} two-sided"
+    return f"{said}: sign test {one_sided}{two_sided} two-sided{holm}{wilcoxon}"
 
 
 def _interval(interval: Interval) -> str:

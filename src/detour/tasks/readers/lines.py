@@ -24,6 +24,7 @@ def decoded(path: Path) -> str:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines from 1, without their ends and without a byte-order mark."""
-    for number, line in enumerate(decoded(path).removeprefix("\ufeff").split("\n"), 1):
+    """Lines from 1, without their ends and without a byte-order mark; none begins behind the last end."""
+    *ended, last = decoded(path).removeprefix("\ufeff").split("\n")
+    for number, line in enumerate([*ended, last] if last else ended, 1):
         yield number, line.removesuffix("\r")
