@@ -4,16 +4,17 @@
 
 The text is a random chain of words, each with few successors, so that the loss falls within the 300 steps. The
 reference is transformers' layers, not compiled, through torch's kernel; what another kernel alone changes in its curve
-is the noise that bf16 makes. Each curve is printed as it is done: its mean over the last 50 steps, and the largest
-distance of means over 10 steps from the reference's.
+is the noise that bf16 makes. Printed are each curve's mean over the last 50 steps, and the largest distance of means
+over 10 steps from the reference's. A row is too little for a GPU to be busy with, so all ways run at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from detour.flops import MEAN_DOCUMENT_TOKENS
 from detour.pretraining.attention import compile_layers, set_backend
 from detour.pretraining.batches import Batch, collate, to_device
 from detour.pretraining.kernel_choice import Heads, problem
+from detour.pretraining.kernels import LOCAL
 from detour.pretraining.objectives import Objective, Vocabulary, make_example
 from detour.pretraining.optimizer import build_optimizer, set_lr
 from detour.pretraining.residual import set_bf16_stream
@@ -74,17 +76,14 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small, for a CPU")
     size = TINY if parser.parse_args().tiny else BASE
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batches, reference = list(_batches(size)), None
-    for way in _ways(device, size.config):
-        started_s = time.perf_counter()
-        curve = _curve(way, size.config, batches, device)
-        reference = curve if reference is None else reference
-        distance = np.abs(_smooth(curve) - _smooth(reference)).max()
-        print(
-            f"{way.name:42} {curve[0]:.4f} -> {curve[-LAST:].mean():.4f}  largest distance {distance:.4f}  "
-            f"{time.perf_counter() - started_s:.0f} s",
-            flush=True,
-        )
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        curves = {way.name: processes.submit(_curve, way, size, device) for way in _ways(device, size.config)}
+        reference = curves["reference"].result()
+        for name, future in curves.items():
+            curve = future.result()
+            distance = np.abs(_smooth(curve) - _smooth(reference)).max()
+            mean = curve[-LAST:].mean()
+            print(f"{name:42} {curve[0]:.4f} -> {mean:.4f}  largest distance {distance:.4f}", flush=True)
 
 
 def _ways(device: torch.device, config: ModernBertConfig) -> Iterator[Way]:
@@ -92,19 +91,19 @@ def _ways(device: torch.device, config: ModernBertConfig) -> Iterator[Way]:
     if device.type == "cpu":
         yield Way("compiled layers", compiled=True)
         return
-    other = "flash_attention_4"
-    missing = problem(other, device, torch.bfloat16, Heads.of(config, causal=True))
-    if missing is None:
-        yield Way("reference, another kernel: the noise", kernel=other)
-    else:
-        print(f"{other}: {missing}", flush=True)
-    yield Way("compiled layers", kernel="varlen" if missing else other, compiled=True)
-    yield Way("compiled layers, bf16 stream", kernel="varlen" if missing else other, compiled=True, bf16_stream=True)
+    flash = "flash_attention_4"
+    missing = problem(flash, device, torch.bfloat16, Heads.of(config, causal=True))
+    if missing is not None:
+        print(f"{flash}: {missing}", flush=True)
+    fast = (flash if missing is None else "varlen") + LOCAL
+    yield Way("reference, other kernels: the noise", kernel=fast)
+    yield Way("compiled layers", kernel=fast, compiled=True)
+    yield Way("compiled layers, bf16 stream", kernel=fast, compiled=True, bf16_stream=True)
 
 
-def _curve(way: Way, config: ModernBertConfig, batches: Sequence[Batch], device: torch.device) -> Curve:
+def _curve(way: Way, size: Size, device: torch.device) -> Curve:
     torch.manual_seed(0)
-    model = ModernBertForMaskedLM(config)
+    model = ModernBertForMaskedLM(size.config)
     set_backend(model, way.kernel)
     if way.bf16_stream:
         set_bf16_stream(model)
@@ -114,7 +113,7 @@ def _curve(way: Way, config: ModernBertConfig, batches: Sequence[Batch], device:
     loss_of = LossOf(model, Objective("causal"), "auto")
     optimizer = build_optimizer(model, OPTIMIZER)
     losses = []
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(_batches(size)):
         set_lr(optimizer, OPTIMIZER.lr * min(1.0, (step + 1) / WARMUP_STEPS))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = loss_of(to_device(batch, device))

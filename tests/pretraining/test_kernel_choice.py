@@ -135,3 +135,13 @@ def test_a_backend_without_measurement_keeps_the_precision(device: str, half: bo
 @pytest.mark.parametrize(("causal", "sides"), [(True, (0, 0)), (False, (-1, 8))])
 def test_a_models_windows_are_counted_by_layer(causal: bool, sides: tuple[int, int]) -> None:
     assert Heads.of(tiny_model().config, causal=causal).windows == {(-1, sides[0]): 2, (8, sides[1]): 2}
+
+
+if torch.cuda.is_available():
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("causal", [True, False])
+    @pytest.mark.parametrize("name", KERNELS)
+    def test_installed_kernels_are_exact_on_a_gpu(name: str, causal: bool) -> None:
+        heads = Heads(12, 64, {(-1, 0 if causal else -1): 1, (64, 0 if causal else 64): 1})
+        assert problem(name, CUDA, torch.bfloat16, heads) in (None, "not installed")
