@@ -41,12 +41,12 @@ _EXCEPTION = re.compile(
     r"^(?!(?:INFO|DEBUG|WARN|WARNING|ERROR|CRITICAL|FATAL|NOTE)\b)(?=[\w.]*[A-Z.])[A-Za-z_][\w.]*(?::\s.*|:?)$"
 )
 _NAMED = re.compile(
-    r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+)?(?:\w+\.)*"
+    r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+|\w+(?:\.\w+)+: )?(?:\w+\.)*"
     r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed|Invalid|Denied|Mismatch|Timeout)|BadZipFile|StopIteration|"
     r"Exception|(?<=\bexc\.)[A-Z]\w+|(?<=\berrors\.)[A-Z]\w+|(?<=\bexceptions\.)[A-Z]\w+)(?::\s|$)"
 )
 _ERROR = re.compile(
-    r"\b(?:error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
+    r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
 )
 _CHATTER = re.compile(
     r"(?-i:\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b)|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
