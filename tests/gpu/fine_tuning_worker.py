@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 import traceback
@@ -34,8 +35,10 @@ MODES = {
 }
 """The last two are measured on the batches of one size alone, as if all were filled up to it: compiled for that size,
 and without a compiler, as one CUDA graph of forward and backward pass."""
+ONE_SIZE = ("joined, static", "joined, graph")
 MEASURED_S, TINY_S = 2.5, 0.2
-WARM_UP_STEPS = 4
+WARM_UP_STEPS, TINY_WARM_UP_STEPS = 12, 4
+WHOLE_STEPS, VALIDATE_EVERY = 24, 12
 
 
 @dataclass(frozen=True)
@@ -43,28 +46,45 @@ class Order:
     mode: str
     shape: ShapeName
     tiny: bool
+    whole: bool = False
+    """A short fine-tuning up to its test scores, in place of a speed."""
 
 
 @dataclass(frozen=True)
 class Rate:
+    """Of one process in steady steps; what came before them is apart."""
+
     step_s: float
+    """Mean."""
+    median_s: float
+    slowest_s: float
     samples_s: float
     tokens_s: float
     """Real ones, without what fills up."""
     prediction_s: float
-    """A document; measured alone, before training."""
+    """A document."""
+    build_s: float
+    """The model, its optimizer and its move to the device."""
     first_s: float
-    """Of the first steps, with what compiles and allocates."""
+    """What the first steps took above as many steady ones: compiling, allocating, choosing kernels."""
     memory_gib: float
     """Of this process at most, by torch's count."""
     device_gib: float
     """In use on the whole device."""
-    difference: float
-    """Of the first logits from those of the padded mode, at most; NaN where these are unknown."""
-    logits: float
-    """The largest of them."""
+    busy_percent: float | None
+    """Share of the last moments in which the device ran any kernel."""
     loss: float
     """Mean of the first steps."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a short fine-tuning left behind."""
+
+    losses: list[float]
+    keys: list[str]
+    validations: int
+    test: float
 
 
 @dataclass
@@ -78,13 +98,13 @@ class Worker:
         if self.process.is_alive():
             self.connection.send(message)
 
-    def answer(self, limit_s: float) -> Rate | str | None:
-        """None for ready; what went wrong as a string."""
+    def answer(self, limit_s: float) -> Any:
+        """What it sent; what went wrong as a string."""
         try:
             if not self.connection.poll(max(limit_s, 0.1)):
                 self.process.kill()
                 return f"no answer in {limit_s:.0f} s"
-            return cast("Rate | str | None", self.connection.recv())
+            return self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5)
             return f"the process ended with {self.process.exitcode}"
@@ -96,8 +116,9 @@ class Worker:
 
 
 def start(context: SpawnContext, seed: int) -> Worker:
+    """It first sends the seconds until it had torch and the device."""
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, seed))
+    process = context.Process(target=_serve, args=(there, seed, time.time()))
     process.start()
     there.close()
     return Worker(process, here)
@@ -110,13 +131,15 @@ class _Listener:
     stop_reason: str | None = None
     losses: list[float] = field(default_factory=list)
 
-    def progress(self, *_: object, loss: float, **__: Any) -> None:
-        self.losses.append(loss)
+    def progress(self, *_: object, loss: float | None = None, **__: Any) -> None:
+        if loss is not None:
+            self.losses.append(loss)
 
 
-def _serve(connection: Connection, seed: int) -> None:
+def _serve(connection: Connection, seed: int, started_at_s: float) -> None:
     torch.set_num_threads(1)
-    reference: dict[ShapeName, np.ndarray[Any, Any]] = {}
+    torch.zeros(1, device=DEVICE)
+    connection.send(time.time() - started_at_s)
     ready: _Ready | None = None
     with tempfile.TemporaryDirectory() as folder:
         while True:
@@ -128,82 +151,99 @@ def _serve(connection: Connection, seed: int) -> None:
                 if isinstance(message, Order):
                     ready = None  # frees the last one's memory
                     _forget()
-                    ready = _Ready(message, seed, Path(folder), reference)
+                    ready = _Ready(message, seed, Path(folder))
                     connection.send(None)
                 else:
                     assert ready is not None
-                    connection.send(ready.measure())
+                    connection.send(ready.answer())
             except Exception as error:  # noqa: BLE001  a variant that fails must not end the others
                 traceback.print_exc()
                 connection.send(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 class _Ready:
-    """A fine-tuning past its first steps."""
+    """A fine-tuning past its first steps; a whole one, before them."""
 
-    def __init__(self, order: Order, seed: int, folder: Path, reference: dict[ShapeName, np.ndarray[Any, Any]]) -> None:
+    def __init__(self, order: Order, seed: int, folder: Path) -> None:
+        self.order, self.listener = order, _Listener()
         self.measured_s = TINY_S if order.tiny else MEASURED_S
         config = encoder_config(tiny=order.tiny)
         task, workload = made_workload(order.shape, config, tiny=order.tiny)
-        self.listener = _Listener()
+        if order.whole:
+            short = {"epochs": None, "steps": WHOLE_STEPS, "validate_every": VALIDATE_EVERY}
+            task = task.model_copy(update=short)
+        started_s = time.perf_counter()
         self.tuning = FineTuning(folder, task, workload, seed, folder, cast(Attempt, self.listener), MODES[order.mode])
+        _synchronize()
+        self.build_s = time.perf_counter() - started_s
         self.lengths = np.asarray(workload.train_lengths)
-        self._predict(order, reference)
-        batches = shuffled_batches(workload.train_lengths, task.batch_sequences, (seed,))
-        if order.mode in ("joined, static", "joined, graph"):
+        if not order.whole:
+            self._warm_up(seed)
+
+    def _warm_up(self, seed: int) -> None:
+        batches = shuffled_batches(self.lengths.tolist(), self.tuning.task.batch_sequences, (seed,))
+        self.step: Callable[[Indices], Tensor | None] = self.tuning.update
+        if self.order.mode in ONE_SIZE:
             batches = _of_one_size(batches, self.lengths)
             self.tuning.model.grid = -(-int(self.lengths[batches[0]].sum()) // 512) * 512
         self.batches = batches
-        self.step: Callable[[Indices], Tensor | None] = self.tuning.update
-        if order.mode == "joined, graph":
-            self.step = graphed_steps(self.tuning, batches[0])
+        self.warm_up_steps = TINY_WARM_UP_STEPS if self.order.tiny else WARM_UP_STEPS
         started_s = time.perf_counter()
-        for batch in batches[:WARM_UP_STEPS]:
-            if (loss := self.step(batch)) is not None:
+        if self.order.mode == "joined, graph":
+            self.step = graphed_steps(self.tuning, batches[0])
+        for number in range(self.warm_up_steps):
+            if (loss := self.step(batches[number % len(batches)])) is not None:
                 self.listener.losses.append(float(loss))
         _synchronize()
-        self.first_s = time.perf_counter() - started_s
+        self.warm_up_s = time.perf_counter() - started_s
 
-    def _predict(self, order: Order, reference: dict[ShapeName, np.ndarray[Any, Any]]) -> None:
-        """Twice, since the first time tunes."""
-        task = self.tuning.task
-        self.tuning.decide("validation")
-        _synchronize()
-        started_s = time.perf_counter()
-        decided = self.tuning.decide("validation")
-        _synchronize()
-        self.prediction_s = (time.perf_counter() - started_s) / HELD
-        self.difference, self.logits = float("nan"), float("nan")
-        if task.type != "ner":
-            if order.mode == "padded":
-                reference[order.shape] = decided.logits
-            self.logits = float(np.abs(decided.logits).max())
-            if order.shape in reference:
-                self.difference = float(np.abs(decided.logits - reference[order.shape]).max())
+    def answer(self) -> Rate | Whole:
+        return self._whole() if self.order.whole else self._rate()
 
-    def measure(self) -> Rate:
-        steps = tokens = samples = 0
+    def _whole(self) -> Whole:
+        outcome = self.tuning.run()
+        scores = (*outcome.history[0], *outcome.history[0]["validation"], *outcome.test)
+        test = outcome.test[self.tuning.workload.primary_metric]
+        return Whole(self.listener.losses, sorted(scores), len(outcome.history), test)
+
+    def _rate(self) -> Rate:
+        taken_s: list[float] = []
+        tokens = samples = 0
         _synchronize()
-        started_s = time.perf_counter()
-        while (elapsed_s := time.perf_counter() - started_s) < self.measured_s:
-            batch = self.batches[(WARM_UP_STEPS + steps) % len(self.batches)]
+        started_s = last_s = time.perf_counter()
+        while last_s - started_s < self.measured_s:
+            batch = self.batches[(self.warm_up_steps + len(taken_s)) % len(self.batches)]
             self.step(batch)
-            steps, samples, tokens = steps + 1, samples + len(batch), tokens + int(self.lengths[batch].sum())
+            samples, tokens = samples + len(batch), tokens + int(self.lengths[batch].sum())
+            now_s = time.perf_counter()
+            taken_s.append(now_s - last_s)
+            last_s = now_s
         _synchronize()
-        elapsed_s = time.perf_counter() - started_s
-        losses = self.listener.losses[:WARM_UP_STEPS]
+        elapsed_s, busy_percent = time.perf_counter() - started_s, _busy_percent()
+        first = self.listener.losses[: self.warm_up_steps]
         return Rate(
-            step_s=elapsed_s / steps,
+            step_s=elapsed_s / len(taken_s),
+            median_s=statistics.median(taken_s),
+            slowest_s=max(taken_s),
             samples_s=samples / elapsed_s,
             tokens_s=tokens / elapsed_s,
-            prediction_s=self.prediction_s,
-            first_s=self.first_s,
+            prediction_s=self._prediction_s(),
+            build_s=self.build_s,
+            first_s=max(0.0, self.warm_up_s - self.warm_up_steps * elapsed_s / len(taken_s)),
             memory_gib=_gib(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else 0),
             device_gib=_gib(_device_bytes()),
-            difference=self.difference,
-            logits=self.logits,
-            loss=sum(losses) / len(losses) if losses else float("nan"),
+            busy_percent=busy_percent,
+            loss=sum(first) / len(first),
         )
+
+    def _prediction_s(self) -> float:
+        """The second time, since the first one tunes."""
+        for _ in range(2):
+            _synchronize()
+            started_s = time.perf_counter()
+            self.tuning.decide("validation")
+            _synchronize()
+        return (time.perf_counter() - started_s) / HELD
 
 
 def _of_one_size(batches: list[Indices], lengths: np.ndarray[Any, Any]) -> list[Indices]:
@@ -223,6 +263,13 @@ def _forget() -> None:
     if DEVICE.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+
+
+def _busy_percent() -> float | None:
+    try:
+        return float(torch.cuda.utilization()) if DEVICE.type == "cuda" else None
+    except (ImportError, RuntimeError):
+        return None
 
 
 def _device_bytes() -> int:

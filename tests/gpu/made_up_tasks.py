@@ -20,7 +20,7 @@ from detour.evaluation.ner_heads import EncoderTagger
 from detour.evaluation.windows import Window
 from detour.tasks.document import Document
 
-ShapeName = Literal["cases", "windows", "titles"]
+ShapeName = Literal["cases", "notes", "windows", "titles"]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FIRST_WORD_ID, PADDING_ID = 5, 0
 LABELS = tuple(f"label {number}" for number in range(30))
@@ -38,10 +38,11 @@ class Shape(NamedTuple):
 
 SHAPES: dict[ShapeName, Shape] = {
     "cases": Shape(900, 4096, 4, is_ner=False),
+    "notes": Shape(450, 4096, 4, is_ner=False),
     "windows": Shape(750, 1024, 16, is_ner=True),
     "titles": Shape(25, 1024, 16, is_ner=True),
 }
-"""Clinical cases with several labels; windows of long documents, and titles, with nested entities."""
+"""Clinical cases and shorter notes, of several labels; windows of long documents, and titles, with nested entities."""
 
 
 def encoder_config(*, tiny: bool) -> ModernBertConfig:

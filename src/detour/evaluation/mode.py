@@ -53,6 +53,9 @@ def use(mode: Mode, model: TaskModel) -> None:
     if mode.joined:
         model.encoder.set_attn_implementation(PACKED[KERNEL])
         model.joins, model.fused = True, mode.fused
+    else:
+        # On Hopper and Blackwell torch prefers cuDNN's attention, which takes a second to plan for every new shape.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     if mode.fused:
         keep_all_graphs()
     if mode.compiled:

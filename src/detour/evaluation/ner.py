@@ -67,10 +67,10 @@ class EntityRecognition:
         counts = torch.tensor([len(window.places) for window in windows])
         if self.is_flat:
             truth, there = tag_targets(targets, counts, logits.shape)
-            loss: Tensor = criterion(logits[there.to(device)], truth[there].to(device))
+            loss: Tensor = criterion(*_there(there, logits, truth, device))
         else:
             truth, there = span_targets(targets, counts, logits.shape)
-            loss = criterion(logits[there.to(device)], truth[there].to(device)) / float(counts.sum())
+            loss = criterion(*_there(there, logits, truth, device)) / float(counts.sum())
         return loss
 
     def weight(self, batch: Indices) -> float:
@@ -159,9 +159,22 @@ def tag_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tuple
 def span_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """0 or 1 for each (window, word, width, label), and which spans there are: those that end inside their window."""
     truth = torch.zeros(tuple(shape))
-    for row, found in enumerate(targets):
-        for first, last, label in found:
-            if last - first < shape[2]:
-                truth[row, first, last - first, label] = 1.0
+    entities = [
+        (row, first, last - first, label)
+        for row, found in enumerate(targets)
+        for first, last, label in found
+        if last - first < shape[2]
+    ]
+    if entities:
+        truth[tuple(torch.tensor(entities).T)] = 1.0
     ends = torch.arange(shape[1])[:, None] + torch.arange(shape[2])
     return truth, ends < counts[:, None, None]
+
+
+def _there(there: Tensor, logits: Tensor, truth: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both without what fills up. Counted on the CPU: to count a mask on a GPU is to wait for all that it has to do."""
+    kept, last = there.flatten().nonzero().squeeze(1), there.ndim - 1
+    return (
+        logits.flatten(0, last).index_select(0, kept.to(device)),
+        truth.flatten(0, last).index_select(0, kept).to(device),
+    )
