@@ -132,8 +132,42 @@ class Bench:
                 return []
         return answers
 
-    def _seeds(count: int) -> range:
+    def _each(self, seeds: Sequence[int], message: Order | str, until: float) -> list[Any]:
+        workers = [self.workers.get(seed) for seed in seeds]
+        for worker in workers:
+            if worker is not None:
+                worker.send(message)
+        return [worker.answer(until - time.monotonic()) if worker else "no process" for worker in workers]
+
+    def _judge(self, label: str, seed: int, answer: object) -> bool:
+        if not isinstance(answer, str):
+            return True
+        self.failed += 1
+        say(f"{label}: FAILED: {answer}")
+        if seed in self.workers:
+            self.workers.pop(seed).end()
+        return False
+
+
+def _seeds(count: int) -> range:
     return range(FIRST_SEED, FIRST_SEED + count)
+
+
+def _rates_line(rates: Sequence[Rate]) -> str:
+    step_s, prediction_s = (
+        1 / sum(1 / each for each in some)
+        for some in zip(*((rate.step_s, rate.prediction_s) for rate in rates), strict=True)
+    )
+    samples_s, tokens_s = sum(rate.samples_s for rate in rates), sum(rate.tokens_s for rate in rates)
+    one, busy = rates[0], rates[0].busy_percent
+    return (
+        f"{1e3 * step_s:.2f} ms a step, all together ({1e3 * one.step_s:.1f} each, median {1e3 * one.median_s:.1f}, "
+        f"slowest {1e3 * one.slowest_s:.0f}), {samples_s:.1f} samples/s, {tokens_s:,.0f} tokens/s, "
+        f"{1e3 * prediction_s:.2f} ms a prediction; before: model {one.build_s:.1f} s, first steps "
+        f"{'/'.join(f'{rate.first_s:.1f}' for rate in rates)} s; {one.memory_gib:.1f} GiB a seed, "
+        f"{one.device_gib:.1f} on the device, busy {'unknown' if busy is None else f'{busy:.0f} %'}; "
+        f"loss {one.loss:.4f}"
+    )
 
 
 def say(line: str) -> None:
