@@ -132,3 +132,11 @@ def test_graphs_are_made_in_the_first_steps_and_serve_all_documents_and_seeds(
 
 def test_on_a_cpu_nothing_is_joined_or_compiled(model_folder: Path) -> None:
     assert fastest(EncoderClassifier(load_encoder(model_folder), 3, "mean"), torch.device("cpu")) == PLAIN
+
+
+def test_padded_documents_keep_away_from_the_attention_that_plans_for_every_new_length(
+    model_folder: Path,
+) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    use(PLAIN, EncoderClassifier(load_encoder(model_folder), 3, "mean"))
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]

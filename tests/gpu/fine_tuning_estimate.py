@@ -38,16 +38,15 @@ class Cost:
     """Measured, of all seeds that run at once taken together."""
 
     variant: str
-    once_s: float
-    """A job's start and its first steps."""
     build_s: float
     """A seed's model, shared out over those at once."""
     step_s: float
     prediction_s: float
 
 
-def estimate_lines(costs: Mapping[ShapeName, Cost], cold_s: float) -> Iterator[str]:
-    """`cold_s`: what the very first compilation takes above one from the cache."""
+def estimate_lines(costs: Mapping[ShapeName, Cost], once_s: float, cold_s: float) -> Iterator[str]:
+    """`once_s`: a job's start and what its first steps take longer, with compiled code from the cache; `cold_s`: what
+    the very first compilation takes above that."""
     benchmark, total_s = load_benchmark(BENCHMARK), cold_s
     seeds = len(benchmark.seeds)
     for task in benchmark.tasks:
@@ -56,10 +55,10 @@ def estimate_lines(costs: Mapping[ShapeName, Cost], cold_s: float) -> Iterator[s
             yield f"  {task.name}: {shape} were not measured, so there is no estimate"
             return
         cost, (steps, predictions) = costs[shape], sizes(task)
-        seconds = cost.once_s + seeds * (cost.build_s + steps * cost.step_s + predictions * cost.prediction_s)
+        seconds = once_s + seeds * (cost.build_s + steps * cost.step_s + predictions * cost.prediction_s)
         total_s += seconds
         yield (
-            f"  {task.name:13}{seconds / 60:6.1f} min = {cost.once_s:.1f} s + {seeds} x ({cost.build_s:.1f} s + "
+            f"  {task.name:13}{seconds / 60:6.1f} min = {once_s:.1f} s + {seeds} x ({cost.build_s:.1f} s + "
             f"{steps:,} steps x {1e3 * cost.step_s:.2f} ms + {predictions:,} predictions x "
             f"{1e3 * cost.prediction_s:.2f} ms), {shape}, {cost.variant}"
         )
