@@ -96,11 +96,33 @@ def test_a_name_in_the_last_column_may_hold_the_same(name: str) -> None:
     assert [row.name for row in read_rows(lines_of(*rows, header=header))] == [name, name]
 
 
-@given(st.lists(st.text("ab|\n 7é", max_size=12), min_size=1, max_size=4))
-def test_whatever_the_names_are_the_figures_stay_right_or_the_line_is_refused(names: list[str]) -> None:
+ALPHABETICAL = sorted([*HEADER, "AdminComment", "Comment"])
+"""As `--format=ALL` has them: free text before JobID."""
+
+
+@pytest.mark.parametrize("note", ["two\nlines", "a|b", "a|b\nc|d\ne"])
+def test_names_and_notes_before_the_id_shift_nothing(note: str) -> None:
+    rows = [
+        job(JobID=str(n), JobIDRaw=str(n)) | {"AdminComment": note if n % 2 else "", "Comment": ""} for n in range(1, 6)
+    ]
+    found = list(read_rows(lines_of(*rows, header=ALPHABETICAL)))
+    assert [(row.job_id, row.user, row.n_gpus) for row in found] == [(n, "ada", 4) for n in range(1, 6)]
+
+
+def test_lines_that_may_be_one_row_or_two_are_refused() -> None:
+    header = ["Comment", "JobID", "Start", "End", "JobName", "QOS"]
+    rows = [job(JobID="7") | {"Comment": ""}, job(JobID="8") | {"Comment": "a|b\nc"}]
+    with pytest.raises(UserError, match=r"sacct:2: .*may be one row or two"):
+        list(read_rows(lines_of(*rows, header=header)))
+
+
+@given(st.lists(st.text("ab|\n 7é", max_size=12), min_size=1, max_size=4), st.permutations(HEADER))
+def test_whatever_the_names_are_the_figures_stay_right_or_the_line_is_refused(
+    names: list[str], header: list[str]
+) -> None:
     rows = [job(JobID=str(100 + n), JobIDRaw=str(100 + n), JobName=name) for n, name in enumerate(names)]
     try:
-        found = list(read_rows(lines_of(*rows)))
+        found = list(read_rows(lines_of(*rows, header=header)))
     except UserError as refused:
         assert str(refused).startswith("sacct:")  # noqa: PT017
         return

@@ -33,6 +33,9 @@ _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
 _TEXTS = frozenset({"name", "comment", "reason"})
 _STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
+_TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
+"""By one of which a record's first line is known from the rest of a name."""
+_NODES = re.compile(r"[\w.,\[\]-]*$")
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
 
@@ -66,13 +69,15 @@ class RowBuilder:
         self._gres = lru_cache(_MANY)(parse_gres)
         self._word = lru_cache(_MANY)(_word)
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
-            self._id: ("job",) if "job" in at else ("raw_id",),
+            self._id: ("job", "raw_id"),
             self._time: ("submit", "eligible", "start", "end"),
             parse_duration_s: ("elapsed_raw", "elapsed"),
             self._limit: ("limit", "limit_minutes"),
             self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
             self._tres: ("allocated", "requested"),
+            _tres_text: ("allocated", "requested"),
+            _nodes_text: ("nodes",),
             parse_energy_j: ("energy_raw", "energy"),
             _plain: _PLAIN,
             _state_word: ("state",),
@@ -82,6 +87,26 @@ class RowBuilder:
         known = [at[field] for field in FIELDS if field in at and field not in _TEXTS]
         self.figures: Callable[[Sequence[str]], object] = itemgetter(*known) if known else len
         """Of a record: all that is read of it but free text."""
+
+    def beginning(self, free: Sequence[int]) -> Callable[[Sequence[str]], bool | None]:
+        """Whether a line can be the first of a record, by its cells before any of `free`, the columns of free text;
+        None where these cells do not tell.
+        """
+        before = min(free, default=0)
+        typed = [(index, parse) for _, index, parse in self._typed if index < before]
+        telling = [index for field, index, _ in self._typed if index < before and field in _TELLING]
+
+        def begins(cells: Sequence[str]) -> bool | None:
+            if len(cells) <= before:
+                return False
+            try:
+                for index, parse in typed:
+                    parse(cells[index])
+            except ValueError:
+                return False
+            return any(cells[index].strip() for index in telling) or None
+
+        return begins
 
     def sound(self, cells: Sequence[str]) -> bool:
         """Whether all cells can be of their columns' kinds."""
@@ -186,6 +211,16 @@ def _any_id(text: str) -> ShownId | None:
         return parse_shown_id(text)
     except ValueError:
         return ShownId(None)
+
+
+def _tres_text(text: str) -> None:
+    if text and not all("=" in part for part in text.split(",")):
+        raise ValueError("trackable resources, as cpu=8,gres/gpu=4")
+
+
+def _nodes_text(text: str) -> None:
+    if not _NODES.match(text) and text.lower() not in _NOT_ASSIGNED:
+        raise ValueError("nodes, as n1 or n[2-4]")
 
 
 def _state_word(text: str) -> None:

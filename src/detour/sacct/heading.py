@@ -60,9 +60,9 @@ class Table:
     def free(self) -> list[int]:
         return free_columns(self.header)
 
-    @property
-    def by_id(self) -> bool:
-        return 0 in (self.at.get("job"), self.at.get("raw_id"))
+    def without_tail(self, cells: Sequence[str]) -> Sequence[str]:
+        """Without what is behind the last delimiter of `sacct --parsable`, which is nothing."""
+        return cells[:-1] if self.trailing and not cells[-1] else cells
 
 
 def _split(text: str, delimiter: str) -> list[str]:

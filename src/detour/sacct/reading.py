@@ -22,6 +22,7 @@ from pathlib import Path
 from detour.errors import UserError
 from detour.sacct.building import BadCell, RowBuilder
 from detour.sacct.columns import NEEDED
+from detour.sacct.continuing import Continuing
 from detour.sacct.heading import Table
 from detour.sacct.opening import STANDARD_INPUT, opened
 from detour.sacct.records import Broken, records_of, repaired, table_records
@@ -123,13 +124,17 @@ class Dump:
                     yield line + before - 1, [cell.strip() for cell in cells]
                 return
             width, delimiter, trailing = len(table.header), table.delimiter, table.trailing
-            found = records_of(lines, before + 1, delimiter, width, trailing=trailing, by_id=table.by_id)
-            for line, text, cells in found:
+            continuing = Continuing.of(table, build)
+            for line, text, cells in records_of(
+                lines, before + 1, delimiter, width, trailing=trailing, goes_on=continuing.goes_on
+            ):
                 if table.has_header and text == table.text:
                     continue
-                row = cells[:-1] if trailing and not cells[-1] else cells
+                row = table.without_tail(cells)
                 if len(row) == width and "\n" not in text:
                     yield line, row
+                elif "\n" in text and continuing.may_be_two(text):
+                    self._broken(line, f"a row of {width} columns, and found lines that may be one row or two")
                 elif (mended := self._repaired(line, row, table, build)) is not None:
                     yield line, mended
         except Broken as error:

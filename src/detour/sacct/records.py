@@ -7,11 +7,9 @@ of doing so gives every other column a value of its kind; else the record is ref
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations_with_replacement
 
-_STARTS_A_ROW = re.compile(r"\d+(?:[_+.][\w\[\],%:+.-]*)?$")
 _DELIMITERS = "\x1f|\t;,"
 _MOST_LINES = 200
 """Of one name."""
@@ -32,13 +30,20 @@ def delimiter_of(header: str) -> str | None:
 
 
 def records_of(
-    lines: Iterable[str], first: int, delimiter: str, width: int, *, trailing: bool, by_id: bool
+    lines: Iterable[str],
+    first: int,
+    delimiter: str,
+    width: int,
+    *,
+    trailing: bool,
+    goes_on: Callable[[Sequence[str], Sequence[str]], bool],
 ) -> Iterator[tuple[int, str, list[str]]]:
     """The number of the first line, the text and the cells of each record, which should be `width`.
 
     first     the number of the first of `lines`
     trailing  each record ends in the delimiter, as with `sacct --parsable`
-    by_id     the first column is JobID, by which a record's first line is known from the rest of a name
+    goes_on   whether a record that has all its cells goes on in a line of too few (its cells come second), which is
+              then the rest of a name
     """
     enough = width + trailing
     held, held_line, parts = "", first, 0
@@ -46,9 +51,9 @@ def records_of(
     for number, ended in enumerate(lines, first):
         line = ended.rstrip("\r\n")
         more = line.split(delimiter)
-        if parts and (len(cells) < enough or (len(more) < enough and not (by_id and _STARTS_A_ROW.match(more[0])))):
-            if len(cells) >= enough and not line.strip():
-                continue
+        if len(cells) >= enough and not line.strip():
+            continue
+        if parts and (len(cells) < enough or (len(more) < enough and goes_on(cells, more))):
             held, parts = f"{held}\n{line}", parts + 1
             cells = held.split(delimiter)
             if parts > _MOST_LINES:
@@ -77,17 +82,31 @@ def repaired(
     figures  what is read of these: ways that differ in texts alone are as good as one
     """
     extra = len(cells) - width
-    if extra == 0:
-        if any("\n" in cell for cell in cells) and not (_one_line_each(cells, free) and sound(cells)):
-            raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
-        return cells
     if extra < 0:
         raise ValueError(f"{width} columns, and found {len(cells)}")
-    fitting = [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
-    if len(set(map(figures, fitting))) != 1:
+    if extra == 0 and not any("\n" in cell for cell in cells):
+        return cells
+    ways = fitting(cells, delimiter, width, free, sound)
+    if extra == 0 and not ways:
+        raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
+    if len(set(map(figures, ways))) != 1:
         where = "it fits no column, or more than one" if free else "no column may hold it"
         raise ValueError(f"{width} columns, and found {len(cells)}: {delimiter!r} stands in a value, and {where}")
-    return fitting[0]
+    return ways[0]
+
+
+def fitting(
+    cells: Sequence[str],
+    delimiter: str,
+    width: int,
+    free: Sequence[int],
+    sound: Callable[[Sequence[str]], bool],
+) -> list[Sequence[str]]:
+    """All ways of making a record of these cells; arguments as of `repaired`."""
+    extra = len(cells) - width
+    if extra < 0:
+        return []
+    return [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
 
 
 def _one_line_each(cells: Sequence[str], free: Sequence[int]) -> bool:

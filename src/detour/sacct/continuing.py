@@ -1,0 +1,48 @@
+"""Where a record ends, in a dump whose names may hold line ends: by what stands before any name in the next line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from detour.sacct.building import RowBuilder
+from detour.sacct.heading import Table
+from detour.sacct.records import fitting
+
+
+@dataclass(frozen=True, slots=True)
+class Continuing:
+    """`begins` is `build.beginning` of the table's columns of free text."""
+
+    table: Table
+    build: RowBuilder
+    begins: Callable[[Sequence[str]], bool | None]
+
+    @classmethod
+    def of(cls, table: Table, build: RowBuilder) -> Continuing:
+        return cls(table, build, build.beginning(table.free))
+
+    def goes_on(self, cells: Sequence[str], more: Sequence[str]) -> bool:
+        """Whether a record with all its cells goes on in a line of fewer. Where the line does not tell, it does if the
+        two together can be a record, or the first alone cannot."""
+        new = self.begins(more)
+        return not new if new is not None else self._fits(_joined(cells, more)) or not self._fits(cells)
+
+    def may_be_two(self, text: str) -> bool:
+        """Whether a record could as well end at one of its line ends."""
+        first, *rest = (line.split(self.table.delimiter) for line in text.split("\n"))
+        for more in rest:
+            if len(first) >= len(self.table.header) and self.begins(more) is None and self._fits(first):
+                return True
+            first = _joined(first, more)
+        return False
+
+    def _fits(self, cells: Sequence[str]) -> bool:
+        """Whether these are a whole record as they stand, or can be put together to one, in whatever way."""
+        table = self.table
+        row = table.without_tail(cells)
+        return bool(fitting(row, table.delimiter, len(table.header), table.free, self.build.sound))
+
+
+def _joined(cells: Sequence[str], more: Sequence[str]) -> list[str]:
+    return [*cells[:-1], f"{cells[-1]}\n{more[0]}", *more[1:]]
