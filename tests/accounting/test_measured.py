@@ -235,6 +235,29 @@ def test_an_attempt_cut_in_two_has_the_energy_of_the_whole(cut: int, every_s: in
     assert sum(map(expected_kwh, parts)) == pytest.approx(truth_kwh(nvml))
 
 
+happenings = st.tuples(
+    st.integers(1, 19), st.integers(0, 3), st.sampled_from(["reset", "lost", "back", "leap", "idles", "draws"])
+)
+
+
+@given(st.lists(st.floats(70.0, 690.0), min_size=4, max_size=4), st.lists(happenings, max_size=5), st.integers(2, 21))
+@settings(max_examples=150, deadline=None)
+def test_whatever_happens_to_a_node_the_band_holds_the_truth(
+    powers_w: list[float], events: list[tuple[int, int, str]], written: int
+) -> None:
+    """Of 20 intervals of 30 s; the node vanishes after `written` readings."""
+    nvml = FakeNvml([Board(f"GPU-{index}", power_w=power) for index, power in enumerate(powers_w)])
+
+    def happens(at_s: float) -> None:
+        for board, what in ((nvml.boards[index], what) for tick, index, what in events if tick * 30.0 == at_s):
+            board.lost = what == "lost" or (board.lost and what != "back")
+            board.counter_j = {"reset": 50.0, "leap": board.counter_j + 1e12}.get(what, board.counter_j)
+            board.power_w = {"idles": 70.0, "draws": 690.0}.get(what, board.power_w)
+
+    readings = sampled(nvml, seconds=600.0, every_s=30.0, happens=happens)[:written]
+    assert_holds(measured(SITE, readings, usage(600.0, 4)), truth_kwh(nvml))
+
+
 spans_s = st.tuples(st.integers(0, 100), st.integers(1, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 

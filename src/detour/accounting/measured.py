@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLED_POWER_ERROR = 0.15
 """Of power that is sampled every few seconds, in place of a counter."""
+IDLE_SHARE = 0.1
+"""Of the board's limit: about what boards of data centres draw when nothing runs."""
 J_PER_KWH = 3.6e6
 _Seen = tuple[Trace, Sequence[Piece]]
 NOTHING = "no energy counter was read"
@@ -52,11 +54,11 @@ def measured(
     """`readings` of all nodes, each the last of its hour; `spans` of all attempts that may share GPUs with this one.
 
     GPU time that no counter saw (a node that vanished, a device that was lost, the tail of a killed attempt) is filled
-    in at the last mean power, with an estimate's band, and marked. A slice (MIG) takes its share of its board's
-    energy; its band reaches from nothing to the whole board, since no counter says which slice drew it.
+    in at the last mean power, with a band from idling to the board's limit, and marked. A slice (MIG) takes its share
+    of its board's energy; its band reaches from nothing to the whole board, since no counter says which slice drew it.
     """
     seen = _seen(readings, spans) if usage.gpus != 0 else []
-    gpus, host = _gpus(seen, usage), _host(site, readings, usage)
+    gpus, host = _gpus(site, seen, usage), _host(site, readings, usage)
     reason = "; ".join(dict.fromkeys(filter(None, (entry.event.reason for entry in readings)))) or None
     if gpus is None and (usage.gpus != 0 or not host.is_counted):
         return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or NOTHING)
@@ -96,7 +98,7 @@ def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]
     return over(site, [*drawn, (usage.start_s, usage.end_s, rest_j)])
 
 
-def _gpus(seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
+def _gpus(site: Site, seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
     """None where nothing was seen of any GPU."""
     powers_w = [power for _, pieces in seen if (power := last_power_w(pieces)) is not None]
     if not powers_w:
@@ -109,13 +111,22 @@ def _gpus(seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
     owed_s = held * len(shares) / boards * usage.allocated_s
     missing_s = max(0.0, owed_s - seen_s)
     bands = [_band_j(trace, pieces) * ours for trace, pieces in seen]
-    bands.append(Band.around(fsum(powers_w) / len(powers_w) * missing_s, ESTIMATE_ERROR))
+    limit_w = None if site.gpu_board_w is None else site.gpu_board_w.value * boards / len(shares)
+    bands.append(_unseen_w(fsum(powers_w) / len(powers_w), limit_w) * missing_s)
     return _Gpus(
         band=sum(bands, Band(0.0, 0.0, 0.0)) * (1 / J_PER_KWH),
         covered=min(1.0, seen_s / owed_s) if owed_s > 0 else 1.0,
         detail=_in_words([trace for trace, _ in seen], missing_s)
         + (f", of which the job held {held:g} and takes its share" if ours < 1 else ""),
     )
+
+
+def _unseen_w(mean_w: float, limit_w: float | None) -> Band:
+    """Power of a GPU that was not seen: it may have idled, or drawn all that its board can, whatever others drew."""
+    around = Band.around(mean_w, ESTIMATE_ERROR)
+    if limit_w is None:
+        return around
+    return Band(min(around.low, IDLE_SHARE * limit_w), mean_w, max(around.high, limit_w))
 
 
 def _band_j(trace: Trace, pieces: Sequence[Piece]) -> Band:
