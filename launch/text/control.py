@@ -32,7 +32,7 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
             if len(jobs) <= LISTED
             else f"{counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}"
         )
-    elif not affected.left:
+    elif not (affected.left or affected.undecided):
         yield f"nothing {done}: Slurm has no such job of {'yours' if affected.theirs else 'this workspace'}"
     if reached.kept:
         yield f"not {done}, other chains need them (--shared includes them): {stage_names(list(reached.kept.values()))}"
@@ -49,7 +49,7 @@ def controlled_json(reached: Controlled) -> dict[str, Any]:
     affected = reached.affected
     return {
         reached.done: {"jobs": list(affected.ids), "stages": list(affected.stages)},
-        "left": dict(affected.left),
+        "left": {**affected.left, **affected.undecided},
         "kept": list(reached.kept),
         "others": [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs],
     }

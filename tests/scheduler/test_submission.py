@@ -369,6 +369,31 @@ def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) ->
     assert not any(job.held for job in desk.fake.live())
 
 
+def test_what_may_have_run_before_it_came_back_held_is_not_released_but_left_to_a_submission(desk: Desk) -> None:
+    """A node that knows the id would be drained; run elsewhere, it would be a second copy."""
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    desk.fake.forget_releases(4)
+    stages = [stage for request in REQUESTS for stage in request.stages]
+    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(stages)
+    assert reached.undecided == {"1": "held as after a crash of slurmctld, it may have run already"}
+    assert reached.ids == ("2", "3", "4")
+    assert [job.id for job in desk.fake.live() if job.held] == [1]
+
+
+def test_what_a_submission_that_was_cut_short_has_sent_is_not_released(desk: Desk) -> None:
+    desk.fuse.left = 6
+    with contextlib.suppress(Killed):
+        desk.submitter().submit(REQUESTS)
+    desk.fuse.left = None
+    held = [str(job.id) for job in desk.fake.live() if job.held]
+    assert held
+    stages = [stage for request in REQUESTS for stage in request.stages]
+    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(stages)
+    assert reached.undecided == dict.fromkeys(held, "its submission was cut short")
+    assert [str(job.id) for job in desk.fake.live() if job.held] == held
+
+
 def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -> None:
     tasks = tuple((f"evaluate-{number}",) for number in range(3))
     array = JobRequest(tasks, Resources(), 60)

@@ -46,6 +46,11 @@ class Controlled:
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable where the queue shows jobs that are not as ordered: names them and what to do."""
+        if self.affected.undecided:
+            jobs = ", ".join(f"{job} ({why})" for job, why in self.affected.undecided.items())
+            raise SchedulerUnavailable(
+                f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it anew: `detour submit`"
+            )
         if not self.affected.left:
             return
         jobs = ", ".join(f"{job} ({state})" for job, state in self.affected.left.items())

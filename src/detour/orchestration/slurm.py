@@ -159,4 +159,4 @@ def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | N
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
     ledger = WorkspaceLedger(workspace, journal)
-    return Control(slurm, ledger, workspace_id(workspace.root), ledger.users())
+    return Control(slurm, ledger, workspace_id(workspace.root), ledger.users(), workspace.is_done)

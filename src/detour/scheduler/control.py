@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
 from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.reconciliation import by_tag, counted_for
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 
+CUT_SHORT = "its submission was cut short"
+MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
 LATE_S = 2.0
 """How long the queue is given to show what an order has changed."""
 
@@ -38,6 +42,8 @@ class Affected:
     """What Slurm complained about."""
     in_queue: frozenset[str] = frozenset()
     """Of the stages, those that have a job in the queue after it, of any user."""
+    undecided: Mapping[str, str] = field(default_factory=dict)
+    """Jobs about which the next submission has to decide first, and why."""
 
 
 @dataclass(slots=True)
@@ -50,6 +56,8 @@ class Control:
     """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
     """As `Submitter.users`."""
+    is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
+    """As `Submitter.is_done`."""
     now_s: Callable[[], float] = time.time
     wait: Callable[[float], None] = time.sleep
     _known: dict[Tag, Sent] | None = None
@@ -105,12 +113,13 @@ class Control:
         )
 
     def release(self, stages: Collection[str]) -> Affected:
-        """Let go what was held."""
+        """Let go what was held, but not what waits for a submission's decision: set free, it could run twice."""
         return self._order(
             stages,
             self.slurm.release,
             lambda tags: JobsReleased(tags=tags, at_s=self.now_s()),
             lambda record: record.is_held,
+            self._undecided,
         )
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
@@ -142,22 +151,35 @@ class Control:
         give: Callable[[Sequence[str]], CommandResult],
         event_of: Callable[[list[str]], JobEvent],
         is_left: Callable[[JobRecord], bool],
+        undecided_in: Callable[[Snapshot], Mapping[Tag, str]] = lambda snapshot: {},  # noqa: ARG005
     ) -> Affected:
-        """To all that waits, held or not: repeated, it does no harm."""
+        """To all that waits and is not undecided, held or not: repeated, it does no harm."""
         snapshot = self._snapshot()
         waiting = [
             sent
             for sent in self._live(snapshot, stages)
             if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
         ]
-        live = [sent for sent in waiting if sent.owner is None]
+        undecided = undecided_in(snapshot)
+        ours = [sent for sent in waiting if sent.owner is None]
+        live = [sent for sent in ours if sent.tag not in undecided]
         ids = _ids(live, stages)
         left, said, _ = self._give(give, ids, lambda r: r.state.standing is Standing.WAITING and is_left(r))
         reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
         if reached:
             self.ledger.append(event_of([str(sent.tag) for sent in reached]))
         done = tuple(job for job in ids if job not in left)
-        return Affected(done, _stages(reached, stages), _theirs(waiting), left, said)
+        kept = {job: undecided[sent.tag] for sent in ours if sent.tag in undecided for job in sent.ids_for(stages)}
+        return Affected(done, _stages(reached, stages), _theirs(waiting), left, said, undecided=kept)
+
+    def _undecided(self, snapshot: Snapshot) -> Mapping[Tag, str]:
+        """Jobs that wait for the decision of a submission (`reconciliation.decide`), and why."""
+        known, counted = counted_for(self.users[0], self._sent(), snapshot, self.workspace)
+        seen = by_tag(counted.tagged(self.workspace))
+        current = [sent for tag, sent in known.items() if tag in seen and not sent.dropped]
+        open_tags = [tag for tag in seen if (sent := known.get(tag)) is None or sent.dropped or not sent.committed]
+        ran = (sent.tag for sent in may_have_run(current, seen, self.is_done))
+        return dict.fromkeys(open_tags, CUT_SHORT) | dict.fromkeys(ran, MAY_HAVE_RUN)
 
     def _give(
         self,

@@ -108,7 +108,7 @@ def decide(
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
     ordered = in_order(left for request in requests if (left := _less(request, is_done)) is not None)
-    seen = _by_tag(snapshot.tagged(workspace))
+    seen = by_tag(snapshot.tagged(workspace))
     known = _with_orphans(known, seen, ordered)
     adopt, drop, spare = _compare(known, seen)
     current, units = _current(known, seen, adopt, drop), {request.unit: request for request in ordered}
@@ -166,7 +166,7 @@ def places(
     known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str, forgotten: Collection[Tag] = frozenset()
 ) -> Places:
     """Who fills which slot now, of all that is known to have been sent and is in the queue."""
-    seen = _by_tag(snapshot.tagged(workspace))
+    seen = by_tag(snapshot.tagged(workspace))
     return _fill(_current(known, seen, {}, {}), seen, {}, forgotten)[0]
 
 
@@ -194,7 +194,8 @@ def _corresponds(request: JobRequest, sent: Sent) -> bool:
     return all(mine and mine.issubset(task) for mine, task in zip(waits, sent.tasks, strict=True))
 
 
-def _by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
+def by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
+    """Those that are in the queue."""
     found: dict[Tag, list[JobRecord]] = {}
     for record in records:
         if record.tag is not None and record.state.is_live:
