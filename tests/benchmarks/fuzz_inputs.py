@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import gc
 import io
 import os
 import random
@@ -27,12 +28,11 @@ from unittest.mock import patch
 
 import click
 
-from detour.config import layers
-from detour.config.yaml_source import read_yaml
+from detour.config import yaml_source
 from detour.errors import BUG_EXIT_CODE
 from detour.launch.endings import ending
 from detour.launch.verbs import detour
-from tests.benchmarks.fuzz_files import CONFIGS, KINDS, Case, cases
+from tests.benchmarks.fuzz_files import KINDS, Case, cases
 from tests.benchmarks.fuzz_mutations import NEW, Mutation
 
 MOST_CPU_S = 5.0
@@ -79,6 +79,7 @@ class TooSlow(BaseException):
     """Not an Exception, so that nothing on the way takes it for one of its own."""
 
 
+TOLD_EVERY = 1000
 MOST_COMMANDS = 3
 """Of those that read a file, each time others."""
 
@@ -153,13 +154,9 @@ def limited() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hurried() -> Iterator[None]:
-    """Shipped files, which no mutation changes, are parsed once, and nothing waits for a disk."""
-    parsed = functools.cache(read_yaml)
-
-    def read(path: Path) -> object:
-        return parsed(path) if path.resolve().is_relative_to(CONFIGS) else read_yaml(path)
-
-    with patch.object(layers, "read_yaml", read), patch.object(os, "fsync", lambda _descriptor: None):
+    """The same text is parsed once, and nothing waits for a disk."""
+    parse = functools.lru_cache(maxsize=256)(yaml_source.parse_yaml)
+    with patch.object(yaml_source, "parse_yaml", parse), patch.object(os, "fsync", lambda _descriptor: None):
         yield
 
 
@@ -198,6 +195,7 @@ def main() -> int:
             if options.only in (None, case.kind):
                 listed.setdefault(case.kind, []).append(case)
         os.chdir(folder)
+        gc.freeze()
         begun_s = time.process_time()
         for number in range(options.count):
             kind, path, commands = chance.choice(listed[chance.choice(list(listed))])
@@ -212,6 +210,8 @@ def main() -> int:
                     options.keep.mkdir(parents=True, exist_ok=True)
                     (options.keep / f"{kind}-{number}-{path.name}").write_bytes(content)
             path.write_bytes(original)
+            if (number + 1) % TOLD_EVERY == 0:
+                print(f"{number + 1:,} files, {findings.total()} findings", file=sys.stderr, flush=True)
         cpu_s = time.process_time() - begun_s
     for what, number in sorted(counts.items()):
         print(f"{what:<20} {number:>8,}")

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, cast
@@ -16,6 +17,8 @@ from typing import IO, cast
 from detour.errors import UserError
 
 STANDARD_INPUT = "-"
+LONGEST_LINE = 2**22
+"""In characters, with its end; a row has some hundreds."""
 _SEEN_BYTES = 6
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 _FOREIGN = (
@@ -31,14 +34,23 @@ _FOREIGN = (
 def opened(path: Path) -> Iterator[Iterator[str]]:
     """The lines of a dump, with their ends; `-` is standard input. Characters that are not UTF-8 become `�`.
 
-    Raises UserError for a file that cannot be opened, read or decompressed.
+    Raises UserError for a file that cannot be opened, read or decompressed, and for a line without an end.
     """
     try:
         with _binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="\n") as text:
-            yield iter(text)
+            yield _bounded(text, path)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from None
+
+
+def _bounded(text: TextIOWrapper, path: Path) -> Iterator[str]:
+    for number, line in enumerate(iter(partial(text.readline, LONGEST_LINE), ""), 1):
+        if len(line) == LONGEST_LINE:
+            expected = f"expected rows of a table, and found a line of more than {LONGEST_LINE:,} characters"
+            name = "standard input" if str(path) == STANDARD_INPUT else path
+            raise UserError(f"{name}:{number}: {expected}; check that it is a dump of sacct")
+        yield line
 
 
 @contextmanager

@@ -14,6 +14,8 @@ _DELIMITERS = "\x1f|\t;,"
 _MOST_LINES = 200
 """Of one name."""
 _MOST_WAYS = 5_000
+_MOST_EXTRA = 200
+"""Delimiters in the names of one record."""
 
 
 class Broken(ValueError):
@@ -104,7 +106,7 @@ def fitting(
 ) -> list[Sequence[str]]:
     """All ways of making a record of these cells; arguments as of `repaired`."""
     extra = len(cells) - width
-    if extra < 0:
+    if not 0 <= extra <= _MOST_EXTRA:
         return []
     return [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
 
