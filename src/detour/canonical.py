@@ -1,10 +1,13 @@
-"""One byte string for equal JSON values, and the digest by which equal content is recognised."""
+"""One byte string for equal JSON values, the digest by which equal content is recognised, and JSON that people give."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
+
+from detour.text import plain
 
 
 def canonical(value: Any) -> bytes:
@@ -18,6 +21,33 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """SHA-256 of `canonical`, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def read_once(text: str) -> Any:
+    """The value of JSON text in which no object has a key twice: parsers silently take the last.
+
+    Raises ValueError for that, and for what is no JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_with_each_key_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if (twice := first_repeated(key for key, _ in pairs)) is not None:
+        raise ValueError(f"the key {plain(twice)!r} is there twice in one object: keep one of them")
+    return dict(pairs)
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first that is there a second time."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def at(content: Any, *keys: str) -> Any:

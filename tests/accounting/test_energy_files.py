@@ -186,6 +186,8 @@ def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
         ("", "is empty; expected a CSV of codecarbon"),
         ("JobID|State|Elapsed\n1|COMPLETED|00:01:00\n", ":1: no columns of energy in 'JobID, State, Elapsed'"),
         ("{", "is no JSON"),
+        ('[{"uuid": "7", "uuid": "8"}]', "the key 'uuid' is there twice in one object: keep one of them"),
+        ("duration,emissions,energy_consumed,duration\n1,1,1,2\n", ":1: the column 'duration' is there twice"),
         ('{"data": [{"name": "x"}]}', "holds no list of jobs with a uuid"),
         ("[]", "holds no row of CEEMS"),
         ("timestamp,run_id,duration,emissions,energy_consumed\n2026-01-01,a,,,\n", "holds no row of codecarbon"),

@@ -176,6 +176,16 @@ def test_one_seed_and_equal_scores_can_be_drawn() -> None:
         ElementTree.fromstring(score_chart("task", [("chain", 7, scores)]))
 
 
+def test_a_negative_score_is_a_score() -> None:
+    """As a correlation may be."""
+    found = {"1": -0.25, "2": -0.15}
+    results = {seed: {"primary_metric": "pearson", "test": {"pearson": value}} for seed, value in found.items()}
+    scores = task_scores("similarity", results)
+    assert scores.by_seed == found
+    assert scores.mean == pytest.approx(-0.2)
+    assert "mean -20.0" in score_chart("similarity", [("chain", 0, scores)])
+
+
 def test_fates_fill_their_bar() -> None:
     bar = ElementTree.fromstring(fates_chart([("chain", Fates(useful=3.0, redone=1.0))]))
     widths = {rect.get("class"): float(rect.get("width") or 0) for rect in bar.iter("rect")}

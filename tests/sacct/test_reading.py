@@ -295,3 +295,17 @@ def test_a_table_row_of_another_width_is_refused_by_its_line() -> None:
 
 def test_times_are_read_in_the_zone_that_is_given() -> None:
     assert read_one(Dialect(time_zone=ZoneInfo("Europe/Paris"))).start_s == DAY_S
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "one line"])
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path, path: str) -> None:
+    dump = Path(path) if path.startswith("/") else tmp_path / "dump.txt"
+    if not dump.exists():
+        dump.write_text("x" * 5_000_000)
+    with pytest.raises(UserError, match=r":1: expected rows of a table, and found a line of more than 4,194,304"):
+        list(read_rows(dump))
+
+
+def test_a_row_with_far_too_many_delimiters_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r":2: expected \d+ columns, and found 100"):
+        read(job(JobName="|" * 100_000))

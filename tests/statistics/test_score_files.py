@@ -96,11 +96,26 @@ def test_several_metrics_need_a_choice(tmp_path: Path) -> None:
         ("", "a.csv: no table of scores"),
         ("model,task,seed,value\n", "a.csv: no score"),
         ("model,cases\nours,good\n", "no column of scores"),
+        ("model,task,value,value\nours,cases,70,71\n", "a.csv:1: the column 'value' is there twice"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         read_scores(written(tmp_path, "a.csv", text))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", '{"ours": {"cases": 70, "cases": 71}}', "a.json: not JSON as scores need it (the key 'cases' is"),
+        ("a.jsonl", '{"model": "a", "task": "b", "value": 1}\n{"value": 1, "value": 2}\n', "a.jsonl:2: not JSON as"),
+        ("a.json", "[" * 100_000, "a.json: not JSON as scores need it (nested too deeply)"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_no_score(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_scores(written(tmp_path, name, text))
     assert message in str(error.value)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from detour.accounting import ceems_file, codecarbon_file
 from detour.accounting.imported import EnergyFile, ImportedEnergy
+from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.text import plain
 
@@ -32,6 +32,8 @@ def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
         raise UserError(f"{path}: is empty; {EXPECTED}")
     headings = [cell.strip() for cell in table[0][1]]
     if set(codecarbon_file.COLUMNS) <= set(headings):
+        if (twice := first_repeated(filter(None, headings))) is not None:
+            raise UserError(f"{path}:{table[0][0]}: the column {plain(twice)!r} is there twice; keep one of them")
         return _file(path, codecarbon_file.TOOL, *codecarbon_file.codecarbon_rows(_dicts(table), pue))
     if ceems_file.is_ceems(headings):
         return _file(path, ceems_file.TOOL, *ceems_file.ceems_rows(ceems_file.table_units(table), pue))
@@ -47,9 +49,9 @@ def _file(path: Path, tool: str, rows: Sequence[ImportedEnergy], notes: Sequence
 
 def _units(path: Path, text: str) -> Sequence[ceems_file.Unit]:
     try:
-        units = ceems_file.json_units(json.loads(text))
+        units = ceems_file.json_units(read_once(text))
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error}); {EXPECTED}") from error
+        raise UserError(f"{path}: is no JSON of jobs ({error}); {EXPECTED}") from error
     if units is None:
         raise UserError(f"{path}: holds no list of jobs with a uuid; {EXPECTED}")
     return units

@@ -20,7 +20,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
-from detour.statistics.scores import LARGEST_SCORE
+from detour.statistics.scores import as_score
 
 CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
@@ -125,8 +125,7 @@ def _list(value: Any) -> list[Any]:
 
 def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
     test = result.get("test")
-    score = number(test.get(metric)) if isinstance(test, dict) and metric else None
-    return score if score is not None and score <= LARGEST_SCORE else None
+    return as_score(test.get(metric)) if isinstance(test, dict) and metric else None
 
 
 def _code(code: Mapping[str, Any]) -> str:

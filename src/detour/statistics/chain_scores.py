@@ -18,7 +18,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import read_plan, read_plan_outline
 from detour.planning.stage import EvaluateStage
 from detour.site import Site
-from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable
+from detour.statistics.scores import Score, ScoreTable, as_score
 
 PRIMARY = "primary"
 """Each task's own: the one that chose its best epoch."""
@@ -87,15 +87,12 @@ def _value(chain: str, task: str, result: Mapping[str, Any], metric: str | None)
     if not result:
         return None
     test = result.get("test")
-    known = {name: value for name, value in test.items() if _is_number(value)} if isinstance(test, dict) else {}
+    given = test.items() if isinstance(test, dict) else ()
+    known = {name: score for name, value in given if (score := as_score(value)) is not None}
     name = str(result.get("primary_metric") if metric in (None, PRIMARY) else metric)
     if name not in known:
         raise UserError(f"{chain}: {task} has no metric {name!r}; it has {', '.join(known) or 'none'}")
-    return 100 * float(known[name])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_SCORE
+    return 100 * known[name]
 
 
 def _texts(value: object) -> list[str]:

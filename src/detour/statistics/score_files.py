@@ -9,8 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.statistics.markdown import tables_in
 from detour.statistics.scores import Score, ScoreTable, in_points
@@ -46,6 +45,8 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
         if any(field.strip() for field in row)
     ] or [(1, [])]
     names = [name.casefold() for name in header[1]]
+    if (twice := first_repeated(filter(None, names))) is not None:
+        raise UserError(f"{path}:{header[0]}: the column {twice!r} is there twice; keep one of them")
     if "task" in names:
         return _long(path, ((n, dict(zip(names, row, strict=False))) for n, row in rows), metric)
     return wide(str(path), header[1], rows)
@@ -113,13 +114,11 @@ def _long(path: Path, rows: Iterable[tuple[int, Row]], metric: str | None) -> Sc
 
 
 def _from_json(path: Path, text: str, metric: str | None) -> ScoreTable:
-    try:
-        content = (
-            [orjson.loads(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else None
-        )
-        content = orjson.loads(text) if content is None else content
-    except orjson.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
+    if path.suffix == ".jsonl":
+        lines = enumerate(text.split("\n"), 1)
+        content: Any = [_json_value(f"{path}:{number}", line) for number, line in lines if line.strip()]
+    else:
+        content = _json_value(str(path), text)
     if isinstance(content, dict) and isinstance(content.get("results"), list):
         content = content["results"]
     if isinstance(content, dict):
@@ -129,6 +128,13 @@ def _from_json(path: Path, text: str, metric: str | None) -> ScoreTable:
             f"{path}: expected a list of objects with model, task, seed, metric and value, or model -> task -> score"
         )
     return _long(path, enumerate(content, 1), metric)
+
+
+def _json_value(where: str, text: str) -> Any:
+    try:
+        return read_once(text)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON as scores need it ({error})") from None
 
 
 def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:

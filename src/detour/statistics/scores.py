@@ -29,6 +29,13 @@ LARGEST_SCORE = 1e6
 """Of no metric: larger figures are damage, and their squares would be of no use."""
 
 
+def as_score(value: object) -> float | None:
+    """A figure that a metric can give, which may be negative, as a correlation; None for all else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST_SCORE:
+        return None
+    return float(value)
+
+
 class Gap(NamedTuple):
     """What one model lacks of one task: some seeds, or all of it (no seed named)."""
 
