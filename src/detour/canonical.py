@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from detour.text import plain
-
 
 def canonical(value: Any) -> bytes:
     """The same bytes for equal JSON values, whatever the dict order or the machine.
@@ -36,7 +34,7 @@ def read_once(text: str) -> Any:
 
 def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if (twice := first_repeated(key for key, _ in pairs)) is not None:
-        raise ValueError(f"the key {plain(twice)!r} is there twice in one object: keep one of them")
+        raise ValueError(f"the key {twice[:60]!r} is there twice in one object: keep one of them")
     return dict(pairs)
 
 
