@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, classification_report, f1_score
+from sklearn.preprocessing import MultiLabelBinarizer
 
-from detour.evaluation.metrics import decide, scores
+from detour.evaluation.metrics import Matrix, class_scores, decide, scores
 
 LOGITS = np.array([[-2.0, -1.0, -3.0], [1.0, 2.0, -1.0], [0.0, -1.0, -1.0]], dtype=np.float32)
 
@@ -47,3 +50,31 @@ def test_multilabel_scores_by_hand() -> None:
     assert figures["micro_f1"] == pytest.approx(2 * 2 / (2 * 2 + 1))
     assert figures["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)  # the third label occurs nowhere: 0
     assert figures["accuracy"] == 0.5
+
+
+LABELS = ("a", "b", "c", "d")
+DOCUMENTS = st.lists(st.tuples(st.sets(st.sampled_from(LABELS)), st.sets(st.sampled_from(LABELS))), min_size=1)
+
+
+def matrix(sets: Iterable[set[str]]) -> Matrix:
+    return np.array([[label in found for label in LABELS] for found in sets])
+
+
+@given(DOCUMENTS)
+@settings(max_examples=20)
+def test_multilabel_scores_are_those_of_scikit_learn_and_of_a_count(documents: list[tuple[set[str], set[str]]]) -> None:
+    """scikit-learn's by its own encoding of label sets; the count one label at a time."""
+    truth, decided = zip(*documents, strict=True)
+    encoder = MultiLabelBinarizer(classes=LABELS)
+    encoded = encoder.fit_transform(truth), encoder.transform(decided)
+    report = classification_report(*encoded, target_names=LABELS, output_dict=True, zero_division=0.0)
+    figures = scores(matrix(truth), matrix(decided), "multilabel")
+    assert figures["micro_f1"] == pytest.approx(report["micro avg"]["f1-score"])
+    assert figures["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"])
+    assert figures["accuracy"] == pytest.approx(accuracy_score(*encoded))
+    table = class_scores(matrix(truth), matrix(decided), LABELS)
+    for label in LABELS:
+        both = sum(label in one and label in other for one, other in documents)
+        either = sum((label in one) + (label in other) for one, other in documents)
+        assert table[label]["f1"] == pytest.approx(2 * both / either if either else 0.0)
+        assert table[label]["true"] == report[label]["support"]
