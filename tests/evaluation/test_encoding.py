@@ -6,7 +6,8 @@ from pathlib import Path
 
 from detour.evaluation.encoding import encode_task
 from detour.evaluation.evaluators import cut_notes
-from detour.tasks.loading import load_task
+from detour.tasks.document import Document
+from detour.tasks.loading import TaskDocuments, load_task
 from tests.evaluation.conftest import make_task
 
 
@@ -27,3 +28,16 @@ def test_documents_are_cut_at_the_encoders_context_and_the_score_says_so(model_f
         "documents are cut at 64 tokens, the encoder's context, and the task asks for 128"
     ]
     assert cut_notes(64, 64) == []
+
+
+def test_documents_of_which_only_the_beginning_is_read_are_counted(model_folder: Path) -> None:
+    texts = ("coeur", "coeur cerveau", "coeur cerveau poumon")
+    documents = tuple(Document(text, frozenset("a")) for text in texts)
+    splits = TaskDocuments(documents, documents[:1], documents[2:], {}, {})
+    whole = encode_task(splits, model_folder, 64)
+    _, second, _ = whole.train.lengths
+    cut = encode_task(splits, model_folder, second)
+    assert cut.train.token_ids[:2] == whole.train.token_ids[:2]
+    assert cut.train.token_ids[2] == [*whole.train.token_ids[2][: second - 1], whole.train.token_ids[2][-1]]
+    assert whole.notes == []
+    assert cut.notes == [f"documents longer than {second} tokens, of which the beginning is read: train 1, test 1"]

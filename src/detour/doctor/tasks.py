@@ -16,6 +16,7 @@ from detour.tasks.files import task_files
 from detour.tasks.loading import TaskDocuments, load_task
 from detour.tasks.readers.registry import reader_named
 from detour.tasks.supported import refusal
+from detour.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,5 @@ def found(documents: TaskDocuments) -> str:
     """`16 + 8 + 8 documents, 22 labels`; of a task of entities with their number."""
     sizes = " + ".join(f"{len(split):,}" for split in (documents.train, documents.validation, documents.test))
     entities = sum(counts.entities for counts in documents.entity_counts.values())
-    return f"{sizes} documents, {len(documents.labels):,} labels" + (f", {entities:,} entities" if entities else "")
+    of_entities = f", {counted(entities, 'entity', 'entities')}" if entities else ""
+    return f"{sizes} documents, {counted(len(documents.labels), 'label')}{of_entities}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from transformers import AutoConfig
 
 from detour.corpus.tokenizer import load_tokenizer
 from detour.evaluation.metrics import Matrix
-from detour.tasks.document import Document
+from detour.tasks.document import SPLITS, Document
 from detour.tasks.loading import TaskDocuments
 
 
@@ -23,6 +24,8 @@ class EncodedSplit:
     """(documents, labels)"""
     names: list[str]
     """Of the documents in their data set, empty where they have none."""
+    cut: int = 0
+    """Documents of which only the beginning is read."""
 
     @property
     def lengths(self) -> list[int]:
@@ -39,6 +42,14 @@ class EncodedTask:
     max_length: int
     """Tokens; the least of what the task asks for and what the encoder and its tokenizer take."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the score should know of the encoding."""
+        cut = ((name, getattr(self, name).cut) for name in SPLITS)
+        numbers = [f"{name} {number:,}" for name, number in cut if number]
+        beyond = f"documents longer than {self.max_length:,} tokens, of which the beginning is read"
+        return [f"{beyond}: {', '.join(numbers)}"] if numbers else []
+
 
 def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
     tokenizer = load_tokenizer(str(model_folder))
@@ -48,10 +59,14 @@ def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -
 
     def encode(split: Sequence[Document]) -> EncodedSplit:
         texts = [document.text for document in split]
+        pieces = tokenizer(texts, truncation=True, max_length=max_length, return_overflowing_tokens=True)
+        documents = pieces["overflow_to_sample_mapping"]
+        first = dict(zip(reversed(documents), reversed(pieces["input_ids"]), strict=True))
         return EncodedSplit(
-            tokenizer(texts, truncation=True, max_length=max_length)["input_ids"],
-            np.array([[label in document.labels for label in labels] for document in split]),
-            [document.name for document in split],
+            token_ids=[first[number] for number in range(len(texts))],
+            truth=np.array([[label in document.labels for label in labels] for document in split]),
+            names=[document.name for document in split],
+            cut=sum(number > 1 for number in Counter(documents).values()),
         )
 
     return EncodedTask(

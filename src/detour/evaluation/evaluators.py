@@ -60,7 +60,7 @@ def evaluate(
         "documents": documents.counts,
         "label_counts": documents.label_counts,
         **workload.result(outcome.decided),
-        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length), *halved],
+        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length), *data.notes, *halved],
         "max_length_tokens": data.max_length,
         "elapsed_s": outcome.elapsed_s,
     }

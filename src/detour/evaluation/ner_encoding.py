@@ -62,6 +62,11 @@ class EncodedNer:
     max_length: int
     """Tokens of a window."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the score should know of the encoding: nothing is left out, and `Reach` has the counts."""
+        return []
+
 
 def encode_ner(documents: TaskDocuments, task: Task, model_folder: Path) -> EncodedNer:
     tokenizer = load_tokenizer(str(model_folder))

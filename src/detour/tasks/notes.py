@@ -36,7 +36,8 @@ def data_notes(counts: Mapping[str, int], labels: Mapping[str, Mapping[str, int]
         if not any(found[split] for found in labels.values()):
             yield f"no {split} document has any label: its scores say nothing"
     numbers = [f"{label} ({labels[label]['train']:,})" for label in by_number]
-    yield f"{counted(len(labels), 'label')}, with their training {unit}: {_listed(numbers)}"
+    whose = "its" if len(labels) == 1 else "their"
+    yield f"{counted(len(labels), 'label')}, with {whose} training {unit}: {_listed(numbers)}"
 
 
 def entity_notes(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
