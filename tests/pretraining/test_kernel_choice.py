@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from detour.pretraining import kernel_choice
-from detour.pretraining.kernel_choice import Choice, Heads, choose, named_backend, problem, ready_backend
+from detour.pretraining.kernel_choice import BrokenDevice, Choice, Heads, choose, named_backend, problem, ready_backend
 from detour.pretraining.kernels import KERNELS, Kernel, reference
 from detour.pretraining.window import Window
 from tests.pretraining.tiny import tiny_model
@@ -74,6 +74,16 @@ def test_a_kernel_that_leaves_nan_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_kernel_that_raises_is_refused_with_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = "RuntimeError: no kernel image is available for execution on the device"
     assert why_not(monkeypatch, raises) == expected
+
+
+def test_a_kernel_that_breaks_the_device_ends_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, flash_attention_3=raises)
+    monkeypatch.setattr(kernel_choice, "_error", raises)
+    monkeypatch.setattr(torch.cuda, "synchronize", raises)
+    with pytest.raises(
+        BrokenDevice, match=r"flash_attention_3 broke the GPU's context \(RuntimeError: no kernel image"
+    ):
+        choose("auto", CUDA, HEADS, CU_SEQLENS, torch.bfloat16)
 
 
 @pytest.mark.parametrize("name", FLASH)

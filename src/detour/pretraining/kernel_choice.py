@@ -30,6 +30,10 @@ a window that is off by one token is ten times that."""
 REPEATS = 5
 
 
+class BrokenDevice(RuntimeError):
+    """A kernel left the device in a state in which nothing runs any more in this process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What was chosen, and what was found out about the others."""
@@ -85,8 +89,8 @@ def named_backend(setting: str, device: torch.device, *, half: bool) -> str | No
 def choose(setting: str, device: torch.device, heads: Heads, cu_seqlens: Tensor, dtype: torch.dtype | None) -> Choice:
     """`dtype` is the training's half precision, None where it has none; `cu_seqlens` are rows as it will read them.
 
-    Raises ValueError when the recipe names a backend that cannot be used here. Where no kernel is right, `sdpa` is
-    left, with its masks.
+    Raises ValueError when the recipe names a backend that cannot be used here, BrokenDevice when the trial of a kernel
+    ends the use of the device. Where no kernel is right, `sdpa` is left, with its masks.
     """
     named = named_backend(setting, device, half=dtype is not None)
     if named is not None and (dtype is None or named not in KERNELS or device.type != "cuda"):
@@ -112,11 +116,23 @@ def problem(name: str, device: torch.device, dtype: torch.dtype, heads: Heads) -
     try:
         errors = [_error(KERNELS[name], device, dtype, heads, window) for window in heads.windows]
     except Exception as error:  # noqa: BLE001, a foreign kernel may raise anything, and another one is at hand
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        _require_device(device, f"the attention kernel {name} broke the GPU's context ({reason})")
+        return reason
     worst = max(errors)
     if worst <= TOLERANCE:
         return None
     return f"differs from exact attention by {worst:.0%}" if worst < inf else "gives NaN or infinity"
+
+
+def _require_device(device: torch.device, problem: str) -> None:
+    """A fault inside a kernel ends a process's use of its GPU, and shows again at whatever comes next."""
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        raise BrokenDevice(problem) from error
 
 
 def _installed(name: str) -> bool:

@@ -13,7 +13,6 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from detour.pretraining.flash_4 import flash_4
-from detour.pretraining.local_attention import document_numbers, is_narrow, local_attention, packed_angles
+from detour.pretraining.local_attention import is_narrow, local_attention
 from detour.pretraining.window import UNBOUNDED, Window
 
 HALF = (torch.bfloat16, torch.float16)
@@ -95,22 +94,15 @@ def _call_flash(
 _flash: Callable[..., Tensor] = torch.compiler.disable(_call_flash)  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class WithLocal:
-    """Our own kernels for layers with a narrow window, another one for the others."""
-
-    other: Kernel
-
-    def __call__(
-        self, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
+def _with_local(kernel: Kernel) -> Kernel:
+    def attend(
+        q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, window: Window
     ) -> Tensor:
-        """`layers` calls ours without the copy that joins its inputs."""
-        if not is_narrow(window):
-            return self.other(q, k, v, cu_seqlens, longest, scale, window)
-        tokens, _heads, size = q.shape
-        unrotated = packed_angles(q.new_ones(tokens, size), q.new_zeros(tokens, size))
-        documents = document_numbers(cu_seqlens, tokens)
-        return local_attention(torch.stack((q, k, v), 1), unrotated, documents, scale, window)
+        if is_narrow(window):
+            return local_attention(q, k, v, cu_seqlens, scale, window)
+        return kernel(q, k, v, cu_seqlens, longest, scale, window)
+
+    return attend
 
 
 RECIPE_KERNELS: dict[str, Kernel] = {
@@ -122,7 +114,7 @@ RECIPE_KERNELS: dict[str, Kernel] = {
 """By the recipe's word for them."""
 KERNELS: dict[str, Kernel] = {
     **RECIPE_KERNELS,
-    **{name + LOCAL: WithLocal(kernel) for name, kernel in RECIPE_KERNELS.items()},
+    **{name + LOCAL: _with_local(kernel) for name, kernel in RECIPE_KERNELS.items()},
 }
 """All that `auto` measures."""
 

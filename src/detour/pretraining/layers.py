@@ -3,9 +3,8 @@
 The weights stay in modules of transformers. Written out again, a layer becomes few kernels:
 
   - it ends with the next layer's norm, so that the stream is read once where it is added to and normed
-  - both halves of the gate are products of their own: joined, the compiler computes every element of their joint
-    gradient once for each half, error function and exponential included
-  - our own attention reads the joined product of queries, keys and values as it is, and rotates them itself
+  - queries, keys, values and both halves of the gate are products of their own: joined, the compiler computes every
+    element of their joint gradient once for each part, error function and exponential included
   - a rotation's gradient is the rotation back, in place of what autograd finds for slices and joins
   - it knows no module, so that all layers of a kind share one graph
 
@@ -23,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
-from detour.pretraining.kernels import HALF, Kernel, WithLocal, opaque_reference
-from detour.pretraining.local_attention import document_numbers, is_narrow, local_attention, packed_angles
+from detour.pretraining.kernels import HALF, Kernel, opaque_reference
 from detour.pretraining.window import UNBOUNDED, Window
 
 MOST_GRAPHS = 64
@@ -48,9 +46,6 @@ class Pack(NamedTuple):
     cos: Tensor
     sin: Tensor
     """(tokens, 1, head size) fp32."""
-    angles: Tensor | None
-    """Of `local_attention`, where its kernels are used; None elsewhere."""
-    documents: Tensor | None
     cu_seqlens: Tensor
     longest: int
     window: Window
@@ -84,8 +79,7 @@ def run_layers(
     config, device = model.config, hidden.device.type
     half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     packs = {
-        kind: _pack(model, kernel, kind, position_ids, cu_seqlens, longest, half=half, causal=causal)
-        for kind in set(config.layer_types)
+        kind: _pack(model, kind, position_ids, cu_seqlens, longest, causal=causal) for kind in set(config.layer_types)
     }
     heads, eps = config.num_attention_heads, config.norm_eps
     with torch.autocast(device, enabled=False):
@@ -96,24 +90,12 @@ def run_layers(
 
 
 def _pack(
-    model: ModernBertForMaskedLM,
-    kernel: Kernel,
-    kind: str,
-    position_ids: Tensor,
-    cu_seqlens: Tensor,
-    longest: int,
-    *,
-    half: torch.dtype,
-    causal: bool,
+    model: ModernBertForMaskedLM, kind: str, position_ids: Tensor, cu_seqlens: Tensor, longest: int, *, causal: bool
 ) -> Pack:
     in_fp32 = torch.empty((), device=position_ids.device)
     cos, sin = model.model.rotary_emb(in_fp32, position_ids, kind)
     left = UNBOUNDED if kind == "full_attention" else model.config.sliding_window
-    window = (left, 0 if causal else left)
-    angles = documents = None
-    if isinstance(kernel, WithLocal) and is_narrow(window) and position_ids.is_cuda and half in HALF:
-        angles, documents = packed_angles(cos[0], sin[0]), document_numbers(cu_seqlens, position_ids.shape[-1])
-    return Pack(cos[0, :, None], sin[0, :, None], angles, documents, cu_seqlens, longest, window)
+    return Pack(cos[0, :, None], sin[0, :, None], cu_seqlens, longest, (left, 0 if causal else left))
 
 
 def _weights(model: ModernBertForMaskedLM) -> Iterator[LayerWeights]:
@@ -139,7 +121,9 @@ def layer(
     qkv, attention_output, mlp_input, mlp_output = (
         x.to(normed.dtype) for x in (weights.qkv, weights.attention_output, weights.mlp_input, weights.mlp_output)
     )
-    attended = _attend(kernel, functional.linear(normed, qkv).view(tokens, 3, heads, -1), pack)
+    q, k, v = (functional.linear(normed, part).view(tokens, heads, -1) for part in qkv.chunk(3))
+    q, k = (_Rotated.apply(x, pack.cos, pack.sin) for x in (q, k))  # type: ignore[no-untyped-call]
+    attended = _attend(kernel, q, k, v, pack)
     hidden = hidden + functional.linear(attended.reshape(tokens, width), attention_output)
     normed = _norm(hidden, weights.mlp_norm, eps, normed.dtype)
     value, gate = (functional.linear(normed, part) for part in mlp_input.chunk(2))
@@ -150,11 +134,7 @@ def layer(
 _compiled = torch.compile(layer)
 
 
-def _attend(kernel: Kernel, qkv: Tensor, pack: Pack) -> Tensor:
-    if pack.angles is not None and pack.documents is not None:
-        return local_attention(qkv, pack.angles, pack.documents, None, pack.window)
-    q, k, v = qkv.unbind(1)
-    q, k = (_Rotated.apply(x, pack.cos, pack.sin) for x in (q, k))  # type: ignore[no-untyped-call]
+def _attend(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, pack: Pack) -> Tensor:
     if q.is_cuda and q.dtype in HALF:
         return kernel(q, k, v, pack.cu_seqlens, pack.longest, None, pack.window)
     attended: Tensor = opaque_reference(q, k, v, pack.cu_seqlens, None, *pack.window)

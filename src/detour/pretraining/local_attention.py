@@ -1,7 +1,6 @@
-"""Rotary attention within a narrow window as one node of a compiled graph, with gradients of its own.
+"""Attention within a narrow window as one node of a compiled graph, with gradients of its own.
 
-The kernels are Triton's and need CUDA. They read queries, keys and values as one product of matrices puts them out, and
-write their gradients in the same way, so that the product's own gradient is one product too.
+The kernels are Triton's and need CUDA; `kernels` has the exact reference.
 """
 
 from __future__ import annotations
@@ -26,83 +25,70 @@ def is_narrow(window: Window) -> bool:
     return min(window) >= 0 and sum(map(_blocks, window)) <= MOST_BLOCKS
 
 
-def document_numbers(cu_seqlens: Tensor, tokens: int) -> Tensor:
-    """Of each token, (tokens,) int32."""
-    token = torch.arange(tokens, device=cu_seqlens.device, dtype=torch.int32)
-    return torch.searchsorted(cu_seqlens, token, right=True, out_int32=True)
-
-
-def packed_angles(cos: Tensor, sin: Tensor) -> Tensor:
-    """(tokens, head size) float16, of cosines and sines as rotary embeddings have them, equal in both halves of a head.
-
-    float16 rounds them to a quarter of what bf16 makes of rotated queries and keys, in half of fp32's memory traffic.
-    """
-    half = cos.shape[-1] // 2
-    return torch.cat((cos[..., :half], sin[..., :half]), -1).to(torch.float16)
-
-
-def local_attention(qkv: Tensor, angles: Tensor, documents: Tensor, scale: float | None, window: Window) -> Tensor:
-    """`qkv` is (tokens, 3, heads, head size) in half precision, not rotated; out comes (tokens, heads, head size)."""
-    scale = qkv.shape[-1] ** -0.5 if scale is None else scale
-    output: Tensor = _forward(qkv, angles, documents, scale, *window)[0]
+def local_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: Window) -> Tensor:
+    """As a `Kernel` of `kernels`, for a narrow window."""
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    output: Tensor = _forward(q, k, v, cu_seqlens, scale, *window)[0]
     return output
 
 
 @torch.library.custom_op("detour::local_attention", mutates_args=())
 def _forward(
-    qkv: Tensor, angles: Tensor, documents: Tensor, scale: float, left: int, right: int
-) -> tuple[Tensor, Tensor]:
-    """Output, and log-sums of the scores to the base of 2."""
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float, left: int, right: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, each token's document, and log-sums of the scores to the base of 2."""
     from detour.pretraining import local_kernels  # needs Triton
 
-    output, log_sums = _empty_output(qkv)
-    _start(local_kernels.forward, (left, right), (qkv, angles, documents, output, log_sums), scale * LOG2_E)
-    return output, log_sums
+    output, documents, log_sums = _empty_outputs(q)
+    token = torch.arange(len(q), device=q.device, dtype=torch.int32)
+    torch.searchsorted(cu_seqlens, token, right=True, out_int32=True, out=documents)
+    _start(local_kernels.forward, (left, right), (q, k, v, documents, output, log_sums), scale * LOG2_E)
+    return output, documents, log_sums
 
 
 @torch.library.custom_op("detour::local_attention_backward", mutates_args=())
 def _backward(
     gradient: Tensor,
-    qkv: Tensor,
-    angles: Tensor,
-    documents: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
     output: Tensor,
+    documents: Tensor,
     log_sums: Tensor,
     scale: float,
     left: int,
     right: int,
-) -> Tensor:
+) -> list[Tensor]:
     from detour.pretraining import local_kernels  # needs Triton
 
-    d_qkv = torch.empty_like(qkv)
-    tensors = (qkv, angles, documents, output, log_sums, gradient, d_qkv)
+    gradients = _empty_gradients(gradient, q, k, v)
+    tensors = (q, k, v, documents, output, log_sums, gradient, *gradients)
     _start(local_kernels.backward, (left, right), tensors, scale * LOG2_E, scale)
-    return d_qkv
+    return gradients
 
 
-def _empty_output(qkv: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    tokens, _three, heads, size = qkv.shape
-    return qkv.new_empty(tokens, heads, size), qkv.new_empty(heads, tokens, dtype=torch.float32)
+def _empty_outputs(q: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    tokens, heads, _size = q.shape
+    output = torch.empty_like(q, memory_format=torch.contiguous_format)
+    return output, q.new_empty(tokens, dtype=torch.int32), q.new_empty(heads, tokens, dtype=torch.float32)
 
 
-def _empty_gradient(_gradient: Tensor, qkv: Tensor, *_: object) -> Tensor:
-    return torch.empty_like(qkv)
+def _empty_gradients(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
 
 
 def _start(kernel: Any, window: Window, tensors: tuple[Tensor, ...], *scales: float) -> None:
     """A program for each head and block; the heads of a block lie side by side in memory and start one by one."""
-    tokens, _three, heads, size = tensors[0].shape
-    if not all(tensor.is_contiguous() for tensor in tensors):
-        raise ValueError("local attention reads and writes contiguous tensors alone")
+    tokens, heads, size = tensors[0].shape
     kernel[heads, _blocks(tokens)](
-        *tensors,
+        *(tensor.contiguous() for tensor in tensors),
         tokens,
         heads * size,
         *scales,
         *window,
         *map(_blocks, window),
         BLOCK_TOKENS,
-        size // 2,
+        size,
         num_warps=WARPS,
     )
 
@@ -111,16 +97,16 @@ def _blocks(tokens: int) -> int:
     return -(-tokens // BLOCK_TOKENS)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.scale, ctx.left, ctx.right = inputs
-    ctx.save_for_backward(*tensors, *output)
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    q, k, v, _cu_seqlens, *ctx.rest = inputs
+    ctx.save_for_backward(q, k, v, *output)
 
 
-def _gradients(ctx: Any, gradient: Tensor, _of_log_sums: Tensor) -> tuple[Tensor | None, ...]:
-    d_qkv = _backward(gradient.contiguous(), *ctx.saved_tensors, ctx.scale, ctx.left, ctx.right)
-    return d_qkv, None, None, None, None, None
+def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    d_q, d_k, d_v = _backward(gradient, *ctx.saved_tensors, *ctx.rest)
+    return d_q, d_k, d_v, None, None, None, None
 
 
-_forward.register_fake(_empty_output)
-_backward.register_fake(_empty_gradient)
+_forward.register_fake(_empty_outputs)
+_backward.register_fake(_empty_gradients)
 _forward.register_autograd(_gradients, setup_context=_keep)

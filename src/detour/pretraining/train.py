@@ -33,7 +33,7 @@ from detour.pretraining.batches import Sharing, StepBatches, to_device
 from detour.pretraining.composer_seam import run_steps
 from detour.pretraining.device import use_bf16
 from detour.pretraining.job import PretrainJob, Recorder, say
-from detour.pretraining.kernel_choice import Choice, Heads, choose
+from detour.pretraining.kernel_choice import BrokenDevice, Choice, Heads, choose
 from detour.pretraining.microbatch import microbatch_rows
 from detour.pretraining.objectives import Objective, Vocabulary
 from detour.pretraining.optimizer import ADAMW_BYTES, build_optimizer, freeze, load_optimizer_state
@@ -183,6 +183,8 @@ def _choose_attention(job: PretrainJob, model: ModernBertForMaskedLM, device: to
         return choose(setting, device, Heads.of(model.config, causal=causal), lengths.cumsum(0).to(torch.int32), dtype)
     except ValueError as error:
         raise PermanentFailure(f"training.attention: {setting} cannot be used here ({error}): write `auto`") from error
+    except BrokenDevice as error:
+        raise PermanentFailure(f"training.attention: {error}: write `varlen`") from error
 
 
 def _rows(job: PretrainJob) -> PackedRows:
