@@ -27,7 +27,8 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.submission import ScriptWriter, Submitter
+from detour.scheduler.sending import ScriptWriter
+from detour.scheduler.submission import Submitter
 from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Tag
 

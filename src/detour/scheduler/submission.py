@@ -19,40 +19,28 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from detour.errors import SchedulerUnavailable
-from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobRelinked, JobsCommitted, JobsDropped
-from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused, SubmitAnswer
-from detour.scheduler.crash import by_job_id, is_spent, spent_by_tasks
-from detour.scheduler.dependency import Dependency, replaced, waited_ids
-from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, dependency_of, places
-from detour.scheduler.requests import JobRequest, first_wave, in_order
+from detour.ledger.events import JobAccepted, JobIntended, JobRelinked, JobsCommitted, JobsDropped
+from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused
+from detour.scheduler.crash import by_job_id, is_spent
+from detour.scheduler.knowledge import Knowledge
+from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, places
+from detour.scheduler.relinking import can_be_changed, right_dependency
+from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.rivals import gives_way, rivals_of
-from detour.scheduler.sent import Places, Sent, SubmissionLedger, fold, learn
+from detour.scheduler.sending import LATE_S, Look, ScriptWriter, Sender
+from detour.scheduler.sent import Sent, SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.states import Standing
-from detour.scheduler.submission_script import gate_of
-from detour.scheduler.tags import Slot, Tag, find_tag
+from detour.scheduler.tags import Slot, Tag
 
 ROUNDS = 8
-SENDS_A_SLOT = 2
-"""A job that got lost is sent again, once; after that a person has to look."""
 CANCELS_A_JOB = 2
 RELINKS_A_JOB = 2
 """After each the queue is looked at again, for a client may say that it changed a job and have changed nothing."""
 RIVAL_LOOKS = 15
 """How often, `LATE_S` apart, a rival that is to give way is waited for."""
-LATE_S = 2.0
-"""How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
-
-
-class ScriptWriter(Protocol):
-    def __call__(self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
-        """Write the batch script of one job where it can be found again, and return its path.
-
-        The job is held; `gated`, it is not, and does nothing before `gate_of(path)` is there.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +81,26 @@ class Submitter:
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
     wait: Callable[[float], None] = time.sleep
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
-    _known: dict[Tag, Sent] = field(default_factory=dict)
-    _events: int = 0
-    """How many of the ledger's are in `_known`."""
-    _expected: set[Tag] = field(default_factory=set)
-    """What was known at first, and is ours since: what another submitter intends meanwhile may be on its way."""
-    _queue: Snapshot = field(default_factory=lambda: Snapshot(0.0, None, None))
-    """The last look."""
-    _filled: Places = field(default_factory=Places)
-    _by_id: Mapping[str, Sequence[Sent]] = field(default_factory=dict)
-    """All that was sent before the last look, by any user."""
-    _spent_by_tasks: range = range(0)
     _remarks: list[str] = field(default_factory=list)
-    _sends: Counter[Slot] = field(default_factory=Counter)
     _cancels: Counter[str] = field(default_factory=Counter)
     _relinks: Counter[str] = field(default_factory=Counter)
-    _room: int | None = None
-    """What is left of the limit, counted at the first look."""
-    _full: str = ""
-    """Why no more jobs can be sent now."""
+    _seen: Look = field(default_factory=Look)
+    """At the last look."""
+    _known: Knowledge = field(init=False)
+    _sender: Sender = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = Knowledge(self.ledger, self.workspace)
+        self._sender = Sender(
+            self.slurm,
+            self._known,
+            self.write_script,
+            self.is_done,
+            self.new_id,
+            self.wait,
+            self._snapshot,
+            self._remark,
+        )
 
     def submit(self, requests: Sequence[JobRequest]) -> Submission:
         """Bring every request into the queue, once, and set it free.
@@ -119,7 +108,7 @@ class Submitter:
         Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
         (what is not yet set free is withdrawn), ValueError for requests that contradict each other.
         """
-        self._begin()
+        self._known.begin()
         ordered = in_order(requests)
         if (alone := self._send_alone(ordered)) is not None:
             return alone
@@ -129,7 +118,7 @@ class Submitter:
             sent_now: set[str] = set()
             if not decision.is_settled:
                 sent_now = self._send_or_withdraw(decision, wave)
-                if self._full:
+                if self._sender.full:
                     wave, put_off = self._cut(wave, is_all=not in_flight)
                     deferred += put_off
             is_changed = self._relink([*ordered, *wave], sent_now, decision)
@@ -151,14 +140,14 @@ class Submitter:
         self, requests: Sequence[JobRequest], in_flight: tuple[str, ...], deferred: Sequence[JobRequest], left: str
     ) -> Submission:
         units = {request.unit for request in requests}
-        there = [sent for sent in self._filled if sent.tag.unit in units]
+        there = [sent for sent in self._seen.filled if sent.tag.unit in units]
         jobs = {sent.slot: sent.job_id for sent in there if sent.job_id}
         limits_s = {sent.slot: sent.wall_s for sent in there if sent.job_id}
         return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
-        self._begin()
+        self._known.begin()
         decision = self._look([])  # takes in jobs whose ids were not recorded
         if self._relink([], set(), decision):
             decision = self._look([])
@@ -178,80 +167,53 @@ class Submitter:
             return None
         (request,) = requests
         stages = set(request.stages)
-        if any(sent.is_corrected or not stages.isdisjoint(sent.stages) for sent in self._known.values()):
+        if any(sent.is_corrected or not stages.isdisjoint(sent.stages) for sent in self._known.sent.values()):
             return None
-        tag = Tag(self.workspace, request.unit, 1, self.new_id())
-        dependency = dependency_of(request, 1, Places())
-        script = self.write_script(request, tag, dependency, gated=True)
-        self._record(
-            JobIntended(
-                tasks=_lists(request.tasks),
-                dependency=str(dependency or ""),
-                gate=str(gate_of(script)),
-                wall_s=request.wall_s,
-                tags=[str(tag)],
-            )
-        )
-        answer = self.slurm.submit(script)
+        tag, answer = self._sender.send_gated(request, self._seen)
         if answer.job_id is None:
             return None
-        is_used = is_spent(answer.job_id, by_job_id(self._known.values()), self._queue, self.is_done)
-        if is_used or self._is_rivalled(tag):
-            self._record(JobsDropped(why=SPENT if is_used else LATER, tags=[str(tag)]))
+        is_used = is_spent(answer.job_id, by_job_id(self._known.sent.values()), self._seen.snapshot, self.is_done)
+        if is_used or self._known.is_rivalled(tag):
+            self._known.record(JobsDropped(why=SPENT if is_used else LATER, tags=[str(tag)]))
             return None
-        self._record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
-        self._commit([self._known[tag]])
+        self._known.record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
+        self._commit([self._known.sent[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
-
-    def _is_rivalled(self, tag: Tag) -> bool:
-        """Whether another submitter has meanwhile decided to send the same stages."""
-        stages = set(self._known[tag].stages)
-        self._learn()
-        others = [sent for other, sent in self._known.items() if other not in self._expected and not sent.dropped]
-        return any(stages.intersection(sent.stages) for sent in others)
-
-    def _begin(self) -> None:
-        self._learn()
-        self._expected = set(self._known)
-
-    def _learn(self) -> None:
-        """Take in what others have written: should a claim fail, they submit at the same time."""
-        written = list(self.ledger.events())
-        if len(written) != self._events:
-            self._known, self._events = fold(written, self.workspace), len(written)
 
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
             raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}. What was sent is held: run it again later")
-        snapshot, lost = identified(snapshot, self._known)
+        snapshot, lost = identified(snapshot, self._known.sent)
         if lost:
             self._remark(f"the site rewrites names and comments: known by their scripts alone: {', '.join(lost)}")
         return snapshot
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
         """One look at the queue; record what it shows. No order is given yet."""
-        self._learn()
+        self._known.refresh()
         snapshot = self._snapshot()
-        if self._room is None:
-            self._room = self._room_in(snapshot, sum(request.jobs for request in requests))
-        self._by_id = by_job_id(self._known.values())
+        if self._sender.room is None:
+            self._sender.room = self._room_in(snapshot, sum(request.jobs for request in requests))
+        by_id = by_job_id(self._known.sent.values())
         known = {
             tag: sent
-            for tag, sent in self._known.items()
-            if tag in self._expected or sent.committed or snapshot.live(tag)
+            for tag, sent in self._known.sent.items()
+            if tag in self._known.expected or sent.committed or snapshot.live(tag)
         }
-        self._known, self._queue = counted_for(self.users[0], known, snapshot, self.workspace)
-        decision = decide(requests, self._known, self._queue, self.workspace, self.is_done, has_room=not self._full)
+        self._known.sent, queue = counted_for(self.users[0], known, snapshot, self.workspace)
+        decision = decide(
+            requests, self._known.sent, queue, self.workspace, self.is_done, has_room=not self._sender.full
+        )
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
-            if tag not in self._known:
+            if tag not in self._known.sent:
                 tasks = next(request.tasks for request in requests if request.unit == tag.unit)
-                self._record(JobIntended(tasks=_lists(tasks), dependency="", tags=[str(tag)]))
-            self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
+                self._known.record(JobIntended(tasks=_lists(tasks), dependency="", tags=[str(tag)]))
+            self._known.record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         for tag, why in decision.drop.items():
             self._remark(f"{tag.slot}: {why}")
-            self._record(JobsDropped(why=why, tags=[str(tag)]))
+            self._known.record(JobsDropped(why=why, tags=[str(tag)]))
         for sent in decision.held_by_others:
             self._remark(
                 f"{sent.slot} is {sent.owner}'s job {sent.job_id}, which is held: only {sent.owner} can release it"
@@ -263,7 +225,8 @@ class Submitter:
             self._remark(
                 f"held as after a crash of slurmctld, of other chains, which are to be submitted again: {jobs}"
             )
-        self._filled = places(self._known, self._queue, self.workspace, decision.forgotten)
+        filled = places(self._known.sent, queue, self.workspace, decision.forgotten)
+        self._seen = Look(queue, filled, by_id)
         return decision
 
     def _remark(self, text: str) -> None:
@@ -287,107 +250,13 @@ class Submitter:
         room = max(0, self.limit - sum(len(record.ids) for record in mine))
         return room if wanted <= room else max(min(room, 1), room - self.kept_free)
 
-    def _record(self, event: JobEvent) -> None:
-        """To the ledger first; then it is known."""
-        self.ledger.append(event)
-        self._events += 1
-        if isinstance(event, JobIntended):
-            self._expected.update(tag for text in event.tags if (tag := find_tag(text)))
-        learn(self._known, event, self.workspace)
-
     def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
         """What is missing; where Slurm refuses it, what was sent is withdrawn."""
         try:
-            return self._send(decision)
+            return self._sender.send(decision, self._seen)
         except SubmissionRefused:
             self._check_gone(self._withdraw({request.unit for request in wave}))
             raise
-
-    def _send(self, decision: Decision) -> set[str]:
-        """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
-        missing = {slot for _, slot in decision.send}
-        units = list({request.unit: request for request, _ in decision.send}.values())
-        fitting, later = first_wave(units, self._room)
-        if later:
-            self._full = "the site takes no more jobs now"
-        sent: set[str] = set()
-        for request in fitting:
-            for slot in request.slots:
-                if slot not in missing:
-                    continue
-                if not self._send_one(request, slot):
-                    return sent
-                sent.add(slot.unit)
-        return sent
-
-    def _send_one(self, request: JobRequest, slot: Slot) -> bool:
-        """Whether the slot is filled now. If not, nothing that refers to it may be sent: look again first."""
-        if self._sends[slot] >= SENDS_A_SLOT:
-            raise SchedulerUnavailable(f"Slurm lost {slot} again. What was sent is held: look, and run it again")
-        self._sends[slot] += 1
-        spent: list[str] = []
-        while True:
-            tag, answer, job_id = self._sbatch(request, slot)
-            if job_id is None:
-                self._record(JobsDropped(why=answer.unknown or answer.limit or answer.refusal, tags=[str(tag)]))
-                self._judge(slot, answer)
-                return False
-            if job_id in spent or not self._is_spent(job_id):
-                break
-            spent.append(job_id)
-            self._record(JobsDropped(why=SPENT, tags=[str(tag)]))
-        if spent:
-            self._remark(f"{slot}: {SPENT}: {', '.join(spent)}")
-        if said := answer.unknown or answer.refusal:
-            self._remark(f"{said} for {slot}; it is in the queue as job {job_id}")
-        self._record(JobAccepted(job_id=job_id, tags=[str(tag)]))
-        self._filled.add(self._known[tag])
-        if self._room is not None:
-            self._room -= len(request.tasks)
-        return True
-
-    def _is_spent(self, job_id: str) -> bool:
-        """Whether a job that Slurm has lost may still run under this id, or a task of one."""
-        if not is_spent(job_id, self._by_id, self._queue, self.is_done):
-            return int(job_id) in self._spent_by_tasks
-        self._spent_by_tasks = self._spent_by_tasks or spent_by_tasks(job_id, self._by_id, self.is_done)
-        return True
-
-    def _sbatch(self, request: JobRequest, slot: Slot) -> tuple[Tag, SubmitAnswer, str | None]:
-        """Record the intent and send the job; its tag, what sbatch said, and its id, if it is there."""
-        dependency = dependency_of(request, slot.segment, self._filled)
-        tag = Tag(self.workspace, slot.unit, slot.segment, self.new_id())
-        self._record(
-            JobIntended(
-                tasks=_lists(request.tasks),
-                dependency=str(dependency or ""),
-                wall_s=request.wall_s,
-                tags=[str(tag)],
-            )
-        )
-        answer = self.slurm.submit(self.write_script(request, tag, dependency))
-        job_id = answer.job_id or (self._find(tag, answer) if answer.unknown or answer.refusal else None)
-        return tag, answer, job_id
-
-    def _find(self, tag: Tag, answer: SubmitAnswer) -> str | None:
-        """A job whose sbatch said nothing, by its tag, given a moment to appear; also after a no, which may be a
-        plugin's."""
-        for pause_s in (0.0,) if answer.refusal else (0.0, LATE_S):
-            self.wait(pause_s)
-            if live := self._snapshot().live(tag):
-                return live[0].ids.id
-        return None
-
-    def _judge(self, slot: Slot, answer: SubmitAnswer) -> None:
-        """What a job that did not get through means for the rest."""
-        if answer.limit:
-            self._full = f"the site takes no more jobs now ({answer.limit})"
-        elif answer.refusal and "dependency" not in answer.refusal.lower():
-            raise SubmissionRefused(f"Slurm refuses {slot}: {answer.refusal}. Nothing was submitted")
-        elif self._sends[slot] >= SENDS_A_SLOT:
-            self._full = f"{slot} did not get through: {answer.unknown or answer.refusal}"
-        else:
-            self._remark(f"{answer.unknown or answer.refusal} for {slot}: tried again")
 
     def _cut(self, wave: Sequence[JobRequest], *, is_all: bool) -> tuple[list[JobRequest], list[JobRequest]]:
         """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it.
@@ -399,7 +268,7 @@ class Submitter:
         put_off: set[str] = set()
         for request in wave:
             present = 0
-            while present < request.segments and Slot(request.unit, present + 1) in self._filled:
+            while present < request.segments and Slot(request.unit, present + 1) in self._seen.filled:
                 present += 1
             if present and not put_off.intersection(request.after):
                 kept.append(replace(request, segments=present))
@@ -410,7 +279,7 @@ class Submitter:
                 put_off.update(request.stages)
         self._withdraw({request.unit for request in later})
         if not kept and is_all:
-            raise SchedulerUnavailable(f"nothing was submitted: {self._full}")
+            raise SchedulerUnavailable(f"nothing was submitted: {self._sender.full}")
         return kept, later
 
     def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> bool:
@@ -422,16 +291,16 @@ class Submitter:
         """
         changed: list[str] = []
         wanted = {request.unit: request for request in requests}
-        for sent in list(self._filled):
-            if sent.job_id is None or sent.owner is not None or not self._can_be_changed(sent.tag):
+        for sent in list(self._seen.filled):
+            if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, self._seen.snapshot):
                 continue
-            dependency = self._right_dependency(sent, wanted.get(sent.tag.unit), sent_now, decision.successors)
+            dependency = right_dependency(sent, wanted.get(sent.tag.unit), sent_now, decision.successors, self._seen)
             if dependency is None:
                 continue
             result = self.slurm.change_dependency(sent.job_id, dependency)
             if result.returncode == 0:
-                self._record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
-                self._filled.add(self._known[sent.tag])
+                self._known.record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
+                self._seen.filled.add(self._known.sent[sent.tag])
                 changed.append(sent.job_id)
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
@@ -440,30 +309,6 @@ class Submitter:
                 )
         self._relinks.update(changed)
         return any(self._relinks[job] < RELINKS_A_JOB for job in changed)
-
-    def _right_dependency(
-        self, sent: Sent, request: JobRequest | None, sent_now: set[str], successors: Mapping[str, str | None]
-    ) -> str | None:
-        """What the job must wait for in place of what it does; None where that is right.
-
-        Of what is set free already, only jobs that go or came just now count: the others may have ended since the look.
-        """
-        records = self._queue.live(sent.tag)
-        dependency_now = records[0].dependency if records else sent.dependency
-        waits = {job.partition("_")[0] for job in waited_ids(dependency_now)}
-        is_lost = bool(waits.intersection(successors))
-        if request is None:
-            return replaced(dependency_now, successors) if is_lost else None
-        right = str(dependency_of(request, sent.tag.segment, self._filled) or "")
-        if sent.committed:
-            new = {one.job_id for unit in sent_now for one in self._filled.unit(unit)} - {sent.job_id}
-            wanted = {job.partition("_")[0] for job in waited_ids(right)}
-            return right if is_lost or new.intersection(wanted - waits) else None
-        return right if waited_ids(right) != waited_ids(dependency_now) else None
-
-    def _can_be_changed(self, tag: Tag) -> bool:
-        """Slurm changes what waits, of an array all of it; what was sent since the look is held."""
-        return all(record.state.standing is Standing.WAITING for record in self._queue.live(tag))
 
     def _still_waits(self, tag: Tag) -> bool:
         live = self._snapshot().live(tag)
@@ -475,14 +320,16 @@ class Submitter:
         Returns what the queue does not show then: what has ended or started meanwhile is no reason to complain, what is
         still held is. None where another submission of the same stages goes first: what was sent is dropped.
         """
-        ready = [sent for request in wave for sent in self._filled.unit(request.unit) if not sent.committed]
+        ready = [sent for request in wave for sent in self._seen.filled.unit(request.unit) if not sent.committed]
         self._commit(ready)
         if self._gives_way(ready):
-            self._record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
+            self._known.record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
             self._remark(f"{', '.join(sorted({sent.tag.unit for sent in ready}))}: {LATER}")
             return None
         for job_id in decision.release:
-            if reason := next((r.by_slurm for r in self._queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
+            if reason := next(
+                (r.by_slurm for r in self._seen.snapshot.queue or () if r.ids.id == job_id and r.by_slurm), ""
+            ):
                 self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
         ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
         try:
@@ -514,7 +361,7 @@ class Submitter:
             if sent.gate:
                 self.open_gate(sent.gate)
         if ready:
-            self._record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
+            self._known.record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
 
     def _gives_way(self, ready: Sequence[Sent]) -> bool:
         """Whether another submission has committed the same stages since the last look, and goes first.
@@ -522,10 +369,10 @@ class Submitter:
         Released, it may not know of this one; held, it knows or will look, and the oldest job decides. Nobody waits
         longer than `RIVAL_LOOKS` for one that was killed, or takes out jobs that another user's wait for.
         """
-        before = {tag for tag, sent in self._known.items() if sent.committed}
+        before = {tag for tag, sent in self._known.sent.items() if sent.committed}
         for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
-            self._learn()
-            rivals = rivals_of(ready, self._known, before)
+            self._known.refresh()
+            rivals = rivals_of(ready, self._known.sent, before)
             if not rivals:
                 return False
             self.wait(pause_s)
@@ -534,15 +381,15 @@ class Submitter:
         return False
 
     def _withdraw(self, units: set[str]) -> list[str]:
-        doomed = [sent for sent in self._filled if sent.tag.unit in units and not sent.committed]
+        doomed = [sent for sent in self._seen.filled if sent.tag.unit in units and not sent.committed]
         ids = [sent.job_id for sent in doomed if sent.job_id][::-1]
         if ids:
             self._cancel(ids)
         open_tags = [
-            tag for tag, sent in self._known.items() if tag.unit in units and not (sent.committed or sent.dropped)
+            tag for tag, sent in self._known.sent.items() if tag.unit in units and not (sent.committed or sent.dropped)
         ]
         if open_tags:
-            self._record(JobsDropped(why="withdrawn", tags=list(map(str, open_tags))))
+            self._known.record(JobsDropped(why="withdrawn", tags=list(map(str, open_tags))))
         return ids
 
     def _cancel(self, ids: Sequence[str]) -> None:

@@ -1,0 +1,41 @@
+"""What a job in the queue must wait for, once others fill the places of those that it waits for; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from detour.scheduler.dependency import replaced, waited_ids
+from detour.scheduler.reconciliation import dependency_of
+from detour.scheduler.requests import JobRequest
+from detour.scheduler.sending import Look
+from detour.scheduler.sent import Sent
+from detour.scheduler.snapshot import Snapshot
+from detour.scheduler.states import Standing
+from detour.scheduler.tags import Tag
+
+
+def right_dependency(
+    sent: Sent, request: JobRequest | None, sent_now: Collection[str], successors: Mapping[str, str | None], look: Look
+) -> str | None:
+    """What the job must wait for in place of what it does; None where that is right.
+
+    Of what is set free already, only jobs that go (`successors`) or came just now (units, `sent_now`) count: the others
+    may have ended since the look.
+    """
+    records = look.snapshot.live(sent.tag)
+    dependency_now = records[0].dependency if records else sent.dependency
+    waits = {job.partition("_")[0] for job in waited_ids(dependency_now)}
+    is_lost = bool(waits.intersection(successors))
+    if request is None:
+        return replaced(dependency_now, successors) if is_lost else None
+    right = str(dependency_of(request, sent.tag.segment, look.filled) or "")
+    if sent.committed:
+        new = {one.job_id for unit in sent_now for one in look.filled.unit(unit)} - {sent.job_id}
+        wanted = {job.partition("_")[0] for job in waited_ids(right)}
+        return right if is_lost or new.intersection(wanted - waits) else None
+    return right if waited_ids(right) != waited_ids(dependency_now) else None
+
+
+def can_be_changed(tag: Tag, queue: Snapshot) -> bool:
+    """Slurm changes what waits, of an array all of it; what was sent since the look is held."""
+    return all(record.state.standing is Standing.WAITING for record in queue.live(tag))
