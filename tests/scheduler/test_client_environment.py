@@ -16,8 +16,8 @@ from detour.scheduler.client_environment import NEEDED, client_environment, igno
 from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import take_snapshot
+from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import FakeSlurm
-from tests.scheduler.test_submission import REQUESTS, Desk
 from tests.support.slurm_variables import LISTED, WHERE_SLURM_IS, hostile, hostile_variables
 
 

@@ -14,8 +14,8 @@ from detour.errors import SchedulerUnavailable
 from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.submission import Submission
+from tests.scheduler.desk import Desk
 from tests.scheduler.fake_slurm import FakeSlurm
-from tests.scheduler.test_submission import Desk
 
 EVALUATIONS = tuple((f"evaluate-{number}",) for number in range(3))
 CHAIN = [

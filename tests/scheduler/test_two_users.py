@@ -12,8 +12,8 @@ from detour.scheduler.control import Control
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
 from detour.scheduler.tags import Slot, Tag
+from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import FakeJob, MemoryLedger
-from tests.scheduler.test_submission import REQUESTS, Desk
 
 MORE = [*REQUESTS, JobRequest((("pretrain-3",),), Resources(), 60, after=("promote-2",))]
 

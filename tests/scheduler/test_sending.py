@@ -1,0 +1,164 @@
+"""Sending: what sbatch says, or does not say, of each job, and the ids that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from detour.scheduler.requests import JobRequest, Resources
+from detour.scheduler.sent import fold
+from detour.scheduler.tags import Slot
+from tests.scheduler.desk import REQUESTS, Desk
+
+
+def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
+    def forget(command: Sequence[str], timeout_s: float) -> CommandResult:
+        result = desk.fake(command, timeout_s)
+        if command[0] == "sbatch":
+            desk.fake.jobs.clear()
+        return result
+
+    desk.slurm = Slurm(forget)
+    with pytest.raises(SchedulerUnavailable, match="lost prepare-0 again"):
+        desk.submitter().submit(REQUESTS[:2])
+
+
+@pytest.mark.parametrize("fault", ["empty, accepted", "lost reply"])
+def test_a_job_whose_id_was_not_told_is_found_by_its_tag_and_said(desk: Desk, fault: str) -> None:
+    desk.fake.faults = [fault]
+    submission = desk.submitter().submit(REQUESTS)
+    assert submission.jobs[Slot("prepare-0")] == "1"
+    assert "it is in the queue as job 1" in submission.remarks[0]
+
+
+def test_an_sbatch_that_goes_on_saying_nothing_ends_the_wave_there(desk: Desk) -> None:
+    desk.fake.faults = ["", "empty", "empty"]
+    submission = desk.submitter().submit(REQUESTS)
+    assert set(submission.jobs) == {Slot("prepare-0")}
+    assert [request.unit for request in submission.deferred] == ["pretrain-1", "promote-2"]
+    assert not desk.job("prepare-0").held
+
+
+def test_past_the_limit_the_rest_is_put_off_and_nobody_follows_half_a_unit(desk: Desk) -> None:
+    desk.fake.limit = 2
+    submission = desk.submitter().submit(REQUESTS)
+    assert set(submission.jobs) == {Slot("prepare-0"), Slot("pretrain-1", 1)}
+    assert [request.unit for request in submission.deferred] == ["promote-2"]
+
+
+@pytest.mark.parametrize(("limit", "kept_free", "sent"), [(5, 1, 4), (4, 1, 4), (3, 1, 1), (3, 0, 3), (1, 1, 1)])
+def test_where_not_all_fits_some_of_the_limit_is_kept_for_others(
+    desk: Desk, limit: int, kept_free: int, sent: int
+) -> None:
+    assert len(desk.submitter(limit, kept_free).submit(REQUESTS).jobs) == sent
+
+
+def test_nothing_at_all_through_is_an_error(desk: Desk) -> None:
+    desk.fake.limit = 0
+    with pytest.raises(SchedulerUnavailable, match="nothing was submitted"):
+        desk.submitter().submit(REQUESTS)
+
+
+def test_a_refusal_withdraws_what_was_sent(desk: Desk) -> None:
+    def refuse_the_third(command: Sequence[str], timeout_s: float) -> CommandResult:
+        if command[0] == "sbatch" and desk.slurm.calls["sbatch"] == 3:
+            return CommandResult(1, "", "sbatch: error: Invalid account\n")
+        return desk.fake(command, timeout_s)
+
+    desk.slurm = Slurm(refuse_the_third)
+    with pytest.raises(SubmissionRefused, match="Invalid account"):
+        desk.submitter().submit(REQUESTS)
+    assert desk.fake.live() == []
+    desk.slurm = Slurm(desk.fake)
+    assert len(desk.submitter().submit(REQUESTS).jobs) == 4
+
+
+def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    list(desk.fake.lose_last(4))
+    again = desk.submitter().submit(REQUESTS)
+    assert sorted(again.jobs.values()) == ["2", "3", "4", "5"]
+    assert again.remarks == (
+        "prepare-0: sent again, for its job had the id of one that Slurm has lost and that may still run: 1",
+        "cancelled, no longer wanted: 1",
+    )
+    assert not desk.fake.jobs[1].is_live
+    assert [job.id for job in desk.fake.schedule()] == [2]
+
+
+def test_ids_of_tasks_that_a_lost_array_may_run_under_are_not_taken_again(desk: Desk) -> None:
+    """Job 2 is the array; its tasks have started as 2, 3 and 4, which no record of ours tells."""
+    tasks = tuple((f"evaluate-{number}",) for number in range(3))
+    chain = [JobRequest((("promote-1",),), Resources(), 60), JobRequest(tasks, Resources(), 60, after=("promote-1",))]
+    desk.submitter().submit(chain)
+    desk.done = {"promote-1"}
+    desk.fake.jobs.clear()
+    desk.fake.next_id = 2
+    again = desk.submitter().submit([replace(chain[1], after=()), replace(REQUESTS[0], after=("evaluate-0",))])
+    assert sorted(again.jobs.values()) == ["6", "7"]
+
+
+def test_a_lone_job_gets_no_id_that_a_lost_one_may_run_under(desk: Desk) -> None:
+    desk.submitter().submit(ALONE)
+    desk.fake.schedule()
+    list(desk.fake.lose_last(1))
+    other = [JobRequest((("export-3",),), Resources(), 60)]
+    assert list(desk.submitter().submit(other).jobs.values()) == ["2"]
+    assert [job.id for job in desk.fake.live()] == [2]
+
+
+ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Resources(), 60)]
+
+
+def test_a_job_that_nothing_hangs_on_is_one_call(desk: Desk) -> None:
+    submission = desk.submitter(limit=30).submit(ALONE)
+    assert list(submission.jobs.values()) == ["1"]
+    assert desk.slurm.calls == {"sbatch": 1}
+    assert desk.job(ALONE[0].unit).is_free
+    assert desk.submitter().submit(ALONE).in_flight == ALONE[0].stages
+    assert desk.slurm.calls == {"sbatch": 1, "squeue": 1}
+
+
+@pytest.mark.parametrize("instant", range(10))
+def test_a_lone_job_killed_at_any_instant_is_there_once_and_does_nothing_before_it_is_recorded(
+    desk: Desk, instant: int
+) -> None:
+    desk.fuse.after = bool(instant % 2)
+    desk.kill_at(instant // 2, ALONE)
+    known = fold(desk.ledger.events(), "w")
+    assert all(known[job.tag].job_id == str(job.id) for job in desk.fake.live() if job.is_free and job.tag)
+    submission = desk.submitter().submit(ALONE)
+    job = desk.job(ALONE[0].unit)
+    assert (list(submission.jobs.values()), job.is_free) == ([str(job.id)], True)
+    assert len(desk.fake.jobs) == 1
+
+
+@pytest.mark.parametrize("fault", ["late", "lost reply", "no reply", "empty", "empty, accepted", "limit"])
+def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, fault: str) -> None:
+    desk.fake.faults = [fault]
+    submission = desk.submitter().submit(ALONE)
+    for job in desk.fake.jobs.values():
+        job.visible = True
+    free = [str(job.id) for job in desk.fake.live() if job.is_free]
+    assert free == list(submission.jobs.values())
+    assert desk.submitter().submit(ALONE).jobs == submission.jobs
+    assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"
+
+
+def test_once_a_wrapper_has_printed_a_wrong_number_that_of_a_lone_job_is_looked_up(desk: Desk) -> None:
+    desk.fake.faults = ["wrong number"]
+    desk.submitter().submit(REQUESTS)
+    desk.fake.faults = ["wrong number"]
+    assert list(desk.submitter().submit(ALONE).jobs.values()) == ["5"]
+
+
+def test_a_plugin_that_fails_once_the_job_is_in_is_no_refusal(desk: Desk) -> None:
+    desk.fake.faults = ["refused, accepted"]
+    submission = desk.submitter().submit(REQUESTS)
+    assert len(submission.jobs) == len(desk.fake.live()) == 4
+    assert "spank" in submission.remarks[0]
