@@ -235,6 +235,25 @@ def test_a_card_without_figures_cannot_be_checked_and_says_so(tmp_path: Path) ->
     assert list(verified(tmp_path, "# A model\n\nIt is good.\n").values()) == ["unknown"]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-02-30",
+        "!!timestamp 1",
+        "!!bool x",
+        "!!int x",
+        "!!float x",
+        "!!binary é",
+        "!!set [a]",
+        "{[a]: b}",
+        "[" * 999,
+    ],
+)
+def test_a_value_that_its_tag_does_not_fit_is_one_message(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UserError, match=r"card.txt: its metadata are no YAML"):
+        verified(tmp_path, f"---\nlicense: {value}\n---\n\n# A model\n")
+
+
 def test_metadata_that_are_no_yaml_are_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"card.txt: its metadata are no YAML"):
         verified(tmp_path, "---\na: [1\n---\n")

@@ -18,6 +18,8 @@ from detour.statistics.scores import ScoreTable
 
 SECTIONS = ("task", "dataset", "metrics", "source")
 FIELDS = ("type", "name", "config", "split", "revision", "args", "value", "verified", "verifyToken", "url")
+NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What the parser raises; all but the first for a value that its tag does not fit, as the date 2026-02-30."""
 
 
 class Entry(NamedTuple):
@@ -80,7 +82,7 @@ def _metadata(path: Path, front: str) -> tuple[Mapping[str, Any], bool]:
     for restored, text in ((False, front), (True, reindented(front))):
         try:
             content = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
+        except NO_YAML as error:
             problem = problem or str(error).partition("\n")[0]
             continue
         if isinstance(content, dict):
