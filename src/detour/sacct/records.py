@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 
 _DELIMITERS = "\x1f|\t;,"
 _MOST_LINES = 200
 """Of one name."""
-_MOST_WAYS = 5_000
+_MOST_WAYS = 1_000
+"""Of one record: more would take seconds for some rows, and not one of them be sure."""
 _MOST_EXTRA = 200
 """Delimiters in the names of one record."""
 
@@ -104,11 +105,12 @@ def fitting(
     free: Sequence[int],
     sound: Callable[[Sequence[str]], bool],
 ) -> list[Sequence[str]]:
-    """All ways of making a record of these cells; arguments as of `repaired`."""
+    """All ways of making a record of these cells, none where they are too many; arguments as of `repaired`."""
     extra = len(cells) - width
     if not 0 <= extra <= _MOST_EXTRA:
         return []
-    return [way for way in _ways(cells, extra, free, delimiter) if _one_line_each(way, free) and sound(way)]
+    ways = list(islice(_ways(cells, extra, free, delimiter), _MOST_WAYS + 1))
+    return [way for way in ways if _one_line_each(way, free) and sound(way)] if len(ways) <= _MOST_WAYS else []
 
 
 def _one_line_each(cells: Sequence[str], free: Sequence[int]) -> bool:
@@ -118,9 +120,7 @@ def _one_line_each(cells: Sequence[str], free: Sequence[int]) -> bool:
 
 def _ways(cells: Sequence[str], extra: int, free: Sequence[int], delimiter: str) -> Iterator[list[str]]:
     """All ways of giving `extra` delimiters to the columns of free text."""
-    for tried, owners in enumerate(combinations_with_replacement(free, extra)):
-        if tried == _MOST_WAYS:
-            return
+    for owners in combinations_with_replacement(free, extra):
         built: list[str] = []
         at = 0
         for index in range(len(cells) - extra):
