@@ -81,7 +81,7 @@ def gather(
         scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
         seeds=None if comparison is None else _seeds(comparison, chain),
         results_table=None if comparison is None else markdown(comparison, {chain: title}),
-        findings=() if comparison is None else _findings(comparison, chain),
+        findings=() if comparison is None else _findings(comparison, chain, title),
         lineage=_lineage(workspace, chain, export, plan, report, found),
         about=about,
     )
@@ -172,9 +172,10 @@ def _seeds(comparison: Comparison, chain: str) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _findings(comparison: Comparison, chain: str) -> tuple[str, ...]:
-    """What sets this model apart from each of the others, its gaps, and notes on the data."""
-    said = [sentence for pair in comparison.pairs if chain == pair.first for sentence in sentences(comparison, pair)]
+def _findings(comparison: Comparison, chain: str, title: str) -> tuple[str, ...]:
+    """What sets this model, by its title, apart from each of the others, its gaps, and notes on the data."""
+    pairs = [replace(pair, first=title) for pair in comparison.pairs if pair.first == chain]
+    said = [sentence for pair in pairs for sentence in sentences(comparison, pair)]
     gaps = [f"missing: {gap}" for gap in comparison.gaps]
     return (*said, *gaps, *comparison.notes)
 

@@ -27,14 +27,16 @@ Sided = Mapping[str, float | None]
 
 
 def p_findings(line: int, text: str, pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """Of each p-value in a sentence, which speaks of these pairs."""
-    for claim in P_CLAIM.finditer(text):
-        if OVER_SEEDS.search(text):
-            yield Finding(
-                "unknown", f"{_written(claim)}: of a test over seeds or documents, which no table shows", line
-            )
-        else:
-            yield _finding(line, claim, pairs, _side(claim, text), "Wilcoxon" if "wilcoxon" in text.lower() else "sign")
+    """Of each p-value in a sentence, which speaks of these pairs; its test is named in the same clause."""
+    if OVER_SEEDS.search(text):
+        if stated := [_written(claim) for claim in P_CLAIM.finditer(text)]:
+            sentence = f"{', '.join(stated)}: of a test over seeds or documents, which no table shows"
+            yield Finding("unknown", sentence, line)
+        return
+    for clause in text.split(";"):
+        test = "Wilcoxon" if "wilcoxon" in clause.lower() else "sign"
+        for claim in P_CLAIM.finditer(clause):
+            yield _finding(line, claim, pairs, _side(claim, clause), test)
 
 
 def _finding(line: int, claim: re.Match[str], pairs: Sequence[Pair], side: str | None, test: str) -> Finding:
