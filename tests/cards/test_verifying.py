@@ -107,6 +107,7 @@ def test_a_figure_that_is_not_what_the_others_give_differs(
         ("p<0.001", "p < 0.001: sign tests give", "differs"),
         ("P = 1.6e-2", "p = 1.6e-2 is the one-sided sign test of Made-up-base", "holds"),
         ("p = 1.6 × 10⁻²", "p = 1.6e⁻² is the one-sided sign test of Made-up-base", "holds"),
+        ("p < 1e-400", "p < 1e-400: sign tests give", "differs"),
         ("two-sided p = 0.016", "p = 0.016 two-sided: sign tests give", "differs"),
         ("two-sided p = 0.031", "p = 0.031 is the two-sided sign test of Made-up-base", "holds"),
         ("p = 0.0156 one-sided, 0.031 two-sided", "p = 0.0156 is the one-sided sign test of Made-up-base", "holds"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from detour.cards.findings import Finding, agrees
+from detour.cards.findings import Finding
 from detour.statistics.comparison import OverTasks, Pair
 from detour.statistics.verdicts import p_value
 
 P_CLAIM = re.compile(
     r"\bp\s*(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤])\s*(?P<digits>\d*\.?\d+)"
-    r"(?:(?:e|\s*[×x]\s*10\s*\^?)\s*\{?(?P<power>[-−⁻]\s?[\d⁰¹²³⁴⁵⁶⁷⁸⁹]+))?",
+    r"(?:(?:e|\s*[×x]\s*10\s*\^?)\s*\{?(?P<power>[-−⁻]\s?[\d⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))?",
     re.IGNORECASE,
 )
 SIDE = re.compile(r"\b(one|two|1|2)[- ](?:sided|tailed)\b", re.IGNORECASE)
@@ -77,13 +77,11 @@ def _side(claim: re.Match[str], text: str) -> str | None:
 
 
 def _fits(claim: re.Match[str], p: float) -> bool:
-    power = (
-        int(claim["power"].replace(" ", "").translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789")))
-        if claim["power"]
-        else 0
-    )
-    scaled = p * 10.0**-power
-    return scaled <= float(claim["digits"]) if claim["sign"] in "<≤" else agrees(claim["digits"], scaled)
+    digits, power = claim["digits"], (claim["power"] or "0").replace(" ", "").translate(PLAIN_DIGITS)
+    stated = float(f"{digits}e{power}")
+    if claim["sign"] in "<≤":
+        return p <= stated
+    return abs(stated - p) <= 0.5 * 10.0 ** (int(power) - len(digits.partition(".")[2])) + 1e-12
 
 
 def _written(claim: re.Match[str]) -> str:
