@@ -43,6 +43,7 @@ def test_a_harmless_line_is_no_cause(line: str) -> None:
     [
         "0: {}",
         "[default0]:{}",
+        "[1,0]<stderr>:{}",
         "\x1b[31m{}\x1b[0m",
         "\x1b]0;a title\x07\x1b[38;5;9m{}\x1b(B\x1b[m",
         "2026-05-19 10:00:00 {}",
@@ -50,7 +51,7 @@ def test_a_harmless_line_is_no_cause(line: str) -> None:
     ],
 )
 def test_who_writes_a_line_and_when_changes_no_cause(form: str) -> None:
-    own = re.compile(r"srun|slurmstepd|sbatch|\[rank|\d+:|/var/spool")
+    own = re.compile(r"worker-|srun|slurmstepd|sbatch|\[rank|\d+:|/var/spool")
     wrong = []
     for case in CASES:
         log = [line if own.match(line) else form.format(line) for line in case["bundle"]["log_tail"] or []]

@@ -1,6 +1,6 @@
 """The end of a log, line by line: whose rank a line is, when it was written, how far the work was, which exceptions.
 
-Logs of many ranks are one text: each line may begin with its writer (`[rank5]:`, `5: `, `[default0]:`), and
+Logs of many ranks are one text: each line may begin with its writer (`[rank5]:`, `5: `, `[1,5]<stderr>:`), and
 tracebacks of several ranks are interleaved.
 """
 
@@ -14,7 +14,15 @@ LONGEST = 2000
 """Characters of a line that are looked at, half of them at either end: the time of patterns grows with the square."""
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 """Sequences for terminals: colours, titles, sets of characters."""
-_RANK = re.compile(r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$))\s?(?P<rest>.*)$", re.DOTALL)
+_RANK = re.compile(
+    r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
+    r"\s?(?P<rest>.*)$",
+    re.DOTALL,
+)
+_HOST = re.compile(
+    r"^[A-Za-z][\w-]*\d[\w.-]*: (?=Traceback \(|\s+File \"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b)"
+)
+"""A launcher's word for the node that writes, before what a traceback is made of."""
 _STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?")
 _CLOCK = re.compile(
     r"(?:\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[T ]|\[?[EWIF](?P<glog>\d{3,4}) )"
@@ -110,7 +118,7 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 def _line(number: int, raw: str) -> Line:
     """The writer may stand before its time or behind it."""
-    text = _COLOUR.sub("", ends(raw))
+    text = _HOST.sub("", _COLOUR.sub("", ends(raw)))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
@@ -124,7 +132,7 @@ def ends(text: str) -> str:
 
 def _without_rank(text: str) -> tuple[int | None, str]:
     match = _RANK.match(text)
-    return (int(match["a"] or match["b"]), match["rest"]) if match else (None, text)
+    return (int(match["a"] or match["b"] or match["c"]), match["rest"]) if match else (None, text)
 
 
 def _clock_s(text: str) -> float | None:
