@@ -69,6 +69,17 @@ def test_a_failed_stage_is_judged_by_its_log_and_the_accounts(workspace: Workspa
     assert json.loads(ticket.read_text())["sacct"][0]["ExitCode"] == "1:0"
 
 
+def test_a_failure_whose_event_was_lost_is_judged_by_its_marker(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed")
+    past.write()
+    workspace.stage(stage).mkdir(parents=True, exist_ok=True)
+    workspace.failure(stage).write_text('{"reason": "the gradient was not finite in 20 steps in a row"}')
+    (judged,) = why(workspace, stage, Slurm(Site(accounts=None)))
+    assert judged.verdict.cause == "nan_loss"
+    assert judged.verdict.first.quote == "event stage.failed reason=the gradient was not finite in 20 steps in a row"
+
+
 def test_accounts_that_do_not_answer_are_said_to_be_unreadable(workspace: Workspace) -> None:
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed")

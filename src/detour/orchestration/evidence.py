@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from detour.diagnosis.evidence import Event, Evidence, Row
-from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened
+from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened, StageFailed
 from detour.ledger.reading import LedgerReader
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
+from detour.orchestration.failures import failure_reason
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import parse_time_s
@@ -102,7 +103,14 @@ def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tup
         unreadable["events"] = f"not all journals could be read: {reader.damage.unreadable[0]}"
     entries.sort(key=lambda entry: (entry.attempt or 0, entry.wall_s, entry.sequence))
     kept = [entry for entry in entries if getattr(type(entry.event), "kind", None) not in (None, *DULL)]
-    return tuple(Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:])
+    found = [Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:]]
+    return (*found, *_marked_failure(workspace, stage, found))
+
+
+def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -> Iterator[Event]:
+    """What the stage's marker says of its failure, where no event does: on a full disk the event may be lost."""
+    if not any(event.kind == StageFailed.kind for event in events) and workspace.failure(stage).exists():
+        yield Event(StageFailed.kind, data={"reason": failure_reason(workspace, stage)})
 
 
 def _before(events: Sequence[Event]) -> float:
