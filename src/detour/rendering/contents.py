@@ -40,7 +40,8 @@ def tables(report: Report) -> Iterator[Table]:
 
 def _sections(report: Report) -> Iterator[Section]:
     several = len(report.chains) > 1
-    yield Section("consumption", "Consumption", [*cost_tables.burns(report), cost_tables.hours_used(report)])
+    consumed = [*cost_tables.burns(report), cost_tables.hours_used(report), cost_tables.periods(report)]
+    yield Section("consumption", "Consumption", consumed)
     if report.grid is not None:
         yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))
     yield Section("results", "What came out", [*result_tables.scores(report), result_tables.results(report)])

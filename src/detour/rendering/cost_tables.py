@@ -77,6 +77,25 @@ def hours_used(report: Report) -> Table:
     return Table("hours", "Hours", columns, scoped(report), shown=60)
 
 
+def periods(report: Report) -> Table:
+    columns = (
+        Column("period", "period"),
+        number("attempts", "attempts", words.whole),
+        hours("gpu_hours", "GPU-hours", main=report.has_gpus),
+        hours("billed_gpu_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
+        hours("cpu_hours", "CPU-hours"),
+        number("useful_share", "useful", words.in_percent),
+        energy("facility_energy_kwh", "energy with PUE"),
+        co2("co2_g", "CO2eq"),
+        Column("method", "method"),
+    )
+    note = (
+        f"An attempt over a boundary is split by its seconds, as if its power were even, and is an attempt of both. "
+        f"Periods are those of {report.period.time_zone}."
+    )
+    return Table("periods", "Over time", columns, report.by_period, note)
+
+
 def fates(report: Report) -> Table:
     parts = [part.name for part in fields(Fates)]
     on_gpus = report.has_gpus

@@ -20,6 +20,7 @@ from detour.pricing.history import finished_stages
 from detour.reporting import data
 from detour.reporting.asides import asides
 from detour.reporting.burns import burn_downs
+from detour.reporting.calendar import by_period
 from detour.reporting.chains import Reader
 from detour.reporting.costs import Counted, cost_of, energy_warnings, quotable_method
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
@@ -93,6 +94,7 @@ def build_report(
         total=total,
         hardware=hardware,
         burns=burn_downs(view, question.budgets, everything, question.period, now_s),
+        by_period=by_period(everything, question.period.time_zone, method),
         waste=waste_by_cause(everything),
         intervals=_intervals(gathered.values(), events.get(CheckpointSaved, {})),
         token_yields=token_yields(chains, stages, method),

@@ -12,6 +12,7 @@ from detour.budgets.burn import Burn
 from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
 from detour.reporting.asides import Aside
+from detour.reporting.calendar import PeriodCost
 from detour.reporting.data import Chain, Cost, Stage, Versions
 from detour.reporting.grid import Grid
 from detour.reporting.period import Period
@@ -87,6 +88,7 @@ class Report:
     """Every stage of every chain, once."""
     hardware: list[Hardware]
     burns: list[BurnDown]
+    by_period: list[PeriodCost]
     waste: list[Waste]
     intervals: list[Interval]
     token_yields: list[TokenYield]
