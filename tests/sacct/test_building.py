@@ -19,6 +19,8 @@ from tests.sacct.dumps import DAY_S, JOB, job, read, read_one
         ("cpu=8,gres/gpu:1g.10gb=2,gres/gpumem=10G,gres/gpuutil=0", "", 2, "1g.10gb"),
         ("cpu=8,gres/shard=3", "cpu=8", 0, None),
         ("cpu=8,node=1", "cpu=8,gres/gpu=4", None, None),
+        ("1=40,2=340000,4=1,5=40", "", 0, None),
+        ("1=40,2=340000,4=1,5=40,1002=2", "", None, None),
         ("", "cpu=8,gres/gpu=4", None, None),
     ],
 )

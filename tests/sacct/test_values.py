@@ -102,6 +102,8 @@ def test_the_states_known_here_are_those_of_the_scheduler() -> None:
 def test_the_numbers_of_slurms_database_are_read_for_what_they_are() -> None:
     held = parse_tres("1=96,2=380000,4=2,5=8")
     assert (held.cpus, held.nodes, held.billing, held.gpus) == (96, 2, 8.0, None)
+    assert not held.has_nameless
+    assert parse_tres("1=40,4=1,1002=2").has_nameless
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ class RowBuilder:
         self, column: str, allocated: str, held: Tres, allocated_gres: str, requested: str, requested_gres: str
     ) -> tuple[int | None, str | None]:
         """Allocated GPUs, and their type. A site that does not track them lists an allocation without any: then it is
-        not 0 where some were requested, but unknown.
+        not 0 where some were requested, or where a resource is listed that only the site knows, but unknown.
         """
         listed = held if held.gpus is not None or not allocated_gres else self._gres(allocated_gres)
         if column:
@@ -190,7 +190,7 @@ class RowBuilder:
         if listed.gpus is not None or not (allocated or allocated_gres):
             return listed.gpus, listed.gpu_type
         asked = self._tres(requested).gpus or (self._gres(requested_gres).gpus if requested_gres else None)
-        return (None if asked else 0), None
+        return (None if asked or held.has_nameless else 0), None
 
 
 def _never_ran(state: str | None, nodes: str, assigned: bool, n_nodes: int | None, elapsed_s: float | None) -> bool:

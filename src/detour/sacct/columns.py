@@ -74,7 +74,7 @@ _NAMES = {
     "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
     "allocated": "AllocTRES, tres_alloc",
     "requested": "ReqTRES, tres_req",
-    "allocated_gres": "AllocGRES, gres_alloc",
+    "allocated_gres": "AllocGRES, gres_alloc, gres_used",
     "requested_gres": "ReqGRES, gres_req",
     "comment": "Comment",
     "reason": "Reason, state_reason",

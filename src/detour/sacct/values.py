@@ -163,6 +163,10 @@ def parse_energy_j(text: str) -> float | None:
     return None if joules == 0 or joules in _NO_ENERGY or joules >= _MOST_J else joules
 
 
+LAST_OF_SLURM = 1000
+"""Numbers of resources beyond it are given by the site."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tres:
     """What is read of AllocTRES or ReqTRES."""
@@ -173,12 +177,15 @@ class Tres:
     cpus: int | None = None
     nodes: int | None = None
     billing: float | None = None
+    has_nameless: bool = False
+    """Whether a resource of the site's own is listed by its number alone; it may be a GPU."""
 
 
 def parse_tres(text: str) -> Tres:
     """`billing=8,cpu=8,gres/gpu=4,gres/gpu:h100=4,node=1`: 4 GPUs, since the total stands beside its types.
 
-    Also `1=8,4=1,5=8`, the numbers by which Slurm's database knows cpu, node and billing.
+    Also `1=8,4=1,5=8,1002=2`, the numbers by which Slurm's database knows cpu, node and billing; from 1001 on they are
+    the site's own resources, in its own order.
     """
     found = {name: value for name, _, value in (part.partition("=") for part in text.split(","))}
     plain, typed = parse_count(found.get("gres/gpu", "")), typed_gpus(text)
@@ -188,6 +195,7 @@ def parse_tres(text: str) -> Tres:
         cpus=parse_count(found.get("cpu", found.get("1", ""))),
         nodes=parse_count(found.get("node", found.get("4", ""))),
         billing=_number(found.get("billing", found.get("5", ""))),
+        has_nameless=any(name.isdecimal() and int(name) > LAST_OF_SLURM for name in found),
     )
 
 
