@@ -14,7 +14,7 @@ from detour.errors import UserError
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.doctor import doctor_json, render_doctor
 from detour.launch.text.doctor_tasks import render_tasks, tasks_json
-from detour.launch.text.screen import show, show_json
+from detour.launch.text.screen import columns, show, show_json
 from detour.ledger.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def command(name: str, tasks: Path | None, workspace: Workspace, as_json: bool) 
         if as_json:
             show_json(tasks_json(checks))
         else:
-            show(render_tasks(checks))
+            show(render_tasks(checks, columns()))
         if any(one.state != "ready" for one in checks):
             sys.exit(UserError.exit_code)
         return

@@ -26,7 +26,8 @@ def show_versions(versions: Sequence[Version], scores: Mapping[str, float | None
     rows = [("version", "made", "average", "aliases"), *(_row(one, scores.get(one.name)) for one in versions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        show(*wrapped(line.rstrip(), "", columns()))
 
 
 def show_lineage(version: Version, folder: str, steps: Sequence[Step], *, as_json: bool) -> None:
@@ -49,7 +50,7 @@ def show_moved(move: Move) -> None:
 def _row(version: Version, score: float | None) -> tuple[str, str, str, str]:
     average = "unknown" if score is None else f"{score:.1f}"
     marks = [*version.aliases, *(["the recipe's"] if version.is_current else [])]
-    return version.name, _day(version.made_s), average, ", ".join(marks)
+    return plain(version.name), _day(version.made_s), average, ", ".join(marks)
 
 
 def _step_lines(step: Step) -> Iterator[str]:

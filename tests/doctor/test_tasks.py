@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -51,3 +52,10 @@ def test_what_is_missing_is_said_with_its_place_layout_and_origin(answer: Result
     assert "ready emea (ner): 12 + 12 + 12 documents, 3 labels" in text
     assert answer.output.splitlines()[-1] == "8 tasks: 2 ready, 5 missing, 1 problem."
     assert max(map(len, answer.output.splitlines())) <= 100
+
+
+def test_lines_are_as_long_as_the_terminal_is_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETOUR_TASKS", str(tmp_path / "nothing"))
+    monkeypatch.setenv("COLUMNS", "80")
+    said = CliRunner().invoke(command, ["--tasks", "moderncamembert-bio-base"]).output.splitlines()
+    assert 70 < max(map(len, said)) <= 80

@@ -1,0 +1,59 @@
+"""Entities as targets of windows: what a perfect model could find, and that all else is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detour.config.models import Task
+from detour.evaluation.ner_encoding import EncodedEntities, encode_ner, scored
+from detour.tasks.document import Document, Entity
+from detour.tasks.loading import TaskDocuments
+
+WORDS = ("coeur", "l'aspirine", "5mg", "fièvre.", "cerveau\n", "…", "maladie chronique")
+LABELS = ("ANAT", "DISO")
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    """With entities anywhere: nested, crossing, repeated, discontinuous, inside words and over the ends of windows."""
+    text = " ".join(draw(st.lists(st.sampled_from(WORDS), max_size=40)))
+    places = st.integers(0, len(text))
+    ends = st.lists(places, min_size=2, max_size=4, unique=True).map(sorted) if len(text) > 4 else st.nothing()
+    entities = draw(st.lists(st.tuples(st.sampled_from(LABELS), ends), max_size=8)) if len(text) > 4 else []
+    fragments = [
+        (label, tuple(zip(found[0 : len(found) // 2 * 2 : 2], found[1::2], strict=True))) for label, found in entities
+    ]
+    return Document(text, entities=tuple(Entity(label, found) for label, found in fragments))
+
+
+@given(st.lists(documents(), min_size=1, max_size=3), st.sampled_from(["nested", "flat"]), st.integers(8, 24))
+@settings(max_examples=15, deadline=None)
+def test_every_entity_is_a_target_or_counted(
+    model_folder: Path, found: list[Document], entities: str, max_length: int
+) -> None:
+    task = Task.model_validate(
+        {"name": "t", "type": "ner", "entities": entities, "max_length": max_length, "steps": 1, "data": {"path": "x"}}
+    )
+    encoded = encode_ner(TaskDocuments(tuple(found), (), (), {}, {}), task, model_folder).train
+    assert all(len(window.token_ids) <= max_length for window in encoded.windows)
+    lost = 0
+    for number, document in enumerate(found):
+        spans = {(entity.label, entity.start, entity.end) for entity in scored(document, is_flat=entities == "flat")}
+        lost += len(spans - put_together(encoded, number, sorted({e.label for one in found for e in one.entities})))
+    assert lost <= encoded.reach.cut + encoded.reach.unaligned
+    kept = sum(len(scored(document, is_flat=entities == "flat")) for document in found)
+    distinct = sum(len({(e.label, e.fragments) for e in document.entities}) for document in found)
+    assert (encoded.reach.entities, encoded.reach.overlapping) == (kept, distinct - kept)
+
+
+def put_together(encoded: EncodedEntities, document: int, labels: list[str]) -> set[tuple[str, int, int]]:
+    """What a model that finds every target would say of a document."""
+    return {
+        (labels[label], window.places[first][0], window.places[last][1])
+        for window, targets in zip(encoded.windows, encoded.targets, strict=True)
+        if window.document == document
+        for first, last, label in targets
+    }
