@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.languages import in_english
 from detour.diagnosis.lines import Line, ends, names_exception, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, likely, rules
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
@@ -134,7 +135,7 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
     for event in evidence.events or ():
         if event.kind not in JUDGED_EVENTS:
             continue
-        reason = ends(str(event.data.get("reason") or ""))
+        reason = in_english(ends(str(event.data.get("reason") or "")))
         rule = next((rule for rule in likely("log", reason) if rule.cause and rule.fits(reason)), None)
         if rule is None and names_exception(reason):
             rule = EXCEPTION

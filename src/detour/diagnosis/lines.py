@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from detour.diagnosis.languages import in_english
+
 LONGEST = 2000
 """Characters of a line that are looked at, half of them at either end: the time of patterns grows with the square."""
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
@@ -70,7 +72,7 @@ class Line:
     """From 1."""
     raw: str
     text: str
-    """Without its rank."""
+    """Without its rank, the system's words in English."""
     rank: int | None
     clock_s: float | None
     """When it says that it was written; only to be compared with others of the same log."""
@@ -118,7 +120,7 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 def _line(number: int, raw: str) -> Line:
     """The writer may stand before its time or behind it."""
-    text = _HOST.sub("", _COLOUR.sub("", ends(raw)))
+    text = _HOST.sub("", in_english(_COLOUR.sub("", ends(raw))))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))

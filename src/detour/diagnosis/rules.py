@@ -67,7 +67,7 @@ def causes() -> dict[str, Cause]:
     """By id, in the order of the file."""
     return {
         name: Cause(name, **{**content, "explains": frozenset(content["explains"])})
-        for name, content in _content("causes.yaml").items()
+        for name, content in read_rules("causes.yaml").items()
     }
 
 
@@ -99,7 +99,7 @@ def _by_word(source: Source) -> tuple[Mapping[str, Set[int]], frozenset[int]]:
 
 @cache
 def _all_rules() -> tuple[Rule, ...]:
-    return tuple(_rule(content) for name in ("logs.yaml", "scheduler.yaml") for content in _content(name))
+    return tuple(_rule(content) for name in ("logs.yaml", "scheduler.yaml") for content in read_rules(name))
 
 
 def _rule(content: dict[str, Any]) -> Rule:
@@ -107,6 +107,6 @@ def _rule(content: dict[str, Any]) -> Rule:
     return Rule(patterns=patterns, unless=unless, within=within, **content)
 
 
-def _content(name: str) -> Any:
+def read_rules(name: str) -> Any:
     text = resources.files(__package__).joinpath("rules", name).read_text(encoding="utf-8")
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -1,0 +1,32 @@
+"""The system's messages in other languages become the English that the rules know; a quotation stays as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from detour.diagnosis.evidence import Event, Evidence
+from detour.diagnosis.judge import judge
+from detour.diagnosis.languages import in_english
+
+
+@pytest.mark.parametrize(
+    ("text", "english"),
+    [
+        ("cd: /w: Aucun fichier ou dossier de ce type", "cd: /w: No such file or directory"),
+        ("cp: Débordement du quota d’espace disque", "cp: Disk quota exceeded"),
+        ("l'entrée du réseau", "l'entrée du réseau"),
+    ],
+)
+def test_only_known_messages_are_translated(text: str, english: str) -> None:
+    assert in_english(text) == english
+
+
+def test_the_line_is_quoted_as_it_stands() -> None:
+    line = "cp: erreur d’écriture: Aucun espace disponible sur le périphérique"
+    verdict = judge(Evidence(log=(line,)))
+    assert (verdict.cause, verdict.first.quote) == ("disk_full", line)
+
+
+def test_the_reason_of_an_event_is_read_alike() -> None:
+    failed = Event("stage.failed", data={"reason": "OSError: [Errno 122] Débordement du quota d'espace disque"})
+    assert judge(Evidence(events=(failed,))).cause == "disk_quota"
