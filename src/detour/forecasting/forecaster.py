@@ -2,7 +2,8 @@
 
 The last bursts of the same shape, those of the same account ahead and the latest most, make a Kaplan-Meier curve; past
 forecasts say which of its quantiles to take (see `calibration`), by the rank of a new burst among them (split conformal
-prediction: Vovk et al. 2005). What happened after the moment of a forecast never enters it.
+prediction: Vovk et al. 2005), and whether the p90 has to be longer still (see `lateness`). What happened after the
+moment of a forecast never enters it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from detour.forecasting.bursts import Bursts, effective
 from detour.forecasting.calibration import Calibration, place, wait_at
+from detour.forecasting.lateness import Lateness
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import Shape, Wait, weighed
 
@@ -49,24 +51,27 @@ class Forecaster:
     def __init__(self) -> None:
         self._bursts = Bursts()
         self._calibration = Calibration()
+        self._lateness = Lateness()
 
     def add(self, wait: Wait) -> None:
-        if not self._bursts.begins_one(wait):
-            self._bursts.add(wait)
-            return
-        made = self._curve(wait.shape, wait.account, wait.begun_s)
+        known = self._curve(wait.shape, wait.account, wait.begun_s) if self._bursts.begins_one(wait) else None
+        said = self._expected(known, wait.begun_s) if isinstance(known, _Known) else None
         burst = self._bursts.add(wait)
-        if not isinstance(made, NoForecast):
-            self._calibration.remember(burst, made.curve)
+        if isinstance(known, _Known):
+            self._calibration.remember(burst, known.curve)
+        if isinstance(said, Expected):
+            self._lateness.remember(wait, said.p90_s)
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
         """The wait of a job that has waited for `waited_s` at `now_s`.
 
-        Calibration moves the p50 both ways and the p90 only up: some quick starts do not say that long waits are over.
+        What became of past forecasts moves the p50 both ways and the p90 only up: some quick starts do not say that
+        long waits are over.
         """
         known = self._curve(shape, account, now_s)
-        if isinstance(known, NoForecast):
-            return known
+        return known if isinstance(known, NoForecast) else self._expected(known, now_s, waited_s)
+
+    def _expected(self, known: _Known, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
         curve, bursts = known.curve, known.bursts
         places = self._calibration.places(now_s)
         here = place(curve, waited_s) if waited_s > 0 else 0.0
@@ -76,7 +81,8 @@ class Forecaster:
 
         p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50, here)))))
         p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90, here)))
-        return Expected(p50_s, max(p50_s, wait_at(curve, p90_place)), bursts)
+        p90_s = self._lateness.stretched_s(wait_at(curve, p90_place), now_s)
+        return Expected(p50_s, max(p50_s, p90_s), bursts)
 
     def _curve(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
         similar = self._bursts.similar(shape, account)
