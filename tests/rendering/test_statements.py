@@ -124,7 +124,7 @@ def test_the_compute_paragraph_names_workers_memory_a_run_the_total_and_what_fai
 def test_the_methods_sentence_has_method_band_coverage_and_constants(report: Report) -> None:
     said = methods_sentence(report)
     assert "18.50 GPU-hours in 10 attempts" in said
-    assert "M2 estimated)" in said
+    assert "19.7 kWh (12.8 to 26.6 kWh, estimated from the hardware's nominal power)" in said
     assert "at a PUE of 1.2 (by hand) and 34 gCO2eq/kWh (by hand) this is 670 g CO2eq" in said
 
 
@@ -149,7 +149,7 @@ def test_training_compute_is_of_the_trainings_that_released_models_descend_from(
     # phase 1 from 21:00, phase 2 until 01:18:45: 4.3125 h; 4 x 3.8125 GPU-hours
     assert "0.18 days from first start to last end; 0.64 GPU days of hardware" in lines[2]
     # 15.25 x 0.7 kWh for the boards, 96 x 3.8125 x 0.0073 for the cores, x 1.2
-    assert lines[3] == "Energy used for training: 0.016 MWh, PUE included, M2 estimated"
+    assert lines[3] == "Energy used for training: 0.016 MWh, PUE included, estimated from the hardware's nominal power"
 
 
 def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) -> None:

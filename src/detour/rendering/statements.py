@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import yaml
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, Method
 from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
@@ -22,6 +22,16 @@ from detour.text import counted, format_duration
 
 MOST_CARDS = 8
 DAY_S = 86_400.0
+
+
+HOW = {
+    Method.MEASURED: "measured by hardware energy counters",
+    Method.CODECARBON: "tracked by codecarbon",
+    Method.SLURM: "counted by Slurm",
+    Method.ESTIMATED: "estimated from the hardware's nominal power",
+    Method.CARD: "reserved hours at the boards' power limit",
+}
+"""The methods for readers who know nothing of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def methods_sentence(report: Report) -> str:
     spread = _between(words.energy_spread(row.facility_energy_kwh))
     is_seen = row.method.is_measured and row.coverage is not None
     seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else ""
-    energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{row.method}{seen})"
+    energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{HOW[row.method]}{seen})"
     grid = row.site.grid_g_per_kwh
     if row.co2_g is None or grid is None:
         return f"{used} and {energy} at a PUE of {row.site.pue}; the grid factor is unknown."
@@ -100,7 +110,8 @@ def card(report: Report, chain: Chain) -> str:
     country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
     emissions: dict[str, Any] = {
         "emissions": float(f"{row.co2_g.expected:.4g}"),
-        "source": f"detour {report.version}, {row.method}: PUE {row.site.pue}, grid factor {row.site.grid_g_per_kwh}",
+        "source": f"detour {report.version}, {HOW[row.method]}: PUE {row.site.pue}, "
+        f"grid factor {row.site.grid_g_per_kwh}",
         "training_type": "pre-training",
         **({"geographical_location": country} if country else {}),
         "hardware_used": _machines(hardware),
@@ -123,8 +134,8 @@ def annex_xi(report: Report) -> str:
     kwh = fsum(row.facility_energy_kwh.expected for row in rows if row.facility_energy_kwh)
     known = "unknown" if flops is None else f"{flops:.2g} FLOP, estimated"
     energy = words.UNKNOWN
-    if len(rows) == len(trainings):
-        energy = f"{words.significant(kwh / 1000, 2)} MWh, PUE included, {method}"
+    if method is not None and len(rows) == len(trainings):
+        energy = f"{words.significant(float(f'{kwh / 1000:.2g}'))} MWh, PUE included, {HOW[Method(method)]}"
     held = "GPU" if report.has_gpus else "CPU core"
     lines = [
         f"Models: {', '.join(report.released)}",
