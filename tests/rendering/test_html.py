@@ -23,10 +23,12 @@ from detour.rendering.charts.scores import score_chart
 from detour.rendering.charts.svg import ticks
 from detour.rendering.charts.training import training_chart
 from detour.rendering.html import render_html
+from detour.rendering.ledes import ledes
 from detour.reporting.build import Question, build_report
 from detour.reporting.curves import thinned
 from detour.reporting.data import Curve, TaskScores
 from detour.reporting.outputs import task_scores
+from detour.reporting.period import Period
 from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_chain
 from tests.reporting.test_build import site_of
 
@@ -60,8 +62,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    made = make_twins(Workspace(tmp_path_factory.mktemp("twins")))
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_twins(Workspace(tmp_path_factory.mktemp("twins")))
+
+
+@pytest.fixture(scope="module")
+def page(made: Made) -> str:
     return render_html(build_report(made.workspace, Question(), site_of, made.clock.now_s))
 
 
@@ -82,6 +88,12 @@ def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(pag
     assert "an encoder of 2.11M parameters on 300k tokens causal, then 60k tokens masked at 15 %" in text
     assert re.search(r"It took 0\.\d+ CPU-hours, [\d.]+ Wh and [\d.]+ mg CO2eq \((codecarbon|M2 estimated)\)", text)
     assert re.search(r"Macro F1 7\d\.\d ± \d\.\d on icd10-chapters over 3 seeds", text)
+
+
+def test_what_a_chain_took_in_a_period_is_not_said_to_be_all(made: Made) -> None:
+    period = Period(made.clock.now_s - 86_400, None)
+    report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
+    assert all(". In this period it took " in one.sentence for one in ledes(report))
 
 
 def test_what_became_of_the_rows_of_each_source_is_one_table_for_chains_that_share_it(page: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from detour.rendering.words import figure
+from detour.rendering.words import figure, moment
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,11 @@ from detour.rendering.words import figure
 )
 def test_hours_above_and_below_zero_have_the_same_digits(hours: float, written: str) -> None:
     assert figure(hours) == written
+
+
+def test_what_is_counted_up_to_midnight_is_counted_through_the_day_before() -> None:
+    first_of_july_s = 1_782_864_000.0
+    through = moment(30 * 86_400.0)
+    assert (through(first_of_july_s), through(first_of_july_s + 3600)) == ("2026-06-30", "2026-07-01")
+    assert moment(3600.0)(first_of_july_s) == "2026-07-01 00:00 UTC"
+    assert through(None) == "unknown"

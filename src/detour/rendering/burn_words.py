@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from detour.accounting.energy import Band
-from detour.rendering.words import day, significant
+from detour.rendering.words import day, last_day, significant
 from detour.reporting.report import BurnDown
 
 
 def title(one: BurnDown) -> str:
-    return f"{one.budget}: {one.unit}" if one.budget else f"{one.unit} used so far"
+    return f"{one.budget}: {one.unit}" if one.budget else f"{one.unit} used"
 
 
 def note(one: BurnDown) -> str:
@@ -22,7 +22,7 @@ def note(one: BurnDown) -> str:
         side = "ahead of" if ahead > 0 else "behind"
         said.append(f"Linear pace: {significant(burn.pace)}, so use is {significant(abs(ahead))} {side} it")
     if burn.forecast is not None and burn.end_s is not None:
-        said.append(f"Forecast for {day(burn.end_s - 1, zone)}: {_range(burn.forecast)}")
+        said.append(f"Forecast for {last_day(burn.end_s, zone)}: {_range(burn.forecast)}")
     early_s, expected_s, late_s = burn.exhausted_s()
     if burn.cap is not None and burn.spent >= burn.cap:
         said.append("The budget is used up")
@@ -40,7 +40,7 @@ def note(one: BurnDown) -> str:
 
 def _until(now_s: float, zone: str) -> str:
     """A period that is over ends at the midnight after its last day."""
-    last = day(now_s - 1, zone)
+    last = last_day(now_s, zone)
     return f"by {last}" if last == day(now_s, zone) else f"up to the end of {last}"
 
 

@@ -265,7 +265,7 @@ def burns(report: Report) -> Iterator[Table]:
     for one in report.burns:
         amount = partial(words.amount_of, unit=one.unit)
         columns = (
-            number("at_s", "by", words.moment(one.burn.now_s - one.burn.start_s, one.burn.time_zone)),
+            number("at_s", "through", words.moment(one.burn.now_s - one.burn.start_s, one.burn.time_zone)),
             number("spent", "used", amount),
             number("pace", "linear pace", amount),
         )

@@ -63,21 +63,26 @@ def tiles(report: Report) -> list[Tile]:
     done = sum(chain.status == "done" for chain in report.chains)
     unit = "GPU-hours" if report.has_gpus else "CPU-hours"
     billed = f"{words.hours(total.billed_hours)} billed" if report.has_gpus else ""
-    energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
+    energy, carbon, method = (row.facility_energy_kwh, row.co2_g, row.method) if row else (None, None, "")
     return [
         Tile(unit, words.hours(total.main_hours), billed or counted(total.attempts, "attempt")),
         Tile("useful", words.in_percent(total.useful_share), "of the hours allocated"),
-        Tile("energy", words.energy_of(energy), words.energy_spread(energy) or (row.method if row else "")),
-        Tile("CO2eq", words.co2_of(carbon), words.co2_spread(carbon) or (row.method if row else "")),
+        Tile("energy", words.energy_of(energy), _joined(words.energy_spread(energy), method)),
+        Tile("CO2eq", words.co2_of(carbon), _joined(words.co2_spread(carbon), method)),
         Tile("chains done", f"{done} of {len(report.chains)}", f"{counted(total.attempts, 'attempt')}"),
     ]
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _of_one(chain: Chain, report: Report, method: str | None) -> Lede:
     alone = chain.status == "done" and len(report.chains) == 1
     trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
     stages = [report.stages[stage_id] for stage_id in chain.stages]
-    sentence = f"{trained}. It took {words.cost_in_words(chain.cost, method)}."
+    took = "In this period it took" if report.period.is_bounded else "It took"
+    sentence = f"{trained}. {took} {words.cost_in_words(chain.cost, method)}."
     return Lede(chain.name, sentence, words.capital(words.what_came_out(chain, stages)))
 
 
@@ -90,9 +95,10 @@ def _of_many(report: Report) -> Lede:
         if best is None
         else f"best mean score {words.in_percent(best.score)}, of {best.chain}"
     )
+    when = " in this period" if report.period.is_bounded else ""
     shared = f", {counted(len(report.shared), 'stage')} shared" if report.shared else ""
     return Lede(
         report.title,
-        f"{done} of {len(report.chains)} chains are done{shared}. All of them took {cost}.",
+        f"{done} of {len(report.chains)} chains are done{shared}. All of them took {cost}{when}.",
         words.capital(result),
     )

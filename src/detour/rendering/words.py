@@ -189,8 +189,13 @@ def in_percent(value: float | None) -> str:
 
 
 def moment(span_s: float, time_zone: str = "UTC") -> Callable[[float | None], str]:
-    """How to write instants along a span: with their time of day where it is short."""
-    return partial(instant if span_s < 3 * DAY_S else day, time_zone=time_zone)
+    """How to write instants up to which something is counted: with their time of day where the span is short."""
+    return partial(instant if span_s < 3 * DAY_S else last_day, time_zone=time_zone)
+
+
+def last_day(epoch_s: float | None, time_zone: str = "UTC") -> str:
+    """The day before an instant that is excluded: midnight is the end of a day."""
+    return day(None if epoch_s is None else epoch_s - 1, time_zone)
 
 
 def day(epoch_s: float | None, time_zone: str = "UTC") -> str:

@@ -28,9 +28,13 @@ class Period:
     time_zone: str = "UTC"
     """In which its days begin, and in which a report's instants are written."""
 
+    @property
+    def is_bounded(self) -> bool:
+        return self.since_s is not None or self.until_s is not None
+
     def part_of(self, usage: AttemptUsage) -> AttemptUsage | None:
         """What of an attempt lies inside; None where nothing does."""
-        if self.since_s is None and self.until_s is None:
+        if not self.is_bounded:
             return usage
         start_s = usage.start_s if self.since_s is None else max(usage.start_s, self.since_s)
         end_s = usage.end_s if self.until_s is None else min(usage.end_s, self.until_s)
