@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.at_once import processes_for, run_at_once, shares, this_command
+from detour.jobs.freed_memory import keep_freed_memory
 from detour.jobs.harness import run_stage
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, forget_leftovers, read_rank
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     log_to_stderr(of_several=options.part)
     # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     forget_leftovers(os.environ)
     rank = read_rank()
     rank.export(os.environ)  # type: ignore[arg-type]

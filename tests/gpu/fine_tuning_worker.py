@@ -157,7 +157,7 @@ def _serve(connection: Connection, seed: int, started_at_s: float) -> None:
                     assert ready is not None
                     connection.send(ready.answer())
             except Exception as error:  # noqa: BLE001  a variant that fails must not end the others
-                traceback.print_exc()
+                traceback.print_exc(limit=-4)
                 connection.send(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
