@@ -12,7 +12,7 @@ KEPT_BYTES = {TRIM_THRESHOLD: 2**30, TOP_PAD: 2**26, MMAP_THRESHOLD: 2**28}
 
 def keep_freed_memory() -> None:
     """Up to 1 GiB stays with the process. glibc would give tensors back to the kernel one by one, which has to clear
-    their pages again in the next step: a tenth of what a small training on a CPU takes. Results stay as they are.
+    their pages again in the next step: some percent of what a small training on a CPU takes. Results stay as they are.
 
     Another C library is left as it is.
     """
