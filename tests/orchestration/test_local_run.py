@@ -17,7 +17,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import local_run
 from detour.orchestration.chain_files import write_chains
-from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here
+from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here, visible_gpus
 from detour.orchestration.plans import load_plans
 from detour.planning.files import plan_file
 from detour.planning.stage import Stage
@@ -125,3 +125,15 @@ def test_a_finished_chain_with_a_damaged_plan_is_written_again(order: LocalOrder
     ran = run_here(order, on_caps=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
     assert ran.left == ()
     assert order.is_done
+
+
+@pytest.mark.parametrize(("listed", "given", "gpus"), [(0, 0, 0), (4, 4, 4), (0, 2, 2), (8, 1, 1), (2, 0, 2)])
+def test_a_container_has_the_gpus_that_it_was_given(tmp_path: Path, listed: int, given: int, gpus: int) -> None:
+    driver, devices = tmp_path / "driver", tmp_path / "dev"
+    for folder in (driver, devices):
+        folder.mkdir()
+    for index in range(listed):
+        (driver / f"0000:{index:02x}:00.0").mkdir()
+    for name in (*(f"nvidia{index}" for index in range(given)), "nvidiactl", "nvidia-uvm", "nvidia-caps"):
+        (devices / name).touch()
+    assert visible_gpus(driver, devices) == gpus

@@ -171,9 +171,13 @@ def run_here(
     return _result(order, runner)
 
 
-def visible_gpus() -> int:
-    """GPUs of this machine as its driver lists them; asked without torch."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+def visible_gpus(driver: Path = Path("/proc/driver/nvidia/gpus"), devices: Path = Path("/dev")) -> int:
+    """GPUs of this machine, asked without torch. A container may hide the driver's list, or show the whole host's
+    beside the devices that it was given.
+    """
+    listed = len(list(driver.glob("*")))
+    given = sum(path.name.removeprefix("nvidia").isdecimal() for path in devices.glob("nvidia*"))
+    return min(listed, given) if listed and given else listed or given
 
 
 @dataclass(slots=True)
