@@ -68,7 +68,8 @@ def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
 
 
 def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) -> float:
-    """Test score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export."""
+    """Validation score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export: what may build on
+    it must not be chosen by the test documents that are to judge it."""
     stage = context.stage
     settings, runtime, probe = stage.settings.probe, stage.runtime.probe, stage.settings.phase.gate.probe
     assert settings is not None
@@ -78,10 +79,10 @@ def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) ->
     model.save_pretrained(folder / "model")
     load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(folder / "model")
     result = fine_tuned(settings, runtime.paths, folder / "model", folder, context.attempt).result
-    metric = probe.metric or result["primary_metric"]
-    if metric not in result["test"]:
-        raise PermanentFailure(f"not promoted: {probe.task} has no metric {metric}; it has {', '.join(result['test'])}")
-    return float(result["test"][metric])
+    scores, metric = result["validation"], probe.metric or result["primary_metric"]
+    if metric not in scores:
+        raise PermanentFailure(f"not promoted: {probe.task} has no metric {metric}; it has {', '.join(scores)}")
+    return float(scores[metric])
 
 
 def _beginning(context: StageContext[PromoteStage]) -> ModernBertForMaskedLM:

@@ -39,7 +39,7 @@ class Found:
     parent_validation_loss: float | None = None
     """Of the weights that the phase started from; both losses None while not measured."""
     probe: float | None = None
-    """Score on the probe's task, 0 to 1."""
+    """Validation score on the probe's task, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def probe_gates(found: Found, gate: Gate) -> list[Verdict]:
     probe, score = gate.probe, found.probe
     if probe is None or score is None:
         return []
-    sentence = f"probe {probe.task}, seed {probe.seed}: {score:.4f}, at least {probe.least:g} is asked"
+    sentence = f"probe {probe.task}, seed {probe.seed}: {score:.4f} on validation, at least {probe.least:g} is asked"
     return [_at_least("probe", score, probe.least, sentence)]
 
 

@@ -139,7 +139,7 @@ class Probe(Written):
     task: Name
     """One of the benchmark's."""
     least: Fraction
-    """Least test score, 0 to 1."""
+    """Least validation score, 0 to 1."""
     metric: Filled | None = None
     """As `macro_f1`; None for the task's primary one."""
     seed: Seed = 42
