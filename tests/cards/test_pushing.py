@@ -112,7 +112,7 @@ def test_the_repository_can_be_given(hub: Hub, folder: Path) -> None:
 
 def test_a_hub_that_refuses_is_quoted(hub: Hub, folder: Path) -> None:
     hub.refuses = True
-    with pytest.raises(UserError, match=r"someone/made-up: the hub refused it \(You don't have"):
+    with pytest.raises(UserError, match=r"someone/made-up: the hub refused it \(You don't have .*\); log in"):
         push(folder, None, endpoint=hub.endpoint)
     assert hub.files == {}
 
@@ -129,3 +129,8 @@ def test_a_folder_without_a_card_or_a_repository_is_not_pushed(tmp_path: Path) -
     (tmp_path / "README.md").write_text("# A")
     with pytest.raises(UserError, match="no repository: give --repository"):
         push(tmp_path, None)
+
+
+def test_a_name_of_no_repository_is_said(folder: Path) -> None:
+    with pytest.raises(UserError, match="a b/c: no name of a repository, expected OWNER/NAME"):
+        push(folder, "a b/c")

@@ -8,6 +8,8 @@ from detour.cards.exported import CARD
 from detour.cards.hub_folder import Record
 from detour.errors import UserError
 
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, as someone who may write there"
+
 
 def push(folder: Path, repository: str | None, *, private: bool = False, endpoint: str | None = None) -> str:
     """Upload the folder in one commit, into a repository that is made if it is not there; returns the commit's address.
@@ -31,12 +33,16 @@ def push(folder: Path, repository: str | None, *, private: bool = False, endpoin
     try:
         api.create_repo(target, private=private, exist_ok=True)
         commit = api.upload_folder(folder_path=folder, repo_id=target, commit_message=f"Upload {target.split('/')[-1]}")
-    except (LocalTokenNotFoundError, HFValidationError) as error:
-        raise UserError(f"{target}: {_first_line(error)}; log in with `hf auth login`, or set HF_TOKEN") from error
+    except HFValidationError as error:
+        raise UserError(f"{target}: no name of a repository, expected OWNER/NAME: {_first_line(error)}") from error
+    except LocalTokenNotFoundError as error:
+        raise UserError(f"{target}: {_first_line(error)}; {LOG_IN}") from error
     except OfflineModeIsEnabled as error:
         raise UserError("HF_HUB_OFFLINE is set: unset it, on a login node with a network") from error
     except HfHubHTTPError as error:
-        raise UserError(f"{target}: the hub refused it ({error.server_message or _first_line(error)})") from error
+        advice = f"; {LOG_IN}" if error.response is not None and error.response.status_code in (401, 403) else ""
+        reason = error.server_message or _first_line(error)
+        raise UserError(f"{target}: the hub refused it ({reason}){advice}") from error
     except of_transport as error:
         raise UserError(
             f"{target}: the hub cannot be reached ({_first_line(error)}); push from a login node with a network"
