@@ -8,7 +8,7 @@ import click
 
 from detour.accounting.energy import Method
 from detour.cards.about import about_chain, load_about
-from detour.cards.footprint_claims import Convention
+from detour.cards.conventions import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, default_folder, write_hub_folder
 from detour.cards.pushing import push as push_folder

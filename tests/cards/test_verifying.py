@@ -8,7 +8,7 @@ import pytest
 
 from detour.accounting.energy import Method
 from detour.cards.about import About
-from detour.cards.footprint_claims import Convention
+from detour.cards.conventions import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, write_hub_folder
 from detour.cards.reading import read_card
@@ -223,6 +223,15 @@ def test_grams_that_no_known_constants_give_are_not_called_wrong(tmp_path: Path)
     (sentence,) = (one for one in verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg")) if one.startswith("9.99 kg"))
     assert verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg"))[sentence] == "unknown"
     assert "624.4 g a GPU-h" in sentence
+    assert "the nearest gives 2,105.31 g (constants of marenostrum5)" in sentence
+
+
+def test_the_constants_of_gpus_that_are_only_names_fit_nothing(tmp_path: Path) -> None:
+    """Those of the tests' cluster would give 0.63 kg."""
+    found = verified(tmp_path, CARD.replace("0.46 kg", "0.63 kg"))
+    (sentence,) = (one for one in found if one.startswith("0.63 kg"))
+    assert found[sentence] == "unknown"
+    assert "the nearest gives 456.96 g (constants of jean-zay)" in sentence
 
 
 def test_metadata_in_kilograms_are_found_out(tmp_path: Path) -> None:

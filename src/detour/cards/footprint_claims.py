@@ -6,13 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from detour.accounting.site import site_of
+from detour.cards.conventions import Convention, shipped_conventions
 from detour.cards.findings import Finding, agrees
 from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard
-from detour.config.cluster import Cluster
-from detour.config.loading import available_clusters, load_cluster
-from detour.errors import UserError
 
 NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
@@ -41,59 +38,6 @@ class Stated(NamedTuple):
     words: str
     is_of_hours: bool
     """Of GPU-hours in the same sentence, so of a training and not of something else."""
-
-
-class Convention(NamedTuple):
-    """Reserved GPU-hours x board power x PUE x grid factor."""
-
-    power_kw: float
-    pue: float
-    g_per_kwh: float
-    source: str
-
-    @classmethod
-    def chosen(
-        cls, cluster: Cluster | None, power_kw: float | None, pue: float | None, g_per_kwh: float | None
-    ) -> Convention | None:
-        """A profile's constants, each in place of which another may be given; None where nothing is given.
-
-        Raises UserError where one of the three is then missing.
-        """
-        site = site_of(cluster) if cluster else None
-        if site is not None:
-            power_kw = site.gpu_board_w.value / 1000 if power_kw is None and site.gpu_board_w else power_kw
-            pue = site.pue.value if pue is None and site.pue else pue
-            g_per_kwh = site.grid_g_per_kwh.value if g_per_kwh is None and site.grid_g_per_kwh else g_per_kwh
-        match (power_kw, pue, g_per_kwh):
-            case (None, None, None):
-                return None
-            case (float(), float(), float()):
-                return cls(
-                    power_kw, pue, g_per_kwh, f"constants of {cluster.name}" if cluster else "the constants given"
-                )
-        raise UserError(
-            "power, PUE and grid factor are needed together: give --power, --pue and --factor, or --cluster"
-        )
-
-    def grams(self, gpu_hours: float) -> float:
-        return gpu_hours * self.power_kw * self.pue * self.g_per_kwh
-
-    def in_words(self, gpu_hours: float) -> str:
-        return (
-            f"{gpu_hours:g} GPU-h x {self.power_kw:g} kW x PUE {self.pue:g} x {self.g_per_kwh:g} g/kWh = "
-            f"{self.grams(gpu_hours):,.2f} g ({self.source})"
-        )
-
-
-def shipped_conventions() -> list[Convention]:
-    """Of every cluster profile that has all three constants; equal ones once, with all their names."""
-    names: dict[tuple[float, float, float], list[str]] = {}
-    for name in available_clusters():
-        site = site_of(load_cluster(name))
-        if site.gpu_board_w and site.pue and site.grid_g_per_kwh:
-            constants = (site.gpu_board_w.value / 1000, site.pue.value, site.grid_g_per_kwh.value)
-            names.setdefault(constants, []).append(name)
-    return [Convention(*constants, f"constants of {', '.join(known)}") for constants, known in names.items()]
 
 
 def footprint_findings(card: FoundCard, given: Convention | None) -> Iterator[Finding]:
@@ -141,10 +85,12 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
     if len(conventions) == 1:
         return Finding("differs", f"{stated}: {conventions[0].in_words(gpu_hours)}", line)
     per_hour = _grams(value, unit) / gpu_hours if gpu_hours else 0.0
+    nearest = min(conventions, key=lambda one: abs(one.grams(1.0) - per_hour))
     return Finding(
         "unknown",
-        f"{stated}: {per_hour:.4g} g a GPU-h, which no profile's power x PUE x factor gives; name the constants with "
-        "--cluster, or --power, --pue and --factor",
+        f"{stated}: {per_hour:.4g} g a GPU-h, which no profile's power x PUE x factor gives; the nearest gives "
+        f"{nearest.grams(gpu_hours):,.2f} g ({nearest.source}); name the constants with --cluster, or --power, --pue "
+        "and --factor",
         line,
     )
 

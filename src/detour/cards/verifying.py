@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from detour.cards.conventions import Convention
 from detour.cards.exported import CARD
 from detour.cards.findings import Finding
-from detour.cards.footprint_claims import Convention, footprint_findings
+from detour.cards.footprint_claims import footprint_findings
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record
 from detour.cards.own_card import own_findings
