@@ -29,6 +29,9 @@ def speed_lines(speed: Speed, so_far: Sequence[Speed]) -> Iterator[str]:
     yield f"  {speed.loop:<18}{_or_unknown(speed.tokens_per_s, lambda tps: f'{tps:,.0f}'):>9}" + (
         f"{_ratio(of_phase[0], speed):>11}{share:>8}{memory:>11}{energy:>12}"
     )
+    if speed.attention is not None:
+        measured = ", ".join(f"{name} {ms:.2f}" for name, ms in speed.attention_ms.items())
+        yield f"    attention: {plain(speed.attention)}" + (f" (ms a layer: {plain(measured)})" if measured else "")
     if speed.step_ms:
         yield PARTS_LINE + ", ".join(f"{part} {ms:,.1f} ms" for part, ms in speed.step_ms.items())
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
-from math import fsum
+from math import fsum, inf
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
     command = [*DETOUR, "report", "-w", str(workspace), "--cluster", str(profile), "--json"]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     trainings = [stage for stage in json.loads(told.stdout)["stages"].values() if stage["kind"] == "pretrain"]
-    trainings.sort(key=lambda stage: min(attempt["started_s"] for attempt in stage["attempts"]))
+    trainings.sort(key=lambda stage: min((attempt["started_s"] for attempt in stage["attempts"]), default=inf))
     return {stage["id"]: stage for stage in trainings}
 
 

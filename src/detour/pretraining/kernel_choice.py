@@ -6,7 +6,6 @@ wheel built for another architecture, or one whose windows are counted otherwise
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +27,8 @@ TOLERANCE = 0.03
 """Largest error of outputs and gradients over the largest value of the reference, which a half-precision kernel keeps;
 a window that is off by one token is ten times that."""
 REPEATS = 5
+FILLER_SIZE, FILLERS = 4096, 200
+"""Over 30 ms on the fastest boards: several times what the launches of a trial take."""
 
 
 class BrokenDevice(RuntimeError):
@@ -178,14 +179,26 @@ def _layer_ms(kernel: Kernel, device: torch.device, dtype: torch.dtype, heads: H
     total_ms = 0.0
     for window, layers in heads.windows.items():
         attention = partial(_attend, kernel, cu_seqlens, longest, window)
-        _with_gradients(attention, inputs, weight)  # compiles, loads or tunes
-        torch.cuda.synchronize(device)
-        start_s = time.perf_counter()
-        for _ in range(REPEATS):
-            _with_gradients(attention, inputs, weight)
-        torch.cuda.synchronize(device)
-        total_ms += layers * (time.perf_counter() - start_s) / REPEATS * 1e3
+        total_ms += layers * _device_ms(partial(_with_gradients, attention, inputs, weight), device)
     return total_ms / sum(heads.windows.values())
+
+
+def _device_ms(run: Callable[[], object], device: torch.device) -> float:
+    """What the device takes, without the launches: compiled layers launch ahead of it, a loop of Python may not.
+
+    Products of matrices keep the device busy until all launches wait in its queue.
+    """
+    run()  # compiles, loads or tunes
+    filler = torch.zeros(FILLER_SIZE, FILLER_SIZE, dtype=torch.bfloat16, device=device)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    for _ in range(FILLERS):
+        torch.mm(filler, filler)
+    start.record()
+    for _ in range(REPEATS):
+        run()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / REPEATS
 
 
 def _as_kernel(

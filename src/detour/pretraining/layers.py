@@ -160,5 +160,7 @@ class _Rotated(torch.autograd.Function):
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.float().chunk(2, -1)
-    return (x.float() * cos + torch.cat((-second, first), -1) * sin).to(x.dtype)
+    first, second = x.chunk(2, -1)
+    rotated = x * cos + torch.cat((-second, first), -1) * sin  # in the type of the angles
+    # Behind a cast that casts nothing torch 2.11 loses the gradient: it is zero, without a word.
+    return rotated if rotated.dtype == x.dtype else rotated.to(x.dtype)

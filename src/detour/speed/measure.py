@@ -134,7 +134,7 @@ class _Bench:
         """The whole of it, Composer, journal's calls and guards included; the last step's save is told apart."""
         kept = _Kept()
         train(self.job(), kept)
-        self.backend = kept.backend or self.backend
+        self.backend = kept.attention.backend
         speed = statistics.median(kept.tokens_per_s[STEPS_READY:])
         saves = {"save": kept.save_s * 1e3} if kept.save_s is not None else {}
         shares = kept.mfu[STEPS_READY:]
@@ -146,6 +146,8 @@ class _Bench:
             memory_gib=self._memory_gib(),
             joules_per_token=kept.joules_per_token(),
             step_ms=saves,
+            attention=kept.attention.backend,
+            attention_ms=kept.attention.layer_ms,
         )
 
     def bare(self) -> Speed:
@@ -236,7 +238,7 @@ class _Kept:
     tokens_per_s: list[float] = field(default_factory=list)
     mfu: list[float] = field(default_factory=list)
     save_s: float | None = None
-    backend: str | None = None
+    attention: AttentionChosen = field(init=False)
     stop_reason: str | None = None
     marks: list[tuple[int, float | None]] = field(default_factory=list)
 
@@ -244,7 +246,7 @@ class _Kept:
         if isinstance(event, CheckpointSaved):
             self.save_s = event.save_s
         elif isinstance(event, AttentionChosen):
-            self.backend = event.backend
+            self.attention = event
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:  # noqa: ARG002
         if (speed := figures.get("tokens_per_s")) is not None:

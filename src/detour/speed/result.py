@@ -36,6 +36,10 @@ class Speed:
     joules_per_token: float | None = None
     step_ms: Mapping[str, float] = field(default_factory=dict)
     """Mean time of each part of a step, with the device waited for between them."""
+    attention: str | None = None
+    """The kernel that was chosen."""
+    attention_ms: Mapping[str, float] = field(default_factory=dict)
+    """What the choice measured of each kernel that is right: forward and backward of a mean layer."""
     problem: str | None = None
     """Why there is no figure."""
 
@@ -54,7 +58,6 @@ class Device:
     name: str
     torch: str
     transformers: str
-    attention: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
