@@ -59,6 +59,15 @@ def test_tags_that_are_not_iob2_are_refused_at_their_line(lines: str, said: str,
     assert f"{tmp_path / 'a.tsv'}: {said}" in str(refused.value)
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_entities_may_stand_under_label_as_doccano_writes_them(mark: str, tmp_path: Path) -> None:
+    row = {"id": 1, "text": "sous aspirine", "label": [[5, 13, "CHEM"]], "Comments": []}
+    (document,) = read("spans", tmp_path / "a.jsonl", mark + json.dumps(row) + "\n")
+    assert document.entities == (Entity("CHEM", ((5, 13),)),)
+    both = row | {"entities": []}
+    assert read("spans", tmp_path / "a.jsonl", json.dumps(both))[0].entities == ()
+
+
 def test_spans_are_read_in_their_three_spellings(tmp_path: Path) -> None:
     entities = [[0, 2, "A"], {"start": 3, "end": 5, "label": "B"}, {"fragments": [[6, 8], [0, 2]], "label": "C"}]
     (document,) = read("spans", tmp_path / "a.jsonl", json.dumps({"text": "aa bb cc", "entities": entities}))

@@ -1,7 +1,8 @@
 """JSON lines with entities as spans: `{"text": ..., "entities": [{"start": 0, "end": 7, "label": "CHEM"}]}`.
 
 An entity may also be `[start, end, label]`, and a discontinuous one has `fragments` in place of `start` and `end`.
-`data.text` and `data.label` name the two keys (the second is `entities` unless it is set).
+`data.text` and `data.label` name the two keys; the second is `entities`, or `label` in a file without it, as doccano
+writes them.
 """
 
 from __future__ import annotations
@@ -12,28 +13,42 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from detour.config.models import Task, TaskData
 from detour.corpus.sources import Table, kind_of
 from detour.tasks.document import Document, Entity
 from detour.tasks.readers.registry import Reader
 
-ENTITIES = "entities"
+KEYS = ("entities", "label")
+"""The first that a file has, where the recipe names none."""
 
 
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
     data = task.data
     assert data is not None
-    columns = [data.text, ENTITIES if data.label == "label" else data.label]
-    columns += [data.split_column] if data.split_column else []
+    split = [data.split_column] if data.split_column else []
     for path in paths:
-        table = Table(path, columns, format="jsonl", exclude=data.exclude)
-        for number, (text, found, *split) in enumerate(table, 1):
+        table = Table(path, [data.text, _key(path, data), *split], format="jsonl", exclude=data.exclude)
+        for number, (text, found, *given) in enumerate(table, 1):
             try:
                 entities = _entities(text, found, data)
             except ValueError as error:
                 raise table.error(str(error)) from None
             named = f"{path.stem} {number}"
-            yield Document(text, frozenset(), next(iter(split), None), entities, named, path)
+            yield Document(text, frozenset(), next(iter(given), None), entities, named, path)
+
+
+def _key(path: Path, data: TaskData) -> str:
+    """Of the entities, by the file's first line; what is wrong with that is said where it is read."""
+    if data.label != KEYS[-1]:
+        return data.label
+    try:
+        with path.open("rb") as file:
+            row = orjson.loads(file.readline().removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, orjson.JSONDecodeError):
+        row = None
+    return next((key for key in KEYS if isinstance(row, dict) and key in row), KEYS[0])
 
 
 def _entities(text: Any, found: Any, data: TaskData) -> tuple[Entity, ...]:
