@@ -140,7 +140,7 @@ def rows_of(readings: Sequence[Entry[EnergyRead]], stages: Mapping[str, str]) ->
 
 
 def run_chain(workspace: Path, profile: Path, gpus: int, overrides: Sequence[str], limit_s: float) -> bool:
-    """Whether it ended by itself and well; what it prints goes on to our output."""
+    """Whether it ended well, or was stopped in time; what it prints goes on to our output."""
     command = [*DETOUR, "run", "quickstart", "-w", str(workspace), "--cluster", str(profile), "--gpus", str(gpus)]
     process = subprocess.Popen([*command, "--quiet", *overrides], env=os.environ | {"DETOUR_ENERGY_SECONDS": READING_S})
     try:
@@ -150,7 +150,7 @@ def run_chain(workspace: Path, profile: Path, gpus: int, overrides: Sequence[str
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(SAVING_S)
-        return False
+        return True
 
 
 def energy_readings(workspace: Workspace) -> list[Entry[EnergyRead]]:
@@ -205,7 +205,7 @@ def show_report(trainings: Mapping[str, Any]) -> None:
                 low_wh, wh, high_wh = (1000 * band[bound] for bound in ("low", "expected", "high"))
                 print(
                     f"detour report, {stage['label']}: {figure['method']} {wh:.3f} Wh ({low_wh:.3f} to {high_wh:.3f}), "
-                    f"{figure['coverage']:.0%} of the time seen; {figure['scope']}: {figure['detail']}"
+                    f"{figure['coverage']:.0%} of the time covered; {figure['scope']}: {figure['detail']}"
                 )
 
 
@@ -251,7 +251,7 @@ def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Seque
     print(f"GPUs by nvidia-smi: {len(known)}, by detour: {visible_gpus()}", flush=True)
     with sampling() as samples:
         sizes = SMALL if rehearse else LARGE
-        ended_well = run_chain(workspace.root, profile, len(known), (*sizes, *overrides), limit_s)
+        went_well = run_chain(workspace.root, profile, len(known), (*sizes, *overrides), limit_s)
         time.sleep(1)
     (out / "nvidia-smi.csv").write_text("\n".join(samples.lines) + "\n")
     trainings = report_of(workspace.root, profile)
@@ -260,9 +260,8 @@ def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Seque
     show(rows, samples)
     show_report(trainings)
     show_verdict(rows[-1], samples)
-    if rehearse:
-        return 0 if ended_well and _is_as_known(rows[-1], samples) else 1
-    return 0 if len(trainings) == 2 and rows[-1].counted_j else 1
+    is_right = _is_as_known(rows[-1], samples) if rehearse else rows[-1].counted_j > 0
+    return 0 if went_well and len(trainings) == 2 and is_right else 1
 
 
 def _is_as_known(row: Row, samples: Samples) -> bool:

@@ -44,6 +44,7 @@ these, never in their place."""
 LEAST_COVERAGE = 0.9
 """Share of the allocated time that counters must have seen to be preferred."""
 PLAUSIBLE_KWH_PER_GPU_HOUR = (0.05, 1.5)
+ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ class EnergyFigure(NamedTuple):
     @property
     def uncounted_s(self) -> float:
         """Allocated seconds for which no energy is in the figure."""
-        return max(0.0, self.allocated_s - self.covered_s - self.extended_s)
+        left_s = self.allocated_s - self.covered_s - self.extended_s
+        return left_s if left_s > ROUNDING_S else 0.0
 
     @property
     def warning(self) -> str | None:
