@@ -24,7 +24,7 @@ def test_interpreted_kernels_give_the_outputs_and_gradients_of_exact_attention()
 
 
 def interpreted(windows: list[Window]) -> list[list[float]]:
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(TRITON)])
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(TRITON), *sys.path])
     command = [sys.executable, "-m", "tests.pretraining.interpreted_attention", json.dumps(windows)]
     finished = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
