@@ -55,6 +55,10 @@ def test_a_cpu_has_no_peak_no_memory_of_its_own_and_no_energy_counter(speeds: di
     assert {(speed.mfu, speed.memory_gib, speed.joules_per_token) for speed in speeds.values()} == {(None,) * 3}
 
 
+def test_only_the_training_chooses_its_attention(speeds: dict[str, Speed]) -> None:
+    assert {loop: speed.attention for loop, speed in speeds.items()} == {**dict.fromkeys(speeds), "detour": "varlen"}
+
+
 def test_parts_are_those_of_a_step(speeds: dict[str, Speed]) -> None:
     assert list(speeds["bare loop"].step_ms) == ["data", "to device", "forward", "backward", "optimizer"]
     assert list(speeds["detour"].step_ms) == ["save"]
@@ -71,6 +75,21 @@ def test_a_loop_that_runs_out_of_memory_costs_its_own_figure_alone(monkeypatch: 
     monkeypatch.setattr(measuring._Bench, "bare", full)
     bare, *_ = [speed for speed in measure(causal_stage(), Asked(steps=1, peers=False)) if speed.loop == "bare loop"]
     assert bare.problem == "out of memory"
+
+
+def test_a_peer_that_runs_out_of_memory_takes_smaller_microbatches(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def needs_one_row(bench: measuring._Bench, microbatch: int) -> Speed:
+        tried.append(microbatch)
+        if microbatch > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Speed(bench.stage.phase, "transformers", 1.0)
+
+    monkeypatch.setattr(measuring._Bench, "_trainer", needs_one_row)
+    peer = next(speed for speed in measure(causal_stage(), Asked(steps=1)) if speed.loop == "transformers")
+    assert tried == [2, 1]
+    assert (peer.tokens_per_s, peer.problem) == (1.0, None)
 
 
 def test_a_published_size_is_measured_by_its_shape() -> None:

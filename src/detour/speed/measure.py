@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -76,16 +77,20 @@ def measure(stage: PretrainStage, asked: Asked) -> Iterator[Speed]:
 
 
 def _guarded(phase: str, loop: LoopName, run: Callable[[], Speed]) -> Speed:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+    _free_memory()
     try:
         return run()
     except torch.OutOfMemoryError:
         return Speed(phase, loop, problem="out of memory")
     except (RuntimeError, ValueError, PermanentFailure) as error:
         return Speed(phase, loop, problem=str(error).partition("\n")[0])
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 class _Bench:
@@ -155,15 +160,30 @@ class _Bench:
         if self.stage.runtime.training.compile:
             compile_layers(model)
         loss_of = LossOf(model, self.objective, self.stage.runtime.training.cross_entropy)
-        return self._measured("bare loop", model, loss_of)
+        return self._measured("bare loop", model, loss_of, self._microbatch())
 
     def plain(self) -> Speed:
+        return self._that_fits(self._plain)
+
+    def _plain(self, microbatch: int) -> Speed:
         model = self._model("sdpa")
-        return self._measured("transformers, sdpa", model, plain_loss(model))
+        return self._measured("transformers, sdpa", model, plain_loss(model), microbatch)
 
     def trainer(self) -> Speed:
+        return self._that_fits(self._trainer)
+
+    def _that_fits(self, run: Callable[[int], Speed]) -> Speed:
+        """A peer holds the logits of all tokens and may need smaller microbatches than we do."""
+        microbatch = self._microbatch()
+        while microbatch > 1:
+            with suppress(torch.OutOfMemoryError):
+                return run(microbatch)
+            _free_memory()
+            microbatch //= 2
+        return run(1)
+
+    def _trainer(self, microbatch: int) -> Speed:
         rows = PackedRows(self.corpus, "train", self.stage.settings.sequence_length, self.stage.settings.seeds.shuffle)
-        microbatch = self.microbatch if self.microbatch != "auto" else 1
         tokens_per_s = trainer_tokens_per_s(
             self._model("sdpa"),
             rows,
@@ -185,11 +205,13 @@ class _Bench:
             set_bf16_stream(model)
         return model.to(self.device).train()
 
-    def _measured(self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any]) -> Speed:
+    def _measured(
+        self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any], microbatch: int
+    ) -> Speed:
         """Speed first, with nothing waited for; then a few steps by part."""
         optimizer = build_optimizer(model, self.stage.settings.optimizer)
         loop = Loop(loss_of, optimizer, model, self.bf16, self.stage.settings.optimizer.gradient_clip)
-        steps = self._steps()
+        steps = self._steps(microbatch)
         for _ in loop.steps(iter(steps[:STEPS_READY]), self.device):
             synchronize(self.device)
         timed = steps[STEPS_READY:]
@@ -215,11 +237,13 @@ class _Bench:
             step_ms={part: 1e3 * seconds / len(by_part) for part, seconds in clock.seconds.items()},
         )
 
-    def _steps(self) -> list[Sequence[Batch]]:
+    def _microbatch(self) -> int:
+        return self.microbatch if self.microbatch != "auto" else 1
+
+    def _steps(self, microbatch: int) -> list[Sequence[Batch]]:
         """Made before the clock starts: what data cost is said by the training's own loader and by its benchmark."""
         settings, index = self.stage.settings, read_index(self.corpus)
         rows = PackedRows(self.corpus, "train", settings.sequence_length, settings.seeds.shuffle)
-        microbatch = self.microbatch if self.microbatch != "auto" else 1
         sharing, vocabulary = Sharing(0, self.rows), Vocabulary.of(index)
         return list(StepBatches(rows, self.objective, vocabulary, 0, sharing, range(self.steps), microbatch))
 

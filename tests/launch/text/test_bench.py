@@ -24,6 +24,13 @@ def test_the_parts_of_a_step_are_told() -> None:
     assert list(speed_lines(BARE, [OURS, BARE]))[-1] == "    a step: forward 1,000.0 ms, backward 2,000.5 ms"
 
 
+def test_the_attention_is_shown_with_what_the_choice_measured() -> None:
+    chosen = replace(OURS, attention="varlen+local", attention_ms={"varlen": 1.221, "varlen+local": 0.9})
+    lines = list(speed_lines(chosen, [chosen]))
+    assert lines[-2] == "    attention: varlen+local (ms a layer: varlen 1.22, varlen+local 0.90)"
+    assert list(speed_lines(replace(OURS, attention="sdpa"), [OURS]))[-2] == "    attention: sdpa"
+
+
 def test_what_could_not_be_measured_is_said_and_cleaned() -> None:
     broken = Speed("clm", "transformers", problem="no \x1b[31mkernel")
     (line,) = speed_lines(broken, [OURS, broken])
@@ -32,7 +39,15 @@ def test_what_could_not_be_measured_is_said_and_cleaned() -> None:
 
 
 def test_every_line_fits_eighty_columns() -> None:
-    million = replace(OURS, loop="transformers, sdpa", tokens_per_s=9_999_999.0, memory_gib=139.9)
+    million = replace(
+        OURS,
+        loop="transformers, sdpa",
+        tokens_per_s=9_999_999.0,
+        memory_gib=139.9,
+        attention="flash_attention_4+local",
+        attention_ms={"varlen": 1.221, "varlen+local": 1.194, "flash_attention_4": 1.1, "flash_attention_4+local": 0.8},
+        step_ms={"data": 0.1, "to device": 6.7, "forward": 786.2, "backward": 1046.6, "optimizer": 4.0},
+    )
     assert max(len(line) for line in speed_lines(million, [OURS, million])) <= 80
 
 
