@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -98,6 +99,9 @@ def test_what_fails_is_a_reason_and_no_error(capfd: pytest.CaptureFixture[str]) 
     with EnergySampler(watch, counters=lambda: 1 / 0, host=no_host):  # type: ignore[arg-type, return-value]
         pass
     assert "division by zero" in (watch.events[-1].reason or "")
+    with EnergySampler(watch, counters=lambda: importlib.import_module("no_nvml"), host=no_host):
+        pass
+    assert watch.events[-1].reason == "no_nvml is not installed"
     assert capfd.readouterr() == ("", "")
 
 

@@ -99,6 +99,9 @@ class EnergyMeter:
     def _guarded(self, act: Callable[[], T]) -> T | None:
         try:
             return act()
+        except ModuleNotFoundError as error:
+            self._reason = f"{(error.name or 'a module').partition('.')[0]} is not installed"
+            return None
         except Exception as error:  # noqa: BLE001  metering must never end or disturb the work it meters
             self._reason = f"codecarbon: {error}" if isinstance(error, _NoFigure) else f"codecarbon: {error!r}"
             return None

@@ -136,6 +136,8 @@ class _Node:
         self._host = host()
         try:
             self._counters = counters()
+        except ModuleNotFoundError as error:
+            self.problem = f"{error.name} is not installed"
         except Exception as error:  # noqa: BLE001  the CPU is still counted
             self.problem = repr(error)
 
