@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 LOGGER = logging.getLogger("detour")
@@ -38,3 +39,16 @@ def log_to_stderr(*, of_several: bool = False) -> None:
     LOGGER.handlers = [handler]
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
+
+
+def log(message: str) -> None:
+    LOGGER.info(message)
+
+
+@contextmanager
+def best_effort(consequence: str) -> Iterator[None]:
+    """For what a stage can do without; `consequence` is logged when the file system does not do it."""
+    try:
+        yield
+    except OSError as error:
+        log(f"{consequence}: {error}")

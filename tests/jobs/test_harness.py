@@ -21,7 +21,7 @@ from detour.accounting import sampler
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.jobs import __main__ as jobs_main
-from detour.jobs import harness
+from detour.jobs import harness, work
 from detour.jobs.context import StageContext
 from detour.jobs.harness import run_stage
 from detour.jobs.progress import FRUITLESS_ATTEMPTS
@@ -58,7 +58,7 @@ def stage(workspace: Workspace) -> Stage:
 @pytest.fixture
 def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Run:
     def run(stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int:
-        monkeypatch.setattr(harness, "stage_function", lambda _kind: behaviour)
+        monkeypatch.setattr(work, "stage_function", lambda _kind: behaviour)
         return run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=wall_limit_s)
 
     return run
@@ -97,7 +97,7 @@ def test_stages_of_one_job_hold_its_time_one_after_the_other(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = [write(workspace, prepare_stage(seed)) for seed in range(2)]
-    monkeypatch.setattr(harness, "stage_function", lambda _kind: good)
+    monkeypatch.setattr(work, "stage_function", lambda _kind: good)
     monkeypatch.setenv("SLURM_JOB_START_TIME", "1700000000")
     assert jobs_main._run_stages(workspace, [stage.id for stage in stages], read_rank({}), None) == 0
     first, second = sorted(data["held_since_s"] for data in events(workspace, "attempt.started"))

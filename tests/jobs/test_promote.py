@@ -556,7 +556,7 @@ import torch
 from pathlib import Path
 from detour.checkpoints.manifest import verify_manifest
 from detour.jobs import promote as promote_job
-from detour.jobs.harness import run_stage, stage_function
+from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
 from detour.ledger.workspace import Workspace
 

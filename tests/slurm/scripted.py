@@ -26,7 +26,7 @@ import os
 import time
 
 if "SLURM_JOB_ID" in os.environ:
-    import detour.jobs.harness
+    import detour.jobs.work
 
     def stage_function(kind):
         def run(context):
@@ -38,7 +38,7 @@ if "SLURM_JOB_ID" in os.environ:
 
         return run
 
-    detour.jobs.harness.stage_function = stage_function
+    detour.jobs.work.stage_function = stage_function
 """
 
 
