@@ -14,6 +14,8 @@ from detour.text import printable
 TERMINAL_ENCODING = "DETOUR_TERMINAL_ENCODING"
 """Environment variable: the terminal's, where this process was started again in UTF-8."""
 STANDARD_OUTPUT = "standard output"
+LARGEST_BITS = 63
+"""Of an integer in JSON."""
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 _STEERING = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 """Delete, C1 controls, and marks of direction and width; JSON escapes those below the space itself."""
@@ -63,7 +65,9 @@ def show_json(value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Also of dataclasses and named tuples, by their fields, and of names of files that are no UTF-8."""
+    """Also of dataclasses and named tuples, by their fields, of names of files that are no UTF-8, and of integers that
+    many readers of JSON cannot hold, as text.
+    """
     import re
 
     import orjson
@@ -72,7 +76,7 @@ def json_text(value: Any) -> str:
     try:
         text = orjson.dumps(value, default=_by_name, option=option).decode()
     except orjson.JSONEncodeError:
-        text = orjson.dumps(_in_utf8(value), default=_by_name, option=option).decode()
+        text = orjson.dumps(_sayable(value), default=_by_name, option=option).decode()
     return re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -81,15 +85,17 @@ def _by_name(value: Any) -> Any:
     return value._asdict()
 
 
-def _in_utf8(value: Any) -> Any:
+def _sayable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
+    if isinstance(value, int) and value.bit_length() > LARGEST_BITS:
+        return str(value)
     if isinstance(value, dict):
-        return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+        return {_sayable(key): _sayable(item) for key, item in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
-        return [_in_utf8(item) for item in value]
+        return [_sayable(item) for item in value]
     fields = getattr(value, "__dataclass_fields__", ()) or getattr(value, "_fields", ())
-    return {name: _in_utf8(getattr(value, name)) for name in fields} if fields else value
+    return {name: _sayable(getattr(value, name)) for name in fields} if fields else value
 
 
 def say(*lines: str) -> None:

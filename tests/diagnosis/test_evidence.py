@@ -51,3 +51,15 @@ def test_what_is_no_bundle_is_refused_with_the_key(content: Any, says: str) -> N
 )
 def test_amounts_of_memory_are_read_as_slurm_writes_them(text: str, held: int | None) -> None:
     assert memory_bytes(text) == held
+
+
+@pytest.mark.parametrize("wall_s", [1e308, -1.0, float("nan"), 10**400, "soon"])
+def test_an_event_at_an_impossible_time_is_one_at_an_unknown_time(wall_s: object) -> None:
+    bundle = {"events": [{"kind": "attempt.started", "wall_s": wall_s, "attempt": 1, "data": {}}]}
+    (event,) = read_bundle(bundle, "bundle.json").events or ()
+    assert (event.kind, event.wall_s, event.attempt) == ("attempt.started", None, 1)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 400 + "G", "1024P"])
+def test_more_memory_than_any_job_has_is_no_amount(text: str) -> None:
+    assert memory_bytes(text) is None

@@ -64,6 +64,8 @@ def test_any_other_form_can_be_named() -> None:
     assert time_parser(UTC, "%d/%m/%Y %H:%M")("01/03/2026 12:00") == NOON_S
     with pytest.raises(ValueError, match="a time of the form '%d/%m/%Y %H:%M'"):
         time_parser(UTC, "%d/%m/%Y %H:%M")("2026-03-01T12:00:00")
+    with pytest.raises(ValueError, match="a time of the form '%Y%Y'"):
+        time_parser(UTC, "%Y%Y")("20262026")
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00", "2026-03-01T24:00:00", "2026-03-01T12:60:00", "12:00"])

@@ -17,12 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detour.errors import UserError
+from detour.times import is_instant
 
 SCHEMA = 1
 SOURCES = ("sacct", "squeue", "log_tail", "events")
 _STEP = re.compile(r"^(?P<job>[^.]+)\.(?P<step>\w+)$")
 _MEMORY = re.compile(r"^(?P<figure>\d+(\.\d+)?)(?P<unit>[KMGTP]?)(?P<per>[nc]?)$")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+_MOST_BYTES = 2.0**60
+"""No job has an exabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Evidence:
 def memory_bytes(text: str) -> int | None:
     """`200G`, `208911432K`, `4000Mn`; None for what is empty or no amount."""
     match = _MEMORY.match(text.strip())
-    return int(float(match["figure"]) * _UNITS[match["unit"]]) if match else None
+    amount = float(match["figure"]) * _UNITS[match["unit"]] if match else _MOST_BYTES
+    return int(amount) if amount < _MOST_BYTES else None
 
 
 def read_bundle(content: Any, name: str) -> Evidence:
@@ -174,9 +178,10 @@ def _event(value: Any, name: str) -> Event:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         raise UserError(f"{name}: events: expected objects with kind, wall_s, attempt, data")
     data, wall_s, attempt = value.get("data"), value.get("wall_s"), value.get("attempt")
+    is_known = isinstance(wall_s, int | float) and is_instant(wall_s)
     return Event(
         value["kind"],
-        float(wall_s) if isinstance(wall_s, int | float) else None,
+        float(wall_s) if is_known else None,
         attempt if isinstance(attempt, int) else None,
         data if isinstance(data, dict) else {},
     )

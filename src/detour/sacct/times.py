@@ -82,7 +82,7 @@ def _unbounded_s(text: str, zone: tzinfo, form: str | None) -> float:
 def _formed_s(text: str, zone: tzinfo, form: str) -> float:
     try:
         return _seconds(datetime.strptime(text, form), zone)  # noqa: DTZ007  the zone is added
-    except ValueError:
+    except (ValueError, re.error):  # the latter for a form that asks for one part twice
         raise ValueError(f"a time of the form {form!r}") from None
 
 

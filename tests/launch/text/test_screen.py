@@ -29,5 +29,9 @@ def test_a_name_that_is_no_utf8_does_not_end_the_json() -> None:
     assert json.loads(json_text(value)) == {"a?": [{"pairs": [{"left": 1, "right": "a?"}]}, ["a?", 2], None]}
 
 
+def test_an_integer_that_readers_of_json_cannot_hold_is_text() -> None:
+    assert json.loads(json_text({"seed": -(2**70), "n": 2})) == {"seed": "-1180591620717411303424", "n": 2}
+
+
 def test_what_could_steer_a_terminal_is_escaped() -> None:
     assert json_text({"name": "a\u202eb\x9b"}) == '{\n  "name": "a\\u202eb\\u009b"\n}'
