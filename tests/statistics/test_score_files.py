@@ -91,6 +91,7 @@ def test_several_metrics_need_a_choice(tmp_path: Path) -> None:
     [
         ("model,task,seed,value\nours,cases,1,good\n", "a.csv:2: value 'good' is no number"),
         ("model,task,seed,value\nours,cases,first,70\n", "a.csv:2: seed 'first' is no whole number"),
+        ("model,task,seed,value\nours,cases,1,1e308\n", "a.csv:2: value '1e308' is no number; expected a score such"),
         ("model,task,seed,value\nours,,1,70\n", "a.csv:2: a score needs a model and a task"),
         ("model,task,seed,value\nours,cases,1,70\nours,cases,1,71\n", "a.csv: ours: cases has two scores of seed 1"),
         ("", "a.csv: no table of scores"),
@@ -110,6 +111,7 @@ def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, messag
     [
         ("a.json", '{"ours": {"cases": 70, "cases": 71}}', "a.json: not JSON as scores need it (the key 'cases' is"),
         ("a.jsonl", '{"model": "a", "task": "b", "value": 1}\n{"value": 1, "value": 2}\n', "a.jsonl:2: not JSON as"),
+        ("a.json", f'{{"ours": {{"cases": {10**400}}}}}', "a.json:1: value '1000"),
         ("a.json", "[" * 100_000, "a.json: not JSON as scores need it (nested too deeply)"),
     ],
 )

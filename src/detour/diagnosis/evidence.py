@@ -178,10 +178,9 @@ def _event(value: Any, name: str) -> Event:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         raise UserError(f"{name}: events: expected objects with kind, wall_s, attempt, data")
     data, wall_s, attempt = value.get("data"), value.get("wall_s"), value.get("attempt")
-    is_known = isinstance(wall_s, int | float) and is_instant(wall_s)
     return Event(
         value["kind"],
-        float(wall_s) if is_known else None,
+        float(wall_s) if isinstance(wall_s, int | float) and is_instant(wall_s) else None,
         attempt if isinstance(attempt, int) else None,
         data if isinstance(data, dict) else {},
     )

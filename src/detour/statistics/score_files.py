@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.statistics.markdown import tables_in
-from detour.statistics.scores import Score, ScoreTable, in_points
+from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, in_points
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".md", ".txt")
 AVERAGES = ("avg", "avg.", "average", "mean", "macro avg", "macro average")
@@ -159,11 +159,11 @@ def _from_markdown(path: Path, text: str) -> ScoreTable:
 
 
 def _number(source: str, line: int, cell: Any) -> float | str | None:
-    """A finite number, None for a cell that says that there is none, or the text that is neither."""
+    """A number that can be a score, None for a cell that says that there is none, or the text that is neither."""
     if isinstance(cell, bool):
         raise UserError(f"{source}:{line}: {cell} is no score")
     if isinstance(cell, int | float):
-        return float(cell) if isfinite(cell) else None
+        return _bounded(cell, str(cell))
     text = MARKS.sub("", DECORATION.sub("", str(cell if cell is not None else ""))).strip(" %_")
     if text.casefold() in MISSING:
         return None
@@ -171,7 +171,13 @@ def _number(source: str, line: int, cell: Any) -> float | str | None:
         found = float(text)
     except ValueError:
         return text
-    return found if isfinite(found) else None
+    return _bounded(found, text)
+
+
+def _bounded(found: float, text: str) -> float | str | None:
+    if abs(found) <= LARGEST_SCORE:
+        return float(found)
+    return text if abs(found) < inf else None
 
 
 def _seed(where: str, value: Any) -> int | None:
