@@ -44,7 +44,9 @@ def bench(recipe: str, phase: str, *options: str) -> tuple[str, ...]:
 
 
 TESTS = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pretraining/test_attention.py")
-TESTS_MORE = ("tests/pretraining/test_kernel_choice.py", "tests/pretraining/test_cross_entropy.py")
+TESTS_MORE = tuple(
+    f"tests/pretraining/test_{name}.py" for name in ("kernel_choice", "cross_entropy", "layers", "local_attention")
+)
 COMPILED = ("training.compile=true", "batch.microbatch_sequences=auto")
 PARTS = (
     Part("correctness", (*TESTS, *TESTS_MORE), 150),
