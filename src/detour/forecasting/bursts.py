@@ -39,11 +39,16 @@ class Burst:
         self.settled_s = inf
         self._settled = None
 
+    @property
+    def numbered(self) -> list[tuple[int, Wait]]:
+        """Those that stand for all, with their numbers in it, from 0."""
+        return list(enumerate(self.waits))[:: -(-len(self.waits) // JOBS_A_BURST)]
+
     def observed(self, now_s: float) -> Sequence[Observation]:
         """What could be known of it at `now_s`, of a weight of one in all; nothing where all of it was cancelled."""
         if self._settled is not None and now_s >= self.settled_s:
             return self._settled
-        chosen = self.waits[:: -(-len(self.waits) // JOBS_A_BURST)]
+        chosen = [wait for _, wait in self.numbered]
         known = [one for wait in chosen if (one := observed(wait, now_s)) is not None]
         seen = weighed(known, 1.0 / len(known)) if known else []
         settled_s = max(ended_s(wait) for wait in chosen)
@@ -77,6 +82,11 @@ class Bursts:
         """Whether it is the first of its burst."""
         own = self._of_account.get((wait.shape, wait.account))
         return not own or own[-1].hour != hour_of(wait)
+
+    def begun(self, shape: Shape, account: str, now_s: float) -> int:
+        """Jobs that the burst of this hour has so far."""
+        own = self._of_account.get((shape, account))
+        return len(own[-1].waits) if own and own[-1].hour == int(now_s // HOUR_S) else 0
 
     def similar(self, shape: Shape, account: str) -> list[Weighed]:
         """The last ones, newest first: those of the account, filled up with those of others."""

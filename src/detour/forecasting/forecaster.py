@@ -2,8 +2,8 @@
 
 The last bursts of the same shape, those of the same account ahead and the latest most, make a Kaplan-Meier curve; past
 forecasts say which of its quantiles to take (see `calibration`), by the rank of a new burst among them (split conformal
-prediction: Vovk et al. 2005), and whether the p90 has to be longer still (see `lateness`). What happened after the
-moment of a forecast never enters it.
+prediction: Vovk et al. 2005), and whether the p90 has to be longer still (see `lateness`). A job that joins a large
+burst waits longer than its first (see `growth`). What happened after the moment of a forecast never enters it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from detour.forecasting.bursts import Bursts, effective
 from detour.forecasting.calibration import Calibration, place, wait_at
+from detour.forecasting.growth import Growth
 from detour.forecasting.lateness import Lateness
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import Shape, Wait, weighed
@@ -38,6 +39,8 @@ class _Known(NamedTuple):
     curve: Curve
     bursts: int
     effective: float
+    usual_number: float
+    """Of a job in its burst, from 0."""
 
     def rank(self, share: float, here: float) -> float:
         """The share of the curve above `here` below which a new burst is with a chance of `share`."""
@@ -52,11 +55,13 @@ class Forecaster:
         self._bursts = Bursts()
         self._calibration = Calibration()
         self._lateness = Lateness()
+        self._growth = Growth()
 
     def add(self, wait: Wait) -> None:
         known = self._curve(wait.shape, wait.account, wait.begun_s) if self._bursts.begins_one(wait) else None
         said = self._expected(known, wait.begun_s) if isinstance(known, _Known) else None
         burst = self._bursts.add(wait)
+        self._growth.remember(burst)
         if isinstance(known, _Known):
             self._calibration.remember(burst, known.curve)
         if isinstance(said, Expected):
@@ -69,9 +74,11 @@ class Forecaster:
         long waits are over.
         """
         known = self._curve(shape, account, now_s)
-        return known if isinstance(known, NoForecast) else self._expected(known, now_s, waited_s)
+        if isinstance(known, NoForecast):
+            return known
+        return self._expected(known, now_s, waited_s, self._bursts.begun(shape, account, now_s))
 
-    def _expected(self, known: _Known, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
+    def _expected(self, known: _Known, now_s: float, waited_s: float = 0.0, number: int = 0) -> Expected | NoForecast:
         curve, bursts = known.curve, known.bursts
         places = self._calibration.places(now_s)
         here = place(curve, waited_s) if waited_s > 0 else 0.0
@@ -81,19 +88,22 @@ class Forecaster:
 
         p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50, here)))))
         p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90, here)))
-        p90_s = self._lateness.stretched_s(wait_at(curve, p90_place), now_s)
-        return Expected(p50_s, max(p50_s, p90_s), bursts)
+        p90_s = max(p50_s, self._lateness.stretched_s(wait_at(curve, p90_place), now_s))
+        longer = 1.0 if waited_s > 0 else self._growth.factor(number, known.usual_number, now_s)
+        return Expected(longer * p50_s, longer * p90_s, bursts)
 
     def _curve(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
         similar = self._bursts.similar(shape, account)
-        known = [(seen, weight) for burst, weight in similar if (seen := burst.observed(now_s))]
+        known = [(seen, weight, burst) for burst, weight in similar if (seen := burst.observed(now_s))]
         bursts = len(known)
         if bursts < LEAST_BURSTS:
             return NoForecast(f"{bursts} bursts of such jobs in the history, of {LEAST_BURSTS} that a forecast needs")
-        curve = kaplan_meier(one for seen, weight in known for one in weighed(seen, weight))
+        curve = kaplan_meier(one for seen, weight, _ in known for one in weighed(seen, weight))
         if not curve.shares or curve.shares[-1] < P50:
             return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")
-        return _Known(with_tail(curve), bursts, effective([weight for _, weight in known]))
+        weights = [weight for _, weight, _ in known]
+        usual_number = sum(weight * (len(burst.waits) - 1) / 2 for _, weight, burst in known) / sum(weights)
+        return _Known(with_tail(curve), bursts, effective(weights), usual_number)
 
 
 def _beyond(passed: float, share: float) -> float:
