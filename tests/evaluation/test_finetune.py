@@ -149,11 +149,12 @@ def test_the_head_may_learn_at_its_own_rate_and_only_matrices_decay(model_folder
 
 
 def test_positives_weigh_as_much_as_they_are_rare() -> None:
-    truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    """A label without positives, and one without negatives, as if it had one."""
+    truth = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]])
     loss = build_loss(make_multilabel_task(), truth)
     assert isinstance(loss, nn.BCEWithLogitsLoss)
     assert loss.pos_weight is not None
-    assert loss.pos_weight.tolist() == pytest.approx([1 / 3, 3.0, 4.0])
+    assert loss.pos_weight.tolist() == pytest.approx([1 / 3, 3.0, 4.0, 1 / 4])
     plain = build_loss(make_multilabel_task(positive_weights=False), truth)
     assert isinstance(plain, nn.BCEWithLogitsLoss)
     assert plain.pos_weight is None

@@ -38,10 +38,11 @@ def build_loss(task: Task, truth: Tensor) -> nn.Module:
     """Cross-entropy, or for `multilabel` the binary one; `positive_weights` are each label's negatives / positives.
 
     `truth`: the training documents' 0/1 matrix (documents, labels); both losses take rows of it as their target. A
-    label without positives weighs as one with a single one, so that weights stay finite.
+    label without positives weighs as one with a single one, so that weights stay finite; one without negatives too, for
+    with no weight its positives would teach nothing.
     """
     if task.type == "single_label":
         return nn.CrossEntropyLoss()
     positives = truth.sum(dim=0)
-    weights = (len(truth) - positives) / positives.clamp(min=1)
+    weights = (len(truth) - positives).clamp(min=1) / positives.clamp(min=1)
     return nn.BCEWithLogitsLoss(pos_weight=weights if task.positive_weights else None)
