@@ -160,10 +160,16 @@ def energy_readings(workspace: Workspace) -> list[Entry[EnergyRead]]:
 
 
 def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
-    """What `detour report --json` has of the trainings, by stage, in the order of their starts."""
+    """What `detour report --json` says."""
     command = [*DETOUR, "report", "-w", str(workspace), "--cluster", str(profile), "--json"]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    trainings = [stage for stage in json.loads(told.stdout)["stages"].values() if stage["kind"] == "pretrain"]
+    content: dict[str, Any] = json.loads(told.stdout)
+    return content
+
+
+def trainings_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """By stage, in the order of their starts; those that did not start come last."""
+    trainings = [stage for stage in report["stages"].values() if stage["kind"] == "pretrain"]
     trainings.sort(key=lambda stage: min((attempt["started_s"] for attempt in stage["attempts"]), default=inf))
     return {stage["id"]: stage for stage in trainings}
 
@@ -254,7 +260,7 @@ def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Seque
         went_well = run_chain(workspace.root, profile, len(known), (*sizes, *overrides), limit_s)
         time.sleep(1)
     (out / "nvidia-smi.csv").write_text("\n".join(samples.lines) + "\n")
-    trainings = report_of(workspace.root, profile)
+    trainings = trainings_of(report_of(workspace.root, profile))
     rows = rows_of(energy_readings(workspace), {stage_id: stage["label"] for stage_id, stage in trainings.items()})
     show_samples(samples, known)
     show(rows, samples)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from detour.ledger.events import EnergyRead
 from detour.ledger.record import Entry
 from tests.accounting.fake_nvml import FakeNvml, four_boards
 from tests.accounting.samples import BEGAN_S, sampled
-from tests.gpu.energy_chain import FAKES, rows_of
+from tests.gpu.energy_chain import FAKES, rows_of, trainings_of
 from tests.gpu.fake_gpu import pynvml as made_up
 from tests.gpu.power import Sample, Samples, energy_j, merged
 
@@ -77,6 +78,14 @@ def test_of_two_attempts_on_one_board_the_sum_holds_each_interval_once() -> None
     assert whole.counted_j == pytest.approx(500 * 40)
     assert whole.measured_s == pytest.approx(40)
     assert whole.told_j({"GPU-0": curve(lambda _: 500.0, 40)}) == pytest.approx(500 * 40)
+
+
+def test_a_training_that_did_not_start_comes_last() -> None:
+    def stage(stage_id: str, *starts_s: float, kind: str = "pretrain") -> dict[str, Any]:
+        return {"id": stage_id, "kind": kind, "attempts": [{"started_s": start_s} for start_s in starts_s]}
+
+    stages = [stage("mlm"), stage("clm", 9.0, 5.0), stage("first", 4.0), stage("corpus", 1.0, kind="prepare")]
+    assert list(trainings_of({"stages": {one["id"]: one for one in stages}})) == ["first", "clm", "mlm"]
 
 
 def test_the_made_up_board_counts_the_area_of_its_curve() -> None:
