@@ -188,6 +188,8 @@ def shipped_first(bench: Bench) -> None:
     bench.estimate()
     bench.agree("cases", MOST)
     bench.agree("titles", MOST)
+    for seeds in (1, MOST):
+        bench.measure("fused, graph", "cases", seeds)
     for mode in ("joined", PLAIN):
         bench.measure(mode, "cases")
     bench.begin(MOST_SEEDS)

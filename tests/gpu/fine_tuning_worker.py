@@ -32,10 +32,12 @@ MODES = {
     "joined, fused": Mode(joined=True, fused=True),
     "joined, static": Mode(joined=True, compiled=True, static=True),
     "joined, graph": Mode(joined=True),
+    "fused, graph": Mode(joined=True, fused=True),
 }
-"""The last two are measured on the batches of one size alone, as if all were filled up to it: compiled for that size,
-and without a compiler, as one CUDA graph of forward and backward pass."""
-ONE_SIZE = ("joined, static", "joined, graph")
+"""The last three are measured on the batches of one size alone, as if all were filled up to it: compiled for that size,
+and as one CUDA graph of forward and backward pass, of transformers' layers or of the fused ones."""
+GRAPHS = ("joined, graph", "fused, graph")
+ONE_SIZE = ("joined, static", *GRAPHS)
 MEASURED_S, TINY_S = 2.5, 0.2
 WARM_UP_STEPS, TINY_WARM_UP_STEPS = 12, 4
 WHOLE_STEPS, VALIDATE_EVERY = 24, 12
@@ -189,7 +191,7 @@ class _Ready:
         self.batches = batches
         self.warm_up_steps = TINY_WARM_UP_STEPS if self.order.tiny else WARM_UP_STEPS
         started_s = time.perf_counter()
-        if self.order.mode == "joined, graph":
+        if self.order.mode in GRAPHS:
             self.step = graphed_steps(self.tuning, batches[0])
         for number in range(self.warm_up_steps):
             if (loss := self.step(batches[number % len(batches)])) is not None:
