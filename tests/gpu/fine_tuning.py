@@ -59,7 +59,9 @@ class Bench:
         return TINY_ANSWER_S if self.tiny else ANSWER_S
 
     def begin(self, seeds: int) -> None:
-        """Processes of the first seeds, where they are not there yet."""
+        """Processes of the first seeds, where they are not there yet and there is time to use them."""
+        if self.ends_at - time.monotonic() < 5:
+            return
         context = multiprocessing.get_context("spawn")
         new = {seed: start(context, seed) for seed in _seeds(seeds) if seed not in self.workers}
         self.workers |= new
@@ -119,8 +121,7 @@ class Bench:
 
     def _all(self, label: str, seeds: Sequence[int], order: Order) -> list[Any]:
         """Processes first get ready, each in its time, and then act together; nothing where any of them fails."""
-        if self.ends_at - time.monotonic() > 5:
-            self.begin(max(seeds) - FIRST_SEED + 1)
+        self.begin(max(seeds) - FIRST_SEED + 1)
         if (left_s := self.ends_at - time.monotonic()) < 5:
             say(f"{label}: skipped, no time left")
             return []
@@ -143,8 +144,11 @@ class Bench:
     def _judge(self, label: str, seed: int, answer: object) -> bool:
         if not isinstance(answer, str):
             return True
-        self.failed += 1
-        say(f"{label}: FAILED: {answer}")
+        if time.monotonic() < self.ends_at:
+            self.failed += 1
+            say(f"{label}: FAILED: {answer}")
+        else:
+            say(f"{label}: stopped, no time left")
         if seed in self.workers:
             self.workers.pop(seed).end()
         return False
