@@ -182,6 +182,11 @@ def test_slices_are_boards_of_which_a_share_was_held(
     assert gpu.get("share") == (None if share is None else pytest.approx(share))
 
 
+def test_without_any_energy_there_is_no_boamps_record(report: Report) -> None:
+    unmeasured = replace(report, total=replace(report.total, energy=[]))
+    assert "boamps" not in [one.name for one in statements(unmeasured)]
+
+
 def test_each_statement_is_what_its_language_says(report: Report) -> None:
     found = {one.name: one for one in statements(report)}
     assert list(found) == ["neurips", "methods", f"card-{RELEASED}", "annex-xi", "boamps"]
