@@ -104,7 +104,7 @@ class Row:
     def measured_s(self) -> float:
         return fsum(end_s - start_s for spans in self.measured.values() for start_s, end_s in merged(spans))
 
-    def told_j(self, samples: Mapping[str, list[Sample]]) -> float | None:
+    def smi_j(self, samples: Mapping[str, list[Sample]]) -> float | None:
         """By nvidia-smi, over the same time of the same boards."""
         parts = [energy_j(samples.get(uuid, []), merged(spans)) for uuid, spans in self.measured.items() if spans]
         known = [part for part in parts if part is not None]
@@ -114,8 +114,8 @@ class Row:
 def boards() -> list[Board]:
     if shutil.which("nvidia-smi") is None:
         return []
-    told = subprocess.run(BOARDS, capture_output=True, text=True, check=False)
-    rows = [line.split(", ") for line in told.stdout.splitlines() if line.startswith("GPU-")]
+    answer = subprocess.run(BOARDS, capture_output=True, text=True, check=False)
+    rows = [line.split(", ") for line in answer.stdout.splitlines() if line.startswith("GPU-")]
     return [Board(uuid, name, driver, float(limit_w)) for uuid, name, driver, limit_w in rows]
 
 
@@ -162,8 +162,8 @@ def energy_readings(workspace: Workspace) -> list[Entry[EnergyRead]]:
 def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
     """What `detour report --json` says."""
     command = [*DETOUR, "report", "-w", str(workspace), "--cluster", str(profile), "--json"]
-    told = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    content: dict[str, Any] = json.loads(told.stdout)
+    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    content: dict[str, Any] = json.loads(answer.stdout)
     return content
 
 
@@ -180,7 +180,7 @@ def show(rows: Sequence[Row], samples: Samples) -> None:
         seconds = row.measured_s
         print(
             f"{row.name:15}{seconds:>7.1f} s{row.readings:>9}{_energy(row.counted_j, seconds):>19}",
-            *(f"{_told(row, samples, name):>25}" for name in FIELDS),
+            *(f"{_by_smi(row, samples, name):>25}" for name in FIELDS),
         )
 
 
@@ -188,9 +188,9 @@ def _energy(joules: float, seconds: float) -> str:
     return f"{joules / J_PER_WH:.4f} Wh {joules / seconds:3.0f} W" if seconds else "none"
 
 
-def _told(row: Row, samples: Samples, name: str) -> str:
-    told_j = row.told_j(samples.by_field[name])
-    return "not known" if not told_j else f"{told_j / J_PER_WH:.4f} Wh {row.counted_j / told_j - 1:+.2%}"
+def _by_smi(row: Row, samples: Samples, name: str) -> str:
+    smi_j = row.smi_j(samples.by_field[name])
+    return "not known" if not smi_j else f"{smi_j / J_PER_WH:.4f} Wh {row.counted_j / smi_j - 1:+.2%}"
 
 
 def show_samples(samples: Samples, known: Sequence[Board]) -> None:
@@ -216,16 +216,16 @@ def show_report(trainings: Mapping[str, Any]) -> None:
 
 
 def show_verdict(row: Row, samples: Samples) -> None:
-    told_j = row.told_j(samples.by_field[FIELDS[0]]) or row.told_j(samples.by_field[FIELDS[1]])
-    if told_j is None or not row.counted_j:
+    smi_j = row.smi_j(samples.by_field[FIELDS[0]]) or row.smi_j(samples.by_field[FIELDS[1]])
+    if smi_j is None or not row.counted_j:
         print("not measured: nothing has both readings and nvidia-smi's power")
         return
-    told_wh, counted_wh = told_j / J_PER_WH, row.counted_j / J_PER_WH
+    smi_wh, counted_wh = smi_j / J_PER_WH, row.counted_j / J_PER_WH
     low_wh, high_wh = (counted_wh * (1 + sign * GPU_COUNTER_ERROR) for sign in (-1, 1))
-    where = "inside" if low_wh <= told_wh <= high_wh else "OUTSIDE"
+    where = "inside" if low_wh <= smi_wh <= high_wh else "OUTSIDE"
     print(
-        f"{row.name}: counters {counted_wh:.4f} Wh, nvidia-smi {told_wh:.4f} Wh, difference "
-        f"{counted_wh / told_wh - 1:+.2%}: {where} the counters' band of {GPU_COUNTER_ERROR:.0%} "
+        f"{row.name}: counters {counted_wh:.4f} Wh, nvidia-smi {smi_wh:.4f} Wh, difference "
+        f"{counted_wh / smi_wh - 1:+.2%}: {where} the counters' band of {GPU_COUNTER_ERROR:.0%} "
         f"({low_wh:.4f} to {high_wh:.4f} Wh)"
     )
 
@@ -271,8 +271,8 @@ def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Seque
 
 
 def _is_as_known(row: Row, samples: Samples) -> bool:
-    told_j = row.told_j(samples.by_field[FIELDS[0]])
-    return told_j is not None and abs(told_j / row.counted_j - SMI_FACTOR) < CLOSE
+    smi_j = row.smi_j(samples.by_field[FIELDS[0]])
+    return smi_j is not None and abs(smi_j / row.counted_j - SMI_FACTOR) < CLOSE
 
 
 if __name__ == "__main__":

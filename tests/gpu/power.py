@@ -35,7 +35,7 @@ Sample = tuple[float, float]
 
 @dataclass
 class Samples:
-    """What was told of each GPU, by UUID, for each of FIELDS; a board may not know one of them."""
+    """What was read of each GPU, by UUID, for each of FIELDS; a board may not know one of them."""
 
     by_field: dict[str, dict[str, list[Sample]]] = field(default_factory=lambda: {name: {} for name in FIELDS})
     lines: list[str] = field(default_factory=list)

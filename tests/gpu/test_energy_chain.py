@@ -60,13 +60,13 @@ def test_a_known_factor_between_counters_and_nvidia_smi_is_found() -> None:
     nvml = FakeNvml(four_boards().boards[:1])
     readings = [entry(one, "pretrain-a") for one in sampled(nvml, seconds=60, every_s=5)]
     training, whole = rows_of(readings, {"pretrain-a": "pretrain clm"})
-    told = {"GPU-0": curve(lambda _: 500 * 1.04, 60)}
+    samples = {"GPU-0": curve(lambda _: 500 * 1.04, 60)}
     assert training.name == "pretrain clm"
     assert training.measured_s == pytest.approx(60)
-    told_j = training.told_j(told)
-    assert told_j is not None
-    assert training.counted_j / told_j - 1 == pytest.approx(1 / 1.04 - 1)
-    assert whole.told_j(told) == told_j
+    smi_j = training.smi_j(samples)
+    assert smi_j is not None
+    assert training.counted_j / smi_j - 1 == pytest.approx(1 / 1.04 - 1)
+    assert whole.smi_j(samples) == smi_j
 
 
 def test_of_two_attempts_on_one_board_the_sum_holds_each_interval_once() -> None:
@@ -77,7 +77,7 @@ def test_of_two_attempts_on_one_board_the_sum_holds_each_interval_once() -> None
     *_, whole = rows_of([*readings("a"), *readings("b")], {})
     assert whole.counted_j == pytest.approx(500 * 40)
     assert whole.measured_s == pytest.approx(40)
-    assert whole.told_j({"GPU-0": curve(lambda _: 500.0, 40)}) == pytest.approx(500 * 40)
+    assert whole.smi_j({"GPU-0": curve(lambda _: 500.0, 40)}) == pytest.approx(500 * 40)
 
 
 def test_a_training_that_did_not_start_comes_last() -> None:
@@ -96,11 +96,11 @@ def test_the_made_up_board_counts_the_area_of_its_curve() -> None:
 
 
 def test_the_made_up_nvidia_smi_answers_what_is_asked() -> None:
-    told = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, FAKES / "nvidia-smi", "--query-gpu=uuid,power.limit", "--format=csv"],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout == "GPU-made-up, 700.00\n"
+    assert answer.stdout == "GPU-made-up, 700.00\n"

@@ -96,7 +96,7 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
 
 
 def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Finding]:
-    """Where one number of GPUs and one of hours is told, or one that is called wall time."""
+    """Where one number of GPUs and one of hours is given, or one that is called wall time."""
     gpus, found = set(GPUS.findall(said)), HOURS.findall(said)
     walls = {hours for hours, is_wall in found if is_wall} or {hours for hours, _ in found}
     if len(gpus) == len(walls) == 1 and gpu_hours:

@@ -167,7 +167,7 @@ def _doubted(finding: Finding, evidence: Evidence) -> Finding:
     if finding.doubt is not None or needs is None:
         return finding
     if share is None:
-        return finding if needs == "memory" else replace(finding, doubt="nobody recorded how much memory it held")
+        return finding if needs == "memory" else replace(finding, doubt="no one recorded how much memory it held")
     if share < LARGE:
         return replace(finding, doubt=f"its memory was at {share:.0%} of what it had asked for")
     return finding

@@ -71,7 +71,7 @@ def evaluate(
 def prepare(task_json: str, paths: tuple[Path, ...], model_folder: Path) -> Prepared:
     """Read and encode a task's documents: once for all the seeds that a process runs, one after the other.
 
-    Takes the task as JSON, by which it is told from others.
+    Takes the task as JSON, by which it differs from others.
     """
     task = Task.model_validate_json(task_json)
     documents = load_task(task, paths)

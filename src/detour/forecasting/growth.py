@@ -34,7 +34,7 @@ class Growth:
         self._large: deque[_Large] = deque(maxlen=REMEMBERED)
 
     def remember(self, burst: Burst) -> None:
-        """To be told of each burst after each job."""
+        """To be called after each job of a burst."""
         if len(burst.waits) == LARGE:
             self._large.append(_Large(burst))
 

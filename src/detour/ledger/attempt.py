@@ -36,7 +36,7 @@ class Attempt:
         self._latest: ProgressMade | None = None
         self._names: frozenset[str] = frozenset()
         self.listeners: list[Callable[[Event], None]] = []
-        """Are told of every event that was journalled, at once and in the thread that did it."""
+        """Are called with every event that was journalled, at once and in the thread that did it."""
 
     def event(self, event: Event) -> None:
         """Journal an event of this attempt; progress that was held back goes before it."""

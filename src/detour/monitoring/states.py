@@ -1,7 +1,7 @@
 """The word for what a stage is doing, why, and what its user does next; pure functions of the evidence.
 
 `liveness` decides among the ledger's eight statuses; the word here is finer: what is normal life on a shared cluster
-(preempted, requeued, saved at limit) is told from what needs a person.
+(preempted, requeued, saved at limit) is kept apart from what needs a person.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def followed(
 ) -> Iterator[str]:
     """Lines as they are written, of this attempt and of those that follow it, until the stage has ended.
 
-    `on_next` is told when another attempt begins.
+    `on_next` is called when another attempt begins.
     """
     while True:
         position, ended = yield from _grown(workspace, part, sleep)
@@ -162,7 +162,7 @@ def _last_job(known: StageState | None) -> str | None:
 
 
 def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
-    """Where the attempt's lines are in its job's file: the whole file where no attempts can be told apart."""
+    """Where the attempt's lines are in its job's file: the whole file where attempts cannot be distinguished."""
     begins = list(_begins(path, stage))
     of_job = [one for one in known.attempts if wanted and one.job == wanted.job] if known else []
     if wanted is None or len(begins) < 2 or wanted not in of_job:

@@ -53,7 +53,7 @@ def co2_spread(band: Band | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Of hours, to be added up by whoever checks: `1,234.56`, `15.75`, `0.0974`."""
+    """Of hours, to be added up by a reader who checks: `1,234.56`, `15.75`, `0.0974`."""
     return f"{value:,.2f}" if value is not None and abs(value) >= 0.1 else significant(value)
 
 

@@ -23,7 +23,7 @@ POINTS = 60
 def burn_downs(
     view: LedgerView, budgets: Sequence[Budget], attempts: Sequence[Counted], period: Period, now_s: float
 ) -> list[BurnDown]:
-    """A budget is shown whole, in its present period, whoever spent it."""
+    """A budget is shown whole, in its present period, by all who spent it."""
     possible = _possible(view, budgets)
     stages = {one.usage.stage for one in attempts}
     book = Book(view, now_s) if possible else None

@@ -29,8 +29,8 @@ def curves_of(progress: Iterable[Entry[ProgressMade]]) -> dict[str, Curve]:
             current = entry.attempt or 0
             points = {figure: [point for point in known if point[0] < event.done] for figure, known in points.items()}
         unit = event.unit
-        for figure, told in event.figures.items():
-            if figure in points and (value := number(told)) is not None:
+        for figure, text in event.figures.items():
+            if figure in points and (value := number(text)) is not None:
                 points[figure].append((float(event.done), value))
     return {
         figure: Curve(figure, unit, [x for x, _ in known], [y for _, y in known])

@@ -366,7 +366,7 @@ class Submitter:
     def _gives_way(self, ready: Sequence[Sent]) -> bool:
         """Whether another submission has committed the same stages since the last look, and goes first.
 
-        Released, it may not know of this one; held, it knows or will look, and the oldest job decides. Nobody waits
+        Released, it may not know of this one; held, it knows or will look, and the oldest job decides. None waits
         longer than `RIVAL_LOOKS` for one that was killed, or takes out jobs that another user's wait for.
         """
         before = {tag for tag, sent in self._known.sent.items() if sent.committed}

@@ -136,7 +136,7 @@ class _Bench:
         )
 
     def training(self) -> Speed:
-        """The whole of it, Composer, journal's calls and guards included; the last step's save is told apart."""
+        """The whole of it, Composer, journal's calls and guards included; the last step's save is shown apart."""
         kept = _Kept()
         train(self.job(), kept)
         self.backend = kept.attention.backend

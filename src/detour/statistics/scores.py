@@ -154,7 +154,7 @@ def in_points(scores: Sequence[Score]) -> list[Score]:
 
 
 def decimals_of(figure: float, beside: Iterable[float]) -> int:
-    """With how many decimals a figure was written; zeros at its end are told by those beside it."""
+    """With how many decimals a figure was written; zeros at its end are known from those beside it."""
     return max(_decimals(figure), min(filter(None, map(_decimals, beside)), default=0))
 
 
