@@ -7,7 +7,7 @@ from typing import Any
 
 HIDDEN = "[hidden]"
 _SECRETS = re.compile(
-    r"\b(?:hf|ghp|gho|ghs|glpat|sk|pk|xox[abp]|AKIA|ASIA|eyJ)[-_A-Za-z0-9.]{16,}"
+    r"\b(?:(?:hf|gh[pousr]|github_pat|glpat|[sp]k|xox[abp])[-_]|AKIA|ASIA|eyJ)[-_A-Za-z0-9.]{16,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
     r"|(?<=[Bb]earer )[-\w.~+/=]{12,}"
 )
