@@ -555,9 +555,9 @@ import json, os, signal, sys, time
 import torch
 from pathlib import Path
 from detour.checkpoints.manifest import verify_manifest
-from detour.jobs import promote as promote_job
 from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
+from detour.jobs.work import stage_function
 from detour.ledger.workspace import Workspace
 
 torch.set_num_threads(1)
