@@ -2,7 +2,7 @@
 
 A sweep of 100 chains: shared corpus and phases, evaluations over seeds, every tenth attempt failed and made again; with
 plans, manifests, scores and progress as jobs leave them. Prints the CPU seconds of `detour report` in a process of its
-own beside those of Python's bare reading of the same files, and the size of the page.
+own beside those of Python's bare reading of the same files, its time by the clock, and the size of the page.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,12 @@ def main() -> None:
         attempts = fabricate(workspace, wanted)
         page = Path(name) / "report.html"
         command = [DETOUR, "report", "-w", str(workspace.root), "--out", str(page)]
-        bare_s = cpu_s([sys.executable, "-c", READ, str(workspace.root)])
+        bare_s, _ = seconds([sys.executable, "-c", READ, str(workspace.root)])
         print(f"{attempts:,} attempts; reading the files bare: {bare_s:.2f} s of CPU")
         for _ in range(3):
-            print(f"detour report: {cpu_s(command):.2f} s of CPU, {page.stat().st_size / 1e6:.2f} MB")
+            cpu_s, wall_s = seconds(command)
+            size_mb = page.stat().st_size / 1e6
+            print(f"detour report: {cpu_s:.2f} s of CPU, {wall_s:.2f} s by the clock, {size_mb:.2f} MB")
 
 
 def fabricate(workspace: Workspace, wanted: int) -> int:
@@ -100,13 +103,14 @@ def _run(workspace: Workspace, past: Past, stage: Stage, start_s: float, number:
     return last
 
 
-def cpu_s(command: list[str]) -> float:
-    """With compiled modules, as of an installed command: the first run may compile them."""
+def seconds(command: list[str]) -> tuple[float, float]:
+    """CPU and wall time, with compiled modules, as of an installed command: the first run may compile them."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s, time.monotonic() - started_s
 
 
 if __name__ == "__main__":
