@@ -175,7 +175,7 @@ def structure(content: bytes, chance: random.Random) -> bytes:
 def _changed(content: bytes, chance: random.Random) -> bytes:
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
     places = list(_places(value))
     if not places:
