@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detour.pretraining.operators import empty_gradients
 from detour.pretraining.window import UNBOUNDED
 
 
@@ -49,16 +50,11 @@ def _backward(
 ) -> list[Tensor]:
     from flash_attn.cute.interface import _flash_attn_bwd
 
-    gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+    gradients = empty_gradients(gradient, q, k, v)
     setting = _setting(cu_seqlens, longest, left, right)
     places = dict(zip(("dq", "dk", "dv"), gradients, strict=True))
     _flash_attn_bwd(q, k, v, output, gradient, log_sums, softmax_scale=scale, **setting, **places)
     return gradients
-
-
-@_backward.register_fake
-def _(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
 
 
 def _setting(cu_seqlens: Tensor, longest: int, left: int, right: int) -> dict[str, Any]:
@@ -85,4 +81,5 @@ def _gradients(ctx: Any, gradient: Tensor, _of_log_sums: Tensor) -> tuple[Tensor
     return d_q, d_k, d_v, None, None, None, None, None
 
 
-torch.library.register_autograd("detour::flash_attention_4", _gradients, setup_context=_keep)
+_backward.register_fake(empty_gradients)
+flash_4.register_autograd(_gradients, setup_context=_keep)

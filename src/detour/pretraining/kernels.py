@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from detour.pretraining.flash_4 import flash_4
 from detour.pretraining.local_attention import is_narrow, local_attention
+from detour.pretraining.operators import empty_gradients
 from detour.pretraining.window import UNBOUNDED, Window
 
 HALF = (torch.bfloat16, torch.float16)
@@ -191,11 +192,6 @@ def _opaque_backward(
     return [_joined(parts) for parts in gradients]
 
 
-@_opaque_backward.register_fake
-def _(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
-
-
 def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001, called by name
     ctx.save_for_backward(*inputs[:4])
     ctx.rest = inputs[4:]
@@ -206,4 +202,5 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return d_q, d_k, d_v, None, None, None, None
 
 
-torch.library.register_autograd("detour::packed_reference", _backward, setup_context=_keep_inputs)
+_opaque_backward.register_fake(empty_gradients)
+opaque_reference.register_autograd(_backward, setup_context=_keep_inputs)

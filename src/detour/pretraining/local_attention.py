@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detour.pretraining.operators import empty_gradients
 from detour.pretraining.window import Window
 
 BLOCK_TOKENS = 64
@@ -61,7 +62,7 @@ def _backward(
 ) -> list[Tensor]:
     from detour.pretraining import local_kernels  # needs Triton
 
-    gradients = _empty_gradients(gradient, q, k, v)
+    gradients = empty_gradients(gradient, q, k, v)
     tensors = (q, k, v, documents, output, log_sums, gradient, *gradients)
     _start(local_kernels.backward, (left, right), tensors, scale * LOG2_E, scale)
     return gradients
@@ -71,10 +72,6 @@ def _empty_outputs(q: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     tokens, heads, _size = q.shape
     output = torch.empty_like(q, memory_format=torch.contiguous_format)
     return output, q.new_empty(tokens, dtype=torch.int32), q.new_empty(heads, tokens, dtype=torch.float32)
-
-
-def _empty_gradients(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
 
 
 def _start(kernel: Any, window: Window, tensors: tuple[Tensor, ...], *scales: float) -> None:
@@ -108,5 +105,5 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, .
 
 
 _forward.register_fake(_empty_outputs)
-_backward.register_fake(_empty_gradients)
+_backward.register_fake(empty_gradients)
 _forward.register_autograd(_gradients, setup_context=_keep)

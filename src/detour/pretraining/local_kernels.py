@@ -2,8 +2,8 @@
 
 Flash kernels compute tiles of 128 queries by 128 keys, document by document: three to four times the pairs that a
 window of 64 tokens holds. Here a program takes one head of a block of queries, and of the keys those blocks alone that
-its window reaches. Blocks run across documents, which have numbers. One program makes the gradients
-of its block's queries, keys and values, so nothing is added up between programs and equal inputs give equal bits.
+its window reaches. Blocks run across documents, whose numbers are compared. One program makes the gradients of its
+block's queries, keys and values, so nothing is added up between programs and equal inputs give equal bits.
 
 The arithmetic is FlashAttention's (Dao, 2023): exponents to the base of 2, and the log-sum of each query's scores kept
 for the way back. `first` is always a block's first token, `shift` how many tokens another block lies behind it.
