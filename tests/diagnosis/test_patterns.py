@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detour.diagnosis.patterns import Pattern, folded
 from detour.diagnosis.rules import rules
@@ -20,6 +22,11 @@ from tests.diagnosis.cases import cases
         (r"^(?:stale|lost) \d+", {"stale", "lost"}),
         (r"(?:core )+dumped", {"dumped"}),
         (r"(?:aborted)+\s", {"aborted"}),
+        (r"GPU.* is lost", {" is lost"}),
+        (r"rows?[ -]lost", {"lost"}),
+        (r"tensor\(\[+nan", {"tensor(["}),
+        (r"(?<![/\w])xid (?!13)error", {"error"}),
+        (r"(?P<n>\d+) of (?P=n) inodes{2,}", {" inodes"}),
     ],
 )
 def test_the_longest_words_that_must_be_there_are_found(pattern: str, words: set[str]) -> None:
@@ -44,6 +51,14 @@ def test_no_pattern_that_matches_is_left_out() -> None:
     matching = [(one, line) for one, regex in regexes for line in lines if regex.search(line)]
     assert len(matching) > 300
     assert [(one.text, line) for one, line in matching if not one.may_be_in(line)] == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_text_that_a_pattern_of_a_rule_describes_is_left_out(data: st.DataObject) -> None:
+    pattern = data.draw(st.sampled_from([one for rule in rules("log") for one in rule.patterns]))
+    text = data.draw(st.from_regex(re.compile(pattern.text, re.IGNORECASE)))
+    assert pattern.may_be_in(text)
 
 
 def test_every_pattern_of_a_rule_has_such_words() -> None:

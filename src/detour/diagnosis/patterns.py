@@ -6,13 +6,19 @@ Whether a word is in a text is known at once, so that of some nine hundred patte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from re import _parser  # type: ignore[attr-defined]  # the only parser of the syntax that `re` has
-from typing import Any
 
 Words = frozenset[str]
+_OPTIONAL = r"(?:[?*]|\{0?,\d*\})"
+_CLASS = r"\[\^?\]?[^]]*\]"
+_TOKEN = re.compile(
+    rf"(?P<opens>\((?:\?(?:P<\w+>|P=\w+|<?[=!]|:))?)|(?P<closes>\)(?P<maybe>{_OPTIONAL})?)|(?P<other>\|)|"
+    rf"(?:\\.|{_CLASS}|.){_OPTIONAL}|\\\w|{_CLASS}|[.^$+]|\{{[\d,]+\}}|\\?(?P<letter>.)"
+)
+"""Of a regular expression. What opens no group and is no letter stands for text that is not known."""
+_NO_TEXT = ("(?!", "(?<!")
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Pattern:
     @cached_property
     def words(self) -> Words | None:
         """Where it matches there is one of these, once the text is `folded`; None: there are no such words."""
-        return _of_all(_parser.parse(self.text))
+        return _words(_TOKEN.finditer(self.text))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -47,28 +53,31 @@ def folded(text: str) -> str:
     return text.casefold().replace("ı", "i").replace("i\N{COMBINING DOT ABOVE}", "i")
 
 
-def _of_all(items: Sequence[Any]) -> Words | None:
-    """Each item must match: the one whose shortest word is longest decides most."""
-    found, run = list[Words](), ""
-    for operation, argument in items:
-        if str(operation) == "LITERAL":
-            run += chr(argument)
+def _words(tokens: Iterator[re.Match[str]]) -> Words | None:
+    """Of a group, up to the bracket that closes it."""
+    branches, found, run = list[Words | None](), list[Words](), ""
+    optional = False
+    for token in tokens:
+        if letter := token["letter"]:
+            run += letter
             continue
-        found += [frozenset({folded(run)})] if run else []
-        run = ""
-        words = _of_item(str(operation), argument)
-        found += [words] if words else []
-    found += [frozenset({folded(run)})] if run else []
+        found, run = [*found, *_word(run)], ""
+        if token["opens"]:
+            words = _words(tokens)
+            found += [words] if words and token["opens"] not in _NO_TEXT else []
+        elif token["other"]:
+            branches, found = [*branches, _rarest(found)], []
+        elif token["closes"]:
+            optional = token["maybe"] is not None
+            break
+    branches.append(_rarest([*found, *_word(run)]))
+    return None if optional or None in branches else frozenset().union(*filter(None, branches))
+
+
+def _word(run: str) -> list[Words]:
+    return [frozenset({folded(run)})] if run else []
+
+
+def _rarest(found: Iterable[Words]) -> Words | None:
+    """Each of them must be there: the one whose shortest word is longest decides most."""
     return max(found, key=lambda words: min(map(len, words)), default=None)
-
-
-def _of_item(operation: str, argument: Any) -> Words | None:
-    match operation:
-        case "SUBPATTERN":
-            return _of_all(argument[-1])
-        case "BRANCH":
-            branches = [_of_all(branch) for branch in argument[-1]]
-            return None if None in branches else frozenset(word for words in branches for word in words or ())
-        case "MAX_REPEAT" | "MIN_REPEAT":
-            return _of_all(argument[-1]) if argument[0] else None
-    return None
