@@ -84,7 +84,8 @@ def fabricate(workspace: Workspace, wanted: int) -> int:
 
 def _run(workspace: Workspace, past: Past, stage: Stage, start_s: float, number: int) -> int:
     trains, last = isinstance(stage, PretrainStage), 1 + (number % 10 == 0)
-    held = {"gpus": 4 if trains else 1, "cpus": 96 if trains else 24, "cluster": CLUSTER, "node": f"node{number % 50}"}
+    held: dict[str, Any] = {"gpus": 4 if trains else 1, "cpus": 96 if trains else 24, "cluster": CLUSTER}
+    held["node"] = f"node{number % 50}"
     for attempt in range(1, last + 1):
         outcome = "done" if attempt == last else "failed"
         past.attempt(stage.id, start_s + 40 * attempt, 30.0, number=attempt, start_up_s=5.0, outcome=outcome, **held)

@@ -121,6 +121,31 @@ def test_a_task_of_an_array_that_waits_is_found_among_the_others(workspace: Work
     assert (found.found.job, found.verdict.cause) == ("9_1", "waiting")
 
 
+@pytest.mark.parametrize(("task", "raw"), [(0, "12"), (1, "9")])
+def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task: int, raw: str) -> None:
+    """Slurm gives the last task of an array the array's own number, which begins the names of all its logs."""
+    stage, past = stage_named(workspace, "evaluate"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed", job=f"9_{task}")
+    past.write()
+    folder = workspace.root / "submissions" / "u"
+    folder.mkdir(parents=True)
+    for number in (0, 1):
+        (folder / f"9_{number}_0_log.out").write_text(f"ModuleNotFoundError: No module named 'task{number}'\n")
+    account = {"JobID": f"9_{task}", "JobIDRaw": raw, "State": "FAILED", "ExitCode": "1:0"}
+    (found,) = why(workspace, stage, Slurm(Site((), [account])))
+    assert list(found.found.evidence.log or ()) == [f"ModuleNotFoundError: No module named 'task{task}'"]
+
+
+def test_the_stages_of_a_chain_are_judged_for_one_squeue_and_one_sacct(workspace: Workspace) -> None:
+    past = Past(workspace)
+    for number, kind in enumerate(("prepare", "export", "summarize"), start=7):
+        past.attempt(stage_named(workspace, kind), 1000.0, 60.0, outcome="failed", job=str(number))
+    past.write()
+    slurm = Slurm(Site())
+    assert {one.found.job for one in why(workspace, "quickstart", slurm)} == {"7", "8", "9"}
+    assert slurm.calls == {"squeue": 1, "sacct": 1}
+
+
 def test_a_name_of_nothing_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="qickstart"):
         why(workspace, "qickstart", Slurm(Site()))

@@ -48,19 +48,19 @@ class Past:
         number: int = 1,
         start_up_s: float = 0.0,
         outcome: str = "done",
+        job: str | None = None,
         **held: Any,
     ) -> None:
         """One run of a stage; without `elapsed_s` it goes on. `held` is its allocation: gpus, cpus, cluster."""
-        self.add("attempt.started", start_s, {"nodes": 1, **held}, stage, number)
-        self.add(
-            "progress", start_s + start_up_s, {"done": 1, "total": 2, "unit": "tokens", "figures": {}}, stage, number
-        )
+        self.add("attempt.started", start_s, {"nodes": 1, **held}, stage, number, job)
+        progress = {"done": 1, "total": 2, "unit": "tokens", "figures": {}}
+        self.add("progress", start_s + start_up_s, progress, stage, number, job)
         if elapsed_s is None:
             return
         if outcome == "done":
-            self.add("stage.done", start_s + elapsed_s, {"result": {}}, stage, number)
+            self.add("stage.done", start_s + elapsed_s, {"result": {}}, stage, number, job)
         code = 0 if outcome == "done" else 1
-        self.add("attempt.ended", start_s + elapsed_s, {"outcome": outcome, "exit_code": code}, stage, number)
+        self.add("attempt.ended", start_s + elapsed_s, {"outcome": outcome, "exit_code": code}, stage, number, job)
 
     def write(self) -> None:
         folder = self._workspace.ledger / "2026-01"

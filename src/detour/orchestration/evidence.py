@@ -6,13 +6,15 @@ What cannot be read is said to be unreadable, with the reason; it is never taken
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened, StageFailed
 from detour.ledger.reading import LedgerReader
+from detour.ledger.record import Entry
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failure_reason
@@ -47,6 +49,18 @@ DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalCl
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What one squeue and one sacct say of the jobs of several stages."""
+
+    queue: tuple[Row, ...] = ()
+    """Every job of the workspace's users that is in the queue."""
+    scripts: Mapping[str, Path] = field(default_factory=dict)
+    """Job of `queue` -> its batch script."""
+    accounts: tuple[Row, ...] | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StageEvidence:
     """Of one stage, and of all that waits beside it, for the link that blocks."""
 
@@ -54,31 +68,71 @@ class StageEvidence:
     job: str | None
     evidence: Evidence
     queue: tuple[Row, ...] = ()
-    """Every job of the workspace's users that is in the queue."""
     scripts: Mapping[str, Path] = field(default_factory=dict)
-    """Job of `queue` -> its batch script."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvents:
+    """Of several stages, from one reading of the ledger."""
+
+    of_stage: Mapping[str, tuple[Event, ...]]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def since_s(self) -> float:
+        """A time before any job of theirs was submitted, as far as the events tell: it may have waited for weeks."""
+        walls_s = (event.wall_s for events in self.of_stage.values() for event in events if event.wall_s)
+        return max(min(walls_s, default=0.0) - QUEUED_S, 0.0)
+
+
+def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
+    reader = LedgerReader(workspace)
+    entries: dict[str, list[Entry[Any]]] = {stage: [] for stage in stages}
+    for batch in reader.read_new():
+        for entry in batch:
+            if entry.stage in entries and getattr(type(entry.event), "kind", None) not in (None, *DULL):
+                entries[entry.stage].append(entry)
+    unread = reader.damage.unreadable
+    return StageEvents(
+        {stage: _last_events(workspace, stage, found) for stage, found in entries.items()},
+        {"events": f"not all journals could be read: {unread[0]}"} if unread else {},
+    )
+
+
+def slurm_jobs(known: StageState | None) -> list[str]:
+    """Of a stage, those that Slurm may know; none where it ran on this machine."""
+    if known is None:
+        return []
+    last = known.attempts[-1] if known.attempts else None
+    if last is not None and last.started is not None and last.started.event.cluster == HERE:
+        return []
+    return sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key)
+
+
+def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
+    unreadable: dict[str, str] = {}
+    queue, scripts = queue_rows(slurm, users, unreadable)
+    return Answers(queue, scripts, job_rows(slurm, jobs, since_s, unreadable), unreadable)
 
 
 def stage_evidence(
-    workspace: Workspace, stage: str, known: StageState | None, slurm: Slurm | None, users: Sequence[str]
+    workspace: Workspace, stage: str, known: StageState | None, events: StageEvents, answers: Answers
 ) -> StageEvidence:
     """Of a stage that ran on this machine only ledger and logs speak."""
-    if known and known.attempts and known.attempts[-1].started is not None:
-        slurm = None if known.attempts[-1].started.event.cluster == HERE else slurm
-    unreadable: dict[str, str] = {}
-    events = _events(workspace, stage, unreadable)
-    jobs = sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key) if known else []
-    queue, scripts = ((), {}) if slurm is None or not jobs else queue_rows(slurm, users, unreadable)
-    queued = next(((job, row) for job in jobs for row in queue if _is(row, job)), None)
-    rows = None if slurm is None or not jobs else job_rows(slurm, jobs, _before(events), unreadable)
+    jobs = slurm_jobs(known)
+    if not jobs:
+        answers = Answers()
+    unreadable = {**events.unreadable, **answers.unreadable}
+    queued = next(((job, row) for job in jobs for row in answers.queue if _is(row, job)), None)
+    rows = None if answers.accounts is None else [row for row in answers.accounts if row.id.partition(".")[0] in jobs]
     ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
-    job = queued[0] if queued else _last_started(rows or ()) or ran or (jobs[-1] if jobs else None)
+    job = queued[0] if queued else _last_started(rows or ()) or ran or next(iter(jobs), None)
     sacct = None if rows is None else tuple(row for row in rows if row.id.partition(".")[0] == job)
-    raw = next((row.get("JobIDRaw") for row in sacct or () if row.step is None), "") or job
     row = queued[1] if queued else None
     has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
-    log = _log(workspace, stage, raw, unreadable) if has_run else ()
-    return StageEvidence(stage, job, Evidence(sacct, row, log, events, unreadable, job), queue, scripts)
+    log = _log(workspace, stage, job, unreadable) if has_run else ()
+    evidence = Evidence(sacct, row, log, events.of_stage[stage], unreadable, job)
+    return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
 
 
 def _is(row: Row, job: str) -> bool:
@@ -96,14 +150,9 @@ def _last_started(rows: Sequence[Row]) -> str | None:
     return max(((at_s, job) for at_s, job in starts if at_s is not None), default=(0.0, None))[1]
 
 
-def _events(workspace: Workspace, stage: str, unreadable: dict[str, str]) -> tuple[Event, ...]:
-    reader = LedgerReader(workspace)
-    entries = [entry for batch in reader.read_new() for entry in batch if entry.stage == stage]
-    if reader.damage.unreadable:
-        unreadable["events"] = f"not all journals could be read: {reader.damage.unreadable[0]}"
+def _last_events(workspace: Workspace, stage: str, entries: list[Entry[Any]]) -> tuple[Event, ...]:
     entries.sort(key=lambda entry: (entry.attempt or 0, entry.wall_s, entry.sequence))
-    kept = [entry for entry in entries if getattr(type(entry.event), "kind", None) not in (None, *DULL)]
-    found = [Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in kept[-EVENTS:]]
+    found = [Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in entries[-EVENTS:]]
     return (*found, *_marked_failure(workspace, stage, found))
 
 
@@ -111,12 +160,6 @@ def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -
     """What the stage's marker says of its failure, where no event does: on a full disk the event may be lost."""
     if not any(event.kind == StageFailed.kind for event in events) and workspace.failure(stage).exists():
         yield Event(StageFailed.kind, data={"reason": failure_reason(workspace, stage)})
-
-
-def _before(events: Sequence[Event]) -> float:
-    """A time before the job was submitted, as far as the events tell: it may have waited for weeks."""
-    first_s = min((event.wall_s for event in events if event.wall_s), default=0.0)
-    return max(first_s - QUEUED_S, 0.0)
 
 
 def queue_rows(

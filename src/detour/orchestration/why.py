@@ -18,11 +18,20 @@ from detour.errors import UserError
 from detour.files import read_at_most
 from detour.ledger.process import has_account, user_name
 from detour.ledger.stages import StageState
+from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.evidence import StageEvidence, stage_evidence
+from detour.orchestration.evidence import (
+    Answers,
+    StageEvents,
+    StageEvidence,
+    ask_slurm,
+    slurm_jobs,
+    stage_events,
+    stage_evidence,
+)
 from detour.output_files import write_output
-from detour.planning.files import StageOutline, read_plan_outline
+from detour.planning.files import StageOutline, Target, read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
@@ -33,7 +42,9 @@ if TYPE_CHECKING:
 LARGEST_BUNDLE_BYTES = 64 * 2**20
 WORST_SHOWN = 3
 LOOKED_AT = 6
-"""Stages that are judged, each for a squeue and a sacct."""
+"""Stages that are judged."""
+PATIENCE_S = 10.0
+"""Who asks why does not wait as long for a controller that is down as who submits."""
 _WORST = ("failed", "interrupted", "cancelled", "running", "submitted", "planned", "done")
 """Which stages of a chain are asked about first."""
 CURABLE = ("waiting", "limit", "request_impossible")
@@ -89,15 +100,57 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     words = {stage.id: _word(workspace, stage, view.state.stages.get(stage.id)) for stage in stages}
     worst = min(words.values(), key=_WORST.index)
     asked = [stage for stage in stages if words[stage.id] == worst][:LOOKED_AT]
-    writers = {writer.process.user for writer in view.state.writers.values() if writer.process}
-    users = sorted({user_name(), *filter(has_account, writers)})
+    facts = _facts(workspace, asked, needed_by, view.state, slurm)
     found: dict[str | None, Why] = {}
     for stage in asked:
-        one = _why(workspace, stage, needed_by[stage.id], view.state.stages.get(stage.id), slurm, users)
+        one = facts.judged(stage)
         found.setdefault(_decisive_job(one), one)
         if len(found) == WORST_SHOWN:
             break
     return list(found.values())
+
+
+def _facts(
+    workspace: Workspace,
+    asked: Sequence[StageOutline],
+    needed_by: Mapping[str, Sequence[str]],
+    state: State,
+    slurm: Slurm | None,
+) -> _Facts:
+    targets = {stage.id: read_plan_outline(workspace, needed_by[stage.id][0]).target for stage in asked}
+    jobs: dict[str | None, list[str]] = {}
+    for stage in asked:
+        jobs.setdefault(targets[stage.id].slurm_cluster, []).extend(slurm_jobs(state.stages.get(stage.id)))
+    slurms = {cluster: slurm or Slurm(timeout_s=PATIENCE_S, cluster=cluster) for cluster in jobs}
+    events = stage_events(workspace, [stage.id for stage in asked])
+    writers = {writer.process.user for writer in state.writers.values() if writer.process}
+    users = sorted({user_name(), *filter(has_account, writers)})
+    answers = {
+        cluster: ask_slurm(slurms[cluster], users, ids, events.since_s) if ids else Answers()
+        for cluster, ids in jobs.items()
+    }
+    return _Facts(workspace, state, needed_by, targets, events, slurms, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of several stages, from one reading of the ledger, and one squeue and one sacct a cluster."""
+
+    workspace: Workspace
+    state: State
+    needed_by: Mapping[str, Sequence[str]]
+    targets: Mapping[str, Target]
+    events: StageEvents
+    slurms: Mapping[str | None, Slurm]
+    answers: Mapping[str | None, Answers]
+
+    def judged(self, stage: StageOutline) -> Why:
+        cluster, chains = self.targets[stage.id].slurm_cluster, tuple(self.needed_by[stage.id])
+        known = self.state.stages.get(stage.id)
+        found = stage_evidence(self.workspace, stage.id, known, self.events, self.answers[cluster])
+        verdict = judge(found.evidence)
+        pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
+        return Why(stage, chains, found, verdict, pending)
 
 
 def _decisive_job(one: Why) -> str | None:
@@ -108,21 +161,6 @@ def _decisive_job(one: Why) -> str | None:
 def write_bundle(path: Path, evidence: Evidence) -> None:
     """Without what looks like a secret. Raises UserError where it cannot be written."""
     write_output(path, json.dumps(redacted_json(to_bundle(evidence)), indent=1, ensure_ascii=False), "--bundle")
-
-
-def _why(
-    workspace: Workspace,
-    stage: StageOutline,
-    chains: Sequence[str],
-    known: StageState | None,
-    slurm: Slurm | None,
-    users: Sequence[str],
-) -> Why:
-    target = read_plan_outline(workspace, chains[0]).target
-    slurm = slurm or Slurm(cluster=target.slurm_cluster)
-    found = stage_evidence(workspace, stage.id, known, slurm, users)
-    verdict = judge(found.evidence)
-    return Why(stage, tuple(chains), found, verdict, _pending(workspace, chains[0], found, verdict, slurm))
 
 
 def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Verdict, slurm: Slurm) -> Pending | None:
