@@ -29,7 +29,7 @@ from detour.pretraining.job import PretrainJob
 from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.train import train
-from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job
+from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job, write_corpus
 
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
 
@@ -147,13 +147,14 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
     assert_same(ends[1], ends[0], tolerance=1e-7)
 
 
-def test_layers_are_compiled_whole_and_never_again_after_the_first_steps(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+@both_phases
+def test_in_fifty_steps_layers_are_compiled_whole_and_never_again_after_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase
 ) -> None:
-    """Documents change with every batch. Each kind of layer, and the head, is compiled once, and a second time when
-    their number first changes; a graph that broke at attention, that followed their lengths, or that each layer had for
+    """No document comes twice. Each kind of layer, and the head, is compiled once, and a second time when the number of
+    documents first changes; a graph that broke at attention, that followed their lengths, or that each layer had for
     itself would be counted more often."""
-    recorder = Recorder()
+    recorder, corpus = Recorder(), write_corpus(tmp_path / "corpus", documents=3000)
     compiled_at: list[int] = []
 
     def count(graph: torch.fx.GraphModule, _inputs: object) -> Callable[..., Any]:
@@ -162,10 +163,15 @@ def test_layers_are_compiled_whole_and_never_again_after_the_first_steps(
 
     compile_by(monkeypatch, count)
     torch.compiler.reset()
-    train(job(tmp_path, corpus, steps=12, training={"compile": True, "validate_every": 4}), recorder)
+    frames = torch._dynamo.utils.counters["frames"]
+    frames.clear()
+    training = {"compile": True, "validate_every": 10, "checkpoint_every": 25}
+    train(job(tmp_path, corpus, phase, steps=50, training=training), recorder)
     kinds = 3  # global layers, local ones, the head
+    assert len(recorder.steps("loss")) == 50
     assert kinds <= len(compiled_at) <= 2 * kinds
     assert max(compiled_at) <= 2
+    assert frames["total"] == len(compiled_at)
 
 
 def compile_by(monkeypatch: pytest.MonkeyPatch, backend: str | Callable[..., Any]) -> None:
