@@ -142,7 +142,7 @@ def run(
 ) -> Ran:
     """Run what is missing of a plan on this machine, and return when nothing more can be started.
 
-    cores, gpus  to use; without, all of this machine
+    cores, gpus  to use; without, all of this machine, of its GPUs those in CUDA_VISIBLE_DEVICES
     cluster      the profile with this machine's PUE and grid factor
     on_caps      called before the start with the caps of budgets that the run exceeds, if any
     on_refresh   called four times a second with the ids of the running stages

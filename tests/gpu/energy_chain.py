@@ -35,7 +35,7 @@ from detour.ledger.events import EnergyRead
 from detour.ledger.reading import LedgerReader
 from detour.ledger.record import Entry
 from detour.ledger.workspace import Workspace
-from detour.orchestration.local_run import visible_gpus
+from detour.orchestration.local_gpus import usable_gpus
 from tests.gpu.fake_gpu.pynvml import SMI_FACTOR
 from tests.gpu.power import FIELDS, Interval, Sample, Samples, energy_j, merged, sampling
 
@@ -254,7 +254,7 @@ def _compare(out: Path, known: Sequence[Board], rehearse: bool, overrides: Seque
     kind = known[0].name.removeprefix("NVIDIA ").split()[0].lower()
     cores = len(os.sched_getaffinity(0))
     profile.write_text(PROFILE.format(local=LOCAL, cores=cores, kind=kind, gpus=len(known), limit_w=limit_w))
-    print(f"GPUs by nvidia-smi: {len(known)}, by detour: {visible_gpus()}", flush=True)
+    print(f"GPUs by nvidia-smi: {len(known)}, by detour: {len(usable_gpus(None))}", flush=True)
     with sampling() as samples:
         sizes = SMALL if rehearse else LARGE
         went_well = run_chain(workspace.root, profile, len(known), (*sizes, *overrides), limit_s)

@@ -17,7 +17,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import local_run
 from detour.orchestration.chain_files import write_chains
-from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here, visible_gpus
+from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here
 from detour.orchestration.plans import load_plans
 from detour.planning.files import plan_file
 from detour.planning.stage import Stage
@@ -58,7 +58,7 @@ def attempted(workspace: Workspace, stage: Stage, job: str, reason: str) -> None
 
 def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner = Runner(workspace, [stage], cores=1, gpus=())
     assert runner.step()
     with claim(workspace, stage.id, "another terminal"):
         assert runner.step()
@@ -67,7 +67,7 @@ def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace,
 
 def test_what_another_command_ran_and_left_is_taken_up(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
     attempted(workspace, stage, "another's", "signal SIGINT")
     runner.step()
@@ -77,7 +77,7 @@ def test_what_another_command_ran_and_left_is_taken_up(workspace: Workspace, sta
 @pytest.mark.usefixtures("started")
 def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
     write_atomic(workspace.failure(stage.id), '{"reason": "no text"}')
     assert not runner.step()
@@ -87,7 +87,7 @@ def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Worksp
 def test_a_job_that_never_told_of_a_start_was_killed(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
     attempted(workspace, stage, "yesterday's", "no memory")
-    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
     assert not runner.step()
     assert (runner.failed, started) == ({stage.id: "its process was killed"}, [stage.id])
@@ -96,7 +96,7 @@ def test_a_job_that_never_told_of_a_start_was_killed(workspace: Workspace, start
 @pytest.mark.usefixtures("started")
 def test_a_job_that_told_of_its_end_has_its_own_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=0)
+    runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
     attempted(workspace, stage, "job-1", "no memory")
     assert not runner.step()
@@ -125,15 +125,3 @@ def test_a_finished_chain_with_a_damaged_plan_is_written_again(order: LocalOrder
     ran = run_here(order, on_caps=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
     assert ran.left == ()
     assert order.is_done
-
-
-@pytest.mark.parametrize(("listed", "given", "gpus"), [(0, 0, 0), (4, 4, 4), (0, 2, 2), (8, 1, 1), (2, 0, 2)])
-def test_a_container_has_the_gpus_that_it_was_given(tmp_path: Path, listed: int, given: int, gpus: int) -> None:
-    driver, devices = tmp_path / "driver", tmp_path / "dev"
-    for folder in (driver, devices):
-        folder.mkdir()
-    for index in range(listed):
-        (driver / f"0000:{index:02x}:00.0").mkdir()
-    for name in (*(f"nvidia{index}" for index in range(given)), "nvidiactl", "nvidia-uvm", "nvidia-caps"):
-        (devices / name).touch()
-    assert visible_gpus(driver, devices) == gpus

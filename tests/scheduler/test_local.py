@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from detour.errors import UserError
+from detour.scheduler import local
 from detour.scheduler.local import start
 
 
@@ -16,3 +17,14 @@ def test_a_path_that_submitit_takes_for_a_pattern_is_refused(tmp_path: Path, nam
     with pytest.raises(UserError, match="cannot hold local runs' logs"):
         start(workspace, ["prepare-0"], workspace / "logs")
     assert not workspace.exists()
+
+
+@pytest.mark.parametrize("gpus", [(), ("1",), ("GPU-8f0a", "0"), ("MIG-0f0f",)])
+def test_a_job_sees_the_gpus_that_it_was_given_and_no_other(
+    tmp_path: Path, gpus: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setattr(local, "job_command", lambda *_: "printenv CUDA_VISIBLE_DEVICES")
+    job = start(tmp_path, ["prepare-0"], tmp_path / "logs", gpus=gpus)
+    job.process.wait()
+    assert job.log.read_text().strip() == ",".join(gpus)

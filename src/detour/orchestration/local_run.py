@@ -24,6 +24,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, failure_reason, failures_of, with_dependents
+from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.plans import Planned, asked_of, check_runnable
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream, startable
@@ -46,7 +47,8 @@ class LocalOrder:
     cluster: Cluster
     """The profile with this machine's PUE and grid factor."""
     cores: int
-    gpus: int
+    gpus: tuple[str, ...]
+    """As CUDA_VISIBLE_DEVICES names them."""
     failures: tuple[Failure, ...]
     """Stages that failed for good in an earlier run."""
     retry: bool
@@ -104,10 +106,10 @@ def local_order(
     retry: bool = False,
     until: StageKind | None = None,
 ) -> LocalOrder:
-    """What a run would do; nothing is written. Without `cores` and `gpus` all of this machine is used, and without
-    `until`, the last kind of stages to run, everything is run.
+    """What a run would do; nothing is written. Without `cores` and `gpus` it takes all of this machine, and of its GPUs
+    those that CUDA_VISIBLE_DEVICES names; without `until`, the last kind of stages to run, it runs everything.
 
-    Raises UserError where it cannot run: files are missing, or tasks cannot be evaluated.
+    Raises UserError where it cannot run: files are missing, tasks cannot be evaluated, or there are fewer GPUs.
     """
     check_runnable(planned)
     failures = tuple(failures_of(workspace, planned.plans))
@@ -119,12 +121,12 @@ def local_order(
         for stage in stages
         if stage.id in damaged or (stage.id not in left_out and not workspace.is_done(stage.id))
     ]
-    gpus = visible_gpus() if gpus is None else gpus
-    price = price_in(workspace, LedgerView(workspace).state, left, cluster, gpus)
+    usable = usable_gpus(gpus)
+    price = price_in(workspace, LedgerView(workspace).state, left, cluster, len(usable))
     cores = cores or len(os.sched_getaffinity(0))
     asked = asked_of(planned, left, price)
     prices, damage = price.prices, tuple(damaged)
-    return LocalOrder(workspace, planned, cluster, cores, gpus, failures, retry, asked, prices, damage, until)
+    return LocalOrder(workspace, planned, cluster, cores, usable, failures, retry, asked, prices, damage, until)
 
 
 def _until(planned: Planned, kind: StageKind | None) -> tuple[Stage, ...]:
@@ -171,15 +173,6 @@ def run_here(
     return _result(order, runner)
 
 
-def visible_gpus(driver: Path = Path("/proc/driver/nvidia/gpus"), devices: Path = Path("/dev")) -> int:
-    """GPUs of this machine, asked without torch. A container may hide the driver's list, or show the whole host's
-    beside the devices that it was given.
-    """
-    listed = len(list(driver.glob("*")))
-    given = sum(path.name.removeprefix("nvidia").isdecimal() for path in devices.glob("nvidia*"))
-    return min(listed, given) if listed and given else listed or given
-
-
 @dataclass(slots=True)
 class Runner:
     """Starts stages as their inputs get done and cores are free, until nothing more can be started."""
@@ -187,7 +180,8 @@ class Runner:
     workspace: Workspace
     stages: Sequence[Stage]
     cores: int
-    gpus: int
+    gpus: Sequence[str]
+    """As CUDA_VISIBLE_DEVICES names them."""
     profile: str | None = None
     """Name of the one that says what this machine is."""
     journal: Journal | None = None
@@ -239,7 +233,7 @@ class Runner:
         return self.cores - sum(self._cores(stages[stage_id]) for stage_id in self.running)
 
     def _start(self, stage: Stage) -> None:
-        tasks = max(1, self.gpus) if stage.kind == "pretrain" else 1
+        tasks = max(1, len(self.gpus)) if stage.kind == "pretrain" else 1
         self.started_s[stage.id] = time.time()
         job = start(
             self.workspace.root,
@@ -262,15 +256,15 @@ class Runner:
             submit_s=started_s,
             start_s=started_s,
             elapsed_s=time.time() - started_s,
-            gpus=self._gpus(stage),
+            gpus=len(self._gpus(stage)),
             nodes=1,
             profile=self.profile,
             stages=[stage_id],
         )
         self.journal.append(event, job=job.id)
 
-    def _gpus(self, stage: Stage) -> int:
-        return self.gpus if stage.kind == "pretrain" else min(1, self.gpus)
+    def _gpus(self, stage: Stage) -> Sequence[str]:
+        return self.gpus if stage.kind == "pretrain" else self.gpus[:1]
 
     def _collect(self, stage_id: str, job: LocalJob) -> None:
         """Why it failed, unless it did not, or another command was faster and has the stage."""

@@ -49,9 +49,17 @@ class LocalJob:
 
 
 def start(
-    workspace: Path, stages: Sequence[str], log_folder: Path, *, tasks: int = 1, gpus: int = 0, threads: int = 1
+    workspace: Path,
+    stages: Sequence[str],
+    log_folder: Path,
+    *,
+    tasks: int = 1,
+    gpus: Sequence[str] = (),
+    threads: int = 1,
 ) -> LocalJob:
     """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once.
+
+    gpus  that they see, as CUDA_VISIBLE_DEVICES names them
 
     Raises UserError for a folder whose path submitit would take for a pattern.
     """
@@ -64,7 +72,10 @@ def start(
 
     make_folder(workspace, log_folder)
     executor = LocalExecutor(log_folder)
-    executor.update_parameters(tasks_per_node=tasks, gpus_per_node=gpus, timeout_min=A_YEAR_MIN, stderr_to_stdout=True)
+    executor.update_parameters(
+        tasks_per_node=tasks, gpus_per_node=len(gpus), timeout_min=A_YEAR_MIN, stderr_to_stdout=True
+    )
+    executor.parameters["visible_gpus"] = tuple(gpus)  # among those updated, it may be numbers alone
     with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):
         job = executor._submit_command(job_command(workspace, stages))
     return LocalJob(str(job.job_id), Path(job.paths.stdout), job._process)
