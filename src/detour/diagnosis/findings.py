@@ -95,7 +95,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
         if rule.silent and line.number > end:
             doubt = AFTER_END
         place = Place("log", line.raw, line.number, line.clock_s)
-        found.append((line, Finding(rule, place, doubt, 0 if rule.echo else weakness(line.text))))
+        found.append((line, Finding(rule, place, doubt, 0 if rule.echo else _weakness(line, lines))))
     for line, finding in found:
         if finding.rule is EXCEPTION and line.chain in specific:
             finding = replace(finding, doubt="raised together with an exception that says more")
@@ -123,12 +123,13 @@ def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:
     return "the loss was finite again" if any(one.has_finite_loss for one in lines[line.number :]) else None
 
 
-def weakness(text: str) -> int:
+def _weakness(line: Line, lines: tuple[Line, ...]) -> int:
     """Of what Python's modules warn of, and what a log calls a warning; NCCL's WARN is its word for an error."""
-    head = text[:200]
+    before = lines[line.number - 2].text.rstrip() if line.number > 1 else ""
+    head = line.text[:200]
     if _WARNED.search(head) or head.startswith(("wandb:", "warning:")):
         return 2
-    return 1 if "WARNING" in head else 0
+    return 1 if "WARNING" in head or before.endswith("Warning:") else 0
 
 
 def _in_events(evidence: Evidence) -> Iterator[Finding]:

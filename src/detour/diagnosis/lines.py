@@ -14,7 +14,7 @@ from detour.diagnosis.languages import in_english
 
 LONGEST = 2000
 """Characters of a line that are looked at, half of them at either end: the time of patterns grows with the square."""
-_COLOUR = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 """Sequences for terminals: colours, titles, sets of characters."""
 _RANK = re.compile(
     r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
@@ -120,11 +120,16 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 def _line(number: int, raw: str) -> Line:
     """The writer may stand before its time or behind it."""
-    text = _HOST.sub("", in_english(_COLOUR.sub("", ends(raw))))
+    text = _HOST.sub("", in_english(without_sequences(ends(raw))))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
     return Line(number, raw, text, behind if before is None else before, clock_s, _progress(text))
+
+
+def without_sequences(text: str) -> str:
+    """Without what colours and titles a terminal."""
+    return _SEQUENCE.sub("", text)
 
 
 def ends(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from detour.diagnosis.findings import Place
+from detour.diagnosis.lines import without_sequences
 from detour.diagnosis.rules import Retry, causes
 from detour.text import printable
 
@@ -76,7 +77,7 @@ class Verdict:
 
 def one_line(text: str) -> str:
     """Without control characters, and otherwise as it stands: a quotation is to be found again in the log."""
-    return printable(text).replace("\n", " ")
+    return printable(without_sequences(text.rstrip("\r\n"))).replace("\n", " ")
 
 
 def _json(candidate: Candidate) -> dict[str, Any]:
