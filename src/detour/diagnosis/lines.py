@@ -60,7 +60,7 @@ _ERROR = re.compile(
 )
 _CHATTER = re.compile(
     r"(?-i:\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b)|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
-    r"\bcontinuing without\b|\bentering retry loop\b|: ignored\.$",
+    r"\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|\bentering retry loop\b|: ignored\.$",
     re.I,
 )
 _BOX = ("│", "╭", "╰", "|")
@@ -169,6 +169,7 @@ def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[i
     within: dict[int, str] = {}
     open_code: dict[int | None, list[str]] = {}
     linked: set[int | None] = set()
+    ignored: set[int | None] = set()
     chain: dict[int | None, int] = {}
     for line in lines:
         rank, text = line.rank, line.text.rstrip()
@@ -177,6 +178,8 @@ def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[i
             if rank not in linked:
                 chain[rank] = line.number
             linked.discard(rank)
+        elif text.startswith("Exception ignored"):
+            ignored.add(rank)
         elif text.strip() in _CHAINED:
             linked.add(rank)
         elif text[:1].isspace() and (rank in open_code or _FRAME.match(text)):
@@ -185,6 +188,8 @@ def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[i
         elif _NAMED.match(text) or (rank in open_code and text and _EXCEPTION.match(text)):
             chains[line.number] = chain.get(rank, line.number) if rank in open_code else line.number
             within[line.number] = "\n".join(open_code.pop(rank, []))
+            quoted |= {line.number} if rank in ignored else set()
+            ignored.discard(rank)
         elif rank not in chain:  # without its beginning, what follows the code ends it
             open_code.pop(rank, None)
     return chains, quoted, within

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.findings import Place, event_text, row_text
-from detour.diagnosis.lines import read_lines
+from detour.diagnosis.lines import Line, read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
 from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, ProgressMade, StageDone, StageFailed
@@ -86,11 +87,20 @@ def _done(evidence: Evidence) -> Verdict | None:
         _has_failed(step.get("State")) for step in evidence.step_rows
     ):
         return None
+    lines = read_lines(evidence.log or ())
+    if _ends_with_traceback(lines):
+        return None
     already = next(
-        (Place("log", line.raw, line.number) for line in read_lines(evidence.log or ()) if _ALREADY.search(line.text)),
+        (Place("log", line.raw, line.number) for line in lines if _ALREADY.search(line.text)),
         None,
     )
     return _normal(already or Place("job", row_text("sacct", row, "State")), "The job ended well.", "no")
+
+
+def _ends_with_traceback(lines: Sequence[Line]) -> bool:
+    """As of a program whose exit code its script has lost, by a pipe into `tee`."""
+    last = next((line for line in reversed(lines) if line.text.strip()), None)
+    return last is not None and last.within != "" and not last.is_quoted
 
 
 def _has_failed(state: str) -> bool:
