@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from detour.sacct.building import RowBuilder
 from detour.sacct.columns import Cells
-from tests.sacct.dumps import DAY_S, JOB, job, read, read_one
+from detour.sacct.reading import Dialect, read_rows
+from tests.sacct.dumps import DAY_S, HEADER, JOB, job, lines_of, read, read_one
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,42 @@ def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes
     row = read_one(State="CANCELLED by 0", NodeList=nodes, Start=JOB["End"], ElapsedRaw="0")
     assert (row.ran, row.start_s, row.end_s, row.elapsed_s, row.node_list) == (False, None, DAY_S + 10_800, 0, None)
     assert (row.wait_s, row.cancelled_by) == (None, "0")
+
+
+@pytest.mark.parametrize(
+    ("allocated", "ran"), [("cpu=8,gres/gpu=4,node=1", True), ("", False)], ids=["an allocation", "no allocation"]
+)
+def test_without_a_node_list_the_allocation_tells_whether_a_cancelled_job_ran(allocated: str, ran: bool) -> None:
+    header = [column for column in HEADER if column not in ("NodeList", "NNodes")]
+    cancelled = job(State="CANCELLED by 0", End=JOB["Start"], ElapsedRaw="0", AllocTRES=allocated)
+    (row,) = read_rows(lines_of(cancelled, header=header))
+    assert row.ran is ran
+
+
+def test_time_suspended_is_no_use_where_no_duration_is_given() -> None:
+    header = [*(column for column in HEADER if column != "ElapsedRaw"), "Suspended"]
+    (row,) = read_rows(lines_of(job() | {"Suspended": "00:30:00"}, header=header))
+    assert row.elapsed_s == 5400
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "elapsed", "began", "ended"),
+    [
+        # Paris, 2026-10-25: at 3:00 of summer time, 1:00 UTC, clocks go back to 2:00
+        ("01:30:00", "02:30:00", "3600", "2026-10-24T23:30:00", "2026-10-25T00:30:00"),
+        ("01:30:00", "02:30:00", "7200", "2026-10-24T23:30:00", "2026-10-25T01:30:00"),
+        ("02:30:00", "03:30:00", "3600", "2026-10-25T01:30:00", "2026-10-25T02:30:00"),
+        ("02:30:00", "03:30:00", "7200", "2026-10-25T00:30:00", "2026-10-25T02:30:00"),
+        # suspended for 100 s: nothing tells, and the first is taken
+        ("02:30:00", "03:30:00", "7100", "2026-10-25T00:30:00", "2026-10-25T02:30:00"),
+    ],
+)
+def test_in_an_hour_that_a_clock_repeats_the_duration_tells_which_is_meant(
+    start: str, end: str, elapsed: str, began: str, ended: str
+) -> None:
+    paris = Dialect(time_zone=ZoneInfo("Europe/Paris"))
+    row = read_one(paris, Start=f"2026-10-25T{start}", End=f"2026-10-25T{end}", ElapsedRaw=elapsed)
+    assert (row.start_s, row.end_s) == tuple(datetime.fromisoformat(f"{at}Z").timestamp() for at in (began, ended))
 
 
 def test_a_waiting_and_a_running_job_have_no_end() -> None:
@@ -88,12 +128,13 @@ def test_every_field_is_built_from_its_columns() -> None:
     given = Cells(
         job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
         qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",
-        elapsed="00:05", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0", nodes="n[1-2]",
-        n_nodes="2", n_cpus="8", n_gpus="", allocated="", requested="gres/gpu=2", allocated_gres="gpu:h100:2",
-        requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500", energy="1.5K", restarts="1",
+        elapsed="00:05", suspended="00:01", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0",
+        nodes="n[1-2]", n_nodes="2", n_cpus="8", n_gpus="", allocated="", requested="gres/gpu=2",
+        allocated_gres="gpu:h100:2", requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500",
+        energy="1.5K", restarts="1",
     )  # fmt: skip
     columns = {field: index for index, field in enumerate(Cells._fields)}
-    build = RowBuilder(columns, len(columns), lambda text: float(text) if text else None)
+    build = RowBuilder(Cells._fields, columns, lambda text: float(text) if text else None)
     row = build(given)
     assert row is not None
     assert (row.elapsed_s, row.limit_s, row.derived_exit_code, row.n_nodes, row.n_gpus) == (5, 120, 3, 2, 2)

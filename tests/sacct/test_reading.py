@@ -35,6 +35,13 @@ def test_parsable_with_its_last_delimiter_reads_the_same() -> None:
     assert list(read_rows(lines_of(JOB, JOB, end="|\n"))) == read(JOB, JOB)
 
 
+@pytest.mark.parametrize("delimiter", ["^", "@@", "%", "\x1f", "\t", " | "])
+@pytest.mark.parametrize("end", ["", "the delimiter"])
+def test_any_delimiter_that_sacct_was_given_is_seen_in_the_header(delimiter: str, end: str) -> None:
+    lines = [line.replace("|", delimiter) for line in lines_of(JOB, end="|\n" if end else "\n")]
+    assert list(read_rows(lines)) == [read_one()]
+
+
 def test_carriage_returns_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
     path = tmp_path / "dump.txt"
     path.write_bytes(b"\xef\xbb\xbf" + "".join(lines_of(JOB, end="\r\n")).encode())
@@ -158,6 +165,22 @@ def test_a_delimiter_is_placed_among_the_many_columns_of_format_all() -> None:
     assert found.name in ("a", "a|b")
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        # Timelimit and Elapsed are never empty, so `|` is a name
+        ("JobID|Start|JobName|TimelimitRaw|AveCPU|Elapsed|WorkDir", f"17|{JOB['Start']}|||1200||02:00:00|/w"),
+        # JobIDRaw is that of JobID
+        ("JobID|Start|Elapsed|JobName|JobIDRaw|UID|Reason", f"17|{JOB['Start']}|02:00:00|a|9|17|12|None"),
+        # TRESUsageInAve is a list
+        ("JobID|Start|JobName|TRESUsageInAve|Elapsed|WorkDir", f"17|{JOB['Start']}|a|01:00:00||02:00:00|/w"),
+    ],
+)
+def test_what_sacct_always_prints_tells_where_a_name_ends(header: str, row: str) -> None:
+    (found,) = read_rows([header, row])
+    assert (found.job_id, found.elapsed_s) == (17, 7200)
+
+
 def test_a_delimiter_where_no_text_is_free_is_refused_by_its_line() -> None:
     header = ["JobID", "User", "Start", "End"]
     with pytest.raises(UserError, match=r"^jobs:3: expected 4 columns, and found 5"):
@@ -270,6 +293,13 @@ def test_a_quoted_table_in_other_words_is_read() -> None:
     (row,) = read_rows(table)
     assert (row.job_id, row.user, row.state, row.n_cpus, row.n_gpus) == (7, "u1", "COMPLETED", 32, 4)
     assert (row.submit_s, row.start_s, row.end_s, row.elapsed_s) == (DAY_S, DAY_S + 3600, DAY_S + 10_800, 7200)
+
+
+def test_quotation_marks_of_names_quote_nothing_in_what_sacct_separates_by_tabs() -> None:
+    names = ['"a', 'b"', 'say "hi"', '"']
+    rows = [job(JobID=str(n), JobIDRaw=str(n), JobName=name) for n, name in enumerate(names, 1)]
+    found = list(read_rows([line.replace("|", "\t") for line in lines_of(*rows)]))
+    assert [(row.job_id, row.name, row.n_gpus) for row in found] == [(n, name, 4) for n, name in enumerate(names, 1)]
 
 
 def test_a_table_may_hide_the_ids_of_its_jobs() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from detour.sacct.columns import FIELDS
 from detour.sacct.rows import JobRow
+from detour.sacct.shapes import Shapes
 from detour.sacct.values import (
     ID_DIGITS,
     ShownId,
@@ -51,16 +52,24 @@ class BadCell(ValueError):
 class RowBuilder:
     """Rows of one dump.
 
-    at          our field -> index of its cell, in records of `width` cells
-    opaque_ids  whether a job may have an id that is none of Slurm's, as in tables that hide them
+    at           our field -> index of its cell, in records as `header` names them
+    parse_later  as `parse_time`, but of the hour that a clock repeats in autumn it takes the second
+    opaque_ids   whether a job may have an id that is none of Slurm's, as in tables that hide them
     """
 
     def __init__(
-        self, at: Mapping[str, int], width: int, parse_time: Callable[[str], float | None], *, opaque_ids: bool = False
+        self,
+        header: Sequence[str],
+        at: Mapping[str, int],
+        parse_time: Callable[[str], float | None],
+        parse_later: Callable[[str], float | None] | None = None,
+        *,
+        opaque_ids: bool = False,
     ) -> None:
         self._id: Callable[[str], ShownId | None] = _any_id if opaque_ids else parse_shown_id
-        self._in_order = itemgetter(*(at.get(field, width) for field in FIELDS))
+        self._in_order = itemgetter(*(at.get(field, len(header)) for field in FIELDS))
         self._time = parse_time
+        self._later = parse_later or parse_time
         self._limit = lru_cache(_MANY)(parse_limit_s)
         self._count = lru_cache(_MANY)(parse_count)
         self._exit = lru_cache(_MANY)(parse_exit)
@@ -71,7 +80,7 @@ class RowBuilder:
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
             self._id: ("job", "raw_id"),
             self._time: ("submit", "eligible", "start", "end"),
-            parse_duration_s: ("elapsed_raw", "elapsed"),
+            parse_duration_s: ("elapsed_raw", "elapsed", "suspended"),
             self._limit: ("limit", "limit_minutes"),
             self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
@@ -83,6 +92,7 @@ class RowBuilder:
             _state_word: ("state",),
         }
         self._typed = [(field, at[field], parse) for parse, fields in kinds.items() for field in fields if field in at]
+        self._shapes = Shapes(header, at, parse_time)
 
         known = [at[field] for field in FIELDS if field in at and field not in _TEXTS]
         self.figures: Callable[[Sequence[str]], object] = itemgetter(*known) if known else len
@@ -109,8 +119,8 @@ class RowBuilder:
         return begins
 
     def sound(self, cells: Sequence[str]) -> bool:
-        """Whether all cells can be of their columns' kinds."""
-        return self._first_bad(cells) is None
+        """Whether all cells can be of their columns' kinds, in a dump of sacct's own."""
+        return self._first_bad(cells) is None and self._shapes.fit(cells)
 
     def __call__(self, cells: Sequence[str]) -> JobRow | None:
         """None for a step, which is part of its job's row. Raises BadCell."""
@@ -132,8 +142,9 @@ class RowBuilder:
     def _row(self, cells: Sequence[str]) -> JobRow | None:
         (
             job, raw_id, array_job, array_task, name, user, account, partition, qos, cluster, state, submit, eligible,
-            start, end, elapsed_raw, elapsed, limit_minutes, limit, exit_, derived_exit, nodes, n_nodes, n_cpus, n_gpus,
-            allocated, requested, allocated_gres, requested_gres, comment, reason, energy_raw, energy, restarts,
+            start, end, elapsed_raw, elapsed, suspended, limit_minutes, limit, exit_, derived_exit, nodes, n_nodes,
+            n_cpus, n_gpus, allocated, requested, allocated_gres, requested_gres, comment, reason, energy_raw, energy,
+            restarts,
         ) = self._in_order([*cells, ""])  # fmt: skip
         shown = self._id(job or raw_id)
         if shown is None or "." in raw_id:
@@ -146,11 +157,15 @@ class RowBuilder:
         elapsed_s = parse_duration_s(elapsed_raw or elapsed)
         if state in _LIVES:
             end_s = None
-        if elapsed_s is None and start_s is not None and end_s is not None:
-            elapsed_s = max(0, end_s - start_s)
+        if start_s is not None and end_s is not None:
+            if elapsed_s is None:
+                elapsed_s = max(0, end_s - start_s - (parse_duration_s(suspended) or 0))
+            elif end_s - start_s != elapsed_s:
+                start_s, end_s = self._agreeing(start, end, start_s, end_s, elapsed_s)
         assigned = bool(nodes) and nodes.lower() not in _NOT_ASSIGNED
         nodes_held = count(n_nodes) if n_nodes else held.nodes
-        if _never_ran(state, nodes, assigned, nodes_held, elapsed_s):
+        cpus_held = count(n_cpus) if n_cpus else held.cpus
+        if not assigned if nodes else _never_ran(state, bool(allocated), nodes_held, cpus_held, elapsed_s):
             start_s, elapsed_s = None, 0
         exit_code, signal = self._exit(exit_)
         gpus, gpu_type = self._gpus(n_gpus, allocated, held, allocated_gres, requested, requested_gres)
@@ -169,7 +184,7 @@ class RowBuilder:
             self._exit(derived_exit)[0] if derived_exit else None,
             nodes if assigned else None,
             nodes_held,
-            count(n_cpus) if n_cpus else held.cpus,
+            cpus_held,
             gpus, gpu_type,
             held.billing, allocated or None, requested or None,
             word(comment) if comment else None,
@@ -177,6 +192,13 @@ class RowBuilder:
             parse_energy_j(energy_raw or energy) if energy_raw or energy else None,
             count(restarts) if restarts else None,
         ))  # fmt: skip
+
+    def _agreeing(self, start: str, end: str, start_s: float, end_s: float, elapsed_s: float) -> tuple[float, float]:
+        """Start and end: of an hour that a clock repeats, the one that agrees with the time between them."""
+        ways = ((self._later(start), end_s), (start_s, self._later(end)))
+        return next(
+            ((a, b) for a, b in ways if a is not None and b is not None and b - a == elapsed_s), (start_s, end_s)
+        )
 
     def _gpus(
         self, column: str, allocated: str, held: Tres, allocated_gres: str, requested: str, requested_gres: str
@@ -193,13 +215,15 @@ class RowBuilder:
         return (None if asked or held.has_nameless else 0), None
 
 
-def _never_ran(state: str | None, nodes: str, assigned: bool, n_nodes: int | None, elapsed_s: float | None) -> bool:
+def _never_ran(
+    state: str | None, allocated: bool, n_nodes: int | None, n_cpus: int | None, elapsed_s: float | None
+) -> bool:
     """sacct gives a job that was cancelled while it waited a start, which is its end. Its node list tells; where there
-    is none, a cancelled job without any time on nodes is taken for one.
+    is none, its allocation; where there is neither, a cancelled job without any time on nodes is taken for one.
     """
-    if nodes:
-        return not assigned
-    return state in _WAITS or n_nodes == 0 or (state == "CANCELLED" and not elapsed_s)
+    if state in _WAITS or n_nodes == 0:
+        return True
+    return not elapsed_s and not allocated and (state == "CANCELLED" or n_cpus == 0)
 
 
 def _word(text: str) -> str | None:

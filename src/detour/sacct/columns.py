@@ -27,6 +27,7 @@ class Cells(NamedTuple):
     end: str
     elapsed_raw: str
     elapsed: str
+    suspended: str
     limit_minutes: str
     limit: str
     exit: str
@@ -64,6 +65,7 @@ _NAMES = {
     "end": "End, end_time, time_end, end_ts, finish_time, completion_time",
     "elapsed_raw": "ElapsedRaw, run_time, elapsed_seconds, elapsed_s, wall_time, duration",
     "elapsed": "Elapsed, used_time, elapsed_time",
+    "suspended": "Suspended, time_suspended",
     "limit_minutes": "TimelimitRaw, time_limit_minutes, time_limit",
     "limit": "reqtime, wallclock_req, requested_time",
     "exit": "ExitCode, exit",
@@ -84,7 +86,7 @@ _NAMES = {
 }
 """Our field -> its columns, the best first where a dump has several; spelled with or without `_`, in any case."""
 _FREE_TEXT = """jobname name comment admincomment systemcomment submitline workdir wckey constraints reason extra
-    container reservation"""
+    container reservation stdin stdout stderr"""
 FREE_TEXT = frozenset(_FREE_TEXT.split())
 """Columns that may hold anything, the delimiter and line ends too; as `plain_name` spells them."""
 FIELDS = Cells._fields

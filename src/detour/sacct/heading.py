@@ -14,6 +14,9 @@ from detour.sacct.records import delimiter_of, repaired
 from detour.sacct.times import time_parser
 from detour.text import cut, plain
 
+QUOTING = (",", ";", "\t")
+"""Delimiters of tables that may quote their values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -37,8 +40,8 @@ class Table:
         delimiter = delimiter_of(text)
         if delimiter is None:
             raise UserError(f"{name}:1: {_no_header(text)}")
-        trailing = delimiter == "|" and text.endswith(delimiter)
-        cells = _split(text[:-1] if trailing else text, delimiter)
+        trailing = delimiter not in QUOTING and text.endswith(delimiter)
+        cells = _split(text.removesuffix(delimiter) if trailing else text, delimiter)
         has_header = is_header(cells)
         layout = None
         header: Sequence[str] = cells
@@ -54,7 +57,7 @@ class Table:
     @property
     def quoted(self) -> bool:
         """Tables quote their values; sacct does not."""
-        return self.delimiter in ",;\t"
+        return self.delimiter in QUOTING
 
     @property
     def free(self) -> list[int]:
@@ -67,6 +70,8 @@ class Table:
 
 def _split(text: str, delimiter: str) -> list[str]:
     """A header's names, quoted or not."""
+    if delimiter not in QUOTING:
+        return [cell.strip() for cell in text.split(delimiter)]
     try:
         cells = next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error:  # a carriage return, or more than 128 KiB, in a name
@@ -79,7 +84,7 @@ def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, nam
     if given is not None:
         return "given", given
     for layout, names in LAYOUTS.items():
-        build = RowBuilder(find_columns(names, {}), len(names), time_parser(UTC))
+        build = RowBuilder(names, find_columns(names, {}), time_parser(UTC))
         try:
             cells = repaired(row, delimiter, len(names), free_columns(names), build.sound, build.figures)
         except ValueError:

@@ -95,8 +95,9 @@ class Dump:
             raise UserError(f"{self.name}: is empty: expected a header with {NEEDED}, as `sacct --parsable2` prints")
         table = Table.of(first, self.name, self.dialect.columns, self.dialect.chosen)
         self.notes.layout = table.layout
-        parse_time = time_parser(self.dialect.time_zone, self.dialect.time_format)
-        build = RowBuilder(table.at, len(table.header), parse_time, opaque_ids=table.quoted)
+        zone, form = self.dialect.time_zone, self.dialect.time_format
+        parse_time, parse_later = time_parser(zone, form), time_parser(zone, form, later=True)
+        build = RowBuilder(table.header, table.at, parse_time, parse_later, opaque_ids=table.quoted)
         rest = lines if table.has_header else chain([first], lines)
         header_lines = 1 if table.has_header else 0
         for line, cells in self._records(rest, header_lines, table, build):

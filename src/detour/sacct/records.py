@@ -7,10 +7,12 @@ of doing so gives every other column a value of its kind; else the record is ref
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations_with_replacement, islice
 
-_DELIMITERS = "\x1f|\t;,"
+_USUAL = "\x1f|\t;,"
+_BETWEEN_NAMES = re.compile(r"\W+")
 _MOST_LINES = 200
 """Of one name."""
 _MOST_WAYS = 1_000
@@ -27,9 +29,14 @@ class Broken(ValueError):
         self.line, self.problem = line, problem
 
 
-def delimiter_of(header: str) -> str | None:
-    """The first of sacct's, then those of tables, that the header has; None for a single column."""
-    return next((one for one in _DELIMITERS if one in header), None)
+def delimiter_of(first: str) -> str | None:
+    """What stands between all names of a header, as `sacct --delimiter` takes anything; else the first of sacct's, then
+    of those of tables, that the line has. None for a single column, and for columns that spaces align.
+    """
+    between: set[str] = set(_BETWEEN_NAMES.findall(first))
+    if len(between) == 1 and (one := between.pop()).strip(" "):
+        return one
+    return next((usual for usual in _USUAL if usual in first), None)
 
 
 def records_of(
@@ -131,17 +138,41 @@ def _ways(cells: Sequence[str], extra: int, free: Sequence[int], delimiter: str)
 
 
 def table_records(lines: Iterator[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Of a table whose cells may be quoted. Raises Broken."""
-    reader = csv.reader(lines, delimiter=delimiter)
+    """Of a table whose cells may be quoted. Raises Broken.
+
+    sacct quotes nothing, so a name may begin with a quotation mark that nothing closes: lines of `width` cells each are
+    records of their own, whatever marks they hold.
+    """
+    held: list[str] = []
+    reader = csv.reader(_kept(lines, held), delimiter=delimiter)
     while True:
         first = reader.line_num + 2
+        held.clear()
+        problem = ""
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise Broken(first, f"a row of a table, and found {error}") from None
-        if cells and len(cells) != width:
-            raise Broken(first, f"{width} columns, and found {len(cells)}: quote values that hold {delimiter!r}")
-        if cells:
+            problem, cells = f"a row of a table, and found {error}", []
+        if (len(held) > 1 or len(cells) != width) and (alone := _alone(held, delimiter, width)):
+            yield from enumerate(alone, first)
+        elif problem:
+            raise Broken(first, problem)
+        elif cells and len(cells) != width:
+            advice = f"quote values that hold {delimiter!r}, or make the dump with `sacct --parsable2`"
+            raise Broken(first, f"{width} columns, and found {len(cells)}: {advice}")
+        elif cells:
             yield first, cells
+
+
+def _kept(lines: Iterable[str], held: list[str]) -> Iterator[str]:
+    for line in lines:
+        held.append(line)
+        yield line
+
+
+def _alone(lines: Sequence[str], delimiter: str, width: int) -> list[list[str]]:
+    """Each line as a record, where all can be one."""
+    records = [line.rstrip("\r\n").split(delimiter) for line in lines]
+    return records if all(len(cells) == width for cells in records) else []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 from detour.sacct.values import unknown
 from detour.times import is_instant
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d| ?UTC)?$")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d:?\d\d| ?UTC)?$")
 _MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " for at in range(1440)}
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
@@ -19,11 +20,12 @@ _MILLISECONDS = 1e11
 """A time since the epoch above this counts milliseconds: in seconds it would be the year 5138."""
 
 
-def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float | None]:
+def time_parser(zone: tzinfo, form: str | None = None, *, later: bool = False) -> Callable[[str], float | None]:
     """Reads times: ISO, with an offset or in `zone`, seconds or milliseconds since the epoch, or strptime's `form`.
 
-    In the hour that a clock repeats in autumn, a time without an offset is taken for the first one.
+    In the hour that a clock repeats in autumn, a time without an offset is taken for the first one, or for the `later`.
     """
+    clock = _Clock(zone, form, int(later))
     midnights: dict[str, float] = {}
 
     def parse(text: str) -> float | None:
@@ -33,7 +35,7 @@ def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float 
             return learn(text)
 
     def learn(text: str) -> float | None:
-        seconds = _parse_time_s(text, zone, form)
+        seconds = _parse_time_s(text, clock)
         if form is None and seconds is not None and _ISO.match(text):
             midnight_s = _even_midnight_s(text[:10], zone)
             if midnight_s is not None:
@@ -43,6 +45,13 @@ def time_parser(zone: tzinfo, form: str | None = None) -> Callable[[str], float 
     return parse
 
 
+class _Clock(NamedTuple):
+    zone: tzinfo
+    form: str | None
+    fold: int
+    """As of `datetime`."""
+
+
 def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
     """The start of a day on which the clock is not changed; None of any other."""
     start = datetime.fromisoformat(day).replace(tzinfo=zone)
@@ -50,10 +59,10 @@ def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
     return int(start.timestamp()) if same else None
 
 
-def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
+def _parse_time_s(text: str, clock: _Clock) -> float | None:
     if unknown(text):
         return None
-    seconds = _unbounded_s(text, zone, form)
+    seconds = _unbounded_s(text, clock)
     if -_DAY_S < seconds <= 0:
         return None
     if not is_instant(seconds):
@@ -61,9 +70,9 @@ def _parse_time_s(text: str, zone: tzinfo, form: str | None) -> float | None:
     return int(seconds) if seconds == int(seconds) else seconds
 
 
-def _unbounded_s(text: str, zone: tzinfo, form: str | None) -> float:
-    if form is not None:
-        return _formed_s(text, zone, form)
+def _unbounded_s(text: str, clock: _Clock) -> float:
+    if clock.form is not None:
+        return _formed_s(text, clock.form, clock)
     try:
         number = float(text)
     except ValueError:
@@ -74,17 +83,16 @@ def _unbounded_s(text: str, zone: tzinfo, form: str | None) -> float:
         raise ValueError("a time with its year: set SLURM_TIME_FORMAT=standard when making the dump")
     if not _ISO.match(text):
         raise ValueError("a time, as 2026-03-01T12:00:00 or seconds since the epoch; others with a time format")
-    spelled = text.replace(",", ".").removesuffix("UTC").rstrip()
-    stamp = datetime.fromisoformat(spelled + "+00:00" if text.endswith("UTC") else spelled)
-    return _seconds(stamp, zone)
+    spelled = text[:10] + text[10:].replace(",", ".").replace("UTC", "+00:00").replace(" +", "+").replace(" -", "-")
+    return _seconds(datetime.fromisoformat(spelled), clock)
 
 
-def _formed_s(text: str, zone: tzinfo, form: str) -> float:
+def _formed_s(text: str, form: str, clock: _Clock) -> float:
     try:
-        return _seconds(datetime.strptime(text, form), zone)  # noqa: DTZ007  the zone is added
+        return _seconds(datetime.strptime(text, form), clock)  # noqa: DTZ007  the zone is added
     except (ValueError, re.error):  # the latter for a form that asks for one part twice
         raise ValueError(f"a time of the form {form!r}") from None
 
 
-def _seconds(stamp: datetime, zone: tzinfo) -> float:
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()
+def _seconds(stamp: datetime, clock: _Clock) -> float:
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=clock.zone, fold=clock.fold)).timestamp()

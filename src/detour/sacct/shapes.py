@@ -1,0 +1,75 @@
+"""What sacct prints in each of its columns, read or not: it tells where a name that holds the delimiter ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from detour.sacct.columns import plain_name
+from detour.sacct.values import parse_duration_s
+
+_FILLED = """jobid jobidraw cluster state submit start end elapsed elapsedraw exitcode nnodes allocnodes ncpus
+    alloccpus"""
+_FILLED_IN_JOBS = "partition suspended derivedexitcode timelimit timelimitraw restarts reqcpus reqnodes uid gid"
+_CLOCKS = "avecpu mincpu systemcpu usercpu totalcpu cputime planned plannedcpu reserved resvcpu timelimit"
+_CODES = "exitcode derivedexitcode"
+_NUMBERS = """priority associd ntasks reqcpus reqnodes allocnodes alloccpus nnodes ncpus cputimeraw plannedcpuraw
+    resvcpuraw dbindex qosraw segmentsize reservationid mincputask maxrsstask maxvmsizetask maxpagestask
+    maxdiskreadtask maxdiskwritetask"""
+_SIZES = """averss maxrss avevmsize maxvmsize avepages maxpages avediskread maxdiskread avediskwrite maxdiskwrite
+    reqmem avecpufreq"""
+_LISTS = """tresusageinave tresusageinmax tresusageinmin tresusageintot tresusageoutave tresusageoutmax tresusageoutmin
+    tresusageouttot"""
+_WORDS = "group gid uid sluid mcslabel qosreq blockid failednode flags mincpunode maxrssnode maxvmsizenode maxpagesnode"
+_SHAPES = {
+    _CLOCKS: re.compile(r"(?:(?:\d+-)?\d+(?::\d+){1,2}(?:\.\d+)?|INVALID|None|UNLIMITED|Partition_Limit)?$"),
+    _CODES: re.compile(r"(?:\d+:\d+)?$"),
+    _NUMBERS: re.compile(r"(?:-?\d+(?:\.\d+)?)?$"),
+    _SIZES: re.compile(r"(?:-?\d+(?:\.\d+)?[KMGTPE]?[cn?]?|Unknown)?$"),
+    _LISTS: re.compile(r"(?:[^=,]+=[^=,]*(?:,[^=,]+=[^=,]*)*)?$"),
+    _WORDS: re.compile(r"\S*$"),
+}
+SHAPES = {column: shape for columns, shape in _SHAPES.items() for column in columns.split()}
+FILLED = frozenset(_FILLED.split())
+"""In which sacct prints something in each row, if only `Unknown`."""
+FILLED_IN_JOBS = frozenset(_FILLED_IN_JOBS.split())
+"""Those that are empty in the rows of steps alone."""
+SLURM_BEGAN_S = 978_307_200
+"""2001: before, there was no job of Slurm's."""
+
+
+class Shapes:
+    """Whether cells can be a row of sacct's, as far as text alone tells; `at`: our field -> index of its cell.
+
+    May raise ValueError for cells that are not of their kinds.
+    """
+
+    def __init__(self, header: Sequence[str], at: Mapping[str, int], parse_time: Callable[[str], float | None]) -> None:
+        names = list(enumerate(map(plain_name, header)))
+        self._at = at
+        self._time = parse_time
+        self._filled = [index for index, name in names if name in FILLED]
+        self._filled_in_jobs = [index for index, name in names if name in FILLED_IN_JOBS]
+        self._shaped = [(index, SHAPES[name]) for index, name in names if name in SHAPES]
+
+    def fit(self, cells: Sequence[str]) -> bool:
+        return (
+            all(cells[index].strip() for index in self._filled)
+            and all(shape.match(cells[index]) for index, shape in self._shaped)
+            and self._are_coherent({field: cells[index].strip() for field, index in self._at.items()})
+            and (self._is_step(cells) or all(cells[index].strip() for index in self._filled_in_jobs))
+        )
+
+    def _is_step(self, cells: Sequence[str]) -> bool:
+        return any("." in cells[self._at[field]] for field in ("job", "raw_id") if field in self._at)
+
+    def _are_coherent(self, texts: Mapping[str, str]) -> bool:
+        """Whether what two columns say of one thing is the same, and all times are of Slurm's lifetime."""
+        times = [self._time(texts.get(field, "")) for field in ("submit", "eligible", "start", "end")]
+        job, raw_id = (texts.get(field, "").partition(".")[0] for field in ("job", "raw_id"))
+        clock_s, raw_s = (parse_duration_s(texts.get(field, "")) for field in ("elapsed", "elapsed_raw"))
+        return (
+            all(at is None or at >= SLURM_BEGAN_S for at in times)
+            and (job == raw_id or not (job.isdecimal() and raw_id.isdecimal()))
+            and (clock_s is None or raw_s is None or int(clock_s) == int(raw_s))
+        )
