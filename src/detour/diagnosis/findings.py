@@ -22,6 +22,7 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     StageDone.kind: (),
 }
 AFTER_END = "said when the step was ended"
+OUTLIVED = "the work went on after it"
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Whose reason is read with the rules for logs."""
@@ -116,7 +117,7 @@ def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
         return None
     if before is None:
         return "the work began after it" if len(set(after)) > 2 else None
-    return "the work went on after it" if max(after) - before >= 2 and len(set(after)) >= 2 else None
+    return OUTLIVED if max(after) - before >= 2 and len(set(after)) >= 2 else None
 
 
 def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:

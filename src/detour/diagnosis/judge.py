@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from detour.diagnosis.evidence import Evidence
-from detour.diagnosis.findings import AFTER_END, Finding, find
+from detour.diagnosis.findings import AFTER_END, OUTLIVED, Finding, find
 from detour.diagnosis.rules import causes
 from detour.diagnosis.settled import settled
 from detour.diagnosis.steps import of_another_step
@@ -74,6 +74,7 @@ def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Findin
 def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
     """What the log says after the order to stop is its consequence."""
     ordered = {finding.cause for finding in findings if finding.place.source == "job"} & {*ENDINGS, *DECISIVE}
+    findings = _heard(findings, ordered)
     said = [
         finding.place.line
         for finding in findings
@@ -88,6 +89,15 @@ def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
         else finding
         for finding in findings
     )
+
+
+def _heard(findings: Sequence[Finding], ordered: set[str | None]) -> Sequence[Finding]:
+    """A step or two end after the order to stop, which for that is none the less the job's end; a later order counts
+    more, for a log may hold an earlier run's too.
+    """
+    sure = {one.cause for one in findings if one.place.line is not None and one.doubt is None}
+    heard = ordered - sure
+    return [replace(one, doubt=None) if one.cause in heard and one.doubt == OUTLIVED else one for one in findings]
 
 
 def _is_stop(finding: Finding, ordered: set[str | None]) -> bool:

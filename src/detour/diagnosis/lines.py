@@ -25,7 +25,10 @@ _HOST = re.compile(
     r"^[A-Za-z][\w-]*\d[\w.-]*: (?=Traceback \(|\s+File \"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b)"
 )
 """A launcher's word for the node that writes, before what a traceback is made of."""
-_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?")
+_STAMP = re.compile(
+    r"^(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?|"
+    r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}(?=\[\d+,\d+\]))"
+)
 _CLOCK = re.compile(
     r"(?:\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[T ]|\[?[EWIF](?P<glog>\d{3,4}) )"
     r"(?P<hours>[01]\d|2[0-3]):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(?:[.,]\d{1,9})?)"
