@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,8 +90,19 @@ def test_a_kernel_that_breaks_the_device_ends_the_choice(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", FLASH)
-def test_a_package_that_is_not_installed_is_said_to_be_so(name: str) -> None:
+def test_a_package_that_is_not_installed_is_said_to_be_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_choice, "find_spec", lambda _: None)
     assert problem(name, CPU, torch.bfloat16, HEADS) == "not installed"
+
+
+def test_flash_attn_4_alone_is_no_flash_attn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    (tmp_path / "flash_attn" / "cute" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "flash_attn"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert problem("flash_attention_2", CPU, torch.bfloat16, HEADS) == "not installed"
+    assert problem("flash_attention_4", CPU, torch.bfloat16, HEADS) != "not installed"
 
 
 def test_auto_takes_the_fastest_of_the_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:

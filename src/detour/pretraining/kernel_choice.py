@@ -19,8 +19,12 @@ from transformers import ModernBertConfig
 from detour.pretraining.kernels import KERNELS, LOCAL, Kernel, reference
 from detour.pretraining.window import UNBOUNDED, Window
 
-PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
-"""What must be importable; flash-attn-4 is a part of the namespace that flash-attn opens."""
+PACKAGES = {
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_interface",
+    "flash_attention_4": "flash_attn.cute",
+}
+"""What must be importable."""
 TRIAL_LENGTHS = (1, 300, 17, 128, 129, 449)
 """Documents of the comparison: shorter and longer than a window, and a single token."""
 TOLERANCE = 0.03
@@ -79,7 +83,7 @@ def named_backend(setting: str, device: torch.device, *, half: bool) -> str | No
     """
     if setting == "auto":
         return None if device.type == "cuda" and half else ready_backend(device, half=half)
-    if setting in PACKAGES or setting == "flash_attention_4":
+    if setting in PACKAGES:
         if device.type != "cuda":
             raise ValueError("its kernels run on a GPU alone")
         if not half:
@@ -143,9 +147,10 @@ def _installed(name: str) -> bool:
     if other == "varlen":
         return True
     try:
-        return find_spec(PACKAGES.get(other, "flash_attn.cute")) is not None
+        spec = find_spec(PACKAGES[other])
     except ModuleNotFoundError:
         return False
+    return spec is not None and spec.origin is not None  # flash-attn-4 alone leaves `flash_attn` as an empty namespace
 
 
 def _error(kernel: Kernel, device: torch.device, dtype: torch.dtype, heads: Heads, window: Window) -> float:
