@@ -50,6 +50,8 @@ from detour.speed.result import Asked, Device, LoopName, Speed
 
 HEAD_SIZE = 64
 """Of every ModernBERT that is published."""
+PEER_MICROBATCHES = 4
+"""Of a peer's step at most: it takes minutes for a step of a GPU's size, and its speed is the same."""
 STEPS_READY = 2
 """Steps before the clock starts: the first compiles and allocates, the second still tunes."""
 
@@ -160,14 +162,14 @@ class _Bench:
         if self.stage.runtime.training.compile:
             compile_layers(model)
         loss_of = LossOf(model, self.objective, self.stage.runtime.training.cross_entropy)
-        return self._measured("bare loop", model, loss_of, self._microbatch())
+        return self._measured("bare loop", model, loss_of, self._microbatch(), self.rows)
 
     def plain(self) -> Speed:
         return self._that_fits(self._plain)
 
     def _plain(self, microbatch: int) -> Speed:
         model = self._model("sdpa")
-        return self._measured("transformers, sdpa", model, plain_loss(model), microbatch)
+        return self._measured("transformers, sdpa", model, plain_loss(model), microbatch, self._peer_rows(microbatch))
 
     def trainer(self) -> Speed:
         return self._that_fits(self._trainer)
@@ -182,6 +184,9 @@ class _Bench:
             microbatch //= 2
         return run(1)
 
+    def _peer_rows(self, microbatch: int) -> int:
+        return min(self.rows, PEER_MICROBATCHES * microbatch)
+
     def _trainer(self, microbatch: int) -> Speed:
         rows = PackedRows(self.corpus, "train", self.stage.settings.sequence_length, self.stage.settings.seeds.shuffle)
         tokens_per_s = trainer_tokens_per_s(
@@ -191,7 +196,7 @@ class _Bench:
             Vocabulary.of(read_index(self.corpus)),
             steps=self.steps,
             ready=STEPS_READY,
-            rows_per_step=self.rows,
+            rows_per_step=self._peer_rows(microbatch),
             microbatch_rows=microbatch,
             bf16=self.bf16,
             folder=self.folder / "trainer",
@@ -206,12 +211,12 @@ class _Bench:
         return model.to(self.device).train()
 
     def _measured(
-        self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any], microbatch: int
+        self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any], microbatch: int, rows: int
     ) -> Speed:
         """Speed first, with nothing waited for; then a few steps by part."""
         optimizer = build_optimizer(model, self.stage.settings.optimizer)
         loop = Loop(loss_of, optimizer, model, self.bf16, self.stage.settings.optimizer.gradient_clip)
-        steps = self._steps(microbatch)
+        steps = self._steps(microbatch, rows)
         for _ in loop.steps(iter(steps[:STEPS_READY]), self.device):
             synchronize(self.device)
         timed = steps[STEPS_READY:]
@@ -224,7 +229,7 @@ class _Bench:
         by_part = timed[: max(1, len(timed) // 2)]
         for _ in loop.steps(iter(by_part), self.device, clock):
             pass
-        tokens = len(timed) * self.rows * self.stage.settings.sequence_length
+        tokens = len(timed) * rows * self.stage.settings.sequence_length
         peak = peak_flops(self.device) if self.bf16 else None
         flops = sum(map(self._flops, chain.from_iterable(timed)))
         return Speed(
@@ -240,11 +245,11 @@ class _Bench:
     def _microbatch(self) -> int:
         return self.microbatch if self.microbatch != "auto" else 1
 
-    def _steps(self, microbatch: int) -> list[Sequence[Batch]]:
+    def _steps(self, microbatch: int, rows_per_step: int) -> list[Sequence[Batch]]:
         """Made before the clock starts: what data cost is said by the training's own loader and by its benchmark."""
         settings, index = self.stage.settings, read_index(self.corpus)
         rows = PackedRows(self.corpus, "train", settings.sequence_length, settings.seeds.shuffle)
-        sharing, vocabulary = Sharing(0, self.rows), Vocabulary.of(index)
+        sharing, vocabulary = Sharing(0, rows_per_step), Vocabulary.of(index)
         return list(StepBatches(rows, self.objective, vocabulary, 0, sharing, range(self.steps), microbatch))
 
     def _flops(self, batch: Batch) -> float:
