@@ -56,11 +56,12 @@ LARGE = (
     "batch.sequences=64",
     "batch.microbatch_sequences=64",
     "optimizer.lr=2e-4",
-    "phases.0.tokens=6M",
+    "phases.0.tokens=2M",
     "phases.0.schedule.warmup=300k",
     "phases.0.gate=null",
-    "phases.1.tokens=3M",
-    "training.checkpoint_every=100",
+    "phases.1.tokens=1M",
+    "training.attention=varlen",
+    "training.checkpoint_every=20",
 )
 SMALL = ("phases.0.tokens=60k", "phases.0.schedule.warmup=6k", "phases.0.gate=null", "phases.1.tokens=20k")
 CLOSE = 0.005
@@ -234,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--seconds", type=float, default=110, help="for the chain [110]")
+    parser.add_argument("--seconds", type=float, default=200, help="for the chain [200]")
     parser.add_argument("--rehearse", action="store_true")
     options = parser.parse_intermixed_args()
     if options.rehearse:
