@@ -11,17 +11,20 @@ import pytest
 import torch
 from torch import nn
 
+from detour.evaluation import mode as modes
 from detour.evaluation.classifier import EncoderClassifier, load_encoder
 from detour.evaluation.finetune import FineTuning
-from detour.evaluation.mode import PLAIN, Mode, fastest, use
+from detour.evaluation.graphs import Act
+from detour.evaluation.mode import fastest, use
 from detour.evaluation.ner_heads import EncoderTagger, Words
-from detour.evaluation.sequences import Joined
+from detour.evaluation.sequences import PLAIN, Joined, Mode, filled_up
 from detour.evaluation.workload import TaskModel
 from detour.pretraining import layers
 from tests.gpu.made_up_tasks import ShapeName, encoder_config, made_workload
 
 TEXTS = [[2, *range(10, 10 + length), 3] for length in (5, 40, 1, 17)]
 JOINED, FUSED = Mode(joined=True), Mode(joined=True, fused=True)
+GRAPHED = Mode(joined=True, fused=True, graphed=True)
 
 
 class Silent:
@@ -87,12 +90,75 @@ def test_words_of_joined_windows_have_the_logits_of_padded_ones(model_folder: Pa
 
 
 def test_no_joined_token_lies_behind_the_last_boundary_and_sizes_are_round() -> None:
-    joined = Joined.of(TEXTS, 0, torch.device("cpu"), most=6, longest=64, grid=32)
-    assert joined.token_ids.shape == joined.position_ids.shape == (1, 96)
-    assert joined.cu_seqlens.tolist() == [0, 7, 49, 52, 71, 96, 96, 96]
+    joined = Joined.of(TEXTS, 0, torch.device("cpu"), most=6, longest=64, mode=JOINED)
+    assert joined.token_ids.shape == joined.position_ids.shape == (1, 128)
+    assert joined.cu_seqlens.tolist() == [0, 7, 49, 52, 71, 128, 128, 128]
     assert joined.starts.tolist() == [0, 7, 49, 52]
     assert joined.position_ids[0, joined.starts].tolist() == [0, 0, 0, 0]
     assert joined.owners.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
+
+
+def test_few_sizes_come_and_none_is_filled_up_by_more_than_an_eighth_or_by_a_sequence_that_is_too_long() -> None:
+    sizes = {tokens: filled_up(tokens, 4096) for tokens in range(1, 40_000)}
+    assert len({size for tokens, size in sizes.items() if 4096 < tokens <= 8192}) == 8
+    assert all(0 <= size - tokens <= max(127, tokens / 8) for tokens, size in sizes.items())
+    assert all(filled_up(tokens, 1024) - tokens < 1024 for tokens in range(30_000, 40_000))
+    assert filled_up(5, 64) == 128
+
+
+@pytest.fixture
+def rerun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """In place of recorded kernels the functions that launch them, run again on the same tensors; their names."""
+    names: list[str] = []
+
+    def record(act: Act) -> Act:
+        def again() -> None:
+            names.append(act.__name__)
+            act()
+
+        act()
+        return again
+
+    monkeypatch.setattr(modes, "cuda_recorder", lambda: record)
+    monkeypatch.setattr(layers, "_compiled", layers.layer)
+    return names
+
+
+def graphed_and_not(shape: ShapeName, folder: Path) -> list[FineTuning]:
+    """After steps over documents of several lengths, each cut into parts whose gradients are added up."""
+    done = []
+    for mode in (FUSED, GRAPHED):
+        one = tuning(shape, folder, mode)
+        one.progress.parts = 2
+        for start in (0, 8, 16, 0, 8, 16, 24, 0):
+            one.update(torch.arange(start, start + 8).numpy())
+        one.decide("validation")
+        done.append(one)
+    return done
+
+
+@pytest.mark.parametrize("shape", ["cases", "titles"])
+def test_graphs_compute_what_the_layers_do_on_documents_of_every_length(
+    shape: ShapeName, tmp_path: Path, rerun: list[str]
+) -> None:
+    plain, graphed = graphed_and_not(shape, tmp_path)
+    assert rerun.count("forward") == rerun.count("backward") >= 8
+    assert graphed.progress.losses == pytest.approx(plain.progress.losses, rel=1e-6)
+    torch.testing.assert_close(graphed.model.state_dict(), plain.model.state_dict(), rtol=1e-5, atol=1e-7)
+
+
+def test_graphs_that_compute_something_else_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rerun: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def record(act: Act) -> Act:
+        act()
+        return (lambda: None) if act.__name__ == "backward" else act
+
+    monkeypatch.setattr(modes, "cuda_recorder", lambda: record)
+    plain, graphed = graphed_and_not("titles", tmp_path)
+    assert "one by one" in caplog.text
+    assert graphed.progress.losses == pytest.approx(plain.progress.losses, rel=1e-6)
+    assert rerun == []
 
 
 @pytest.mark.parametrize("mode", [JOINED, FUSED])

@@ -39,14 +39,14 @@ class Cost:
 
     variant: str
     build_s: float
-    """A seed's model, shared out over those at once."""
+    """A seed's model and graphs, shared out over those at once."""
     step_s: float
     prediction_s: float
 
 
 def estimate_lines(costs: Mapping[ShapeName, Cost], once_s: float, cold_s: float) -> Iterator[str]:
-    """`once_s`: a job's start and what its first steps take longer, with compiled code from the cache; `cold_s`: what
-    the very first compilation takes above that."""
+    """`once_s`: a job's start and what the first steps of its first seed take longer, with compiled code from the
+    cache; `cold_s`: what the very first compilation takes above that."""
     benchmark, total_s = load_benchmark(BENCHMARK), cold_s
     seeds = len(benchmark.seeds)
     for task in benchmark.tasks:

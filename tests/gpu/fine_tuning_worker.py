@@ -6,8 +6,7 @@ import statistics
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
@@ -16,30 +15,26 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from detour.evaluation.batches import Indices, shuffled_batches
 from detour.evaluation.finetune import FineTuning
-from detour.evaluation.mode import Mode
+from detour.evaluation.sequences import KERNEL, Mode, filled_up
 from detour.ledger.attempt import Attempt
+from detour.pretraining.kernels import LOCAL
 from tests.gpu.made_up_tasks import DEVICE, HELD, ShapeName, encoder_config, made_workload
-from tests.gpu.step_graph import graphed_steps
 
 MODES = {
     "padded": Mode(),
     "joined": Mode(joined=True),
-    "joined, compiled": Mode(joined=True, compiled=True),
-    "joined, fused": Mode(joined=True, fused=True),
-    "joined, static": Mode(joined=True, compiled=True, static=True),
-    "joined, graph": Mode(joined=True),
-    "fused, graph": Mode(joined=True, fused=True),
+    "compiled": Mode(joined=True, compiled=True),
+    "fused": Mode(joined=True, fused=True),
+    "fused, local": Mode(joined=True, fused=True, kernel=KERNEL + LOCAL),
+    "graphed": Mode(joined=True, fused=True, graphed=True),
+    "graphed, local": Mode(joined=True, fused=True, graphed=True, kernel=KERNEL + LOCAL),
 }
-"""The last three are measured on the batches of one size alone, as if all were filled up to it: compiled for that size,
-and as one CUDA graph of forward and backward pass, of transformers' layers or of the fused ones."""
-GRAPHS = ("joined, graph", "fused, graph")
-ONE_SIZE = ("joined, static", *GRAPHS)
+"""Without CUDA there are neither graphs nor kernels for narrow windows: the rest of a mode is rehearsed."""
 MEASURED_S, TINY_S = 2.5, 0.2
-WARM_UP_STEPS, TINY_WARM_UP_STEPS = 12, 4
+FIRST_STEPS, TINY_WARM_UP_STEPS = 12, 4
 WHOLE_STEPS, VALIDATE_EVERY = 24, 12
 
 
@@ -175,7 +170,7 @@ class _Ready:
             short = {"epochs": None, "steps": WHOLE_STEPS, "validate_every": VALIDATE_EVERY}
             task = task.model_copy(update=short)
         started_s = time.perf_counter()
-        self.tuning = FineTuning(folder, task, workload, seed, folder, cast(Attempt, self.listener), MODES[order.mode])
+        self.tuning = FineTuning(folder, task, workload, seed, folder, cast(Attempt, self.listener), _mode(order.mode))
         _synchronize()
         self.build_s = time.perf_counter() - started_s
         self.lengths = np.asarray(workload.train_lengths)
@@ -183,21 +178,22 @@ class _Ready:
             self._warm_up(seed)
 
     def _warm_up(self, seed: int) -> None:
-        batches = shuffled_batches(self.lengths.tolist(), self.tuning.task.batch_sequences, (seed,))
-        self.step: Callable[[Indices], Tensor | None] = self.tuning.update
-        if self.order.mode in ONE_SIZE:
-            batches = _of_one_size(batches, self.lengths)
-            self.tuning.model.grid = -(-int(self.lengths[batches[0]].sum()) // 512) * 512
-        self.batches = batches
-        self.warm_up_steps = TINY_WARM_UP_STEPS if self.order.tiny else WARM_UP_STEPS
+        self.batches = shuffled_batches(self.lengths.tolist(), self.tuning.task.batch_sequences, (seed,))
+        first = TINY_WARM_UP_STEPS if self.order.tiny else FIRST_STEPS
+        warm_up = [*self.batches[:first], *(2 * self._of_each_size())]
+        self.warm_up_steps = len(warm_up)
         started_s = time.perf_counter()
-        if self.order.mode in GRAPHS:
-            self.step = graphed_steps(self.tuning, batches[0])
-        for number in range(self.warm_up_steps):
-            if (loss := self.step(batches[number % len(batches)])) is not None:
-                self.listener.losses.append(float(loss))
+        for batch in warm_up:
+            self.tuning.update(batch)
         _synchronize()
         self.warm_up_s = time.perf_counter() - started_s
+
+    def _of_each_size(self) -> list[Indices]:
+        """Of the sizes that graphs are recorded for, when one comes for the second time."""
+        if self.tuning.model.graphs is None:
+            return []
+        longest = self.tuning.task.max_length
+        return list({filled_up(int(self.lengths[batch].sum()), longest): batch for batch in self.batches}.values())
 
     def answer(self) -> Rate | Whole:
         return self._whole() if self.order.whole else self._rate()
@@ -215,14 +211,14 @@ class _Ready:
         started_s = last_s = time.perf_counter()
         while last_s - started_s < self.measured_s:
             batch = self.batches[(self.warm_up_steps + len(taken_s)) % len(self.batches)]
-            self.step(batch)
+            self.tuning.update(batch)
             samples, tokens = samples + len(batch), tokens + int(self.lengths[batch].sum())
             now_s = time.perf_counter()
             taken_s.append(now_s - last_s)
             last_s = now_s
         _synchronize()
         elapsed_s, busy_percent = time.perf_counter() - started_s, _busy_percent()
-        first = self.listener.losses[: self.warm_up_steps]
+        first = self.listener.losses[:FIRST_STEPS]
         return Rate(
             step_s=elapsed_s / len(taken_s),
             median_s=statistics.median(taken_s),
@@ -248,12 +244,9 @@ class _Ready:
         return (time.perf_counter() - started_s) / HELD
 
 
-def _of_one_size(batches: list[Indices], lengths: np.ndarray[Any, Any]) -> list[Indices]:
-    """Those whose joined tokens are as many, rounded up, as the median batch's; the longest, which sets the size for
-    the others, first."""
-    tokens = np.array([lengths[batch].sum() for batch in batches])
-    near = np.flatnonzero(np.abs(tokens - np.median(tokens)) <= 0.1 * np.median(tokens))
-    return [batches[index] for index in near[np.argsort(-tokens[near])]]
+def _mode(name: str) -> Mode:
+    mode = MODES[name]
+    return mode if DEVICE.type == "cuda" else replace(mode, graphed=False, kernel=KERNEL)
 
 
 def _synchronize() -> None:

@@ -24,7 +24,8 @@ from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, shuffled_batches
 from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
-from detour.evaluation.mode import Mode, fastest, predicting, use
+from detour.evaluation.mode import fastest, predicting, use
+from detour.evaluation.sequences import Mode
 from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
 
@@ -156,7 +157,7 @@ class FineTuning:
 
     def _gradients(self, batch: Indices) -> float:
         """Of the batch's mean loss, which is given back; parts of it add up to the same, up to rounding."""
-        self.optimizer.zero_grad()
+        self._forget_gradients()
         self.dropout.manual_seed(self.seed * 1_000_003 + self.progress.step)
         parts = np.array_split(batch, min(self.progress.parts, len(batch)))
         whole, value = self.workload.weight(batch), 0.0
@@ -168,6 +169,10 @@ class FineTuning:
             value += float(loss.item())
         return value
 
+    def _forget_gradients(self) -> None:
+        """Graphs know their places, which must stay."""
+        self.optimizer.zero_grad(set_to_none=self.model.graphs is None)
+
     def _fitting(self, act: Callable[[], Made], most_parts: int) -> Made:
         """What `act` gives, with batches cut in half as long as the device's memory does not hold them."""
         while True:
@@ -177,7 +182,7 @@ class FineTuning:
                 if self.progress.parts >= most_parts:
                     raise
             self.progress.parts *= 2
-            self.optimizer.zero_grad()
+            self._forget_gradients()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             LOGGER.warning("batches are cut into %d parts: they do not fit the memory whole", self.progress.parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -16,11 +17,35 @@ import torch
 from torch import Tensor
 
 from detour.evaluation.batches import pad
+from detour.evaluation.graphs import EncoderGraphs
 from detour.pretraining.kernels import KERNELS
 from detour.pretraining.layers import run_layers
 
 KERNEL = "varlen"
-"""torch's own: what others gain over it is lost in batches this small."""
+"""torch's own: what others gain over it is lost in batches this small, but for the kernels for narrow windows."""
+LEAST_GRID = 128
+"""Joined tokens are filled up to a multiple of it: matrix kernels like round sizes."""
+SIZES_BITS = 3
+"""Powers of two of them lie between one power of two and the next, above the least grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How an encoder computes on a device. No setting of a task: the modes agree, on a GPU up to its rounding."""
+
+    joined: bool = False
+    """Sequences one after the other through a variable-length kernel, in place of padded ones under a mask."""
+    compiled: bool = False
+    """Each layer: its first step is slow. Asks for joined sequences."""
+    fused: bool = False
+    """Pretraining's compiled layers in place of the encoder's own: fewer kernels. Asks for joined sequences."""
+    graphed: bool = False
+    """Launched as CUDA graphs in training. Asks for fused layers."""
+    kernel: str = KERNEL
+    """Of `pretraining.kernels`, for joined sequences."""
+
+
+PLAIN = Mode()
 
 
 def as_language_model(encoder: Any) -> Any:
@@ -97,8 +122,8 @@ class Joined:
     """(sequences, tokens) float32: a sequence's mean as a product."""
     longest: int
     """Tokens; an upper limit, so that it need not change from batch to batch."""
-    fused: bool = False
-    """Whether pretraining's compiled layers stand in for the encoder's own, on the same weights."""
+    mode: Mode
+    graphs: EncoderGraphs | None = None
 
     @classmethod
     def of(
@@ -109,13 +134,13 @@ class Joined:
         *,
         most: int,
         longest: int,
-        grid: int,
-        fused: bool = False,
+        mode: Mode,
+        graphs: EncoderGraphs | None = None,
     ) -> Joined:
-        """`most` sequences of at most `longest` tokens will ever come in a batch, filled up to a multiple of `grid`."""
+        """`most` sequences of at most `longest` tokens will ever come in a training batch."""
         lengths = np.array([len(ids) for ids in token_ids], dtype=np.int64)
         ends = lengths.cumsum()
-        total = -(-int(ends[-1]) // grid) * grid
+        total = filled_up(int(ends[-1]), longest if mode.graphed else LEAST_GRID)
         boundaries = np.full(max(most, len(lengths)) + 2, total, dtype=np.int32)
         boundaries[: len(ends) + 1] = [0, *ends]
         joined = np.full(total, padding_id, dtype=np.int64)
@@ -127,32 +152,43 @@ class Joined:
             owners[row, end - length : end] = 1.0 / length
         arrays = (joined[None], positions[None], boundaries, ends - lengths, owners)
         ids, places, cu_seqlens, starts, shares = (torch.from_numpy(array).to(device) for array in arrays)
-        return cls(ids, places, cu_seqlens, starts, shares, longest, fused)
+        return cls(ids, places, cu_seqlens, starts, shares, longest, mode, graphs)
 
     def encode(self, encoder: Any) -> JoinedStates:
-        if self.fused:
-            return JoinedStates(self._through_fused_layers(encoder), self.starts, self.owners)
+        through = self._through_fused_layers if self.mode.fused else self._through_own_layers
+        encode, inputs = partial(through, encoder), (self.token_ids, self.position_ids, self.cu_seqlens)
+        states = encode(*inputs) if self.graphs is None else self.graphs.states(encode, *inputs)
+        return JoinedStates(states, self.starts, self.owners)
+
+    def _through_own_layers(self, encoder: Any, token_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
         output = encoder(
-            input_ids=self.token_ids,
-            position_ids=self.position_ids,
+            input_ids=token_ids,
+            position_ids=position_ids,
             is_causal=False,
-            cu_seq_lens_q=self.cu_seqlens,
-            cu_seq_lens_k=self.cu_seqlens,
+            cu_seq_lens_q=cu_seqlens,
+            cu_seq_lens_k=cu_seqlens,
             max_length_q=self.longest,
             max_length_k=self.longest,
         )
-        return JoinedStates(output.last_hidden_state[0], self.starts, self.owners)
+        states: Tensor = output.last_hidden_state[0]
+        return states
 
-    def _through_fused_layers(self, encoder: Any) -> Tensor:
-        return run_layers(
-            as_language_model(encoder),
-            KERNELS[KERNEL],
-            encoder.embeddings(input_ids=self.token_ids)[0],
-            self.position_ids,
-            self.cu_seqlens,
-            self.longest,
-            causal=False,
-        )
+    def _through_fused_layers(
+        self, encoder: Any, token_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor
+    ) -> Tensor:
+        model, embedded = as_language_model(encoder), encoder.embeddings(input_ids=token_ids)[0]
+        kernel = KERNELS[self.mode.kernel]
+        return run_layers(model, kernel, embedded, position_ids, cu_seqlens, self.longest, causal=False)
+
+
+def filled_up(tokens: int, coarsest: int) -> int:
+    """So many that few sizes come, each of which asks for work of its own: eight between one power of two and the next.
+
+    The grid is `coarsest` at most: what fills up is a sequence, which may not be longer than others.
+    """
+    power = 1 << max(0, (tokens - 1).bit_length() - SIZES_BITS - 1)
+    grid = max(LEAST_GRID, min(power, coarsest // LEAST_GRID * LEAST_GRID))
+    return -(-tokens // grid) * grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from detour.config.models import Task
 from detour.evaluation.batches import Indices
-from detour.evaluation.sequences import Joined, Padded, Sequences
+from detour.evaluation.graphs import EncoderGraphs
+from detour.evaluation.sequences import PLAIN, Joined, Mode, Padded, Sequences
 
 Held = Literal["validation", "test"]
 """The splits that are scored."""
@@ -22,21 +23,17 @@ class TaskModel(nn.Module):
 
     encoder: Any
     head: Any
-    joins: bool = False
-    """Whether sequences reach the encoder joined; see `sequences`."""
-    fused: bool = False
-    """Whether pretraining's compiled layers stand in for the encoder's."""
-    grid: int = 128
-    """Joined tokens are filled up to a multiple of it: matrix kernels like round sizes."""
+    mode: Mode = PLAIN
+    graphs: EncoderGraphs | None = None
+    """Where the mode has them."""
 
     def sequences(self, token_ids: Sequence[Sequence[int]], padding_id: int, *, most: int, longest: int) -> Sequences:
-        """As the encoder reads them, on its device; never more than `most`, none of more than `longest` tokens."""
+        """As the encoder reads them, on its device; in training never more than `most`, none of more than `longest`
+        tokens."""
         device = next(self.parameters()).device
-        if self.joins:
-            return Joined.of(
-                token_ids, padding_id, device, most=most, longest=longest, grid=self.grid, fused=self.fused
-            )
-        return Padded.of(token_ids, padding_id, device)
+        if not self.mode.joined:
+            return Padded.of(token_ids, padding_id, device)
+        return Joined.of(token_ids, padding_id, device, most=most, longest=longest, mode=self.mode, graphs=self.graphs)
 
 
 class Workload(Protocol):

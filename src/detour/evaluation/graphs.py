@@ -1,0 +1,134 @@
+"""An encoder's passes over joined sequences as CUDA graphs: one launch in place of a thousand.
+
+Batches of fine-tuning are small, and to launch their kernels one by one takes longer than to compute them. A graph
+computes where it was recorded, so each number of tokens has graphs of its own: recorded when that number comes for the
+second time, since the first, which runs as usual, compiles and tunes what may not be while a graph is recorded. They
+are believed only after their states and gradients have been compared with those of the usual passes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+LOGGER = logging.getLogger("detour.evaluation")
+TOLERANCE = 0.02
+"""Of the norm of differences, as a share of the norm: the same kernels differ only in the order of some sums."""
+Act = Callable[[], None]
+Recorder = Callable[[Act], Act]
+"""Gives what does again, on the same tensors, what the given function does."""
+Encode = Callable[..., Tensor]
+"""Inputs of an encoder to its states."""
+
+
+def cuda_recorder() -> Recorder:
+    """All graphs share memory: only one of them is ever between its forward and its backward pass."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(act: Act) -> Act:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            act()
+        return graph.replay
+
+    return record
+
+
+class EncoderGraphs:
+    """Of one encoder. Its weights and, once there, their gradients must stay where they are: gradients are added to
+    what is there, and set to zero, not to None, before a step."""
+
+    def __init__(self, weights: Sequence[Tensor], record: Recorder) -> None:
+        self.weights, self.record = list(weights), record
+        self.passes: dict[int, _Passes | None] = {}
+        """By number of tokens; None where they came once."""
+        self.are_right = True
+        self.anchor = torch.zeros((), device=self.weights[0].device, requires_grad=True)
+
+    def states(self, encode: Encode, *inputs: Tensor) -> Tensor:
+        """As `encode(*inputs)`; the sizes of all inputs follow from that of the first, the tokens."""
+        tokens = inputs[0].numel()
+        if not (self.are_right and torch.is_grad_enabled()):
+            return encode(*inputs)
+        if tokens not in self.passes:
+            self.passes[tokens] = None
+            return encode(*inputs)
+        passes = self.passes[tokens] or self._recorded(encode, inputs)
+        if not self.are_right:
+            return encode(*inputs)
+        self.passes[tokens] = passes
+        states: Tensor = _Replay.apply(self.anchor, passes, *inputs)  # type: ignore[no-untyped-call]
+        return states
+
+    def _recorded(self, encode: Encode, inputs: Sequence[Tensor]) -> _Passes:
+        passes = _Passes(self.weights, encode, inputs, self.record)
+        error = passes.error(encode)
+        if not error <= TOLERANCE:
+            self.are_right = False
+            LOGGER.warning("kernels are launched one by one: recorded as a graph, they are off by %.1g", error)
+        return passes
+
+
+class _Passes:
+    """Forward and backward pass over as many tokens."""
+
+    def __init__(self, weights: Sequence[Tensor], encode: Encode, inputs: Sequence[Tensor], record: Recorder) -> None:
+        self.weights = weights
+        self.inputs = [tensor.clone() for tensor in inputs]
+        self.states: Tensor
+        self.gradient: Tensor
+
+        def forward() -> None:
+            with torch.enable_grad():
+                self.states = encode(*self.inputs)
+
+        def backward() -> None:
+            torch._foreach_add_(self._gradients(), torch.autograd.grad(self.states, weights, self.gradient))
+
+        self.forward = record(forward)
+        self.gradient = torch.zeros_like(self.states)
+        self.backward = record(backward)
+        self.states = self.states.detach()  # what the recorded backward pass reads is the graphs' own
+
+    def error(self, encode: Encode) -> float:
+        """The larger one of states and gradients against the usual passes, over the same tokens. Gradients are left as
+        they were."""
+        exact_states = encode(*self.inputs)
+        self.gradient.copy_(exact_states.detach())
+        exact = torch.autograd.grad(exact_states, self.weights, self.gradient)
+        before = [gradient.clone() for gradient in self._gradients()]
+        self.forward()
+        self.backward()
+        found = torch._foreach_sub(self._gradients(), before)
+        torch._foreach_copy_(self._gradients(), before)
+        return max(_apart([self.states.detach()], [exact_states.detach()]), _apart(found, exact))
+
+    def _gradients(self) -> list[Tensor]:
+        return [weight.grad for weight in self.weights if weight.grad is not None]
+
+
+class _Replay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _anchor: Tensor, passes: _Passes, *inputs: Tensor) -> Tensor:
+        for place, tensor in zip(passes.inputs, inputs, strict=True):
+            place.copy_(tensor)
+        passes.forward()
+        ctx.passes = passes
+        return passes.states.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[None, ...]:
+        passes = ctx.passes
+        passes.gradient.copy_(above[0])
+        passes.backward()
+        return (None,) * (2 + len(passes.inputs))
+
+
+def _apart(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    differences = torch._foreach_sub(list(found), list(exact))
+    return float(get_total_norm(differences) / get_total_norm(exact))
