@@ -156,8 +156,8 @@ def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) ->
     record = boamps(report)
     jsonschema.validate(record, BOAMPS)
     assert [measure["measurementMethod"] for measure in record["measures"]] == [
-        "M2 estimated (jean-zay)",
-        "card convention (jean-zay)",
+        "estimation by nominal power (jean-zay)",
+        "GPU-hours x board power limit (jean-zay)",
     ]
     # IT energy of all attempts: 18.5 x 0.7 + 476 x 0.0073
     assert record["measures"][0]["powerConsumption"] == pytest.approx(16.4248)

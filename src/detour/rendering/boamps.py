@@ -10,10 +10,18 @@ from math import ceil
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, Method
 from detour.reporting.report import Hardware, Report
 
 STAGES = {"prepare": "preprocessing", "pretrain": "training", "evaluate": "finetuning"}
+METHODS = {
+    Method.MEASURED: "NVML energy counters",
+    Method.SLURM: "Slurm ConsumedEnergyRaw",
+    Method.CODECARBON: "codecarbon",
+    Method.ESTIMATED: "estimation by nominal power",
+    Method.CARD: "GPU-hours x board power limit",
+}
+"""The schema asks for free text, as `codecarbon`."""
 QUALITY = ((0.10, "high"), (0.25, "medium"))
 """Relative error up to which a figure has that quality; beyond, it is low."""
 
@@ -87,7 +95,7 @@ def _measure(row: EnergyFigure, allocated_s: float, start_s: float | None) -> di
     assert row.it_energy_kwh is not None
     seen_s = None if row.coverage is None else row.coverage * allocated_s
     return {
-        "measurementMethod": f"{row.method} ({row.site.name})",
+        "measurementMethod": f"{METHODS[row.method]} ({row.site.name})",
         "powerConsumption": row.it_energy_kwh.expected,
         **_known(
             version=row.version or None,

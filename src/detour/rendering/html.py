@@ -51,7 +51,7 @@ class Figure(NamedTuple):
 def render_html(report: Report) -> str:
     """The whole page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["has_long_word"] = has_long_word
+    environment.filters |= {"has_long_word": has_long_word, "whole": whole}
     folder = files("detour.rendering")
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     style = Markup((folder / "report.css").read_text(encoding="utf-8"))
@@ -61,6 +61,11 @@ def render_html(report: Report) -> str:
 def has_long_word(text: str) -> bool:
     """A path or a digest, which may break anywhere; other words stay whole."""
     return any(len(word) > LONG_WORD for word in text.split())
+
+
+def whole(text: str) -> str:
+    """With hyphens at which no line is broken."""
+    return text.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def page(report: Report) -> dict[str, Any]:

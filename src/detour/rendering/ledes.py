@@ -63,7 +63,8 @@ def tiles(report: Report) -> list[Tile]:
     done = sum(chain.status == "done" for chain in report.chains)
     unit = "GPU-hours" if report.has_gpus else "CPU-hours"
     billed = f"{words.hours(total.billed_hours)} billed" if report.has_gpus else ""
-    energy, carbon, method = (row.facility_energy_kwh, row.co2_g, row.method) if row else (None, None, "")
+    energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
+    method = words.OBTAINED[row.method] if row else ""
     return [
         Tile(unit, words.hours(total.main_hours), billed or counted(total.attempts, "attempt")),
         Tile("useful", words.in_percent(total.useful_share), "of the hours allocated"),

@@ -213,8 +213,8 @@ def sources(report: Report) -> Table:
 def quality(report: Report) -> Table:
     columns = (
         Column("aspect", ""),
-        number("known", "known", words.exact),
-        number("total", "of", words.exact),
+        number("known", "known", words.significant),
+        number("total", "of", words.significant),
         number("share", "share", words.in_percent),
         Column("consequence", "what follows"),
     )

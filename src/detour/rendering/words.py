@@ -6,13 +6,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import isfinite
 
-from detour.accounting.energy import Band
+from detour.accounting.energy import Band, Method
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
 from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled
 from detour.times import DAY_S, local
 
 UNKNOWN = "unknown"
+OBTAINED = {
+    Method.MEASURED: "measured",
+    Method.SLURM: "counted by Slurm",
+    Method.CODECARBON: "tracked by codecarbon",
+    Method.ESTIMATED: "estimated",
+    Method.CARD: "by the card's convention",
+}
+"""A method in a sentence for readers who know none of ours; tables have its name."""
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
 
 
@@ -105,7 +113,7 @@ def objective(phase: Phase) -> str:
 
 
 def cost_in_words(cost: Cost, method: str | None) -> str:
-    """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (codecarbon)`."""
+    """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (estimated)`."""
     parts = []
     if cost.gpu_hours.value is None or cost.gpu_hours.value > 0:
         parts.append(f"{hours(cost.gpu_hours)} GPU-hours")
@@ -116,7 +124,7 @@ def cost_in_words(cost: Cost, method: str | None) -> str:
         return ", ".join([*parts, "energy unknown"])
     parts.append(energy(row.facility_energy_kwh.expected))
     carbon = "CO2eq unknown" if row.co2_g is None else f"{co2(row.co2_g.expected)} CO2eq"
-    return f"{', '.join(parts)} and {carbon} ({row.method})"
+    return f"{', '.join(parts)} and {carbon} ({OBTAINED[row.method]})"
 
 
 def what_was_trained(chain: Chain) -> str:
