@@ -165,6 +165,18 @@ def test_a_delimiter_is_placed_among_the_many_columns_of_format_all() -> None:
     assert found.name in ("a", "a|b")
 
 
+def test_a_name_stands_in_the_line_that_submitted_it_too() -> None:
+    """As the real sacct prints `--format=ALL`; ConsumedEnergy may be empty or 0, which is as unknown."""
+    free = {"Comment": "a|b", "JobName": "two\nlines|x", "SubmitLine": "sbatch -J two\nlines|x --comment=a|b t.sh"}
+    others = dict.fromkeys(["AdminComment", "Constraints", "Container", "SystemComment", "WCKey", "WorkDir"], "")
+    energy = {"ConsumedEnergy": "0", "ConsumedEnergyRaw": "0", "DerivedExitCode": "0:0", "Elapsed": "02:00:00"}
+    rows = [job(JobID=str(n), JobIDRaw=str(n)) | others | energy | free for n in (1, 2, 3)]
+    found = list(read_rows(lines_of(*rows, header=sorted(rows[0]))))
+    assert [(row.job_id, row.name, row.n_gpus, row.consumed_energy_j) for row in found] == [
+        (n, free["JobName"], 4, None) for n in (1, 2, 3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("header", "row"),
     [

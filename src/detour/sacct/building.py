@@ -32,7 +32,6 @@ _WAITS = frozenset({"PENDING", "CONFIGURING"})
 _LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
 _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
-_TEXTS = frozenset({"name", "comment", "reason"})
 _STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
 """By one of which a record's first line is known from the rest of a name."""
@@ -92,11 +91,10 @@ class RowBuilder:
             _state_word: ("state",),
         }
         self._typed = [(field, at[field], parse) for parse, fields in kinds.items() for field in fields if field in at]
+        self._parsers = {
+            column: [parse for _, index, parse in self._typed if index == column] for column in at.values()
+        }
         self._shapes = Shapes(header, at, parse_time)
-
-        known = [at[field] for field in FIELDS if field in at and field not in _TEXTS]
-        self.figures: Callable[[Sequence[str]], object] = itemgetter(*known) if known else len
-        """Of a record: all that is read of it but free text."""
 
     def beginning(self, free: Sequence[int]) -> Callable[[Sequence[str]], bool | None]:
         """Whether a line can be the first of a record, by its cells before any of `free`, the columns of free text;
@@ -118,9 +116,23 @@ class RowBuilder:
 
         return begins
 
+    def fits(self, column: int, cell: str) -> bool:
+        """Whether a cell can stand in a column, in a dump of sacct's own."""
+        try:
+            for parse in self._parsers.get(column, ()):
+                parse(cell)
+        except ValueError:
+            return False
+        return self._shapes.fits(column, cell)
+
     def sound(self, cells: Sequence[str]) -> bool:
-        """Whether all cells can be of their columns' kinds, in a dump of sacct's own."""
-        return self._first_bad(cells) is None and self._shapes.fit(cells)
+        """Whether cells that fit each can be a record together."""
+        return self._shapes.sound(cells)
+
+    def figures(self, cells: Sequence[str]) -> object:
+        """Of a record: all that is read of it but free text."""
+        row = self._row(cells)
+        return row and row._replace(name=None, comment=None, reason=None)
 
     def __call__(self, cells: Sequence[str]) -> JobRow | None:
         """None for a step, which is part of its job's row. Raises BadCell."""

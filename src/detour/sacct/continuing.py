@@ -41,7 +41,7 @@ class Continuing:
         """Whether these are a whole record as they stand, or can be put together to one, in whatever way."""
         table = self.table
         row = table.without_tail(cells)
-        return bool(fitting(row, table.delimiter, len(table.header), table.free, self.build.sound))
+        return bool(fitting(row, table.delimiter, len(table.header), table.free, self.build))
 
 
 def _joined(cells: Sequence[str], more: Sequence[str]) -> list[str]:

@@ -86,10 +86,10 @@ def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, nam
     for layout, names in LAYOUTS.items():
         build = RowBuilder(names, find_columns(names, {}), time_parser(UTC))
         try:
-            cells = repaired(row, delimiter, len(names), free_columns(names), build.sound, build.figures)
+            cells = repaired(row, delimiter, len(names), free_columns(names), build)
         except ValueError:
             continue
-        if build.sound(cells):
+        if all(build.fits(index, cell) for index, cell in enumerate(cells)) and build.sound(cells):
             return layout, names
     raise UserError(f"{name}:1: {_no_header(delimiter.join(row))}")
 

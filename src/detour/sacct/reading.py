@@ -143,7 +143,7 @@ class Dump:
 
     def _repaired(self, line: int, cells: Sequence[str], table: Table, build: RowBuilder) -> Sequence[str] | None:
         try:
-            mended = repaired(cells, table.delimiter, len(table.header), table.free, build.sound, build.figures)
+            mended = repaired(cells, table.delimiter, len(table.header), table.free, build)
         except ValueError as error:
             self._broken(line, f"expected {error}")
             return None

@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations_with_replacement, islice
+from itertools import islice
+from typing import Protocol
 
 _USUAL = "\x1f|\t;,"
 _BETWEEN_NAMES = re.compile(r"\W+")
 _MOST_LINES = 200
 """Of one name."""
 _MOST_WAYS = 1_000
-"""Of one record: more would take seconds for some rows, and not one of them be sure."""
+"""Of one record: of more not one would be sure."""
 _MOST_EXTRA = 200
 """Delimiters in the names of one record."""
 
@@ -77,64 +78,77 @@ def records_of(
         yield held_line, held, cells
 
 
-def repaired(
-    cells: Sequence[str],
-    delimiter: str,
-    width: int,
-    free: Sequence[int],
-    sound: Callable[[Sequence[str]], bool],
-    figures: Callable[[Sequence[str]], object],
-) -> Sequence[str]:
-    """The `width` cells of a record. Raises ValueError with what was expected.
+class Kinds(Protocol):
+    """What the columns of a dump hold."""
 
-    free     indices of free text
-    sound    whether the other cells can be right
-    figures  what is read of these: ways that differ in texts alone are as good as one
-    """
+    def fits(self, column: int, cell: str) -> bool:
+        """Whether a cell can stand in a column."""
+
+    def sound(self, cells: Sequence[str]) -> bool:
+        """Whether cells that fit each can be a record together."""
+
+    def figures(self, cells: Sequence[str]) -> object:
+        """All that is read of a record but free text: ways that differ in texts alone are as good as one."""
+
+
+def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> Sequence[str]:
+    """The `width` cells of a record; `free` are the columns of free text. Raises ValueError with what was expected."""
     extra = len(cells) - width
     if extra < 0:
         raise ValueError(f"{width} columns, and found {len(cells)}")
     if extra == 0 and not any("\n" in cell for cell in cells):
         return cells
-    ways = fitting(cells, delimiter, width, free, sound)
+    ways = fitting(cells, delimiter, width, free, kinds)
     if extra == 0 and not ways:
         raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
-    if len(set(map(figures, ways))) != 1:
+    if len(set(map(kinds.figures, ways))) != 1:
         where = "it fits no column, or more than one" if free else "no column may hold it"
         raise ValueError(f"{width} columns, and found {len(cells)}: {delimiter!r} stands in a value, and {where}")
     return ways[0]
 
 
-def fitting(
-    cells: Sequence[str],
-    delimiter: str,
-    width: int,
-    free: Sequence[int],
-    sound: Callable[[Sequence[str]], bool],
-) -> list[Sequence[str]]:
+def fitting(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> list[Sequence[str]]:
     """All ways of making a record of these cells, none where they are too many; arguments as of `repaired`."""
-    extra = len(cells) - width
-    if not 0 <= extra <= _MOST_EXTRA:
+    if not 0 <= len(cells) - width <= _MOST_EXTRA:
         return []
-    ways = list(islice(_ways(cells, extra, free, delimiter), _MOST_WAYS + 1))
-    return [way for way in ways if _one_line_each(way, free) and sound(way)] if len(ways) <= _MOST_WAYS else []
+    ways = list(islice(_Ways(cells, delimiter, width, frozenset(free), kinds), _MOST_WAYS + 1))
+    return [way for way in ways if kinds.sound(way)] if len(ways) <= _MOST_WAYS else []
 
 
-def _one_line_each(cells: Sequence[str], free: Sequence[int]) -> bool:
-    """Whether line ends stand in columns of free text only."""
-    return not any("\n" in cell for index, cell in enumerate(cells) if index not in free)
+class _Ways:
+    """All ways of giving delimiters and line ends to the columns of free text so that each cell fits its column."""
 
+    def __init__(self, cells: Sequence[str], delimiter: str, width: int, free: frozenset[int], kinds: Kinds) -> None:
+        self._cells, self._delimiter, self._width, self._free, self._kinds = cells, delimiter, width, free, kinds
+        self._dead: set[tuple[int, int]] = set()
+        """Columns and cells from which no way leads to the end."""
 
-def _ways(cells: Sequence[str], extra: int, free: Sequence[int], delimiter: str) -> Iterator[list[str]]:
-    """All ways of giving `extra` delimiters to the columns of free text."""
-    for owners in combinations_with_replacement(free, extra):
-        built: list[str] = []
-        at = 0
-        for index in range(len(cells) - extra):
-            taken = 1 + owners.count(index)
-            built.append(delimiter.join(cells[at : at + taken]))
-            at += taken
-        yield built
+    def __iter__(self) -> Iterator[list[str]]:
+        return self._onward(0, 0, [])
+
+    def _onward(self, column: int, at: int, built: list[str]) -> Iterator[list[str]]:
+        if column == self._width:
+            yield built
+            return
+        found = False
+        for taken in self._lengths(column, at):
+            cell = self._delimiter.join(self._cells[at : at + taken])
+            if (column + 1, at + taken) not in self._dead and self._may_stand(column, cell):
+                for way in self._onward(column + 1, at + taken, [*built, cell]):
+                    found = True
+                    yield way
+        if not found:
+            self._dead.add((column, at))
+
+    def _lengths(self, column: int, at: int) -> range:
+        """How many cells a column can take: the last one takes what is left."""
+        left = len(self._cells) - at - (self._width - column - 1)
+        if column == self._width - 1:
+            return range(left, left + 1) if left == 1 or column in self._free else range(0)
+        return range(1, left + 1) if column in self._free else range(1, 2)
+
+    def _may_stand(self, column: int, cell: str) -> bool:
+        return column in self._free or ("\n" not in cell and self._kinds.fits(column, cell))
 
 
 def table_records(lines: Iterator[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:

@@ -39,25 +39,24 @@ SLURM_BEGAN_S = 978_307_200
 
 
 class Shapes:
-    """Whether cells can be a row of sacct's, as far as text alone tells; `at`: our field -> index of its cell.
-
-    May raise ValueError for cells that are not of their kinds.
-    """
+    """Whether cells can be a row of sacct's, as far as text alone tells; `at`: our field -> index of its cell."""
 
     def __init__(self, header: Sequence[str], at: Mapping[str, int], parse_time: Callable[[str], float | None]) -> None:
         names = list(enumerate(map(plain_name, header)))
         self._at = at
         self._time = parse_time
-        self._filled = [index for index, name in names if name in FILLED]
-        self._filled_in_jobs = [index for index, name in names if name in FILLED_IN_JOBS]
-        self._shaped = [(index, SHAPES[name]) for index, name in names if name in SHAPES]
+        self._filled = frozenset(column for column, name in names if name in FILLED)
+        self._filled_in_jobs = [column for column, name in names if name in FILLED_IN_JOBS]
+        self._shapes = {column: SHAPES[name] for column, name in names if name in SHAPES}
 
-    def fit(self, cells: Sequence[str]) -> bool:
-        return (
-            all(cells[index].strip() for index in self._filled)
-            and all(shape.match(cells[index]) for index, shape in self._shaped)
-            and self._are_coherent({field: cells[index].strip() for field, index in self._at.items()})
-            and (self._is_step(cells) or all(cells[index].strip() for index in self._filled_in_jobs))
+    def fits(self, column: int, cell: str) -> bool:
+        shape = self._shapes.get(column)
+        return (shape is None or shape.match(cell) is not None) and (column not in self._filled or bool(cell.strip()))
+
+    def sound(self, cells: Sequence[str]) -> bool:
+        """Of cells that fit each."""
+        return (self._is_step(cells) or all(cells[column].strip() for column in self._filled_in_jobs)) and (
+            self._are_coherent({field: cells[column].strip() for field, column in self._at.items()})
         )
 
     def _is_step(self, cells: Sequence[str]) -> bool:
