@@ -15,6 +15,9 @@ from tests.diagnosis.cases import CORPUS, cases
 CASES = cases()
 HARMLESS = (CORPUS.parent / "harmless.txt").read_text(encoding="utf-8").splitlines()
 """What logs of jobs that end well hold."""
+SINGLE_LINES = (CORPUS.parent / "single_lines.txt").read_text(encoding="utf-8").splitlines()
+"""`cause|line`, as pages and reports of clusters quote the whole of a failure."""
+FAILED = {"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -34,8 +37,15 @@ def test_harmless_lines_change_no_verdict(case: dict[str, Any], place: str) -> N
 
 @pytest.mark.parametrize("line", HARMLESS)
 def test_a_harmless_line_is_no_cause(line: str) -> None:
-    failed = {"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}
-    assert judge(read_bundle({"sacct": [failed], "log_tail": [line], "events": []}, "bundle")).cause == "unknown"
+    assert judge(read_bundle({"sacct": [FAILED], "log_tail": [line], "events": []}, "bundle")).cause == "unknown"
+
+
+def test_a_line_alone_gets_its_cause() -> None:
+    told = [line.split("|", 1) for line in SINGLE_LINES]
+    got = [judge(read_bundle({"sacct": [FAILED], "log_tail": [line], "events": []}, "x")).cause for _, line in told]
+    assert [(cause, line) for cause, line in zip(got, (line for _, line in told), strict=True)] == [
+        (cause, line) for cause, line in told
+    ]
 
 
 @pytest.mark.parametrize(
