@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import nn
 
+from detour.errors import PermanentFailure
 from detour.evaluation import mode as modes
 from detour.evaluation.classifier import EncoderClassifier, load_encoder
 from detour.evaluation.finetune import FineTuning
 from detour.evaluation.graphs import Act
-from detour.evaluation.mode import fastest, use
+from detour.evaluation.mode import mode_for, use
 from detour.evaluation.ner_heads import EncoderTagger, Words
 from detour.evaluation.sequences import PLAIN, Joined, Mode, filled_up
 from detour.evaluation.workload import TaskModel
 from detour.pretraining import layers
+from detour.pretraining.kernel_choice import BrokenDevice
 from tests.gpu.made_up_tasks import ShapeName, encoder_config, made_workload
 
 TEXTS = [[2, *range(10, 10 + length), 3] for length in (5, 40, 1, 17)]
@@ -196,8 +198,48 @@ def test_graphs_are_made_in_the_first_steps_and_serve_all_documents_and_seeds(
     assert one.progress.losses[0] == pytest.approx(plain.progress.losses[0], rel=1e-5)
 
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def mode_on_a_gpu(model: TaskModel, monkeypatch: pytest.MonkeyPatch, problems: dict[str, str | None]) -> Mode:
+    monkeypatch.setattr(modes, "problem", lambda kernel, *_: problems[kernel])
+    return mode_for(model, CUDA, {})
+
+
 def test_on_a_cpu_nothing_is_joined_or_compiled(model_folder: Path) -> None:
-    assert fastest(EncoderClassifier(load_encoder(model_folder), 3, "mean"), torch.device("cpu")) == PLAIN
+    assert mode_for(EncoderClassifier(load_encoder(model_folder), 3, "mean"), CPU, {}) == PLAIN
+
+
+def test_a_gpu_takes_the_first_kernel_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tuning("titles", tmp_path, PLAIN).model
+    own = mode_on_a_gpu(model, monkeypatch, {"varlen+local": None})
+    assert own == Mode(joined=True, fused=True, graphed=True, kernel="varlen+local")
+    torchs = mode_on_a_gpu(model, monkeypatch, {"varlen+local": "not installed", "varlen": None})
+    assert torchs == GRAPHED
+    assert mode_on_a_gpu(model, monkeypatch, {"varlen+local": "gives NaN", "varlen": "gives NaN"}) == PLAIN
+
+
+def test_layers_that_pretraining_does_not_know_are_compiled_as_they_are(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = EncoderClassifier(load_encoder(model_folder), 3, "mean")
+    mode = mode_on_a_gpu(model, monkeypatch, {"varlen+local": None})
+    assert mode == Mode(joined=True, compiled=True, kernel="varlen+local")
+
+
+def test_padding_can_be_asked_for_and_is_the_remedy_for_a_kernel_that_breaks_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise BrokenDevice("the attention kernel varlen+local broke the GPU's context")
+
+    model = tuning("titles", tmp_path, PLAIN).model
+    monkeypatch.setattr(modes, "problem", breaks)
+    with pytest.raises(PermanentFailure, match=r"broke the GPU's context: set DETOUR_FINE_TUNING=padded"):
+        mode_for(model, CUDA, {})
+    assert mode_for(model, CUDA, {"DETOUR_FINE_TUNING": "padded"}) == PLAIN
+    with pytest.raises(PermanentFailure, match="DETOUR_FINE_TUNING is 'fast': write `padded`"):
+        mode_for(model, CPU, {"DETOUR_FINE_TUNING": "fast"})
 
 
 def test_padded_documents_keep_away_from_the_attention_that_plans_for_every_new_length(

@@ -24,7 +24,7 @@ from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, shuffled_batches
 from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
-from detour.evaluation.mode import fastest, predicting, use
+from detour.evaluation.mode import mode_for, predicting, use
 from detour.evaluation.sequences import Mode
 from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
 from detour.ledger.attempt import Attempt
@@ -87,13 +87,13 @@ class FineTuning:
         attempt: Attempt,
         mode: Mode | None = None,
     ) -> None:
-        """`mode`: None for the fastest on this device."""
+        """`mode`: None for what suits this device."""
         self.task, self.workload, self.seed, self.attempt = task, workload, seed, attempt
         self.state_path = work_dir / STATE
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
         self.model = workload.build_model(model_folder).to(self.device)
-        use(mode or fastest(self.model, self.device), self.model)
+        use(mode or mode_for(self.model, self.device), self.model)
         self.model.train()
         self.weights = list(self.model.parameters())
         self.dropout = default_generator(self.device)

@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from transformers import ModernBertModel
 
+from detour.errors import PermanentFailure
 from detour.evaluation.graphs import EncoderGraphs, cuda_recorder
 from detour.evaluation.sequences import KERNEL, PLAIN, Mode, as_language_model
 from detour.evaluation.workload import TaskModel
 from detour.pretraining.attention import PACKED
-from detour.pretraining.kernel_choice import Heads, problem
+from detour.pretraining.kernel_choice import BrokenDevice, Heads, problem
 from detour.pretraining.kernels import LOCAL
 from detour.pretraining.layers import can_be_compiled, keep_all_graphs
 
 LOGGER = logging.getLogger("detour.evaluation")
+VARIABLE, PADDED = "DETOUR_FINE_TUNING", "padded"
+"""Asks for the plain way on a GPU too, should another one fail there."""
 
 
-def fastest(model: TaskModel, device: torch.device) -> Mode:
-    """On a GPU, where the encoder is one that a kernel computes right."""
-    encoder = model.encoder
-    if device.type != "cuda" or not isinstance(encoder, ModernBertModel):
+def mode_for(model: TaskModel, device: torch.device, environment: Mapping[str, str] = os.environ) -> Mode:
+    """The fastest one on a GPU, where the encoder is one that a kernel computes right; else, and on request, padded.
+
+    Raises PermanentFailure for a request that is none, and where a kernel ends the use of the device.
+    """
+    encoder, asked = model.encoder, environment.get(VARIABLE)
+    if asked not in (None, PADDED):
+        raise PermanentFailure(f"{VARIABLE} is {asked!r}: write `{PADDED}`, or unset it")
+    if asked == PADDED or device.type != "cuda" or not isinstance(encoder, ModernBertModel):
         return PLAIN
     if encoder.config.attention_dropout:
         LOGGER.warning("documents are padded: the encoder has dropout in its attention, and joined ones have none")
         return PLAIN
-    heads, problems = Heads.of(encoder.config, causal=False), {}
+    kernel = _right_kernel(Heads.of(encoder.config, causal=False), device)
+    if kernel is None:
+        return PLAIN
+    is_known = can_be_compiled(as_language_model(encoder))
+    return Mode(joined=True, compiled=not is_known, fused=is_known, graphed=is_known, kernel=kernel)
+
+
+def _right_kernel(heads: Heads, device: torch.device) -> str | None:
     for kernel in (KERNEL + LOCAL, KERNEL):
-        problems[kernel] = problem(kernel, device, torch.bfloat16, heads)
-        if problems[kernel] is None:
-            is_known = can_be_compiled(as_language_model(encoder))
-            return Mode(joined=True, compiled=not is_known, fused=is_known, graphed=is_known, kernel=kernel)
-    LOGGER.warning("documents are padded, since torch's variable-length kernel cannot be used: %s", problems[KERNEL])
-    return PLAIN
+        try:
+            why = problem(kernel, device, torch.bfloat16, heads)
+        except BrokenDevice as error:
+            raise PermanentFailure(f"{error}: set {VARIABLE}={PADDED} in the profile's `environment`") from error
+        if why is None:
+            return kernel
+    LOGGER.warning("documents are padded, since torch's variable-length kernel cannot be used: %s", why)
+    return None
 
 
 def use(mode: Mode, model: TaskModel) -> None:
