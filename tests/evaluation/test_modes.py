@@ -149,16 +149,29 @@ def test_graphs_compute_what_the_layers_do_on_documents_of_every_length(
     torch.testing.assert_close(graphed.model.state_dict(), plain.model.state_dict(), rtol=1e-5, atol=1e-7)
 
 
-def test_graphs_that_compute_something_else_are_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rerun: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    def record(act: Act) -> Act:
-        act()
-        return (lambda: None) if act.__name__ == "backward" else act
+def does_nothing_in_the_backward_pass(act: Act) -> Act:
+    act()
+    return (lambda: None) if act.__name__ == "backward" else act
 
+
+def cannot_record(_: Act) -> Act:
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize(
+    ("record", "why"), [(does_nothing_in_the_backward_pass, "are off by 1"), (cannot_record, "not permitted")]
+)
+def test_graphs_that_are_wrong_or_cannot_be_recorded_are_not_used(
+    record: Any,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rerun: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(modes, "cuda_recorder", lambda: record)
     plain, graphed = graphed_and_not("titles", tmp_path)
-    assert "one by one" in caplog.text
+    assert [why in message for message in caplog.messages if "one by one" in message] == [True]
     assert graphed.progress.losses == pytest.approx(plain.progress.losses, rel=1e-6)
     assert rerun == []
 

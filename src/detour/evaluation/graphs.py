@@ -59,19 +59,27 @@ class EncoderGraphs:
             self.passes[tokens] = None
             return encode(*inputs)
         passes = self.passes[tokens] or self._recorded(encode, inputs)
-        if not self.are_right:
+        if passes is None:
+            self.are_right = False
             return encode(*inputs)
         self.passes[tokens] = passes
         states: Tensor = _Replay.apply(self.anchor, passes, *inputs)  # type: ignore[no-untyped-call]
         return states
 
-    def _recorded(self, encode: Encode, inputs: Sequence[Tensor]) -> _Passes:
-        passes = _Passes(self.weights, encode, inputs, self.record)
-        error = passes.error(encode)
-        if not error <= TOLERANCE:
-            self.are_right = False
-            LOGGER.warning("kernels are launched one by one: recorded as a graph, they are off by %.1g", error)
-        return passes
+    def _recorded(self, encode: Encode, inputs: Sequence[Tensor]) -> _Passes | None:
+        """None, with a warning, where graphs cannot be used here."""
+        try:
+            passes = _Passes(self.weights, encode, inputs, self.record)
+            error = passes.error(encode)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as failure:
+            LOGGER.warning("kernels are launched one by one: no graph of them can be recorded (%s)", failure)
+            return None
+        if error <= TOLERANCE:
+            return passes
+        LOGGER.warning("kernels are launched one by one: recorded as a graph, they are off by %.1g", error)
+        return None
 
 
 class _Passes:
