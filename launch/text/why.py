@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
-from detour.diagnosis.verdict import Candidate
+from detour.diagnosis.verdict import Candidate, one_line
 from detour.orchestration.why import Pending, Why
 from detour.text import format_duration, plain, wrapped
 
@@ -56,7 +56,7 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     subject = f"{one.stage.label}{job}: " if one.stage else ""
     yield from wrapped(plain(f"{subject}{first.title} [{first.cause}], confidence {first.confidence}"), "", width)
     for place in first.evidence[:1]:
-        yield from wrapped(f"{_where(place)}{plain(place.text)}", "  ", width, QUOTE_LINES)
+        yield from wrapped(f"{_where(place)}{plain(one_line(place.text))}", "  ", width, QUOTE_LINES)
     yield from wrapped(plain(f"{first.advice} ({RETRY[first.retry]})"), "  ", width)
     if one.pending is not None:
         for text in _pending(one.pending):

@@ -49,6 +49,7 @@ def test_terminal_escapes_in_a_log_are_inert(tmp_path: Path) -> None:
     path = tmp_path / "ticket.json"
     path.write_text(json.dumps(hostile))
     assert "\x1b" not in answer("--from", path)
+    assert "owned" not in answer("--from", path)
     assert "\\u001b" not in answer("--from", path, "--json")
 
 
