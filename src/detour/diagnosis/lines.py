@@ -56,7 +56,7 @@ _EXCEPTION = re.compile(
 _NAMED = re.compile(
     r"^(?:.{0,120}\b(?:ERROR|CRITICAL|FATAL|failed:|refused:)\W+|\w+(?:\.\w+)+: )?(?:\w+\.)*"
     r"(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed|Invalid|Denied|Mismatch|Timeout)|BadZipFile|StopIteration|"
-    r"Exception|(?<=\bexc\.)[A-Z]\w+|(?<=\berrors\.)[A-Z]\w+|(?<=\bexceptions\.)[A-Z]\w+)(?::\s|$)"
+    r"Exception|(?<=\bexc\.)[A-Z]\w+|(?<=\berrors\.)[A-Z]\w+|(?<=\bexceptions\.)[A-Z]\w+)(?::\s|:?$)"
 )
 _ERROR = re.compile(
     r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
