@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -10,16 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
-from detour.jobs.at_once import processes_for, run_at_once, shares, this_command
+from detour.jobs.at_once import THREADS, processes_for, run_at_once, shares, this_command
+from detour.jobs.environment import gpus_held
+from detour.jobs.forked import run_forked
 from detour.jobs.freed_memory import keep_freed_memory
 from detour.jobs.harness import run_stage
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, forget_leftovers, read_rank
+from detour.jobs.seed_memory import seeds_that_fit
 from detour.jobs.segments import cancel_later_segments
 from detour.ledger.folders import workspace_umask
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import read_stage
+from detour.planning.stage import EvaluateStage
 from detour.scheduler.commands import Slurm
 from detour.scheduler.in_flight import jobs_sent
 
@@ -27,7 +32,7 @@ from detour.scheduler.in_flight import jobs_sent
 def main(arguments: list[str] | None = None) -> int:
     """Run the stages one after the other; the first one that does not end well ends the job with its exit code.
 
-    Seeds of one task share a GPU where it has room and cores for several: see `at_once`.
+    Seeds of one task share a GPU, or the cores of a job without one, where there is room for several: see `at_once`.
     """
     parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
@@ -56,8 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
     left = [stage_id for stage_id in options.stages if not workspace.is_done(stage_id)]
-    if not options.part and (count := _processes(workspace, left, rank)) > 1:
+    count = 1 if options.part else _processes(workspace, options.stages, len(left), rank)
+    if count > 1 and gpus_held(os.environ):
         code = run_at_once(this_command(workspace.root, options.wall_limit_s), shares(left, count))
+    elif count > 1:
+        code = run_forked(
+            lambda share: _run_part(workspace, share, rank, options.wall_limit_s),
+            shares(left, count),
+            lambda: _read_ahead(workspace, left[0]),
+        )
     else:
         code = _run_stages(workspace, options.stages, rank, options.wall_limit_s, is_part=options.part)
     if code == PermanentFailure.exit_code and rank.is_main and "SLURM_JOB_ID" in os.environ and not options.part:
@@ -65,13 +77,31 @@ def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
     return code
 
 
-def _processes(workspace: Workspace, left: Sequence[str], rank: Rank) -> int:
+def _processes(workspace: Workspace, stages: Sequence[str], left: int, rank: Rank) -> int:
     """More than one only for seeds that are left to fine-tune, in a job of one process."""
-    if len(left) < 2 or rank.world_size > 1:
+    if len(stages) < 2 or rank.world_size > 1:
         return 1
-    if any(read_stage(workspace, stage_id).kind != "evaluate" for stage_id in left):
+    found = [read_stage(workspace, stage_id) for stage_id in stages]
+    seeds = [stage for stage in found if isinstance(stage, EvaluateStage)]
+    if len(seeds) < len(stages):
         return 1
-    return processes_for(len(left), len(os.sched_getaffinity(0)))
+    cores, first = len(os.sched_getaffinity(0)), seeds[0]
+    model = workspace.output(first.inputs["model"])
+    count = processes_for(len(seeds), cores, fitting=lambda: seeds_that_fit(first.settings.task, model))
+    if count > 1 and not gpus_held(os.environ):
+        # By all seeds of the job, also when few are left: the last digits of a score depend on the number of threads.
+        os.environ.setdefault(THREADS, str(max(1, cores // count)))
+    return min(count, max(1, left))
+
+
+def _read_ahead(workspace: Workspace, stage_id: str) -> None:
+    stage = read_stage(workspace, stage_id)
+    importlib.import_module("detour.jobs.evaluate").read_ahead(stage, workspace.output(stage.inputs["model"]))
+
+
+def _run_part(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:
+    log_to_stderr(of_several=True)
+    return _run_stages(workspace, stages, rank, wall_limit_s, is_part=True)
 
 
 def _run_stages(

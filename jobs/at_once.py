@@ -1,7 +1,8 @@
-"""Several seeds of a task on one GPU at once: each process of the job runs its share of them, one after the other.
+"""Several seeds of a task at once: each process of the job runs its share of them, one after the other.
 
-One fine-tuning leaves much of a large GPU idle, since its batches are small. Processes, not threads: with threads, one
-seed that launches its kernels stops all others, and each stage keeps an attempt, a claim and signals of its own.
+One fine-tuning leaves much of a large GPU idle, since its batches are small, and a small one gains little from a second
+core. Processes, not threads: with threads, one seed that launches its kernels stops all others, and each stage keeps an
+attempt, a claim and signals of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from detour.errors import DetourError, Interrupted, PermanentFailure
@@ -24,8 +25,16 @@ CORES_EACH = 4
 """To launch kernels, prepare batches and measure."""
 
 
-def processes_for(seeds: int, cores: int, environment: Mapping[str, str] = os.environ) -> int:
-    """How many processes share the seeds of this job: 1 without a GPU of its own, for there each core is taken.
+THREADS = "OMP_NUM_THREADS"
+"""Of each process on a CPU."""
+
+
+def processes_for(
+    seeds: int, cores: int, environment: Mapping[str, str] = os.environ, fitting: Callable[[], int] = lambda: 1
+) -> int:
+    """How many processes share the seeds of this job.
+
+    fitting  without a GPU: for how many there is memory
 
     Raises DetourError for a number that is none.
     """
@@ -34,9 +43,15 @@ def processes_for(seeds: int, cores: int, environment: Mapping[str, str] = os.en
         if not asked.isdecimal() or not int(asked):
             raise DetourError(f"{VARIABLE} is {asked!r}: give a number of processes from 1 on, or unset it")
         return min(seeds, int(asked))
-    if gpus_held(environment) != 1:
+    gpus = gpus_held(environment)
+    if gpus > 1:
         return 1
-    return max(1, min(seeds, MOST, cores // CORES_EACH))
+    if gpus == 1:
+        return max(1, min(seeds, MOST, cores // CORES_EACH))
+    threads = environment.get(THREADS, "")
+    most = cores // int(threads) if threads.isdecimal() and int(threads) else cores
+    wanted = min(seeds, most)
+    return min(wanted, max(1, fitting())) if wanted > 1 else 1
 
 
 def shares(stages: Sequence[str], processes: int) -> list[list[str]]:
@@ -50,7 +65,12 @@ def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
     A signal to stop reaches each of them. One that ends badly leaves the others running: what they are at is not lost.
     """
     children: list[subprocess.Popen[bytes]] = []
-    with _forwarding(children):
+
+    def send(number: int) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    with forwarding(send):
         children += [subprocess.Popen([*command, *share]) for share in stages]
         return joint_exit_code([child.wait() for child in children])
 
@@ -70,10 +90,7 @@ def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> lis
 
 
 @contextmanager
-def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    def forward(number: int, _frame: object) -> None:
-        for child in children:
-            child.send_signal(number)
-
-    with on_stop_signals(forward):
+def forwarding(send: Callable[[int], None]) -> Iterator[None]:
+    """`send` is given the numbers of the signals to stop."""
+    with on_stop_signals(lambda number, _frame: send(number)):
         yield

@@ -11,7 +11,7 @@ import torch
 
 from detour.config.models import Task
 from detour.corpus.files import check_unchanged
-from detour.evaluation.evaluators import Evaluation, evaluate
+from detour.evaluation.evaluators import Evaluation, evaluate, prepare
 from detour.files import write_atomic
 from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext
@@ -33,6 +33,12 @@ def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
         key: evaluation.result[key]
         for key in ("task", "seed", "primary_metric", "validation", "test", "best_epoch", "documents")
     }
+
+
+def read_ahead(stage: EvaluateStage, model: Path) -> None:
+    """Read and encode what all seeds of a task and model share, for the processes that are forked from this one."""
+    settings, paths = stage.settings, stage.runtime.paths
+    prepare(_with_place(settings.task, paths).model_dump_json(), tuple(paths), model)
 
 
 def fine_tuned(

@@ -1,10 +1,10 @@
-"""The quickstart's three seeds as one job and as three, one after the other: CPU seconds and wall time. The job runs
-them in one process, and then in two at once.
+"""The quickstart's three seeds as one job and as three, on a CPU, a thread each: CPU seconds and wall time.
 
     python -m tests.benchmarks.evaluation_seeds [WORKSPACE]
 
-WORKSPACE holds the quickstart up to its export (`detour run quickstart --until export -w WORKSPACE`); without one it is
-made, which takes minutes. It is copied, not changed. The results of all ways must be equal.
+One job runs them at once or one after the other; three jobs run one after the other, or at
+once, as `detour run` has them. WORKSPACE holds the quickstart up to its export (`detour run quickstart --until export
+-w WORKSPACE`); without one it is made, which takes minutes. It is copied, not changed. All results must be equal.
 """
 
 from __future__ import annotations
@@ -18,25 +18,54 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from detour.jobs.at_once import VARIABLE
+from detour.jobs.at_once import THREADS, VARIABLE, shares
 from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import load_plans
 from detour.planning.stage import EvaluateStage
 from tests.support.chains import RECIPES, detour
 
 
-def seconds(commands: Sequence[Sequence[str]], at_once: int) -> tuple[float, float]:
-    """CPU and wall time of commands, one after the other."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", VARIABLE: str(at_once)}
-    before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    for command in commands:
+@dataclass(frozen=True, slots=True)
+class Way:
+    jobs: int
+    jobs_at_once: int
+    seeds_at_once: int | None
+    """Of a job; None for its own choice."""
+
+
+CORES = len(os.sched_getaffinity(0))
+THREE_IN_A_ROW = "three jobs, one after the other"
+WAYS = {
+    "one job": Way(1, 1, None),
+    "one job, one seed after the other": Way(1, 1, 1),
+    THREE_IN_A_ROW: Way(3, 1, None),
+    f"three jobs, {CORES} at once": Way(3, CORES, None),
+}
+
+
+class Took(NamedTuple):
+    cpu_s: float
+    wall_s: float
+
+
+def seconds(commands: Sequence[Sequence[str]], way: Way) -> Took:
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment |= {THREADS: "1"} | ({} if way.seeds_at_once is None else {VARIABLE: str(way.seeds_at_once)})
+
+    def run(command: Sequence[str]) -> None:
         subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with ThreadPoolExecutor(way.jobs_at_once) as executor:
+        list(executor.map(run, commands))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s, time.monotonic() - started_s
+    return Took(cpu_s, time.monotonic() - started_s)
 
 
 def results(workspace: Workspace, stages: Sequence[str]) -> list[dict[str, Any]]:
@@ -52,20 +81,19 @@ def main() -> None:
         planned = load_plans(RECIPES / "quickstart.yaml")
         stages = [stage.id for stage in planned.shared.stages.values() if isinstance(stage, EvaluateStage)]
         detour("run", RECIPES / "quickstart.yaml", "--until", "export", "-w", source)
-        alone = [[stage] for stage in stages]
-        ways = {"one process": ([stages], 1), "two at once": ([stages], 2), "three processes": (alone, 1)}
         took, found = {}, []
-        for way, (groups, at_once) in ways.items():
-            copy = Workspace(Path(shutil.copytree(source, Path(folder) / way.replace(" ", "-"), symlinks=True)))
+        for number, (name, way) in enumerate(WAYS.items()):
+            copy = Workspace(Path(shutil.copytree(source, Path(folder) / str(number), symlinks=True)))
             job = [sys.executable, "-uP", "-m", "detour.jobs", "--workspace", str(copy.root)]
-            took[way] = seconds([[*job, *group] for group in groups], at_once)
+            took[name] = seconds([[*job, *share] for share in shares(stages, way.jobs)], way)
             found.append(results(copy, stages))
-            print(f"{way}: {took[way][0]:.1f} CPU s, {took[way][1]:.1f} s", flush=True)
+            print(f"{name}: {took[name].cpu_s:.1f} CPU s, {took[name].wall_s:.1f} s", flush=True)
         assert all(each == found[0] for each in found), "all ways give the same, but for the time"
-        three = took["three processes"]
-        for way in ("one process", "two at once"):
-            cpu_s, wall_s = took[way]
-            print(f"{way}: {three[0] / cpu_s:.2f} times as fast by CPU time, {three[1] / wall_s:.2f} by the clock")
+        for name in WAYS:
+            for other in WAYS:
+                if WAYS[name].jobs < WAYS[other].jobs:
+                    cpu, wall = (mine / theirs for theirs, mine in zip(took[name], took[other], strict=True))
+                    print(f"{name}, to {other}: {wall:.2f} times as fast by the clock, {cpu:.2f} by CPU time")
 
 
 if __name__ == "__main__":

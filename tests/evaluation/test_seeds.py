@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,7 @@ def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
         return as_it_is(self)
 
     monkeypatch.setattr(FineTuning, "run", run)
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
     arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
     with pytest.raises(Killed):
         job.main(arguments)
@@ -107,10 +110,12 @@ def test_seeds_at_once_give_what_they_give_one_after_the_other(
     workspace, (first, second, _) = prepared(tmp_path, model_folder)
     at_once = Workspace(Path(shutil.copytree(workspace.root, tmp_path / "at once")))
     torch.set_num_threads(1)
-    assert job.main(["--workspace", str(workspace.root), first.id, second.id]) == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
+    assert job.main(["--workspace", str(workspace.root), first.id, second.id]) == 0
     monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "2")
-    assert job.main(["--workspace", str(at_once.root), first.id, second.id]) == 0
+    command = [sys.executable, "-m", "detour.jobs", "--workspace", str(at_once.root), first.id, second.id]
+    assert subprocess.run(command, check=False).returncode == 0
     assert [result_of(at_once, stage) for stage in (first, second)] == [
         result_of(workspace, stage) for stage in (first, second)
     ]

@@ -1,4 +1,4 @@
-"""Seeds that share a GPU: how many processes, who gets what, and what their ends mean."""
+"""Seeds that share a GPU or cores: how many processes, who gets what, and what their ends mean."""
 
 from __future__ import annotations
 
@@ -24,8 +24,29 @@ def test_a_gpu_is_shared_by_as_many_seeds_as_there_are_cores_for_and_by_three_at
     assert processes_for(2, 24, ONE_GPU) == 2
 
 
-def test_without_a_gpu_or_with_several_one_process_runs_all() -> None:
-    assert processes_for(9, 24, {}) == processes_for(9, 24, {"CUDA_VISIBLE_DEVICES": "0,1"}) == 1
+def test_with_several_gpus_one_process_runs_all() -> None:
+    assert processes_for(9, 24, {"CUDA_VISIBLE_DEVICES": "0,1"}) == 1
+
+
+def many() -> int:
+    return 99
+
+
+@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": ""}])
+def test_without_a_gpu_as_many_seeds_run_at_once_as_there_are_cores(environment: dict[str, str]) -> None:
+    assert [processes_for(3, cores, environment, many) for cores in (1, 2, 3, 8)] == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes"), [("1", 8), ("2", 4), ("4", 2), ("8", 1), ("16", 1), ("0", 8), ("", 8)]
+)
+def test_without_a_gpu_each_seed_has_the_threads_that_the_user_asks_for(threads: str, processes: int) -> None:
+    assert processes_for(16, 8, {"OMP_NUM_THREADS": threads}, many) == processes
+
+
+@pytest.mark.parametrize(("fitting", "processes"), [(0, 1), (1, 1), (2, 2), (5, 3)])
+def test_without_a_gpu_no_more_seeds_run_at_once_than_there_is_memory_for(fitting: int, processes: int) -> None:
+    assert processes_for(3, 8, {}, lambda: fitting) == processes
 
 
 def test_the_number_can_be_given_and_must_be_one() -> None:
