@@ -23,6 +23,8 @@ from detour.reporting.reconciliation import SiteFigure, parse_site_figure, recon
         ("0,312h", 0.312, "gpu"),
         ("1381 GPU-s", 1381 / 3600, "gpu"),
         ("12,345 core-hours", 12_345.0, "cpu"),
+        ("500 h CPU", 500.0, "cpu"),
+        ("1 234,5 heures de GPU", 1234.5, "gpu"),
         ("Account abc@h100: consumed 457.25 hours of its share", 457.25, "gpu"),
     ],
 )
@@ -62,3 +64,20 @@ def test_where_the_rule_is_known_the_bill_is_compared() -> None:
     found = reconcile(SiteFigure(2.0, "gpu", "2 h"), [ran(1.0, gpus=1, billed=2.0)])
     assert (found.our_hours, found.allocated_hours, found.difference) == (2.0, 1.0, 0.0)
     assert [part.reason for part in found.parts] == ["rounding"]
+
+
+def test_a_site_that_counts_allocated_hours_is_understood_beside_a_bill() -> None:
+    """Allocated 16 h, billed 20 h; the site says 16.5 h, so 4 h are the bill and half an hour is unknown."""
+    found = reconcile(SiteFigure(16.5, "gpu", "16.5 h"), [ran(4.0, billed=20.0, source="Slurm")])
+    assert [part.hours for part in found.parts] == pytest.approx([-4.0, 0.5])
+    assert found.parts[0].reason == "the site's figure is nearer to allocated hours, before its billing rule"
+
+
+@pytest.mark.parametrize(("site_h", "opened_h"), [(4.0, None), (4.01, 0.01), (5.0, 4 * 30 / 3600), (3.0, None)])
+def test_an_attempt_without_an_end_explains_no_more_than_there_is_to_explain(
+    site_h: float, opened_h: float | None
+) -> None:
+    found = reconcile(SiteFigure(site_h, "gpu", f"{site_h} h"), [ran(1.0, open_ended=True)])
+    hours = [part.hours for part in found.parts if "at most 0.0333 h" in part.reason]
+    assert hours == ([] if opened_h is None else [pytest.approx(opened_h)])
+    assert sum(part.hours or 0.0 for part in found.parts) == pytest.approx(site_h - 4.0)

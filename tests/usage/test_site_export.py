@@ -45,6 +45,21 @@ def test_periods_of_one_project_are_summed() -> None:
     assert site_hours(rows, "portal") == SiteUsage(7.0, "gpu", "abc")
 
 
+def test_types_of_gpus_count_where_their_total_is_missing() -> None:
+    table = "Account|TRES Name|Used\nabc|gres/gpu:h100|6\nabc|gres/gpu:a100|4\nabc|cpu|500\n"
+    assert site_hours(read_site_usage(table, "portal"), "portal") == SiteUsage(10.0, "gpu", "abc")
+
+
+@pytest.mark.parametrize(
+    "heading", ["GPU hours", "GPU hours used", "Consumed GPU-hours", "Heures GPU consommées", "Heures", "Usage"]
+)
+def test_a_column_of_hours_is_known_by_the_words_of_its_heading_and_its_decimals_may_have_a_comma(
+    heading: str,
+) -> None:
+    table = f"Projet;GPU hours allocated;{heading}\nabc;10 000;1 234,5\n"
+    assert site_hours(read_site_usage(table, "portal"), "portal") == SiteUsage(1234.5, "gpu", "abc")
+
+
 def test_which_account_is_meant_must_be_clear() -> None:
     table = "Account|Used\nabc|3\ndef|4\n"
     with pytest.raises(UserError, match="it has abc, def: say which with --site-account"):
@@ -59,7 +74,7 @@ def test_a_plain_text_is_its_own_figure() -> None:
     assert (
         figure_in("Used in January:\n1,234.5 GPU-h of 2,000\n", "mail") == "Used in January:\n1,234.5 GPU-h of 2,000\n"
     )
-    assert figure_in(SREPORT, "january") == "10.000000 GPU-h"
+    assert figure_in(SREPORT, "january") == "10 GPU-h"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
 from detour.reporting.costs import Counted
 from detour.text import counted
+from detour.usage.site_export import number_of
 
 _FIGURE = re.compile(
-    r"(?<![\w.,])(?P<number>\d[\d\s.,'\u00a0\u202f]*?)\s*(?P<kind>gpu|cpu|core)?[-\s]*(?P<unit>hours?|hrs?|h|seconds?|sec|s)\b",
+    r"(?<![\w.,])(?P<number>\d[\d\s.,'\u00a0\u202f]*?)\s*(?P<kind>gpu|cpu|core)?[-\s]*"
+    r"(?P<unit>hours?|heures?|hrs?|h|seconds?|sec|s)\b(?:\s+(?:of\s+|de\s+)?(?P<after>gpu|cpu|core)s?\b)?",
     re.IGNORECASE,
 )
+LEAST_H = 1e-6
+"""What is left of a difference in floating point."""
 LAST_WORD_S = 30.0
 """Between two heartbeats: what at most an attempt without an end ran on after its last sign of life."""
 
@@ -58,9 +62,9 @@ def parse_site_figure(written: str) -> SiteFigure:
             f"--site-figure: {'no figure' if not found else f'{len(found)} figures'} with a unit of hours in "
             f"{written.strip()[:60]!r}; give one, as `1234.5 GPU-h`"
         )
-    number = _number(found[0]["number"])
+    number = number_of(found[0]["number"])
     seconds = found[0]["unit"].lower().startswith("s")
-    kind = (found[0]["kind"] or "gpu").lower()
+    kind = (found[0]["kind"] or found[0]["after"] or "gpu").lower()
     return SiteFigure(number / (HOUR_S if seconds else 1), "gpu" if kind == "gpu" else "cpu", found[0][0].strip())
 
 
@@ -73,23 +77,12 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     known = [bill for bill in bills if bill is not None]
     is_billed = bool(ran) and len(known) == len(bills) and fsum(known) > 0
     ours = fsum(known) if is_billed else allocated
-    parts = []
-    if running := [(one, count) for one, count in ran if one.usage.running]:
-        hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
-        parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
-    if opened := [count for one, count in ran if one.usage.open_ended]:
-        hours = sum(opened) * LAST_WORD_S / HOUR_S
-        parts.append(
-            Part(
-                f"{counted(len(opened), 'attempt')} without a recorded end, counted to the last sign of life: at most",
-                hours,
-            )
-        )
+    difference = site.hours - ours
+    parts = _parts(ran, allocated - ours, difference)
     if unknown := sum(count is None for count in counts):
         parts.append(
             Part(f"{counted(unknown, 'attempt')} whose {site.kind.upper()}s are unknown, in no sum of ours", None)
         )
-    difference = site.hours - ours
     left = difference - fsum(part.hours or 0.0 for part in parts)
     parts.append(Part(_rest(left, ran), left))
     return Reconciliation(
@@ -104,9 +97,26 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     )
 
 
+def _parts(ran: Sequence[tuple[Counted, float]], unbilled_hours: float, difference_hours: float) -> list[Part]:
+    """What our records say. `unbilled_hours`: allocated ones less those that are compared."""
+    parts = []
+    if abs(difference_hours - unbilled_hours) < abs(difference_hours):
+        parts.append(Part("the site's figure is nearer to allocated hours, before its billing rule", unbilled_hours))
+    if running := [(one, count) for one, count in ran if one.usage.running]:
+        hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
+        parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
+    opened = [count for one, count in ran if one.usage.open_ended]
+    most_hours = sum(opened) * LAST_WORD_S / HOUR_S
+    left_hours = difference_hours - fsum(part.hours or 0.0 for part in parts)
+    if hours := min(most_hours, max(0.0, left_hours)):
+        what = "without a recorded end, counted to the last sign of life"
+        parts.append(Part(f"{counted(len(opened), 'attempt')} {what}: at most {most_hours:.3g} h", hours))
+    return parts
+
+
 def _rest(left_hours: float, ran: Sequence[tuple[Counted, float]]) -> str:
     units = sum(count for _, count in ran)
-    if left_hours > 0 and units:
+    if left_hours > LEAST_H and units:
         if all(one.usage.source != "journal" for one, _ in ran):
             return "not in our records: jobs that did not go through detour, or another period or account"
         each_s = left_hours * HOUR_S / units
@@ -115,16 +125,3 @@ def _rest(left_hours: float, ran: Sequence[tuple[Counted, float]]) -> str:
             f"({each_s:.3g} s each would explain all of it), or jobs that did not go through detour"
         )
     return "rounding" if abs(left_hours) < 0.005 else "we count more than the site: another period or account perhaps"
-
-
-def _number(written: str) -> float:
-    """With a point or a comma for the decimals, and any usual mark between thousands."""
-    text = re.sub(r"[\s'\u00a0\u202f]", "", written).rstrip(".,")
-    if "," in text and "." in text:
-        thousands = "," if text.rindex(".") > text.rindex(",") else "."
-        text = text.replace(thousands, "").replace(",", ".")
-    elif text.count(",") > 1 or re.fullmatch(r"[1-9]\d{0,2},\d{3}", text):
-        text = text.replace(",", "")
-    elif text.count(".") > 1:
-        text = text.replace(".", "")
-    return float(text.replace(",", "."))

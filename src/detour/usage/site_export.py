@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from detour.errors import UserError
 from detour.files import is_file_or_pipe
@@ -18,16 +19,18 @@ from detour.text import plain
 Kind = Literal["gpu", "cpu"]
 _NAMES: Mapping[str, Sequence[str]] = {
     "account": ("account", "project", "projectid", "projet"),
-    "user": ("login", "user", "username"),
-    "resource": ("tresname", "resource"),
+    "user": ("login", "user", "username", "utilisateur"),
+    "resource": ("tresname", "resource", "ressource"),
     "period": ("period", "month", "mois"),
-    "gpu": ("gpuhours", "gpuh", "hgpu", "usedgpuhours"),
-    "cpu": ("cpuhours", "corehours", "cpuh", "hcpu", "usedcpuhours"),
-    "used": ("used", "hours", "usedhours", "consumed", "consumption"),
+    "gpu": ("gpuhours", "gpuh", "hgpu"),
+    "cpu": ("cpuhours", "corehours", "cpuh", "hcpu"),
 }
+_OF_HOURS = frozenset({"h", "hour", "hours", "heure", "heures"})
+_OF_USE = frozenset({"used", "usage", "consumed", "consumption", "consommees", "consommation", "utilisees", "en"})
+_OF_KIND: Mapping[str, Kind] = {"gpu": "gpu", "gpus": "gpu", "cpu": "cpu", "cpus": "cpu", "core": "cpu", "cores": "cpu"}
 _UNIT = re.compile(r"reported in (?:TRES |CPU )?(Hours|Minutes|Seconds)", re.IGNORECASE)
 _IN_HOURS = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
-_AMOUNT = re.compile(r"([\d.]+)(?:\(.*%\))?$")
+_SHARE = re.compile(r"\(.*%\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +50,24 @@ def read_site_usage(text: str, name: str) -> list[SiteUsage]:
     """The lines of an export; `name` is what messages call it.
 
     `sreport --parsable2` (titles included; its unit is read from them), or a table separated by `|`, tabs, commas or
-    semicolons, with a column of GPU-hours, CPU-hours, or of hours beside one that names the resource. Raises UserError,
-    with the line.
+    semicolons, with a column of GPU-hours, CPU-hours, or of hours beside one that names the resource, whose types of
+    GPUs count where their total is missing. Raises UserError, with the line.
     """
     unit = _UNIT.search(text)
     factor = _IN_HOURS[unit[1].lower()] if unit else 1.0
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip(" -")]
     header_at, at, delimiter = _header(lines, name)
-    found: list[SiteUsage] = []
+    rows: list[tuple[str, Mapping[str, str]]] = []
     for number, line in lines[header_at + 1 :]:
         cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
         if len(cells) < max(at.values()) + 1:
             raise UserError(f"{name}:{number}: {len(cells)} columns where the header has more")
-        found += _line({field: cells[index] for field, index in at.items()}, factor, f"{name}:{number}")
-    return found
+        rows.append((f"{name}:{number}", {field: cells[index] for field, index in at.items()}))
+    resources = {cell.get("resource", "").lower() for _, cell in rows}
+    kinds: dict[str, Kind] = {"": "gpu", "gpu": "gpu", "cpu": "cpu", "core": "cpu", "gres/gpu": "gpu"}
+    if "gres/gpu" not in resources:
+        kinds |= {resource: "gpu" for resource in resources if resource.startswith("gres/gpu:")}
+    return [usage for where, cell in rows for usage in _line(cell, kinds, factor, where)]
 
 
 def site_hours(rows: Iterable[SiteUsage], name: str, account: str | None = None) -> SiteUsage:
@@ -108,14 +115,14 @@ def figure_in(text: str, name: str, account: str | None = None) -> str:
             raise
         return text
     found = site_hours(rows, name, account)
-    return f"{found.hours:.6f} {found.kind.upper()}-h"
+    return f"{f'{found.hours:.6f}'.rstrip('0').rstrip('.')} {found.kind.upper()}-h"
 
 
 def _header(lines: Sequence[tuple[int, str]], name: str) -> tuple[int, Mapping[str, int], str]:
     for place, (_, line) in enumerate(lines):
         for delimiter in (one for one in "|\t;," if one in line):
-            cells = [plain_name(cell) for cell in line.split(delimiter)]
-            at = {field: cells.index(one) for field, names in _NAMES.items() for one in names if one in cells}
+            fields = [_field(cell) for cell in line.split(delimiter)]
+            at = {field: fields.index(field) for field in fields if field is not None}
             if at.keys() & {"gpu", "cpu", "used"}:
                 return place, at, delimiter
     raise UserError(
@@ -124,12 +131,26 @@ def _header(lines: Sequence[tuple[int, str]], name: str) -> tuple[int, Mapping[s
     )
 
 
-def _line(cell: Mapping[str, str], factor: float, where: str) -> Iterator[SiteUsage]:
-    """A figure for each of its columns of hours; none for resources that are neither GPUs nor CPUs."""
+def _field(heading: str) -> str | None:
+    """`GPU hours used` is gpu, `Heures consommées` used; None for all else, as `GPU hours allocated`."""
+    ascii_only = normalize("NFKD", heading).encode("ascii", "ignore").decode()
+    name = plain_name(ascii_only)
+    for field, names in _NAMES.items():
+        if name in names:
+            return field
+    words = set(re.findall(r"[a-z]+", ascii_only.lower()))
+    kinds = words - _OF_HOURS - _OF_USE
+    if not words or not kinds <= _OF_KIND.keys():
+        return None
+    if not kinds:
+        return "used"
+    return _OF_KIND[kinds.pop()] if len(kinds) == 1 and words & _OF_HOURS else None
+
+
+def _line(cell: Mapping[str, str], kinds: Mapping[str, Kind], factor: float, where: str) -> Iterator[SiteUsage]:
+    """A figure for each of its columns of hours; none for resources that are not among `kinds`."""
     who = (cell.get("account") or None, cell.get("user") or None, cell.get("period") or None)
-    resource = cell.get("resource", "gres/gpu")
-    kinds: dict[str, Kind] = {"gres/gpu": "gpu", "gpu": "gpu", "cpu": "cpu", "core": "cpu"}
-    if "used" in cell and (kind := kinds.get(resource.lower())) is not None:
+    if "used" in cell and (kind := kinds.get(cell.get("resource", "").lower())) is not None:
         yield SiteUsage(_amount(cell["used"], where) * factor, kind, *who)
     if "gpu" in cell:
         yield SiteUsage(_amount(cell["gpu"], where), "gpu", *who)
@@ -138,8 +159,22 @@ def _line(cell: Mapping[str, str], factor: float, where: str) -> Iterator[SiteUs
 
 
 def _amount(text: str, where: str) -> float:
-    found = _AMOUNT.match(re.sub(r"[\s'\u00a0\u202f]", "", text))
     try:
-        return float(found[1]) if found else float("")
+        return number_of(_SHARE.sub("", text.strip()))
     except ValueError:
         raise UserError(f"{where}: {text!r} where hours were expected, as 1234.5") from None
+
+
+def number_of(written: str) -> float:
+    """With a point or a comma for the decimals, and any usual mark between thousands. Raises ValueError."""
+    text = re.sub(r"[\s'\u00a0\u202f]", "", written).rstrip(".,")
+    if not re.fullmatch(r"\d[\d.,]*", text):
+        raise ValueError(written)
+    if "," in text and "." in text:
+        thousands = "," if text.rindex(".") > text.rindex(",") else "."
+        text = text.replace(thousands, "").replace(",", ".")
+    elif text.count(",") > 1 or re.fullmatch(r"[1-9]\d{0,2},\d{3}", text):
+        text = text.replace(",", "")
+    elif text.count(".") > 1:
+        text = text.replace(".", "")
+    return float(text.replace(",", "."))
