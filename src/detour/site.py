@@ -29,8 +29,12 @@ class Sourced:
     """Of several periods, weighted by the energy that was drawn in them."""
 
     def __str__(self) -> str:
+        return f"{self.value:.6g} ({self.origin})"
+
+    @property
+    def origin(self) -> str:
         notes = ("weighted mean" if self.is_mean else "", self.source, str(self.year or ""), self.kind, self.zone)
-        return f"{self.value:.6g} ({', '.join(filter(None, notes))})"
+        return ", ".join(filter(None, notes))
 
     def to_json(self) -> dict[str, Any]:
         beside = {"kind": self.kind, "zone": self.zone, "is_mean": self.is_mean}

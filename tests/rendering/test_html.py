@@ -206,6 +206,13 @@ def test_fates_fill_their_bar() -> None:
     assert set(widths) == {"fate-useful", "fate-redone"}
 
 
+def test_a_plot_that_leaves_rows_out_says_so() -> None:
+    scores = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
+    assert "the best 20 of 21; the table has all" in score_chart("task", [(f"c{n}", n, scores) for n in range(21)])
+    assert "the table has all" not in score_chart("task", [(f"c{n}", n, scores) for n in range(20)])
+    assert "the first 24 of 25; the table has all" in fates_chart([(f"c{n}", Fates(useful=1.0)) for n in range(25)])
+
+
 def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()

@@ -128,6 +128,16 @@ def test_the_methods_sentence_has_method_band_coverage_and_constants(report: Rep
     assert "at a PUE of 1.2 (by hand) and 34 gCO2eq/kWh (by hand) this is 670 g CO2eq" in said
 
 
+def test_many_released_chains_are_counted_where_not_all_are_named(report: Report) -> None:
+    (one,) = (chain for chain in report.chains if chain.name == RELEASED)
+    names = [f"chain-{number}" for number in range(10)]
+    many = replace(report, chains=[replace(one, name=name) for name in names], released=names)
+    titles = [statement.title for statement in statements(many) if statement.language == "yaml"]
+    assert len(titles) == 8
+    assert titles[-1] == "Model card of chain-7; for 2 more released chains: detour report CHAIN"
+    assert annex_xi(many).splitlines()[0].endswith("chain-7 and 2 more")
+
+
 def test_a_cards_emissions_are_grams_that_the_hub_reads(report: Report) -> None:
     (chain,) = (chain for chain in report.chains if chain.name == RELEASED)
     metadata = yaml.safe_load(card(report, chain))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
@@ -18,9 +18,10 @@ from detour.reporting.data import Chain, Cost, Stage
 from detour.reporting.purpose import Purpose
 from detour.reporting.report import Hardware, Report
 from detour.reporting.yields import row_of
+from detour.site import Sourced
 from detour.text import counted, format_duration
 
-MOST_CARDS = 8
+MOST_CARDS = MOST_NAMES = 8
 DAY_S = 86_400.0
 
 
@@ -101,8 +102,8 @@ def methods_sentence(report: Report) -> str:
     if row.co2_g is None or grid is None:
         return f"{used} and {energy} at a PUE of {row.site.pue}; the grid factor is unknown."
     return (
-        f"{used} and {energy}; at a PUE of {row.site.pue} and {grid.value:g} gCO2eq/kWh "
-        f"({grid.source}) this is {words.co2(row.co2_g.expected)} CO2eq "
+        f"{used} and {energy}; at a PUE of {_sourced(row.site.pue)} and "
+        f"{_sourced(grid, ' gCO2eq/kWh')} this is {words.co2(row.co2_g.expected)} CO2eq "
         f"({_between(words.co2_spread(row.co2_g))}embodied carbon not included)."
     )
 
@@ -145,7 +146,7 @@ def annex_xi(report: Report) -> str:
         energy = f"{words.significant(float(f'{kwh / 1000:.2g}'))} MWh, PUE included, {HOW[Method(method)]}"
     held = "GPU" if report.has_gpus else "CPU core"
     lines = [
-        f"Models: {', '.join(report.released)}",
+        f"Models: {_named(report.released)}",
         f"Computation used for training: {known} (forward and backward passes by the model's shape, all tokens)",
         f"Training time: {words.significant(wall_s / DAY_S, 2)} days from first start to last end; "
         f"{words.significant(days, 2)} {held} days of hardware, interrupted and failed attempts included",
@@ -178,8 +179,10 @@ def training_flops(report: Report) -> float | None:
 
 def _cards(report: Report) -> Iterator[Statement]:
     released = [chain for chain in report.chains if chain.name in report.released]
-    for chain in released[:MOST_CARDS]:
-        yield Statement(f"card-{chain.name}", f"Model card of {chain.name}", card(report, chain), "yaml")
+    for number, chain in enumerate(released[:MOST_CARDS], 1):
+        more = len(released) - MOST_CARDS if number == MOST_CARDS else 0
+        others = f"; for {counted(more, 'more released chain')}: detour report CHAIN" if more > 0 else ""
+        yield Statement(f"card-{chain.name}", f"Model card of {chain.name}{others}", card(report, chain), "yaml")
 
 
 def _machines(hardware: list[Hardware]) -> str:
@@ -211,6 +214,20 @@ def _total(cost: Cost) -> str:
 
 def _unit(report: Report) -> str:
     return "GPU-hours" if report.has_gpus else "CPU-hours"
+
+
+def _sourced(constant: Sourced | None, unit: str = "") -> str:
+    """`34 gCO2eq/kWh (the operator [France], 2024)`: in a sentence, no parentheses within parentheses."""
+    if constant is None:
+        return words.UNKNOWN
+    return f"{constant.value:.6g}{unit} ({constant.origin.replace('(', '[').replace(')', ']')})"
+
+
+def _named(names: Sequence[str]) -> str:
+    """All of few names, the first of many."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
 
 
 def _between(spread: str) -> str:

@@ -18,6 +18,7 @@ from detour.rendering.charts.svg import (
     columns,
     days,
     grid_lines,
+    left_out,
     plot,
     polyline,
     rectangle,
@@ -61,7 +62,8 @@ def burn_chart(burn: Burn, curve: Sequence[tuple[float, float]], unit: str) -> M
 
 def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
     """One bar a row, as shares of what was allocated."""
-    drawn = [(name, fates) for name, fates in rows if fates.allocated > 0][:MOST_BARS]
+    known = [(name, fates) for name, fates in rows if fates.allocated > 0]
+    drawn = known[:MOST_BARS]
     if not drawn:
         return Markup("")
     parts = []
@@ -75,12 +77,15 @@ def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
                 title = f"{name}, {part.name}: {100 * share:.1f} %"
                 parts.append(rectangle(x, y, share * width, 18, f"fate-{part.name}", title))
             x += share * width
-    return plot(10 + 26.0 * len(drawn), "what became of the hours, as shares", parts)
+    foot = 10 + 26.0 * len(drawn)
+    said = left_out(NAME, foot + 12, "the first", len(drawn), len(known))
+    return plot(foot + 18 * len(said), "what became of the hours, as shares", [*parts, *said])
 
 
 def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
     """One bar a row, the longest first."""
-    drawn = sorted(((name, value) for name, value in rows if value > 0), key=lambda row: -row[1])[:MOST_BARS]
+    known = sorted(((name, value) for name, value in rows if value > 0), key=lambda row: -row[1])
+    drawn = known[:MOST_BARS]
     if not drawn:
         return Markup("")
     across = Scale(0.0, drawn[0][1], NAME, WIDTH - RIGHT - 60)
@@ -90,7 +95,9 @@ def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
         parts.append(text(NAME - 10, y + 13, cut(name, 28), "end", "row-name"))
         parts.append(rectangle(NAME, y, across(value) - NAME, 18, "bar", f"{name}: {significant(value)} {unit}"))
         parts.append(text(across(value) + 6, y + 13, significant(value), "start"))
-    return plot(10 + 26.0 * len(drawn), f"{unit} of each row", parts)
+    foot = 10 + 26.0 * len(drawn)
+    said = left_out(NAME, foot + 12, "the longest", len(drawn), len(known))
+    return plot(foot + 18 * len(said), f"{unit} of each row", [*parts, *said])
 
 
 def energy_chart(rows: Sequence[EnergyFigure]) -> Markup:

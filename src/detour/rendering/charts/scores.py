@@ -14,6 +14,7 @@ from detour.rendering.charts.svg import (
     Scale,
     columns,
     grid_lines,
+    left_out,
     padded,
     plot,
     polyline,
@@ -39,7 +40,8 @@ def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Mar
 
     Of more chains than can be shown, the best.
     """
-    rows = [(name, colour, scores) for name, colour, scores in chains if scores.present]
+    scored = [(name, colour, scores) for name, colour, scores in chains if scores.present]
+    rows = scored
     if len(rows) > MOST_SCORED:
         rows = sorted(rows, key=lambda row: -(row[2].mean or 0.0))[:MOST_SCORED]
     values = [value for _, _, scores in rows for value in scores.by_seed.values() if value is not None]
@@ -56,9 +58,9 @@ def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Mar
     foot = 14.0 + 34.0 * len(rows)
     parts = [columns(across, [(tick, percent(tick)) for tick in ticks(across.low, across.high, 6)], 8, foot)]
     parts += [_score_row(*row, across, 25.0 + 34.0 * number) for number, row in enumerate(rows)]
-    return plot(
-        foot + 24, f"{task}: test scores of {'the best' if len(rows) < len(chains) else 'all'} chains by seed", parts
-    )
+    said = left_out(NAME, foot + 38, "the best", len(rows), len(scored))
+    which = "the best" if said else "all"
+    return plot(foot + 24 + 20 * len(said), f"{task}: test scores of {which} chains by seed", [*parts, *said])
 
 
 def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup:

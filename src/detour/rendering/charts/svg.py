@@ -121,6 +121,11 @@ def text(x: float, y: float, content: str, anchor: str, classes: str = "tick") -
     )
 
 
+def left_out(x: float, y: float, which: str, drawn: int, of: int) -> list[Markup]:
+    """What a plot says that does not show all rows of its table."""
+    return [text(x, y, f"{which} {drawn} of {of}; the table has all", "start", "axis-name")] if drawn < of else []
+
+
 def plot(height: float, label: str, parts: Iterable[Markup]) -> Markup:
     """The whole picture; `label` is what it says to someone who does not see it."""
     head = Markup('<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}"><title>{}</title>')
