@@ -1,4 +1,4 @@
-"""The corpus of judged cases: compact YAML, one document a case, spelled out to the bundles that `detour why` reads."""
+"""The corpus of judged cases (`corpus/README.md`), as the bundles that `detour why` reads."""
 
 from __future__ import annotations
 

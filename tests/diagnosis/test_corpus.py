@@ -40,12 +40,10 @@ def test_a_harmless_line_is_no_cause(line: str) -> None:
     assert judge(read_bundle({"sacct": [FAILED], "log_tail": [line], "events": []}, "bundle")).cause == "unknown"
 
 
-def test_a_line_alone_gets_its_cause() -> None:
-    told = [line.split("|", 1) for line in SINGLE_LINES]
-    got = [judge(read_bundle({"sacct": [FAILED], "log_tail": [line], "events": []}, "x")).cause for _, line in told]
-    assert [(cause, line) for cause, line in zip(got, (line for _, line in told), strict=True)] == [
-        (cause, line) for cause, line in told
-    ]
+@pytest.mark.parametrize("cause_and_line", SINGLE_LINES)
+def test_a_line_alone_gets_its_cause(cause_and_line: str) -> None:
+    cause, line = cause_and_line.split("|", 1)
+    assert judge(read_bundle({"sacct": [FAILED], "log_tail": [line], "events": []}, "bundle")).cause == cause
 
 
 @pytest.mark.parametrize(
