@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,11 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(
     changing.write_bytes(task_file.read_bytes() + b"\n")
     with pytest.raises(UserError, match="its content changed after the chain was planned"):
         evaluate.run(context(stage, {"model": model_folder}, tmp_path))
+
+
+def test_an_evaluation_does_not_import_the_compiler_that_none_on_a_cpu_uses() -> None:
+    program = (
+        "import sys, detour.jobs.evaluate; print('torch' in sys.modules, 'torch._inductor.compile_fx' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]

@@ -1,4 +1,8 @@
-"""Which way of computing suits a device, and how a model is set to it."""
+"""Which way of computing suits a device, and how a model is set to it.
+
+Pretraining's layers bring torch's compiler with them, half a second of CPU time and more, so here and in `sequences`
+they are imported where they are used: on a CPU they are not.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,8 @@ from detour.errors import PermanentFailure
 from detour.evaluation.graphs import EncoderGraphs, cuda_recorder
 from detour.evaluation.sequences import KERNEL, PLAIN, Mode, as_language_model
 from detour.evaluation.workload import TaskModel
-from detour.pretraining.attention import PACKED
 from detour.pretraining.kernel_choice import BrokenDevice, Heads, problem
 from detour.pretraining.kernels import LOCAL
-from detour.pretraining.layers import can_be_compiled, keep_all_graphs
 
 LOGGER = logging.getLogger("detour.evaluation")
 VARIABLE, PADDED = "DETOUR_FINE_TUNING", "padded"
@@ -40,6 +42,8 @@ def mode_for(model: TaskModel, device: torch.device, environment: Mapping[str, s
     kernel = _right_kernel(Heads.of(encoder.config, causal=False), device)
     if kernel is None:
         return PLAIN
+    from detour.pretraining.layers import can_be_compiled
+
     is_known = can_be_compiled(as_language_model(encoder))
     return Mode(joined=True, compiled=not is_known, fused=is_known, graphed=is_known, kernel=kernel)
 
@@ -60,11 +64,15 @@ def use(mode: Mode, model: TaskModel) -> None:
     """To be called once the model is on its device, with weights that will be trained."""
     model.mode = mode
     if mode.joined:
+        from detour.pretraining.attention import PACKED
+
         model.encoder.set_attn_implementation(PACKED[mode.kernel])
     else:
         # On Hopper and Blackwell torch prefers cuDNN's attention, which takes a second to plan for every new shape.
         torch.backends.cuda.enable_cudnn_sdp(False)
     if mode.fused:
+        from detour.pretraining.layers import keep_all_graphs
+
         keep_all_graphs()
     if mode.graphed:
         model.graphs = EncoderGraphs(list(model.encoder.parameters()), cuda_recorder())

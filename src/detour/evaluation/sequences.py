@@ -19,7 +19,6 @@ from torch import Tensor
 from detour.evaluation.batches import pad
 from detour.evaluation.graphs import EncoderGraphs
 from detour.pretraining.kernels import KERNELS
-from detour.pretraining.layers import run_layers
 
 KERNEL = "varlen"
 """torch's own: what others gain over it is lost in batches this small, but for the kernels for narrow windows."""
@@ -176,6 +175,8 @@ class Joined:
     def _through_fused_layers(
         self, encoder: Any, token_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor
     ) -> Tensor:
+        from detour.pretraining.layers import run_layers
+
         model, embedded = as_language_model(encoder), encoder.embeddings(input_ids=token_ids)[0]
         kernel = KERNELS[self.mode.kernel]
         return run_layers(model, kernel, embedded, position_ids, cu_seqlens, self.longest, causal=False)
