@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from detour.launch.text.states import SIGNS, colour_of, painter
 from detour.monitoring.states import WORDS
 from detour.monitoring.status import ChainStatus, Status
-from detour.text import ENERGY_UNITS, MASS_UNITS, amount, counted, cut, format_duration, plain, scaled, wrapped
+from detour.text import MASS_UNITS, amount, counted, cut, format_duration, plain, scaled, wrapped
 
 _HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
 _WIDTHS = (14, 7, 9, 7, 8)
@@ -116,10 +116,6 @@ def _line(cells: Sequence[str], name_width: int, width: int) -> str:
     line = " ".join(shown)
     room = width - len(line) - 2
     return (f"{line}  {cut(cells[-1], room)}" if room > 8 else line).rstrip()
-
-
-def energy_cell(kwh: float | None) -> str:
-    return "-" if kwh is None else scaled(kwh, ENERGY_UNITS)
 
 
 def clock(at_s: float) -> str:

@@ -10,7 +10,6 @@ from typing import TypeVar
 from detour.config.models import File
 from detour.planning.build import Content, Planner
 from detour.planning.stage import (
-    EvaluateStage,
     ExportStage,
     PrepareStage,
     PretrainStage,
@@ -55,8 +54,3 @@ def promote_stage(phase: str = "clm", inputs: Mapping[str, str] | None = None) -
 def export_stage(inputs: Mapping[str, str] | None = None) -> ExportStage:
     stage = of_class(make_stages(), ExportStage)
     return ExportStage(stage.settings, inputs or {}, stage.runtime)
-
-
-def evaluate_stage(task: str = "chapter", seed: int = 1, inputs: Mapping[str, str] | None = None) -> EvaluateStage:
-    stage = of_class(make_stages({"benchmark.tasks.0.name": task, "benchmark.seeds": [seed]}), EvaluateStage)
-    return EvaluateStage(stage.settings, inputs or {}, stage.runtime)

@@ -52,16 +52,6 @@ def profile_sites(cluster: Cluster | None = None) -> Callable[[str | None], Site
     return site
 
 
-def simulated_gpus(cluster: str | None) -> bool:
-    """Whether a profile, by the name that an attempt recorded, says that its GPUs exist in name only."""
-    from detour.config.loading import available_clusters, load_cluster
-
-    if cluster is None or cluster not in available_clusters():
-        return False
-    gpu = load_cluster(cluster).gpu
-    return gpu is not None and gpu.simulated
-
-
 def _node(cluster: Cluster) -> Node | None:
     if cluster.gpu is None:
         return None

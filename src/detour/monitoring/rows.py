@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from detour.accounting.attempts import usage_of
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
@@ -110,17 +109,6 @@ def with_energy(
         co2_g=energy.co2_g or None,
         energy_method=energy.method,
     )
-
-
-def _attended(segments: Iterable[SegmentRow]) -> Iterator[float | None]:
-    return (one.gpu_hours for segment in segments for one in segment.attempts)
-
-
-def _unattended(known: StageState, evidence: Evidence) -> Iterator[float | None]:
-    """Of runs of its jobs in which no attempt began."""
-    for run in known.unattended.values():
-        if (usage := usage_of(known.id, run, evidence.now_s)) is not None:
-            yield gpu_hours(usage)
 
 
 def with_causes(rows: Sequence[StageRow]) -> list[StageRow]:

@@ -80,14 +80,6 @@ def instant(epoch_s: float | None, time_zone: str = "UTC") -> str:
     return UNKNOWN if epoch_s is None else local(epoch_s, time_zone).strftime("%Y-%m-%d %H:%M %Z")
 
 
-def loss_fall(phase: Phase) -> str:
-    """`8.350 → 4.321`, validation loss of the starting weights and of the promoted checkpoint."""
-    losses = (phase.parent_validation_loss, phase.validation_loss)
-    if losses == (None, None):
-        return UNKNOWN
-    return " → ".join(UNKNOWN if loss is None else f"{loss:.3f}" for loss in losses)
-
-
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -186,10 +178,6 @@ def energy_of(band: Band | None) -> str:
 
 def co2_of(band: Band | None) -> str:
     return co2(None if band is None else band.expected)
-
-
-def in_hours(seconds: float | None) -> str:
-    return UNKNOWN if seconds is None else significant(seconds / 3600)
 
 
 def in_percent(value: float | None) -> str:

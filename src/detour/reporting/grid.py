@@ -97,11 +97,6 @@ def _length(column: Sequence[str]) -> int:
     return max(map(len, column))
 
 
-def _plainness(column: Sequence[str]) -> tuple[int, bool, int]:
-    """What an axis is best called by: a setting that every chain has, with short labels."""
-    return -len(set(column)), "none" in column, _length(column)
-
-
 def _determines(column: Sequence[str], other: Sequence[str]) -> bool:
     """Whether equal labels of one always go with equal labels of the other: then the other is no axis of its own."""
     found: dict[str, str] = {}
