@@ -88,6 +88,12 @@ def test_a_period_and_a_convention_can_be_chosen(dump: Path) -> None:
     assert json.loads(run(dump, *options, "--count", "start").stdout)["total"]["jobs"] == 0
 
 
+def test_other_centres_words_name_the_same_tables(dump: Path) -> None:
+    ours = ("--by", "month+partition,account,gpus", "--only", "partition=gpu_p6", "--csv")
+    theirs = ("--by", "month+queue,project,size", "--only", "queue=gpu_p6", "--csv")
+    assert run(dump, *theirs).stdout == run(dump, *ours).stdout
+
+
 def test_without_a_file_sacct_needs_a_period() -> None:
     with pytest.raises(UserError, match="add --since"):
         run()

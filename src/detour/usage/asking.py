@@ -11,11 +11,13 @@ from detour.sacct.columns import FIELDS, LAYOUTS
 from detour.usage.tally import DIMENSIONS, PERIODS
 
 ALL_NAMES = (*PERIODS, *DIMENSIONS)
+ALSO = {"queue": "partition", "project": "account", "size": "gpus"}
+"""Other centres' words for dimensions."""
 
 
 def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """`month,user` are two tables; `month+user` is one, with a line for each user and month."""
-    tables = [tuple(part.strip().lower() for part in text.split("+")) for one in texts for text in one.split(",")]
+    tables = [tuple(map(_name, text.split("+"))) for one in texts for text in one.split(",")]
     for name in (name for names in tables for name in names):
         if name not in ALL_NAMES:
             near = get_close_matches(name, ALL_NAMES, 1)
@@ -31,7 +33,7 @@ def chosen_columns(texts: Iterable[str]) -> Mapping[str, str]:
 
 def only_of(texts: Iterable[str]) -> Mapping[str, str]:
     """`user=ada`: dimension -> the value that rows must have."""
-    return _pairs(texts, tuple(DIMENSIONS), "a dimension")
+    return {_name(name): value for name, value in _pairs(texts, (*DIMENSIONS, *ALSO), "a dimension").items()}
 
 
 def header_of(text: str | None) -> Sequence[str] | None:
@@ -50,6 +52,11 @@ def instant_s(text: str | None, zone: tzinfo) -> float | None:
         return (day if day.tzinfo else day.replace(tzinfo=zone)).timestamp()
     except ValueError:
         raise UserError(f"no date {text!r}: expected 2026-03-01, 2026-03, 2026 or 2026-03-01T12:00") from None
+
+
+def _name(text: str) -> str:
+    name = text.strip().lower()
+    return ALSO.get(name, name)
 
 
 def _pairs(texts: Iterable[str], known: Sequence[str], what: str) -> dict[str, str]:
