@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, ecdf
 
-from detour.forecasting.survival import TAIL_TO, kaplan_meier, with_tail
+from detour.forecasting.survival import kaplan_meier
 from detour.forecasting.waits import Observation
 
 WAITS = st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60)
@@ -45,34 +45,21 @@ def test_a_quantile_is_the_first_value_at_which_its_share_is_reached(
     waits: list[tuple[int, bool]], share: float
 ) -> None:
     made = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
-    value = made.quantile(share)
+    value = made.step(share).value
     reached = [step for step, at in zip(made.values, made.shares, strict=True) if at >= share - 1e-9]
     assert value == (reached[0] if reached else max(wait for wait, _ in waits))
 
 
 def test_a_quantile_that_nothing_reached_is_the_longest_wait_so_far() -> None:
     made = kaplan_meier([Observation(1, True), Observation(5, False)])
-    assert made.quantile(0.5) == 1
-    assert made.quantile(0.9) == 5
+    assert made.step(0.5) == (1, 0.0, 0.5)
+    assert made.step(0.9) == (5, 0.5, 1.0)
 
 
-def test_a_curve_that_ends_early_gets_the_exponential_tail_through_its_last_step() -> None:
-    """Half by 2 h: half of the rest every further 2 h."""
-    made = with_tail(kaplan_meier([Observation(2, True), Observation(3, False)]))
-    assert made.quantile(0.5) == 2
-    assert made.quantile(0.75) == pytest.approx(4, rel=0.1)
-    assert made.quantile(0.875) == pytest.approx(6, rel=0.1)
-    assert made.longest == pytest.approx(2 * np.log2(1 / 0.005))
-
-
-@given(WAITS)
-def test_a_tail_changes_nothing_of_what_was_seen(waits: list[tuple[int, bool]]) -> None:
-    seen = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
-    made = with_tail(seen)
-    assert made.values[: len(seen.values)] == seen.values
-    assert list(made.values) == sorted(made.values)
-    assert list(made.shares) == sorted(made.shares)
-    assert made == seen or made.shares[-1] == pytest.approx(TAIL_TO)
+@given(WAITS, st.floats(0.01, 1))
+def test_a_share_lies_on_the_step_of_its_quantile(waits: list[tuple[int, bool]], share: float) -> None:
+    step = kaplan_meier(Observation(wait, ended) for wait, ended in waits).step(share)
+    assert 0 <= step.below < share <= step.at + 1e-9
 
 
 def test_nothing_has_no_distribution() -> None:

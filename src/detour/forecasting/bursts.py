@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait, ended_s, observed, weighed
 
-KEPT = 40
-"""Bursts that a forecast is made of: the last ones, since a queue changes."""
+OWN, ALL = 40, 80
+"""Last bursts of the account, and of all accounts, that a forecast is made of: a queue changes."""
 JOBS_A_BURST = 24
 """Of a larger burst, as many, evenly chosen, say the same."""
-OTHERS_WEIGHT = 0.5
+OTHERS_WEIGHT = 0.25
 """Of a burst of another account, beside one of its own."""
-FADING = 30.0
+FADING = 60.0
 """Bursts after which one counts 1/e of the last: the queue of a month ago says less than that of this week."""
 
 
@@ -71,39 +71,28 @@ class Bursts:
 
     def add(self, wait: Wait) -> Burst:
         """The burst that it belongs to."""
-        own = self._of_account.setdefault((wait.shape, wait.account), deque(maxlen=KEPT))
-        if self.begins_one(wait):
-            own.append(Burst(wait.account, hour_of(wait)))
-            self._of_shape.setdefault(wait.shape, deque(maxlen=2 * KEPT)).append(own[-1])
+        own = self._of_account.setdefault((wait.shape, wait.account), deque(maxlen=OWN))
+        if not own or own[-1].hour != _hour(wait.begun_s):
+            own.append(Burst(wait.account, _hour(wait.begun_s)))
+            self._of_shape.setdefault(wait.shape, deque(maxlen=ALL)).append(own[-1])
         own[-1].add(wait)
         return own[-1]
-
-    def begins_one(self, wait: Wait) -> bool:
-        """Whether it is the first of its burst."""
-        own = self._of_account.get((wait.shape, wait.account))
-        return not own or own[-1].hour != hour_of(wait)
 
     def begun(self, shape: Shape, account: str, now_s: float) -> int:
         """Jobs that the burst of this hour has so far."""
         own = self._of_account.get((shape, account))
-        return len(own[-1].waits) if own and own[-1].hour == int(now_s // HOUR_S) else 0
+        return len(own[-1].waits) if own and own[-1].hour == _hour(now_s) else 0
 
     def similar(self, shape: Shape, account: str) -> list[Weighed]:
-        """The last ones, newest first: those of the account, filled up with those of others."""
+        """The last ones of the account, and of all, newest first."""
         own = self._of_account.get((shape, account), ())
         others = [burst for burst in self._of_shape.get(shape, ()) if burst.account != account]
-        filling = others[-(KEPT - len(own)) :] if len(own) < KEPT else []
-        newest = sorted([*own, *filling], key=lambda burst: -burst.hour)
+        newest = sorted([*own, *others], key=lambda burst: -burst.hour)
         return [
             Weighed(burst, exp(-place / FADING) * (1.0 if burst.account == account else OTHERS_WEIGHT))
             for place, burst in enumerate(newest)
         ]
 
 
-def effective(weights: Sequence[float]) -> float:
-    """As many bursts of equal weight would say as much (Kish 1965)."""
-    return sum(weights) ** 2 / sum(weight * weight for weight in weights)
-
-
-def hour_of(wait: Wait) -> int:
-    return int(wait.begun_s // HOUR_S)
+def _hour(at_s: float) -> int:
+    return int(at_s // HOUR_S)

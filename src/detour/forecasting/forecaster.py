@@ -1,25 +1,27 @@
 """When a job will start, from how long those like it have waited.
 
-The last bursts of the same shape, those of the same account ahead and the latest most, make a Kaplan-Meier curve; past
-forecasts say which of its quantiles to take (see `calibration`), by the rank of a new burst among them (split conformal
-prediction: Vovk et al. 2005), and whether the p90 has to be longer still (see `lateness`). A job that joins a large
-burst waits longer than its first (see `growth`). What happened after the moment of a forecast never enters it.
+The last bursts of the same shape, those of the same account and the latest most, make a Kaplan-Meier curve, of which
+past forecasts say which quantiles to take (see `feedback`). A job that joins a large burst waits longer than its first
+(see `growth`). What happened after the moment of a forecast never enters it.
 """
 
 from __future__ import annotations
 
+from math import exp
 from typing import NamedTuple
 
-from detour.forecasting.bursts import Bursts, effective
-from detour.forecasting.calibration import Calibration, place, wait_at
+from detour.forecasting.bursts import Bursts
+from detour.forecasting.feedback import Feedback, Said
 from detour.forecasting.growth import Growth
-from detour.forecasting.lateness import Lateness
-from detour.forecasting.survival import Curve, kaplan_meier, with_tail
+from detour.forecasting.survival import Curve, kaplan_meier
 from detour.forecasting.waits import Shape, Wait, weighed
 
 LEAST_BURSTS = 10
 """Fewer say nothing."""
 P50, P90 = 0.5, 0.9
+LEAST_LEVEL = 0.05
+SHORT_S = 60.0
+"""Waits that differ by less are alike: beyond the longest one, forecasts grow in proportion to this and itself."""
 
 
 class Expected(NamedTuple):
@@ -38,14 +40,8 @@ class NoForecast(NamedTuple):
 class _Known(NamedTuple):
     curve: Curve
     bursts: int
-    effective: float
     usual_number: float
     """Of a job in its burst, from 0."""
-
-    def rank(self, share: float, here: float) -> float:
-        """The share of the curve above `here` below which a new burst is with a chance of `share`."""
-        above = self.effective * (1 - here)
-        return min(1.0, share * (above + 1) / above) if above > 0 else 1.0
 
 
 class Forecaster:
@@ -53,46 +49,45 @@ class Forecaster:
 
     def __init__(self) -> None:
         self._bursts = Bursts()
-        self._calibration = Calibration()
-        self._lateness = Lateness()
+        self._feedback = Feedback((P50, P90))
         self._growth = Growth()
 
     def add(self, wait: Wait) -> None:
-        known = self._curve(wait.shape, wait.account, wait.begun_s) if self._bursts.begins_one(wait) else None
-        said = self._expected(known, wait.begun_s) if isinstance(known, _Known) else None
-        burst = self._bursts.add(wait)
-        self._growth.remember(burst)
+        """Its forecast is remembered if it is job 1, 2, 4, 8, ... of its burst: a large burst says more, but not as
+        much as so many bursts.
+        """
+        number = self._bursts.begun(wait.shape, wait.account, wait.begun_s)
+        known = self._known(wait.shape, wait.account, wait.begun_s) if number & (number + 1) == 0 else None
         if isinstance(known, _Known):
-            self._calibration.remember(burst, known.curve)
-        if isinstance(said, Expected):
-            self._lateness.remember(wait, said.p90_s)
+            for share in (P50, P90):
+                self._feedback.remember(wait, self._said(known, share, wait.begun_s, number=number))
+        self._growth.remember(self._bursts.add(wait))
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
-        """The wait of a job that has waited for `waited_s` at `now_s`.
-
-        What became of past forecasts moves the p50 both ways and the p90 only up: some quick starts do not say that
-        long waits are over.
-        """
-        known = self._curve(shape, account, now_s)
+        """The wait of a job that has waited for `waited_s` at `now_s`; not before that of an earlier call."""
+        known = self._known(shape, account, now_s)
         if isinstance(known, NoForecast):
             return known
-        return self._expected(known, now_s, waited_s, self._bursts.begun(shape, account, now_s))
+        if waited_s > known.curve.longest or known.curve.share(waited_s) > 1 - 1e-9:
+            return NoForecast(f"it has waited longer than all jobs of the last {known.bursts} bursts like it")
+        number = self._bursts.begun(shape, account, now_s)
+        p50_s, p90_s = (max(waited_s, self._said(known, share, now_s, waited_s, number).wait_s) for share in (P50, P90))
+        return Expected(p50_s, max(p50_s, p90_s), known.bursts)
 
-    def _expected(self, known: _Known, now_s: float, waited_s: float = 0.0, number: int = 0) -> Expected | NoForecast:
-        curve, bursts = known.curve, known.bursts
-        places = self._calibration.places(now_s)
-        here = place(curve, waited_s) if waited_s > 0 else 0.0
-        passed = places.share(here) if waited_s > 0 else 0.0
-        if passed > 1 - 1e-9 or waited_s > curve.longest:
-            return NoForecast(f"it has waited longer than all jobs of the last {bursts} bursts like it")
-
-        p50_s = max(waited_s, wait_at(curve, places.quantile(_beyond(passed, known.rank(P50, here)))))
-        p90_place = max(places.quantile(_beyond(passed, P90)), _beyond(here, known.rank(P90, here)))
-        p90_s = max(p50_s, self._lateness.stretched_s(wait_at(curve, p90_place), now_s))
+    def _said(self, known: _Known, share: float, now_s: float, waited_s: float = 0.0, number: int = 0) -> Said:
+        """The quantile of a new burst among `bursts` others (split conformal prediction: Vovk et al. 2005), moved by
+        the feedback; of what has waited already, among those that waited longer.
+        """
+        passed = known.curve.share(waited_s) if waited_s > 0 else 0.0
+        rank = min(1.0, share * (known.bursts + 1) / known.bursts)
+        level = passed + max(LEAST_LEVEL, rank + self._feedback.shift(share, now_s)) * (1 - passed)
         longer = 1.0 if waited_s > 0 else self._growth.factor(number, known.usual_number, now_s)
-        return Expected(longer * p50_s, longer * p90_s, bursts)
+        step = known.curve.step(min(1.0, level))
+        wait_s = step.value if level <= 1.0 else (step.value + SHORT_S) * exp(level - 1.0) - SHORT_S
+        longest_s = max(wait_s, known.curve.longest)
+        return Said(share, min(longer * wait_s, longest_s), max(0.0, step.at - level) / (step.at - step.below))
 
-    def _curve(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
+    def _known(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
         similar = self._bursts.similar(shape, account)
         known = [(seen, weight, burst) for burst, weight in similar if (seen := burst.observed(now_s))]
         bursts = len(known)
@@ -103,9 +98,4 @@ class Forecaster:
             return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")
         weights = [weight for _, weight, _ in known]
         usual_number = sum(weight * (len(burst.waits) - 1) / 2 for _, weight, burst in known) / sum(weights)
-        return _Known(with_tail(curve), bursts, effective(weights), usual_number)
-
-
-def _beyond(passed: float, share: float) -> float:
-    """The place below which `share` of what has not `passed` lies."""
-    return passed + share * (1 - passed)
+        return _Known(curve, bursts, usual_number)

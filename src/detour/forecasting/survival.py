@@ -6,10 +6,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from math import log1p
 from operator import itemgetter
+from typing import NamedTuple
 
 from detour.forecasting.waits import Observation
+
+
+class Step(NamedTuple):
+    value: float
+    below: float
+    """Share below the value."""
+    at: float
+    """Share at or below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +32,19 @@ class Curve:
     """Of all observations, ended or not."""
 
     def share(self, value: float) -> float:
-        """Of waits that are at most `value`."""
+        """Of values that are at most `value`."""
         index = bisect_right(self.values, value)
         return self.shares[index - 1] if index else 0.0
 
-    def quantile(self, share: float) -> float:
-        """The smallest value that `share` does not exceed; beyond the last step the longest observation, which is then
-        a lower bound.
+    def step(self, share: float) -> Step:
+        """At the quantile of `share`: the smallest value with as large a share at or below it; beyond the last step the
+        longest observation, which is then a lower bound.
         """
         index = bisect_left(self.shares, share - 1e-9)
-        return self.values[index] if index < len(self.values) else self.longest
-
-
-TAIL_TO = 0.995
-TAIL_STEPS = 40
-
-
-def with_tail(curve: Curve) -> Curve:
-    """The curve continued by an exponential tail through its last step, up to the share `TAIL_TO` (Brown, Hollander &
-    Korwar 1974), where it ends below that because its longest observations are censored. Without it the p90 of a queue
-    in which many jobs wait would be no more than how long they have waited so far.
-    """
-    top = curve.shares[-1] if curve.shares else 1.0
-    if top >= TAIL_TO:
-        return curve
-    last = curve.values[-1]
-    shares = [top + (TAIL_TO - top) * step / TAIL_STEPS for step in range(1, TAIL_STEPS + 1)]
-    values = [last * log1p(-share) / log1p(-top) for share in shares]
-    return Curve(curve.values + tuple(values), curve.shares + tuple(shares), max(curve.longest, values[-1]))
+        below = self.shares[index - 1] if index else 0.0
+        if index == len(self.values):
+            return Step(self.longest, below, 1.0)
+        return Step(self.values[index], below, self.shares[index])
 
 
 def kaplan_meier(observations: Iterable[Observation]) -> Curve:

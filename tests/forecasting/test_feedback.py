@@ -1,0 +1,71 @@
+"""The share that is asked for moves by as much as the share of late starts is off."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from detour.forecasting.feedback import MEMORY, Feedback, Said
+from detour.forecasting.waits import HOUR_S, Shape, Wait
+
+SAID = Said(0.9, 10 * HOUR_S, late_at=0.25)
+LONG_AFTER_S = 1000 * HOUR_S
+
+
+def wait(hours: float | None, *, left_h: float | None = None, begun_s: float = 0.0) -> Wait:
+    started_s = None if hours is None else begun_s + hours * HOUR_S
+    return Wait("7", "own", Shape(4, 3), begun_s, started_s, None if left_h is None else begun_s + left_h * HOUR_S)
+
+
+def shift(*waits: Wait, now_s: float = LONG_AFTER_S) -> float:
+    feedback = Feedback((0.5, 0.9))
+    for one in waits:
+        feedback.remember(one, SAID)
+    return feedback.shift(0.9, now_s)
+
+
+def test_without_forecasts_nothing_moves() -> None:
+    assert shift() == 0.0
+
+
+def test_a_late_start_asks_for_more_and_one_in_time_for_less() -> None:
+    assert shift(wait(20.0)) == pytest.approx(0.9 / MEMORY)
+    assert shift(wait(5.0)) == pytest.approx(-0.1 / MEMORY)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1, 0.3])
+def test_the_shift_tends_to_the_late_ones_beyond_those_that_should_be(late: float) -> None:
+    chance = random.Random(1)
+    waits = (wait(20.0 if chance.random() < late else 5.0, begun_s=index * HOUR_S) for index in range(3000))
+    feedback, shifts = Feedback((0.9,)), []
+    for one in waits:
+        feedback.remember(one, SAID)
+        shifts.append(feedback.shift(0.9, one.begun_s))
+    assert sum(shifts[1000:]) / 2000 == pytest.approx(late - 0.1, abs=0.03)
+
+
+def test_each_share_has_its_own() -> None:
+    feedback = Feedback((0.5, 0.9))
+    feedback.remember(wait(20.0), SAID)
+    assert feedback.shift(0.5, LONG_AFTER_S) == 0.0
+
+
+def test_a_job_that_waits_beyond_its_forecast_is_late_before_it_starts() -> None:
+    assert shift(wait(None), now_s=9.9 * HOUR_S) == 0.0
+    assert shift(wait(None), now_s=10.1 * HOUR_S) == shift(wait(20.0), now_s=10.1 * HOUR_S) > 0
+
+
+def test_a_start_says_nothing_before_it_happens() -> None:
+    assert shift(wait(5.0), now_s=4.9 * HOUR_S) == 0.0
+    assert shift(wait(5.0), now_s=5.1 * HOUR_S) < 0
+
+
+def test_a_job_that_is_cancelled_says_nothing_unless_it_was_late_already() -> None:
+    assert shift(wait(None, left_h=9.0)) == 0.0
+    assert shift(wait(None, left_h=11.0)) == shift(wait(20.0))
+
+
+def test_of_starts_at_the_very_quantile_a_part_is_late() -> None:
+    """So that a queue in which most jobs start at once is not one in which all are early."""
+    assert shift(wait(10.0)) == pytest.approx((0.25 - 0.1) / MEMORY)
