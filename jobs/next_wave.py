@@ -18,8 +18,8 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.submit import make_order, send
 from detour.orchestration.waves import ORDER, Continuation
-from detour.planning.build import Plan
 from detour.planning.files import read_stage
+from detour.planning.plan import Plan
 
 PATIENCE_S = 1200.0
 """For a Slurm that does not answer or takes no more jobs now; less than the job's own limit."""

@@ -13,7 +13,7 @@ from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
 from detour.corpus.shards import prepare_corpus
 from detour.corpus.tokenizer import load_tokenizer, special_tokens, train_tokenizer, vocabulary_size
 from detour.errors import Interrupted
-from detour.planning.settings import Folder
+from detour.planning.origins import Folder
 
 if TYPE_CHECKING:
     from detour.jobs.context import StageContext

@@ -8,7 +8,7 @@ from typing import Any
 from detour.corpus.files import check_folder_unchanged
 from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext
-from detour.planning.settings import Folder
+from detour.planning.origins import Folder
 from detour.planning.stage import PretrainStage
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start

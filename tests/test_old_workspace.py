@@ -18,8 +18,8 @@ from detour.monitoring.status import ChainStatus
 from detour.orchestration.plans import load_plans
 from detour.orchestration.progress import progress_of
 from detour.orchestration.selection import chosen
-from detour.planning.build import Plan
 from detour.planning.files import plan_file, read_plan, read_stage, stage_file
+from detour.planning.plan import Plan
 from detour.pricing.plan_price import price_in
 from detour.reporting.build import Question, build_report
 from detour.site import Site

@@ -11,8 +11,8 @@ from detour.launch.text.price import band_json, hours_in_words, price_json
 from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import Planned
 from detour.orchestration.progress import PROGRESS, Progress, count
-from detour.planning.build import Plan
 from detour.planning.outputs import planned_outputs
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage, PromoteStage, Stage
 from detour.pricing.plan_price import PlanPrice
 from detour.pricing.totals import gpu_hours_of

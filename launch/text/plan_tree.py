@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detour.orchestration.progress import Progress, count
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, tree
 from detour.planning.stage import ExportStage, PrepareStage, PretrainStage
 from detour.text import WIDTH, cut, format_count

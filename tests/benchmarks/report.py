@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
 from detour.planning.files import Target, write_plan
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
 from tests.reporting.fabricate import PROVENANCE
 from tests.reporting.worked import CLUSTER, EVENING_S, SITE

@@ -37,7 +37,8 @@ from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.scheduler.tags import Tag

@@ -16,7 +16,9 @@ from detour.errors import UserError
 from detour.jobs import evaluate, summarize
 from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.tasks.supported import unsupported_tasks
 from tests.evaluation.conftest import make_multilabel_task, make_task

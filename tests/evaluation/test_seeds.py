@@ -20,7 +20,8 @@ from detour.evaluation.finetune import FineTuning
 from detour.jobs import __main__ as job
 from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import inspect_entry
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.stage import EvaluateStage, ExportStage, Stage
 from tests.support.layouts import write_quaero
 from tests.support.recipes import make_recipe

@@ -16,7 +16,9 @@ from detour.jobs.compiled import keep_compiled
 from detour.jobs.context import StageContext, StageOfKind
 from detour.ledger.attempt import Attempt
 from detour.orchestration.plans import inspect_entry
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import PretrainStage
 from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
 from tests.pretraining.tiny import tiny_model

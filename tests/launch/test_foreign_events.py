@@ -13,7 +13,7 @@ from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import make_order
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.support.past import Past
 from tests.support.stages import make_stages

@@ -17,7 +17,7 @@ from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import make_order, send
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.scheduler.commands import SubprocessRunner
 from tests.monitoring.workspaces import end, start

@@ -22,7 +22,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import plans
 from detour.orchestration.plans import inspect_entry
-from detour.planning.build import Content
+from detour.planning.origins import Content
 from detour.scheduler.tags import Tag, unit_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"

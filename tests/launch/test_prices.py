@@ -18,7 +18,8 @@ from detour.ledger.events import SpeedMeasured
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.stage import Stage
 from detour.pricing.comparison import chain_priced
 from detour.pricing.estimates import START_UP_S

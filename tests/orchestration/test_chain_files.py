@@ -14,7 +14,9 @@ from detour.ledger.journal import Journal
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import PretrainStage, Stage
 from tests.support.recipes import make_recipe
 

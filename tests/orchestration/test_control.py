@@ -22,7 +22,9 @@ from detour.orchestration import submit as submit_module
 from detour.orchestration.control import Controlled
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import make_order, order_for, send
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.scheduler.commands import CommandResult, Slurm
 from tests.monitoring.workspaces import start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed

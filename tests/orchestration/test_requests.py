@@ -12,7 +12,8 @@ from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.config.models import File, Recipe
 from detour.orchestration.requests import JobOptions, job_requests
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of

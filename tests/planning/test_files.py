@@ -13,7 +13,6 @@ import pytest
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
 from detour.planning.files import (
     Target,
     chain_names,
@@ -26,6 +25,7 @@ from detour.planning.files import (
     write_plan,
     write_stage,
 )
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.site import Site, Sourced
 from tests.support.stages import make_stages, prepare_stage, pretrain_stage

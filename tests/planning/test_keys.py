@@ -18,7 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from detour.canonical import canonical, digest
 from detour.config.models import File, Recipe
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import KEY_LENGTH, Stage, stage_key
 from tests.support.recipes import BASIC, make_recipe
 

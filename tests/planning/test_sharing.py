@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from detour.config.expansion import load_chains
 from detour.config.models import File
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, SharedPlan, tree
 from tests.support.recipes import make_recipe
 

@@ -14,7 +14,9 @@ from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.config.models import File, Gate, Probe, Recipe
 from detour.flops import BASE, LARGE, expected_context, training_flops_per_token
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
 from detour.pricing.estimates import FRENCH_VOCABULARY, estimate, model_shape
 from detour.pricing.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature

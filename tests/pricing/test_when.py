@@ -13,7 +13,8 @@ from detour.accounting.hourly import HOUR_S, HourlyFactors
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.errors import UserError
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.pricing.totals import critical_path_s, total

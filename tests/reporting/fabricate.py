@@ -16,8 +16,8 @@ from detour.ledger.attempt import Attempt
 from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
 from detour.planning.files import Target, write_plan
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, Stage
 from tests.support.stages import make_stages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.reporting.grid import grid_of
 from tests.support.stages import make_stages
 

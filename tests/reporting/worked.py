@@ -19,8 +19,8 @@ from typing import Any
 
 from detour.checkpoints.manifest import write_manifest
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
 from detour.planning.files import Target, write_plan
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
 from detour.site import Site, Sourced
 from tests.reporting.fabricate import PROVENANCE

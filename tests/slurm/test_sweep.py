@@ -22,8 +22,9 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.selection import chain_stages
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
 from detour.planning.order import downstream
+from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import PretrainStage, Stage
 from detour.pricing.price import NoHistory, prices_of

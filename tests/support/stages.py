@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from detour.config.models import File
-from detour.planning.build import Content, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
 from detour.planning.stage import (
     ExportStage,
     PrepareStage,

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from tests.support.past import Past
 from tests.support.recipes import make_recipe

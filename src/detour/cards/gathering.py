@@ -20,8 +20,8 @@ from detour.errors import UserError
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 from detour.models.lineage import lineage
-from detour.planning.build import Plan
 from detour.planning.files import read_plan
+from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage
 from detour.reporting.build import Question, build_report
 from detour.reporting.data import Chain

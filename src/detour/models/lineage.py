@@ -14,7 +14,7 @@ from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.models.stages import known_stage
-from detour.planning.settings import FileContent, Folder, Published
+from detour.planning.origins import FileContent, Folder, Published
 from detour.planning.stage import PrepareStage, PretrainStage, Stage
 
 

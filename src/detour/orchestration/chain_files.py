@@ -21,8 +21,8 @@ from detour.ledger.folders import make_folder
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.planning.build import Plan
 from detour.planning.files import Target, plan_file, read_plan_outline, write_plan, write_stage
+from detour.planning.plan import Plan
 from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
 

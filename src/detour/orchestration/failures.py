@@ -11,9 +11,9 @@ from detour.ledger.folders import refuse_links
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.selection import readable_stages
-from detour.planning.build import Plan
 from detour.planning.files import chain_names
 from detour.planning.order import downstream
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 
 

@@ -16,7 +16,7 @@ from detour.config.models import Source, Task
 from detour.corpus.files import file_format
 from detour.corpus.sources import Table, read_texts
 from detour.errors import UserError
-from detour.planning.settings import Folder
+from detour.planning.origins import Folder
 from detour.planning.stage import EvaluateStage, PrepareStage, PretrainStage, Stage
 from detour.tasks.files import TABLE
 from detour.tasks.loading import load_task

@@ -14,7 +14,9 @@ from detour.config.models import File, Recipe, TaskData
 from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError
-from detour.planning.build import Content, Plan, Planner
+from detour.planning.build import Planner
+from detour.planning.origins import Content
+from detour.planning.plan import Plan
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice

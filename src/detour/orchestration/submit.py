@@ -38,8 +38,8 @@ from detour.orchestration.slurm import (
     submitting,
 )
 from detour.orchestration.waves import Continuation, last_jobs, send_continuation
-from detour.planning.build import Plan
 from detour.planning.files import holds_plan
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice, price_in
 from detour.scheduler.commands import Slurm, SubmissionRefused

@@ -16,27 +16,23 @@ from typing import Any, TypeVar, cast
 
 from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Source, Task, TaskData
 from detour.planning.arithmetic import PhaseSteps, phase_steps
+from detour.planning.origins import Content, Folder, Published, RandomWeights, SourceSettings, without_place
+from detour.planning.plan import Plan
 from detour.planning.settings import (
     EvaluateRuntime,
     EvaluateSettings,
     ExportRuntime,
     ExportSettings,
-    FileContent,
-    Folder,
     PrepareRuntime,
     PrepareSettings,
     PretrainRuntime,
     PretrainSettings,
     PromoteRuntime,
     PromoteSettings,
-    Published,
-    RandomWeights,
     Runtime,
     Settings,
-    SourceSettings,
     SummarizeRuntime,
     SummarizeSettings,
-    without_place,
 )
 from detour.planning.stage import (
     EvaluateStage,
@@ -53,61 +49,8 @@ UNGATED = {"gate": Gate()}
 """What a training knows of its phase's gate, which only the promotion asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The files behind one entry of a recipe: where they are here, and what is in them anywhere."""
-
-    paths: tuple[Path, ...]
-    fingerprints: tuple[str, ...]
-    size_bytes: int | None = None
-    """Of all files together; None where they are not here."""
-    missing: str | None = None
-    """Why they cannot be looked at on this machine; the keys that depend on them are then provisional."""
-    root: Path | None = None
-    """Where the names of folders count too, because they say the split: the one that all the files are in."""
-
-    @property
-    def files(self) -> tuple[FileContent, ...]:
-        names = [path.relative_to(self.root).as_posix() if self.root else path.name for path in self.paths]
-        return tuple(FileContent(name, print_) for name, print_ in zip(names, self.fingerprints, strict=True))
-
-
 Inspect = Callable[[File | str], Content | None]
 """Looks at a file entry of the recipe or at a `pretrained` id; None for a hub id, which needs no look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One chain, in an order in which every stage comes after its inputs."""
-
-    chain: str
-    stages: tuple[Stage, ...]
-    missing: tuple[str, ...] = ()
-    """What was not found here; a plan with missing files can be read and priced, not run."""
-
-    def to_json(self, *, stages: bool = True) -> dict[str, Any]:
-        plan: dict[str, Any] = {
-            "chain": self.chain,
-            "phases": {
-                stage.phase: {
-                    "tokens": stage.runtime.tokens,
-                    "steps": stage.runtime.steps,
-                    "warmup_steps": stage.runtime.warmup_steps,
-                    "step_tokens": stage.settings.step_tokens,
-                    "first_row": stage.settings.first_row,
-                }
-                for stage in self.stages
-                if isinstance(stage, PretrainStage)
-            },
-            "missing": list(self.missing),
-        }
-        return plan | ({"stages": [stage.to_json() for stage in self.stages]} if stages else {})
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """Raises KeyError, TypeError or ValueError for what is no plan."""
-        stages = tuple(map(Stage.from_json, data["stages"]))
-        return cls(data["chain"], stages, tuple(data.get("missing", ())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from detour.site import Site
 from detour.text import stage_label
 
 if TYPE_CHECKING:
-    from detour.planning.build import Plan
+    from detour.planning.plan import Plan
     from detour.planning.stage import Stage
 
 STAGE, PLAN = "stage.json", "plan.json"
@@ -123,7 +123,7 @@ def read_stage_outline(workspace: Workspace, stage_id: str) -> StageOutline:
 
 def read_plan(workspace: Workspace, chain: str) -> tuple[Plan, Target]:
     """A chain as last planned. Raises UserError when there is no such chain, or its file is damaged or was edited."""
-    from detour.planning.build import Plan
+    from detour.planning.plan import Plan
 
     return _read_plan(workspace, chain, lambda data: (Plan.from_json(data), Target.from_json(data)))
 

@@ -1,28 +1,26 @@
 """What each kind of stage is given: settings determine its result, runtime values only how fast it runs and where.
 
 Sections of a recipe (`detour.config.models`) are typed already and are kept as they are. Each pair of `to_json` and
-`from_json` is all that knows how stage.json and plan.json write these values. Settings are written without anything
-that leaves the result as it is, because their digest makes the stage's key. `from_json` takes a stage's whole entry
-and raises KeyError, TypeError or ValueError for one that it cannot read.
+`from_json`, here and in `detour.planning.origins`, is all that knows how stage.json and plan.json write these values.
+Settings are written without anything that leaves the result as it is, because their digest makes the stage's key.
+`from_json` takes a stage's whole entry and raises KeyError, TypeError or ValueError for one that it cannot read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal
 
 from detour.canonical import digest
 from detour.config.models import (
     Equivalence,
-    File,
     Model,
     Optimizer,
     Phase,
     Seeds,
-    Source,
     Task,
     TaskSize,
     Tokenizer,
@@ -30,12 +28,20 @@ from detour.config.models import (
     Training,
 )
 from detour.config.training import Precision
+from detour.planning.origins import (
+    FileContent,
+    Folder,
+    Published,
+    RandomWeights,
+    SourceSettings,
+    files_json,
+    files_of,
+    origin_of,
+    placeless_json,
+)
 
 Entry = Mapping[str, Any]
 """A stage in JSON values: kind, key, label, settings, inputs, runtime."""
-AnyFile = TypeVar("AnyFile", bound=File)
-Head = Literal["pretrained", "new"]
-"""Where the masked-LM head of published weights comes from, as in `detour.config.models.Model`."""
 
 
 class _Values:
@@ -46,63 +52,6 @@ class _Values:
     def digest(self) -> str:
         """Equal for equal JSON values; that of settings enters the stage's key."""
         return digest(self.to_json())
-
-
-@dataclass(frozen=True, slots=True)
-class FileContent:
-    """What a file holds, wherever it lies."""
-
-    name: str
-    fingerprint: str
-
-    def to_json(self) -> dict[str, str]:
-        return {"name": self.name, "fingerprint": self.fingerprint}
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Weights or a tokenizer by their hub id."""
-
-    pretrained: str
-    revision: str | None
-    head: Head = "pretrained"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"pretrained": self.pretrained, "revision": self.revision, **_head_json(self.head)}
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Weights or a tokenizer by the content of a local folder."""
-
-    files: tuple[FileContent, ...]
-    head: Head = "pretrained"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"files": _files_json(self.files), **_head_json(self.head)}
-
-
-@dataclass(frozen=True, slots=True)
-class RandomWeights:
-    config: Mapping[str, Any]
-    """Fields of ModernBertConfig."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"config": self.config}
-
-
-class SourceSettings(NamedTuple):
-    source: Source
-    """As `without_place` leaves it."""
-    files: tuple[FileContent, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_placeless_json(self.source.as_json), "files": _files_json(self.files)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SourceSettings:
-        written = {key: value for key, value in data.items() if key != "files"}
-        return cls(Source.model_validate({**written, "path": ""}), _files(data["files"]))
 
 
 @dataclass(frozen=True)
@@ -137,7 +86,7 @@ class PrepareSettings(_Values):
         tokenizer = data["tokenizer"]
         return cls(
             sources=tuple(map(SourceSettings.from_json, data["sources"])),
-            tokenizer=Tokenizer.model_validate(tokenizer) if tokenizer.get("train") else _origin(tokenizer),
+            tokenizer=Tokenizer.model_validate(tokenizer) if tokenizer.get("train") else origin_of(tokenizer),
             validation_tokens=data["validation_tokens"],
             sequence_length=data["sequence_length"],
             shuffle_seed=data["shuffle_seed"],
@@ -221,7 +170,7 @@ class PretrainSettings(_Values):
     def from_json(cls, entry: Entry) -> PretrainSettings:
         data = entry["settings"]
         return cls(
-            model=data["model"] and _origin(data["model"]),
+            model=data["model"] and origin_of(data["model"]),
             phase=_phase(entry),
             optimizer=Optimizer.model_validate(data["optimizer"]),
             batch_sequences=data["batch_sequences"],
@@ -354,15 +303,15 @@ class EvaluateSettings(_Values):
     def to_json(self) -> dict[str, Any]:
         task = {key: value for key, value in self.task.as_json.items() if key not in ("documents", "obtain")}
         if task["data"]:
-            task["data"] = _placeless_json(task["data"])
-        return {"task": task, "seed": self.seed, "files": _files_json(self.files)}
+            task["data"] = placeless_json(task["data"])
+        return {"task": task, "seed": self.seed, "files": files_json(self.files)}
 
     @classmethod
     def from_json(cls, entry: Entry) -> EvaluateSettings:
         settings = entry["settings"]
         data = settings["task"]["data"]
         task = {**settings["task"], "data": data and {**data, "path": ""}}
-        return cls(Task.model_validate(task), settings["seed"], _files(settings["files"]))
+        return cls(Task.model_validate(task), settings["seed"], files_of(settings["files"]))
 
 
 @dataclass(frozen=True)
@@ -422,16 +371,6 @@ def phase_json(phase: Phase) -> dict[str, Any]:
     return {key: value for key, value in phase.as_json.items() if key not in ("name", "gate")}
 
 
-def without_place(file: AnyFile) -> AnyFile:
-    """A file's entry without where it lies: its content is what counts."""
-    nowhere = {"path": "", "package": None, "hub": None, "revision": None}
-    return file.model_copy(update={key: value for key, value in nowhere.items() if key in type(file).model_fields})
-
-
-def _placeless_json(file: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in file.items() if key not in ("path", "package", "hub", "revision")}
-
-
 def _phase(entry: Entry, **more: Any) -> Phase:
     """Named as the label ends: the name changes no result, so the settings have none."""
     _, _, name = entry["label"].partition(" ")
@@ -449,25 +388,3 @@ def _whole(runtime: Mapping[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise TypeError(f"{name} is {value!r}, expected a whole number")
     return value
-
-
-def _origin(data: Mapping[str, Any]) -> Any:
-    if "config" in data:
-        return RandomWeights(data["config"])
-    head = data.get("head", "pretrained")
-    if "files" in data:
-        return Folder(_files(data["files"]), head)
-    return Published(data["pretrained"], data.get("revision"), head)
-
-
-def _head_json(head: Head) -> dict[str, str]:
-    """Nothing for the default, which stages were planned without."""
-    return {} if head == "pretrained" else {"head": head}
-
-
-def _files(data: Iterable[Mapping[str, Any]]) -> tuple[FileContent, ...]:
-    return tuple(FileContent(file["name"], file["fingerprint"]) for file in data)
-
-
-def _files_json(files: Iterable[FileContent]) -> list[dict[str, str]]:
-    return [file.to_json() for file in files]

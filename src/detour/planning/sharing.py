@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 
 

@@ -11,7 +11,7 @@ from detour.ledger.events import ProgressMade
 from detour.ledger.record import Entry
 from detour.ledger.state import StageStatus
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.stage import PretrainStage
 from detour.planning.stage import Stage as PlannedStage
 from detour.pricing.estimates import model_shape

@@ -13,7 +13,7 @@ from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import MANIFEST, Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.stage import Stage as PlannedStage
 from detour.pricing.billing import billed_gpu_hours
 from detour.reporting.costs import Counted, cost_of

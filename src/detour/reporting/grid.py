@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detour.planning.build import Plan
+from detour.planning.plan import Plan
 from detour.planning.stage import PrepareStage, PretrainStage
 from detour.text import format_count
 

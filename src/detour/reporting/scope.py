@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from detour.config.project import Project
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.build import Plan
 from detour.planning.files import read_plan
+from detour.planning.plan import Plan
 from detour.planning.selection import select_chains
 from detour.reporting.outputs import chains_by_age
 
