@@ -12,7 +12,7 @@ from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.at_once import THREADS, processes_for, run_at_once, shares, this_command
-from detour.jobs.environment import gpus_held
+from detour.jobs.environment import sees_gpu
 from detour.jobs.forked import run_forked
 from detour.jobs.freed_memory import keep_freed_memory
 from detour.jobs.harness import run_stage
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
     left = [stage_id for stage_id in options.stages if not workspace.is_done(stage_id)]
     count = 1 if options.part else _processes(workspace, options.stages, len(left), rank)
-    if count > 1 and gpus_held(os.environ):
+    if count > 1 and sees_gpu(os.environ):
         code = run_at_once(this_command(workspace.root, options.wall_limit_s), shares(left, count))
     elif count > 1:
         code = run_forked(
@@ -88,7 +88,7 @@ def _processes(workspace: Workspace, stages: Sequence[str], left: int, rank: Ran
     cores, first = len(os.sched_getaffinity(0)), seeds[0]
     model = workspace.output(first.inputs["model"])
     count = processes_for(len(seeds), cores, fitting=lambda: seeds_that_fit(first.settings.task, model))
-    if count > 1 and not gpus_held(os.environ):
+    if count > 1 and not sees_gpu(os.environ):
         # By all seeds of the job, also when few are left: the last digits of a score depend on the number of threads.
         os.environ.setdefault(THREADS, str(max(1, cores // count)))
     return min(count, max(1, left))

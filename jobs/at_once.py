@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from detour.errors import DetourError, Interrupted, PermanentFailure
-from detour.jobs.environment import gpus_held
+from detour.jobs.environment import gpus_held, sees_gpu
 from detour.jobs.signals import on_stop_signals
 
 VARIABLE = "DETOUR_SEEDS_AT_ONCE"
@@ -23,8 +23,6 @@ MOST = 3
 """More share the same GPU without doing more; a job holds no more seeds than fit its memory (`seeds_per_job`)."""
 CORES_EACH = 4
 """To launch kernels, prepare batches and measure."""
-
-
 THREADS = "OMP_NUM_THREADS"
 """Of each process on a CPU."""
 
@@ -34,7 +32,7 @@ def processes_for(
 ) -> int:
     """How many processes share the seeds of this job.
 
-    fitting  without a GPU: for how many there is memory
+    fitting  where no GPU can be used: for how many there is memory
 
     Raises DetourError for a number that is none.
     """
@@ -44,14 +42,13 @@ def processes_for(
             raise DetourError(f"{VARIABLE} is {asked!r}: give a number of processes from 1 on, or unset it")
         return min(seeds, int(asked))
     gpus = gpus_held(environment)
-    if gpus > 1:
+    if gpus > 1 or (not gpus and sees_gpu(environment)):
         return 1
     if gpus == 1:
         return max(1, min(seeds, MOST, cores // CORES_EACH))
     threads = environment.get(THREADS, "")
     most = cores // int(threads) if threads.isdecimal() and int(threads) else cores
-    wanted = min(seeds, most)
-    return min(wanted, max(1, fitting())) if wanted > 1 else 1
+    return max(1, min(seeds, most, fitting()))
 
 
 def shares(stages: Sequence[str], processes: int) -> list[list[str]]:

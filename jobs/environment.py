@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from detour.environment import VARIABLE, differences, expected_environment
 from detour.errors import DetourError, PermanentFailure
 from detour.jobs.log import LOGGER
+from detour.orchestration.local_gpus import present_gpus
 
 TORCH_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
 """Stages that import torch anyway."""
@@ -43,6 +44,11 @@ def gpus_held(environment: Mapping[str, str]) -> int:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
     on_node = environment.get("SLURM_GPUS_ON_NODE", "")
     return int(on_node) if on_node.isdecimal() else 0
+
+
+def sees_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether torch may find a GPU here, also one that nothing says is held: by hand, or where Slurm counts none."""
+    return gpus_held(environment) > 0 or ("CUDA_VISIBLE_DEVICES" not in environment and present_gpus() > 0)
 
 
 def _require_gpus(held: int) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.errors import DetourError
+from detour.jobs import environment
 from detour.jobs.at_once import joint_exit_code, processes_for, run_at_once, shares
 
 ONE_GPU = {"CUDA_VISIBLE_DEVICES": "0"}
@@ -32,9 +33,9 @@ def many() -> int:
     return 99
 
 
-@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": ""}])
-def test_without_a_gpu_as_many_seeds_run_at_once_as_there_are_cores(environment: dict[str, str]) -> None:
-    assert [processes_for(3, cores, environment, many) for cores in (1, 2, 3, 8)] == [1, 2, 3, 3]
+@pytest.mark.parametrize("variables", [{}, {"CUDA_VISIBLE_DEVICES": ""}])
+def test_without_a_gpu_as_many_seeds_run_at_once_as_there_are_cores(variables: dict[str, str]) -> None:
+    assert [processes_for(3, cores, variables, many) for cores in (1, 2, 3, 8)] == [1, 2, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,12 @@ def test_without_a_gpu_as_many_seeds_run_at_once_as_there_are_cores(environment:
 )
 def test_without_a_gpu_each_seed_has_the_threads_that_the_user_asks_for(threads: str, processes: int) -> None:
     assert processes_for(16, 8, {"OMP_NUM_THREADS": threads}, many) == processes
+
+
+def test_beside_a_gpu_that_nothing_says_is_held_one_process_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "present_gpus", lambda: 1)
+    assert processes_for(3, 8, {}, many) == 1
+    assert processes_for(3, 8, {"CUDA_VISIBLE_DEVICES": ""}, many) == 3
 
 
 @pytest.mark.parametrize(("fitting", "processes"), [(0, 1), (1, 1), (2, 2), (5, 3)])
