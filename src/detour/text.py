@@ -83,6 +83,12 @@ def stage_names(names: Sequence[str]) -> str:
     return shown if len(names) == 1 else f"{shown} ({counted(len(names), 'stage')})"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """All of few names, the first of many: `a, b and 8 more`."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
 def plain(text: str) -> str:
     """One line without control characters: what others wrote must not steer this terminal."""
     if text.isprintable() and "  " not in text:

@@ -15,11 +15,13 @@ from huggingface_hub import ModelCardData
 from detour.config.project import Project
 from detour.ledger.workspace import Workspace
 from detour.rendering.boamps import boamps
+from detour.rendering.formats import json_report
 from detour.rendering.statements import annex_xi, card, methods_sentence, neurips, statements, training_flops
 from detour.reporting.build import Question, build_report
+from detour.reporting.period import Period
 from detour.reporting.report import Report
 from tests.reporting.fabricate import stages_of, write_chain
-from tests.reporting.worked import NOW_S, RELEASED, make_worked, site_of
+from tests.reporting.worked import EVENING_S, NOW_S, RELEASED, make_worked, site_of
 
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
 
@@ -190,6 +192,25 @@ def test_slices_are_boards_of_which_a_share_was_held(
     gpu = record["infrastructure"]["components"][0]
     assert gpu["nbComponent"] == boards
     assert gpu.get("share") == (None if share is None else pytest.approx(share))
+
+
+def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_path: Path) -> None:
+    """The night of the worked chains, from midnight on: 4 of the 18.5 GPU-hours and more are before."""
+    workspace = Workspace(tmp_path)
+    make_worked(workspace)
+    july = Question(period=Period(EVENING_S + 4 * 3600, None), project=Project(name="Detours", released=(RELEASED,)))
+    cut = build_report(workspace, july, site_of, NOW_S)
+    found = {one.name: one.text for one in statements(cut)}
+    assert found[f"card-{RELEASED}"].startswith(
+        "# no CO2 figure: part of this work lies outside of the report's period"
+    )
+    assert found["annex-xi"].startswith("No figures: part of this work lies outside of the report's period")
+    assert "A released chain" not in found["neurips"]
+    assert {row["phase"] for row in json.loads(json_report(cut))["tables"]["tokens-per-kwh"]} == {"mlm"}
+    assert "cost-per-point" not in json.loads(json_report(cut))["tables"]
+    assert any("part of the work on decay-60k, decay-120k lies outside of the period" in one for one in cut.warnings)
+    june = Question(period=Period(EVENING_S - 3600, NOW_S))
+    assert not build_report(workspace, june, site_of, NOW_S).cut
 
 
 def test_without_any_energy_there_is_no_boamps_record(report: Report) -> None:

@@ -329,11 +329,11 @@ def points(report: Report) -> Table:
         number("hours_per_point", f"{unit} a point", words.significant_or_dash),
         Column("is_best_so_far", "no cheaper one as good", words.yes),
     )
-    return Table("cost-per-point", "", columns, report.point_costs, shown=60)
+    return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=60)
 
 
 def points_texts(report: Report) -> tuple[str, ...]:
-    if not report.point_costs:
+    if report.cut or not report.point_costs:
         return ()
     return ("Scores are means over all tasks. Shared stages are in the hours of every chain that needs them.",)
 

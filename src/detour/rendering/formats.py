@@ -18,12 +18,13 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]
 
 def markdown(report: Report) -> str:
     """The page without its plots; what others wrote is text in it, and no markup."""
-    lines = [f"# {_text(report.title)}", ""]
+    lines = [f"# {_text(report.title)}", "", *(f"- {_text(warning)}" for warning in report.warnings)]
+    lines += [""] if report.warnings else []
     for section in sections(report):
         lines += [f"## {section.title}", ""]
         lines += [line for text in section.texts for line in (_text(text), "")]
         for table in section.tables:
-            lines += [*markdown_table(table), ""]
+            lines += [*markdown_table(table), ""] if table.rows else []
     lines += ["## Statements", ""]
     for statement in statements(report):
         lines += [f"### {statement.title}", "", f"```{statement.language}", statement.text.rstrip(), "```", ""]

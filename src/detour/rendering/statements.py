@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
@@ -19,12 +19,13 @@ from detour.reporting.purpose import Purpose
 from detour.reporting.report import Hardware, Report
 from detour.reporting.yields import row_of
 from detour.site import Sourced
-from detour.text import counted, format_duration
+from detour.text import counted, format_duration, listed
 
 MOST_CARDS = MOST_NAMES = 8
 DAY_S = 86_400.0
 
 
+PARTIAL = "part of this work lies outside of the report's period; ask for a report without one"
 HOW = {
     Method.MEASURED: "measured by hardware energy counters",
     Method.CODECARBON: "tracked by codecarbon",
@@ -67,8 +68,8 @@ def _boamps(report: Report) -> Iterator[Statement]:
 def neurips(report: Report) -> str:
     """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
     said = [f"We ran {_machines(report.hardware)}."]
-    released = [chain for chain in report.chains if chain.name in report.released]
-    each = sorted(used for chain in released if (used := chain.cost.main_hours.value) is not None)
+    whole = [chain for chain in report.chains if chain.name in report.released and chain.name not in report.cut]
+    each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
     if each:
         spread = words.figure(each[0]) if len(each) == 1 else f"{words.figure(each[0])} to {words.figure(each[-1])}"
         said.append(f"A released chain, all that it shares with others included, took {spread} {_unit(report)}.")
@@ -110,6 +111,8 @@ def methods_sentence(report: Report) -> str:
 
 def card(report: Report, chain: Chain) -> str:
     """The front matter that model cards on the hub have for it: `emissions` is a bare number in grams."""
+    if chain.name in report.cut:
+        return f"# no CO2 figure: {PARTIAL}\n"
     row = row_of(chain.cost, quotable_method([chain.cost]))
     if row is None or row.co2_g is None:
         return f"# no CO2 figure: {row.missing if row else 'no method has one for all of this chain'}\n"
@@ -131,6 +134,8 @@ def annex_xi(report: Report) -> str:
     """For the trainings that released models descend from; estimated figures are marked as such."""
     trainings = released_trainings(report)
     attempts = [attempt for stage in trainings for attempt in stage.attempts]
+    if any(stage.is_cut for stage in trainings):
+        return f"No figures: {PARTIAL}"
     if not attempts:
         return "No training of a released model is in this report."
     flops = training_flops(report)
@@ -146,7 +151,7 @@ def annex_xi(report: Report) -> str:
         energy = f"{words.significant(float(f'{kwh / 1000:.2g}'))} MWh, PUE included, {HOW[Method(method)]}"
     held = "GPU" if report.has_gpus else "CPU core"
     lines = [
-        f"Models: {_named(report.released)}",
+        f"Models: {listed(report.released, MOST_NAMES)}",
         f"Computation used for training: {known} (forward and backward passes by the model's shape, all tokens)",
         f"Training time: {words.significant(wall_s / DAY_S, 2)} days from first start to last end; "
         f"{words.significant(days, 2)} {held} days of hardware, interrupted and failed attempts included",
@@ -198,7 +203,9 @@ def _machines(hardware: list[Hardware]) -> str:
 
 def _longest(report: Report) -> str:
     """What one run took: the training with the most hours."""
-    trained = [stage for stage in report.stages.values() if stage.kind == "pretrain" and stage.attempts]
+    trained = [
+        stage for stage in report.stages.values() if stage.kind == "pretrain" and stage.attempts and not stage.is_cut
+    ]
     if not trained:
         return ""
     longest = max(trained, key=lambda stage: stage.cost.allocated_s)
@@ -221,13 +228,6 @@ def _sourced(constant: Sourced | None, unit: str = "") -> str:
     if constant is None:
         return words.UNKNOWN
     return f"{constant.value:.6g}{unit} ({constant.origin.replace('(', '[').replace(')', ']')})"
-
-
-def _named(names: Sequence[str]) -> str:
-    """All of few names, the first of many."""
-    if len(names) <= MOST_NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
 
 
 def _between(spread: str) -> str:

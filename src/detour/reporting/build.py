@@ -37,6 +37,7 @@ from detour.reporting.scope import scope_of
 from detour.reporting.waits import WaitRow, eligible_s, wait_rows
 from detour.reporting.waste import Interval, interval, waste_by_cause
 from detour.reporting.yields import point_costs, row_of, token_yields
+from detour.text import listed
 
 Events: TypeAlias = dict[Any, dict[str, list[Entry[Any]]]]
 """Kind of event -> stage -> its events."""
@@ -109,8 +110,24 @@ def build_report(
         asides=asides(everything, quoted.method if quoted else None),
         equivalents=_equivalents(question.project, quoted),
         versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
-        warnings=[*question.said, *_simulations(hardware), *_setbacks(everything, stages, events), *view.warnings],
+        warnings=[
+            *question.said,
+            *_simulations(hardware),
+            *_cuts(chains, stages),
+            *_setbacks(everything, stages, events),
+            *view.warnings,
+        ],
     )
+
+
+def _cuts(chains: Sequence[data.Chain], stages: Mapping[str, data.Stage]) -> list[str]:
+    cut = [chain.name for chain in chains if data.is_cut(chain, stages)]
+    if not cut:
+        return []
+    return [
+        f"part of the work on {listed(cut, 4)} lies outside of the period: figures about all of it (a point of score, "
+        "tokens for energy, model card, Annex XI) are left out"
+    ]
 
 
 def _setbacks(attempts: Sequence[Counted], stages: Mapping[str, data.Stage], events: Events) -> list[str]:

@@ -85,6 +85,8 @@ class Stage:
     cost: Cost
     output_sha256: str | None
     """Digest over all files of the output, from its manifest."""
+    is_cut: bool = False
+    """Whether some of its use lies outside of the report's period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +200,8 @@ class Versions:
     python: list[str]
     packages: dict[str, list[str]]
     machines: list[str]
+
+
+def is_cut(chain: Chain, stages: Mapping[str, Stage]) -> bool:
+    """Whether some of what the chain used lies outside of the report's period."""
+    return any(stages[stage].is_cut for stage in chain.stages)

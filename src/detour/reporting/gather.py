@@ -64,7 +64,7 @@ class Gatherer:
 
     def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:
         known = self.states.get(planned.id)
-        counted, rows = self._attempts(planned.id, known)
+        counted, rows, is_cut = self._attempts(planned.id, known)
         manifest = read_json(self.workspace.output_file(planned.id, MANIFEST))
         failure = {} if manifest else read_json(self.workspace.failure(planned.id))
         stage = Stage(
@@ -78,14 +78,17 @@ class Gatherer:
             attempts=rows,
             cost=cost_of(counted, every_method=False),
             output_sha256=_text(manifest.get("sha256")),
+            is_cut=is_cut,
         )
         return Gathered(planned, stage, counted, known, manifest)
 
-    def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow]]:
-        counted, rows = [], []
+    def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow], bool]:
+        """Those of the period, as figures and as rows, and whether it cuts any."""
+        counted, rows, is_cut = [], [], False
         for attempt in known.runs if known else []:
             whole = usage_of(stage_id, attempt, self.evidence.now_s)
             usage = whole and self.period.part_of(whole)
+            is_cut = is_cut or usage is not whole
             if whole is None or usage is None:
                 continue
             node, cluster = attempt.started.event.node if attempt.started else None, attempt.cluster
@@ -115,7 +118,7 @@ class Gatherer:
                     source=usage.source,
                 )
             )
-        return counted, rows
+        return counted, rows, is_cut
 
     def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
         """The word that `detour status` has for it, where no scheduler is asked."""

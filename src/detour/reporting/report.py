@@ -13,7 +13,7 @@ from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
 from detour.reporting.asides import Aside
 from detour.reporting.calendar import PeriodCost
-from detour.reporting.data import Chain, Cost, Stage, Versions
+from detour.reporting.data import Chain, Cost, Stage, Versions, is_cut
 from detour.reporting.grid import Grid
 from detour.reporting.period import Period
 from detour.reporting.purpose import PurposeRow
@@ -111,6 +111,11 @@ class Report:
     @property
     def shared(self) -> list[Stage]:
         return [stage for stage in self.stages.values() if len(stage.chains) > 1]
+
+    @property
+    def cut(self) -> list[str]:
+        """Chains on which some work lies outside of the period: what is said of a model must not be of a part of it."""
+        return [chain.name for chain in self.chains if is_cut(chain, self.stages)]
 
     @property
     def has_gpus(self) -> bool:

@@ -51,12 +51,12 @@ def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
 
 
 def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str | None) -> list[TokenYield]:
-    """One a training, under the first chain that needs it; energies all by one method, to be comparable."""
+    """One a whole training, under the first chain that needs it; energies all by one method, to be comparable."""
     rows: dict[str, TokenYield] = {}
     for chain in chains:
         for phase in chain.phases:
             stage = stages[phase.stage]
-            if phase.stage in rows or not stage.attempts:
+            if phase.stage in rows or not stage.attempts or stage.is_cut:
                 continue
             row = row_of(stage.cost, method)
             energy = row.facility_energy_kwh if row else None
