@@ -16,7 +16,7 @@ START, LATER, END = "start", "later start", "end"
 
 
 class Accuracy(NamedTuple):
-    """Of the last jobs that waited and have started, each by its first forecast."""
+    """Of the last jobs that waited and have started, by start and id, each by its first forecast."""
 
     jobs: int
     by_p50: float
@@ -32,11 +32,13 @@ class Accuracy(NamedTuple):
 
 def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Accuracy | None:
     """None before the first start."""
-    first: dict[str | None, Entry[ForecastScored]] = {}
+    first: dict[str, Entry[ForecastScored]] = {}
     for entry in scored:
-        if entry.event.of == START and (entry.job not in first or entry.event.made_s < first[entry.job].event.made_s):
-            first[entry.job] = entry
-    last = sorted((entry.event for entry in first.values()), key=lambda event: event.actual_s)[-most:]
+        job = entry.job or ""
+        if entry.event.of == START and (job not in first or entry.event.made_s < first[job].event.made_s):
+            first[job] = entry
+    newest = sorted(first, key=lambda job: (first[job].event.actual_s, job))[-most:]
+    last = [first[job].event for job in newest]
     if not last:
         return None
     return Accuracy(

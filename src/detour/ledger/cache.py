@@ -29,7 +29,7 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 5
+FORMAT = 6
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
 """Fields that follow from the others, and are made again."""
@@ -163,7 +163,7 @@ def _state(data: Mapping[str, Any]) -> State:
         expected_s={stage: (at_s, wall_s) for stage, (at_s, wall_s) in data["expected_s"].items()},
         accounts={job: _entries(runs) for job, runs in data["accounts"].items()},
         speeds={key: (at_s, tokens_per_s) for key, (at_s, tokens_per_s) in data["speeds"].items()},
-        scores=[_entry(entry) for entry in data["scores"]],
+        scores=_entries(data["scores"]),
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )

@@ -8,7 +8,6 @@ nothing but the choice among equals.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +44,8 @@ from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterSt
 
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
 
-SCORES = 400
-"""Forecasts of which the score is kept at hand; all of them are in the journals."""
+SCORED = 100
+"""Jobs whose forecast's score is kept at hand; all of them are in the journals."""
 
 
 def speed_key(cluster: str, signature: str) -> str:
@@ -76,8 +75,8 @@ class State:
     """Job -> the attempts in it, with their stages."""
     speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
     """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
-    scores: list[Entry[ForecastScored]] = field(default_factory=list)
-    """Of the last forecasts that came true or not, by their clocks."""
+    scores: dict[str, Entry[ForecastScored]] = field(default_factory=dict)
+    """Job -> what became of the first forecast of its start; the jobs that started last."""
     records: int = 0
     """Distinct records that were folded."""
     damaged_sources: int = 0
@@ -145,8 +144,12 @@ class State:
         _keep_later(runs, start, entry)
 
     def _add_score(self, entry: Entry[ForecastScored]) -> None:
-        insort(self.scores, entry, key=lambda one: (one.wall_s, one.writer, one.sequence))
-        del self.scores[:-SCORES]
+        if entry.job is None or entry.event.of != "start":
+            return
+        if (known := self.scores.get(entry.job)) is None or _made(entry) < _made(known):
+            self.scores[entry.job] = entry
+        if len(self.scores) > SCORED:
+            del self.scores[min(self.scores, key=lambda job: (self.scores[job].event.actual_s, job))]
 
     def _stage(self, stage_id: str) -> StageState:
         stage = self.stages.get(stage_id)
@@ -235,6 +238,11 @@ def _add_to_attempt(attempt: AttemptState, entry: Entry[Any]) -> None:
         attempt.started = entry if attempt.started is None else min(attempt.started, entry)
     elif kind is AttemptEnded:
         attempt.ended = entry if attempt.ended is None else max(attempt.ended, entry)
+
+
+def _made(scored: Entry[ForecastScored]) -> tuple[float, Entry[ForecastScored]]:
+    """Orders scores by when their forecasts were made."""
+    return scored.event.made_s, scored
 
 
 def _keep_later(kept: dict[Any, Entry[Any]], key: Any, entry: Entry[Any]) -> None:

@@ -101,7 +101,7 @@ class Monitor:
             groups(chains, lambda chain: chain.project),
             reading.queue_s,
             tuple(warnings),
-            accuracy(self.state.scores),
+            accuracy(self.state.scores.values()),
         )
 
     def _refreshed(self, *, is_full: bool) -> LedgerView:

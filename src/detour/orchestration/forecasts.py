@@ -74,7 +74,7 @@ def forecast(
     problem = _write_down(workspace, view, status, outlooks)
     refreshed = LedgerView(workspace).state if problem is None else view.state
     warnings = [*status.warnings, *([history.missing] if history.missing else []), *([problem] if problem else [])]
-    return Forecasts(now, chains, history, accuracy(refreshed.scores), tuple(warnings))
+    return Forecasts(now, chains, history, accuracy(refreshed.scores.values()), tuple(warnings))
 
 
 def forecast_submitted(
