@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from detour.errors import UserError
 from detour.jobs.narrator import begin_line
 from detour.jobs.rank import Rank
+from detour.ledger.events import StageSubmitted
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import logs
 from detour.orchestration.logs import LogPart, followed, log_part
+from detour.planning.stage import Stage
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
 
 
@@ -57,6 +61,33 @@ def test_each_rank_has_its_own(workspace: Workspace) -> None:
 
 def test_of_a_chain_it_is_the_stage_that_gave_a_sign_last(workspace: Workspace) -> None:
     assert log_part(workspace, ["base"]).stage == TRAIN.id
+
+
+def submit(workspace: Workspace, stage: Stage, *jobs: str) -> None:
+    with Journal.open(workspace, "command-1") as journal:
+        for job in jobs:
+            journal.append(StageSubmitted(), stage=stage.id, job=job)
+
+
+def test_a_job_that_ended_before_it_began_the_stage_is_what_happened_last(workspace: Workspace) -> None:
+    submit(workspace, TRAIN, "9")
+    log = workspace.root / "submissions" / TRAIN.id / "9_0_log.out"
+    log.write_text("ModuleNotFoundError: no module\n")
+    for earlier in log.parent.glob("[78]*"):
+        os.utime(earlier, (1.0, 1.0))
+    part = log_part(workspace, ["base"])
+    assert (part.job, part.attempt, said(part)) == ("9", None, ["ModuleNotFoundError: no module"])
+    assert log_part(workspace, ["base"], 3).job == "8"
+
+
+def test_of_segments_the_one_that_has_a_log_is_shown_and_the_first_is_waited_for(workspace: Workspace) -> None:
+    submit(workspace, PREPARE, "10", "11")
+    with pytest.raises(UserError, match="no log yet of job 10"):
+        log_part(workspace, [PREPARE.id])
+    folder = workspace.root / "submissions" / PREPARE.id
+    folder.mkdir()
+    (folder / "10_0_log.out").write_text("loading\n")
+    assert said(log_part(workspace, [PREPARE.id])) == ["loading"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ before a requeue is there at once, under the same job. What a job says before it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,18 +57,22 @@ class LogPart(NamedTuple):
 def log_part(
     workspace: Workspace, names: Sequence[str], attempt: int | None = None, rank: int = 0, *, err: bool = False
 ) -> LogPart:
-    """Of the stage that the names mean; of several (a chain's), the one that gave a sign of life last.
+    """Of the stage that the names mean; of several (a chain's), the one that gave a sign of life last, be it by its log
+    alone, as a job does that ends before it begins the stage.
 
-    `attempt` is a number, or counts back from the last one (-1 is the one before); without, it is the last. `err` is
-    standard error where that has a file of its own: jobs write both to one.
+    `attempt` is a number, or counts back from the last one (-1 is the one before); without, it is the last, or a later
+    job that has not begun the stage. `err` is standard error where that has a file of its own: jobs write both to one.
 
     Raises UserError where there is no such stage, attempt or rank, or no log yet.
     """
     state = LedgerView(workspace).state
-    stage, label = _stage(workspace, names, state)
+    written_s = _written_s(workspace)
+    stage, label = _stage(workspace, names, state, written_s)
     known = state.stages.get(stage)
     wanted = _attempt(known, label, attempt)
-    job = wanted.job if wanted else _last_job(known)
+    job = wanted.job if wanted else None
+    if attempt is None and (unbegun := _unbegun(known, job, written_s)):
+        wanted, job = None, unbegun
     paths = dict(log_files(workspace, stage, job))
     if not paths:
         raise UserError(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}")
@@ -128,7 +133,17 @@ def _has_next(workspace: Workspace, part: LogPart) -> bool:
     return (newest.job, newest.attempt) != (part.job, part.attempt)
 
 
-def _stage(workspace: Workspace, names: Sequence[str], state: State) -> tuple[str, str]:
+def _written_s(workspace: Workspace) -> dict[str, float]:
+    """Job -> when its log was last written to; those of Slurm's jobs alone."""
+    written_s: dict[str, float] = {}
+    for path in workspace.root.glob("submissions/*/*_log.out"):
+        with suppress(OSError):
+            job, at_s = path.name.rsplit("_", 2)[0], path.stat().st_mtime
+            written_s[job] = max(written_s.get(job, 0.0), at_s)
+    return written_s
+
+
+def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: Mapping[str, float]) -> tuple[str, str]:
     known = known_chains(workspace)
     meant = select(workspace, names, known)
     stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
@@ -136,13 +151,13 @@ def _stage(workspace: Workspace, names: Sequence[str], state: State) -> tuple[st
     seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and state.stages[stage].all_jobs}
     if not seen:
         raise UserError(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log")
-    latest = max(seen, key=lambda stage: _last_sign_s(seen[stage]))
+    latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], written_s))
     return latest, stages[latest]
 
 
-def _last_sign_s(stage: StageState) -> tuple[float, float]:
-    signs = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
-    return max(signs, default=0.0), max(stage.submitted_s.values(), default=0.0)
+def _last_sign_s(stage: StageState, written_s: Mapping[str, float]) -> float:
+    signs_s = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
+    return max(*signs_s, *(written_s.get(job, 0.0) for job in stage.all_jobs), 0.0)
 
 
 def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
@@ -157,8 +172,14 @@ def _attempt(known: StageState | None, label: str, wanted: int | None) -> Attemp
     raise UserError(f"{label}: no attempt {wanted}; {there}")
 
 
-def _last_job(known: StageState | None) -> str | None:
-    return max(known.all_jobs, key=natural_key, default=None) if known else None
+def _unbegun(known: StageState | None, last: str | None, written_s: Mapping[str, float]) -> str | None:
+    """The job that has not begun the stage, if its log is newer than that of the last attempt's job, or there is no
+    attempt: of several the one with the newest log, else the first."""
+    begun = {attempt.job for attempt in known.attempts} if known else set()
+    jobs = sorted(known.all_jobs - begun, key=natural_key) if known else []
+    newest = max(jobs, key=lambda job: written_s.get(job, 0.0), default=None)
+    is_newer = newest is not None and written_s.get(newest, 0.0) > written_s.get(last or "", 0.0)
+    return newest if is_newer or not begun else None
 
 
 def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
