@@ -21,7 +21,7 @@ from detour.ledger.state import State
 from detour.monitoring.liveness import SILENT_S, Evidence, Marker, stage_status
 from detour.monitoring.reasons import reason_in_words, wait_of
 from detour.monitoring.seen import SeenJob
-from detour.monitoring.states import WORDS, Judged, judge
+from detour.monitoring.states import START_S, WORDS, Judged, judge
 from detour.scheduler.states import parse_state
 
 NOW_S = 10_000.0
@@ -107,6 +107,13 @@ def test_running_for_slurm_and_silent_for_three_heartbeats_is_lost_contact() -> 
     assert judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S).state == "running"
     lost = judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S + 1)
     assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "its job runs, without a sign of life for 31s")
+
+
+def test_a_job_that_never_gave_a_sign_of_life_is_lost_contact_after_two_minutes() -> None:
+    assert judged([], seen("7", "RUNNING", started_s=NOW_S - START_S)).state == "running"
+    lost = judged([STARTED, ASKED], seen("7", "RUNNING", started_s=NOW_S - START_S - 1), silent_s=500.0)
+    assert (lost.state, lost.needs) == ("lost contact", True)
+    assert lost.why == "job 7 started 2m01s ago, and has given no sign of life"
 
 
 def test_silent_where_slurm_does_not_say_is_unknown_and_no_failure() -> None:

@@ -36,6 +36,8 @@ WORDS: tuple[StateWord, ...] = get_args(StateWord)
 """Worst first, among those that need a person, and among those that do not."""
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 """How the reason of an attempt begins that saved because its time was over."""
+START_S = 120.0
+"""From a job's start to its first sign of life: an interpreter and libraries, read from a busy file system."""
 _OF_ENDS: dict[str, StateWord] = {
     "PREEMPTED": "preempted",
     "REQUEUED": "requeued",
@@ -97,12 +99,24 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
 def _running(known: StageState | None, evidence: Evidence) -> Judged:
     age_s = _silence_s(known, evidence)
     if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
-        why = f"its job runs, without a sign of life for {format_duration(age_s)}"
-        return Judged("lost contact", why, True, "`detour why {chain}`; `detour logs` shows what it said last")
+        return _lost(f"its job runs, without a sign of life for {format_duration(age_s)}")
     last = known.attempts[-1] if known and known.attempts else None
-    if last is None or last.ended is not None:
-        return Judged("running", "its job has started, and not yet given a sign of life")
-    return Judged("running")
+    if last is not None and last.ended is None:
+        return Judged("running")
+    begun = max((job for job in _seen_jobs(known, evidence) if job.standing == "running"), key=_run_s, default=None)
+    if begun is not None and _run_s(begun) > START_S:
+        ago = format_duration(evidence.now_s - (begun.started_s or 0.0))
+        return _lost(f"job {begun.id} started {ago} ago, and has given no sign of life")
+    return Judged("running", "its job has started, and not yet given a sign of life")
+
+
+def _lost(why: str) -> Judged:
+    return Judged("lost contact", why, True, "`detour why {chain}`; `detour logs` shows what it said last")
+
+
+def _run_s(job: SeenJob) -> float:
+    """For how long it had run when it was last seen; 0 where that is unknown."""
+    return job.seen_s - job.started_s if job.started_s is not None else 0.0
 
 
 def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
