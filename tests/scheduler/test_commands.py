@@ -113,3 +113,13 @@ def test_a_profiles_cluster_is_named_to_every_client_and_the_line_about_it_left_
     slurm.release(["7"])
     assert all(command[1] == "--clusters=far" for command in asked)
     assert slurm.calls == {"squeue": 1, "scancel": 1, "scontrol": 1}
+
+
+def test_a_wrapper_whose_child_does_not_end_keeps_no_one_waiting(tmp_path: Path) -> None:
+    wrapper = tmp_path / "squeue"
+    wrapper.write_text("#!/bin/sh\necho 'still trying' >&2\nsleep 20\n")  # a child, which holds the shell's pipes
+    wrapper.chmod(0o755)
+    began_s = time.monotonic()
+    result = SubprocessRunner()([str(wrapper)], timeout_s=0.2)
+    assert (result.returncode, result.message) == (None, "no answer in time (still trying)")
+    assert time.monotonic() - began_s < 10

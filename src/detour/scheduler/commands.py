@@ -149,8 +149,16 @@ def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult
             process.kill()
             raise
         process.kill()
-        out, said = process.communicate()
-        return CommandResult(None, out.decode(errors="replace"), said.decode(errors="replace"))
+        return CommandResult(None, *_rest(process))
+
+
+def _rest(process: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """What a client had written when it was killed; a child of a site's wrapper may hold its pipes for much longer."""
+    try:
+        out, said = process.communicate(timeout=LISTEN_S)
+    except subprocess.TimeoutExpired as held:
+        out, said = held.stdout or b"", held.stderr or b""
+    return out.decode(errors="replace"), said.decode(errors="replace")
 
 
 def _of(users: Sequence[str]) -> str:
