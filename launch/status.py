@@ -7,6 +7,8 @@ by `detour.launch.quick`.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 
@@ -18,6 +20,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.filters import Wanted, filtered
 from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.states import WORDS
+from detour.monitoring.status import Status
 
 
 @click.command()
@@ -30,7 +33,7 @@ from detour.monitoring.states import WORDS
 @click.option("--user", help="Chains that this user planned or submitted last.")
 @click.option("--age", "age_s", type=Seconds(), help="Chains that gave a sign within this time, as 48h.")
 @click.option("--all", "every", is_flag=True, help="List all chains, also where they do not fit the screen.")
-@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, a line a look.")
 @click.option("--once", is_flag=True, help="One look, also with --watch.")
 @click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between refreshes.")
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
@@ -59,7 +62,7 @@ def command(
         Wanted(frozenset(states), sweep, user, age_s),
     )
     if watch and not once:
-        _watch(watched, names, wanted, every_s)
+        _watch(watched, names, wanted, every_s, as_json=as_json)
         return
     with uncollected():  # what is read is kept: a seventh of the time
         looked = watched.look(names)
@@ -73,17 +76,15 @@ def command(
             show_status(status, one=are_chains(names, status), every=every)
 
 
-def _watch(watched: Monitor, names: tuple[str, ...], wanted: Wanted, every_s: float) -> None:
-    from rich.console import Console
+def _watch(watched: Monitor, names: tuple[str, ...], wanted: Wanted, every_s: float, *, as_json: bool) -> None:
+    from detour.launch.text.live import show_looks
 
-    from detour.launch.text.live import live_view
+    def looks() -> Iterator[Status]:
+        while True:
+            yield filtered(watched.look(names), wanted)
+            time.sleep(every_s)
 
-    try:
+    with suppress(KeyboardInterrupt):
         with uncollected():
             watched.look(names)
-        with live_view(Console()) as view:
-            while True:
-                view(filtered(watched.look(names), wanted))
-                time.sleep(every_s)
-    except KeyboardInterrupt:
-        return
+        show_looks(looks(), names, as_json=as_json)

@@ -5,7 +5,7 @@ Drawn with rich from the same `Status` as everything else. Markup in labels is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from detour.launch.text.overview import overview_lines
+from detour.launch.text.screen import is_animated, json_text, show_while_read
 from detour.launch.text.states import SIGNS
-from detour.launch.text.status import details, progress, rate, summary
+from detour.launch.text.status import are_chains, details, progress, rate, status_text, summary
 from detour.monitoring.states import StateWord
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.text import ENERGY_UNITS, MASS_UNITS, cut, format_duration, plain, scaled, stage_label
@@ -38,6 +39,18 @@ BESIDES = 4
 WIDTHS = (12, 16, 8, 9, 14)
 """Columns of the bar, progress, rate, time and status; the label takes what is left, up to what it needs."""
 Show = Callable[[Status], None]
+
+
+def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool) -> None:
+    """Redrawn on a terminal; elsewhere one after another, as long as they are read: as text, or a line of JSON each."""
+    if as_json:
+        show_while_read(json_text(look.to_json(), indented=False) for look in looks)
+    elif is_animated():
+        with live_view(Console()) as view:
+            for look in looks:
+                view(look)
+    else:
+        show_while_read(f"{status_text(look, one=are_chains(names, look))}\n" for look in looks)
 
 
 @contextmanager

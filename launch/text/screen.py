@@ -64,7 +64,7 @@ def show_json(value: Any) -> None:
     _write(json_text(value))
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, *, indented: bool = True) -> str:
     """Also of dataclasses and named tuples, by their fields, of names of files that are no UTF-8, and of integers that
     many readers of JSON cannot hold, as text.
     """
@@ -72,7 +72,7 @@ def json_text(value: Any) -> str:
 
     import orjson
 
-    option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indented else 0)
     try:
         text = orjson.dumps(value, default=_by_name, option=option).decode()
     except orjson.JSONEncodeError:

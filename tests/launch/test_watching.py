@@ -118,6 +118,18 @@ def test_a_list_of_names_is_one_a_line(workspace: Workspace) -> None:
     assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
 
 
+@pytest.mark.parametrize(("option", "lines"), [("--json", 2), ("--offline", 20)])
+def test_watched_in_a_pipe_looks_follow_one_another_until_no_one_reads(
+    workspace: Workspace, option: str, lines: int
+) -> None:
+    watch = f"{DETOUR} status --watch {option} --every 0.2 -w {workspace.root} | head -n {lines}"
+    shown = subprocess.run(["bash", "-c", watch], capture_output=True, text=True, check=True, timeout=30).stdout
+    if option == "--json":
+        assert [json.loads(line)["chains"][0]["name"] for line in shown.splitlines()] == ["base", "base"]
+    else:
+        assert shown.count("base: 1 of 3 stages done") >= 2
+
+
 STEERED = [[verb, "base"] for verb in ("status", "show", "logs", "list", "wait", "why", "cancel", "hold", "retry")]
 STEERED += [["status"], ["status", "base", "--json"], ["show", "base", "--json"], ["list", "--stages"]]
 
