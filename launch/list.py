@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from detour.launch.options import json_option, optional_names_argument, workspace_option
-from detour.launch.text.listing import chain_lines, chains_json, stage_lines
+from detour.launch.text.listing import chain_lines, chains_json, name_lines, stage_lines
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.planning.selection import known_chains, select_chains
@@ -29,7 +29,7 @@ def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: W
     if as_json:
         show_json(chains_json(outlines))
     elif only_names:
-        show(*(outline.chain for outline in outlines))
+        show(*name_lines(outlines))
     elif stages:
         show(*stage_lines(outlines, known.needed_by()))
     else:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from detour.text import ENERGY_UNITS, amount, format_count, format_duration, natural_key, printable, scaled
+from detour.text import (
+    ENERGY_UNITS,
+    amount,
+    cells,
+    fitted,
+    format_count,
+    format_duration,
+    natural_key,
+    printable,
+    scaled,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +63,22 @@ def test_an_amount_rounds_into_the_next_unit() -> None:
 def test_an_amount_keeps_its_sign() -> None:
     assert amount(-1234.5) == "-1,234"
     assert amount(0.456) == "0.46"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "column"),
+    [
+        ("base", 6, "base  "),
+        ("base-30k", 6, "base-…"),
+        ("漢字", 6, "漢字  "),
+        ("漢字漢字", 6, "漢字… "),
+        ("e\u0301te\u0301", 4, "e\u0301te\u0301 "),
+    ],
+)
+def test_a_column_is_as_wide_on_the_terminal_whatever_the_letters(text: str, width: int, column: str) -> None:
+    assert fitted(text, width) == column
+    assert cells(column) == width
+    assert fitted(text, width, right=True).endswith(column.rstrip())
 
 
 def test_job_ids_sort_as_numbers() -> None:

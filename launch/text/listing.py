@@ -7,7 +7,10 @@ from typing import Any
 
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline
-from detour.text import counted, plain
+from detour.text import cells, counted, fitted, plain
+
+LABEL = 40
+"""Columns of a stage's label, if it needs no more: the seed is at its end."""
 
 
 def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Iterator[str]:
@@ -17,7 +20,7 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
     by_sweep: dict[str | None, list[ChainOutline]] = {}
     for outline in outlines:
         by_sweep.setdefault(outline.target.sweep, []).append(outline)
-    width = max((len(plain(outline.chain)) for outline in outlines), default=0) + 2
+    width = max((cells(plain(outline.chain)) for outline in outlines), default=0) + 2
     for sweep, chains in sorted(by_sweep.items(), key=lambda item: item[0] or ""):
         if sweep is not None:
             shared = {stage.id for outline in chains for stage in outline.stages}
@@ -25,16 +28,22 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
         for outline in chains:
             on = f", {plain(outline.target.cluster)}" if outline.target.cluster else ""
             indent = "" if sweep is None else "  "
-            yield f"{indent}{plain(outline.chain):<{width}}{counted(len(outline.stages), 'stage')}{on}"
+            yield f"{indent}{fitted(plain(outline.chain), width)}{counted(len(outline.stages), 'stage')}{on}"
+
+
+def name_lines(outlines: Sequence[ChainOutline]) -> Iterator[str]:
+    """One a line, for scripts."""
+    yield from (plain(outline.chain) for outline in outlines)
 
 
 def stage_lines(outlines: Sequence[ChainOutline], needed_by: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for outline in outlines:
         yield plain(outline.chain)
         for stage in outline.stages:
+            label = plain(stage.label)
             others = len(needed_by[stage.id]) - 1
             shared = f"  shared with {counted(others, 'other chain')}" if others else ""
-            yield f"  {plain(stage.label):<40} {plain(stage.id)}{shared}"
+            yield f"  {fitted(label, max(LABEL, cells(label)))} {plain(stage.id)}{shared}"
 
 
 def chains_json(outlines: Sequence[ChainOutline]) -> list[dict[str, Any]]:

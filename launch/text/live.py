@@ -18,7 +18,7 @@ from detour.launch.text.states import SIGNS
 from detour.launch.text.status import are_chains, details, progress, rate, status_text, summary
 from detour.monitoring.states import StateWord
 from detour.monitoring.status import ChainStatus, StageRow, Status
-from detour.text import ENERGY_UNITS, MASS_UNITS, cut, format_duration, plain, scaled, stage_label
+from detour.text import ENERGY_UNITS, MASS_UNITS, cells, cut, fitted, format_duration, plain, scaled, stage_label
 
 STYLES: dict[StateWord, str] = {
     "failed": "bold red",
@@ -89,7 +89,7 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
         heading.append(f"; {energy}, {mass} CO2eq ({chain.quoted.method})", style="not bold dim")
     heading.truncate(width, overflow="ellipsis")
     yield heading
-    needed = max((len(plain(row.label)) + 2 for row in rows), default=0)
+    needed = max((cells(plain(row.label)) + 2 for row in rows), default=0)
     label_width = min(needed, width - len("├─ ") - sum(WIDTHS) - len(WIDTHS))
     for index, row in enumerate(rows):
         last = index == len(rows) - 1
@@ -102,11 +102,11 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
 def _line(row: StageRow, branch: str, label_width: int) -> Text:
     bar_width, *widths = WIDTHS
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
-    label = cut(stage_label(f"{SIGNS[row.state]} {plain(row.name)}", row.seed, label_width), label_width)
-    line = Text(branch, style="dim").append(label.ljust(label_width), style=f"not dim {style_of(row)}")
+    label = fitted(stage_label(f"{SIGNS[row.state]} {plain(row.name)}", row.seed, label_width), label_width)
+    line = Text(branch, style="dim").append(label, style=f"not dim {style_of(row)}")
     line.append(" ").append_text(_bar(row, bar_width))
     for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):
-        line.append(f" {cut(text, size).rjust(size)}", style="not dim")
+        line.append(f" {fitted(text, size, right=True)}", style="not dim")
     return line.append(f" {row.state}", style=f"not dim {style_of(row)}")
 
 

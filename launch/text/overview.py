@@ -12,7 +12,18 @@ from collections.abc import Iterator, Sequence
 from detour.launch.text.states import SIGNS, colour_of, painter
 from detour.monitoring.states import WORDS
 from detour.monitoring.status import ChainStatus, Status
-from detour.text import MASS_UNITS, amount, counted, cut, format_duration, plain, scaled, wrapped
+from detour.text import (
+    MASS_UNITS,
+    amount,
+    cells,
+    counted,
+    cut,
+    fitted,
+    format_duration,
+    plain,
+    scaled,
+    wrapped,
+)
 
 _HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
 _WIDTHS = (14, 7, 9, 7, 8)
@@ -102,20 +113,20 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
 
 def _name_width(chains: Sequence[ChainStatus], width: int) -> int:
     """What the longest name needs, as far as the other columns leave it."""
-    needed = max((len(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
+    needed = max((cells(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
     rest = sum(_WIDTHS) + len(_WIDTHS)
     if width < _DETAIL_FROM:
         return width - rest
     return max(min(needed, _LONGEST_NAME, width - rest), len(_HEADINGS[0]))
 
 
-def _line(cells: Sequence[str], name_width: int, width: int) -> str:
-    name, state, *figures = cells[:-1]
-    shown = [cut(name, name_width).ljust(name_width), cut(state, _WIDTHS[0]).ljust(_WIDTHS[0])]
-    shown += [cut(cell, size).rjust(size) for cell, size in zip(figures, _WIDTHS[1:], strict=True)]
+def _line(values: Sequence[str], name_width: int, width: int) -> str:
+    name, state, *figures = values[:-1]
+    shown = [fitted(name, name_width), fitted(state, _WIDTHS[0])]
+    shown += [fitted(cell, size, right=True) for cell, size in zip(figures, _WIDTHS[1:], strict=True)]
     line = " ".join(shown)
-    room = width - len(line) - 2
-    return (f"{line}  {cut(cells[-1], room)}" if room > 8 else line).rstrip()
+    room = width - cells(line) - 2
+    return (f"{line}  {cut(values[-1], room)}" if room > 8 else line).rstrip()
 
 
 def clock(at_s: float) -> str:

@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detour.text import printable
+
+if TYPE_CHECKING:
+    import re
 
 TERMINAL_ENCODING = "DETOUR_TERMINAL_ENCODING"
 """Environment variable: the terminal's, where this process was started again in UTF-8."""
@@ -17,8 +20,10 @@ STANDARD_OUTPUT = "standard output"
 LARGEST_BITS = 63
 """Of an integer in JSON."""
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
-_STEERING = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
-"""Delete, C1 controls, and marks of direction and width; JSON escapes those below the space itself."""
+_STEERING = (
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Delete, C1 controls, and marks of direction, width and language; JSON escapes those below the space itself."""
 
 
 def show(*lines: str, styled: bool = False) -> None:
@@ -77,7 +82,12 @@ def json_text(value: Any, *, indented: bool = True) -> str:
         text = orjson.dumps(value, default=_by_name, option=option).decode()
     except orjson.JSONEncodeError:
         text = orjson.dumps(_sayable(value), default=_by_name, option=option).decode()
-    return re.sub(_STEERING, lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_STEERING, _escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _by_name(value: Any) -> Any:
@@ -166,7 +176,9 @@ def columns() -> int:
 
 
 def rows_that_fit(besides: int) -> int | None:
-    """Lines of a table on this terminal with `besides` other lines; None where the output is no terminal."""
+    """Lines of a table on this terminal with `besides` other lines; None where the output is no terminal, or one that
+    does not know its size."""
     if not is_terminal():
         return None
-    return max(os.get_terminal_size(sys.stdout.fileno()).lines - besides, 1)
+    lines = os.get_terminal_size(sys.stdout.fileno()).lines
+    return max(lines - besides, 1) if lines else None

@@ -20,6 +20,7 @@ from detour.text import (
     amount,
     counted,
     cut,
+    fitted,
     format_count,
     format_duration,
     plain,
@@ -216,10 +217,9 @@ def _first(width: int) -> int:
     return width - sum(_WIDTHS[index] for index in shown) - len(shown) + 1
 
 
-def _line(cells: Sequence[str], width: int) -> str:
+def _line(values: Sequence[str], width: int) -> str:
     sizes = [_first(width), *_WIDTHS[1:]]
     aligned = [
-        cut(cell, size).ljust(size) if index < 2 else cut(cell, size).rjust(size)
-        for index, (cell, size) in enumerate(zip(cells, sizes, strict=True))
+        fitted(value, size, right=index >= 2) for index, (value, size) in enumerate(zip(values, sizes, strict=True))
     ]
     return " ".join(aligned[index] for index in _columns(width))

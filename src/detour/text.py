@@ -103,8 +103,35 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
+def cells(text: str) -> int:
+    """Columns of a terminal: two a wide letter (Chinese, emoji), none a mark over another letter."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_letter_cells, text))
+
+
+def _letter_cells(letter: str) -> int:
+    from unicodedata import category, east_asian_width  # few texts need it
+
+    return 0 if category(letter) in ("Mn", "Me") else 2 if east_asian_width(letter) in "WF" else 1
+
+
 def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+    if cells(text) <= width:
+        return text
+    room, kept = max(width - 1, 0), 0
+    for letter in text:
+        if (room := room - cells(letter)) < 0:
+            break
+        kept += 1
+    return f"{text[:kept]}…"
+
+
+def fitted(text: str, width: int, *, right: bool = False) -> str:
+    """In a column of `width`, on its left or its right side."""
+    shown = cut(text, width)
+    space = " " * (width - cells(shown))
+    return space + shown if right else shown + space
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detour.errors import UserError
+from detour.text import printable
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a document."""
@@ -22,7 +23,8 @@ class Position:
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file = printable(self.file).replace("\n", " ")
+        return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
 COMMAND_LINE = Position("<command line>")

@@ -35,3 +35,6 @@ def test_an_integer_that_readers_of_json_cannot_hold_is_text() -> None:
 
 def test_what_could_steer_a_terminal_is_escaped() -> None:
     assert json_text({"name": "a\u202eb\x9b"}) == '{\n  "name": "a\\u202eb\\u009b"\n}'
+    marks = "\x7f\xad\u061c\u180e\u206a\ufffb\U000e0041"
+    assert json_text(marks).isascii()
+    assert json.loads(json_text(marks)) == marks
