@@ -18,8 +18,8 @@ _INSTALL = {
     "zsh": "detour completion zsh > ~/.zfunc/_detour (~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit)",
     "fish": "detour completion fish > ~/.config/fish/completions/detour.fish",
 }
-_PLAIN_WORD = re.compile(r"[\w.+@%:,=/-]+")
-"""What no shell takes for anything but a word: other names are not offered."""
+_PLAIN_WORDS = re.compile(r"\w[\w.+@%,/ -]*")
+"""What shells take for words, once its spaces are quoted, and bash does not break at: other names are not offered."""
 _UNSAFE = re.compile(r"[^\w .+-]")
 """In what is said beside a name."""
 MOST_STAGES = 200
@@ -32,12 +32,14 @@ def script(shell: str) -> str:
     made = get_completion_class(shell)
     assert made is not None
     source = made(detour, {}, "detour", VARIABLE).source()
+    if shell == "bash":  # the others quote by themselves
+        source = source.replace("COMPREPLY+=($value)", 'COMPREPLY+=("$(printf %q "$value")")')
     head, rest = ("#compdef detour\n", source.replace("#compdef detour", "", 1)) if shell == "zsh" else ("", source)
     return f"{head}# Completion of detour in {shell}. To install it: {_INSTALL[shell]}\n{rest.strip()}"
 
 
 def complete_names(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Chains and sweeps; stages by id once something is typed, since there are many."""
+    """Chains and sweeps; once something is typed, since there are many, stages by id, or by label behind `CHAIN/`."""
     return list(_offered(typed, _names(_workspace(context), typed)))
 
 
@@ -50,7 +52,7 @@ def _offered(typed: str, names: Iterable[tuple[str, str]]) -> Iterator[Completio
     """A workspace that cannot be read offers nothing: a shell has no place for its errors."""
     try:
         for name, said in dict(names).items():
-            if name.startswith(typed) and _PLAIN_WORD.fullmatch(name):
+            if name.startswith(typed) and _PLAIN_WORDS.fullmatch(name):
                 yield CompletionItem(name, help=said or None)
     except (OSError, ValueError, DetourError):
         return
@@ -72,6 +74,8 @@ def _names(workspace: Workspace, typed: str) -> Iterator[tuple[str, str]]:
     if typed:
         stages = [stage for stage in known.stages.values() if stage.id.startswith(typed)]
         yield from ((stage.id, _UNSAFE.sub("", stage.label)) for stage in stages[:MOST_STAGES])
+    if (chain := known.chains.get(typed.partition("/")[0])) and "/" in typed:
+        yield from ((f"{chain.chain}/{stage.label}", "stage") for stage in chain.stages[:MOST_STAGES])
 
 
 def _recipes() -> Iterator[tuple[str, str]]:

@@ -20,9 +20,7 @@ STANDARD_OUTPUT = "standard output"
 LARGEST_BITS = 63
 """Of an integer in JSON."""
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
-_STEERING = (
-    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
+_STEERING = "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 """Delete, C1 controls, and marks of direction, width and language; JSON escapes those below the space itself."""
 
 

@@ -15,6 +15,7 @@ from tests.housekeeping.workspaces import made_workspace
 
 BIN = Path(sys.executable).parent
 INPUTS = {"prepare-1": (), "pretrain-0a1b": ("prepare-1",)}
+ODD = ("odd;name $(date)", "col:on", "-dash", "~home", "st*r", "o'quote")
 ASK_BASH = """
 source "$1"
 compopt() { :; }  # which only a completion at a prompt may call
@@ -28,8 +29,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    others = {"base-60k": ("prepare-1",), "odd;name $(date)": ("prepare-1",)}
-    others = {"base-60k": ("prepare-1",), "odd;name $(date)": ("prepare-1",)}
+    others = {"base-60k": ("prepare-1",), **dict.fromkeys(ODD, ("prepare-1",))}
     chains = {"base-30k": ("prepare-1", "pretrain-0a1b"), **others}
     return made_workspace(tmp_path, INPUTS, chains)
 
@@ -41,7 +41,7 @@ def in_bash(workspace: Workspace, line: str) -> list[str]:
     command = ["bash", "--norc", "-c", ASK_BASH, "bash", str(file), line]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert result.stderr == ""
-    return result.stdout.split()
+    return [line for line in result.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,8 @@ def in_bash(workspace: Workspace, line: str) -> list[str]:
         ("detour show pretrain-", ["pretrain-0a1b"]),
         ("detour why base-6", ["base-60k"]),
         ("detour gc --dr", ["--dry-run"]),
+        ("detour status --state lo", [r"lost\ contact"]),
+        ("detour show base-60k/", ["base-60k/prepare-1"]),
     ],
 )
 def test_bash_completes_verbs_options_chains_and_stages(workspace: Workspace, line: str, offered: list[str]) -> None:
