@@ -35,10 +35,21 @@ def test_what_is_there_is_left_as_it_is(tmp_path: Path, which: str) -> None:
     assert list(tmp_path.rglob("*.yaml")) == [mine]
 
 
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path), "--recipe", "../../evil"])
+@pytest.mark.parametrize("option", ["--recipe", "--cluster"])
+@pytest.mark.parametrize("name", ["../../evil", "MyRecipe", ".hidden", "a b", "x" * 65, ""])
+def test_a_name_that_leads_elsewhere_or_that_no_recipe_may_have_is_refused(
+    tmp_path: Path, option: str, name: str
+) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), option, name])
     assert "expected a name" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--recipe", "--cluster"])
+def test_a_name_that_yaml_takes_for_something_else_is_refused_and_nothing_stays(tmp_path: Path, option: str) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), option, "true"])
+    assert "expected text" in str(result.exception)
+    assert list(tmp_path.rglob("*.yaml")) == []
 
 
 def test_another_folder_is_named_in_what_comes_next(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ from detour.errors import UserError
 from detour.files import write_new
 
 RECIPE, CLUSTER = "my-recipe", "my-cluster"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""As recipes and profiles may be called."""
 
 
 class Started(NamedTuple):
@@ -23,26 +25,28 @@ class Started(NamedTuple):
 def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started:
     """Write both, or none, under `folder`/configs, where their names find them, and load them. Nothing is overwritten.
 
-    Raises UserError for a name that no file can have, and where one of the two is there.
+    Raises UserError for a name that no recipe can have, and where one of the two is there.
     """
     made = Started(
         folder / "configs" / "recipes" / f"{recipe}.yaml", folder / "configs" / "clusters" / f"{cluster}.yaml"
     )
     for name in (recipe, cluster):
         if not _NAME.fullmatch(name):
-            raise UserError(f"{name!r}: expected a name of letters, digits, `.`, `_` and `-`")
+            raise UserError(
+                f"{name!r}: expected a name of lower-case letters, digits, `.`, `_` and `-`, 64 at most, a letter or"
+                " digit first; choose another with --recipe or --cluster"
+            )
     for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
         if path.exists():
             raise UserError(f"{path}: is there already, and is left as it is; choose another name with {option}")
     contents = _template("recipe", recipe), _template("cluster", cluster)
-    _write(made.recipe, contents[0])
-    try:
-        _write(made.cluster, contents[1])
-    except UserError:
-        made.recipe.unlink()
-        raise
-    load_recipe(made.recipe)
-    load_cluster(str(made.cluster))
+    with ExitStack() as undone:
+        for path, text in zip(made, contents, strict=True):
+            _write(path, text)
+            undone.callback(path.unlink)
+        load_recipe(made.recipe)
+        load_cluster(str(made.cluster))
+        undone.pop_all()
     return made
 
 
