@@ -14,6 +14,7 @@ from detour.text import (
     natural_key,
     printable,
     scaled,
+    wrapped,
 )
 
 
@@ -79,6 +80,12 @@ def test_a_column_is_as_wide_on_the_terminal_whatever_the_letters(text: str, wid
     assert fitted(text, width) == column
     assert cells(column) == width
     assert fitted(text, width, right=True).endswith(column.rstrip())
+
+
+def test_wide_letters_are_wrapped_by_their_columns() -> None:
+    lines = wrapped("漢字" * 10, "", 16)
+    assert "".join(line.strip() for line in lines) == "漢字" * 10
+    assert max(map(cells, lines)) == 16
 
 
 def test_job_ids_sort_as_numbers() -> None:

@@ -144,6 +144,22 @@ def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int |
     """Lines of at most `width` columns, all but the first indented further."""
     import textwrap  # not every screen needs it
 
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=indent + "  ", max_lines=most_lines, placeholder=" ..."
+    lines = textwrap.wrap(
+        _as_long_as_wide(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        max_lines=most_lines,
+        placeholder=" ...",
     )
+    return [line.replace(_SECOND_CELL, "") for line in lines]
+
+
+_SECOND_CELL = "\0"
+"""Stands behind a wide letter while a text is wrapped, which counts letters."""
+
+
+def _as_long_as_wide(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(letter + _SECOND_CELL * (cells(letter) - 1) for letter in text)

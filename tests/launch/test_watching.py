@@ -142,14 +142,14 @@ def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, wor
     environment.pop("NO_COLOR", None)
     with os.fdopen(ours, "rb", buffering=0) as screen:
         command = [DETOUR, *words, "-w", str(workspace.root)]
-        subprocess.run(command, stdout=theirs, stderr=theirs, env=environment, check=False)
-        os.close(theirs)
-        shown = b""
-        try:
-            while block := screen.read(65536):
-                shown += block
-        except OSError:  # the other side is closed, and all was read
-            assert shown
+        with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment):
+            os.close(theirs)
+            shown = b""
+            try:
+                while block := screen.read(65536):
+                    shown += block
+            except OSError:  # the other side is closed, and all was read
+                assert shown
     text = shown.decode().replace("\r\n", "\n")
     for colour in ("1;31", "1;34", "1", "2", "31", "32", "33", "35", "36", "0"):
         text = text.replace(f"\x1b[{colour}m", "")

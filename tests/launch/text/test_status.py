@@ -11,7 +11,7 @@ from detour.launch.text.status import DETAIL_LINES, energy_in_words, outlook_lin
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import read_status
 from detour.monitoring.status import Status
-from detour.text import ENERGY_UNITS, cut, plain, scaled, stage_label
+from detour.text import ENERGY_UNITS, cells, cut, plain, scaled, stage_label
 from tests.monitoring.made_rows import make_chain, make_row
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
@@ -109,10 +109,10 @@ def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str,
     chain = make_chain(label, [row], sweep=reason, cluster=label, user=reason)
     status = Status("/w", 0.0, (chain,))
     lines = render_text(status, width).splitlines()
-    assert all(line.isprintable() and len(line) <= width for line in lines)
+    assert all(line.isprintable() and cells(line) <= width for line in lines)
     assert len(lines) <= 3 + 1 + 2 * DETAIL_LINES, "headings, the stage, its reason and what to do"
     lines = render_text(status._replace(chains=(chain, chain)), width, one=False).splitlines()
-    assert all(line.isprintable() and len(line) <= width for line in lines)
+    assert all(line.isprintable() and cells(line) <= width for line in lines)
     assert len(lines) == 2 + 2, "headline, headings, a line a chain"
 
 
