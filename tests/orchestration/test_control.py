@@ -119,7 +119,7 @@ def test_after_a_persons_scancel_cancel_settles_what_has_left_the_queue(workspac
         job.state = "CANCELLED by 1000"
     cancel(workspace).require_done()
     assert reserved(workspace) == set()
-    assert set(statuses(workspace).values()) == {"planned"}
+    assert set(statuses(workspace).values()) == {"cancelled"}
     submit(workspace)
     assert reserved(workspace) == {stage.id for stage in PLAN.stages}
 
@@ -283,3 +283,34 @@ def test_a_stage_of_all_chains_that_have_it_is_cancelled_with_their_dependents(
     workspace, _ = wide
     control.cancel(workspace, [SWEEP], "promote clm", on_wait=silent).require_done()
     assert {unit.partition("-")[0] for unit in units(fake)} == {"prepare", "pretrain"}
+
+
+PAIR = [
+    plan
+    for tokens in ("8k", "12k")
+    for plan in detour.plan(Path(RECIPE), *OVERRIDES, f"name={tokens}", f"phases.mlm.tokens={tokens}").plans
+]
+
+
+@pytest.mark.parametrize("again", [PAIR[:1], PAIR], ids=["the chain", "the sweep"])
+def test_tasks_that_were_cancelled_out_of_arrays_are_submitted_again(
+    tmp_path: Path, fake: FakeSlurm, again: list[Plan]
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    send_all(workspace, PAIR)
+    assert all(len(job.tasks or ()) > 1 for job in fake.live() if "pretrain-x2" in job.name), "as arrays"
+    before = {job.id: job.dependency for job in fake.live()}
+    control.cancel(workspace, [PAIR[0].chain], on_wait=silent).require_done()
+    send_all(workspace, again)
+    own, others = ({stage.id for stage in plan.stages} for plan in PAIR)
+    added = [job for job in fake.live() if job.id not in before]
+    scripts = [Path(job.script).read_text() for job in added]
+    assert {stage for stage in own | others if any(stage in script for script in scripts)} == own - others
+    assert len({job.name.rpartition(":")[0] for job in fake.live()}) == len(fake.live())
+    assert {job.id: job.dependency for job in fake.live() if job.id in before} == before
+    assert not any("_0" in job.dependency for job in added), "no job waits for a cancelled task"
+
+
+def send_all(workspace: Workspace, plans: list[Plan]) -> None:
+    order = make_order(workspace, "sweep", plans, load_cluster("jean-zay"), JobOptions(), "sweep")
+    send(workspace, replace(order, plans=tuple(plans)), on_wait=silent, finish_interrupted=lambda: False)

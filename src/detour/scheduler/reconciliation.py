@@ -116,12 +116,8 @@ def decide(
     forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
     filled, doubles = _fill(current, seen, units, forgotten)
     at_it = [sent for sent in filled if sent.committed and sent.tag not in forgotten]
-    units_at_it, under_way = {sent.tag.unit for sent in at_it}, {stage for sent in at_it for stage in sent.stages}
-    wanted = [
-        left
-        for request in ordered
-        if request.unit not in units_at_it and (left := _less(request, under_way.__contains__)) is not None
-    ]
+    under_way = {stage for sent in at_it for stage in sent.stages}
+    wanted = [left for request in ordered if (left := _less(request, under_way.__contains__)) is not None]
     held = [
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
     ]
@@ -244,12 +240,24 @@ def _compare(
 def _current(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], adopt: Mapping[Tag, str], drop: Mapping[Tag, str]
 ) -> list[Sent]:
-    """What was sent and is in the queue, with the ids it has there."""
-    return [
-        replace(sent, job_id=adopt.get(tag, sent.job_id))
+    """What was sent and is in the queue, with the ids it has there. A task of an array that has left the queue, in all
+    segments, is empty: it was cancelled, or has ended."""
+    present = [
+        (sent, adopt.get(tag, sent.job_id))
         for tag, sent in known.items()
         if tag in seen and tag not in drop and not sent.dropped and (sent.job_id or tag in adopt)
     ]
+    lines: dict[str, list[JobRecord]] = {}
+    for sent, _ in present:
+        lines.setdefault(sent.tag.unit, []).extend(seen[sent.tag])
+    return [replace(sent, job_id=job, tasks=_tasks_in_queue(sent.tasks, lines[sent.tag.unit])) for sent, job in present]
+
+
+def _tasks_in_queue(tasks: tuple[tuple[str, ...], ...], lines: Sequence[JobRecord]) -> tuple[tuple[str, ...], ...]:
+    """All of them where a line does not say which tasks it stands for."""
+    if len(tasks) < 2 or any(not line.ids.complete or not line.ids.indices for line in lines):
+        return tasks
+    return tuple(task if any(line.ids.holds(index) for line in lines) else () for index, task in enumerate(tasks))
 
 
 def _fill(

@@ -43,6 +43,7 @@ class Sent:
 
     tag: Tag
     tasks: tuple[tuple[str, ...], ...] = ()
+    """Stages by array task; none where the task has left the queue while others of its array are there."""
     dependency: str = ""
     job_id: str | None = None
     is_corrected: bool = False

@@ -294,13 +294,14 @@ class Submitter:
         for sent in list(self._seen.filled):
             if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, self._seen.snapshot):
                 continue
-            dependency = right_dependency(sent, wanted.get(sent.tag.unit), sent_now, decision.successors, self._seen)
+            request = wanted.get(sent.tag.unit) if all(sent.tasks) else None  # tasks that have left wait for nothing
+            dependency = right_dependency(sent, request, sent_now, decision.successors, self._seen)
             if dependency is None:
                 continue
             result = self.slurm.change_dependency(sent.job_id, dependency)
             if result.returncode == 0:
                 self._known.record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
-                self._seen.filled.add(self._known.sent[sent.tag])
+                self._seen.filled.add(replace(self._known.sent[sent.tag], tasks=sent.tasks))
                 changed.append(sent.job_id)
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
