@@ -82,7 +82,7 @@ FAILED_FOR_GOOD = [StageFailed(reason="NaN"), *FAILED]
         ([StageSubmitted()], "CANCELLED by 1000", None, "cancelled"),
         ([StageSubmitted()], "COMPLETED", None, "unknown"),
         ([StageSubmitted()], "a state of a later Slurm", None, "submitted"),
-        ([StageSubmitted(), StageCancelled()], "", None, "planned"),
+        ([StageSubmitted(), StageCancelled()], "", None, "cancelled"),
         (ENDED, "", None, "interrupted"),
         (ENDED, "CANCELLED by 1000", None, "cancelled"),
         (FAILED, "", None, "failed"),

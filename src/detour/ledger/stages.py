@@ -164,10 +164,10 @@ class StageState:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a person has cancelled the job that tried it last, and it has no other."""
+        """Whether a person has cancelled the job that tried it last, or was to try it first, and it has no other."""
         if not self.cancelled_jobs or self.jobs or self.status in ("done", "failed"):
             return False
-        return any(attempt.job in self.cancelled_jobs for attempt in self.attempts[-1:])
+        return all(attempt.job in self.cancelled_jobs for attempt in self.attempts[-1:])
 
     @property
     def is_open(self) -> bool:
