@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -238,44 +238,16 @@ class Slurm:
         seconds after it finds it by its id.
         """
         asked = ("--allusers", f"--jobs={','.join(job_ids)}") if len(job_ids) <= IDS_A_CALL else (_of(users),)
-        return self.ask(
-            "sacct",
-            "--parsable2",
-            f"--delimiter={SEPARATOR}",
-            "--allocations",
-            "--duplicates",
-            *asked,
-            f"--starttime={since}",
-            f"--format={','.join(ACCOUNTING_FIELDS.values())}",
-        )
+        return self._sacct(ACCOUNTING_FIELDS.values(), "--allocations", *asked, f"--starttime={since}")
 
     def usage(self, since: str, until: str, users: Sequence[str], *, everyone: bool) -> CommandResult:
         """Every run of every job that ran or ended in a period (times as sacct takes them), with the header."""
         whose = ("--allusers",) if everyone else (_of(users),) if users else ()
-        return self.ask(
-            "sacct",
-            "--parsable2",
-            f"--delimiter={SEPARATOR}",
-            "--allocations",
-            "--duplicates",
-            *whose,
-            f"--starttime={since}",
-            f"--endtime={until}",
-            f"--format={','.join(USAGE_FIELDS)}",
-        )
+        return self._sacct(USAGE_FIELDS, "--allocations", *whose, f"--starttime={since}", f"--endtime={until}")
 
     def job_report(self, job_ids: Sequence[str], since: str) -> CommandResult:
         """These jobs with their steps, every run of them, as REPORT_FIELDS; with the header."""
-        return self.ask(
-            "sacct",
-            "--parsable2",
-            f"--delimiter={SEPARATOR}",
-            "--duplicates",
-            "--allusers",
-            f"--jobs={','.join(job_ids)}",
-            f"--starttime={since}",
-            f"--format={','.join(REPORT_FIELDS)}",
-        )
+        return self._sacct(REPORT_FIELDS, "--allusers", f"--jobs={','.join(job_ids)}", f"--starttime={since}")
 
     def test_only(self, script: Path, options: Sequence[str]) -> CommandResult:
         """When this script's job would start with these options in place of its own; nothing is submitted."""
@@ -327,6 +299,11 @@ class Slurm:
     def version(self) -> str:
         """As `22.05.8`. Raises SchedulerUnavailable."""
         return self._text("sinfo", "--version").split()[-1]
+
+    def _sacct(self, fields: Iterable[str], *options: str) -> CommandResult:
+        """One row a run, with requeues apart."""
+        form = ("--parsable2", f"--delimiter={SEPARATOR}", "--duplicates", f"--format={','.join(fields)}")
+        return self.ask("sacct", *form, *options)
 
     def _text(self, *command: str) -> str:
         result = self.ask(*command)
