@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from detour.errors import DetourError
 from detour.launch.card import command
 from detour.ledger.workspace import Workspace
 from tests.cards.made_up import CARD, run_chain
+from tests.support.invoking import invoke
+
+call = partial(invoke, command)
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up").root
-
-
-def call(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
-        raise result.exception
-    return result
 
 
 def test_a_chain_alone_writes_its_hub_folder_and_verifies(workspace: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from detour.config.cluster import Cluster
 from detour.config.layers import config_roots
@@ -14,15 +14,10 @@ from detour.config.loading import available_clusters, load_cluster
 from detour.errors import DetourError
 from detour.launch.clusters import command
 from detour.launch.text.cluster import page
+from tests.support.invoking import invoke
 
+call = partial(invoke, command)
 SHIPPED = config_roots()[-1] / "clusters"
-
-
-def call(*arguments: str) -> Result:
-    result = CliRunner().invoke(command, arguments)
-    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
-        raise result.exception
-    return result
 
 
 @pytest.fixture

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from detour.errors import DetourError
 from detour.launch.compare import command
 from detour.ledger.workspace import Workspace
 from tests.reporting.fabricate import make_twins
+from tests.support.invoking import invoke
+
+call = partial(invoke, command)
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
-
-
-def call(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
-        raise result.exception
-    return result
 
 
 def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(workspace: Path) -> None:

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from detour.accounting.site import profile_sites
 from detour.errors import DetourError
 from detour.launch.report import command
 from detour.ledger.workspace import Workspace
 from tests.reporting.fabricate import make_twins
+from tests.support.invoking import invoke
+
+call = partial(invoke, command)
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
-
-
-def call(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
-        raise result.exception
-    return result
 
 
 def test_the_page_is_written_and_its_first_lines_said(workspace: Path, tmp_path: Path) -> None:
