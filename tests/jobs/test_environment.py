@@ -77,8 +77,9 @@ def test_a_package_that_is_gone_is_missing() -> None:
     assert differences(planned(torch="2.13.0"), found) == (["torch missing instead of 2.13.0"], [])
 
 
-def test_nothing_is_asked_where_nothing_was_recorded() -> None:
+def test_nothing_is_asked_where_nothing_was_recorded(caplog: pytest.LogCaptureFixture) -> None:
     require_environment("pretrain", {"SLURM_GPUS_ON_NODE": "4"})
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def assert_bit_identical(actual: TrainerState, expected: TrainerState) -> None:
     assert (actual.step, actual.tokens) == (expected.step, expected.tokens)
+    assert actual.model.keys() == expected.model.keys()
     assert all(torch.equal(tensor, expected.model[name]) for name, tensor in actual.model.items())
     assert actual.optimizer is not None
     assert expected.optimizer is not None

@@ -185,8 +185,9 @@ def test_empty_charts_are_empty() -> None:
 def test_one_seed_and_equal_scores_can_be_drawn() -> None:
     one = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
     same = TaskScores("task", "macro_f1", {"42": 1.0, "43": 1.0}, 1.0, 0.0)
-    for scores in (one, same):
-        ElementTree.fromstring(score_chart("task", [("chain", 7, scores)]))
+    for scores, dots in ((one, 1), (same, 2)):
+        chart = score_chart("task", [("chain", 7, scores)])
+        assert [element.tag for element in ElementTree.fromstring(chart).iter()].count("circle") == dots
 
 
 def test_a_negative_score_is_a_score() -> None:

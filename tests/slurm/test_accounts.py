@@ -54,7 +54,14 @@ class Chain:
 
     def _submit(self, ending: str, stage: str) -> str:
         tag = Tag(workspace_id(self.workspace.root), stage, 1, "s1")
-        python = [sys.executable, "-m", "tests.slurm.stand_in", str(self.workspace.root), stage, *ENDINGS[ending]]
+        python = [
+            sys.executable,
+            "-m",
+            "tests.slurm.job_with_ending",
+            str(self.workspace.root),
+            stage,
+            *ENDINGS[ending],
+        ]
         where = ("-A", "abc@h100", "-p", "gpu_p6", "--qos", "qos_gpu_h100-be", f"--gres=gpu:{GPUS}", "--time=1")
         node = ("--nodelist=gpu1",) if ending == "preempted" else ("--exclude=gpu1",)
         job = self.cluster.run(

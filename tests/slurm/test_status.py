@@ -17,7 +17,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
 from detour.scheduler.tags import Tag
-from tests.slurm import standin
+from tests.slurm import job_until_signal
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings
@@ -76,9 +76,9 @@ class Sweep:
         self.journal.flush()
         return job
 
-    def standin(self, name: str, way: str = "work") -> str:
-        script = f"{sys.executable} {standin.__file__} {self.workspace.root} {self.stages[name].id} 1 {way}"
-        return f"PYTHONPATH={Path(standin.__file__).parents[2]}/src exec {script}"
+    def job(self, name: str, way: str = "work") -> str:
+        script = f"{sys.executable} {job_until_signal.__file__} {self.workspace.root} {self.stages[name].id} 1 {way}"
+        return f"PYTHONPATH={Path(job_until_signal.__file__).parents[2]}/src exec {script}"
 
     def call(self, *words: str, columns: int = 100) -> str:
         environment = {
@@ -93,7 +93,7 @@ class Sweep:
         found = json.loads(self.call("status", "all", "--json"))
         return {chain["name"]: chain["stages"][0] for chain in found["chains"]}
 
-    def told(self, verb: str) -> dict[str, str]:
+    def said(self, verb: str) -> dict[str, str]:
         """Chain -> what the verb says of it on 80 columns, in one line."""
         text = self.call(verb, *EXPECTED, columns=80)
         assert verb == "show" or max(map(len, text.splitlines())) <= 80
@@ -115,14 +115,14 @@ class Sweep:
 def fill(sweep: Sweep) -> None:
     """Every chain's jobs, brought to where the test wants to see them."""
     cluster = sweep.cluster
-    sweep.submit("lost", sweep.standin("lost", "silent"), *CPU)
+    sweep.submit("lost", sweep.job("lost", "silent"), *CPU)
     late = sweep.submit("late", "sleep 600", *CPU, "--time=1")
-    running = sweep.submit("running", sweep.standin("running"), *CPU)
-    saved = sweep.submit("saved", sweep.standin("saved"), *CPU)
-    stopped = sweep.submit("stopped", sweep.standin("stopped"), *CPU)
+    running = sweep.submit("running", sweep.job("running"), *CPU)
+    saved = sweep.submit("saved", sweep.job("saved"), *CPU)
+    stopped = sweep.submit("stopped", sweep.job("stopped"), *CPU)
     sweep.submit("broken", "exit 3", *CPU)
     sweep.submit("gone", "sleep 600", *WHOLE_GPU_NODE, "-w", "gpu2", "--no-requeue")
-    sweep.submit("preempted", sweep.standin("preempted"), *WHOLE_GPU_NODE, "-q", "qos_gpu_h100-be")
+    sweep.submit("preempted", sweep.job("preempted"), *WHOLE_GPU_NODE, "-q", "qos_gpu_h100-be")
     wait_until(lambda: sweep.is_running(late), "the job to start that will be late", 30, 0.2)
     cluster.run("scontrol", "update", f"JobId={late}", f"EndTime={time.strftime('%Y-%m-%dT%H:%M:%S')}")
     sweep.submit("waits", "true", *CPU, f"--dependency=afterok:{running}")
@@ -176,9 +176,9 @@ def test_twelve_chains_in_every_state_have_the_right_word_reason_and_next_step(o
 def check_texts(sweep: Sweep) -> None:
     """`status` and `show` have each chain's word, reason and next step as JSON has them; ages go on in between."""
     for verb in ("status", "show"):
-        before, told, after = sweep.rows(), sweep.told(verb), sweep.rows()
-        assert told.keys() == before.keys()
-        for name, text in told.items():
+        before, said, after = sweep.rows(), sweep.said(verb), sweep.rows()
+        assert said.keys() == before.keys()
+        for name, text in said.items():
             row = before[name]
             assert row["state"] in text, f"{verb} {name}: {text}"
             reasons = [re.sub(AGE, "AGE", one["reason"] or "") for one in (row, after[name])]

@@ -1,5 +1,6 @@
-"""In place of a job's harness: `standin.py WORKSPACE STAGE NUMBER WAY` keeps a journal as the harness does, and ends in
-the way that a test wants: `work` until it is asked to stop, or `silent` after its first sign of life, for ever.
+"""A job that keeps a journal as the harness does: with `work` until a signal stops it, with `silent` it hangs at once.
+
+job_until_signal.py WORKSPACE STAGE NUMBER work|silent
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A job in place of a stage's: it sleeps, says a few words in the journal, and ends as it is told to.
+"""A job that keeps a journal as the harness does, for some seconds, and ends as its arguments say, try by try.
 
-python -m tests.slurm.stand_in WORKSPACE STAGE done|failed|endless [ENDING OF THE NEXT TRY...]
+python -m tests.slurm.job_with_ending WORKSPACE STAGE done|failed|endless [ENDING OF THE NEXT TRY...]
 """
 
 from __future__ import annotations
