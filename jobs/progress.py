@@ -1,4 +1,4 @@
-"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would repeat for ever.
+"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would repeat forever.
 
 Not counted, and so marked by a file beside the attempt's own, are attempts whose inputs were not there, those that were
 asked to make room for others, and all that went before a failure for good: `detour retry` starts afresh.

@@ -1,6 +1,6 @@
 """What a profile's jobs ask for, held against what the site gives: partitions, nodes, QOS and accounts.
 
-A profile that asks for more than there is has a problem, because such jobs are refused or wait for ever. What the
+A profile that asks for more than there is has a problem, because such jobs are refused or wait forever. What the
 site did not answer is unknown, and no fault of the profile.
 """
 

@@ -46,7 +46,7 @@ class Holder:
     process: Process | None
     since_s: float | None
     token: str
-    """Empty while the claim is being written, and for ever if its author died right then."""
+    """Empty while the claim is being written, and forever if its author died right then."""
     is_stale: bool
 
     def __str__(self) -> str:

@@ -78,7 +78,7 @@ class Journal:
 
     @property
     def writer(self) -> str:
-        """Unique among all writers of the workspace, for ever."""
+        """Unique among all writers of the workspace, forever."""
         return self._writer
 
     def append(
