@@ -66,7 +66,7 @@ class Survey:
         """Of all stages of all chains, done or not."""
         try:
             plans = [read_plan_outline(self.workspace, chain) for chain in chain_names(self.workspace)]
-        except UserError as error:
+        except (UserError, OSError) as error:
             raise UnreadablePlan(f"{error}; until then nothing is removed") from error
         return {stage.id: tuple(stage.inputs.values()) for plan in plans for stage in plan.stages}
 
@@ -90,7 +90,10 @@ class Survey:
     @property
     def _linked(self) -> set[str]:
         """Stages of exported models that links in `models/` lead to."""
-        links = (self.workspace.root / "models").glob("*")
+        folder = self.workspace.root / "models"
+        links = (
+            folder.iterdir() if folder.is_dir() else ()
+        )  # a glob takes a folder that may not be read for an empty one
         return {part for link in links if link.is_symlink() for part in link.readlink().parts if part in self.present}
 
     def _inputs(self, stage: str) -> Collection[str]:

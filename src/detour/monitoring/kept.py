@@ -31,9 +31,9 @@ class Kept:
             self._sources = _sources(self._root)
             with open(self._path(), encoding="utf-8") as file:  # noqa: PTH123
                 way, sources, ids, markers, text = file.read().split(SEPARATOR)
+            is_same = (way, sources) == (self._way, self._sources) and _markers(self._root, ids.split()) == markers
         except (OSError, ValueError):
             return None
-        is_same = (way, sources) == (self._way, self._sources) and _markers(self._root, ids.split()) == markers
         return text if is_same else None
 
     def keep(self, stages: Iterable[str], text: str) -> None:

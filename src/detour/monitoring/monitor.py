@@ -70,6 +70,8 @@ class Monitor:
         self._outlines, self._memory = Outlines(workspace), Memory()
         self._open: dict[str, StageState] = {}
         """Stages of which a job may still change something."""
+        self._unread: dict[str, str] = {}
+        """Stage -> why its markers could not be read."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`), of all when none is named.
@@ -83,6 +85,8 @@ class Monitor:
         warnings = [*view.warnings, *known.unreadable]
         shown = select_chains(self.workspace, tuple(names), known) if names else tuple(known.chains)
         plans = [known.chains[name] for name in shown if name in known.chains]
+        if is_full:
+            self._unread.clear()
         self._memory.look(at_s, known, view.touched, is_full=is_full)
         reading = self._reading(known, plans, view.touched, is_full=is_full)
         view.touched.clear()
@@ -100,7 +104,7 @@ class Monitor:
             groups(chains, lambda chain: chain.sweep),
             groups(chains, lambda chain: chain.project),
             reading.queue_s,
-            tuple(warnings),
+            (*warnings, *self._unread.values()),
             accuracy(self.state.scores.values()),
         )
 
@@ -157,7 +161,7 @@ class Monitor:
     def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> Costed:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
-        marker = _marker(self.workspace, stage_id)
+        marker = self._marker(stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
         usages = _usages(stage_id, known, evidence.now_s)
         expected = self.state.expected_s.get(stage_id)
@@ -177,6 +181,16 @@ class Monitor:
             context,
         )
         return Costed(row, self._figures(known, usages, target.site))
+
+    def _marker(self, stage_id: str) -> Marker | None:
+        try:
+            if self.workspace.is_done(stage_id):
+                return "done"
+            return "failed" if self.workspace.has_failed(stage_id) else None
+        except OSError as error:
+            why = f"{error.filename}: cannot be read ({error.strerror}); its stage is shown as the ledger has it"
+            self._unread[stage_id] = why
+            return None
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """0 for a stage without inputs."""
@@ -213,12 +227,6 @@ def read_status(
 ) -> Status:
     """One look; see `Monitor`."""
     return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
-
-
-def _marker(workspace: Workspace, stage_id: str) -> Marker | None:
-    if workspace.is_done(stage_id):
-        return "done"
-    return "failed" if workspace.has_failed(stage_id) else None
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -97,8 +97,23 @@ class ChainOutline(NamedTuple):
 
 
 def chain_names(workspace: Workspace) -> list[str]:
-    """Of all chains that were planned in the workspace, sorted."""
-    return sorted(path.parent.name for path in (workspace.root / "chains").glob(f"*/{PLAN}"))
+    """Of all chains that were planned in the workspace, sorted; also of those whose plan may not be read.
+
+    Raises OSError where the folder of all chains cannot be read: what is not seen must not be taken for not planned.
+    """
+    folder = workspace.root / "chains"
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  Path.glob takes a folder that may not be read for an empty one
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if _is_there(folder / name / PLAN))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def plan_file(workspace: Workspace, chain: str) -> Path:
@@ -220,7 +235,9 @@ def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
         return parse(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); ask whose it is") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(
             f"{path}: not {what} as detour writes it ({reason}); run or submit the recipe again, which rewrites it"

@@ -46,8 +46,10 @@ class Outlines:
                     continue
                 anew += 1
                 present[name] = (stamp, read_plan_outline(self._workspace, name))
-            except (UserError, OSError) as error:
+            except UserError as error:
                 unreadable.append(str(error))
+            except OSError as error:
+                unreadable.append(f"{error.filename}: cannot be read ({error.strerror}); ask whose it is")
         is_same = anew == 0 and present.keys() == self._read.keys() and not unreadable
         if self._known is None or not is_same:
             self._known = Known({name: outline for name, (_, outline) in present.items()}, tuple(unreadable))

@@ -1,0 +1,61 @@
+"""Folders that may not be read are said to be so, and never taken for empty."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from tests.housekeeping.workspaces import made_workspace
+from tests.support.chains import DETOUR
+from tests.support.permissions import as_a_person, unreadable
+
+INPUTS = {"prepare-1": (), "pretrain-2": ("prepare-1",)}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return made_workspace(tmp_path, INPUTS, {"mine": ("prepare-1",), "theirs": ("prepare-1", "pretrain-2")})
+
+
+def call(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+    command = as_a_person([DETOUR, *words, "-w", str(workspace.root)])
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("folder", ["chains", "chains/theirs", "models", "pins"])
+def test_nothing_could_go_while_what_is_needed_cannot_be_read(workspace: Workspace, folder: str) -> None:
+    (workspace.root / folder).mkdir(exist_ok=True)
+    with unreadable(workspace.root / folder):
+        said = call(workspace, "gc", "--dry-run")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert f"{workspace.root / folder}" in said.stderr
+    assert workspace.is_done("pretrain-2")
+
+
+@pytest.mark.parametrize("verb", [["status"], ["status", "mine"], ["list"], ["cancel", "mine"]])
+def test_chains_that_may_not_be_listed_are_not_taken_for_none(workspace: Workspace, verb: list[str]) -> None:
+    with unreadable(workspace.root / "chains"):
+        said = call(workspace, *verb)
+    assert said.returncode == 2
+    assert said.stderr.startswith(f"detour: {workspace.root / 'chains'}: no permission")
+
+
+def test_a_stage_whose_markers_may_not_be_read_is_shown_as_the_ledger_has_it(workspace: Workspace) -> None:
+    call(workspace, "status")
+    with unreadable(workspace.stage("pretrain-2")):
+        said = call(workspace, "status", "theirs")
+    assert said.returncode == 0
+    assert "theirs: 1 of 2 stages done" in said.stdout
+    assert "pretrain-2/output/manifest.json: cannot be read (Permission denied)" in said.stdout
+
+
+@pytest.mark.parametrize("verb", ["status", "list"])
+def test_the_other_chains_are_shown_beside_one_that_may_not_be_read(workspace: Workspace, verb: str) -> None:
+    with unreadable(workspace.root / "chains" / "theirs"):
+        said = call(workspace, verb)
+    assert said.returncode == 0
+    assert "mine" in said.stdout
+    assert "theirs/plan.json: cannot be read (Permission denied)" in said.stdout + said.stderr

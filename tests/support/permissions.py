@@ -1,0 +1,30 @@
+"""Commands for which the permissions of files hold, as for a person, also where root runs the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def as_a_person(command: Sequence[str]) -> list[str]:
+    """Skips the test where root cannot give up its power over files."""
+    if os.geteuid() != 0:
+        return [*command]
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+
+
+@contextmanager
+def unreadable(folder: Path) -> Iterator[None]:
+    mode = folder.stat().st_mode
+    folder.chmod(0)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
