@@ -1,4 +1,4 @@
-"""A full disk is waited for, whoever reports it; everything else is raised as it is."""
+"""A full disk is waited for, from whatever call it is reported; everything else is raised as it is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_disk_that_stays_full_ends_in_one_sentence() -> None:
         with_room(failing(1000, errno.ENOSPC), lambda _: None)
 
 
-def test_nobody_waits_who_is_asked_to_stop() -> None:
+def test_a_process_that_is_asked_to_stop_does_not_wait() -> None:
     began_s = time.monotonic()
     with pytest.raises(NoRoom):
         with_room(failing(1000, errno.ENOSPC), lambda _: None, lambda: True)

@@ -64,8 +64,8 @@ def test_a_submission_that_meets_a_full_disk_is_completed_by_the_next(
         try:
             submit(workspace)
         except (OSError, DetourError) as error:
-            told = ending(error)
-            assert (told.exit_code, "disk" in told.message) == (2, True), (room, told)
+            ended = ending(error)
+            assert (ended.exit_code, "disk" in ended.message) == (2, True), (room, ended)
         disk.free()
         submit(workspace)
         live = fake.live()
@@ -87,11 +87,11 @@ def test_every_kind_of_stage_waits_for_room_and_ends_well(disk: SmallDisk, monke
     write_chains(workspace, [plan], load_cluster("local"))
     torch.set_num_threads(1)
 
-    def somebody_makes_some_room(_: float) -> None:
+    def make_some_room(_: float) -> None:
         waits[stage.id] += 1
         disk.leave(8 * PAGE_BYTES * 8 ** waits[stage.id])
 
-    monkeypatch.setattr("detour.disk.sleep", somebody_makes_some_room)
+    monkeypatch.setattr("detour.disk.sleep", make_some_room)
     for stage in plan.stages:
         disk.leave(0)
         assert run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=None) == 0, stage.label

@@ -67,27 +67,27 @@ def test_what_a_verb_writes_is_the_old_one_or_the_new_one(verb: str, disk: Small
     before = disk.room_bytes
     assert run(STEPS) == (0, "")
     needed = before - disk.room_bytes + PAGE_BYTES
-    told = []
+    endings = []
     for step in range(STEPS):
         old = [contents(place) for place in places]
         disk.leave(needed * step // STEPS // PAGE_BYTES * PAGE_BYTES)
-        told.append(run(step))
-        if told[-1][0]:
-            assert [contents(place) for place in places] == old, told[-1]
+        endings.append(run(step))
+        if endings[-1][0]:
+            assert [contents(place) for place in places] == old, endings[-1]
         disk.free()
-        assert run(step) == (0, ""), told[-1]
-    assert {code for code, _ in told} <= {0, 2}
-    assert told[0][0] == 2 or verb.startswith("models")
-    assert all(re.search("[Nn]o space left|disk is full", message) for code, message in told if code)
+        assert run(step) == (0, ""), endings[-1]
+    assert {code for code, _ in endings} <= {0, 2}
+    assert endings[0][0] == 2 or verb.startswith("models")
+    assert all(re.search("[Nn]o space left|disk is full", message) for code, message in endings if code)
 
 
 def test_what_init_has_no_room_for_is_not_begun(disk: SmallDisk) -> None:
-    told = []
+    endings = []
     for room in range(0, 5 * PAGE_BYTES, PAGE_BYTES):
         place = disk.folder / f"mine-{room}"
         disk.leave(room)
-        told.append(call(["init", str(place)])[0])
-        assert told[-1] == 0 or contents(place) == {}
+        endings.append(call(["init", str(place)])[0])
+        assert endings[-1] == 0 or contents(place) == {}
         disk.free()
-    assert told == sorted(told, reverse=True)
-    assert set(told) == {0, 2}
+    assert endings == sorted(endings, reverse=True)
+    assert set(endings) == {0, 2}

@@ -83,7 +83,7 @@ def empty(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoys(tmp_path: Path) -> Path:
-    """A folder with somebody else's packages `launch` and `jobs`, and with results in a folder named `detour`."""
+    """A folder with another project's packages `launch` and `jobs`, and with results in a folder named `detour`."""
     folder = tmp_path / "decoys"
     for name in ("launch", "jobs"):
         (folder / name).mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_what_is_shipped_is_planned_by_name_without_a_checkout(folder: str, inst
     assert installed.run(installed.detour, "plan", name, cwd=empty) == here
 
 
-def test_nobody_elses_launch_and_jobs_are_run(installed: Installed, decoys: Path) -> None:
+def test_no_other_packages_launch_and_jobs_are_run(installed: Installed, decoys: Path) -> None:
     shown = installed.run(installed.detour, "plan", "quickstart", cwd=decoys, python_path=decoys)
     assert shown.startswith("quickstart: ")
     usage = installed.run(installed.python, "-uP", "-m", "detour.jobs", "--help", cwd=decoys, python_path=decoys)

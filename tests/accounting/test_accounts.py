@@ -81,8 +81,8 @@ def test_a_run_without_an_attempt_is_idle_all_along() -> None:
 
 
 def test_without_accounts_a_job_that_knows_its_start_counts_what_it_waited_for_its_first_word() -> None:
-    told = (AttemptStarted(gpus=4, cpus=96, held_since_s=START_S), 10.0)
-    usage = usage_of("pretrain-1", attempt_of(told, READY, DONE), START_S + 900)
+    started = (AttemptStarted(gpus=4, cpus=96, held_since_s=START_S), 10.0)
+    usage = usage_of("pretrain-1", attempt_of(started, READY, DONE), START_S + 900)
     assert usage is not None
     assert (usage.start_s, usage.end_s) == (START_S, START_S + 90)
     assert fates_s(usage) == Fates(startup=30.0, useful=50.0, idle=10.0)

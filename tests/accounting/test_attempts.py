@@ -108,7 +108,7 @@ def test_a_short_stage_without_progress_that_finished_was_useful() -> None:
     assert fates_s(usage(events)).useful == 3.0
 
 
-def test_what_nobody_recorded_is_unknown() -> None:
+def test_what_was_not_recorded_is_unknown() -> None:
     assert usage([(0.0, "attempt.started", {}), (1.0, "attempt.heartbeat", {})]).gpus is None
     assert usage_of(STAGE, attempt_of([(1.0, "attempt.heartbeat", {})]), EPOCH_S) is None
 

@@ -78,7 +78,7 @@ def test_tasks_of_one_run_are_each_counted(tmp_path: Path) -> None:
     assert [(row.name, row.energy_kwh) for row in file.rows] == [("load", 1.0), ("fit", 2.0)]
 
 
-def test_joined_files_and_unusable_lines_are_told_apart(tmp_path: Path) -> None:
+def test_joined_files_and_unusable_lines_are_distinguished(tmp_path: Path) -> None:
     head = "timestamp,run_id,duration,emissions,energy_consumed\n"
     other = "run_id,energy_consumed,duration,emissions\n"
     file = read(tmp_path, f"{head}2026-01-01T01:00:00,a,10,0.1,1.0\n\n{other}b,2.0,20,\nc,nan,20,0.1\nd,1\n")

@@ -43,7 +43,7 @@ def test_two_hours_on_four_boards_are_counted_to_the_joule() -> None:
     assert figure.detail == "4 GPU by NVML counter"
 
 
-def test_a_counter_that_begins_anew_loses_an_interval_which_is_filled_in_and_said() -> None:
+def test_a_counter_that_begins_again_loses_an_interval_which_is_filled_in_and_said() -> None:
     nvml = four_boards()
 
     def reload_driver(at_s: float) -> None:

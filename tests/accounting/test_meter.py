@@ -69,7 +69,7 @@ def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> N
     assert figure.extended_s == pytest.approx(1.0)
 
 
-def test_frequent_flushes_are_thinned_but_the_end_is_told() -> None:
+def test_frequent_flushes_are_thinned_but_the_end_is_reported() -> None:
     _, flushes = run_metered("for _ in range(50): meter.flush()", flush_s=60.0)
     assert len(flushes) == 2
     assert flushes[0]["duration_s"] < flushes[1]["duration_s"]

@@ -32,13 +32,13 @@ def outcome(cluster: SlurmCluster, variables: dict[str, str]) -> tuple[object, .
     sent = workspace.submitter(slurm, ledger).submit(requests)
     again = workspace.submitter(slurm, ledger).submit(requests)
     seen = take_snapshot(slurm, [workspace.user], ended=list(sent.jobs.values()), since_s=time.time() - 3600)
-    told = sorted((str(record.tag and record.tag.slot), record.state, record.is_held) for record in seen.queue or ())
+    shown = sorted((str(record.tag and record.tag.slot), record.state, record.is_held) for record in seen.queue or ())
     queued = {slot: len(ids) for slot, ids in live_ids(cluster, workspace).items()}
     stages = [stage for request in requests for stage in request.stages]
     reached = Control(slurm, ledger, workspace.name, [workspace.user]).cancel(stages, "test")
     left = live_ids(cluster, workspace)
     return (
-        *(set(sent.jobs), sent.remarks, again.jobs == sent.jobs, again.remarks, told, seen.missing, queued),
+        *(set(sent.jobs), sent.remarks, again.jobs == sent.jobs, again.remarks, shown, seen.missing, queued),
         *(set(reached.ids) == set(sent.jobs.values()), dict(reached.left), left, dict(slurm.calls)),
     )
 

@@ -4,7 +4,7 @@
 
 submit, retry, cancel, hold and release of three chains that share stages, under two paths to one workspace. Three of
 ten calls of Slurm's clients fail: unheard, deaf, mute, or with a wrong number; the site's plugin rewrites names and
-comments; claims vanish. Then all is calm, every chain is released and submitted once, nobody does anything more, and it
+comments; claims vanish. Then all is calm, every chain is released and submitted once, nothing else is done, and it
 is counted what is there twice, left over, or not carried to its end. The stages are scripted; all else is real.
 """
 

@@ -52,7 +52,7 @@ def test_a_fast_start_is_exhausted_early_with_a_band_of_rates() -> None:
     assert one.lapses is None
 
 
-def test_hours_that_will_lapse_are_told_with_their_band() -> None:
+def test_hours_that_will_lapse_are_reported_with_their_band() -> None:
     one = burn(every_day(0, 50, 1.0), 5.0, 200.0, 50 * DAY_S, (0.0, 100 * DAY_S))
     assert values(one.forecast) == pytest.approx([100.0] * 3)
     assert values(one.lapses) == pytest.approx([100.0] * 3)

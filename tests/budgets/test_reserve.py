@@ -122,7 +122,7 @@ def test_a_submission_killed_after_it_reserved_holds_nothing(workspace: Workspac
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_submission_killed_while_it_adds_up_blocks_nobody(
+def test_a_submission_killed_while_it_adds_up_blocks_no_other(
     workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def die() -> None:
@@ -240,7 +240,7 @@ def test_the_share_is_given_back_unless_it_was_handed_over(workspace: Workspace,
     assert reserved_hours(workspace) == 5.0
 
 
-def test_a_cancelled_stage_is_free_whoever_reserved_it(workspace: Workspace, journal: Journal) -> None:
+def test_a_cancelled_stage_is_free_in_each_reservation(workspace: Workspace, journal: Journal) -> None:
     reserve(workspace, journal, [], asked(5.0, "a", "b")).commit()
     reserve(workspace, journal, [], asked(6.0, "b", "c")).commit()
     assert reserved_hours(workspace) == 17.0

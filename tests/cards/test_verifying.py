@@ -48,7 +48,7 @@ def test_wins_and_sign_tests_of_both_sides_are_computed_for_every_other_model(fo
     assert found[sentence] == "computed"
 
 
-def test_a_p_value_is_told_its_sidedness(found: dict[str, str]) -> None:
+def test_a_p_value_needs_its_sidedness(found: dict[str, str]) -> None:
     (sentence,) = (one for one in found if one.startswith("p = 0.016"))
     assert sentence.startswith("p = 0.016 is the one-sided sign test of Made-up-base against Plain baseline (ours)")
     assert "two-sided it is 0.0312" in sentence

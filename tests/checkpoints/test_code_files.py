@@ -83,7 +83,7 @@ def test_a_hook_of_another_repository_changes_nothing(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
-def test_a_checkout_of_somebody_else_is_asked_too(checkout: Path) -> None:
+def test_a_checkout_of_another_user_is_asked_too(checkout: Path) -> None:
     write(checkout, {"jobs/local.py": SECRET})
     for path in (checkout, *checkout.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)

@@ -27,7 +27,7 @@ def test_a_finished_output_is_good(output: Path) -> None:
     assert manifest["provenance"] == {"stage": "export"}
 
 
-def test_equal_outputs_have_equal_digests_whoever_made_them(output: Path) -> None:
+def test_equal_outputs_have_equal_digests_by_any_user(output: Path) -> None:
     first = write_manifest(output, {"attempt": 1})
     assert write_manifest(output, {"attempt": 2})["sha256"] == first["sha256"]
     (output / "result.json").write_text("[]")

@@ -90,7 +90,7 @@ def test_a_state_is_tensors_and_json_and_nothing_to_run(tmp_path: Path, state: T
         assert "model/head.dense.weight" in file.keys()  # noqa: SIM118
 
 
-def test_a_colleague_reads_a_state_whoever_may_write_to_it(tmp_path: Path, state: TrainerState) -> None:
+def test_a_colleague_reads_a_state_that_others_can_write_to(tmp_path: Path, state: TrainerState) -> None:
     path = written(tmp_path, state)
     path.chmod(0o666)
     assert read_trainer_state(path).step == STEPS

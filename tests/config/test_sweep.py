@@ -1,4 +1,4 @@
-"""Sweeps: what they expand into, in which names, what is shared, and what is told about mistakes."""
+"""Sweeps: what they expand into, under which names, what they share, and which mistakes are reported."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_sweeps_of_sweeps_and_chains_that_are_in_both(write: Write) -> None:
         load_chains(both)
 
 
-def test_a_sweep_is_told_from_a_recipe(write: Write) -> None:
+def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
     path = write(f"{HEAD}seeds: [1]\n")
     assert is_sweep(path)
     assert not is_sweep(Path("configs/recipes/tiny.yaml"))

@@ -123,7 +123,7 @@ def test_workers_do_not_outlive_a_killed_parent(tokenizer: Path) -> None:
 
 
 def is_alive(process: Path) -> bool:
-    """A zombie that nobody has reaped yet is dead."""
+    """A zombie that is not reaped yet is dead."""
     try:
         return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

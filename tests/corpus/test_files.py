@@ -172,7 +172,7 @@ def test_fingerprints_follow_content_and_not_names(tmp_path: Path) -> None:
         ("a.data", "jsonl", "jsonl"),
     ],
 )
-def test_formats_are_told_by_name(name: str, given: str, expected: str) -> None:
+def test_formats_are_known_by_name(name: str, given: str, expected: str) -> None:
     assert file_format(Path(name), given) == expected
 
 

@@ -179,7 +179,7 @@ def test_another_seed_sets_other_documents_aside(spec: CorpusSpec, tokenizer: Pa
 
 
 class StopsAfter(Attempt):
-    """Asked to stop once it has been told of progress so many times."""
+    """Asked to stop after so many reports of progress."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ def test_a_source_whose_files_went_with_a_lost_output_is_made_again(
     assert digests(tmp_path / "output") == first
 
 
-def test_progress_is_told_in_bytes_of_the_files(
+def test_progress_is_reported_in_bytes_of_the_files(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
@@ -276,8 +276,8 @@ def test_progress_is_told_in_bytes_of_the_files(
 def test_the_last_word_tells_what_became_of_all_rows(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     attempt = StopsAfter(0)
     prepare(twice, tokenizer, tmp_path, attempt=attempt)
-    told = attempt.shown[-1][3]
-    assert {name: told[name] for name in ("read", "blank", "excluded", "repeated", "left_out")} == {
+    shown = attempt.shown[-1][3]
+    assert {name: shown[name] for name in ("read", "blank", "excluded", "repeated", "left_out")} == {
         "read": 671,
         "blank": 1,
         "excluded": 1,

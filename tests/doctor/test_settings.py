@@ -214,7 +214,7 @@ def test_a_silent_database_is_unknown(profile: Cluster) -> None:
     }
 
 
-def test_no_answer_at_all_blames_nobody(profile: Cluster) -> None:
+def test_no_answer_at_all_is_no_problem_of_the_profile(profile: Cluster) -> None:
     nothing = CommandResult(127, "", "it is not on the path: is this a login node of the cluster?")
     site, _ = ask(dict.fromkeys(("sinfo", "scontrol", "sacctmgr", "sacct"), nothing))
     assert {finding.verdict for finding in compare(profile, site)} == {"unknown"}

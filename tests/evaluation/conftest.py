@@ -61,7 +61,7 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_task(**changes: Any) -> Task:
-    """Single label on `task_file`, 160 / 40 / 40 documents, ten steps an epoch, unless told otherwise."""
+    """Single label on `task_file`, 160 / 40 / 40 documents, ten steps an epoch, unless changed."""
     return Task.model_validate(
         {
             "name": "organs",

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Run(Protocol):
-    """One attempt at a stage that does as it is told; returns the job's exit code."""
+    """One attempt at a stage that does what `behaviour` says; returns the job's exit code."""
 
     def __call__(self, stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int: ...
 
@@ -184,7 +184,7 @@ def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["interrupted", "done"]
 
 
-def test_a_crash_may_be_retried_but_not_for_ever(workspace: Workspace, stage: Stage, attempt: Run) -> None:
+def test_a_crash_may_be_retried_but_not_forever(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     codes = [attempt(stage, crash) for _ in range(FRUITLESS_ATTEMPTS)]
     assert codes == [1] * (FRUITLESS_ATTEMPTS - 1) + [86]
     assert "made no progress" in json.loads(workspace.failure(stage.id).read_text())["reason"]
@@ -244,7 +244,7 @@ def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_n
     assert [attempt(stage, cut) for _ in range(FRUITLESS_ATTEMPTS)] == [85] * (FRUITLESS_ATTEMPTS - 1) + [last]
 
 
-def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_anew(
+def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_starts_from_zero(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):

@@ -420,7 +420,7 @@ def manifest_of(folder: Path, **changed: Any) -> None:
 BAD_MANIFESTS: dict[str, tuple[Callable[[Attempts], object], str]] = {
     "a manifest that lists no file": (lambda case: manifest_of(case.pretrained), "its manifest lists no file"),
     "another chain's checkpoint": (lambda case: case.describe(OTHER), f"it is the output of {OTHER.id}"),
-    "nobody's checkpoint": (lambda case: write_manifest(case.pretrained, {}), "does not say which stage"),
+    "a checkpoint of no stage": (lambda case: write_manifest(case.pretrained, {}), "does not say which stage"),
     "a stage that is a word": (
         lambda case: write_manifest(case.pretrained, {"stage": PRETRAIN.id}),
         "does not say which stage",

@@ -59,7 +59,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(budget.command, [str(one) for one in arguments])
 
 
-def test_a_fast_use_is_told_with_the_day_it_ends(past: Workspace, tmp_path: Path) -> None:
+def test_a_fast_use_is_shown_with_the_day_it_ends(past: Workspace, tmp_path: Path) -> None:
     file = write_budget(tmp_path, 2000.0, more="co2_kg: {hard: 300}\n")
     text = run(file, "-w", past.root).output
     assert "1,440 spent + 30.0 reserved of 2,000 (soft 1,800)" in text
@@ -87,7 +87,7 @@ def test_a_fast_use_is_told_with_the_day_it_ends(past: Workspace, tmp_path: Path
     assert measures["co2_kg"]["unknown"] == 1, "the reservation says nothing of CO2"
 
 
-def test_a_slow_use_is_told_with_what_lapses(past: Workspace, tmp_path: Path) -> None:
+def test_a_slow_use_is_reported_with_what_lapses(past: Workspace, tmp_path: Path) -> None:
     file = write_budget(tmp_path, 10_000.0)
     assert "will lapse unused" in run(file, "-w", past.root).output
     hours = json.loads(run(file, "-w", past.root, "--json").output)[0]["measures"]["gpu_hours"]
@@ -95,7 +95,7 @@ def test_a_slow_use_is_told_with_what_lapses(past: Workspace, tmp_path: Path) ->
     assert hours["exhausted"] == [None, None, None]
 
 
-def test_a_reservation_that_nobody_will_use_can_be_released(past: Workspace, tmp_path: Path) -> None:
+def test_a_reservation_that_will_not_be_used_can_be_released(past: Workspace, tmp_path: Path) -> None:
     file = write_budget(tmp_path, 2000.0)
     text = run(file, "-w", past.root, "--release", "pretrain-last").output
     assert "1,440 spent + 0 reserved" in text

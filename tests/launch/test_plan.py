@@ -115,7 +115,7 @@ def test_what_cannot_be_folded_is_cut_and_said(workspace: Workspace, tmp_path: P
     assert "... and 112 more lines; --json has them all" in text
 
 
-def test_done_failed_and_in_flight_are_told(workspace: Workspace) -> None:
+def test_done_failed_and_in_flight_are_reported(workspace: Workspace) -> None:
     stages = as_json(QUICKSTART, "-w", workspace.root)["stages"]
     ids = [f"{stage['kind']}-{stage['key']}" for stage in stages]
     for stage_id in ids[:2]:
@@ -141,7 +141,7 @@ def test_done_failed_and_in_flight_are_told(workspace: Workspace) -> None:
     )
 
 
-def test_what_is_left_to_pay_is_told_where_something_is_done(workspace: Workspace) -> None:
+def test_what_is_left_to_pay_is_reported_where_something_is_done(workspace: Workspace) -> None:
     recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
     data = as_json(recipe, "-w", workspace.root)
     training = f"pretrain-{data['stages'][1]['key']}"
@@ -191,7 +191,7 @@ def test_budgets_that_apply_say_whether_it_would_fit(
     assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10.0: over the hard cap"]
 
 
-def test_where_there_is_no_gpu_hours_are_told_and_what_is_unknown(workspace: Workspace) -> None:
+def test_where_there_is_no_gpu_hours_are_reported_and_what_is_unknown(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "quickstart-sweep.yaml", "-w", workspace.root, "--cluster", "local")
     assert "GPU-h" not in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ")}

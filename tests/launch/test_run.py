@@ -108,7 +108,7 @@ def test_a_stage_that_fails_for_good_ends_the_run_with_its_reason(quickstart: Pa
     assert status(quickstart, "impossible")["stages"][4]["status"] == "failed"
 
 
-def test_only_the_corpus_is_made_and_its_counts_are_told(tmp_path: Path) -> None:
+def test_only_the_corpus_is_made_and_its_counts_are_reported(tmp_path: Path) -> None:
     done = detour("run", *small(), "-w", tmp_path, "--until", "prepare", "--quiet").stdout
     assert "quickstart: everything up to prepare is done." in done
     assert "icd10-labels: rows read 42,886, excluded " in done

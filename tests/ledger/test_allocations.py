@@ -62,7 +62,7 @@ def test_what_follows_attempts_at_once_holds_only_what_comes_after_its_start() -
     ]
 
 
-def test_a_run_without_a_word_is_told_apart() -> None:
+def test_a_run_without_a_word_is_distinguished() -> None:
     held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [Ran(START_S + 103, START_S + 103)])
     assert held[0] is not None
     assert [(one.start_s - START_S, one.end_s - START_S, event.state) for event, one in alone] == [(0, 30, "NODE_FAIL")]

@@ -36,7 +36,7 @@ def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
     assert record["data"] == {"step": 5, "tokens": 50}
 
 
-def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Clock) -> None:
+def test_progress_thins_out_and_the_last_is_reported(workspace: Workspace, clock: Clock) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, number=1)
         for step in range(10 * 3600 * 2):
@@ -51,7 +51,7 @@ def test_progress_thins_out_and_the_last_is_told(workspace: Workspace, clock: Cl
     assert all_records(workspace)[-3]["kind"] == "checkpoint.saved"
 
 
-def test_a_rare_figure_and_another_unit_are_told_at_once(workspace: Workspace, clock: Clock) -> None:
+def test_a_rare_figure_and_another_unit_are_reported_at_once(workspace: Workspace, clock: Clock) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, number=1)
         attempt.progress(1, 9, "documents")

@@ -177,7 +177,7 @@ def test_events_of_commands_are_cached_beside_the_state(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"stamp": "another", "entries": []}'])
-def test_commands_that_do_not_belong_to_the_state_are_read_anew(
+def test_commands_that_do_not_belong_to_the_state_are_read_again(
     workspace: Workspace, node: Path, content: bytes | None
 ) -> None:
     write(workspace, "one")

@@ -33,7 +33,7 @@ def claim_elsewhere(workspace: Workspace, age_s: float) -> Path:
     return path
 
 
-def test_one_holds_it_and_the_other_is_told_who(workspace: Workspace) -> None:
+def test_one_holds_it_and_the_other_learns_who(workspace: Workspace) -> None:
     assert holder(workspace, NAME) is None
     with claim(workspace, NAME, "submit base") as held:
         with pytest.raises(ClaimHeld, match=rf"submit base, \S+ on \S+ \(process {os.getpid()}\) since 20") as refusal:
@@ -109,7 +109,7 @@ def test_a_claim_without_content_is_being_written_or_abandoned(workspace: Worksp
             claim(workspace, NAME, "next")
 
 
-def test_whoever_was_taken_over_neither_refreshes_nor_releases(workspace: Workspace) -> None:
+def test_an_owner_that_was_taken_over_neither_refreshes_nor_releases(workspace: Workspace) -> None:
     late = claim(workspace, NAME, "slept for an hour")
     path = workspace.claims / f"{NAME}.json"
     data = orjson.loads(path.read_bytes())
@@ -141,7 +141,7 @@ def attempt_claim(workspace: Workspace) -> claims.Claim | None:
         return None
 
 
-def test_a_taker_that_died_half_way_stops_nobody_for_long(workspace: Workspace) -> None:
+def test_a_taker_that_died_half_way_blocks_others_only_briefly(workspace: Workspace) -> None:
     claim_elsewhere(workspace, 2 * STALE_AFTER_S)
     mark = workspace.claims / f"{NAME}.theirs.0"
     mark.touch()

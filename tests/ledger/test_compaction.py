@@ -43,7 +43,7 @@ def month(workspace: Workspace) -> Path:
     return folder
 
 
-def test_one_segment_tells_what_many_journals_told(workspace: Workspace) -> None:
+def test_one_segment_holds_what_many_journals_held(workspace: Workspace) -> None:
     write_journals(workspace)
     before, reader = load_state(workspace)
     (done,) = compact(workspace, now_s=NEXT_MONTH_S)
@@ -85,7 +85,7 @@ def test_a_writer_that_is_long_gone_is_compacted_and_its_reserve_cleared(workspa
     assert [path.name[:8] for path in month(workspace).iterdir()] == ["segment-"]
 
 
-def test_damage_is_still_told(workspace: Workspace) -> None:
+def test_damage_is_still_reported(workspace: Workspace) -> None:
     write_journals(workspace, 3)
     damaged = next(iter(month(workspace).glob("w1.*.jsonl")))
     content = damaged.read_bytes().replace(b'"done":4', b'"done":5')

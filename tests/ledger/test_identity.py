@@ -47,7 +47,7 @@ def test_the_id_is_made_with_the_workspace_and_stays(tmp_path: Path) -> None:
     assert workspace_id(made(tmp_path / "other")) != first
 
 
-def test_a_workspace_made_anew_under_the_same_path_is_another(tmp_path: Path) -> None:
+def test_a_workspace_made_again_under_the_same_path_is_another(tmp_path: Path) -> None:
     first = workspace_id(made(tmp_path / "w"))
     shutil.rmtree(tmp_path / "w")
     assert workspace_id(made(tmp_path / "w")) != first

@@ -120,7 +120,7 @@ def test_reading_again_reads_what_is_new(workspace: Workspace) -> None:
     assert read_all(reader) == ENTRIES[3:4]
 
 
-def test_damage_is_told_and_stays_told(workspace: Workspace) -> None:
+def test_damage_is_reported_each_time(workspace: Workspace) -> None:
     write_file(workspace, "w.jsonl", LINES[0] + b"rubbish\n" + bytes(7) + LINES[1] + b"torn")
     state, reader = load_state(workspace)
     for _ in range(2):

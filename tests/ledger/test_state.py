@@ -74,7 +74,7 @@ def test_status_by_cause(records: list[Entry[Any]], status: str) -> None:
     assert stage(*reversed(records)).status == status
 
 
-def test_a_clock_that_jumps_back_deceives_nobody() -> None:
+def test_a_clock_that_jumps_back_changes_no_order() -> None:
     first = make_entry("attempt-1", 0, "attempt.ended", attempt=1, wall_s=9e9, data={"outcome": "failed"})
     second = make_entry("attempt-2", 0, "attempt.started", attempt=2, wall_s=1e9)
     later = make_entry("attempt-2", 1, "progress", attempt=2, wall_s=5e8, mono_s=75.0, data=progress(2))

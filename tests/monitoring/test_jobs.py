@@ -125,13 +125,13 @@ def test_accounts_that_are_silent_leave_an_ended_job_unknown(workspace: Workspac
     assert "sacct failed" in viewer.monitor.look().warnings[0]
 
 
-def test_an_id_that_is_somebody_elses_now_says_nothing(workspace: Workspace) -> None:
+def test_an_id_that_is_another_users_now_says_nothing(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": "7", "state": "RUNNING", "name": "detour:1:another:unit:1:s"}]
     assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
 
 
-def test_with_everything_done_or_nothing_submitted_nobody_is_asked(workspace: Workspace, tmp_path: Path) -> None:
+def test_with_everything_done_or_nothing_submitted_slurm_is_not_asked(workspace: Workspace, tmp_path: Path) -> None:
     def never(question: Question) -> Reading:
         raise AssertionError(question)
 
@@ -191,7 +191,7 @@ def test_a_site_that_rewrites_names_and_comments_has_its_jobs_known_by_their_ids
     assert [rows[stage.id].status for stage in (PREPARE, TRAIN, PROMOTE)] == ["cancelled", "running", "failed"]
 
 
-def test_where_one_job_has_its_tag_another_without_is_somebody_elses(workspace: Workspace) -> None:
+def test_where_one_job_has_its_tag_another_without_is_not_ours(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.accounts = [{"job": "7", "state": "FAILED", "name": "train.sh"}]

@@ -69,7 +69,7 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
         ([StageDone()], [], "done", None),
     ],
 )
-def test_what_goes_on_by_itself_needs_nobody(
+def test_what_resumes_by_itself_needs_no_person(
     events: list[Event], jobs: list[SeenJob], state: str, why: str | None
 ) -> None:
     found = judged(events, *jobs)

@@ -45,7 +45,7 @@ def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> No
         assert shown["site"]["pue"]["value"] == 1.0
 
 
-def test_what_a_kill_cut_short_is_written_anew(workspace: Workspace) -> None:
+def test_what_a_kill_cut_short_is_written_again(workspace: Workspace) -> None:
     (plan,) = plans("one")
     write_chains(workspace, [plan], load_cluster("local"))
     path = workspace.stage(plan.stages[1].id) / "stage.json"

@@ -84,7 +84,7 @@ def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Worksp
     assert runner.failed == {stage.id: "no text"}
 
 
-def test_a_job_that_never_told_of_a_start_was_killed(workspace: Workspace, started: list[str]) -> None:
+def test_a_job_that_never_recorded_a_start_was_killed(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
     attempted(workspace, stage, "yesterday's", "no memory")
     runner = Runner(workspace, [stage], cores=1, gpus=())
@@ -94,7 +94,7 @@ def test_a_job_that_never_told_of_a_start_was_killed(workspace: Workspace, start
 
 
 @pytest.mark.usefixtures("started")
-def test_a_job_that_told_of_its_end_has_its_own_reason(workspace: Workspace) -> None:
+def test_a_job_that_recorded_its_end_has_its_own_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
     runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()

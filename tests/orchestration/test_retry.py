@@ -85,7 +85,7 @@ def resources(retry: Retry) -> Mapping[str, Any]:
     return {request.label: request.resources for request in retry.order.requests}
 
 
-def test_the_options_of_the_submission_hold_unless_they_are_given_anew(case: Case) -> None:
+def test_the_options_of_the_submission_hold_unless_they_are_given_again(case: Case) -> None:
     case.submit(JobOptions(gpus=1, wall_s=3600, segments=2))
     case.end_jobs()
     case.fail("pretrain clm")

@@ -27,7 +27,7 @@ def wrote(workspace: Workspace, user: str, monkeypatch: pytest.MonkeyPatch) -> N
         command_journal(workspace).close()
 
 
-def test_jobs_may_be_of_whoever_wrote_to_the_ledger_and_has_an_account(
+def test_jobs_may_be_of_every_user_who_wrote_to_the_ledger_and_has_an_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER", "daemon")

@@ -51,7 +51,7 @@ def test_an_order_is_read_back_as_it_was_given(workspace: Workspace, name: str) 
         Continuation.read(workspace, "continue-x-2")
 
 
-def test_a_wave_ends_with_all_segments_of_what_nobody_waits_for() -> None:
+def test_a_wave_ends_with_all_segments_of_stages_without_dependents() -> None:
     requests = [job("a"), job("b", "a", segments=2), job("c", "a"), job("d", "c")]
     jobs = {Slot("a"): "1", Slot("b"): "2", Slot("b", 2): "3", Slot("c"): "4"}
     assert last_jobs(requests, jobs) == ["2", "3", "4"]

@@ -90,7 +90,7 @@ def test_accounts_that_do_not_answer_are_said_to_be_unreadable(workspace: Worksp
     assert "log_tail" in found.verdict.unreadable
 
 
-def test_a_pending_stage_is_told_by_the_job_that_blocks_it(workspace: Workspace) -> None:
+def test_a_pending_stage_is_explained_by_the_job_that_blocks_it(workspace: Workspace) -> None:
     past = Past(workspace)
     past.add("submit.stage", 50.0, {}, stage_named(workspace, "prepare"))
     past.write()

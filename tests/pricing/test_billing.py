@@ -63,7 +63,7 @@ def test_reserved_gpus_dies_and_free_sites() -> None:
     assert billed_gpus(cluster("none"), 4, 96, 1) == 0.0
 
 
-def test_what_the_rule_needs_and_nobody_recorded_is_unknown() -> None:
+def test_what_the_rule_needs_and_was_not_recorded_is_unknown() -> None:
     assert billed_gpus(cluster("cores-share"), 1, None, 1) is None
     unknown = AttemptUsage("1", None, 0.0, 7200.0, gpus=None, cpus=24)
     assert billed_gpu_hours(cluster("gpu"), unknown) is None

@@ -79,7 +79,7 @@ def test_parts_sum_to_the_whole() -> None:
     assert sum(part.disk_bytes for part in parts.values()) == whole.disk_bytes
 
 
-def test_what_nobody_can_tell_is_named_and_adds_nothing() -> None:
+def test_what_cannot_be_estimated_is_named_and_adds_nothing() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     prices = prices_of(stages, profile, NoHistory())
     whole = total(stages, prices, profile)

@@ -35,7 +35,7 @@ PROVENANCE = {
 
 @dataclass(slots=True)
 class Clock:
-    """Stands in for the module `time` where the journal looks at it; moves only when told."""
+    """Stands in for the module `time` where the journal looks at it; moves only when set."""
 
     now_s: float = EPOCH_S
 

@@ -85,7 +85,7 @@ class FakeSlurm:
     user: str = "me"
     """Who asks now."""
     denials: list[str] = field(default_factory=list)
-    """What somebody tried with another's job."""
+    """Orders that a user gave for another's job."""
     down: bool = False
     faults: list[str] = field(default_factory=list)
     """For the next calls of sbatch, one each; "" is none."""

@@ -82,7 +82,7 @@ def test_the_runner_raises_nothing(tmp_path: Path) -> None:
     assert "is not on the path" in missing.message
 
 
-def test_a_full_queue_costs_seconds_and_is_told_in_slurms_words(tmp_path: Path) -> None:
+def test_a_full_queue_costs_seconds_and_is_reported_in_slurms_words(tmp_path: Path) -> None:
     """sbatch itself tries again for two minutes."""
     words = "Slurm temporarily unable to accept job"
     (tmp_path / "sbatch").write_text(

@@ -91,7 +91,7 @@ def race(
 
 
 def carried_through(fake: FakeSlurm) -> list[str]:
-    """Units that ran to their end, in order, once nobody does anything any more."""
+    """Units that ran to their end, in order, once no submission runs any more."""
     ran = []
     while fake.schedule():
         for job in [job for job in fake.live() if job.state == "RUNNING"]:

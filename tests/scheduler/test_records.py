@@ -1,4 +1,4 @@
-"""The readers of squeue's and sacct's text, also on text that nobody should have to expect."""
+"""The readers of squeue's and sacct's text, also on malformed text."""
 
 from __future__ import annotations
 

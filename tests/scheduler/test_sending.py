@@ -28,7 +28,7 @@ def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("fault", ["empty, accepted", "lost reply"])
-def test_a_job_whose_id_was_not_told_is_found_by_its_tag_and_said(desk: Desk, fault: str) -> None:
+def test_a_job_whose_id_was_not_printed_is_found_by_its_tag_and_said(desk: Desk, fault: str) -> None:
     desk.fake.faults = [fault]
     submission = desk.submitter().submit(REQUESTS)
     assert submission.jobs[Slot("prepare-0")] == "1"
@@ -43,7 +43,7 @@ def test_an_sbatch_that_goes_on_saying_nothing_ends_the_wave_there(desk: Desk) -
     assert not desk.job("prepare-0").held
 
 
-def test_past_the_limit_the_rest_is_put_off_and_nobody_follows_half_a_unit(desk: Desk) -> None:
+def test_past_the_limit_the_rest_is_put_off_and_nothing_follows_half_a_unit(desk: Desk) -> None:
     desk.fake.limit = 2
     submission = desk.submitter().submit(REQUESTS)
     assert set(submission.jobs) == {Slot("prepare-0"), Slot("pretrain-1", 1)}

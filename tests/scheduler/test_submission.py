@@ -52,7 +52,7 @@ def test_what_waited_for_a_lost_job_waits_for_its_successor(desk: Desk) -> None:
     assert any("lost by the controller" in remark for remark in submission.remarks)
 
 
-def test_an_id_given_to_somebody_else_is_not_taken_for_ours(desk: Desk) -> None:
+def test_an_id_given_to_another_user_is_not_taken_for_ours(desk: Desk) -> None:
     desk.kill_at(4)
     (lost,) = desk.fake.lose_last(1)
     stranger = desk.fake.add("somebody-else", False, "", ())
@@ -91,7 +91,7 @@ def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
     assert not any(job.held for job in desk.fake.live())
 
 
-def test_what_may_have_run_before_it_came_back_held_is_sent_anew_and_what_cannot_have_is_released(desk: Desk) -> None:
+def test_what_may_have_run_before_it_came_back_held_is_sent_again_and_what_cannot_have_is_released(desk: Desk) -> None:
     """A node that knows an id does not run it again, and is drained for it."""
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
@@ -109,7 +109,7 @@ def test_what_may_have_run_before_it_came_back_held_is_sent_anew_and_what_cannot
 
 
 @pytest.mark.parametrize("instant", range(20))
-def test_killed_while_it_sends_anew_what_may_have_run_it_ends_alike(desk: Desk, instant: int) -> None:
+def test_killed_while_it_sends_again_what_may_have_run_it_ends_alike(desk: Desk, instant: int) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.forget_releases(4)
@@ -126,7 +126,7 @@ def test_killed_while_it_sends_anew_what_may_have_run_it_ends_alike(desk: Desk, 
     assert desk.job("pretrain-1", 1).dependency == f"afterok:{desk.job('prepare-0').id}"
 
 
-def test_all_segments_of_a_stage_that_may_have_run_are_sent_anew(desk: Desk) -> None:
+def test_all_segments_of_a_stage_that_may_have_run_are_sent_again(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.done = {"prepare-0"}
     desk.fake.jobs[1].state = "COMPLETED"
@@ -160,7 +160,7 @@ def test_what_may_have_run_of_another_chain_is_left_to_its_own_submission(desk: 
     assert [job.id for job in desk.fake.live() if job.held] == [1]
 
 
-def test_what_an_administrator_holds_is_not_sent_anew(desk: Desk) -> None:
+def test_what_an_administrator_holds_is_not_sent_again(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.job("prepare-0").held, desk.job("prepare-0").reason = True, "JobHeldAdmin"
     desk.fake.order_faults = ["deaf"] * 2
@@ -169,7 +169,7 @@ def test_what_an_administrator_holds_is_not_sent_anew(desk: Desk) -> None:
     assert again.left.startswith("still held: 1 (JobHeldAdmin)")
 
 
-def test_a_job_that_is_done_and_came_back_held_goes_and_nobody_waits_for_it(desk: Desk) -> None:
+def test_a_job_that_is_done_and_came_back_held_goes_and_nothing_waits_for_it(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.done = {"prepare-0", "pretrain-1"}
     for unit in ("prepare-0", "pretrain-1"):

@@ -2,7 +2,7 @@
 
 Two chains that share their first stage are submitted again and again, by two users, while a rule-based machine breaks
 things. After every step: at most one live job a slot, no stage runs twice, no orphan can run, nothing unknown is called
-failed, nobody touches another's job.
+failed, no user touches another's job.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class Submissions(RuleBasedStateMachine):
         assert not getattr(self, "wasted", [])
 
     @invariant()
-    def nobody_touches_anothers_job(self) -> None:
+    def no_user_touches_anothers_job(self) -> None:
         assert not hasattr(self, "slurm") or not self.slurm.denials
 
     @invariant()

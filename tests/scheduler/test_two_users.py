@@ -1,4 +1,4 @@
-"""Two users of one workspace: what one has committed the other joins, and nobody touches what is not his."""
+"""Two users of one workspace: what one has committed the other joins, and neither touches the other's jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def yours(mine: Desk) -> Desk:
 
 
 @pytest.fixture(autouse=True)
-def nobody_touches_anothers_job(mine: Desk) -> object:
+def no_user_touches_anothers_job(mine: Desk) -> object:
     yield
     assert mine.fake.denials == []
 
@@ -142,7 +142,7 @@ def test_of_two_that_commit_at_once_the_one_with_the_older_job_goes_on(mine: Des
     assert mine.job("pretrain-1", 1).dependency == "afterok:0"
 
 
-def test_one_that_was_killed_between_commit_and_release_is_not_waited_for_for_ever(mine: Desk) -> None:
+def test_one_that_was_killed_between_commit_and_release_is_not_waited_for_forever(mine: Desk) -> None:
     mine.ledger = Rivalled(mine, 99)
     submission = mine.submitter().submit(REQUESTS[:2])
     assert submission.jobs[Slot("prepare-0")] == "1"

@@ -66,7 +66,7 @@ def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_
 
 @dataclass
 class FakeWorkspace:
-    """Stages whose tries end as they are told to, under a directory that every job can write to."""
+    """Stages whose tries end as given, under a directory that every job can write to."""
 
     root: Path
     user: str = "root"

@@ -78,7 +78,7 @@ class ScriptedEnvironment:
         return {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def start(self, cluster: SlurmCluster, user: str, *arguments: str | Path) -> subprocess.Popen[str]:
-        """`detour` with these arguments as this user, whose umask lets nobody else read what he makes."""
+        """`detour` with these arguments as this user, whose umask lets no one else read their files."""
         command = ("sh", "-c", 'umask 077; exec "$@"', "_", str(self.python), "-c", MAIN, *map(str, arguments))
         return subprocess.Popen(
             [*as_user(user), *command],

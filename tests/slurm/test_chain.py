@@ -74,7 +74,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     assert "nothing to submit" in detour(*arguments, environment=environment(slurm)).stdout
 
 
-def test_a_stage_that_fails_for_good_takes_its_dependants_with_it_and_retry_goes_on(
+def test_a_stage_that_fails_for_good_takes_its_dependents_with_it_and_retry_goes_on(
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
     """The training fails behind its first steps, as often as it is tried: with such a rate its gradient is soon NaN."""

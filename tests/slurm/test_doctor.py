@@ -104,7 +104,7 @@ def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, t
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
-    """Without accounting, with fewer GPUs and a short memory; then with nobody there at all."""
+    """Without accounting, with fewer GPUs and a short memory; then with no daemon at all."""
     cluster = own_slurm(
         ClusterSettings(
             version,

@@ -1,4 +1,4 @@
-"""Orders on real Slurms that do not do as they are told: plugins that rewrite, wrappers that lie, jobs held again."""
+"""Orders on real Slurms that do not obey them: plugins that rewrite, wrappers that lie, jobs held again."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_queue_that_is_full_is_told_in_slurms_words_within_seconds(own_slurm: Starter, version: Version) -> None:
+def test_a_queue_that_is_full_is_reported_in_slurms_words_within_seconds(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, max_array_size=4, max_job_count=5))
     workspace = fresh(cluster)
     requests = [

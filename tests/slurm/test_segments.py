@@ -1,4 +1,4 @@
-"""A chain of segments that needs nobody: the dependencies alone, on the real Slurm, in every way a segment can end."""
+"""A chain of segments without a process of ours: dependencies alone, on the real Slurm, whatever a segment ends in."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_right_segments_run_and_the_follower_with_them(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_broken_node_keeps_everybody_waiting_for_the_requeued_try(own_slurm: Starter, version: Version) -> None:
+def test_a_broken_node_keeps_all_others_waiting_for_the_requeued_try(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, cpu_nodes=2))
     first = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || sleep 600'
     chain = submit_chain(cluster, first, "true")

@@ -46,7 +46,7 @@ def test_a_snapshot_agrees_with_the_accounts_on_every_job(slurm: SlurmCluster) -
     assert all(record.submitted_s and record.ended_s for record in snapshot.ran(array))
 
 
-def test_waiting_tasks_of_a_throttled_array_are_told_apart(slurm: SlurmCluster) -> None:
+def test_waiting_tasks_of_a_throttled_array_are_distinguished(slurm: SlurmCluster) -> None:
     tag, job = tagged(slurm, "throttled", "sleep 600", "--array=1,3-5%1")
     wait_until(lambda: look(client(slurm)).state(tag, 1) is JobState.RUNNING, "the first task to run")
     snapshot = look(client(slurm))
@@ -69,7 +69,7 @@ def test_a_held_job_is_found_by_its_tag_at_once_and_freed(slurm: SlurmCluster) -
     wait_for_states(slurm, {job: "COMPLETED"})
 
 
-def test_what_nobody_knows_is_unknown_and_cancelling_it_is_no_error(slurm: SlurmCluster) -> None:
+def test_an_unknown_job_is_unknown_and_cancelling_it_is_no_error(slurm: SlurmCluster) -> None:
     assert look(client(slurm), "999999").state(Tag("snapshots", "nothing", 1, "s")) is JobState.UNKNOWN
     client(slurm).cancel(["999999"])
     assert client(slurm).release(["999999"]).returncode != 0

@@ -132,7 +132,9 @@ def test_the_datas_own_split_is_taken_and_shared_texts_are_counted(tmp_path: Pat
         (rows_of(("un", "a"), ("deux", "a")), "asks for 2 / 1 / 1 documents and there are 2"),
     ],
 )
-def test_unusable_rows_and_too_few_documents_are_told(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:
+def test_unusable_rows_and_too_few_documents_are_reported(
+    tmp_path: Path, rows: list[dict[str, Any]], said: str
+) -> None:
     with pytest.raises(UserError, match=said):
         load(tmp_path, rows)
 

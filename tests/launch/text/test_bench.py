@@ -20,7 +20,7 @@ def test_a_phase_has_a_heading_and_a_line_a_loop() -> None:
     ]
 
 
-def test_the_parts_of_a_step_are_told() -> None:
+def test_the_parts_of_a_step_are_reported() -> None:
     assert list(speed_lines(BARE, [OURS, BARE]))[-1] == "    a step: forward 1,000.0 ms, backward 2,000.5 ms"
 
 

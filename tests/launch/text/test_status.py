@@ -135,7 +135,7 @@ def test_a_workspace_whose_only_plan_is_damaged_says_so() -> None:
         ("x" * 20, None, "x" * 15 + "…"),
     ],
 )
-def test_stages_that_differ_by_their_seed_are_told_apart(name: str, seed: int | None, expected: str) -> None:
+def test_stages_that_differ_by_their_seed_are_distinguished(name: str, seed: int | None, expected: str) -> None:
     assert stage_label(name, seed, 16) == expected
 
 

@@ -179,7 +179,7 @@ class SlurmCluster:
                 os.chown(path, *_ids(settings.user), follow_symlinks=False)
 
     def _hidden_name(self) -> bool:
-        """Whether the daemons must be told that their host is called localhost, to bind to loopback alone."""
+        """Whether the daemons need localhost as the name of their host, to bind to loopback alone."""
         return socket.gethostbyname(socket.gethostname()) != "127.0.0.1"
 
     def _communication(self) -> tuple[str, str]:

@@ -134,7 +134,7 @@ StorageLoc=slurm_acct_db
 
 
 def gres_conf(settings: ClusterSettings, home: Path) -> str:
-    """Devices whose names end in the index; nobody opens them where cgroups are off."""
+    """Devices whose names end in the index; nothing opens them where cgroups are off."""
     return (
         f"NodeName=gpu[1-{settings.gpu_nodes}] Name=gpu Type=h100 "
         f"File={home}/dev/nvidia[0-{settings.gpus_per_node - 1}]\n"
