@@ -351,3 +351,10 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: P
 def test_a_row_with_far_too_many_delimiters_is_refused_at_once() -> None:
     with pytest.raises(UserError, match=r":2: expected \d+ columns, and found 100"):
         read(job(JobName="|" * 100_000))
+
+
+def test_a_delimiter_in_a_name_among_thousands_of_columns_is_refused() -> None:
+    others = [f"column{number}" for number in range(2000)]
+    header = ["JobID", "Start", "Elapsed", "JobName", *others]
+    with pytest.raises(UserError, match=r":2: expected 2004 columns, and found 2005"):
+        list(read_rows(["|".join(header), "|".join(["17", JOB["Start"], "60", "a|b", *others])]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -10,7 +9,7 @@ from typing import Any
 
 from detour.sacct.columns import FIELDS
 from detour.sacct.rows import JobRow
-from detour.sacct.shapes import Shapes
+from detour.sacct.shapes import NOT_ASSIGNED, Shapes, nodes_text, plain_word, state_word, tres_text
 from detour.sacct.values import (
     ID_DIGITS,
     ShownId,
@@ -26,16 +25,12 @@ from detour.sacct.values import (
     parse_tres,
 )
 
-_NOT_ASSIGNED = frozenset({"none assigned", "(null)", "none"})
-"""A NodeList, in lower case, of a job that never got nodes."""
 _WAITS = frozenset({"PENDING", "CONFIGURING"})
 _LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
 _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
-_STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
 """By one of which a record's first line is known from the rest of a name."""
-_NODES = re.compile(r"[\w.,\[\]-]*$")
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
 
@@ -84,11 +79,11 @@ class RowBuilder:
             self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
             self._tres: ("allocated", "requested"),
-            _tres_text: ("allocated", "requested"),
-            _nodes_text: ("nodes",),
+            tres_text: ("allocated", "requested"),
+            nodes_text: ("nodes",),
             parse_energy_j: ("energy_raw", "energy"),
-            _plain: _PLAIN,
-            _state_word: ("state",),
+            plain_word: _PLAIN,
+            state_word: ("state",),
         }
         self._typed = [(field, at[field], parse) for parse, fields in kinds.items() for field in fields if field in at]
         self._parsers = {
@@ -174,7 +169,7 @@ class RowBuilder:
                 elapsed_s = max(0, end_s - start_s - (parse_duration_s(suspended) or 0))
             elif end_s - start_s != elapsed_s:
                 start_s, end_s = self._agreeing(start, end, start_s, end_s, elapsed_s)
-        assigned = bool(nodes) and nodes.lower() not in _NOT_ASSIGNED
+        assigned = bool(nodes) and nodes.lower() not in NOT_ASSIGNED
         nodes_held = count(n_nodes) if n_nodes else held.nodes
         cpus_held = count(n_cpus) if n_cpus else held.cpus
         if not assigned if nodes else _never_ran(state, bool(allocated), nodes_held, cpus_held, elapsed_s):
@@ -247,23 +242,3 @@ def _any_id(text: str) -> ShownId | None:
         return parse_shown_id(text)
     except ValueError:
         return ShownId(None)
-
-
-def _tres_text(text: str) -> None:
-    if text and not all("=" in part for part in text.split(",")):
-        raise ValueError("trackable resources, as cpu=8,gres/gpu=4")
-
-
-def _nodes_text(text: str) -> None:
-    if not _NODES.match(text) and text.lower() not in _NOT_ASSIGNED:
-        raise ValueError("nodes, as n1 or n[2-4]")
-
-
-def _state_word(text: str) -> None:
-    if text and not _STATE.match(text):
-        raise ValueError("a state, as COMPLETED or CANCELLED by 1001")
-
-
-def _plain(text: str) -> None:
-    if " " in text.strip():
-        raise ValueError("a name without blanks")

@@ -20,6 +20,8 @@ _MOST_WAYS = 1_000
 """Of one record: of more not one would be sure."""
 _MOST_EXTRA = 200
 """Delimiters in the names of one record."""
+_MOST_COLUMNS = 400
+"""Of a dump in which such records are put together; sacct has 120."""
 
 
 class Broken(ValueError):
@@ -109,7 +111,7 @@ def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[in
 
 def fitting(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> list[Sequence[str]]:
     """All ways of making a record of these cells, none where they are too many; arguments as of `repaired`."""
-    if not 0 <= len(cells) - width <= _MOST_EXTRA:
+    if width > _MOST_COLUMNS or not 0 <= len(cells) - width <= _MOST_EXTRA:
         return []
     ways = list(islice(_Ways(cells, delimiter, width, frozenset(free), kinds), _MOST_WAYS + 1))
     return [way for way in ways if kinds.sound(way)] if len(ways) <= _MOST_WAYS else []

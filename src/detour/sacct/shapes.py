@@ -34,6 +34,10 @@ FILLED = frozenset(_FILLED.split())
 """In which sacct prints something in each row, if only `Unknown`."""
 FILLED_IN_JOBS = frozenset(_FILLED_IN_JOBS.split())
 """Those that are empty in the rows of steps alone."""
+NOT_ASSIGNED = frozenset({"none assigned", "(null)", "none"})
+"""A NodeList, in lower case, of a job that never got nodes."""
+_STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
+_NODES = re.compile(r"[\w.,\[\]-]*$")
 SLURM_BEGAN_S = 978_307_200
 """2001: before, there was no job of Slurm's."""
 
@@ -72,3 +76,23 @@ class Shapes:
             and (job == raw_id or not (job.isdecimal() and raw_id.isdecimal()))
             and (clock_s is None or raw_s is None or int(clock_s) == int(raw_s))
         )
+
+
+def tres_text(text: str) -> None:
+    if text and not all("=" in part for part in text.split(",")):
+        raise ValueError("trackable resources, as cpu=8,gres/gpu=4")
+
+
+def nodes_text(text: str) -> None:
+    if not _NODES.match(text) and text.lower() not in NOT_ASSIGNED:
+        raise ValueError("nodes, as n1 or n[2-4]")
+
+
+def state_word(text: str) -> None:
+    if text and not _STATE.match(text):
+        raise ValueError("a state, as COMPLETED or CANCELLED by 1001")
+
+
+def plain_word(text: str) -> None:
+    if " " in text.strip():
+        raise ValueError("a name without blanks")
