@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from detour.forecasting.forecaster import LEAST_BURSTS
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
 from detour.orchestration.forecasts import Forecasts, StageForecast
@@ -20,6 +21,10 @@ COLUMNS = (
     "job", "account", "gpus", "begun_s", "wait_s", "p50_s", "p90_s", "similar_p50_s", "similar_p90_s"
 )  # fmt: skip
 
+TIED = 0.1
+"""Share of starts exactly at their p50 from which a single figure is misleading."""
+
+NO_FORECAST = f"A forecast needs {LEAST_BURSTS} earlier bursts of the job's shape, most of them started."
 
 _HEADINGS = ("starts p50", "p90", "ends p50", "p90")
 _NAME, _TIME = 22, 14
@@ -91,13 +96,19 @@ def _stage_json(one: StageForecast) -> dict[str, Any]:
 def replay_lines(replayed: Replay) -> Iterator[str]:
     yield f"{counted(replayed.jobs, 'job')}, {replayed.forecasts:,} of them with history enough for a forecast."
     if replayed.score is None:
-        yield "None of these has started: there is nothing to score."
+        yield "None of these has started: there is nothing to score." if replayed.forecasts else NO_FORECAST
         return
     yield f"  {'':<28}{'started':>9}{'by the p50':>12}{'by the p90':>12}{'pinball loss':>14}"
     yield _row("forecasts", replayed.score)
     if replayed.compared and replayed.similar:
         yield _row("of these, with a comparison", replayed.compared)
         yield _row(f"the last {SIMILAR} similar jobs", replayed.similar)
+    if replayed.score.coverage_p50 - replayed.score.before_p50 >= TIED:
+        before = (
+            f"{replayed.score.before_p50:.0%} started before the p50, {replayed.score.before_p90:.0%} before the p90"
+        )
+        yield f"  Many waited equally long: {before}."
+        yield "  Forecasts are right where 50% and 90% lie between 'before' and 'by'."
 
 
 def _row(name: str, score: Score) -> str:

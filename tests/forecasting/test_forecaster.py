@@ -100,6 +100,12 @@ def test_a_forecast_of_a_job_that_has_waited_is_not_in_the_past() -> None:
     assert 12 * HOUR_S <= made.p50_s <= made.p90_s
 
 
+def test_where_no_job_waits_none_is_expected_to() -> None:
+    made = expected(waits([0.0] * 12), 12)
+    assert isinstance(made, Expected)
+    assert (made.p50_s, made.p90_s) == (0.0, 0.0)
+
+
 def test_what_has_waited_longer_than_all_others_has_no_forecast() -> None:
     refused = expected(waits([1.0] * 12), 12, waited_s=HOUR_S * 2)
     assert refused == NoForecast("it has waited longer than all jobs of the last 12 bursts like it")

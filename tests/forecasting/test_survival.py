@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, ecdf
 
-from detour.forecasting.survival import kaplan_meier
+from detour.forecasting.survival import TAIL_TO, kaplan_meier, with_tail
 from detour.forecasting.waits import Observation
 
 WAITS = st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60)
@@ -60,6 +60,25 @@ def test_a_quantile_that_nothing_reached_is_the_longest_wait_so_far() -> None:
 def test_a_share_lies_on_the_step_of_its_quantile(waits: list[tuple[int, bool]], share: float) -> None:
     step = kaplan_meier(Observation(wait, ended) for wait, ended in waits).step(share)
     assert 0 <= step.below < share <= step.at + 1e-9
+
+
+def test_a_curve_that_ends_early_gets_the_exponential_tail_through_its_last_step() -> None:
+    """Half by 2 h: half of the rest every further 2 h, up to twice the longest."""
+    made = with_tail(kaplan_meier([Observation(2, True), Observation(4, False)]))
+    assert made.step(0.5).value == 2
+    assert made.step(0.75).value == pytest.approx(4, rel=0.1)
+    assert made.step(0.875).value == pytest.approx(6, rel=0.1)
+    assert made.longest == 8
+
+
+@given(WAITS)
+def test_a_tail_changes_nothing_of_what_was_seen(waits: list[tuple[int, bool]]) -> None:
+    seen = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
+    made = with_tail(seen)
+    assert made.values[: len(seen.values)] == seen.values
+    assert list(made.values) == sorted(made.values)
+    assert list(made.shares) == sorted(made.shares)
+    assert made == seen or made.shares[-1] == pytest.approx(TAIL_TO)
 
 
 def test_nothing_has_no_distribution() -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from detour.forecasting.replay import replay
-from detour.forecasting.waits import Wait, waits_of
+from detour.forecasting.waits import Wait, shape_of, waits_of
 from detour.launch.forecast import command
 from detour.sacct.reading import read_rows
 from tests.forecasting.histories import REGIMES, SHAPES, history
@@ -78,4 +78,17 @@ def test_a_short_history_is_no_error(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}\n{line(history(REGIMES['steady'], 1, jobs=1)[0])}\n")
     result = CliRunner().invoke(command, ["--replay", str(path)])
     assert result.exit_code == 0
-    assert result.output.startswith("1 job, 0 of them with history enough for a forecast.")
+    assert result.output.splitlines() == [
+        "1 job, 0 of them with history enough for a forecast.",
+        "A forecast needs 10 earlier bursts of the job's shape, most of them started.",
+    ]
+
+
+def test_where_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown_too(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.txt"
+    starts = [Wait(str(day), "a", shape_of(*SHAPES[0]), day * 86_400.0, day * 86_400.0) for day in range(40)]
+    path.write_text("\n".join([HEADER, *map(line, starts), ""]))
+    shown = CliRunner().invoke(command, ["--replay", str(path)]).output
+    assert shown.splitlines()[2].split()[:4] == ["forecasts", "30", "100.0%", "100.0%"]
+    assert "Many waited equally long: 0% started before the p50, 0% before the p90." in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from detour.forecasting.bursts import Bursts
 from detour.forecasting.feedback import Feedback, Said
 from detour.forecasting.growth import Growth
-from detour.forecasting.survival import Curve, kaplan_meier
+from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import Shape, Wait, weighed
 
 LEAST_BURSTS = 10
@@ -40,6 +40,7 @@ class NoForecast(NamedTuple):
 class _Known(NamedTuple):
     curve: Curve
     bursts: int
+    longest_s: float
     usual_number: float
     """Of a job in its burst, from 0."""
 
@@ -68,7 +69,7 @@ class Forecaster:
         known = self._known(shape, account, now_s)
         if isinstance(known, NoForecast):
             return known
-        if waited_s > known.curve.longest or known.curve.share(waited_s) > 1 - 1e-9:
+        if waited_s > 0 and (waited_s > known.curve.longest or known.curve.share(waited_s) > 1 - 1e-9):
             return NoForecast(f"it has waited longer than all jobs of the last {known.bursts} bursts like it")
         number = self._bursts.begun(shape, account, now_s)
         p50_s, p90_s = (max(waited_s, self._said(known, share, now_s, waited_s, number).wait_s) for share in (P50, P90))
@@ -79,13 +80,17 @@ class Forecaster:
         the feedback; of what has waited already, among those that waited longer.
         """
         passed = known.curve.share(waited_s) if waited_s > 0 else 0.0
-        rank = min(1.0, share * (known.bursts + 1) / known.bursts)
+        longer_ones = known.bursts * (1 - passed)
+        rank = min(1.0, share * (longer_ones + 1) / longer_ones)
         level = passed + max(LEAST_LEVEL, rank + self._feedback.shift(share, now_s)) * (1 - passed)
         longer = 1.0 if waited_s > 0 else self._growth.factor(number, known.usual_number, now_s)
         step = known.curve.step(min(1.0, level))
         wait_s = step.value if level <= 1.0 else (step.value + SHORT_S) * exp(level - 1.0) - SHORT_S
-        longest_s = max(wait_s, known.curve.longest)
-        return Said(share, min(longer * wait_s, longest_s), max(0.0, step.at - level) / (step.at - step.below))
+        return Said(
+            share,
+            min(longer * wait_s, max(wait_s, known.longest_s)),
+            max(0.0, step.at - level) / (step.at - step.below),
+        )
 
     def _known(self, shape: Shape, account: str, now_s: float) -> _Known | NoForecast:
         similar = self._bursts.similar(shape, account)
@@ -98,4 +103,4 @@ class Forecaster:
             return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")
         weights = [weight for _, weight, _ in known]
         usual_number = sum(weight * (len(burst.waits) - 1) / 2 for _, weight, burst in known) / sum(weights)
-        return _Known(curve, bursts, usual_number)
+        return _Known(with_tail(curve), bursts, curve.longest, usual_number)

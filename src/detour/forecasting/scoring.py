@@ -15,6 +15,9 @@ class Score:
     coverage_p50: float
     """Share of starts that were not later than the p50."""
     coverage_p90: float
+    before_p50: float
+    """Share of starts that were earlier than the p50: less than half, where many waits are as long as it."""
+    before_p90: float
     pinball_s: float
     """Mean of `pair_loss_s`."""
 
@@ -28,5 +31,7 @@ def score(outcomes: Iterable[tuple[float, float, float]]) -> Score | None:
         n=len(known),
         coverage_p50=fmean(actual <= p50 for p50, _, actual in known),
         coverage_p90=fmean(actual <= p90 for _, p90, actual in known),
+        before_p50=fmean(actual < p50 for p50, _, actual in known),
+        before_p90=fmean(actual < p90 for _, p90, actual in known),
         pinball_s=fmean(pair_loss_s(*one) for one in known),
     )

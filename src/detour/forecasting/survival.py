@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from math import log1p
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -45,6 +46,26 @@ class Curve:
         if index == len(self.values):
             return Step(self.longest, below, 1.0)
         return Step(self.values[index], below, self.shares[index])
+
+
+TAIL_TO = 0.995
+TAIL_STEPS = 40
+TAIL_LONGER = 2.0
+"""Times the longest observation: no tail says more than that."""
+
+
+def with_tail(curve: Curve) -> Curve:
+    """The curve continued by an exponential tail through its last step, up to the share `TAIL_TO` (Brown, Hollander &
+    Korwar 1974), where it ends below that because its longest observations are censored. Without it the p90 of a job
+    that has waited for long, while many others wait, would be no more than how long they have waited so far.
+    """
+    top = curve.shares[-1] if curve.shares else 1.0
+    if top >= TAIL_TO:
+        return curve
+    last, most = curve.values[-1], TAIL_LONGER * curve.longest
+    shares = [top + (TAIL_TO - top) * step / TAIL_STEPS for step in range(1, TAIL_STEPS + 1)]
+    values = [min(most, last * log1p(-share) / log1p(-top)) for share in shares]
+    return Curve(curve.values + tuple(values), curve.shares + tuple(shares), max(curve.longest, values[-1]))
 
 
 def kaplan_meier(observations: Iterable[Observation]) -> Curve:
