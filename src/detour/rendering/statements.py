@@ -101,7 +101,7 @@ def methods_sentence(report: Report) -> str:
     energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{HOW[row.method]}{seen})"
     grid = row.site.grid_g_per_kwh
     if row.co2_g is None or grid is None:
-        return f"{used} and {energy} at a PUE of {row.site.pue}; the grid factor is unknown."
+        return f"{used} and {energy} at a PUE of {_sourced(row.site.pue)}; the grid factor is unknown."
     return (
         f"{used} and {energy}; at a PUE of {_sourced(row.site.pue)} and "
         f"{_sourced(grid, ' gCO2eq/kWh')} this is {words.co2(row.co2_g.expected)} CO2eq "
@@ -121,8 +121,8 @@ def card(report: Report, chain: Chain) -> str:
     country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
     emissions: dict[str, Any] = {
         "emissions": float(f"{row.co2_g.expected:.4g}"),
-        "source": f"detour {report.version}, {HOW[row.method]}: PUE {row.site.pue}, "
-        f"grid factor {row.site.grid_g_per_kwh}",
+        "source": f"detour {report.version}, {HOW[row.method]}: PUE {_sourced(row.site.pue)}, "
+        f"grid factor {_sourced(row.site.grid_g_per_kwh, ' gCO2eq/kWh')}",
         "training_type": "pre-training",
         **({"geographical_location": country} if country else {}),
         "hardware_used": _machines(hardware),
