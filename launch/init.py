@@ -1,4 +1,4 @@
-"""`detour init`: a first recipe and cluster profile of one's own."""
+"""`detour init`: a user's first recipe and cluster profile."""
 
 from __future__ import annotations
 

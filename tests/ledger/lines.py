@@ -28,7 +28,7 @@ def all_records(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def load_state(workspace: Workspace) -> tuple[State, LedgerReader]:
-    """The present state, folded anew, and the reader that keeps it up to date."""
+    """The present state, folded from the start, and the reader that keeps it up to date."""
     state, reader = State(), LedgerReader(workspace)
     refresh(state, reader)
     return state, reader

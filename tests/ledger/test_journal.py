@@ -315,9 +315,9 @@ def test_what_waits_is_not_brought_into_another_workspace(workspace: Workspace, 
     assert import_spool(copy) == 0
     workspace.root.rename(tmp_path / "away")
     assert spool_folder(workspace).parent == node / f"detour-spool-{os.getuid()}"
-    anew = Workspace(workspace.root)
-    anew.create()
-    assert import_spool(anew) == 0
+    remade = Workspace(workspace.root)
+    remade.create()
+    assert import_spool(remade) == 0
     assert import_spool(Workspace(tmp_path / "away")) == 1
 
 

@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 class Browser:
-    """Each question starts it anew, with a profile of its own under `folder`."""
+    """Each question starts a new one, with a profile of its own under `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

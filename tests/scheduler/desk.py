@@ -23,7 +23,7 @@ REQUESTS = [
 
 
 class Desk:
-    """A submitter on a fake Slurm, made anew for every call, as every command does."""
+    """A submitter on a fake Slurm, a new one for every call, as every command does."""
 
     def __init__(self, folder: Path, user: str = "me", beside: Desk | None = None) -> None:
         """`beside` another one: a second user of the same workspace."""

@@ -162,7 +162,7 @@ class Submissions(RuleBasedStateMachine):
     def _check(self, submission: Submission, user: str) -> None:
         """Of a submission that says it is through, every job is in the queue under the id it says, and free.
 
-        Unless it is another's, who was killed before he released it: that is said. Or Slurm did not release it.
+        Unless another user's submission was killed before the release: that is said. Or Slurm did not release it.
         """
         if submission.left:
             return

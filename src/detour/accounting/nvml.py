@@ -51,7 +51,7 @@ class _Gpu(NamedTuple):
 class NvmlCounters:
     """The GPUs that this process may use. A machine without a driver has none.
 
-    `nvml` is the module `pynvml` or what stands in for it. Handles are looked up anew at each reading, since a device
+    `nvml` is the module `pynvml` or what stands in for it. Handles are looked up again at each reading, since a device
     that fell off the bus may come back.
     """
 

@@ -17,7 +17,7 @@ CPUS = Path("/sys/devices/system/cpu")
 class Zone(NamedTuple):
     counter: Path
     range_uj: int
-    """The counter begins anew at 0 after this."""
+    """The counter starts again at 0 after this."""
     is_ram: bool
 
 

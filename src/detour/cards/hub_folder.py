@@ -71,7 +71,7 @@ def default_folder(workspace: Workspace, chain: str) -> Path:
 
 
 def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
-    """Make the folder anew; what was there is replaced if detour made it.
+    """Make the folder; what was there before is replaced if detour made it.
 
     A link to a folder stays one, unless it is in the workspace, where others may have made it. Raises UserError for
     such a link, where the export is damaged, and where something else is in the folder's place or in it.

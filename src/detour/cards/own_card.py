@@ -1,4 +1,4 @@
-"""A card that detour made, against a card made anew from the ledger: every number of every line."""
+"""A card that detour made, against a card made again from the ledger: every number of every line."""
 
 from __future__ import annotations
 

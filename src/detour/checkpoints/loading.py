@@ -22,9 +22,9 @@ def load_masked_lm(
 ) -> ModernBertForMaskedLM:
     """In full precision, on the CPU, with a context of `context` tokens at least.
 
-    `new_head_seed` draws the masked-LM head anew where the weights are an encoder's alone; without it such weights are
-    refused. Raises PermanentFailure, saying what to do, when the weights cannot be had or do not fit. The global random
-    state is left as it was found.
+    `new_head_seed` initialises the masked-LM head at random where the weights are an encoder's alone; without it such
+    weights are refused. Raises PermanentFailure, saying what to do, when the weights cannot be had or do not fit. The
+    global random state is left as it was found.
     """
     if Path(name).is_dir() and (problem := folder_problem(Path(name))):
         raise PermanentFailure(f"model {problem}")

@@ -16,7 +16,7 @@ def open_private(path: Path) -> IO[bytes]:
     """Open a file that this user or root owns and no one else may write to; raises UserError at any other.
 
     Asked of the open file, so that what is checked is what is read. The directory need not be looked at: who may
-    write there can put a file of his own in place of ours, but not one that belongs to us.
+    write there can put a file of their own in place of ours, but not one that belongs to us.
     """
     file = path.open("rb")
     status = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""First files of one's own: a recipe and a cluster profile with comments, made from `configs/templates`."""
+"""A user's first files: a recipe and a cluster profile with comments, made from `configs/templates`."""
 
 from __future__ import annotations
 

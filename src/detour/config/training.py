@@ -177,7 +177,7 @@ class Phase(Written):
     freeze: tuple[Freeze, ...] = ()
     """Ranges of layers that are not trained."""
     carry: Literal["weights", "weights+optimizer"] = "weights+optimizer"
-    """What is taken over from the phase before; the schedule always starts anew."""
+    """What is taken over from the phase before; the schedule always restarts."""
     data: Literal["continue", "restart"] = added("continue")
     """`continue` where the phase before stopped, or `restart` at the corpus's first row."""
     attention_output_dropout: float = added(0.0, ge=0, lt=1)

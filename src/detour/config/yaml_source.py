@@ -33,7 +33,7 @@ class Node:
     position: Position
     value: Scalar | dict[str, Node] | list[Node]
     plain: bool = False
-    """An unquoted scalar: after `${VAR}` is filled in, its type is found anew."""
+    """An unquoted scalar: after `${VAR}` is filled in, its type is found again."""
     whole: bool = False
     """Replaces what it extends instead of being merged into it."""
 

@@ -85,7 +85,7 @@ def declared() -> tuple[SpecifierSet, list[Requirement]]:
 def python_finding(wanted: SpecifierSet, found: str) -> Finding:
     if wanted.contains(found):
         return Finding("Python", "ok", str(wanted), found)
-    return Finding("Python", "problem", str(wanted), found, "make the environment anew with a Python that fits")
+    return Finding("Python", "problem", str(wanted), found, "make a new environment with a Python that fits")
 
 
 def package_findings(requirements: Sequence[Requirement], versions: Mapping[str, str | None]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The append-only journal of one writer, which never stands in the way of the work it records.
+"""The append-only journal of one writer, which never blocks the work it records.
 
 <workspace>/ledger/<yyyy-mm>/<writer>.jsonl is created by its only writer, so there are no locks. Every record carries
 the writer and a sequence number; a reader can distinguish a repeated record from a new one, and count what is missing.

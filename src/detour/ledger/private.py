@@ -1,4 +1,4 @@
-"""Where this user keeps, on this node, what can be had again: <temporary folder>/detour-cache-<uid>/.
+"""Where caches of this user are on this node: <temporary folder>/detour-cache-<uid>/.
 
 By strings and without imports that cost: a `status` that was given before is found here and shown at once.
 """

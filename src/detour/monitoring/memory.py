@@ -1,8 +1,8 @@
 """What a monitor remembers between two looks, so that looking again costs what is new.
 
 A chain of which nothing was read since is shown as it was, for as long as its own clock stands still: what runs ages by
-the second, what waits by some seconds more. Now and then everything is looked at anew, for what tells no event: a
-marker that a person removed, a journal that went on after long.
+the second, what waits by some seconds more. From time to time everything is looked at again, for changes without an
+event: a marker that a person removed, a journal that continues after a long pause.
 """
 
 from __future__ import annotations

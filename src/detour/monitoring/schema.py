@@ -1,4 +1,4 @@
-"""The JSON Schema of `detour status --json`, out of the read model's own types, so that the two cannot part."""
+"""The JSON Schema of `detour status --json`, out of the read model's own types, so that the two cannot diverge."""
 
 from __future__ import annotations
 

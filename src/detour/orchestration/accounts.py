@@ -1,4 +1,4 @@
-"""sacct's word on our own jobs, put into the ledger: reports are right later too, when the accounts are purged."""
+"""What sacct says of our own jobs, recorded in the ledger: reports stay right after the accounts are purged."""
 
 from __future__ import annotations
 

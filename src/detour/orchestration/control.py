@@ -49,7 +49,7 @@ class Controlled:
         if self.affected.undecided:
             jobs = ", ".join(f"{job} ({why})" for job, why in self.affected.undecided.items())
             raise SchedulerUnavailable(
-                f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it anew: `detour submit`"
+                f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it again: `detour submit`"
             )
         if not self.affected.left:
             return

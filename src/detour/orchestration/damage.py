@@ -1,4 +1,4 @@
-"""What was right once and is not any more: outputs whose files have changed, and texts that a plan was made for.
+"""What has changed since it was made: outputs whose files have changed, and texts that a plan was made for.
 
 A job notices and stops; what it cannot do is make its input again, for its maker counts as done. A retry can.
 """

@@ -1,4 +1,4 @@
-"""A recipe or a sweep on this machine: stages start as their inputs get done and cores are free."""
+"""A recipe or a sweep on this machine: stages start once their inputs are done and cores are free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person accepts what a gate of a promotion refused; the next retry goes on, and says so everywhere."""
+"""A person accepts what a gate of a promotion refused: the next retry promotes it, and every report says so."""
 
 from __future__ import annotations
 

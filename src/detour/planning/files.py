@@ -155,7 +155,7 @@ def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
 def write_stage(workspace: Workspace, stage: Stage) -> None:
     """The stage's file, unless it is there and says the same, or says how the stage was done.
 
-    A new file is written in place, a third of the file system's work: what a kill cuts short is written anew by the
+    A new file is written in place, a third of the file system's work: what a kill cuts short is written again by the
     next command, and no job looks before one has come to its end. Not synced.
     """
     from detour.files import naming, write_atomic

@@ -1,4 +1,4 @@
-"""Outlines of all plans, each read anew only when its file has changed, and kept between commands on this node.
+"""Outlines of all plans, each read again only when its file has changed, and kept between commands on this node.
 
 A plan holds every setting of every stage, an outline a line a stage. Much of what a `status` of a large workspace takes
 would be the reading of plans that no one has touched.
@@ -36,7 +36,7 @@ class Outlines:
     def known(self) -> Known:
         """The same object as before while nothing has changed."""
         present: dict[str, tuple[_Stamp, ChainOutline]] = {}
-        unreadable, anew = [], 0
+        unreadable, n_read = [], 0
         for name in chain_names(self._workspace):
             try:
                 stamp = _stamp(os.stat(plan_file(self._workspace, name)))  # noqa: PTH116
@@ -44,17 +44,17 @@ class Outlines:
                 if before is not None and before[0] == stamp:
                     present[name] = before
                     continue
-                anew += 1
+                n_read += 1
                 present[name] = (stamp, read_plan_outline(self._workspace, name))
             except UserError as error:
                 unreadable.append(str(error))
             except OSError as error:
                 unreadable.append(f"{error.filename}: cannot be read ({error.strerror}); ask whose it is")
-        is_same = anew == 0 and present.keys() == self._read.keys() and not unreadable
+        is_same = n_read == 0 and present.keys() == self._read.keys() and not unreadable
         if self._known is None or not is_same:
             self._known = Known({name: outline for name, (_, outline) in present.items()}, tuple(unreadable))
         self._read = present
-        if anew >= WORTH_KEEPING:
+        if n_read >= WORTH_KEEPING:
             _keep(self._workspace, present)
         return self._known
 

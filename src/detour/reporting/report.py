@@ -148,7 +148,7 @@ def _fields(named_tuple: Any) -> dict[str, Any]:
 
 
 def energy_json(figure: EnergyFigure) -> dict[str, Any]:
-    """With all that is needed to judge it or to compute it anew."""
+    """With all that is needed to judge it or to compute it again."""
     return {
         "method": figure.method,
         "site": figure.site.name,

@@ -1,4 +1,4 @@
-"""What Slurm's clients are given for an environment: the user's own, less all that changes what they do or print.
+"""The environment of Slurm's clients: the user's own, without all that changes what they do or print.
 
 A variable such as `SQUEUE_STATES` hides jobs, `SCANCEL_INTERACTIVE` makes scancel do nothing and exit 0, `SBATCH_*`
 goes ahead of a script's own options, and sbatch hands on to the job what an allocation around it has set. What is

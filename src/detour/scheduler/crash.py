@@ -25,7 +25,7 @@ def may_have_run(
     current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], is_done: Callable[[str], bool]
 ) -> list[Sent]:
     """Jobs of unfinished units that are committed, wait, and are held as they were sent, where nothing proves that none
-    of the unit has run. Not those that another user's jobs wait for, which only he can change.
+    of the unit has run. Not those that another user's jobs wait for, which only that user can change.
     """
     theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
     awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}

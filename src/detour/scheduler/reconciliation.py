@@ -2,10 +2,10 @@
 
 What is wanted (requests), what we know to have sent (the ledger), and what Slurm holds (a snapshot that knows the
 queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere continues by deciding
-anew.
+again.
 
-Slurm lets a user cancel, release or change no job but his own. So what another user has committed is joined as it is,
-and what he has not, a submission that was cut short, is his to finish: `counted_for` leaves it out.
+Slurm lets users cancel, release or change their own jobs alone. So what another user has committed is joined as it is;
+what is not committed, a submission that was cut short, is left to that user: `counted_for` leaves it out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RAN = "it is done, and Slurm has forgotten that it ran"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Facts to record, then orders to give. `send` comes last: it is decided anew once the others are done."""
+    """Facts to record, then orders to give. `send` comes last: it is decided again once the others are done."""
 
     adopt: Mapping[Tag, str] = field(default_factory=dict)
     """Jobs found by their tag, with their ids."""
@@ -48,7 +48,7 @@ class Decision:
     """Jobs that are committed and yet held, and cannot have run: the release was lost."""
     forgotten: frozenset[Tag] = frozenset()
     """Wanted jobs that are committed and yet held, and may have run: a controller that crashed restores an older state.
-    A node that knows the id refuses to run it again ("Duplicate jobid") and is drained, so each is sent anew, and goes
+    A node that knows the id refuses to run it again ("Duplicate jobid") and is drained, so each is sent again, and goes
     once its place is filled.
     """
     left_held: tuple[Sent, ...] = ()
@@ -56,7 +56,7 @@ class Decision:
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
     held_by_others: tuple[Sent, ...] = ()
-    """Another user's jobs that are joined and held: only he can let them go."""
+    """Another user's jobs that are joined and held: only that user can release them."""
     in_flight: tuple[str, ...] = ()
     """Stages that are wanted here and are already on their way."""
     wanted: tuple[JobRequest, ...] = ()

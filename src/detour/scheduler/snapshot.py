@@ -1,4 +1,4 @@
-"""One reading of the scheduler: at most one squeue and one sacct for everything that anybody wants to know.
+"""One reading of the scheduler: at most one squeue and one sacct answer all questions.
 
 What Slurm does not say stays unknown. An answer that is missing, empty or broken never makes a job failed or gone, and
 an id alone proves nothing: a job is the one meant only if it carries the tag (job ids are recycled, and a controller

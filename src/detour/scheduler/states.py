@@ -1,4 +1,4 @@
-"""Slurm's job states, and what each means for a chain: most of what looks bad is normal life."""
+"""Slurm's job states, and what each means for a chain: most of what looks bad is normal."""
 
 from __future__ import annotations
 
