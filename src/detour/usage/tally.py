@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from detour.sacct.rows import JobRow
 from detour.sacct.slices import board_share
@@ -90,6 +91,8 @@ class Tally:
         self._rule = Rule(question.counting, calendar, question.since_s, question.until_s)
         self._only = [(attrgetter(DIMENSIONS[name]), name, value) for name, value in question.only.items()]
         self._sums = [_Sums(names) for names in question.by]
+        self._dated = [sums for sums in self._sums if sums.is_dated]
+        self._undated = [(sums.values, sums.figures[""]) for sums in self._sums if not sums.is_dated]
         self._whole = 0
         self._attempts = Seen()
         self._open: dict[tuple[object, ...], JobRow] = {}
@@ -130,8 +133,10 @@ class Tally:
         shares = self._rule.shares(row)
         whole = sum(shares.values())
         self._whole += whole
-        for sums in self._sums:
-            sums.add(row, shares, whole)
+        for values, figures in self._undated:
+            figures[values(row)] += whole
+        for sums in self._dated:
+            sums.add(row, shares)
 
 
 class _Sums:
@@ -141,20 +146,24 @@ class _Sums:
         self._names = names
         self._units = [name for name in names if name in PERIODS]
         self._fields = [name for name in names if name not in PERIODS]
-        self._values = attrgetter(*(DIMENSIONS[name] for name in self._fields)) if self._fields else _nothing
-        self._figures: dict[str, dict[object, int]] = {}
+        places = [JobRow._fields.index(DIMENSIONS[name]) for name in self._fields]
+        self.values: Callable[[JobRow], object] = itemgetter(*places) if places else _nothing
+        self.figures: defaultdict[str, defaultdict[object, int]] = defaultdict(lambda: defaultdict(int))
+        """By label of the period, which is empty where there is none, and then by values."""
 
-    def add(self, row: JobRow, shares: Mapping[str, int], whole: int) -> None:
-        values = self._values(row)
-        for label, share in shares.items() if self._units else (("", whole),):
-            figures = self._figures.get(label)
-            if figures is None:
-                figures = self._figures[label] = {}
-            figures[values] = figures.get(values, 0) + share
+    @property
+    def is_dated(self) -> bool:
+        return bool(self._units)
+
+    def add(self, row: JobRow, shares: Mapping[str, int]) -> None:
+        """To a table that is by periods; to others, the whole goes straight into their figures."""
+        values = self.values(row)
+        for label, share in shares.items():
+            self.figures[label][values] += share
 
     def table(self) -> Table:
         merged: dict[tuple[str, ...], int] = {}
-        for label, by_values in self._figures.items():
+        for label, by_values in self.figures.items():
             for values, figures in by_values.items():
                 key = self._key(label, values)
                 merged[key] = merged.get(key, 0) + figures
