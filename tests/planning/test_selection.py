@@ -85,6 +85,12 @@ def test_a_stage_stands_for_the_chains_that_have_it_where_chains_are_meant(works
     assert select_chains(workspace, ["prepare"]) == tuple(CHAINS)
 
 
+def test_a_stage_that_is_named_by_its_chain_stands_for_that_chain(workspace: Workspace) -> None:
+    assert select_chains(workspace, ["base-b/prepare"]) == ("base-b",)
+    assert select_chains(workspace, ["base-*/prepare"]) == ("base-a", "base-b")
+    assert select_chains(workspace, ["base-b/prepare", "prepare"]) == ("base-a", "base-b", "other")
+
+
 def test_without_any_chain_it_is_said_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is none yet"):
         select(Workspace(tmp_path), ["base"])

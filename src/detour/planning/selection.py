@@ -26,6 +26,8 @@ class Selection(NamedTuple):
     """Meant as a whole."""
     stages: tuple[str, ...] = ()
     """Ids of stages that are meant by themselves."""
+    within: tuple[str, ...] = ()
+    """Of one word: the chains by which its stages were named."""
 
 
 class Known(NamedTuple):
@@ -90,13 +92,18 @@ def select(workspace: Workspace, words: Sequence[str], known: Known | None = Non
 
 
 def select_chains(workspace: Workspace, words: Sequence[str], known: Known | None = None) -> tuple[str, ...]:
-    """As `select`, for what is about whole chains: a stage stands for the chains that have it."""
-    found = select(workspace, words, known)
-    if not found.stages:
-        return found.chains
-    needed_by = (known or known_chains(workspace)).needed_by()
-    chains = {*found.chains, *(chain for stage in found.stages for chain in needed_by[stage])}
-    return tuple(name for name in chain_names(workspace) if name in chains)
+    """As `select`, for what is about whole chains: a stage stands for the chain by which it is named, else for all that
+    have it.
+    """
+    names = chain_names(workspace)
+    if set(words) <= set(names):
+        return tuple(name for name in names if name in words)
+    known = known or known_chains(workspace)
+    needed_by, chains = known.needed_by(), set[str]()
+    for word in words:
+        found = Selection((word,)) if word in names else _meant(workspace, known, word)
+        chains.update(found.chains, found.within or (one for stage in found.stages for one in needed_by[stage]))
+    return tuple(name for name in names if name in chains)
 
 
 def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
@@ -105,8 +112,8 @@ def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
     if word in known.stages:
         return Selection(stages=(word,))
     chain, slash, stage = word.partition("/")
-    if slash and (found := _stages_of(known, chain, stage)):
-        return Selection(stages=tuple(found))
+    if slash and (found := _of_chains(known, chain, stage)):
+        return found
     fits = _matcher(word)
     if not WILD.isdisjoint(word) and (chains := [name for name in known.chains if fits(name)]):
         return Selection(tuple(chains))
@@ -121,11 +128,16 @@ def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
     return Selection(stages=tuple(stages))
 
 
-def _stages_of(known: Known, chain: str, stage: str) -> list[str]:
+def _of_chains(known: Known, chain: str, stage: str) -> Selection | None:
     """Of all chains that fit, the stages that fit."""
     of_chain, fits = _matcher(chain), _matcher(stage)
-    fitting = (outline for name, outline in known.chains.items() if of_chain(name))
-    return [one.id for outline in fitting for one in outline.stages if fits(one.id) or fits(one.label)]
+    found = {
+        name: [one.id for one in outline.stages if fits(one.id) or fits(one.label)]
+        for name, outline in known.chains.items()
+        if of_chain(name)
+    }
+    within = tuple(name for name, stages in found.items() if stages)
+    return Selection(stages=tuple(one for name in within for one in found[name]), within=within) if within else None
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
