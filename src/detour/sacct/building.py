@@ -64,7 +64,6 @@ class RowBuilder:
         self._in_order = itemgetter(*(at.get(field, len(header)) for field in FIELDS))
         self._time = parse_time
         self._later = parse_later or parse_time
-        self._duration = lru_cache(_MANY)(parse_duration_s)
         self._limit = lru_cache(_MANY)(parse_limit_s)
         self._count = lru_cache(_MANY)(parse_count)
         self._exit = lru_cache(_MANY)(parse_exit)
@@ -75,7 +74,7 @@ class RowBuilder:
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
             self._id: ("job", "raw_id"),
             self._time: ("submit", "eligible", "start", "end"),
-            self._duration: ("elapsed_raw", "elapsed", "suspended"),
+            parse_duration_s: ("elapsed_raw", "elapsed", "suspended"),
             self._limit: ("limit", "limit_minutes"),
             self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
@@ -162,12 +161,12 @@ class RowBuilder:
         held = self._tres(allocated)
         submit_s, start_s, end_s = self._time(submit), self._time(start), self._time(end)
         eligible_s = submit_s if eligible == submit else self._time(eligible)
-        elapsed_s = self._duration(elapsed_raw or elapsed)
+        elapsed_s = parse_duration_s(elapsed_raw or elapsed)
         if state in _LIVES:
             end_s = None
         if start_s is not None and end_s is not None:
             if elapsed_s is None:
-                elapsed_s = max(0, end_s - start_s - (self._duration(suspended) or 0))
+                elapsed_s = max(0, end_s - start_s - (parse_duration_s(suspended) or 0))
             elif end_s - start_s != elapsed_s:
                 start_s, end_s = self._agreeing(start, end, start_s, end_s, elapsed_s)
         assigned = bool(nodes) and nodes.lower() not in NOT_ASSIGNED
