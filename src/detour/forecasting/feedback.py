@@ -1,9 +1,10 @@
 """What became of past forecasts, taken back into the next ones.
 
 If 15 of the last hundred starts were later than their p90, which ten should have been, the next p90 is the 0.95
-quantile: the share that is asked for moves by as much as the share of late ones is off. So an error that lasts does not
-stay, whatever made it (adaptive conformal inference: Gibbs & Candès 2021); the distance to the forecast's own share is
-held near zero by forgetting. A job that has waited beyond its forecast is late at once, before it starts.
+quantile: the share that is asked for moves by as much as the share of late ones is off, so that an error that lasts is
+halved, whatever made it. Steps that add up would remove it (adaptive conformal inference: Gibbs & Candès 2021), but
+over the few hundred bursts of a history they follow chance, and lose more than they gain. A job that has waited beyond
+its forecast is late at once, before it starts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from detour.forecasting.waits import Wait
 
 MEMORY = 100
-"""Decided forecasts after which one counts 1/e: the least number that tells one late in ten from two."""
+"""Decided forecasts after which one counts 1/e."""
 
 
 class Said(NamedTuple):
