@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from detour.errors import DetourError
+from detour.errors import DetourError, UserError
 from detour.housekeeping.finding import TRASH, Kind
 from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
 from detour.orchestration.cleaning import Cleaned, clean, could_go
 from tests.housekeeping.workspaces import made_workspace
+from tests.support.small_disk import mounted
 
 NOBODY, USER = 65534, 12345
 INPUTS = {"prepare-1": (), "pretrain-1": ("prepare-1",), "pretrain-old": ("prepare-1",), "prepare-old": ()}
@@ -83,6 +85,18 @@ def test_what_another_process_began_to_use_is_skipped(workspace: Workspace) -> N
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_on_a_full_disk_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", size_mib=4) as disk:
+        made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
+        disk.leave(0)
+        with pytest.raises(UserError, match=r"remove one of these by hand, as .*/stages/prepare-2, and run it again"):
+            clean(made, {one.path for one in could_go(made)}, on_wait=print)
+        assert made.is_done("prepare-2")
+        shutil.rmtree(made.stage("prepare-2") / "output")
+        assert clean(made, {one.path for one in could_go(made)}, on_wait=print).skipped == ()
+        assert not made.stage("prepare-2").exists()
+
+
 def test_what_belongs_to_others_is_skipped_and_said(workspace: Workspace) -> None:
     clean(workspace, (), lambda holder: None)  # noqa: ARG005  imports all that the other user may not read
     others = workspace.stage("pretrain-old") / "output"

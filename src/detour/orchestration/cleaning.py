@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from detour.disk import OUT_OF_ROOM
 from detour.errors import UserError
 from detour.housekeeping.finding import Kind, Removable, Survey, find
 from detour.housekeeping.removing import remove
@@ -34,10 +35,10 @@ def could_go(workspace: Workspace) -> list[Removable]:
 def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:
     """Remove those of `agreed` that could still go; what is another user's, or in use by now, is skipped and said.
 
-    Raises ClaimHeld if a submission does not end within two minutes.
+    Raises ClaimHeld if a submission does not end within two minutes, UserError on a disk without room for a claim.
     """
     removed, skipped = list[Removable](), list[Skipped]()
-    with submitting(workspace, on_wait):
+    with _told_where_room_can_be_made(agreed), submitting(workspace, on_wait):
         for found in could_go(workspace):
             if found.path not in agreed:
                 continue
@@ -50,6 +51,19 @@ def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str
             except UserError as error:
                 skipped.append(Skipped(found.path, str(error)))
     return Cleaned(tuple(removed), tuple(skipped))
+
+
+@contextmanager
+def _told_where_room_can_be_made(agreed: Collection[Path]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in OUT_OF_ROOM:
+            raise
+        raise UserError(
+            f"{error.filename}: no room for the claim that keeps submissions away meanwhile, some hundred bytes: remove"
+            f" one of these by hand, as {min(agreed)}, and run it again"
+        ) from error
 
 
 @contextmanager
