@@ -103,10 +103,9 @@ def replay_lines(replayed: Replay) -> Iterator[str]:
     if replayed.compared and replayed.similar:
         yield _row("of these, with a comparison", replayed.compared)
         yield _row(f"the last {SIMILAR} similar jobs", replayed.similar)
-    if replayed.score.coverage_p50 - replayed.score.before_p50 >= TIED:
-        before = (
-            f"{replayed.score.before_p50:.0%} started before the p50, {replayed.score.before_p90:.0%} before the p90"
-        )
+    score = replayed.score
+    if score.coverage_p50 - score.before_p50 >= TIED:
+        before = f"{score.before_p50:.0%} started before the p50, {score.before_p90:.0%} before the p90"
         yield f"  Many waited equally long: {before}."
         yield "  Forecasts are right where 50% and 90% lie between 'before' and 'by'."
 
