@@ -68,7 +68,7 @@ def test_an_unfinished_submission_can_be_withdrawn(desk: Desk) -> None:
     assert desk.fake.live() == []
 
 
-def test_what_is_set_free_is_not_withdrawn(desk: Desk) -> None:
+def test_what_is_released_is_not_withdrawn(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     assert desk.submitter().withdraw(["prepare-0", "pretrain-1", "promote-2"]) == []
     assert len(desk.fake.live()) == 4

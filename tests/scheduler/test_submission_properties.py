@@ -127,7 +127,7 @@ class Submissions(RuleBasedStateMachine):
         limit=st.one_of(st.none(), st.integers(0, 20)),
     )
     def submit(self, name: str, user: str, faults: list[str], order_faults: list[str], limit: int | None) -> None:
-        # of a lone job no look at the queue corrects the id before it is set free; the next submission does
+        # of a lone job no look at the queue corrects the id before it is released; the next submission does
         self.slurm.faults = [fault for fault in faults if fault != "wrong number" or name != "lone"]
         self.slurm.order_faults = order_faults
         is_calm = (limit, self.slurm.limit, faults) == (None, None, [])

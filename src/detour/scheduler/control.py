@@ -113,7 +113,7 @@ class Control:
         )
 
     def release(self, stages: Collection[str]) -> Affected:
-        """Let go what was held, but not what waits for a submission's decision: set free, it could run twice."""
+        """Release what was held, but not what waits for a submission's decision: released, it could run twice."""
         return self._order(
             stages,
             self.slurm.release,

@@ -19,7 +19,7 @@ def right_dependency(
 ) -> str | None:
     """What the job must wait for in place of what it does; None where that is right.
 
-    Of what is set free already, only jobs that go (`successors`) or came just now (units, `sent_now`) count: the others
+    Of what is released already, only jobs that go (`successors`) or came just now (units, `sent_now`) count: the others
     may have ended since the look.
     """
     records = look.snapshot.live(sent.tag)

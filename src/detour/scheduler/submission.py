@@ -7,8 +7,8 @@ ledger, written before the release: what is committed belongs to Slurm, what is 
 A single job without dependents takes the short way, one sbatch: there is no half of it that a hold could keep back.
 Its script waits at a gate instead, which opens with the commit.
 
-Two submitters must not be at it at once: the caller holds a claim. Should a claim fail, each sees the other's commit
-behind its own, or the other has seen its: between commit and release one of them gives way (`_gives_way`).
+Two submitters must not run at once: the caller holds a claim. Should the claim fail, at least one of them sees the
+other's commit after its own: between commit and release one of the two gives way (`_gives_way`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RIVAL_LOOKS = 15
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a submission came to."""
+    """The outcome of a submission."""
 
     jobs: dict[Slot, str]
     """Every wanted slot that is in the queue now, with its job id."""
@@ -54,7 +54,7 @@ class Submission:
     deferred: tuple[JobRequest, ...]
     """Past the submit limit: for the next wave."""
     remarks: tuple[str, ...]
-    """What did not go straight, for people."""
+    """What did not go as planned, for people."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
     """The time limit that each of the jobs was sent with, now or before; None where it was not recorded."""
     left: str = ""
@@ -70,7 +70,7 @@ class Submitter:
     workspace: str
     """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
-    """Whose jobs may be this workspace's: who submits now, then everybody else that submits for it."""
+    """Whose jobs may be this workspace's: who submits now, then all others who submit for it."""
     write_script: ScriptWriter
     limit: int | None = None
     """How many jobs of a user the site takes at once, array tasks counted one by one; None: no limit known."""
@@ -103,10 +103,10 @@ class Submitter:
         )
 
     def submit(self, requests: Sequence[JobRequest]) -> Submission:
-        """Bring every request into the queue, once, and set it free.
+        """Bring every request into the queue, once, and release it.
 
         Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
-        (what is not yet set free is withdrawn), ValueError for requests that contradict each other.
+        (what is not yet committed is withdrawn), ValueError for requests that contradict each other.
         """
         self._known.begin()
         ordered = in_order(requests)
@@ -123,7 +123,7 @@ class Submitter:
                     deferred += put_off
             is_changed = self._relink([*ordered, *wave], sent_now, decision)
             if decision.is_settled and not is_changed:
-                left = self._set_free(wave, decision)
+                left = self._commit_and_release(wave, decision)
                 if left is None:
                     decision = self._look(ordered)
                     in_flight, wave, deferred = decision.in_flight, list(decision.wanted), []
@@ -133,7 +133,7 @@ class Submitter:
                 self._discard(decision)
             decision = self._look(wave)
         raise SchedulerUnavailable(
-            "jobs keep vanishing from Slurm's queue; nothing was set free. Look, and run it again"
+            "jobs keep vanishing from Slurm's queue; nothing was released. Look at the queue, then run it again"
         )
 
     def _result(
@@ -146,7 +146,7 @@ class Submitter:
         return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
-        """Cancel what was sent for these units and not set free; returns the ids. Raises SchedulerUnavailable."""
+        """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
         self._known.begin()
         decision = self._look([])  # takes in jobs whose ids were not recorded
         if self._relink([], set(), decision):
@@ -283,7 +283,7 @@ class Submitter:
         return kept, later
 
     def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> bool:
-        """Make every job wait for those that fill the places now, before anything is cancelled or set free. Returns
+        """Make every job wait for those that fill the places now, before anything is cancelled or released. Returns
         whether to look first if the queue shows it.
 
         Found from what Slurm says that it waits for, and so also after a kill. Raises SchedulerUnavailable for a job
@@ -305,7 +305,7 @@ class Submitter:
                 changed.append(sent.job_id)
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
-                    f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was set free: "
+                    f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was released: "
                     "run it again"
                 )
         self._relinks.update(changed)
@@ -315,7 +315,7 @@ class Submitter:
         live = self._snapshot().live(tag)
         return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
-    def _set_free(self, wave: Sequence[JobRequest], decision: Decision) -> str | None:
+    def _commit_and_release(self, wave: Sequence[JobRequest], decision: Decision) -> str | None:
         """Commit, then release: those that wait for others first, so that nothing starts before all are free.
 
         Returns what the queue does not show then: what has ended or started meanwhile is no reason to complain, what is
@@ -352,7 +352,7 @@ class Submitter:
                 return ""
         named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
         return (
-            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to set them free, or ask who "
+            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to release them, or ask who "
             f"holds them: `scontrol show job {min(held, key=int)}`"
         )
 
