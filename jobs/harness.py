@@ -31,8 +31,8 @@ from detour.jobs.diagnosis import learn_of_killed, slurm_facts
 from detour.jobs.log import best_effort, log
 from detour.jobs.narrator import Narrator, begin_line, end_line
 from detour.jobs.node_energy import node_energy, this_start
-from detour.jobs.outcome import diagnosed, guarded, judged, not_worthwhile
-from detour.jobs.progress import attempts_in, count_anew, leave_uncounted
+from detour.jobs.outcome import Outcome, diagnosed, guarded, judged, not_worthwhile
+from detour.jobs.progress import attempts_in, leave_uncounted, restart_count
 from detour.jobs.rank import Rank
 from detour.jobs.signals import on_stop_signals
 from detour.jobs.work import call_stage, make_output
@@ -151,14 +151,7 @@ def _run_main(
         )
         outcome = diagnosed(workspace, folder, attempt, number, outcome)
     outcome = judged(folder, number, outcome, attempt.stop_reason)
-    if outcome.exit_code == PermanentFailure.exit_code:
-        attempt.event(StageFailed(reason=outcome.reason))
-        with best_effort(f"{workspace.failure(stage.id)} is not written, so one more attempt may be made"):
-            count_anew(folder, number)
-            marker = {"reason": outcome.reason, "attempt": number, "job": job}
-            write_atomic(workspace.failure(stage.id), json.dumps(marker, indent=1))
-    if outcome.name == "done":
-        attempt.event(StageDone(result=outcome.result))
+    _record(outcome, workspace, stage.id, number, attempt)
     elapsed_s = time.monotonic() - started_s
     attempt.event(
         AttemptEnded(outcome=outcome.name, exit_code=outcome.exit_code, reason=outcome.reason, elapsed_s=elapsed_s)
@@ -170,6 +163,19 @@ def _run_main(
         with best_effort("what came out is not listed"):
             log(end_line(stage.label, elapsed_s, outcome.result, workspace.output(stage.id)))
     return outcome.exit_code
+
+
+def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, attempt: Attempt) -> None:
+    """What the outcome means for the stage: an event, and a marker where it failed for good."""
+    if outcome.name == "done":
+        attempt.event(StageDone(result=outcome.result))
+    if outcome.exit_code == PermanentFailure.exit_code:
+        attempt.event(StageFailed(reason=outcome.reason))
+        failure = workspace.failure(stage_id)
+        with best_effort(f"{failure} is not written, so one more attempt may be made"):
+            restart_count(workspace.stage(stage_id), number)
+            marker = {"reason": outcome.reason, "attempt": number, "job": attempt.job}
+            write_atomic(failure, json.dumps(marker, indent=1))
 
 
 def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | None) -> int:

@@ -38,7 +38,7 @@ def leave_uncounted(stage_folder: Path, number: int) -> None:
     (stage_folder / "attempts" / f"{number:04d}{UNCOUNTED}").touch()
 
 
-def count_anew(stage_folder: Path, number: int) -> None:
+def restart_count(stage_folder: Path, number: int) -> None:
     """After a failure for good: none of the attempts so far."""
     for path in _counted(stage_folder, number):
         path.with_suffix(UNCOUNTED).touch()

@@ -90,7 +90,9 @@ class Sender:
     def _send_one(self, request: JobRequest, slot: Slot, look: Look) -> bool:
         """Whether the slot is filled now. If not, nothing that refers to it may be sent: look again first."""
         if self._sends[slot] >= SENDS_A_SLOT:
-            raise SchedulerUnavailable(f"Slurm lost {slot} again. What was sent is held: look, and run it again")
+            raise SchedulerUnavailable(
+                f"Slurm lost {slot} again. What was sent is held: look at the queue, run it again"
+            )
         self._sends[slot] += 1
         spent: list[str] = []
         while True:
