@@ -121,6 +121,16 @@ def test_a_task_of_an_array_that_waits_is_found_among_the_others(workspace: Work
     assert (found.found.job, found.verdict.cause) == ("9_1", "waiting")
 
 
+def test_a_stage_that_was_cancelled_before_it_began_is_judged_by_the_accounts(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.add("submit.stage", 50.0, {}, stage)
+    past.add("cancel.stage", 60.0, {}, stage)
+    past.write()
+    account = {"JobID": "7", "JobIDRaw": "7", "State": "CANCELLED by 1000", "ExitCode": "0:0", "Start": "None"}
+    (found,) = why(workspace, stage, Slurm(Site((), [account])))
+    assert (found.found.job, found.verdict.cause) == ("7", "cancelled")
+
+
 @pytest.mark.parametrize(("task", "raw"), [(0, "12"), (1, "9")])
 def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task: int, raw: str) -> None:
     """Slurm gives the last task of an array the array's own number, which begins the names of all its logs."""

@@ -106,7 +106,7 @@ def slurm_jobs(known: StageState | None) -> list[str]:
     last = known.attempts[-1] if known.attempts else None
     if last is not None and last.started is not None and last.started.event.cluster == HERE:
         return []
-    return sorted(known.jobs | {one.job for one in known.attempts if one.job}, key=natural_key)
+    return sorted(known.all_jobs or known.cancelled_jobs, key=natural_key)
 
 
 def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
