@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
+from detour.pretraining.compiling import compiled_at_first_use
 from detour.pretraining.kernels import HALF, Kernel, opaque_reference
 from detour.pretraining.window import UNBOUNDED, Window
 
@@ -131,7 +132,7 @@ def layer(
     return hidden, _norm(hidden, weights.next_norm, eps, normed.dtype)
 
 
-_compiled = torch.compile(layer)
+_compiled = compiled_at_first_use(layer)
 
 
 def _attend(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, pack: Pack) -> Tensor:
