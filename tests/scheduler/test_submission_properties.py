@@ -7,10 +7,12 @@ failed, no user touches another's job.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -317,3 +319,20 @@ TestSubmissions = Submissions.TestCase
 TestSubmissions.settings = settings(
     max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.parametrize("killed", USERS)
+@pytest.mark.parametrize("then", USERS)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_lone_job_whose_submission_was_killed_anywhere_is_never_doubled(killed: str, then: str, after: bool) -> None:
+    """Its gate and its commit are two steps. Eight instants reach past the end of the first submission."""
+    for instant, other in itertools.product(range(8), (None, 6, 8, 10, 12)):
+        machine = Submissions()
+        machine.begin()
+        machine.submit_and_be_killed(name="lone", user=killed, instant=instant, after=after)
+        if other is None:
+            machine.submit(name="lone", user=then, faults=[], order_faults=[], limit=None)
+        else:
+            machine.submit_and_be_killed(name="lone", user=then, instant=other, after=after)
+        machine.at_most_one_live_job_a_slot_can_run()
+        machine.folder.cleanup()

@@ -70,12 +70,23 @@ def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, 
 
 def test_what_another_left_unfinished_in_another_grouping_goes_when_he_returns(mine: Desk, yours: Desk) -> None:
     tasks = (("evaluate-0",), ("evaluate-1",))
-    mine.kill_at(4, [JobRequest(tasks, Resources(), 60)])
-    assert len(jobs_of(mine, "me")) == 1
+    mine.kill_at(3, [JobRequest(tasks, Resources(), 60)])
+    (left,) = jobs_of(mine, "me")
+    assert not left.is_free
     yours.submitter().submit([JobRequest((task,), Resources(), 60) for task in tasks])
     again = mine.submitter().submit([JobRequest(tasks, Resources(), 60)])
     assert again.in_flight == ("evaluate-0", "evaluate-1")
     assert jobs_of(mine, "me") == []
+
+
+def test_a_job_whose_gate_another_has_opened_is_joined_though_its_commit_is_missing(mine: Desk, yours: Desk) -> None:
+    tasks = (("evaluate-0",), ("evaluate-1",))
+    mine.kill_at(4, [JobRequest(tasks, Resources(), 60)])
+    (left,) = jobs_of(mine, "me")
+    assert left.is_free
+    joined = yours.submitter().submit([JobRequest((task,), Resources(), 60) for task in tasks])
+    assert joined.in_flight == ("evaluate-0", "evaluate-1")
+    assert jobs_of(mine, "you") == []
 
 
 def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) -> None:

@@ -13,6 +13,7 @@ other's commit after its own: between commit and release one of the two gives wa
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import Counter
@@ -172,11 +173,13 @@ class Submitter:
         tag, answer = self._sender.send_gated(request, self._seen)
         if answer.job_id is None:
             return None
-        is_used = is_spent(answer.job_id, by_job_id(self._known.sent.values()), self._seen.snapshot, self.is_done)
-        if is_used or self._known.is_rivalled(tag):
-            self._known.record(JobsDropped(why=SPENT if is_used else LATER, tags=[str(tag)]))
+        if is_spent(answer.job_id, by_job_id(self._known.sent.values()), self._seen.snapshot, self.is_done):
+            self._known.record(JobsDropped(why=SPENT, tags=[str(tag)]))
             return None
         self._known.record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
+        if self._known.is_rivalled(tag):  # asked last: between the answer and the gate no write may wait for a disk
+            self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
+            return None
         self._commit([self._known.sent[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
 
@@ -191,7 +194,7 @@ class Submitter:
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
         """One look at the queue; record what it shows. No order is given yet."""
-        self._known.refresh()
+        self._refresh()
         snapshot = self._snapshot()
         if self._sender.room is None:
             self._sender.room = self._room_in(snapshot, sum(request.jobs for request in requests))
@@ -228,6 +231,18 @@ class Submitter:
         filled = places(self._known.sent, queue, self.workspace, decision.forgotten)
         self._seen = Look(queue, filled, by_id)
         return decision
+
+    def _refresh(self) -> None:
+        """Take in what others recorded. A gate that is open without a commit is a killed submission's: its job may run,
+        and is committed here, also another user's."""
+        self._known.refresh()
+        began = [
+            str(sent.tag)
+            for sent in self._known.sent.values()
+            if sent.gate and not (sent.committed or sent.dropped) and os.access(sent.gate, os.F_OK)
+        ]
+        if began:
+            self._known.record(JobsCommitted(tags=began))
 
     def _remark(self, text: str) -> None:
         if text not in self._remarks:
@@ -357,7 +372,7 @@ class Submitter:
         )
 
     def _commit(self, ready: Sequence[Sent]) -> None:
-        """Gates first: a kill in between leaves a job that runs, and that the next submission finds and commits."""
+        """Gates first: a kill in between leaves a job that runs, and that the next submission commits (`_refresh`)."""
         for sent in ready:
             if sent.gate:
                 self.open_gate(sent.gate)
@@ -372,7 +387,7 @@ class Submitter:
         """
         before = {tag for tag, sent in self._known.sent.items() if sent.committed}
         for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
-            self._known.refresh()
+            self._refresh()
             rivals = rivals_of(ready, self._known.sent, before)
             if not rivals:
                 return False
