@@ -14,7 +14,7 @@ from detour.accounting.energy import EnergyFigure, Method
 from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
-from detour.reporting.data import Chain, Cost, Stage
+from detour.reporting.data import Chain, Cost, Stage, is_cut
 from detour.reporting.purpose import Purpose
 from detour.reporting.report import Hardware, Report
 from detour.reporting.yields import row_of
@@ -68,7 +68,7 @@ def _boamps(report: Report) -> Iterator[Statement]:
 def neurips(report: Report) -> str:
     """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
     said = [f"We ran {_machines(report.hardware)}."]
-    whole = [chain for chain in report.chains if chain.name in report.released and chain.name not in report.cut]
+    whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
     each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
     if each:
         spread = words.figure(each[0]) if len(each) == 1 else f"{words.figure(each[0])} to {words.figure(each[-1])}"
@@ -111,7 +111,7 @@ def methods_sentence(report: Report) -> str:
 
 def card(report: Report, chain: Chain) -> str:
     """The front matter that model cards on the hub have for it: `emissions` is a bare number in grams."""
-    if chain.name in report.cut:
+    if is_cut(chain, report.stages):
         return f"# no CO2 figure: {PARTIAL}\n"
     row = row_of(chain.cost, quotable_method([chain.cost]))
     if row is None or row.co2_g is None:
