@@ -8,6 +8,7 @@ Settings are written without anything that leaves the result as it is, because t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,9 +45,9 @@ Entry = Mapping[str, Any]
 """A stage in JSON values: kind, key, label, settings, inputs, runtime."""
 
 
-class _Values:
-    def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
+class _Values(ABC):
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]: ...
 
     @cached_property
     def digest(self) -> str:
