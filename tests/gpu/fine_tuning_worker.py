@@ -31,6 +31,7 @@ MODES = {
     "fused, local": Mode(joined=True, fused=True, kernel=KERNEL + LOCAL),
     "graphed": Mode(joined=True, fused=True, graphed=True),
     "graphed, local": Mode(joined=True, fused=True, graphed=True, kernel=KERNEL + LOCAL),
+    "graphed, fa4": Mode(joined=True, fused=True, graphed=True, kernel="flash_attention_4" + LOCAL),
 }
 """Without CUDA there are neither graphs nor kernels for narrow windows: the rest of a mode is rehearsed."""
 MEASURED_S, TINY_S = 2.5, 0.2

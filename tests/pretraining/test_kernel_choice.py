@@ -53,7 +53,7 @@ def play(monkeypatch: pytest.MonkeyPatch, **kernels: Kernel) -> None:
         monkeypatch.delitem(KERNELS, name)
     for name, kernel in kernels.items():
         monkeypatch.setitem(KERNELS, name, kernel)
-    monkeypatch.setattr(kernel_choice, "_installed", lambda _: True)
+    monkeypatch.setattr(kernel_choice, "is_installed", lambda _: True)
 
 
 def why_not(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> str | None:

@@ -157,7 +157,7 @@ class FineTuning:
 
     def _gradients(self, batch: Indices) -> float:
         """Of the batch's mean loss, which is given back; parts of it add up to the same, up to rounding."""
-        self._forget_gradients()
+        self.optimizer.zero_grad()
         self.dropout.manual_seed(self.seed * 1_000_003 + self.progress.step)
         parts = np.array_split(batch, min(self.progress.parts, len(batch)))
         whole, value = self.workload.weight(batch), 0.0
@@ -169,10 +169,6 @@ class FineTuning:
             value += float(loss.item())
         return value
 
-    def _forget_gradients(self) -> None:
-        """Graphs know their places, which must stay."""
-        self.optimizer.zero_grad(set_to_none=self.model.graphs is None)
-
     def _fitting(self, act: Callable[[], Made], most_parts: int) -> Made:
         """What `act` gives, with batches cut in half as long as the device's memory does not hold them."""
         while True:
@@ -182,7 +178,7 @@ class FineTuning:
                 if self.progress.parts >= most_parts:
                     raise
             self.progress.parts *= 2
-            self._forget_gradients()
+            self.optimizer.zero_grad()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             LOGGER.warning("batches are cut into %d parts: they do not fit the memory whole", self.progress.parts)

@@ -40,11 +40,12 @@ def cuda_recorder() -> Recorder:
 
 
 class EncoderGraphs:
-    """Of one encoder. Its weights and, once there, their gradients must stay where they are: gradients are added to
-    what is there, and set to zero, not to None, before a step."""
+    """Of one encoder, whose weights must stay where they are. Gradients come in the same place for every size; before
+    they are computed there again, what an earlier part of the batch left there is moved away."""
 
     def __init__(self, weights: Sequence[Tensor], record: Recorder) -> None:
         self.weights, self.record = list(weights), record
+        self.gradients = [torch.empty_like(weight) for weight in self.weights]
         self.passes: dict[int, _Passes | None] = {}
         """By number of tokens; None where they came once."""
         self.are_right = True
@@ -63,13 +64,27 @@ class EncoderGraphs:
             self.are_right = False
             return encode(*inputs)
         self.passes[tokens] = passes
-        states: Tensor = _Replay.apply(self.anchor, passes, *inputs)  # type: ignore[no-untyped-call]
+        states: Tensor = _Replay.apply(self.anchor, self, passes, *inputs)  # type: ignore[no-untyped-call]
         return states
+
+    def add_gradients(self, passes: _Passes, above: Tensor) -> None:
+        """Of the pass that was just replayed, to those of the weights."""
+        self._clear_place()
+        passes.gradient.copy_(above)
+        passes.backward()
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+
+    def _clear_place(self) -> None:
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            if weight.grad is gradient:
+                weight.grad = gradient.clone()
 
     def _recorded(self, encode: Encode, inputs: Sequence[Tensor]) -> _Passes | None:
         """None, with a warning, where graphs cannot be used here."""
+        self._clear_place()
         try:
-            passes = _Passes(self.weights, encode, inputs, self.record)
+            passes = _Passes(self.weights, self.gradients, encode, inputs, self.record)
             error = passes.error(encode)
         except torch.OutOfMemoryError:
             raise
@@ -83,10 +98,17 @@ class EncoderGraphs:
 
 
 class _Passes:
-    """Forward and backward pass over as many tokens."""
+    """Forward and backward pass over as many tokens; the latter writes into `gradients`."""
 
-    def __init__(self, weights: Sequence[Tensor], encode: Encode, inputs: Sequence[Tensor], record: Recorder) -> None:
-        self.weights = weights
+    def __init__(
+        self,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        encode: Encode,
+        inputs: Sequence[Tensor],
+        record: Recorder,
+    ) -> None:
+        self.weights, self.gradients = weights, gradients
         self.inputs = [tensor.clone() for tensor in inputs]
         self.states: Tensor
         self.gradient: Tensor
@@ -96,7 +118,7 @@ class _Passes:
                 self.states = encode(*self.inputs)
 
         def backward() -> None:
-            torch._foreach_add_(self._gradients(), torch.autograd.grad(self.states, weights, self.gradient))
+            torch._foreach_copy_(gradients, torch.autograd.grad(self.states, weights, self.gradient))
 
         self.forward = record(forward)
         self.gradient = torch.zeros_like(self.states)
@@ -104,37 +126,29 @@ class _Passes:
         self.states = self.states.detach()  # what the recorded backward pass reads is the graphs' own
 
     def error(self, encode: Encode) -> float:
-        """The larger one of states and gradients against the usual passes, over the same tokens. Gradients are left as
-        they were."""
+        """The larger one of states and gradients against the usual passes, over the same tokens."""
         exact_states = encode(*self.inputs)
         self.gradient.copy_(exact_states.detach())
         exact = torch.autograd.grad(exact_states, self.weights, self.gradient)
-        before = [gradient.clone() for gradient in self._gradients()]
+        torch._foreach_zero_(self.gradients)
         self.forward()
         self.backward()
-        found = torch._foreach_sub(self._gradients(), before)
-        torch._foreach_copy_(self._gradients(), before)
-        return max(_apart([self.states.detach()], [exact_states.detach()]), _apart(found, exact))
-
-    def _gradients(self) -> list[Tensor]:
-        return [weight.grad for weight in self.weights if weight.grad is not None]
+        return max(_apart([self.states.detach()], [exact_states.detach()]), _apart(self.gradients, exact))
 
 
 class _Replay(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _anchor: Tensor, passes: _Passes, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, _anchor: Tensor, graphs: EncoderGraphs, passes: _Passes, *inputs: Tensor) -> Tensor:
         for place, tensor in zip(passes.inputs, inputs, strict=True):
             place.copy_(tensor)
         passes.forward()
-        ctx.passes = passes
+        ctx.graphs, ctx.passes = graphs, passes
         return passes.states.detach()
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[None, ...]:
-        passes = ctx.passes
-        passes.gradient.copy_(above[0])
-        passes.backward()
-        return (None,) * (2 + len(passes.inputs))
+        ctx.graphs.add_gradients(ctx.passes, above[0])
+        return (None,) * (3 + len(ctx.passes.inputs))
 
 
 def _apart(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:

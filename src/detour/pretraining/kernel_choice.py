@@ -116,7 +116,7 @@ def choose(setting: str, device: torch.device, heads: Heads, cu_seqlens: Tensor,
 
 def problem(name: str, device: torch.device, dtype: torch.dtype, heads: Heads) -> str | None:
     """Why the kernel cannot be used here, None when it can."""
-    if not _installed(name):
+    if not is_installed(name):
         return "not installed"
     try:
         errors = [_error(KERNELS[name], device, dtype, heads, window) for window in heads.windows]
@@ -140,7 +140,7 @@ def _require_device(device: torch.device, problem: str) -> None:
         raise BrokenDevice(problem) from error
 
 
-def _installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     other = name.removesuffix(LOCAL)
     if other != name and find_spec("triton") is None:
         return False
