@@ -92,6 +92,10 @@ WRONG_TYPE = [
     Bad("model-as-text", 2, 'model: expected a mapping, found "base"', "model:\n  config: {hidden_size: 32, num_hidden_layers: 4}", "model: base"),
     Bad("batch-as-number", 13, "batch: expected a mapping, found 8", "batch:\n  sequences: 8", "batch: 8"),
     Bad("compile-as-text", 28, 'training.compile: expected true or false, found "maybe"', "  checkpoint_every: 10", "  compile: maybe"),
+    Bad("lr-true", 16, "optimizer.lr: expected a number, found true", "1e-3", "true"),
+    Bad("beta-false", 17, "optimizer.betas.1: expected a number, found false", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, false]"),
+    Bad("seed-true", 30, "seeds.training: expected a number, found true", "benchmark: bench", "benchmark: bench\nseeds: {training: true}"),
+    Bad("layer-true", 27, "phases.mlm.freeze.0.first: expected a number, found true", "one_minus_sqrt}", "one_minus_sqrt}\n    freeze: [{first: true, last: 1}]"),
     Bad("betas-too-few", 17, "optimizer.betas", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9]"),
     Bad("seeds-as-list", 30, "seeds: expected a mapping, found a list", "benchmark: bench", "benchmark: bench\nseeds: [1]"),
 ]  # fmt: skip
@@ -129,6 +133,10 @@ IMPOSSIBLE = [
     Bad("weights-sum-to-zero", 7, "data.sources: the weights of all sources sum to 0", "weight: 1", "weight: 0"),
     Bad("weight-negative", 10, "must be at least 0, not -1", "weight: 1", "weight: -1"),
     Bad("microbatch-above-batch", 15, "16 are more than the batch's 8", "  sequences: 8", "  sequences: 8\n  microbatch_sequences: 16"),
+    Bad("vocabulary-below-the-bytes", 5, "tokenizer.train.vocabulary: 260 is too small: bytes and special tokens alone are 261", "4096", "260"),
+    Bad("separator-of-two-characters", 10, """data.sources.labels.separator: ';;' separates no fields: write one character, as "," or""", "weight: 1", 'separator: ";;"'),
+    Bad("separator-that-quotes", 10, "separates no fields", "weight: 1", "separator: '\"'"),
+    Bad("separator-that-ends-lines", 10, "separates no fields", "weight: 1", 'separator: "\\n"'),
     Bad("seed-negative", 30, "seeds.training: must be at least 0", "benchmark: bench", "benchmark: bench\nseeds: {training: -1}"),
 ]  # fmt: skip
 CHOICES = [

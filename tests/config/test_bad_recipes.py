@@ -115,6 +115,7 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
         ("=3", "'=3' is no override"),
         ("phases..tokens=3", "is no override"),
         ("seeds={training: 1", "is no YAML value"),
+        ("optimizer.lr=true", "optimizer.lr: expected a number, found true"),
         ("benchmark=benhc", "did you mean `bench`?"),
         ("model.config.num_hidden_layers=!!int x", "does not fit its tag"),
     ],

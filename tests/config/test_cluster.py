@@ -150,6 +150,12 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
         ("site: {months: {2026-01: {pue: {value: 0.2, source: x}}}}\n", "site.months.2026-01.pue.value"),
         ("site: {grid_gco2_per_kwh: {value: 1, source: x, kind: net}}\n", '"net" is none of direct, lifecycle'),
         ("site: {grid_hourly: {source: x}}\n", "site.grid_hourly"),
+        ("gpu: {per_node: true}\n", "gpu.per_node: expected a number, found true"),
+        ("header: [-A abc]\n", "header.0: '-A abc' is no option of sbatch: write it as `--name=value`"),
+        ('header: ["--mem=1G\\nrm x"]\n', "header.0: "),
+        ("gpu_header: [--job-name=mine]\n", "gpu_header.0: `--job-name` is set for each job: remove it"),
+        ("header: [--time=1-0]\n", "`--time` is set for each job: set `wall` of the partition or the QOS"),
+        ("environment: {MY VAR: x}\n", "environment.MY VAR: 'MY VAR' is no name of a variable"),
         ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
     ],
 )

@@ -251,13 +251,11 @@ def test_endless_lines_and_documents_are_refused(tmp_path: Path, monkeypatch: py
         list(Table(tmp_path / "a.txt", ["text"]))
 
 
-def test_bad_patterns_and_separators_are_named(tmp_path: Path) -> None:
+def test_bad_patterns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text\na\n")
     with pytest.raises(SourceError, match=r"exclude\.text: '\(' is no regular expression"):
         Table(path, ["text"], exclude={"text": "("})
-    with pytest.raises(SourceError, match="must be a single character"):
-        list(Table(path, ["text"], separator=";;"))
 
 
 def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:

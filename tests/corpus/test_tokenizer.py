@@ -12,6 +12,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from detour.config.data import SMALLEST_VOCABULARY
 from detour.corpus.layout import SpecialTokens
 from detour.corpus.tokenizer import (
     TokenizerError,
@@ -85,9 +86,8 @@ def test_training_is_the_same_in_another_process(folder: Path, tmp_path: Path) -
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
-    with pytest.raises(TokenizerError, match="200 is too small: bytes and special tokens are 261"):
-        train_tokenizer(["texte"], 200, 512)
+def test_the_smallest_vocabulary_that_a_recipe_may_ask_for_is_all_bytes_and_special_tokens() -> None:
+    assert len(train_tokenizer(["texte"], SMALLEST_VOCABULARY, 512)) == SMALLEST_VOCABULARY
 
 
 def test_a_stop_while_reading_ends_the_training() -> None:

@@ -18,9 +18,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from detour.config.fields import TimeZone
+from detour.config.fields import NotNegative, TimeZone
 from detour.config.layers import config_roots, keep, read_layers
 from detour.config.models import Name, Written
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
@@ -33,8 +33,8 @@ MEASURES: tuple[Measure, ...] = ("gpu_hours", "billed_hours", "energy_kwh", "co2
 class Cap(Written):
     """Past `soft` a plan is warned about, past `hard` it is refused; None is no limit."""
 
-    soft: float | None = Field(default=None, ge=0)
-    hard: float | None = Field(default=None, ge=0)
+    soft: NotNegative | None = None
+    hard: NotNegative | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Cap:

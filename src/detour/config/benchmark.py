@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from detour.config.fields import Count, File, Filled, Fraction, Name, Pattern, Seed, Written, added, repeated
+from detour.config.fields import (
+    Count,
+    File,
+    Filled,
+    Fraction,
+    Name,
+    NotNegative,
+    Pattern,
+    Positive,
+    ProperFraction,
+    Seed,
+    Separator,
+    Written,
+    added,
+    repeated,
+)
 from detour.config.problems import Inconsistent
 
 
@@ -24,7 +39,7 @@ class TaskData(File):
     """Branch, tag or commit of `hub`."""
     format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
     """`auto` goes by the file name."""
-    separator: str = ","
+    separator: Separator = ","
     """Between the fields of a CSV file."""
     quoting: Literal["auto", "double", "none"] = added("auto")
     """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
@@ -129,15 +144,15 @@ class Task(Written):
     """Optimizer steps; or give `epochs`."""
     batch_sequences: Count = 4
     """Documents a step."""
-    lr: float = Field(default=2e-5, gt=0)
+    lr: Positive = 2e-5
     """Peak learning rate; falls linearly to 0 after the warm-up."""
-    head_lr: float | None = Field(default=None, gt=0)
+    head_lr: Positive | None = None
     """Of the new head, None for the same `lr`."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: NotNegative = 0.01
     """Of AdamW."""
     warmup: Fraction = 0.1
     """Share of all steps."""
-    gradient_clip: float | None = Field(default=None, gt=0)
+    gradient_clip: Positive | None = None
     """Largest global gradient norm, None for no clipping."""
     validate_every: Count | None = None
     """Steps between validations, None for once an epoch; the best checkpoint by validation F1 is tested."""
@@ -147,7 +162,7 @@ class Task(Written):
     """Only the most frequent labels, None for all."""
     positive_weights: bool = False
     """Multilabel: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: ProperFraction = 0.5
     """Multilabel: probability from which a label is given; the most probable one where none reaches it."""
 
     @model_validator(mode="after")

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from detour.config.fields import NotNegative, Positive, PositiveWhole, Whole
 from detour.config.models import Count, Duration, Name, Objective, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath
+from detour.config.sbatch import SbatchOption, VariableName
 
 LEAST_SPEED = 1e-3
 
@@ -29,11 +31,11 @@ MonthName = Annotated[str, AfterValidator(_month)]
 class Figure(Written):
     """A number with where it was found; `low` and `high` bound it where it is an estimate."""
 
-    value: float = Field(ge=0)
+    value: NotNegative
     source: str
-    year: int | None = Field(default=None, ge=1990, le=2100)
-    low: float | None = Field(default=None, ge=0)
-    high: float | None = Field(default=None, ge=0)
+    year: Annotated[Whole, Field(ge=1990, le=2100)] | None = None
+    low: NotNegative | None = None
+    high: NotNegative | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Figure:
@@ -80,8 +82,8 @@ class Gpu(Written):
     """What Slurm hands out as one GPU. On MI250 that is one of the two dies (GCD) of a card."""
 
     type: str
-    per_node: int = Field(gt=0)
-    memory_gb: float | None = Field(default=None, gt=0)
+    per_node: PositiveWhole
+    memory_gb: Positive | None = None
     board_power_w: Figure
     """Power limit of what Slurm counts as one GPU; for a GCD half a card's, for a slice (`type: 1g.10gb`) the whole
     board's, of which it is booked its share.
@@ -94,7 +96,7 @@ class Gpu(Written):
     """`--gres=gpu:h100:4` instead of `--gres=gpu:4`."""
     simulated: bool = False
     """The nodes are this very machine and their GPUs names only, as in the tests' Slurm: jobs run on CPUs."""
-    gcd_per_gpu: int = Field(default=1, ge=1)
+    gcd_per_gpu: PositiveWhole = 1
     """Dies a billed GPU: 2 where 1 GPU-hour is 2 GCD-hours."""
 
 
@@ -118,7 +120,7 @@ class Partition(Written):
 
     name: str | None = None
     """None: the site chooses from the other options."""
-    cores_per_node: int | None = Field(default=None, gt=0)
+    cores_per_node: PositiveWhole | None = None
     account: str | None = None
     """Where it differs from the cluster's, as `abc@cpu`."""
     constraint: str | None = None
@@ -145,7 +147,7 @@ class CpuPower(Written):
 
     watt_per_core: Figure
     watt_per_gb_memory: Figure
-    memory_gb_per_node: float | None = Field(default=None, gt=0)
+    memory_gb_per_node: Positive | None = None
 
 
 class Throughput(Written):
@@ -166,7 +168,7 @@ class SeedsPerJob(Written):
     max_length: Count
     batch_sequences: Count
     seeds: Count
-    memory_gb: float = Field(gt=0)
+    memory_gb: Positive
     source: str
 
 
@@ -223,12 +225,12 @@ class Cluster(Written):
     """None: no GPU is ever asked for."""
     nodes: Count | None = None
     """GPU nodes, as far as known."""
-    cores_per_node: int | None = Field(default=None, gt=0)
-    cores_per_gpu: int | None = Field(default=None, gt=0)
+    cores_per_node: PositiveWhole | None = None
+    cores_per_gpu: PositiveWhole | None = None
     """Asked for with each GPU (`--cpus-per-task`)."""
-    training_gpus: int | None = Field(default=None, gt=0)
+    training_gpus: PositiveWhole | None = None
     """GPUs a training asks for; None: all of one node."""
-    cpu_only_cores: int = Field(default=4, gt=0)
+    cpu_only_cores: PositiveWhole = 4
     """Asked for by stages without a GPU (prepare, export, summarize)."""
     slurm_cluster: str | None = None
     """Which of the Slurm clusters of a site is meant, as `--clusters`; None: the one that login nodes belong to."""
@@ -242,15 +244,15 @@ class Cluster(Written):
     qos: tuple[Qos, ...] = ()
     qos_required: bool = True
     """False: without `--qos` the site takes its own default."""
-    header: tuple[str, ...] = ()
+    header: tuple[SbatchOption, ...] = ()
     """More sbatch options, one each, as `--hint=nomultithread`."""
-    gpu_header: tuple[str, ...] = ()
+    gpu_header: tuple[SbatchOption, ...] = ()
     """The same, for GPU jobs only."""
     preamble: Lines = ()
     """Shell lines ahead of the command: modules, environment."""
     login_shell: bool = False
     """Jobs start as `bash -l`: needed where modules are not set up otherwise."""
-    environment: dict[str, str] = Field(default={})
+    environment: dict[VariableName, str] = Field(default={})
     export_srun_cpus_per_task: bool = False
     """Set SRUN_CPUS_PER_TASK from the request: since Slurm 22.05 srun does not take it from sbatch."""
     offline: bool = False
@@ -265,7 +267,7 @@ class Cluster(Written):
     """Jobs may submit jobs: a small one sends the next wave where a submit limit cut a chain. Many sites forbid it."""
     requeue: bool = True
     """Jobs may be put back by the site after a node failure or preemption."""
-    max_array_size: int | None = Field(default=None, gt=0)
+    max_array_size: PositiveWhole | None = None
     """Slurm's MaxArraySize: one more than the highest index."""
     grace: Duration = 120
     """How long before its time limit a job is signalled to save and stop."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from detour.config.fields import Count, File, Filled, Name, Pattern, Written, added, repeated
+from detour.config.fields import Count, File, Filled, Name, NotNegative, Pattern, Separator, Written, added, repeated
 from detour.config.problems import Inconsistent
+
+SMALLEST_VOCABULARY = 256 + 5
+"""All bytes, and the special tokens."""
 
 
 class Source(File):
@@ -19,21 +22,27 @@ class Source(File):
     """`auto` goes by the file name; `.gz` and `.zst` are unpacked by what the file starts with."""
     column: Filled = "text"
     """Column or JSON field that holds the document."""
-    separator: str = ","
+    separator: Separator = ","
     """Between the fields of a CSV file."""
     quoting: Literal["auto", "double", "none"] = added("auto")
     """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
     for files named `.tsv`."""
     exclude: dict[str, Pattern] = Field(default={})
     """Column -> regular expression; rows that match (at the start) are left out."""
-    weight: float = Field(default=1.0, ge=0.0)
+    weight: NotNegative = 1.0
     """Share of this source in the mix, relative to the sum of all weights."""
+
+
+def _holds_every_byte(vocabulary: int) -> int:
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise ValueError(f"{vocabulary} is too small: bytes and special tokens alone are {SMALLEST_VOCABULARY}")
+    return vocabulary
 
 
 class TokenizerTraining(Written):
     """A byte-level BPE learnt from the recipe's own sources."""
 
-    vocabulary: Count
+    vocabulary: Annotated[Count, AfterValidator(_holds_every_byte)]
     """Tokens, the five special ones and the 256 bytes included."""
     documents: Count | None = None
     """Documents read for training, None for all."""

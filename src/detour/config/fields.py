@@ -42,11 +42,29 @@ Duration = Annotated[
     int, Field(gt=0, le=MAX_DURATION_S), BeforeValidator(parse_duration_s), PlainSerializer(_dumped_duration)
 ]
 """Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Objective = Literal["causal", "masked"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Lower-case name fit for folders, job names and Slurm comments."""
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _is_no_switch(value: object) -> object:
+    """pydantic takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, found {'true' if value else 'false'}")
+    return value
+
+
+_Checked = BeforeValidator(_is_no_switch)
+Number = Annotated[float, _Checked]
+Positive = Annotated[float, Field(gt=0), _Checked]
+NotNegative = Annotated[float, Field(ge=0), _Checked]
+Fraction = Annotated[float, Field(ge=0, le=1), _Checked]
+BelowOne = Annotated[float, Field(ge=0, lt=1), _Checked]
+PositiveFraction = Annotated[float, Field(gt=0, le=1), _Checked]
+ProperFraction = Annotated[float, Field(gt=0, lt=1), _Checked]
+Whole = Annotated[int, Field(ge=0), _Checked]
+PositiveWhole = Annotated[int, Field(gt=0), _Checked]
+Seed = Annotated[int, Field(ge=0, lt=2**32), _Checked]
 
 
 def _compiles(pattern: str) -> str:
@@ -71,8 +89,16 @@ def _is_known(time_zone: str) -> str:
     return time_zone
 
 
+def _separates(text: str) -> str:
+    if len(text) != 1 or text in '"\r\n':
+        raise ValueError(f'{text!r} separates no fields: write one character, as "," or "\\t"')
+    return text
+
+
 Filled = Annotated[str, AfterValidator(_has_letters)]
 """A name in a file or on a hub: of any form, but not empty."""
+Separator = Annotated[str, AfterValidator(_separates)]
+"""Between the fields of a CSV file."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, checked when the recipe is read."""
 TimeZone = Annotated[str, AfterValidator(_is_known)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from detour.config.fields import TimeZone
+from detour.config.fields import Positive, TimeZone
 from detour.config.layers import config_roots, keep, read_layers
 from detour.config.models import Written
 from detour.config.validation import validate
@@ -27,7 +27,7 @@ class EquivalentUnit(Written):
     """One of these is so many grams of CO2eq; nothing is shipped, since the person who prints one must stand for it."""
 
     name: str = Field(min_length=1)
-    grams: float = Field(gt=0)
+    grams: Positive
     source: str = Field(min_length=1)
 
 

@@ -6,7 +6,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from detour.config.fields import MAX_COUNT, Count, Filled, Fraction, Name, Objective, Seed, Written, added
+from detour.config.fields import (
+    MAX_COUNT,
+    BelowOne,
+    Count,
+    Filled,
+    Fraction,
+    Name,
+    NotNegative,
+    Number,
+    Objective,
+    Positive,
+    PositiveFraction,
+    ProperFraction,
+    Seed,
+    Whole,
+    Written,
+    added,
+)
 from detour.config.model_config import config_problems
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.quantities import parse_count
@@ -46,15 +63,15 @@ class Batch(Written):
 class Optimizer(Written):
     """Decoupled AdamW; biases and norms are never decayed."""
 
-    lr: float = Field(gt=0)
+    lr: Positive
     """Peak learning rate; the schedules are shares of it."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
     """Decay of the first and second moment."""
-    eps: float = Field(default=1e-6, gt=0)
+    eps: Positive = 1e-6
     """Added to the root of the second moment."""
-    weight_decay: float = Field(default=1e-5, ge=0)
+    weight_decay: NotNegative = 1e-5
     """A step at the peak rate shrinks a weight by this share."""
-    gradient_clip: float = Field(default=1.0, gt=0)
+    gradient_clip: Positive = 1.0
     """Largest global gradient norm."""
 
 
@@ -82,9 +99,9 @@ Schedule = Annotated[WarmupConstant | OneMinusSqrt, Field(discriminator="kind")]
 class Freeze(Written):
     """Encoder layers held fixed, `first` to `last`, both included, counted from 0."""
 
-    first: int = Field(ge=0)
+    first: Whole
     """First layer held."""
-    last: int = Field(ge=0)
+    last: Whole
     """Last layer held."""
     embeddings: bool = False
     """Hold the embeddings too; they are also the output matrix."""
@@ -99,18 +116,18 @@ class Freeze(Written):
 class Baseline(Written):
     """What another model reached, as a figure with its source: a promotion does not wait for that model."""
 
-    validation_loss: float = Field(gt=0)
+    validation_loss: Positive
     """Nats a predicted token, under this phase's objective and on the same validation split."""
     source: Filled
     """Where the figure is from, as a chain's name."""
-    margin: float = 0.0
+    margin: Number = 0.0
     """Nats by which the validation loss must be below it; negative to allow so much above."""
 
 
 class Band(Written):
-    least: float | None = Field(default=None, gt=0)
+    least: Positive | None = None
     """Below it something is wrong, as validation text that was trained on."""
-    most: float | None = Field(default=None, gt=0)
+    most: Positive | None = None
     """Above it the training failed."""
 
     @model_validator(mode="after")
@@ -125,11 +142,11 @@ class Band(Written):
 class GradientNorms(Written):
     """Norms before clipping, one a step."""
 
-    most: float = Field(gt=0)
+    most: Positive
     """Of any of the steps looked at."""
     last: Count | None = None
     """How many steps are looked at, from the end; None for all."""
-    skipped: int | None = Field(default=None, ge=0)
+    skipped: Whole | None = None
     """Most steps that were left out because their gradient was not finite; None for any number."""
 
 
@@ -149,7 +166,7 @@ class Probe(Written):
 class Gate(Written):
     """What a checkpoint must reach to be promoted, beside being whole, finite and of its phase."""
 
-    validation_loss_drop: float = 0.0
+    validation_loss_drop: Number = 0.0
     """Least fall of the validation loss under this phase's objective, in nats, from the weights it started with."""
     baseline: Baseline | None = added(None)
     """A validation loss of another model, to be below."""
@@ -168,7 +185,7 @@ class Phase(Written):
     """`causal`: predict every next token; `masked`: predict masked tokens, seeing both sides."""
     tokens: Count
     """Tokens to train on, rounded up to whole steps."""
-    masking_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    masking_rate: ProperFraction | None = None
     """Share of tokens to predict; for a masked phase, and required there."""
     mask_special_tokens: bool = added(False)
     """Choose among all tokens of a row but padding, [CLS] and [SEP] too; for a masked phase."""
@@ -180,7 +197,7 @@ class Phase(Written):
     """What is taken over from the phase before; the schedule always restarts."""
     data: Literal["continue", "restart"] = added("continue")
     """`continue` where the phase before stopped, or `restart` at the corpus's first row."""
-    attention_output_dropout: float = added(0.0, ge=0, lt=1)
+    attention_output_dropout: BelowOne = added(0.0)
     """Dropout behind each attention's output matrix, in this phase's training."""
     gate: Gate = Gate()
     """When its checkpoint may be built on."""
@@ -240,9 +257,9 @@ class Training(Written):
 class Equivalence(Written):
     """How far the exported model's logits may be from the trained one's, in the norm over all logits of real rows."""
 
-    conversion: float = Field(default=1e-4, gt=0, le=1)
+    conversion: PositiveFraction = 1e-4
     """Between the exported model and the trainer's own forward pass, on the same weights."""
-    rounding: float | None = Field(default=None, gt=0, le=1)
+    rounding: PositiveFraction | None = None
     """Between the exported model and the fp32 weights; None for 1e-4 in float32 and 5e-2 in bfloat16."""
 
 

@@ -111,8 +111,6 @@ class Table:
                     raise self._missing(error.args[0], list(record)) from error
 
     def _csv(self) -> Iterator[Values]:
-        if len(self.separator) != 1:
-            raise SourceError(f"{self.path}: the separator {self.separator!r} must be a single character")
         csv.field_size_limit(MAX_LINE_BYTES)
         with open_text(self.path) as file:
             quoting: Any = csv.QUOTE_MINIMAL if self.has_quotes else csv.QUOTE_NONE

@@ -21,7 +21,6 @@ SPECIAL_TOKENS = {
     "mask_token": "<mask>",
 }
 """Ids 0 to 4, in this order. The mask is written as the French models' users write it."""
-SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 TOKENIZER_FILE = "tokenizer.json"
 
 
@@ -34,10 +33,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> A
 
     The same texts in the same order give the same tokenizer. No text is unknown to it: all 256 bytes are tokens.
     """
-    if vocabulary < SMALLEST_VOCABULARY:
-        raise TokenizerError(
-            f"tokenizer.train.vocabulary: {vocabulary} is too small: bytes and special tokens are {SMALLEST_VOCABULARY}"
-        )
     from transformers import PreTrainedTokenizerFast
 
     # As in RoBERTa, the mask takes the space before it, so that what it stands for is a whole word with its space.

@@ -1,0 +1,42 @@
+"""What a profile adds to batch scripts: options of sbatch, and variables of the job's environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=[^\r\n]+)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OURS: Mapping[str, str] = {
+    "time": "set `wall` of the partition or the QOS",
+    "signal": "set `grace`",
+    "requeue": "set `requeue: true`",
+    "no-requeue": "set `requeue: false`",
+    **dict.fromkeys(
+        ("array", "comment", "dependency", "error", "hold", "job-name", "kill-on-invalid-dep", "open-mode", "output"),
+        "remove it",
+    ),
+}
+"""Options by which a submission is exactly once and a job can save in time, with what to do instead."""
+
+
+def _is_sbatch_option(text: str) -> str:
+    match = _OPTION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no option of sbatch: write it as `--name=value` or `--name`, one an item")
+    if match[1] in OURS:
+        raise ValueError(f"`--{match[1]}` is set for each job: {OURS[match[1]]}")
+    return text
+
+
+def _is_variable(name: str) -> str:
+    if _VARIABLE.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a variable: write letters, digits and `_`")
+    return name
+
+
+SbatchOption = Annotated[str, AfterValidator(_is_sbatch_option)]
+VariableName = Annotated[str, AfterValidator(_is_variable)]
