@@ -101,6 +101,12 @@ zip: [[a, b]]
     ]
 
 
+def test_of_axes_that_advance_together_one_may_repeat_a_value(write: Write) -> None:
+    axes = "{a: {key: optimizer.lr, values: [1, 1]}, b: {key: optimizer.eps, values: [1, 2]}}"
+    recipes = load_chains(write(f"{HEAD}axes: {axes}\nzip: [[a, b]]\n"))
+    assert [recipe.name for recipe in recipes] == ["s-1-1", "s-1-2"]
+
+
 def test_exclude_leaves_out_what_matches_all_it_names(write: Write) -> None:
     path = write(f"""{HEAD}axes:
   {ARMS}
@@ -203,6 +209,17 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
             'no benchmark "bnech" in configs/benchmarks; did you mean `bench`?',
         ),
         ("sweeps: [sweep.yaml]", 3, "goes round in a circle"),
+        ("sweeps: [nowhere.yaml]", 3, "sweeps.0: no such file: nowhere.yaml"),
+        ("axes:\n  m: {cases: {x: {recipe: 7}}}", 4, "recipe: expected the name of a recipe file"),
+        ("axes: {lr: {key: '', values: [1]}}", 3, "'' is no key: write it as phases.mlm.tokens"),
+        ("axes: {a: {cases: {x: {seeds..training: 1}}}}", 3, "'seeds..training' is no key"),
+        (
+            "axes:\n  d: {key: phases.mlm.tokens, values: [1k, 1K]}",
+            4,
+            "axes.d.values.1: `1k` is there twice: give `labels`",
+        ),
+        ("axes:\n  lr: {key: optimizer.lr, values: [1, 2], labels: [x, x]}", 4, "axes.lr.labels.1: `x` is there twice"),
+        ("seeds: [true]", 3, "seeds.0: expected a number, found true"),
     ],
 )
 def test_bad_sweeps(text: str, line: int, says: str, write: Write) -> None:

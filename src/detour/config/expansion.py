@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detour.config.layers import merge_value
+from detour.config.layers import merge, set_value
 from detour.config.loading import finished_tree, load_recipe, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.problems import Position, Problem, RecipeError
@@ -147,7 +147,7 @@ def _changed(tree: Node, point: Point, sweep: Sweep) -> Node:
     problems: list[Problem] = []
     rewrite = False
     for key, value in point.changes:
-        tree = merge_value(tree, key, value, problems)
+        tree = set_value(tree, key, value, problems, merge)
         rewrite = rewrite or key.partition(".")[0] in REWRITTEN
     if rewrite:
         tree = finished_tree(tree, sweep.path, problems)
@@ -173,9 +173,9 @@ class _Builder:
 
     def base(self, sweep: Sweep, written: object, position: Position | None = None) -> _Base:
         """The recipe that chains start from, read and validated once."""
-        if not isinstance(written, str):
-            raise RecipeError([sweep.problem(("recipe",), "expected the name of a recipe file")])
         where = position or sweep.problem(("recipe",), "").position
+        if not isinstance(written, str):
+            raise RecipeError([Problem(where, "recipe", "expected the name of a recipe file")])
         path = Path(where.file).parent / written_path(written)
         key = path.resolve()
         if key not in self.bases:

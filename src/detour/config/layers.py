@@ -214,32 +214,27 @@ def apply_override(root: Node, text: str, problems: list[Problem], position: Pos
     return set_value(root, key, value, problems)
 
 
-def set_value(root: Node, key: str, value: Node, problems: list[Problem]) -> Node:
-    """A copy of `root` with `value` at the dotted `key`; missing mappings on the way are made."""
-    try:
-        return _set(root, key.split("."), 0, value)
-    except ValueError as error:
-        problems.append(Problem(value.position, key, str(error)))
-        return root
-
-
-def merge_value(root: Node, key: str, value: Node, problems: list[Problem]) -> Node:
-    """As `set_value`, but a mapping or a list of named items is merged into what is there."""
-    try:
-        return _set(root, key.split("."), 0, value, merge)
-    except ValueError as error:
-        problems.append(Problem(value.position, key, str(error)))
-        return root
-
-
 def _replaced(below: Node, above: Node) -> Node:
     del below
     return above
 
 
-def _set(
-    node: Node, parts: Sequence[str], depth: int, value: Node, join: Callable[[Node, Node], Node] = _replaced
-) -> Node:
+Join = Callable[[Node, Node], Node]
+"""From what is there and what is laid over it to what is there then."""
+
+
+def set_value(root: Node, key: str, value: Node, problems: list[Problem], join: Join = _replaced) -> Node:
+    """A copy of `root` with `value` at the dotted `key`; missing mappings on the way are made."""
+    try:
+        return _set(root, key.split("."), 0, value, join)
+    except ValueError as error:
+        problems.append(Problem(value.position, key, str(error)))
+        return root
+
+
+def _set(node: Node, parts: Sequence[str], depth: int, value: Node, join: Join) -> Node:
+    if "" in parts:
+        raise ValueError(f"{'.'.join(parts)!r} is no key: write it as phases.mlm.tokens")
     if depth == len(parts):
         return join(node, value)
     part = parts[depth]

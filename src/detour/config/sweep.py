@@ -165,6 +165,8 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
         if other.resolve() in [step.resolve() for step in route[:-1]] or len(route) > MAX_SWEEPS:
             way = " -> ".join(shown(step) for step in route)
             raise RecipeError([Problem(*where, f"goes round in a circle: {way}")])
+        if not other.exists():
+            raise RecipeError([Problem(*where, f"no such file: {name}")])
         others.append(_load(other, overrides, (*chain, path)))
     points = _groups(file, tree)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))
@@ -190,8 +192,28 @@ def _check(file: SweepFile, tree: Node) -> None:
     whole = any(all("recipe" in case for case in (file.axes[name].cases or {}).values()) for name in switches)
     if file.recipe is None and not whole and (file.axes or file.seeds or not file.sweeps):
         problems.append(Problem(*place(tree, ()), "recipe: is missing: name the file that the chains start from"))
+    problems += _repeated_labels(file, tree)
     if problems:
         raise RecipeError(problems)
+
+
+def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
+    """Of axes that are alone: of those that advance together, another may distinguish the chains."""
+    together = {name for group in file.zip for name in group}
+    problems = []
+    for name, axis in file.axes.items():
+        if axis.values is None or name in together:
+            continue
+        labels = [label.lower() for label in axis.labels or map(label_of, axis.values, range(len(axis.values)))]
+        written = "labels" if axis.labels else "values"
+        problems += [
+            Problem(
+                *place(tree, ("axes", name, written, index)), f"`{label}` is there twice: give `labels` that differ"
+            )
+            for index, label in enumerate(labels)
+            if label in labels[:index]
+        ]
+    return problems
 
 
 def _groups(file: SweepFile, tree: Node) -> list[tuple[Point, ...]]:
