@@ -45,7 +45,7 @@ def command(
     Tokens a second, share of the peak, time by part of the step, memory and energy, beside plain loops of transformers
     on the same rows. Weights and text are random: neither changes the speed.
     """
-    profile = load_cluster(cluster) if cluster else None
+    profile = None if cluster is None else load_cluster(cluster)
     stages = [
         stage
         for stage in detour.plan(recipe, *overrides).shared.stages.values()

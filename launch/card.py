@@ -57,7 +57,7 @@ def write(
     chosen = METHODS[method] if method else None
     said = load_about(about) if about else about_chain(chain)
     text = read_template(template) if template else None
-    content = gather(workspace, chain, said, method=chosen, cluster=load_cluster(cluster) if cluster else None)
+    content = gather(workspace, chain, said, method=chosen, cluster=None if cluster is None else load_cluster(cluster))
     if only_text:
         show(render(content, text, str(template)).rstrip("\n"))
         return
@@ -85,7 +85,7 @@ def verify(
     as_json: bool,
 ) -> None:
     """Recompute every number of a card: from the ledger, or by arithmetic for one from elsewhere."""
-    given = Convention.chosen(load_cluster(cluster) if cluster else None, power, pue, factor)
+    given = Convention.chosen(None if cluster is None else load_cluster(cluster), power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 
 

@@ -54,9 +54,9 @@ def command(
 
     With --cluster it is priced too. Nothing is written.
     """
-    profile = load_cluster(cluster) if cluster else None
-    if (when or factors) and profile is None:
-        raise click.UsageError("--when needs --cluster: grams are those of a site")
+    profile = None if cluster is None else load_cluster(cluster)
+    if (when or factors or gpus) and profile is None:
+        raise click.UsageError("--gpus, --when and --factors need --cluster: hours and grams are those of a site")
     planned = detour.plan(recipe, *overrides)
     view = LedgerView(workspace)
     warn(view.warnings)

@@ -218,7 +218,8 @@ def test_the_grams_by_hour_fit_80_columns_and_are_the_same_in_json(workspace: Wo
 
 
 def test_grams_by_hour_need_a_site_and_factors(workspace: Workspace) -> None:
-    result = CliRunner().invoke(plan_verb.command, [str(QUICKSTART), "-w", str(workspace.root), "--when"])
-    assert (result.exit_code, "--when needs --cluster" in result.output) == (2, True)
+    for option in (["--when"], ["--factors", "f.csv"], ["--gpus", "4"]):
+        result = CliRunner().invoke(plan_verb.command, [str(QUICKSTART), "-w", str(workspace.root), *option])
+        assert (result.exit_code, "--when and --factors need --cluster" in result.output) == (2, True)
     with pytest.raises(UserError, match=r"--factors, or set site\.grid_hourly in the profile of jean-zay"):
         run(QUICKSTART, "-w", workspace.root, "--when", "--cluster", "jean-zay")
