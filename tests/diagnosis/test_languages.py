@@ -15,6 +15,9 @@ from detour.diagnosis.languages import in_english
         ("cd: /w: Aucun fichier ou dossier de ce type", "cd: /w: No such file or directory"),
         ("cp: Débordement du quota d’espace disque", "cp: Disk quota exceeded"),
         ("l'entrée du réseau", "l'entrée du réseau"),
+        ("dd: Erreur d'entrée/sortie sur l'hôte cible", "dd: Remote I/O error"),
+        ("script: riga 12: 44112 Ucciso   python", "script: riga 12: 44112 Killed   python"),
+        ("脚本：行 9: ./run.sh: 权限不够", "脚本：行 9: ./run.sh: Permission denied"),
     ],
 )
 def test_only_known_messages_are_translated(text: str, english: str) -> None:

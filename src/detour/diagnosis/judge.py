@@ -123,15 +123,23 @@ def _strength(group: Sequence[Finding]) -> int:
     return max(finding.strength for finding in group)
 
 
+def _standing(group: Sequence[Finding]) -> int:
+    """1 names a cause by itself, 2 are complaints only, 3 echoes only: none explains what has a lower number."""
+    counted = [finding.rule for finding in group if finding.strength > 1]
+    if all(rule.echo for rule in counted):
+        return 3
+    return 2 if all(rule.complaint for rule in counted) else 1
+
+
 def _is_echo(group: Sequence[Finding]) -> bool:
-    return all(finding.rule.echo for finding in group if finding.strength > 1)
+    return _standing(group) == 3
 
 
 def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
     """The cause whose consequence it is."""
     known = causes()
     for other, group in groups.items():
-        if other == cause or (_is_echo(group) and not _is_echo(groups[cause])):
+        if other == cause or _standing(group) > _standing(groups[cause]):
             continue
         if cause in known[other].explains and cause not in DECISIVE:
             return other
@@ -155,10 +163,8 @@ def _place_in_order(cause: str, group: Sequence[Finding], places: dict[int, int]
         rank = 0
     elif cause in ENDINGS:
         rank = 4
-    elif _is_echo(group):
-        rank = 3
     else:
-        rank = 2 if all(finding.rule.complaint for finding in counts) else 1
+        rank = _standing(group)
     counted = (one.place.line for one in counts if one.place.line is not None)
     lines = [places.get(line, line) for line in counted]
     return rank, min(lines, default=float("inf"))

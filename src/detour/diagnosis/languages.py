@@ -19,4 +19,6 @@ def in_english(text: str) -> str:
 
 @cache
 def _english() -> Mapping[str, str]:
-    return {one: english for english, others in read_rules("languages.yaml").items() for one in others}
+    """Longest first, for some begin like others."""
+    said = {one: english for english, others in read_rules("languages.yaml").items() for one in others}
+    return {one: said[one] for one in sorted(said, key=len, reverse=True)}

@@ -62,8 +62,10 @@ _ERROR = re.compile(
     r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
 )
 _CHATTER = re.compile(
-    r"(?-i:\bNCCL (?:INFO|TRACE)\b|\b(?:INFO|DEBUG)\b)|\bwill retry\b|\bretrying\b|\bskipping\b|\bfalling back\b|"
-    r"\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|\bentering retry loop\b|: ignored\.$",
+    r"(?-i:\bNCCL (?:INFO|TRACE)\b|(?<![=_])\b(?:INFO|DEBUG)\b(?!=))|\bwill retry\b|\bretrying\b|\bskipping\b|"
+    r"\bfalling back\b|\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|\bentering retry loop\b|"
+    r"[:,] ignored\.?\s*$|\b(?:errors|failures|mismatche[sd]|corrupted|missing|failed)[:=] ?0\b|"
+    r"(?<![.\d])\b0 (?:errors|failures|failed|mismatche[sd])\b|^\W*(?:sample|document|prompt|example) ?\d*[:=]",
     re.I,
 )
 _BOX = ("│", "╭", "╰", "|")
