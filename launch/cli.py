@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from detour.imports import uncollected
-from detour.launch.endings import DEBUG, ending
 from detour.launch.quick import answered
 from detour.launch.text.screen import TERMINAL_ENCODING, leave_closed_pipe, prepare_streams, say
 
@@ -26,11 +25,7 @@ def main() -> None:
         sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
         leave_closed_pipe()  # of a page of help, which click prints
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
-        _end(error)
-    except KeyboardInterrupt as error:
+    except (Exception, KeyboardInterrupt) as error:
         _end(error)
 
 
@@ -55,6 +50,10 @@ def _run(arguments: Sequence[str]) -> int | None:
 
 
 def _end(error: BaseException) -> NoReturn:
+    from detour.launch.endings import DEBUG, ending  # what goes well starts without it
+
+    if os.environ.get(DEBUG) and isinstance(error, Exception):
+        raise error
     message, exit_code = ending(error)
     say(f"detour: {message}")
     sys.exit(exit_code)

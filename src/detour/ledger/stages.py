@@ -29,6 +29,7 @@ _OUTCOMES: dict[str | None, StageStatus] = {
     "failed": "failed",
     "refused": "failed",
 }
+_BY_EXIT_CODE: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
 
 
 @dataclass(slots=True)
@@ -89,8 +90,7 @@ class AttemptState:
         """None while no end is recorded."""
         if self.ended is None:
             return None
-        by_code: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
-        return _OUTCOMES.get(self.ended.event.outcome) or by_code.get(self.exit_code, "failed")
+        return _OUTCOMES.get(self.ended.event.outcome) or _BY_EXIT_CODE.get(self.exit_code, "failed")
 
     @property
     def exit_code(self) -> int | None:
@@ -113,6 +113,9 @@ class AttemptState:
     @property
     def last_seen_s(self) -> float | None:
         """Wall-clock time of the last sign of life of any of its writers."""
+        if len(self.seen) == 1:
+            ((_, wall_s),) = self.seen.values()
+            return wall_s
         return max((wall_s for _, wall_s in self.seen.values()), default=None)
 
     @property
@@ -160,7 +163,9 @@ class StageState:
     @property
     def all_jobs(self) -> set[str]:
         """Those that it was or is in, also where no submission of them is recorded."""
-        return self.jobs | {job for _, job in self.attempts_by_key if job}
+        jobs = self.jobs
+        jobs.update(job for _, job in self.attempts_by_key if job)
+        return jobs
 
     @property
     def is_cancelled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from detour.site import Site
 
@@ -10,6 +11,7 @@ SiteOf = Callable[[str | None], Site]
 """Name of a cluster profile (None: not recorded) -> its constants."""
 
 
+@cache
 def no_site(name: str | None) -> Site:
     """A place of which nothing is known."""
     return Site(name or "an unknown cluster")
