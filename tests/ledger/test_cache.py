@@ -4,13 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 
 from detour.ledger import cache
 from detour.ledger import view as views
-from detour.ledger.cache import _plain, _state
+from detour.ledger.cache import _state, _state_lines
 from detour.ledger.compaction import compact
 from detour.ledger.events import (
     KINDS,
@@ -78,8 +77,25 @@ def cache_file(node: Path) -> Path:
 def test_any_state_survives(written: list[list[Entry[Any]]]) -> None:
     state = State()
     state.add(entry for entries in written for entry in entries[::2])
-    content = orjson.dumps(state, default=_plain, option=cache._OPTIONS)
-    assert _state(orjson.loads(content)) == state
+    assert _state(_state_lines(state)) == state
+
+
+def test_a_state_of_many_stages_is_kept_in_several_lines_and_is_nothing_without_one(
+    workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BLOCK_STAGES", 2)
+    with Journal.open(workspace, "one") as journal:
+        for number in range(5):
+            journal.append(AttemptStarted(node="n"), stage=f"pretrain-{number}", job="7", attempt=1)
+    state = LedgerView(workspace).state
+    kept = cache.restore(workspace)
+    assert kept is not None
+    assert kept.state == state
+    lines = cache_file(node).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 5
+    for left_out in range(1, 5):
+        cache_file(node).write_bytes(b"".join(lines[:left_out] + lines[left_out + 1 :]))
+        assert cache.restore(workspace) is None
 
 
 def test_only_what_is_new_is_read(workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:

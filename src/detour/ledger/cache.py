@@ -4,14 +4,14 @@ Only a cache: on this node, private, tied to the very files it was read from, an
 gone, replaced or shortened, another version). It is never the truth and may be deleted at any time.
 
 <temporary folder>/detour-cache-<uid>/
-  <crc32 of the workspace>.state.json      the folded state, and how far each journal is in it
+  <crc32 of the workspace>.state.json      lines: how far each journal is in the folded state, then the state
   <crc32 of the workspace>.commands.json   entries that the fold does not keep; only of the state with the same stamp
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -29,7 +29,9 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 6
+FORMAT = 7
+BLOCK_STAGES = 200
+"""Stages in a line: what one line takes to be read is used again for the next, and stays in the processor's cache."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
 """Fields that follow from the others, and are made again."""
@@ -56,11 +58,12 @@ class Cached(NamedTuple):
 def restore(workspace: Workspace) -> Cached | None:
     """The state as it was last kept; None without one that fits the journals."""
     try:
-        data = orjson.loads(private_path(workspace, "state").read_bytes())
-        if data["version"] != _version() or data["workspace"] != str(workspace.root):
-            return None
-        reader = LedgerReader(workspace)
-        return Cached(_state(data["state"]), reader, data["stamp"]) if reader.restore(data["files"]) else None
+        with private_path(workspace, "state").open("rb") as file:
+            head = orjson.loads(file.readline())
+            if head["version"] != _version() or head["workspace"] != str(workspace.root):
+                return None
+            reader = LedgerReader(workspace)
+            return Cached(_state(file), reader, head["stamp"]) if reader.restore(head["files"]) else None
     except _DOUBTS:
         return None
 
@@ -78,16 +81,10 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
     """Nothing is kept where this node has no room for it."""
     stamp = os.urandom(8).hex()
     beside = {"stamp": stamp, "entries": list(commands)}
-    content = {
-        "version": _version(),
-        "workspace": str(workspace.root),
-        "stamp": stamp,
-        "files": reader.positions(),
-        "state": state,
-    }
+    head = {"version": _version(), "workspace": str(workspace.root), "stamp": stamp, "files": reader.positions()}
     with suppress(OSError):
-        keep_private(private_path(workspace, "commands"), orjson.dumps(beside, default=_plain, option=_OPTIONS))
-        keep_private(private_path(workspace, "state"), orjson.dumps(content, default=_plain, option=_OPTIONS))
+        keep_private(private_path(workspace, "commands"), _json(beside))
+        keep_private(private_path(workspace, "state"), b"\n".join([_json(head), *_state_lines(state)]))
 
 
 def _version() -> str:
@@ -122,7 +119,11 @@ def _plain(value: object) -> Any:
     if isinstance(value, StageState):
         attempts = list(value.attempts_by_key.values())
         return [attempts if part is value.attempts_by_key else part for part in _values(value)]
-    return dict(zip(_NAMES[State], _values(value), strict=True)) if isinstance(value, State) else _values(value)
+    return _values(value)
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, default=_plain, option=_OPTIONS)
 
 
 def _values(value: object) -> list[Any]:
@@ -152,9 +153,24 @@ def _entries(data: Mapping[str, Any], scope: tuple[Any, ...] = ()) -> dict[str, 
     return {name: _entry(entry, scope) for name, entry in data.items()}
 
 
-def _state(data: Mapping[str, Any]) -> State:
+def _state_lines(state: State) -> Iterator[bytes]:
+    """All but the stages, how many these are, then blocks of them."""
+    others = {name: getattr(state, name) for name in _NAMES[State]}
+    stages = list(others.pop("stages").values())
+    yield _json({**others, "n_stages": len(stages)})
+    for start in range(0, len(stages), BLOCK_STAGES):
+        yield _json(stages[start : start + BLOCK_STAGES])
+
+
+def _state(lines: Iterable[bytes]) -> State:
+    """Raises ValueError where lines are missing."""
+    rest = iter(lines)
+    data = orjson.loads(next(rest, b""))
+    stages = {stage[0]: _stage(stage) for line in rest for stage in orjson.loads(line)}
+    if len(stages) != data["n_stages"]:
+        raise ValueError("cut short")
     state = State(
-        stages={name: _stage(stage) for name, stage in data["stages"].items()},
+        stages=stages,
         writers={name: _writer(writer) for name, writer in data["writers"].items()},
         submitted_s=data["submitted_s"],
         wanted_s=data["wanted_s"],
