@@ -25,7 +25,13 @@ def main() -> None:
         sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
         leave_closed_pipe()  # of a page of help, which click prints
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
+        from detour.launch.endings import DEBUG  # what goes well starts without it
+
+        if os.environ.get(DEBUG):
+            raise
+        _end(error)
+    except KeyboardInterrupt as error:
         _end(error)
 
 
@@ -50,10 +56,8 @@ def _run(arguments: Sequence[str]) -> int | None:
 
 
 def _end(error: BaseException) -> NoReturn:
-    from detour.launch.endings import DEBUG, ending  # what goes well starts without it
+    from detour.launch.endings import ending
 
-    if os.environ.get(DEBUG) and isinstance(error, Exception):
-        raise error
     message, exit_code = ending(error)
     say(f"detour: {message}")
     sys.exit(exit_code)

@@ -107,7 +107,7 @@ def cells(text: str) -> int:
     """Columns of a terminal: two a wide letter (Chinese, emoji), none a mark over another letter."""
     if text.isascii():
         return len(text)
-    return sum(map(_letter_cells, text))
+    return sum(1 if letter.isascii() else _letter_cells(letter) for letter in text)
 
 
 def _letter_cells(letter: str) -> int:
@@ -129,6 +129,8 @@ def cut(text: str, width: int) -> str:
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
     """In a column of `width`, on its left or its right side."""
+    if text.isascii() and len(text) <= width:
+        return text.rjust(width) if right else text.ljust(width)
     shown = cut(text, width)
     space = " " * (width - cells(shown))
     return space + shown if right else shown + space

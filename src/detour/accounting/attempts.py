@@ -26,8 +26,10 @@ SACCT = "sacct"
 
 def is_running(attempt: AttemptState, now_s: float) -> bool:
     """No end was recorded and there was a sign of life lately; `now_s` is seconds since the epoch."""
+    if attempt.ended is not None:
+        return False
     seen_s = attempt.last_seen_s
-    return attempt.ended is None and seen_s is not None and now_s - seen_s < DEAD_AFTER_S
+    return seen_s is not None and now_s - seen_s < DEAD_AFTER_S
 
 
 def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:

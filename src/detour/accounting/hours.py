@@ -46,7 +46,7 @@ class AttemptUsage(NamedTuple):
 
     @property
     def allocated_s(self) -> float:
-        return max(0.0, self.end_s - self.start_s)
+        return self.end_s - self.start_s if self.end_s > self.start_s else 0.0
 
 
 def gpu_hours(usage: AttemptUsage) -> float | None:

@@ -177,7 +177,10 @@ class StageState:
     @property
     def is_open(self) -> bool:
         """By the ledger's word, a job of it may still change something: neither done nor failed for good."""
-        return self.status != "done" and not (self.failed and self.status == "failed")
+        if self.done:
+            return False
+        status = self.status
+        return status != "done" and not (self.failed and status == "failed")
 
     @property
     def progress(self) -> ProgressMade | None:
@@ -188,7 +191,7 @@ class StageState:
     @property
     def ended_s(self) -> float | None:
         """When it was done; None while it is not."""
-        return max((entry.wall_s for entry in self.done.values()), default=None)
+        return max(entry.wall_s for entry in self.done.values()) if self.done else None
 
     @property
     def result(self) -> Any:

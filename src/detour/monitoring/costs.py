@@ -27,11 +27,11 @@ Sums = Mapping[Method, Mapping[str, EnergyFigure]]
 
 def sums_of(figures: Iterable[EnergyFigure]) -> Sums:
     """In the order of `Method`."""
-    grouped: dict[Method, dict[str, list[EnergyFigure]]] = {}
+    grouped: dict[Method, dict[str, list[EnergyFigure]]] = {method: {} for method in Method}
     for figure in figures:
-        grouped.setdefault(figure.method, {}).setdefault(figure.site.name, []).append(figure)
+        grouped[figure.method].setdefault(figure.site.name, []).append(figure)
     return {
-        method: {site: total(same) for site, same in grouped[method].items()} for method in Method if method in grouped
+        method: {site: total(same) for site, same in by_site.items()} for method, by_site in grouped.items() if by_site
     }
 
 
@@ -51,9 +51,10 @@ def quoted(figures: Sequence[EnergyFigure], methods: Mapping[str, Method]) -> En
     """The sum over all sites, each by its method, the methods named; None when a site has none."""
     by_site: dict[str, list[EnergyFigure]] = {}
     for figure in figures:
-        by_site.setdefault(figure.site.name, [])
-        if figure.method is methods.get(figure.site.name):
-            by_site[figure.site.name].append(figure)
+        name = figure.site.name
+        same = by_site.setdefault(name, [])
+        if figure.method is methods.get(name):
+            same.append(figure)
     if not by_site or not all(by_site.values()):
         return None
     sums = [total(same) for same in by_site.values()]

@@ -122,11 +122,15 @@ class Monitor:
         self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
     ) -> ChainStatus:
         """Now, with `rows` of stages that other chains have too."""
+        costed = []
         for stage in planned.stages:
-            if stage.id not in rows:
-                chains = self._memory.needed_by[stage.id]
-                rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
-        status = chain_status(planned, [rows[stage.id] for stage in planned.stages], self.state, evidence.now_s)
+            stage_id = stage.id
+            row = rows.get(stage_id)
+            if row is None:
+                chains = self._memory.needed_by[stage_id]
+                row = rows[stage_id] = self._stage(stage, stage_id, planned.target, evidence, chains)
+            costed.append(row)
+        status = chain_status(planned, costed, self.state, evidence.now_s)
         self._memory.keep(planned, status, reading, evidence.now_s)
         return status
 
@@ -158,8 +162,9 @@ class Monitor:
             )
         )
 
-    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> Costed:
-        stage_id = planned.id
+    def _stage(
+        self, planned: StageOutline, stage_id: str, target: Target, evidence: Evidence, chains: Sequence[str]
+    ) -> Costed:
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
@@ -194,10 +199,14 @@ class Monitor:
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """0 for a stage without inputs."""
-        stages = (self.state.stages.get(stage_id) for stage_id in planned.inputs.values())
-        ends_s = [stage.ended_s if stage else None for stage in stages]
-        known = [end_s for end_s in ends_s if end_s is not None]
-        return max(known, default=0.0) if len(known) == len(ends_s) else None
+        ready_s = 0.0
+        for stage_id in planned.inputs.values():
+            stage = self.state.stages.get(stage_id)
+            end_s = stage.ended_s if stage else None
+            if end_s is None:
+                return None
+            ready_s = max(ready_s, end_s)
+        return ready_s
 
     def _figures(
         self, known: StageState | None, usages: Mapping[AttemptKey, AttemptUsage], planned_site: Site | None
@@ -212,9 +221,11 @@ class Monitor:
 
 
 def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[AttemptKey, AttemptUsage]:
-    runs = known.runs if known else []
-    found = (((run.number, run.job), usage_of(stage_id, run, now_s)) for run in runs)
-    return {key: usage for key, usage in found if usage is not None}
+    usages = {}
+    for run in known.runs if known else ():
+        if (usage := usage_of(stage_id, run, now_s)) is not None:
+            usages[run.number, run.job] = usage
+    return usages
 
 
 def read_status(

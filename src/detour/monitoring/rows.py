@@ -41,10 +41,11 @@ def stage_row(
 ) -> StageRow:
     """`failure` is what the failure marker says, if it has one. Without energy."""
     attempts = known.attempts if known else []
-    reached = [attempt.progress for attempt in attempts if attempt.progress]
-    progress = reached[-1].event if reached else None
+    reached = [attempt for attempt in attempts if attempt.progress]
+    latest = reached[-1].progress if reached else None
+    progress = latest.event if latest else None
     done, total = (progress.done, progress.total) if progress else (None, None)
-    rate_per_s = _rate_per_s(attempts, status)
+    rate_per_s = _rate_per_s(reached[-1], status) if reached else None
     judged = judge(planned.kind, known, status, failure, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
@@ -52,7 +53,7 @@ def stage_row(
     segments: tuple[SegmentRow, ...] = ()
     if known and context.with_segments:
         segments = segment_rows(known, jobs, context.usages, judged, evidence, context.inputs_ready_s)
-    starts_s = [seen.starts_s for job in jobs if (seen := evidence.jobs.get(job)) and seen.starts_s]
+    seen_s = [attempt.last_seen_s or 0.0 for attempt in attempts]
     return StageRow(
         id=planned.id,
         name=planned.name,
@@ -69,21 +70,21 @@ def stage_row(
         done=done,
         total=total,
         unit=progress.unit if progress else None,
-        progress_s=reached[-1].wall_s if reached else None,
-        seen_s=max((attempt.last_seen_s or 0.0 for attempt in attempts), default=None),
+        progress_s=latest.wall_s if latest else None,
+        seen_s=max(seen_s) if seen_s else None,
         rate_per_s=rate_per_s,
         mfu=progress.figures.get("mfu") if progress else None,
         eta_s=eta_s,
         expected_s=context.expected_s,
         left_s=_left_s(status, eta_s, left, total, rate_per_s, context.expected_s),
-        starts_s=min(starts_s, default=None) if status == "submitted" else None,
+        starts_s=_starts_s(jobs, evidence) if status == "submitted" else None,
         figures=progress.figures if progress else {},
         attempts=len(attempts),
         jobs=tuple(jobs),
         segments=segments,
         elapsed_s=_elapsed_s(attempts, status, evidence.now_s),
         gpu_hours=added(map(gpu_hours, context.usages.values())),
-        by_journal=sum(usage.source == "journal" and not usage.running for usage in context.usages.values()),
+        by_journal=len([one for one in context.usages.values() if one.source == "journal" and not one.running]),
         energy_kwh=None,
         co2_g=None,
         energy_method=None,
@@ -156,9 +157,14 @@ def _left_s(
     return expected_s * left / total if expected_s is not None and left is not None and total else expected_s
 
 
-def _rate_per_s(attempts: Sequence[AttemptState], status: StageStatus) -> float | None:
-    last = next((attempt for attempt in reversed(attempts) if attempt.progress), None)
-    if last is None or last.progress is None:
+def _starts_s(jobs: Iterable[str], evidence: Evidence) -> float | None:
+    seen = (evidence.jobs[job].starts_s for job in jobs if job in evidence.jobs)
+    return min((at_s for at_s in seen if at_s), default=None)
+
+
+def _rate_per_s(last: AttemptState, status: StageStatus) -> float | None:
+    """By the last attempt that told of progress."""
+    if last.progress is None:
         return None
     latest = last.progress.event
     reported = latest.figures.get("tokens_per_s") if latest.unit == "tokens" else None
