@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from detour.sacct.reading import read_rows
-from detour.usage.tally import Question, Tally
+from detour.sacct.reading import Dialect
+from detour.usage.counted import count_files
+from detour.usage.tally import Question
 
 COLUMNS = """JobID|JobIDRaw|Cluster|Partition|QOS|Account|User|Submit|Eligible|Start|End|Elapsed|ExitCode|State|NNodes|\
 NCPUS|AllocTRES|Timelimit|NodeList|JobName"""
@@ -58,10 +59,7 @@ def main(number: int) -> None:
             file.write(f"{COLUMNS}\n")
             file.writelines(rows(number))
         before_mb, begun_s = peak_mb(), time.process_time()
-        tally = Tally(Question())
-        for row in read_rows(path):
-            tally.add(row)
-        usage = tally.usage()
+        usage = count_files([path], Dialect(), Question()).usage
         took_s, grown_mb = time.process_time() - begun_s, peak_mb() - before_mb
         begun_s = time.process_time()
         with path.open() as file:

@@ -55,8 +55,7 @@ def usage_of(centre: Centre, *dumps: str) -> Usage:
     place = ZoneInfo(centre.zone)
     tally = Tally(Question(by=tuple((table,) for table in TABLES), zone=place))
     for dump in dumps:
-        for row in read_rows(io.StringIO(dump, "\n"), Dialect(time_zone=place)):
-            tally.add(row)
+        tally.add(read_rows(io.StringIO(dump, "\n"), Dialect(time_zone=place)))
     return tally.usage()
 
 

@@ -17,8 +17,7 @@ from tests.sacct.dumps import DAY_S, job, lines_of
 
 def usage_of(*rows: JobRow, **question: object) -> Usage:
     tally = Tally(Question(**question))  # type: ignore[arg-type]
-    for row in rows:
-        tally.add(row)
+    tally.add(rows)
     return tally.usage()
 
 

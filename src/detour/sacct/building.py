@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from detour.sacct.columns import FIELDS
+from detour.sacct.columns import FIELDS, Cells
 from detour.sacct.rows import JobRow
 from detour.sacct.shapes import NOT_ASSIGNED, Shapes, nodes_text, plain_word, state_word, tres_text
 from detour.sacct.values import (
     ID_DIGITS,
     ShownId,
-    Tres,
     parse_count,
     parse_duration_s,
     parse_energy_j,
@@ -31,8 +31,21 @@ _MANY = 1 << 16
 """Most values repeat: so many different ones of a kind are remembered."""
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
 """By one of which a record's first line is known from the rest of a name."""
+Value = TypeVar("Value")
+Span: TypeAlias = tuple[float | None, float | None, float | None]
+"""Start, end, and time on nodes."""
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
+
+
+class Held(NamedTuple):
+    """What a job has on its nodes."""
+
+    n_nodes: int | None
+    n_cpus: int | None
+    n_gpus: int | None
+    gpu_type: str | None
+    billing: float | None
 
 
 class BadCell(ValueError):
@@ -69,7 +82,7 @@ class RowBuilder:
         self._exit = lru_cache(_MANY)(parse_exit)
         self._state = lru_cache(_MANY)(parse_state)
         self._tres = lru_cache(_MANY)(parse_tres)
-        self._gres = lru_cache(_MANY)(parse_gres)
+        self._held = lru_cache(_MANY)(self._allocation)
         self._word = lru_cache(_MANY)(_word)
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
             self._id: ("job", "raw_id"),
@@ -126,13 +139,12 @@ class RowBuilder:
 
     def figures(self, cells: Sequence[str]) -> object:
         """Of a record: all that is read of it but free text."""
-        row = self._row(cells)
-        return row and row._replace(name=None, comment=None, reason=None)
+        return tuple(row._replace(name=None, comment=None, reason=None) for row in self.rows([cells]))
 
     def __call__(self, cells: Sequence[str]) -> JobRow | None:
         """None for a step, which is part of its job's row. Raises BadCell."""
         try:
-            return self._row(cells)
+            return next(iter(self.rows([cells])), None)
         except ValueError:
             if (bad := self._first_bad(cells)) is None:
                 raise
@@ -146,59 +158,82 @@ class RowBuilder:
                 return BadCell(field, cells[index], str(error))
         return None
 
-    def _row(self, cells: Sequence[str]) -> JobRow | None:
-        (
-            job, raw_id, array_job, array_task, name, user, account, partition, qos, cluster, state, submit, eligible,
-            start, end, elapsed_raw, elapsed, suspended, limit_minutes, limit, exit_, derived_exit, nodes, n_nodes,
-            n_cpus, n_gpus, allocated, requested, allocated_gres, requested_gres, comment, reason, energy_raw, energy,
-            restarts,
-        ) = self._in_order([*cells, ""])  # fmt: skip
-        shown = self._id(job or raw_id)
-        if shown is None or "." in raw_id:
-            return None
-        count, word = self._count, self._word
-        state, cancelled_by = self._state(state)
-        held = self._tres(allocated)
-        submit_s, start_s, end_s = self._time(submit), self._time(start), self._time(end)
-        eligible_s = submit_s if eligible == submit else self._time(eligible)
-        elapsed_s = parse_duration_s(elapsed_raw or elapsed)
+    def rows(self, records: Sequence[Sequence[str]]) -> list[JobRow]:
+        """Of the records that are no steps. By columns: one record after the other takes twice as long.
+
+        Raises ValueError where a cell is not of its column's kind; `__call__` says which.
+        """
+        if not records:
+            return []
+        of: Cells[Sequence[str]] = Cells._make(self._in_order([*zip(*records, strict=True), ("",) * len(records)]))
+        shown = _each(self._id, _either(of.job, of.raw_id))
+        if not all(shown) or "." in "".join(of.raw_id):
+            are_jobs = [one is not None and "." not in raw for one, raw in zip(shown, of.raw_id, strict=True)]
+            return self.rows(list(compress(records, are_jobs)))
+        ids = [one or ShownId(None) for one in shown]
+        states, cancelled_by = zip(*map(self._state, of.state), strict=True)
+        held = list(
+            map(
+                self._held, of.n_nodes, of.n_cpus, of.n_gpus, of.allocated, of.allocated_gres, of.requested,
+                of.requested_gres,
+            )
+        )  # fmt: skip
+        nodes = _each(_nodes, of.nodes)
+        exit_codes, signals = zip(*map(self._exit, of.exit), strict=True)
+        columns = (
+            *_ids(of, ids, self._count),
+            _each(_name, of.name),
+            *(_each(self._word, words) for words in (of.user, of.account, of.partition, of.qos, of.cluster)),
+            states, cancelled_by,
+            *self._times(of, states, nodes, held),
+            _each(self._limit, _either(of.limit_minutes, of.limit)),
+            exit_codes, signals,
+            [code for code, _ in _each(self._exit, of.derived_exit)],
+            nodes,
+            *zip(*held, strict=True),
+            [text or None for text in of.allocated],
+            [text or None for text in of.requested],
+            _each(self._word, of.comment),
+            _each(self._word, of.reason),
+            _each(parse_energy_j, _either(of.energy_raw, of.energy)),
+            _each(self._count, of.restarts),
+        )  # fmt: skip
+        return list(map(JobRow._make, zip(*columns, strict=True)))
+
+    def _times(
+        self,
+        of: Cells[Sequence[str]],
+        states: Sequence[str | None],
+        nodes: Sequence[str | None],
+        held: Sequence[Held],
+    ) -> tuple[Sequence[float | None], ...]:
+        """When each was submitted, eligible, started and ended, and its time on nodes."""
+        submits_s = _each(self._time, of.submit)
+        eligible_s = submits_s if of.eligible == of.submit else _each(self._time, of.eligible)
+        starts_s, ends_s = _each(self._time, of.start), _each(self._time, of.end)
+        elapsed_s = _each(parse_duration_s, _either(of.elapsed_raw, of.elapsed))
+        for at, (node_list, state, start_s, end_s, span_s) in enumerate(
+            zip(nodes, states, starts_s, ends_s, elapsed_s, strict=True)
+        ):
+            if node_list is None or state in _LIVES or start_s is None or end_s is None or end_s - start_s != span_s:
+                starts_s[at], ends_s[at], elapsed_s[at] = self._span(of, at, state, held[at], (start_s, end_s, span_s))
+        return submits_s, eligible_s, starts_s, ends_s, elapsed_s
+
+    def _span(self, of: Cells[Sequence[str]], at: int, state: str | None, held: Held, said: Span) -> Span:
+        """Start, end and time on nodes of a job of which these do not simply agree."""
+        start_s, end_s, elapsed_s = said
         if state in _LIVES:
             end_s = None
         if start_s is not None and end_s is not None:
             if elapsed_s is None:
-                elapsed_s = max(0, end_s - start_s - (parse_duration_s(suspended) or 0))
+                elapsed_s = max(0, end_s - start_s - (parse_duration_s(of.suspended[at]) or 0))
             elif end_s - start_s != elapsed_s:
-                start_s, end_s = self._agreeing(start, end, start_s, end_s, elapsed_s)
-        assigned = bool(nodes) and nodes.lower() not in NOT_ASSIGNED
-        nodes_held = count(n_nodes) if n_nodes else held.nodes
-        cpus_held = count(n_cpus) if n_cpus else held.cpus
-        if not assigned if nodes else _never_ran(state, bool(allocated), nodes_held, cpus_held, elapsed_s):
-            start_s, elapsed_s = None, 0
-        exit_code, signal = self._exit(exit_)
-        gpus, gpu_type = self._gpus(n_gpus, allocated, held, allocated_gres, requested, requested_gres)
-        return JobRow._make((
-            int(raw_id) if raw_id.isdecimal() and len(raw_id) <= ID_DIGITS else shown.id,
-            job or raw_id,
-            shown.array_id or (count(array_job) if array_job else None),
-            count(array_task) if array_task else shown.task,
-            shown.tasks,
-            name.strip() or None,
-            word(user), word(account), word(partition), word(qos), word(cluster),
-            state, cancelled_by,
-            submit_s, eligible_s, start_s, end_s, elapsed_s,
-            self._limit(limit_minutes or limit),
-            exit_code, signal,
-            self._exit(derived_exit)[0] if derived_exit else None,
-            nodes if assigned else None,
-            nodes_held,
-            cpus_held,
-            gpus, gpu_type,
-            held.billing, allocated or None, requested or None,
-            word(comment) if comment else None,
-            word(reason) if reason else None,
-            parse_energy_j(energy_raw or energy) if energy_raw or energy else None,
-            count(restarts) if restarts else None,
-        ))  # fmt: skip
+                start_s, end_s = self._agreeing(of.start[at], of.end[at], start_s, end_s, elapsed_s)
+        if of.nodes[at]:
+            ran = _nodes(of.nodes[at]) is not None
+        else:
+            ran = not _never_ran(state, bool(of.allocated[at]), held.n_nodes, held.n_cpus, elapsed_s)
+        return (start_s, end_s, elapsed_s) if ran else (None, end_s, 0)
 
     def _agreeing(self, start: str, end: str, start_s: float, end_s: float, elapsed_s: float) -> tuple[float, float]:
         """Start and end: of an hour that a clock repeats, the one that agrees with the time between them."""
@@ -207,19 +242,27 @@ class RowBuilder:
             ((a, b) for a, b in ways if a is not None and b is not None and b - a == elapsed_s), (start_s, end_s)
         )
 
-    def _gpus(
-        self, column: str, allocated: str, held: Tres, allocated_gres: str, requested: str, requested_gres: str
-    ) -> tuple[int | None, str | None]:
-        """Allocated GPUs, and their type. A site that does not track them lists an allocation without any: then it is
+    def _allocation(
+        self, n_nodes: str, n_cpus: str, n_gpus: str, allocated: str, allocated_gres: str, requested: str, asked: str
+    ) -> Held:
+        """`asked` is the requested GRES. A site that does not track GPUs lists an allocation without any: then it is
         not 0 where some were requested, or where a resource is listed that only the site knows, but unknown.
         """
-        listed = held if held.gpus is not None or not allocated_gres else self._gres(allocated_gres)
-        if column:
-            return self._count(column), listed.gpu_type
-        if listed.gpus is not None or not (allocated or allocated_gres):
-            return listed.gpus, listed.gpu_type
-        asked = self._tres(requested).gpus or (self._gres(requested_gres).gpus if requested_gres else None)
-        return (None if asked or held.has_nameless else 0), None
+        held = self._tres(allocated)
+        listed = held if held.gpus is not None or not allocated_gres else parse_gres(allocated_gres)
+        gpus, gpu_type = listed.gpus, listed.gpu_type
+        if n_gpus:
+            gpus = self._count(n_gpus)
+        elif gpus is None and (allocated or allocated_gres):
+            wanted = self._tres(requested).gpus or (parse_gres(asked).gpus if asked else None)
+            gpus, gpu_type = (None if wanted or held.has_nameless else 0), None
+        return Held(
+            self._count(n_nodes) if n_nodes else held.nodes,
+            self._count(n_cpus) if n_cpus else held.cpus,
+            gpus,
+            gpu_type,
+            held.billing,
+        )
 
 
 def _never_ran(
@@ -231,6 +274,41 @@ def _never_ran(
     if state in _WAITS or n_nodes == 0:
         return True
     return not elapsed_s and not allocated and (state == "CANCELLED" or n_cpus == 0)
+
+
+def _each(parse: Callable[[str], Value], column: Sequence[str]) -> list[Value]:
+    return list(map(parse, column)) if any(column) else [parse("")] * len(column)
+
+
+def _either(first: Sequence[str], second: Sequence[str]) -> Sequence[str]:
+    """Of two columns that say the same, the cells of the first that has any."""
+    return first if all(first) else [one or other for one, other in zip(first, second, strict=True)]
+
+
+def _ids(
+    of: Cells[Sequence[str]], shown: Sequence[ShownId], count: Callable[[str], int | None]
+) -> tuple[Sequence[object], ...]:
+    """Id, the id that is shown, the array's, the number in it, and how many jobs it is."""
+    own = [
+        int(raw) if raw.isdecimal() and len(raw) <= ID_DIGITS else one.id
+        for raw, one in zip(of.raw_id, shown, strict=True)
+    ]
+    arrays, tasks = _each(count, of.array_job), _each(count, of.array_task)
+    return (
+        own,
+        _either(of.job, of.raw_id),
+        [one.array_id or array for one, array in zip(shown, arrays, strict=True)],
+        [task if text else one.task for one, task, text in zip(shown, tasks, of.array_task, strict=True)],
+        [one.tasks for one in shown],
+    )
+
+
+def _nodes(text: str) -> str | None:
+    return text if text and text.lower() not in NOT_ASSIGNED else None
+
+
+def _name(text: str) -> str | None:
+    return text.strip() or None
 
 
 def _word(text: str) -> str | None:

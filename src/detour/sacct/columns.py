@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+Text = TypeVar("Text")
 
 
-class Cells(NamedTuple):
-    """The text of a row under our own names of its fields; empty where the dump has no such column."""
+class Cells(NamedTuple, Generic[Text]):
+    """The text of a row, or of several as columns, under our own names of its fields; empty where the dump has no such
+    column."""
 
-    job: str
-    raw_id: str
-    array_job: str
-    array_task: str
-    name: str
-    user: str
-    account: str
-    partition: str
-    qos: str
-    cluster: str
-    state: str
-    submit: str
-    eligible: str
-    start: str
-    end: str
-    elapsed_raw: str
-    elapsed: str
-    suspended: str
-    limit_minutes: str
-    limit: str
-    exit: str
-    derived_exit: str
-    nodes: str
-    n_nodes: str
-    n_cpus: str
-    n_gpus: str
-    allocated: str
-    requested: str
-    allocated_gres: str
-    requested_gres: str
-    comment: str
-    reason: str
-    energy_raw: str
-    energy: str
-    restarts: str
+    job: Text
+    raw_id: Text
+    array_job: Text
+    array_task: Text
+    name: Text
+    user: Text
+    account: Text
+    partition: Text
+    qos: Text
+    cluster: Text
+    state: Text
+    submit: Text
+    eligible: Text
+    start: Text
+    end: Text
+    elapsed_raw: Text
+    elapsed: Text
+    suspended: Text
+    limit_minutes: Text
+    limit: Text
+    exit: Text
+    derived_exit: Text
+    nodes: Text
+    n_nodes: Text
+    n_cpus: Text
+    n_gpus: Text
+    allocated: Text
+    requested: Text
+    allocated_gres: Text
+    requested_gres: Text
+    comment: Text
+    reason: Text
+    energy_raw: Text
+    energy: Text
+    restarts: Text
 
 
 _NAMES = {

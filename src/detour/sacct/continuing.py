@@ -28,9 +28,10 @@ class Continuing:
         new = self.begins(more)
         return not new if new is not None else self._fits(_joined(cells, more)) or not self._fits(cells)
 
-    def may_be_two(self, text: str) -> bool:
+    def may_be_two(self, cells: Sequence[str]) -> bool:
         """Whether a record could as well end at one of its line ends."""
-        first, *rest = (line.split(self.table.delimiter) for line in text.split("\n"))
+        delimiter = self.table.delimiter
+        first, *rest = (line.split(delimiter) for line in delimiter.join(cells).split("\n"))
         for more in rest:
             if len(first) >= len(self.table.header) and self.begins(more) is None and self._fits(first):
                 return True

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from itertools import chain
 from pathlib import Path
@@ -25,7 +25,7 @@ from detour.sacct.columns import NEEDED
 from detour.sacct.continuing import Continuing
 from detour.sacct.heading import Table
 from detour.sacct.opening import STANDARD_INPUT, opened
-from detour.sacct.records import Broken, records_of, repaired, table_records
+from detour.sacct.records import Broken, Records, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
 from detour.sacct.times import time_parser
 from detour.sacct.values import STATES
@@ -100,50 +100,73 @@ class Dump:
         build = RowBuilder(table.header, table.at, parse_time, parse_later, opaque_ids=table.quoted)
         rest = lines if table.has_header else chain([first], lines)
         header_lines = 1 if table.has_header else 0
-        for line, cells in self._records(rest, header_lines, table, build):
-            try:
-                row = build(cells)
-            except BadCell as bad:
-                column = table.header[table.at[bad.field]]
-                self._broken(line, f"{plain(column)}: {cut(plain(repr(bad.text)), 60)}; expected {bad.expected}")
-                continue
-            if row is None:
-                self.notes.steps += 1
-                continue
-            self.notes.rows += 1
-            if row.state is not None and row.state not in STATES:
-                self.notes.unknown_states[row.state] += 1
-            yield row
+        for records in self._records(rest, header_lines, table, build):
+            rows = self._built(records, table, build)
+            self.notes.rows += len(rows)
+            self.notes.unknown_states.update(row.state for row in rows if row.state and row.state not in STATES)
+            yield from rows
 
-    def _records(
-        self, lines: Iterator[str], before: int, table: Table, build: RowBuilder
-    ) -> Iterator[tuple[int, Sequence[str]]]:
-        """The number of its first line, and the cells, of each record."""
+    def _built(self, records: Records, table: Table, build: RowBuilder) -> list[JobRow]:
+        try:
+            rows = build.rows(records.cells)
+            self.notes.steps += len(records.cells) - len(rows)
+            return rows
+        except ValueError:
+            return [row for record in records.singly() for row in self._built_alone(*record, table, build)]
+
+    def _built_alone(self, line: int, cells: Sequence[str], table: Table, build: RowBuilder) -> Sequence[JobRow]:
+        """Where some record of several is broken: none for that one, and for a step."""
+        try:
+            row = build(cells)
+        except BadCell as bad:
+            column = table.header[table.at[bad.field]]
+            self._broken(line, f"{plain(column)}: {cut(plain(repr(bad.text)), 60)}; expected {bad.expected}")
+            return ()
+        self.notes.steps += row is None
+        return () if row is None else (row,)
+
+    def _records(self, lines: Iterator[str], before: int, table: Table, build: RowBuilder) -> Iterator[Records]:
+        """With the cells that the header names."""
+        width, delimiter = len(table.header), table.delimiter
         try:
             if table.quoted:
-                for line, cells in table_records(lines, table.delimiter, len(table.header)):
-                    yield line + before - 1, [cell.strip() for cell in cells]
+                yield from table_records(lines, before + 1, delimiter, width)
                 return
-            width, delimiter, trailing = len(table.header), table.delimiter, table.trailing
             continuing = Continuing.of(table, build)
-            for line, text, cells in records_of(
-                lines, before + 1, delimiter, width, trailing=trailing, goes_on=continuing.goes_on
+            for records in records_of(
+                lines, before + 1, delimiter, width, trailing=table.trailing, goes_on=continuing.goes_on
             ):
-                if table.has_header and text == table.text:
-                    continue
-                row = table.without_tail(cells)
-                if len(row) == width and "\n" not in text:
-                    yield line, row
-                elif "\n" in text and continuing.may_be_two(text):
-                    self._broken(line, f"a row of {width} columns, and found lines that may be one row or two")
-                elif (mended := self._repaired(line, row, table, build)) is not None:
-                    yield line, mended
+                yield self._mended(records, continuing)
         except Broken as error:
             raise UserError(f"{self.name}:{error.line}: expected {error.problem}") from None
 
-    def _repaired(self, line: int, cells: Sequence[str], table: Table, build: RowBuilder) -> Sequence[str] | None:
+    def _mended(self, records: Records, continuing: Continuing) -> Records:
+        """Without headers, which stand among the records of dumps that were put together."""
+        table = continuing.table
+        heading = table.text.split(table.delimiter) if table.has_header else []
+        if records.plain and heading not in records.cells:
+            if not table.trailing:
+                return records
+            if not any(cells[-1] for cells in records.cells):
+                return replace(records, cells=[cells[:-1] for cells in records.cells])
+        whole = [
+            (line, row)
+            for line, cells in records.singly()
+            if cells != heading and (row := self._whole(line, cells, continuing)) is not None
+        ]
+        return Records([line for line, _ in whole], [row for _, row in whole])
+
+    def _whole(self, line: int, cells: Sequence[str], continuing: Continuing) -> Sequence[str] | None:
+        """A record, names that were torn put together again; None where it is broken."""
+        table, width = continuing.table, len(continuing.table.header)
+        row, on_lines = table.without_tail(cells), any("\n" in cell for cell in cells)
+        if len(row) == width and not on_lines:
+            return row
+        if on_lines and continuing.may_be_two(cells):
+            self._broken(line, f"a row of {width} columns, and found lines that may be one row or two")
+            return None
         try:
-            mended = repaired(cells, table.delimiter, len(table.header), table.free, build)
+            mended = repaired(row, table.delimiter, width, table.free, continuing.build)
         except ValueError as error:
             self._broken(line, f"expected {error}")
             return None

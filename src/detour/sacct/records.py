@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 _USUAL = "\x1f|\t;,"
+BLOCK = 1024
+"""Lines, or records, that are read at once."""
 _BETWEEN_NAMES = re.compile(r"\W+")
 _MOST_LINES = 200
 """Of one name."""
@@ -42,6 +45,20 @@ def delimiter_of(first: str) -> str | None:
     return next((usual for usual in _USUAL if usual in first), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Some of a dump, in its order."""
+
+    lines: Sequence[int]
+    """The number of the first line of each."""
+    cells: Sequence[Sequence[str]]
+    plain: bool = False
+    """Whether each is known to stand on one line, and to have as many cells as it should."""
+
+    def singly(self) -> Iterator[tuple[int, Sequence[str]]]:
+        return zip(self.lines, self.cells, strict=True)
+
+
 def records_of(
     lines: Iterable[str],
     first: int,
@@ -50,34 +67,54 @@ def records_of(
     *,
     trailing: bool,
     goes_on: Callable[[Sequence[str], Sequence[str]], bool],
-) -> Iterator[tuple[int, str, list[str]]]:
-    """The number of the first line, the text and the cells of each record, which should be `width`.
+) -> Iterator[Records]:
+    """Records, whose cells should be `width`.
 
     first     the number of the first of `lines`
-    trailing  each record ends in the delimiter, as with `sacct --parsable`
+    trailing  each record ends in the delimiter, as with `sacct --parsable`: an empty cell more
     goes_on   whether a record that has all its cells goes on in a line of too few (its cells come second), which is
               then the rest of a name
     """
-    enough = width + trailing
-    held, held_line, parts = "", first, 0
-    cells: list[str] = []
-    for number, ended in enumerate(lines, first):
-        line = ended.rstrip("\r\n")
-        more = line.split(delimiter)
-        if len(cells) >= enough and not line.strip():
+    more, enough = iter(lines), width + trailing
+    left: list[str] = []
+    while block := left + (new := list(islice(more, BLOCK))):
+        cells = [line.rstrip("\r\n").split(delimiter) for line in block]
+        found = (
+            Records(range(first, first + len(cells)), cells, plain=True)
+            if set(map(len, cells)) == {enough}
+            else _together(cells, first, width, enough, goes_on)
+        )
+        if not new:
+            yield found
+            return
+        yield Records(found.lines[:-1], found.cells[:-1], found.plain)
+        last = found.lines[-1] if found.lines else first + len(block)
+        left, first = block[last - first :], last
+
+
+def _together(
+    lines: Iterable[list[str]],
+    first: int,
+    width: int,
+    enough: int,
+    goes_on: Callable[[Sequence[str], Sequence[str]], bool],
+) -> Records:
+    """The cells of lines to those of records, some of which stand on several."""
+    begun: list[int] = []
+    records: list[list[str]] = []
+    for number, more in enumerate(lines, first):
+        cells = records[-1] if records else []
+        is_blank = len(more) == 1 and not more[0].strip()
+        if len(cells) >= enough and is_blank:
             continue
-        if parts and (len(cells) < enough or (len(more) < enough and goes_on(cells, more))):
-            held, parts = f"{held}\n{line}", parts + 1
-            cells = held.split(delimiter)
-            if parts > _MOST_LINES:
-                raise Broken(held_line, f"a row of {width} columns, and found no end of it in {_MOST_LINES} lines")
-            continue
-        if parts:
-            yield held_line, held, cells
-        if line.strip():
-            held, held_line, parts, cells = line, number, 1, more
-    if parts:
-        yield held_line, held, cells
+        if cells and (len(cells) < enough or (len(more) < enough and goes_on(cells, more))):
+            cells[-1:] = [f"{cells[-1]}\n{more[0]}", *more[1:]]
+            if number - begun[-1] >= _MOST_LINES:
+                raise Broken(begun[-1], f"a row of {width} columns, and found no end of it in {_MOST_LINES} lines")
+        elif not is_blank:
+            begun.append(number)
+            records.append(more)
+    return Records(begun, records)
 
 
 class Kinds(Protocol):
@@ -103,7 +140,7 @@ def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[in
     ways = fitting(cells, delimiter, width, free, kinds)
     if extra == 0 and not ways:
         raise ValueError(f"{width} columns on one line, and found text that belongs to no column")
-    if len(set(map(kinds.figures, ways))) != 1:
+    if len(ways) != 1 and len(set(map(kinds.figures, ways))) != 1:
         where = "it fits no column, or more than one" if free else "no column may hold it"
         raise ValueError(f"{width} columns, and found {len(cells)}: {delimiter!r} stands in a value, and {where}")
     return ways[0]
@@ -153,16 +190,22 @@ class _Ways:
         return column in self._free or ("\n" not in cell and self._kinds.fits(column, cell))
 
 
-def table_records(lines: Iterator[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Of a table whose cells may be quoted. Raises Broken.
+def table_records(lines: Iterable[str], first: int, delimiter: str, width: int) -> Iterator[Records]:
+    """Of a table whose cells may be quoted; the first of `lines` has the number `first`. Raises Broken.
 
     sacct quotes nothing, so a name may begin with a quotation mark that nothing closes: lines of `width` cells each are
     records of their own, whatever marks they hold.
     """
+    records = _table_records(iter(lines), first, delimiter, width)
+    while some := list(islice(records, BLOCK)):
+        yield Records([line for line, _ in some], [[cell.strip() for cell in cells] for _, cells in some])
+
+
+def _table_records(lines: Iterator[str], first: int, delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
     held: list[str] = []
     reader = csv.reader(_kept(lines, held), delimiter=delimiter)
     while True:
-        first = reader.line_num + 2
+        line = reader.line_num + first
         held.clear()
         problem = ""
         try:
@@ -172,14 +215,14 @@ def table_records(lines: Iterator[str], delimiter: str, width: int) -> Iterator[
         except csv.Error as error:
             problem, cells = f"a row of a table, and found {error}", []
         if (len(held) > 1 or len(cells) != width) and (alone := _alone(held, delimiter, width)):
-            yield from enumerate(alone, first)
+            yield from enumerate(alone, line)
         elif problem:
-            raise Broken(first, problem)
+            raise Broken(line, problem)
         elif cells and len(cells) != width:
             advice = f"quote values that hold {delimiter!r}, or make the dump with `sacct --parsable2`"
-            raise Broken(first, f"{width} columns, and found {len(cells)}: {advice}")
+            raise Broken(line, f"{width} columns, and found {len(cells)}: {advice}")
         elif cells:
-            yield first, cells
+            yield line, cells
 
 
 def _kept(lines: Iterable[str], held: list[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from detour.times import LONGEST_S, is_duration
@@ -29,6 +30,7 @@ _JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
 _GRES_GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[A-Za-z][^:=,(]*))?(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$")
 _ENERGY_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _LONGEST_DIGITS = len(f"{LONGEST_S:.0f}")
 _NO_ENERGY = frozenset(map(float, (0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF)))
 """Slurm's NO_VAL and INFINITE, which some versions print."""
@@ -101,9 +103,15 @@ def parse_duration_s(text: str) -> float | None:
     """`1-02:03:04`, `02:03:04`, `03:04`, with fractions of a second or not; a plain number is seconds."""
     if text.isdecimal() and len(text) < _LONGEST_DIGITS:
         return int(text)
-    if unknown(text):
-        return None
-    return _whole(_clock_s(text))
+    if (seconds := _SECONDS_S.get(text[-3:])) is not None:
+        return _to_the_minute_s(text[:-3]) + seconds
+    return None if unknown(text) else _whole(_clock_s(text))
+
+
+@lru_cache(1 << 14)
+def _to_the_minute_s(text: str) -> float:
+    """Of `1-02:03`, days, hours and minutes. Unlike whole durations, most of these repeat."""
+    return _whole(_clock_s(f"{text}:00"))
 
 
 def _clock_s(text: str) -> float:

@@ -47,6 +47,5 @@ def _count(dumps: Sequence[Dump], question: Question) -> Counted:
     tally = Tally(question)
     with uncollected():
         for dump in dumps:
-            for row in dump:
-                tally.add(row)
+            tally.add(dump)
     return Counted(tally.usage(), dumps)

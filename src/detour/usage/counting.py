@@ -53,17 +53,27 @@ class Rule:
 
     def shares(self, row: JobRow) -> dict[str, int]:
         """What a row adds, as digits of `totals`, by the label of the period; without a calendar the label is empty."""
+        return self._of_one_period(row) or self._of_several(row)
+
+    def _of_one_period(self, row: JobRow) -> dict[str, int] | None:
+        """Of a job that began and ended in the same one; None where it takes more to know. Most are such."""
+        start_s, end_s, held_s, calendar = row.start_s, row.end_s, row.elapsed_s, self.calendar
+        if (
+            start_s is None or end_s is None or held_s is None or self.counting is not Counting.SPLIT
+            or self.since_s is not None or self.until_s is not None
+        ):  # fmt: skip
+            return None
+        label = "" if calendar is None else calendar.common_label(start_s, max(end_s, start_s + held_s))
+        return None if label is None else {label: _whole(row, held_s)}
+
+    def _of_several(self, row: JobRow) -> dict[str, int]:
         if self.counting is Counting.XDMOD and not (row.ran and row.end_s is not None and row.state in ENDED):
             return {}
         seen_s, held_s = last_seen_s(row), _held_s(row, self.counting)
-        if not self.counting.splits or row.start_s is None:
-            at_s = seen_s if self.counting.splits else _anchor_s(row, self.counting)
-            return {self._label(at_s): _whole(row, held_s)} if self._holds(at_s) else {}
-        if self.since_s is None and self.until_s is None:
-            label = self._common_label(row.start_s, max(seen_s or 0, row.start_s + held_s))
-            if label is not None:
-                return {label: _whole(row, held_s)}
-        return self._split(row, row.start_s, seen_s, held_s)
+        if self.counting.splits and row.start_s is not None:
+            return self._split(row, row.start_s, seen_s, held_s)
+        at_s = seen_s if self.counting.splits else _anchor_s(row, self.counting)
+        return {self._label(at_s): _whole(row, held_s)} if self._holds(at_s) else {}
 
     def _split(self, row: JobRow, start_s: float, seen_s: float | None, held_s: float) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -72,7 +82,7 @@ class Rule:
         if self._holds(start_s) and (wait := _wait(row)):
             label = self._label(start_s)
             found[label] = found.get(label, 0) + wait
-        each_us = _each_us(row)
+        each_us = _held_us(row.n_cpus, row.n_gpus, row.n_nodes)
         for label, seconds in self._pieces(start_s, held_s):
             found[label] = found.get(label, 0) + each_us * micro(seconds)
         return found
@@ -95,9 +105,6 @@ class Rule:
         if at_s is None:
             return self.since_s is None and self.until_s is None
         return (self.since_s is None or at_s >= self.since_s) and (self.until_s is None or at_s < self.until_s)
-
-    def _common_label(self, first_s: float, last_s: float) -> str | None:
-        return "" if self.calendar is None else self.calendar.common_label(first_s, last_s)
 
     def _label(self, at_s: float | None) -> str:
         if self.calendar is None:
@@ -130,7 +137,7 @@ def _held_s(row: JobRow, counting: Counting) -> float:
 
 
 def _whole(row: JobRow, held_s: float) -> int:
-    return _job(row) + _wait(row) + _each_us(row) * micro(held_s)
+    return _job(row) + _wait(row) + _held_us(row.n_cpus, row.n_gpus, row.n_nodes) * micro(held_s)
 
 
 def _job(row: JobRow) -> int:
@@ -158,11 +165,7 @@ def _wait(row: JobRow) -> int:
     return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s)) if eligible_s is not None else wait
 
 
-def _each_us(row: JobRow) -> int:
-    """What a microsecond on its nodes adds."""
-    return _held_us(row.n_cpus, row.n_gpus, row.n_nodes)
-
-
 @lru_cache(1 << 14)
 def _held_us(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
+    """What a microsecond on its nodes adds."""
     return ONE.cpu_us * (cpus or 0) + ONE.gpu_us * (gpus or 0) + ONE.node_us * (nodes or 0)

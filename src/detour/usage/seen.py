@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 _LEAST = 1 << 12
 _VARIANT_BITS = 20
@@ -17,23 +18,26 @@ class Seen:
 
     def __init__(self) -> None:
         self._slots = array("q", bytes(8 * _LEAST))
-        self._free = _LEAST // 2
+        self._used = 0
 
-    def add(self, attempt: object, variant: object) -> bool:
-        """Whether it was not there."""
-        mark = (hash(attempt) & ~_VARIANT | hash(variant) & _VARIANT) or 1
-        slots = self._slots
-        mask = len(slots) - 1
-        at = mark >> _VARIANT_BITS & mask
-        while found := slots[at]:
-            if found == mark:
-                return False
-            at = at + 1 & mask
-        slots[at] = mark
-        self._free -= 1
-        if not self._free:
+    def add_all(self, attempts: Iterable[object], variants: Iterable[object]) -> list[bool]:
+        """Whether each was not there."""
+        marks = [
+            (hash(attempt) & ~_VARIANT | hash(variant) & _VARIANT) or 1
+            for attempt, variant in zip(attempts, variants, strict=True)
+        ]
+        while self._used + len(marks) > len(self._slots) // 2:
             self._grow()
-        return True
+        slots, mask = self._slots, len(self._slots) - 1
+        new = []
+        for mark in marks:
+            at = mark >> _VARIANT_BITS & mask
+            while (found := slots[at]) and found != mark:
+                at = at + 1 & mask
+            new.append(not found)
+            slots[at] = mark
+        self._used += sum(new)
+        return new
 
     def __contains__(self, attempt: object) -> bool:
         """In any variant."""
@@ -54,5 +58,4 @@ class Seen:
             while larger[at]:
                 at = at + 1 & mask
             larger[at] = mark
-        self._free = len(self._slots) // 2
         self._slots = larger
