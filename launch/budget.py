@@ -12,10 +12,11 @@ from detour.budgets.reserve import release_submission
 from detour.budgets.view import budget_view
 from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.accounts import record_accounts
+from detour.text import wrapped
 
 
 @click.command()
@@ -44,4 +45,5 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     shown = {one.budget.name for one in views}
     show(*(f"{budget.name}: outside its period" for budget in budgets if budget.name not in shown))
     if views:
-        show("\n\n".join(render_budget(one) for one in views), "", LEGEND)
+        width = columns()
+        show("\n\n".join(render_budget(one, width) for one in views), "", *wrapped(LEGEND, "", width))

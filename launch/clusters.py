@@ -8,8 +8,7 @@ from detour.config.loading import available_clusters, load_cluster, profile_path
 from detour.config.problems import shown
 from detour.launch.options import json_option
 from detour.launch.text.cluster import cluster_json, page, profile_json, table
-from detour.launch.text.screen import show, show_json
-from detour.text import WIDTH
+from detour.launch.text.screen import columns, show, show_json
 
 
 @click.command()
@@ -25,10 +24,10 @@ def command(name: str | None, as_json: bool) -> None:
         if as_json:
             show_json(cluster_json(cluster, path))
         else:
-            show(page(cluster, shown(path), WIDTH))
+            show(page(cluster, shown(path), columns()))
         return
     profiles = [read_profile(known) for known in available_clusters()]
     if as_json:
         show_json([profile_json(profile) for profile in profiles])
     else:
-        show(table(profiles))
+        show(table(profiles, columns()))

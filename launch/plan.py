@@ -15,7 +15,7 @@ from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.plan import plan_json, render_plan, shares_lines
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.launch.text.when import when_json, when_lines
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -25,6 +25,7 @@ from detour.orchestration.plans import asked_of
 from detour.orchestration.progress import progress_of
 from detour.orchestration.when import when_to_start
 from detour.pricing.plan_price import price_in
+from detour.text import wrapped
 
 
 @click.command()
@@ -73,10 +74,11 @@ def command(
         content = plan_json(planned, view.workspace, progress, price)
         show_json(content | {"when": when_json(starts)} if starts else content)
         return
-    show(render_plan(planned, progress), *failure_lines(failures_of(view.workspace, planned.plans)))
+    width = columns()
+    show(render_plan(planned, progress, width), *failure_lines(failures_of(view.workspace, planned.plans), width))
     if price:
         asked = asked_of(planned, left, price)
-        show("", render_price(price), *shares_lines(planned, left, price))
-        show(*outlook_lines(outlook(view, asked)))
+        show("", render_price(price, width), *shares_lines(planned, left, price))
+        show(*(line for text in outlook_lines(outlook(view, asked)) for line in wrapped(text, "", width)))
     if starts:
         show("", *when_lines(planned.name, starts))

@@ -6,7 +6,7 @@ import click
 
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.prices import prices_json, render_prices
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.events import ChainPriced
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -33,6 +33,7 @@ def command(workspace: Workspace, cluster: str | None, everything: bool, as_json
     if as_json:
         show_json(prices_json(rows, finished))
     elif not rows:
-        show(f"No stage has finished in {view.workspace.root} yet.")
+        under = f" under the profile {cluster}" if cluster is not None else ""
+        show(f"No stage has finished{under} in {view.workspace.root} yet.")
     else:
-        show(render_prices(rows, finished, len(rows) if everything else NEWEST))
+        show(render_prices(rows, finished, len(rows) if everything else NEWEST, columns()))

@@ -14,7 +14,7 @@ from detour.launch.options import over_budget_option, overrides_argument, recipe
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.run import display, done_lines, failures_text, stopped_text
-from detour.launch.text.screen import is_animated, say, show, warn
+from detour.launch.text.screen import columns, is_animated, say, show, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.local_run import local_order, run_here
 from detour.planning.stage import StageKind
@@ -54,7 +54,7 @@ def command(
     if order.is_done:
         show(*done_lines(order, already=True))
         return
-    show(*failure_lines(order.failures, "detour run ... --retry", retrying=retry))
+    show(*failure_lines(order.failures, columns(), "detour run ... --retry", retrying=retry))
     with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
         ran = run_here(
             order,

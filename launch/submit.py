@@ -21,7 +21,7 @@ from detour.launch.options import (
 from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import ask_to_finish, say, say_waiting, show, show_json, warn
+from detour.launch.text.screen import ask_to_finish, columns, say, say_waiting, show, show_json, warn
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -56,7 +56,7 @@ def command(
     """
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, load_cluster(cluster), options, retry=retry)
-    (say if as_json else show)(*failure_lines(order.failures, retrying=retry))
+    (say if as_json else show)(*failure_lines(order.failures, columns(), retrying=retry))
     say(*(f"{stage.label}: made again, its output is damaged" for stage in order.damaged))
     if dry_run:
         _dry_run(workspace, order, as_json)
@@ -82,5 +82,5 @@ def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
     if as_json:
         show_json(dry_run_json(order, made))
         return
-    price = render_price(order.price) if order.price.stages else nothing_to_submit(order, workspace)
+    price = render_price(order.price, columns()) if order.price.stages else nothing_to_submit(order, workspace)
     show(*script_lines(made), price, *outlook_lines(outlook(LedgerView(workspace), order.asked)))

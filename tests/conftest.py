@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure() -> None:
+    os.environ.pop("COLUMNS", None)  # xdist's workers have one, and without it all outputs are as wide
     open_run()
 
 

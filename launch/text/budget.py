@@ -1,4 +1,4 @@
-"""A budget on a screen of 100 columns: bars, pace, forecast, burn-down, and the reservations that count."""
+"""A budget on a screen: bars, pace, forecast, burn-down, and the reservations that count."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from detour.budgets.caps import Measure
 from detour.budgets.reservations import Reservation
 from detour.budgets.view import BudgetView
 from detour.launch.text.price import band_json
-from detour.text import WIDTH, amount, counted, cut, plain, wrapped
+from detour.text import amount, counted, cut, plain, wrapped
 from detour.times import local
 
 BAR_WIDTH = 40
+BESIDE_BARS = 50
+"""Columns of a line by day but for its bar."""
 SPENT, HELD, FREE, PACE = "█", "▒", "·", "│"
 LEGEND = (
     f"Bars: {SPENT} spent, {HELD} reserved, {PACE} linear pace; by day: {SPENT} left, {PACE} what that pace leaves."
@@ -23,56 +25,55 @@ LEGEND = (
 SHOWN = 5
 
 
-def render_budget(view: BudgetView) -> str:
-    """At most 100 columns."""
+def render_budget(view: BudgetView, width: int) -> str:
+    """At most `width` columns, of 80 or more."""
+    bar_width = min(BAR_WIDTH, width - BESIDE_BARS)
     budget = view.budget
     scope = ", ".join(f"{name} {value}" for name, value in budget.scope.model_dump(exclude_none=True).items())
     first = next(iter(view.burns.values()))
     zone = budget.period.time_zone
     period = f"{_day(first.start_s, zone)} to {_day(first.end_s - 1, zone) if first.end_s else 'no end'}"
     period += "" if zone == "UTC" else f", {zone}"
-    lines = wrapped(f"{budget.name}: {scope or 'everything'}; {period}", "")
-    lines += wrapped(plain(budget.description)) if budget.description else []
+    lines = wrapped(f"{budget.name}: {scope or 'everything'}; {period}", "", width)
+    lines += wrapped(plain(budget.description), width=width) if budget.description else []
     for measure, one in view.burns.items():
-        lines += _measure(view, measure, one)
-    lines += _burn_down(next(iter(view.burns)), first)
-    lines += _reservations(view)
+        lines.append(_measure(measure, one, bar_width))
+        lines += [line for text in _words(view, measure, one) for line in wrapped(text, " " * 12, width)]
+    lines += _burn_down(next(iter(view.burns)), first, bar_width)
+    lines += _reservations(view, width)
     return "\n".join(lines)
 
 
-def bar(spent: float, reserved: float, pace: float | None, cap: float) -> str:
+def bar(spent: float, reserved: float, pace: float | None, cap: float, width: int) -> str:
     """Spent, reserved and free parts of the cap, and where a linear use would be now."""
 
     def cells(value: float) -> int:
-        return min(BAR_WIDTH, round(BAR_WIDTH * value / cap)) if cap > 0 else BAR_WIDTH
+        return min(width, round(width * value / cap)) if cap > 0 else width
 
     done, held = cells(spent), cells(spent + reserved)
-    drawn = [SPENT if index < done else HELD if index < held else FREE for index in range(BAR_WIDTH)]
+    drawn = [SPENT if index < done else HELD if index < held else FREE for index in range(width)]
     if pace is not None:
-        drawn[min(BAR_WIDTH - 1, cells(pace))] = PACE
+        drawn[min(width - 1, cells(pace))] = PACE
     return "".join(drawn)
 
 
-def _measure(view: BudgetView, measure: Measure, one: Burn) -> Iterator[str]:
-    unit, cap = UNITS[measure], view.budget.caps()[measure]
+def _measure(measure: Measure, one: Burn, bar_width: int) -> str:
+    assert one.cap is not None
+    share = f" {(one.spent + one.reserved) / one.cap:.0%}" if one.cap else ""
+    return f"  {UNITS[measure]:<9} [{bar(one.spent, one.reserved, one.pace, one.cap, bar_width)}]{share}"
+
+
+def _words(view: BudgetView, measure: Measure, one: Burn) -> Iterator[str]:
+    cap = view.budget.caps()[measure]
     assert one.cap is not None
     caps = f"{_amount(one.cap)}" + (f" (soft {_amount(cap.soft)})" if cap.hard is not None and cap.soft else "")
-    share = f" {(one.spent + one.reserved) / one.cap:.0%}" if one.cap else ""
-    yield f"  {unit:<9} [{bar(one.spent, one.reserved, one.pace, one.cap)}]{share}"
-    indent = " " * 12
-    words = [f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"]
+    yield f"{_amount(one.spent)} spent + {_amount(one.reserved)} reserved of {caps}"
     if unknown := view.balance.unknown[measure]:
-        words.append(
-            f"without {counted(unknown, 'attempt or reservation', 'attempts and reservations')} of unknown amount"
-        )
+        yield f"without {counted(unknown, 'attempt or reservation', 'attempts and reservations')} of unknown amount"
     if one.pace is not None:
         ahead = one.spent - one.pace
-        words.append(
-            f"linear pace {_amount(one.pace)}: {_amount(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} it"
-        )
-    words += _forecast(one)
-    for text in words:
-        yield from wrapped(text, indent)
+        yield f"linear pace {_amount(one.pace)}: {_amount(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} it"
+    yield from _forecast(one)
 
 
 def _forecast(one: Burn) -> Iterator[str]:
@@ -100,32 +101,29 @@ def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | 
     return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
 
 
-def _burn_down(measure: Measure, one: Burn) -> Iterator[str]:
+def _burn_down(measure: Measure, one: Burn, bar_width: int) -> Iterator[str]:
     if one.cap is None or not one.cap or len(one.rows) < 2:
         return
     yield f"  {f'{UNITS[measure]} left by day:':<18}{'left':>15}" + ("   linear pace" if one.pace is not None else "")
     for row in one.rows:
         left, pace = one.cap - row.spent, None if row.pace is None else one.cap - row.pace
-        drawn = bar(max(0.0, left), 0.0, pace, one.cap)
+        drawn = bar(max(0.0, left), 0.0, pace, one.cap, bar_width)
         words = "" if pace is None else _amount(pace)
         yield f"  {_day(row.at_s, one.time_zone)}       {_amount(left):>12}  {words:>12}   [{drawn}]"
 
 
-def _reservations(view: BudgetView) -> Iterator[str]:
+def _reservations(view: BudgetView, width: int) -> Iterator[str]:
     held, zone = view.reservations, view.budget.period.time_zone
     if held:
         yield f"  {counted(len(held), 'reservation')} in force (id, day, chain or sweep, user, stages):"
     for one in held[-SHOWN:]:
         stages = counted(len(one.amounts), "stage")
-        yield cut(
-            f"    {plain(one.submission)}  {_day(one.at_s, zone)}  {_what(one)}, {stages}",
-            WIDTH,
-        )
+        yield cut(f"    {plain(one.submission)}  {_day(one.at_s, zone)}  {_what(one)}, {stages}", width)
     if len(held) > SHOWN:
         yield f"    and {len(held) - SHOWN} earlier"
     for one in view.overrides[-SHOWN:]:
         why = plain(one.why or "no reason recorded")
-        yield from wrapped(f"over budget on {_day(one.at_s, zone)}, {_what(one)}: {why}")
+        yield from wrapped(f"over budget on {_day(one.at_s, zone)}, {_what(one)}: {why}", width=width)
 
 
 def _what(one: Reservation) -> str:

@@ -11,7 +11,7 @@ from detour.config.layers import config_roots
 from detour.config.loading import Profile
 from detour.config.problems import shown
 from detour.config.quantities import write_duration
-from detour.text import WIDTH, cut, format_count, plain
+from detour.text import cut, format_count, plain
 
 HEADINGS = ("name", "GPUs", "longest", "account")
 LABEL = 22
@@ -204,18 +204,18 @@ def _sourced(text: str, source: str | None) -> str:
     return f"{text}  [{source}]" if source else text
 
 
-def table(profiles: list[Profile]) -> str:
-    """By folder, since a file in `./configs/clusters` hides a shipped one of its name; fits 100 columns."""
+def table(profiles: list[Profile], width: int) -> str:
+    """By folder, since a file in `./configs/clusters` hides a shipped one of its name."""
     rows = {profile.name: _table_row(profile) for profile in profiles}
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows.values(), strict=True)]
     lines = []
     for folder in (root / "clusters" for root in config_roots()):
         if here := [profile for profile in profiles if profile.path.parent == folder]:
-            lines += [cut(f"{shown(folder)}:", WIDTH), _table_line(HEADINGS, widths, "")]
-            lines += [_table_line(rows[profile.name], widths, plain(_description(profile))) for profile in here]
+            lines += [cut(f"{shown(folder)}:", width), _table_line(HEADINGS, widths, "", width)]
+            lines += [_table_line(rows[profile.name], widths, plain(_description(profile)), width) for profile in here]
             lines.append("")
-    lines += [fill(f"not readable: {plain(profile.problem)}", WIDTH) for profile in profiles if profile.problem]
-    return "\n".join([*lines, "`detour clusters NAME` shows one whole, `detour doctor --cluster NAME` checks it."])
+    lines += [fill(f"not readable: {plain(profile.problem)}", width) for profile in profiles if profile.problem]
+    return "\n".join([*lines, "`detour clusters NAME` shows one whole, `detour doctor --cluster NAME` checks it"])
 
 
 def _description(profile: Profile) -> str:
@@ -231,9 +231,9 @@ def _table_row(profile: Profile) -> tuple[str, str, str, str]:
     return (profile.name, gpus, longest_run(cluster), plain(account))
 
 
-def _table_line(cells: tuple[str, ...], widths: list[int], text: str) -> str:
-    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
-    return cut(f"  {columns}  {text}".rstrip(), WIDTH)
+def _table_line(cells: tuple[str, ...], widths: list[int], text: str, width: int) -> str:
+    columns = "  ".join(f"{cell:<{size}}" for cell, size in zip(cells, widths, strict=True))
+    return cut(f"  {columns}  {text}".rstrip(), width)
 
 
 def cluster_json(cluster: Cluster, path: Path) -> dict[str, object]:

@@ -10,12 +10,14 @@ from detour.text import counted, plain, wrapped
 SHOWN = 6
 
 
-def failure_lines(failures: Sequence[Failure], command: str | None = None, *, retrying: bool = False) -> Iterator[str]:
-    """At most 100 columns, but for names of chains in commands. `command` retries all of them; without one, each chain
-    of the workspace is retried by its name.
+def failure_lines(
+    failures: Sequence[Failure], width: int, command: str | None = None, *, retrying: bool = False
+) -> Iterator[str]:
+    """At most `width` columns, but for names of chains in commands. `command` retries all of them; without one, each
+    chain of the workspace is retried by its name.
     """
     for failure in failures[:SHOWN]:
-        yield from wrapped(_failure(failure), "")
+        yield from wrapped(_failure(failure), "", width)
     if len(failures) > SHOWN:
         yield f"... and {len(failures) - SHOWN:,} more"
     if not failures:

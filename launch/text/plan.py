@@ -1,4 +1,4 @@
-"""A plan as a tree that fits 100 columns, with what it comes to and what is missing."""
+"""A plan as a tree that fits the screen, with what it comes to and what is missing."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ ID_WIDTH = 26
 MISSING_SHOWN = 6
 
 
-def render_plan(planned: Planned, known: Mapping[str, Progress]) -> str:
-    """The chains as a tree that fits 100 columns, and what it comes to."""
-    lines = wrapped(f"{planned.name}: {planned.description}" if planned.description else planned.name, "")
-    tree = render_chain(planned.plans[0], known) if planned.sweep is None else render_tree(planned.plans, known)
-    return "\n".join([*lines, *tree, *_counts(planned, known), *_missing(planned)])
+def render_plan(planned: Planned, known: Mapping[str, Progress], width: int = WIDTH) -> str:
+    """The chains as a tree, and what it comes to; no line is longer than `width`, of 80 or more."""
+    title = f"{planned.name}: {planned.description}" if planned.description else planned.name
+    is_sweep = planned.sweep is not None
+    tree = render_tree(planned.plans, known, width) if is_sweep else render_chain(planned.plans[0], known, width)
+    return "\n".join([*wrapped(title, "", width), *tree, *_counts(planned, known, width), *_missing(planned, width)])
 
 
-def render_chain(plan: Plan, known: Mapping[str, Progress]) -> list[str]:
-    """One line a stage; evaluations of one task share one."""
+def render_chain(plan: Plan, known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
+    """One line a stage; evaluations of one task share one. On a narrow screen without the stages' ids."""
     groups: dict[str, list[Stage]] = {}
     for stage in plan.stages:
         groups.setdefault(stage.name, []).append(stage)
     states = [in_words(count(group, known)) for group in groups.values()]
     label_width, state_width = (max(map(len, texts)) for texts in (groups, states))
-    room = WIDTH - label_width - ID_WIDTH - state_width - 9
+    id_width = ID_WIDTH + 2 if width >= WIDTH else 0
+    room = width - label_width - id_width - state_width - 7
     lines = []
     for index, ((label, group), state) in enumerate(zip(groups.items(), states, strict=True)):
         branch = "└─" if index == len(groups) - 1 else "├─"
-        ids = group[0].id if len(group) == 1 else f"{len(group)} stages"
+        ids = (group[0].id if len(group) == 1 else f"{len(group)} stages") if id_width else ""
         detail = cut(_detail(group), room)
-        lines.append(f"{branch} {label:<{label_width}}  {detail:<{room}}  {ids:<{ID_WIDTH}}  {state}".rstrip())
+        lines.append(f"{branch} {label:<{label_width}}  {detail:<{room}}  {ids:<{id_width}}{state}".rstrip())
     return lines
 
 
@@ -65,7 +67,7 @@ def _detail(group: Sequence[Stage]) -> str:
             return f"{len(stage.inputs)} results"
 
 
-def _counts(planned: Planned, known: Mapping[str, Progress]) -> Iterator[str]:
+def _counts(planned: Planned, known: Mapping[str, Progress], width: int) -> Iterator[str]:
     shared = planned.shared
     by_progress = count(shared.stages.values(), known)
     progress = ", ".join(f"{by_progress[word]:,} {word}" for word in PROGRESS if by_progress[word])
@@ -79,13 +81,14 @@ def _counts(planned: Planned, known: Mapping[str, Progress]) -> Iterator[str]:
         both = kinds.setdefault(stage.kind, [0, 0])
         both[0] += 1
         both[1] += shared.uses[stage_id]
-    yield from wrapped("; ".join(f"{kind} {once:,} for {needed:,}" for kind, (once, needed) in kinds.items()) + ".", "")
+    sums = "; ".join(f"{kind} {once:,} for {needed:,}" for kind, (once, needed) in kinds.items())
+    yield from wrapped(f"{sums}.", "", width)
 
 
-def _missing(planned: Planned) -> Iterator[str]:
+def _missing(planned: Planned, width: int) -> Iterator[str]:
     missing = planned.shared.missing
     for entry in missing[:MISSING_SHOWN]:
-        yield from wrapped(f"not found here: {entry}", "")
+        yield from wrapped(f"not found here: {entry}", "", width)
     if len(missing) > MISSING_SHOWN:
         yield f"... and {len(missing) - MISSING_SHOWN} more; --json names them all"
     if missing:

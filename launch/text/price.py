@@ -14,25 +14,25 @@ from detour.pricing.totals import Total
 from detour.site import Site
 from detour.text import amount, counted, format_duration, stage_names, wrapped
 
-_COLUMNS = (12, 7, 26, 9)
-"""Part, stages, GPU-h with band, billed hours; what follows is kWh and kg CO2eq of each method."""
+PART, STAGES, HOURS = range(3)
+"""Columns of the table; a narrow screen does without the second."""
 
 
-def render_price(price: PlanPrice) -> str:
-    """At most 100 columns: a row a part, the total, then times, disk and sources."""
+def render_price(price: PlanPrice, width: int) -> str:
+    """A row a part, the total, then times, disk and sources. No line of text is longer than `width`, of 80 or more."""
     whole = price.whole
     if len(whole.unpriced) == whole.stages:
         return f"Price on {price.cluster.name}: unknown until a chain like this one has run here once"
     methods = [figure.method for figure in whole.figures]
     headings = [f"{method.value.split()[0]} {unit}" for method in methods for unit in ("kWh", "kg")]
-    lines = [
-        f"Price on {price.cluster.name}: expected (low to high)",
-        _row(("", "stages", "GPU-h" if price.cluster.gpu else "hours", "billed h"), headings),
-    ]
+    rows = [["", "stages", "GPU-h" if price.cluster.gpu else "hours", "billed h", *headings]]
     for name, part in (*price.parts.items(), ("total", whole)):
-        lines.append(_row(_figures(name, part, price.cluster), _energies(part, methods)))
-    lines += _notes(price)
-    return "\n".join(lines)
+        rows.append([*_figures(name, part, price.cluster), *_energies(part, methods)])
+    title = f"Price on {price.cluster.name}: expected (low to high)"
+    notes, sources = (
+        [line for text in texts for line in wrapped(text, width=width)] for texts in (_notes(price), _sources(price))
+    )
+    return "\n".join([title, *_table(rows, width), *notes, "Sources of the durations:", *sources])
 
 
 def price_json(price: PlanPrice) -> dict[str, Any]:
@@ -70,10 +70,18 @@ def hours_in_words(band: Band) -> str:
     return f"{amount(band.expected)} ({amount(band.low)} to {amount(band.high)})"
 
 
-def _row(cells: Sequence[str], energies: Sequence[str]) -> str:
-    part, stages, hours, billed = cells
-    left = f"  {part:<{_COLUMNS[0]}}{stages:>{_COLUMNS[1]}}  {hours:<{_COLUMNS[2]}}{billed:>{_COLUMNS[3]}}"
-    return (left + "".join(f"{energy:>10}" for energy in energies)).rstrip()
+def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Part and hours on the left of their columns, figures on the right."""
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = list(range(len(sizes)))
+    if sum(sizes) + 2 * len(sizes) > width:
+        columns.remove(STAGES)
+    gap = "  " if sum(sizes[column] + 2 for column in columns) <= width else " "
+    lines = []
+    for row in rows:
+        cells = (f"{row[at]:<{sizes[at]}}" if at in (PART, HOURS) else f"{row[at]:>{sizes[at]}}" for at in columns)
+        lines.append(f"  {gap.join(cells)}".rstrip())
+    return lines
 
 
 def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, str]:
@@ -108,25 +116,27 @@ def _kg(grams: float) -> str:
 def _notes(price: PlanPrice) -> Iterator[str]:
     whole = price.whole
     if unknown := _uncounted(whole, price.cluster):
-        yield f"  * without {counted(len(unknown), 'stage')} of unknown duration; see the sources below"
-    yield from (line for figure in whole.figures for line in wrapped(_method_in_words(figure)))
+        yield f"* without {counted(len(unknown), 'stage')} of unknown duration; see the sources below"
+    yield from map(_method_in_words, whole.figures)
     if whole.figures:
-        yield from wrapped(_site_in_words(whole.figures[0].site))
+        yield _site_in_words(whole.figures[0].site)
     missing = (
         f", and without {stage_names([stage.name for stage in whole.unpriced])}, of unknown duration"
         if whole.unpriced
         else ""
     )
-    yield from wrapped(f"longest path {_durations(price.critical_path_s)}, without queueing{missing}")
+    yield f"longest path {_durations(price.critical_path_s)}, without queueing{missing}"
     left_out = f"; {stage_names([stage.name for stage in whole.unsized])} not counted" if whole.unsized else ""
     more = f", and up to {amount(whole.work_bytes / 1e9)} GB more during each training" if whole.work_bytes else ""
-    yield from wrapped(f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB on disk{more}{left_out}")
-    yield "Sources of the durations:"
+    yield f"checkpoints and models: {amount(whole.disk_bytes / 1e9)} GB on disk{more}{left_out}"
+
+
+def _sources(price: PlanPrice) -> Iterator[str]:
     by_source: dict[str, list[str]] = {}
     for stage in price.stages:
         by_source.setdefault(price.prices[stage.id].source, []).append(stage.name)
     for source, names in by_source.items():
-        yield from wrapped(f"{stage_names(names)}: {source}")
+        yield f"{stage_names(names)}: {source}"
 
 
 def _method_in_words(figure: EnergyFigure) -> str:

@@ -9,13 +9,13 @@ from detour.launch.text.price import band_json
 from detour.pricing.comparison import Accuracy, Compared, accuracy
 from detour.pricing.history import Finished, LedgerHistory
 from detour.pricing.price import Measured
-from detour.text import WIDTH, amount, cut, format_duration, plain, wrapped
+from detour.text import amount, cut, format_duration, plain, wrapped
 
 
-def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest: int) -> str:
-    """At most 100 columns."""
+def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest: int, width: int) -> str:
+    """At most `width` columns, of 80 or more."""
     lines = [
-        f"  {'kind':<11}{'stages':>7}{'priced':>8}{'expected':>13}{'actual':>13}{'median':>9}{'largest':>9}  in band"
+        f"  {'kind':<10}{'stages':>7}{'priced':>8}{'expected':>13}{'actual':>13}{'median':>9}{'largest':>9}  in band"
     ]
     lines += [_accuracy(one) for one in accuracy(rows)]
     shown = rows[-newest:]
@@ -23,21 +23,21 @@ def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest
         lines.append(f"\nThe newest {len(shown)} of {len(rows)} (--all for the rest):")
     else:
         lines.append("\nStage by stage:")
-    lines += [line for row in shown for line in _row(row)]
+    lines += [line for row in shown for line in _row(row, width)]
     lines.append("\nThe next estimate starts from:")
-    lines += [line for text in _next(finished) for line in wrapped(text)]
+    lines += [line for text in _next(finished) for line in wrapped(text, width=width)]
     return "\n".join(lines)
 
 
 def _accuracy(one: Accuracy) -> str:
-    head = f"  {one.kind:<11}{one.stages:>7,}{one.priced:>8,}"
+    head = f"  {one.kind:<10}{one.stages:>7,}{one.priced:>8,}"
     if not one.priced:
         return f"{head}{'no price':>13}"
     times = f"{format_duration(one.expected_s):>13}{format_duration(one.actual_s):>13}"
     return f"{head}{times}{_percent(one.median_error):>9}{_percent(one.largest_error):>9}  {one.within} of {one.priced}"
 
 
-def _row(row: Compared) -> Iterator[str]:
+def _row(row: Compared, width: int) -> Iterator[str]:
     finished, quoted = row.finished, row.quoted
     tries = f", {finished.attempts} attempts" if finished.attempts > 1 else ""
     took = f"{format_duration(finished.elapsed_s)}{tries}"
@@ -45,7 +45,7 @@ def _row(row: Compared) -> Iterator[str]:
     said = "no price" if expected is None else f"expected {format_duration(expected.expected)}"
     label = cut(plain(finished.stage.label), 34)
     error = "" if row.error is None else f"  {_percent(row.error)}"
-    yield cut(f"  {label:<34}  {plain(finished.cluster or 'unknown'):<13} {took}; {said}{error}", WIDTH)
+    yield cut(f"  {label:<34}  {plain(finished.cluster or 'unknown'):<13} {took}; {said}{error}", width)
 
 
 def _next(finished: Sequence[Finished]) -> Iterator[str]:

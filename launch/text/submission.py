@@ -7,7 +7,7 @@ from typing import Any
 
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.price import render_price
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.submit import Order, Submitted
 from detour.scheduler.requests import JobRequest
@@ -24,10 +24,10 @@ def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> N
     elif not sent.order.requests:
         show(nothing_to_submit(sent.order, workspace))
     else:
-        show(*submitted_lines(sent))
+        show(*submitted_lines(sent, columns()))
 
 
-def submitted_lines(sent: Submitted) -> Iterator[str]:
+def submitted_lines(sent: Submitted, width: int) -> Iterator[str]:
     """A line a job, then what is left out or deferred, the price, and how to follow it."""
     order, submission = sent.order, sent.submission
     by_unit: dict[str, list[str]] = {}
@@ -44,7 +44,7 @@ def submitted_lines(sent: Submitted) -> Iterator[str]:
         sender = f"job {sent.next_wave} submits them later" if sent.next_wave else "submit again to send them later"
         yield f"{counted(len(submission.deferred), 'job')} deferred by the submit limit: {sender}."
     if order.price.stages:
-        yield render_price(order.price)
+        yield render_price(order.price, width)
     status = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
     yield f"Submitted {order.name}. Track it with `{status}`."
 

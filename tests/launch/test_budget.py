@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from detour.launch import budget
-from detour.launch.text.budget import BAR_WIDTH, bar, exhaustion
+from detour.launch.text.budget import bar, exhaustion
 from detour.ledger.events import BudgetReserved
 from detour.ledger.workspace import Workspace
 from tests.support.past import Past
@@ -70,7 +70,9 @@ def test_a_fast_use_is_shown_with_the_day_it_ends(past: Workspace, tmp_path: Pat
     assert "1 reservation in force" in text
     assert "base by ada [31m, 1 stage\n" in text
     assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) <= 100
+    narrow = CliRunner().invoke(budget.command, [str(file), "-w", str(past.root)], env={"COLUMNS": "80"}).output
+    for shown, columns in ((text, 100), (narrow, 80)):
+        assert max(map(len, shown.splitlines())) <= columns
 
     measures = json.loads(run(file, "-w", past.root, "--json").output)[0]["measures"]
     hours = measures["gpu_hours"]
@@ -145,5 +147,4 @@ def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], say
     ],
 )
 def test_bars(spent: float, reserved: float, pace: float | None, drawn: str) -> None:
-    assert bar(spent, reserved, pace, 100.0) == drawn
-    assert len(drawn) == BAR_WIDTH
+    assert bar(spent, reserved, pace, 100.0, 40) == drawn

@@ -33,9 +33,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_all_shipped_profiles_fit_100_columns() -> None:
+@pytest.mark.parametrize("columns", [80, 100])
+def test_all_shipped_profiles_fit_the_screen(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     lines = call().stdout.splitlines()
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= columns
     listed = {line.split()[0] for line in lines if line.startswith("  ")} - {"name"}
     assert listed == set(available_clusters())
     jean_zay = next(line for line in lines if line.split()[:1] == ["jean-zay"])
@@ -55,10 +57,11 @@ def test_ones_own_are_listed_with_their_folder_and_a_broken_one_harms_no_other(o
 
 
 @pytest.mark.parametrize("name", available_clusters())
-def test_a_profile_is_shown_whole_with_its_sources(name: str) -> None:
+def test_a_profile_is_shown_whole_with_its_sources(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     cluster = load_cluster(name)
     text = call(name).stdout
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())
     sources = [
         *cluster.sources,

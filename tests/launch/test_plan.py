@@ -74,6 +74,27 @@ def test_paper_tells_what_sharing_spares(workspace: Workspace) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("name", ["paper", "quickstart", "moderncamembert-bio-base"])
+def test_a_narrow_terminal_has_every_figure_of_the_price_and_no_line_too_long(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    figures = {}
+    for columns in ("80", "120"):
+        monkeypatch.setenv("COLUMNS", columns)
+        text = run(name, "-w", workspace.root, "--cluster", "jean-zay")
+        assert max(map(len, text.splitlines())) <= int(columns)
+        rows = [line.split() for line in text.splitlines() if line.startswith(("  pretraining ", "  total "))]
+        figures[columns] = [row[:1] + row[1 if columns == "80" else 2 :] for row in rows]
+    assert figures["80"] == figures["120"]
+
+
+def test_a_narrow_terminal_shows_what_stages_do_and_leaves_their_ids_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run(QUICKSTART)
+    assert "causal, 300k tokens = 74 steps, 8 warm-up\n" in text
+    assert "prepare-" not in text
+
+
 def test_the_json_of_a_sweep_holds_every_stage_once_and_every_chain(workspace: Workspace) -> None:
     data = as_json(CONFIGS / "sweeps" / "decay-lengths.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert len(data["chains"]) == 10

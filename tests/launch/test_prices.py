@@ -90,7 +90,9 @@ def test_before_a_stage_has_ended_a_benchmark_on_the_cluster_is_the_price(worksp
     assert price.wall_s.expected == pytest.approx(START_UP_S.expected + 16.0)
 
 
-def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(workspace: Workspace) -> None:
+def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     past = Past(workspace)
     prepare, clm, *_ = stages_of()
     past.add("chain.priced", START_S - 20, chain_priced("tiny", "local", quote(clm, 10.0)).to_json())
@@ -111,6 +113,12 @@ def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(w
     assert "expected 1m40s  +4%" in text
     assert "no price" in text
     assert max(map(len, text.splitlines())) <= 100
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, run(workspace).splitlines())) <= 80
+    assert (
+        run(workspace, "--cluster", "nowhere")
+        == f"No stage has finished under the profile nowhere in {workspace.root} yet.\n"
+    )
 
 
 def test_errors_are_summed_up_by_kind(workspace: Workspace) -> None:

@@ -117,7 +117,7 @@ def test_nothing_is_adopted_into_a_workspace_that_is_not_there(tmp_path: Path) -
 def test_a_later_submission_tells_the_time_limit_that_pending_jobs_have(workspace: Workspace, fake: FakeSlurm) -> None:
     submit(workspace, JobOptions(wall_s=300))
     again = submit(workspace, JobOptions(wall_s=480))
-    (line,) = [line for line in submitted_lines(again) if line.startswith("pretrain clm")]
+    (line,) = [line for line in submitted_lines(again, 100) if line.startswith("pretrain clm")]
     assert line.endswith("time limit 5m00s as submitted before, not 8m00s")
     assert len(fake.live()) == len(fake.jobs)
 
