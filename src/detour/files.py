@@ -32,12 +32,14 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors of the file system name `path`, also those of a descriptor, which do not know whose it is."""
+def naming(path: Path, aside: Path | None = None) -> Iterator[None]:
+    """Errors of the file system name `path`, also those of a descriptor, which do not know whose it is, and those of
+    the file that is written `aside` and then put in its place."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.filename is None or str(error.filename) == str(aside):
+            error.filename = str(path)
         raise
 
 
@@ -50,7 +52,8 @@ def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     # Not mkstemp, whose mode is 0600 whatever the umask: a group may share its workspace.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with naming(path, temporary):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with naming(path), os.fdopen(descriptor, "wb") as file:
             yield file
@@ -74,7 +77,8 @@ def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None
 def write_new(path: Path, content: bytes | str) -> None:
     """Whole or not at all. Raises FileExistsError where it exists: of several writers, the first one's file stays."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomic(aside, content)
+    with naming(path, aside):
+        write_atomic(aside, content)
     try:
         os.link(aside, path)
     finally:

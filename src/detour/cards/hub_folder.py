@@ -17,7 +17,7 @@ from detour.cards.exported import CARD
 from detour.cards.rendering import render
 from detour.checkpoints.manifest import MANIFEST, read_manifest, verify_manifest
 from detour.errors import UserError
-from detour.files import fsync_directory, write_atomic
+from detour.files import fsync_directory, naming, write_atomic
 from detour.ledger.folders import refuse_links
 from detour.ledger.workspace import Workspace
 
@@ -90,7 +90,8 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
     text = render(content, record.template)
     aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    with naming(folder, aside):
+        aside.mkdir(parents=True)
     try:
         for name in read_manifest(export)["files"]:
             if name not in (CARD, MANIFEST):
