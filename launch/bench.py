@@ -46,12 +46,11 @@ def command(
     on the same rows. Weights and text are random: neither changes the speed.
     """
     profile = None if cluster is None else load_cluster(cluster)
-    stages = [
-        stage
-        for stage in detour.plan(recipe, *overrides).shared.stages.values()
-        if isinstance(stage, PretrainStage) and (not phases or stage.phase in phases)
-    ]
-    by_phase = {stage.phase: stage for stage in stages}
+    stages = detour.plan(recipe, *overrides).shared.stages.values()
+    by_phase = {stage.phase: stage for stage in stages if isinstance(stage, PretrainStage)}
+    if unknown := set(phases) - set(by_phase):
+        raise click.UsageError(f"no phase {min(unknown)!r}; there are: {', '.join(by_phase)}")
+    by_phase = {phase: stage for phase, stage in by_phase.items() if not phases or phase in phases}
     device, pairs = None, []
     for figure in measured(list(by_phase.values()), Asked(steps, rows, microbatch, not no_peers)):
         if isinstance(figure, Speed):

@@ -16,7 +16,7 @@ from detour.cards.rendering import read_template, render
 from detour.cards.verifying import verify_card
 from detour.config.loading import load_cluster
 from detour.launch.first_word import WriteByDefault
-from detour.launch.options import json_option, workspace_option, written_workspace_option
+from detour.launch.options import Figure, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
 from detour.launch.text.screen import show
 from detour.ledger.identity import workspace_id
@@ -71,9 +71,9 @@ def write(
 @click.argument("card", type=click.Path(exists=True, path_type=Path))
 @workspace_option
 @click.option("--cluster", help="Judge CO2 by this profile's power, PUE and grid factor.")
-@click.option("--power", type=float, metavar="KW", help="... or by these: of one GPU,")
-@click.option("--pue", type=float, help="PUE")
-@click.option("--factor", type=float, metavar="G_PER_KWH", help="and grams of CO2eq a kWh.")
+@click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="... or by these: of one GPU,")
+@click.option("--pue", type=Figure(1.0), help="PUE")
+@click.option("--factor", type=Figure(0.0), metavar="G_PER_KWH", help="and grams of CO2eq a kWh.")
 @json_option
 def verify(
     card: Path,

@@ -11,7 +11,7 @@ from detour.accounting.account import chain_energy
 from detour.accounting.energy_files import read_energy_file
 from detour.accounting.site import profile_sites
 from detour.files import is_file_or_pipe
-from detour.launch.options import json_option, workspace_option
+from detour.launch.options import Figure, json_option, workspace_option
 from detour.launch.text.energy import chain_energy_lines, energy_json
 from detour.launch.text.energy_files import file_json, file_lines
 from detour.launch.text.screen import show, show_json, warn
@@ -24,7 +24,7 @@ from detour.planning.files import chain_names, read_plan_outline, unknown_chain
 @click.command()
 @click.argument("names", nargs=-1, metavar="[CHAIN|FILE]...")
 @workspace_option
-@click.option("--pue", type=click.FloatRange(1.0), help="The PUE that is in the files' energy, where they do not say.")
+@click.option("--pue", type=Figure(1.0), help="The PUE that is in the files' energy, where they do not say.")
 @json_option
 def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_json: bool) -> None:
     """Show energy and CO2 by method, or read other tools' files.

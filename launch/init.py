@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -25,7 +26,7 @@ def command(folder: Path, recipe: str, cluster: str) -> None:
 
 
 def _next(folder: Path, recipe: str, cluster: str) -> list[str]:
-    go = [] if folder == Path() else [f"cd {folder}"]
+    go = [] if folder == Path() else [f"cd {quote(str(folder))}"]
     return [
         *go,
         f"detour plan {recipe} --cluster {cluster}    # what it would do and cost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,16 @@ class Seconds(click.ParamType[int]):
             self.fail(str(error), param, ctx)
         assert isinstance(parsed, int)
         return parsed
+
+
+class Figure(click.FloatRange):
+    """A number in a range; click takes `nan` for one in any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{number} is no figure.", param, ctx)
+        return number
 
 
 def _found(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Workspace:

@@ -46,6 +46,15 @@ def test_a_card_with_a_wrong_figure_is_listed_and_ends_with_exit_code_2(tmp_path
     assert {one["verdict"] for one in found} == {"holds", "differs", "computed", "unknown"}
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--power", "nan"), ("--power", "0"), ("--pue", "0.9"), ("--pue", "inf"), ("--factor", "-1")]
+)
+def test_what_no_constant_can_be_is_refused(option: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / "card.md").write_text(CARD)
+    result = call("verify", tmp_path / "card.md", "-w", tmp_path, option, value)
+    assert (result.exit_code, f"Invalid value for '{option}'" in result.output) == (2, True)
+
+
 def test_the_shipped_about_file_is_read() -> None:
     from detour.cards.about import about_chain
 

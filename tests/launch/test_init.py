@@ -52,5 +52,6 @@ def test_a_name_that_yaml_takes_for_something_else_is_refused_and_nothing_stays(
     assert list(tmp_path.rglob("*.yaml")) == []
 
 
-def test_another_folder_is_named_in_what_comes_next(tmp_path: Path) -> None:
-    assert f"cd {tmp_path}" in CliRunner().invoke(command, [str(tmp_path)]).output
+def test_another_folder_is_named_in_what_comes_next_as_a_shell_takes_it(tmp_path: Path) -> None:
+    assert f"cd {tmp_path}\n" in CliRunner().invoke(command, [str(tmp_path)]).output
+    assert f"cd '{tmp_path}/my project'\n" in CliRunner().invoke(command, [str(tmp_path / "my project")]).output
