@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Wait until chains have ended.
 
-    Exit code 0: all stages are done; 3: what is left does not go on by itself; 124: the time is over.
+    Exit code 0: all stages are done; 3: nothing of what is left is running or pending; 124: the time is over.
     """
     deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
     watched, last = monitor(workspace), None

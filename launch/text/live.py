@@ -33,7 +33,7 @@ STYLES: dict[StateWord, str] = {
     "done": "green",
 }
 NORMAL = "cyan"
-"""Of what waits, and of what was cut short and goes on by itself."""
+"""Of what waits, and of what was cut short and is resumed without a person."""
 BESIDES = 4
 """Lines around a table of chains."""
 WIDTHS = (12, 16, 8, 9, 14)

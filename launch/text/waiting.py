@@ -10,8 +10,8 @@ from detour.text import counted, plain
 
 _WORDS: dict[Verdict, str] = {
     "done": "all stages are done",
-    "stopped": "what is left does not go on by itself",
-    "going on": "the time is over, and they go on",
+    "stopped": "nothing of what is left is running or pending",
+    "going on": "the time is over, and stages are still running or pending",
 }
 
 

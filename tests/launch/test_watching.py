@@ -91,8 +91,8 @@ def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspa
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["base"], 3, "what is left does not go on by itself"),
-        (["base", "--timeout", "0s"], 3, "what is left does not go on by itself"),
+        (["base"], 3, "nothing of what is left is running or pending"),
+        (["base", "--timeout", "0s"], 3, "nothing of what is left is running or pending"),
     ],
 )
 def test_waiting_for_what_has_stopped_ends_with_3(

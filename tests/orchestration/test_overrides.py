@@ -84,5 +84,5 @@ def test_the_command_says_what_was_refused_and_what_comes_next(refused: tuple[Wo
     assert shown.output.splitlines() == [
         f"{promotion.label}: {REASON}",
         "gate validation_loss is overridden: known",
-        "`detour retry chain` goes on",
+        "`detour retry chain` continues it",
     ]

@@ -1,8 +1,9 @@
 """The state of a training between two steps as one file of tensors, with the rest as JSON in its header.
 
 safetensors: `model/NAME` and `optimizer/NAME//MOMENT`; in the metadata `step`, `tokens` and the optimizer's
-`param_groups`. There is no code in it to run, so a colleague may go on from it. What earlier versions wrote are pickles
-(`.pt`): these are read without running anything that is in them, and only where no one else can have written them.
+`param_groups`. There is no code in it to run, so a colleague may resume from it. What earlier versions wrote are
+pickles (`.pt`): these are read without running anything that is in them, and only where no one else can have written
+them.
 """
 
 from __future__ import annotations
