@@ -122,7 +122,7 @@ def layer(
     qkv, attention_output, mlp_input, mlp_output = (
         x.to(normed.dtype) for x in (weights.qkv, weights.attention_output, weights.mlp_input, weights.mlp_output)
     )
-    q, k, v = (x.view(tokens, heads, -1) for x in _InThirds.apply(normed, qkv))  # type: ignore[no-untyped-call]
+    q, k, v = (functional.linear(normed, part).view(tokens, heads, -1) for part in qkv.chunk(3))
     q, k = (_Rotated.apply(x, pack.cos, pack.sin) for x in (q, k))  # type: ignore[no-untyped-call]
     attended = _attend(kernel, q, k, v, pack)
     hidden = hidden + functional.linear(attended.reshape(tokens, width), attention_output)
@@ -144,22 +144,6 @@ def _attend(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, pack: Pack) -> Tens
 
 def _norm(hidden: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     return functional.layer_norm(hidden.float(), weight.shape, weight, None, eps).to(dtype)
-
-
-class _InThirds(torch.autograd.Function):
-    """A product whose thirds are tensors of their own, and one product for each gradient: autograd would copy a sum of
-    products before it adds the next one to it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(x, matrix)
-        return tuple(functional.linear(x, third) for third in matrix.chunk(3))
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, Tensor]:
-        x, matrix = ctx.saved_tensors
-        joined = torch.cat(above, -1)
-        return joined @ matrix, joined.mT @ x
 
 
 class _Rotated(torch.autograd.Function):
