@@ -119,7 +119,7 @@ def _run_main(
     wall_limit_s: float | None,
     held_since_s: float | None,
 ) -> int:
-    number, folder = with_room(lambda: _next_attempt(workspace, stage.id, job), log), workspace.stage(stage.id)
+    number = with_room(lambda: _next_attempt(workspace, stage.id, job), log)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter, sampler = EnergyMeter(attempt), EnergySampler(attempt.event)
@@ -142,27 +142,38 @@ def _run_main(
         meter,
         sampler,
     ):
-        killed = learn_of_killed(workspace, stage.id, number, journal) if "SLURM_JOB_ID" in os.environ else None
-        if killed is not None and not counts_as_fruitless(killed):
-            with best_effort("the attempt before counts as one without progress"):
-                leave_uncounted(folder, number - 1)
-        outcome = not_worthwhile(folder, number, killed) or guarded(
-            lambda: _patient(workspace, stage, attempt, number, rank)
-        )
-        outcome = diagnosed(workspace, folder, attempt, number, outcome)
-    outcome = judged(folder, number, outcome, attempt.stop_reason)
+        outcome = _outcome(workspace, stage, attempt, number, rank, journal)
+    outcome = judged(workspace.stage(stage.id), number, outcome, attempt.stop_reason)
     _record(outcome, workspace, stage.id, number, attempt)
     elapsed_s = time.monotonic() - started_s
     attempt.event(
         AttemptEnded(outcome=outcome.name, exit_code=outcome.exit_code, reason=outcome.reason, elapsed_s=elapsed_s)
     )
     journal.close()
+    _say_end(workspace, stage, outcome, elapsed_s)
+    return outcome.exit_code
+
+
+def _outcome(
+    workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank, journal: Journal
+) -> Outcome:
+    """Of the work; without it where the attempts before show that another one is not worthwhile."""
+    folder = workspace.stage(stage.id)
+    killed = learn_of_killed(workspace, stage.id, number, journal) if "SLURM_JOB_ID" in os.environ else None
+    if killed is not None and not counts_as_fruitless(killed):
+        with best_effort("the attempt before counts as one without progress"):
+            leave_uncounted(folder, number - 1)
+    outcome = not_worthwhile(folder, number, killed)
+    outcome = outcome or guarded(lambda: _patient(workspace, stage, attempt, number, rank))
+    return diagnosed(workspace, folder, attempt, number, outcome)
+
+
+def _say_end(workspace: Workspace, stage: Stage, outcome: Outcome, elapsed_s: float) -> None:
     if outcome.reason:
-        _say(rank, f"{stage.id}: {outcome.name}: {outcome.reason}")
+        log(f"{stage.id}: {outcome.name}: {outcome.reason}")
     elif outcome.name == "done":
         with best_effort("what came out is not listed"):
             log(end_line(stage.label, elapsed_s, outcome.result, workspace.output(stage.id)))
-    return outcome.exit_code
 
 
 def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, attempt: Attempt) -> None:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detour.corpus.buckets import Buckets, Documents
 from detour.corpus.encoding import Encode, encoding_pool
@@ -25,7 +26,7 @@ from detour.corpus.layout import SPLITS, Index, SourceIndex, SpecialTokens, Spli
 from detour.corpus.order import order_key
 from detour.corpus.reading import CorpusSpec, SourceReader, TextSource
 from detour.corpus.repeats import Digests, mapped, outline, repeated, seen, write_chosen
-from detour.corpus.writing import set_aside, validation_share, write_splits
+from detour.corpus.writing import WrittenSplit, set_aside, validation_share, write_splits
 from detour.errors import Interrupted
 from detour.files import fsync_directory, write_atomic
 from detour.ledger.attempt import Attempt
@@ -103,25 +104,31 @@ def prepare_corpus(
                 spec, source, folder, dtype, encode, meter, earlier
             )
             meter.done_bytes += source.size
-    train = [_digests(folder, "train") for folder in folders.values()]
-    for name, entry in entries.items():
-        in_training = seen(_digests(folders[name], "validation"), train)
-        entries[name] = entry.model_copy(update={"validation_seen_documents": in_training})
-    for name in entries:
-        for split in SPLITS:
-            (output_dir / split).mkdir(parents=True, exist_ok=True)
-            (work_dir / name / split).rename(output_dir / split / name)
     index = Index(
         dtype=dtype,
         vocabulary=vocabulary,
         special_tokens=special,
         sequence_length=spec.sequence_length,
         shuffle_seed=spec.shuffle_seed,
-        sources=entries,
+        sources=_with_seen(entries, folders),
     )
+    for name, folder in folders.items():
+        for split in SPLITS:
+            (output_dir / split).mkdir(parents=True, exist_ok=True)
+            (folder / split).rename(output_dir / split / name)
     write_index(output_dir, index)
     meter.tell(**index.counts)
     return index, meter.tokens_per_s
+
+
+def _with_seen(entries: Mapping[str, SourceIndex], folders: Mapping[str, Path]) -> dict[str, SourceIndex]:
+    """Each source with how many of its validation documents are in the training of any."""
+    train = [_digests(folder, "train") for folder in folders.values()]
+    in_training = {name: seen(_digests(folders[name], "validation"), train) for name in entries}
+    return {
+        name: entry.model_copy(update={"validation_seen_documents": in_training[name]})
+        for name, entry in entries.items()
+    }
 
 
 def _finished(folder: Path) -> SourceIndex | None:
@@ -157,17 +164,26 @@ def _prepare_source(
     kept = ~again if spec.drop_repeats else np.ones_like(again)
     aside = set_aside(np.where(kept, found.lengths, 0) if spec.drop_repeats else found.lengths, wanted)
     written = write_splits(folder, _stoppable(buckets.shuffled(), meter), aside, kept)
-    train, validation = written["train"], written["validation"]
-    if train.tokens < spec.sequence_length:
-        raise SourceError(
-            f"source {source.name}: too little text: {train.tokens + validation.tokens:,} tokens in "
-            f"{train.documents + validation.documents:,} documents, of which validation takes {wanted:,} and a "
-            f"training row {spec.sequence_length:,}; {passed_over['blank']:,} documents were blank, "
-            f"{passed_over['excluded']:,} excluded, {int((~kept).sum()):,} left out as repeats"
-        )
+    entry = _entry(source, written, passed_over, again, kept)
+    _require_a_row(source.name, entry, wanted, spec.sequence_length)
     for split, chosen in (("train", ~aside & kept), ("validation", aside & kept)):
         write_chosen(folder / _digest_file(split), found.digests, chosen)
-    entry = SourceIndex(
+    fsync_directory(folder)
+    write_atomic(folder / ENTRY, entry.model_dump_json())
+    buckets.remove()
+    return entry
+
+
+def _entry(
+    source: TextSource,
+    written: Mapping[Split, WrittenSplit],
+    passed_over: Mapping[str, int],
+    again: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> SourceIndex:
+    """`again` and `kept` have a value for each document that is not blank or excluded."""
+    train, validation = written["train"], written["validation"]
+    return SourceIndex(
         weight=source.weight,
         train_tokens=train.tokens,
         train_documents=train.documents,
@@ -180,10 +196,16 @@ def _prepare_source(
         left_out_documents=int((~kept).sum()),
         sha256={f"{s}/{source.name}/{name}": digest for s, w in written.items() for name, digest in w.sha256.items()},
     )
-    fsync_directory(folder)
-    write_atomic(folder / ENTRY, entry.model_dump_json())
-    buckets.remove()
-    return entry
+
+
+def _require_a_row(name: str, entry: SourceIndex, validation_tokens: int, sequence_length: int) -> None:
+    if entry.train_tokens < sequence_length:
+        raise SourceError(
+            f"source {name}: too little text: {entry.train_tokens + entry.validation_tokens:,} tokens in "
+            f"{entry.train_documents + entry.validation_documents:,} documents, of which validation takes "
+            f"{validation_tokens:,} and a training row {sequence_length:,}; {entry.blank_documents:,} documents were "
+            f"blank, {entry.excluded_documents:,} excluded, {entry.left_out_documents:,} left out as repeats"
+        )
 
 
 def _digest_file(split: str) -> str:
