@@ -39,14 +39,33 @@ def test_a_page_names_tests_that_exist(page: Path) -> None:
     assert [(file, test) for file, test in named if f"def {test}(" not in (REPOSITORY / file).read_text()] == []
 
 
+def contracts() -> dict[str, dict[str, list[str]]]:
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return {contract["id"]: contract for contract in listed}
+
+
+def rooms_by_row() -> list[tuple[int, set[str], str]]:
+    """Floor, rooms and limits of each row of the page's table."""
+    rows = re.findall(r"^\| (\d+) \| (`[^|]*) \|.*\|([^|]*)\|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    return [(int(floor), set(re.findall(r"`(\w+)`", rooms)), limits) for floor, rooms, limits in rows]
+
+
+def names(modules: list[str]) -> set[str]:
+    return {module.strip().removeprefix("detour.") for module in modules}
+
+
 def test_the_architecture_page_lists_the_rooms_floor_by_floor() -> None:
-    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract["id"] == "floors")
     floors: dict[int, set[str]] = {}
-    for floor, rooms in re.findall(r"^\| (\d+) \| (`[^|]*) \|", ARCHITECTURE.read_text(), re.MULTILINE):
-        floors.setdefault(int(floor), set()).update(re.findall(r"`(\w+)`", rooms))
+    for floor, rooms, _ in rooms_by_row():
+        floors.setdefault(floor, set()).update(rooms)
     highest_first = [floors[number] for number in sorted(floors, reverse=True)]
-    assert highest_first == [{room.strip().removeprefix("detour.") for room in layer.split("|")} for layer in layers]
+    assert highest_first == [names(layer.split("|")) for layer in contracts()["floors"]["layers"]]
+
+
+@pytest.mark.parametrize(("limit", "contract"), [("no torch", "login-node"), ("only reads", "writers")])
+def test_a_limit_of_the_architecture_page_is_a_contract_of_the_same_rooms(limit: str, contract: str) -> None:
+    listed = set[str]().union(*(rooms for _, rooms, limits in rooms_by_row() if limit in limits))
+    assert listed == names(contracts()[contract]["source_modules"])
 
 
 def test_the_commit_hooks_run_the_tools_of_make_check() -> None:
