@@ -179,7 +179,9 @@ class Joined:
 
         model, embedded = as_language_model(encoder), encoder.embeddings(input_ids=token_ids)[0]
         kernel = KERNELS[self.mode.kernel]
-        return run_layers(model, kernel, embedded, position_ids, cu_seqlens, self.longest, causal=False)
+        return run_layers(
+            model, kernel, embedded, position_ids, cu_seqlens, self.longest, causal=False, any_length=True
+        )
 
 
 def filled_up(tokens: int, coarsest: int) -> int:

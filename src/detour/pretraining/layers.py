@@ -75,19 +75,32 @@ def run_layers(
     longest: int,
     *,
     causal: bool,
+    any_length: bool = False,
 ) -> Tensor:
-    """All layers and the last norm, (tokens, hidden) of the embeddings in, the same out, in the type of products."""
+    """All layers and the last norm, (tokens, hidden) of the embeddings in, the same out, in the type of products.
+
+    `any_length`: the number of tokens will change, and what is compiled for the first one is to serve all.
+    """
     config, device = model.config, hidden.device.type
     half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     packs = {
         kind: _pack(model, kind, position_ids, cu_seqlens, longest, causal=causal) for kind in set(config.layer_types)
     }
+    if any_length:
+        _mark_tokens(*(angles for pack in packs.values() for angles in (pack.cos, pack.sin)))
     heads, eps = config.num_attention_heads, config.norm_eps
     with torch.autocast(device, enabled=False):
         normed = hidden.to(half)
         for kind, weights in zip(config.layer_types, _weights(model), strict=True):
+            if any_length:
+                _mark_tokens(hidden, normed)
             hidden, normed = _compiled(hidden, normed, weights, packs[kind], kernel, heads, eps)
     return normed
+
+
+def _mark_tokens(*tensors: Tensor) -> None:
+    for tensor in tensors:
+        torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
 
 def _pack(
