@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from detour.ledger import claims
 from detour.ledger.claims import STALE_AFTER_S, UNFINISHED_AFTER_S, ClaimHeld, claim, holder
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
+from tests.support.small_disk import mounted
 
 NAME = "pretrain-0123456789abcdef"
 
@@ -181,3 +183,44 @@ def test_never_two_at_once_between_processes(workspace: Workspace) -> None:
     assert [contender.returncode for contender in contenders] == [0] * 4
     assert sum(output.count("held") for output in outputs) >= 4
     assert [path.name for path in workspace.claims.iterdir()] == []
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace on a disk without room for a byte."""
+    with mounted(tmp_path / "disk", size_mib=4) as disk:
+        made = Workspace(disk.folder / "w")
+        made.create()
+        disk.leave(0)
+        yield made
+
+
+def test_on_a_full_disk_a_claim_is_empty_and_excludes_all_the_same(full: Workspace) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        claim(full, NAME, "submit base")
+    with claim(full, NAME, "cancel base", without_room=True) as held:
+        assert (full.claims / f"{NAME}.json").stat().st_size == 0
+        for without_room in (False, True):
+            with pytest.raises(ClaimHeld):
+                claim(full, NAME, "another", without_room=without_room)
+        assert held.refresh()
+    assert list(full.claims.iterdir()) == []
+
+
+def test_an_empty_claim_stays_fresh_by_itself(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "FRESH_EVERY_S", 0.01)
+    path = full.claims / f"{NAME}.json"
+    with claim(full, NAME, "cancel base", without_room=True):
+        make_old(path, 2 * UNFINISHED_AFTER_S)
+        time.sleep(0.2)
+        assert holder(full, NAME) is not None
+
+
+def test_an_empty_claim_that_was_taken_over_is_not_released_by_its_late_owner(full: Workspace) -> None:
+    late = claim(full, NAME, "cancel base", without_room=True)
+    make_old(full.claims / f"{NAME}.json", 2 * UNFINISHED_AFTER_S)
+    with claim(full, NAME, "cancel base", without_room=True) as held:
+        assert not late.refresh()
+        late.release()
+        assert held.refresh()
+    assert list(full.claims.iterdir()) == []

@@ -85,10 +85,19 @@ def test_what_another_process_began_to_use_is_skipped(workspace: Workspace) -> N
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_on_a_full_disk_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
+def test_a_full_disk_is_no_reason_not_to_remove_anything(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", size_mib=4) as disk:
         made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave(0)
+        assert [one.path.name for one in cleaned(made).removed] == ["prepare-2"]
+        assert list(made.claims.iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_where_no_file_can_be_made_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", size_mib=4, inodes=500) as disk:
+        made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
+        disk.leave_no_files()
         with pytest.raises(UserError, match=r"remove one of these by hand, as .*/stages/prepare-2, and run it again"):
             clean(made, {one.path for one in could_go(made)}, on_wait=print)
         assert made.is_done("prepare-2")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tests.monitoring.workspaces import start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small
 from tests.support.recipes import make_recipe
+from tests.support.small_disk import SmallDisk, mounted
 
 CHAIN = "quickstart"
 RECIPE, *OVERRIDES = small(CHAIN)
@@ -71,6 +72,45 @@ def cancel(workspace: Workspace) -> Controlled:
 def reserved(workspace: Workspace) -> set[str]:
     """Stages that still hold a share of the budgets."""
     return {stage for made in Book(LedgerView(workspace)).reservations for stage in made.amounts.keys() - made.released}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with mounted(tmp_path / "disk", size_mib=24, inodes=2000) as small_disk:
+        yield small_disk
+
+
+@pytest.mark.parametrize("fill", [lambda disk: disk.leave(0), SmallDisk.leave_no_files])
+def test_a_full_disk_keeps_no_one_from_cancelling_and_what_was_done_is_known_later(
+    disk: SmallDisk, fake: FakeSlurm, fill: Callable[[SmallDisk], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    workspace = Workspace(disk.folder / "w")
+    submit(workspace)
+    fill(disk)
+    cancel(workspace).require_done()
+    assert fake.live() == []
+    disk.free()
+    submit(workspace)
+    assert len({job.name.rpartition(":")[0] for job in fake.live()}) == len(fake.live()) == len(fake.jobs) / 2
+    assert fake.live()
+
+
+def test_what_was_held_and_released_on_a_full_disk_stays_so(
+    disk: SmallDisk, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    workspace = Workspace(disk.folder / "w")
+    submit(workspace)
+    disk.leave(0)
+    control.hold(workspace, [CHAIN], on_wait=silent).require_done()
+    assert all(job.held for job in fake.live())
+    disk.free()
+    submit(workspace)
+    assert all(job.held for job in fake.live())
+    disk.leave(0)
+    control.release(workspace, [CHAIN], on_wait=silent).require_done()
+    assert not any(job.held for job in fake.live())
 
 
 def statuses(workspace: Workspace) -> dict[str, str]:

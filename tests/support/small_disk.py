@@ -29,15 +29,22 @@ class SmallDisk:
         with (self.folder / "fill").open("wb") as file:
             file.write(bytes(max(0, self.room_bytes - room_bytes)))
 
+    def leave_no_files(self) -> None:
+        """Nor room: it takes not even an empty file."""
+        self.leave(0)
+        for number in range(os.statvfs(self.folder).f_favail):
+            (self.folder / f"empty-{number}").touch()
+
     def free(self) -> None:
-        (self.folder / "fill").unlink(missing_ok=True)
+        for path in (self.folder / "fill", *self.folder.glob("empty-*")):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
-def mounted(folder: Path, size_mib: int) -> Iterator[SmallDisk]:
-    """Skips the test where one may not mount: only root may."""
+def mounted(folder: Path, size_mib: int, inodes: int | None = None) -> Iterator[SmallDisk]:
+    """For at most `inodes` files. Skips the test where one may not mount: only root may."""
     folder.mkdir()
-    options = f"size={size_mib}m,mode=700"
+    options = f"size={size_mib}m,mode=700" + (f",nr_inodes={inodes}" if inodes else "")
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("only root may mount a small disk")

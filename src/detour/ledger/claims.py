@@ -7,6 +7,9 @@ A stale claim is replaced by rename, never removed first, so there is no instant
 or removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several who find the same
 stale claim one wins, and a claim that was taken over cannot be released by its late owner. Age is measured by the file
 system's clock alone. There is no waiting: `claim` succeeds or raises.
+
+A full disk still takes an empty file. Such a claim is one that is never written to its end: it is stale soon after its
+owner's last sign of life, and known again by its inode, which the owner keeps open so that no other file can have it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import contextlib
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ from typing import Any
 
 import orjson
 
+from detour.disk import OUT_OF_ROOM
 from detour.errors import UserError
 from detour.files import naming, write_atomic
 from detour.ledger.folders import ledger_mode, make_folder
@@ -34,6 +39,7 @@ STALE_AFTER_S = 900.0
 """Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""
 UNFINISHED_AFTER_S = 30.0
 """How long a claim may stay empty, and a change of hands unfinished, before its author is taken for dead."""
+FRESH_EVERY_S = UNFINISHED_AFTER_S / 4
 TRIES = 5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
@@ -63,16 +69,24 @@ class ClaimHeld(UserError):
 
 
 class Claim:
-    """Held until `release`; `refresh` now and then, lest others elsewhere take its owner for dead."""
+    """Held until `release`; `refresh` now and then, lest others elsewhere take its owner for dead. An empty one is
+    refreshed by itself.
+    """
 
     def __init__(self, workspace: Workspace, name: str, token: str) -> None:
+        """`token` is empty for an empty claim."""
         self._workspace, self.name, self._token = workspace, name, token
+        self._descriptor: int | None = None
+        self._released = threading.Event()
+        if not token:
+            self._descriptor = os.open(_path(workspace, name), os.O_RDONLY | os.O_CLOEXEC)
+            threading.Thread(target=self._stay_fresh, daemon=True).start()
 
     def refresh(self) -> bool:
         """A sign of life; False when the claim is no longer ours. A failing disk proves nothing, and is not raised."""
         path = _path(self._workspace, self.name)
         try:
-            if _token(path) != self._token:
+            if not self._is_ours(path):
                 return False
             os.utime(path)
         except FileNotFoundError:
@@ -87,9 +101,22 @@ class Claim:
         One that a failing or full disk keeps is stale as soon as its process has ended.
         """
         path = _path(self._workspace, self.name)
+        self._released.set()
         with contextlib.suppress(OSError), _right_to_change(self._workspace, self.name, self._token) as right:
-            if right and _token(path) == self._token:
+            if right and self._is_ours(path):
                 path.unlink()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_ours(self, path: Path) -> bool:
+        if self._token:
+            return _token(path) == self._token
+        return self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), path.stat())
+
+    def _stay_fresh(self) -> None:
+        while not self._released.wait(FRESH_EVERY_S) and self.refresh():
+            pass
 
     def __enter__(self) -> Claim:
         return self
@@ -98,10 +125,14 @@ class Claim:
         self.release()
 
 
-def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float = STALE_AFTER_S) -> Claim:
-    """Take `name` for `owner` (words for people), this process. Raises ClaimHeld at once when a living one has it."""
-    path = _path(workspace, name)
-    make_folder(workspace.root, path.parent)
+def claim(
+    workspace: Workspace, name: str, owner: str, *, stale_after_s: float = STALE_AFTER_S, without_room: bool = False
+) -> Claim:
+    """Take `name` for `owner` (words for people), this process. Raises ClaimHeld at once when a living one has it.
+
+    `without_room`: on a full disk by an empty claim, which does not say whose it is; else it raises OSError there.
+    """
+    make_folder(workspace.root, workspace.claims)
     token = secrets.token_hex(8)
     content = orjson.dumps(
         {
@@ -112,7 +143,16 @@ def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float =
             **Process.current().to_json(),
         }
     )
-    present = None
+    try:
+        return _taken(workspace, name, token, content, stale_after_s)
+    except OSError as error:
+        if not without_room or error.errno not in OUT_OF_ROOM:
+            raise
+    return _taken(workspace, name, "", b"", stale_after_s)
+
+
+def _taken(workspace: Workspace, name: str, token: str, content: bytes, stale_after_s: float) -> Claim:
+    path, present = _path(workspace, name), None
     for _ in range(TRIES):
         if _created(path, content, ledger_mode(workspace.root)):
             return Claim(workspace, name, token)
@@ -122,7 +162,7 @@ def claim(workspace: Workspace, name: str, owner: str, *, stale_after_s: float =
         if not present.is_stale:
             raise ClaimHeld(name, present)
         with _right_to_change(workspace, name, present.token) as right:
-            if right and _token(path) == present.token:
+            if right and _present(path, stale_after_s) == present:
                 write_atomic(path, content)
                 path.chmod(ledger_mode(workspace.root))
                 return Claim(workspace, name, token)
@@ -201,7 +241,9 @@ def _age_s(path: Path) -> float:
         probe.touch()
         now_s = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
-    except PermissionError:  # a reader only: this machine's clock must do
+    except OSError as error:  # a reader only, or no room: this machine's clock must do
+        if not isinstance(error, PermissionError) and error.errno not in OUT_OF_ROOM:
+            raise
         now_s = time.time()
     return now_s - path.stat().st_mtime
 

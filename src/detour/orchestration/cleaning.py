@@ -35,10 +35,10 @@ def could_go(workspace: Workspace) -> list[Removable]:
 def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:
     """Remove those of `agreed` that could still go; what is another user's, or in use by now, is skipped and said.
 
-    Raises ClaimHeld if a submission does not end within two minutes, UserError on a disk without room for a claim.
+    Raises ClaimHeld if a submission does not end within two minutes, UserError on a disk that takes no more files.
     """
     removed, skipped = list[Removable](), list[Skipped]()
-    with _told_where_room_can_be_made(agreed), submitting(workspace, on_wait):
+    with _told_where_room_can_be_made(agreed), submitting(workspace, on_wait, without_room=True):
         for found in could_go(workspace):
             if found.path not in agreed:
                 continue
@@ -61,8 +61,8 @@ def _told_where_room_can_be_made(agreed: Collection[Path]) -> Iterator[None]:
         if error.errno not in OUT_OF_ROOM:
             raise
         raise UserError(
-            f"{error.filename}: no room for the claim that keeps submissions away meanwhile, some hundred bytes: remove"
-            f" one of these by hand, as {min(agreed)}, and run it again"
+            f"{error.filename}: the disk takes no more files, and so no claim that keeps submissions away meanwhile:"
+            f" remove one of these by hand, as {min(agreed)}, and run it again"
         ) from error
 
 
@@ -71,7 +71,7 @@ def _to_ourselves(workspace: Workspace, found: Removable) -> Iterator[None]:
     """While it lasts no attempt at the stage can start. Raises ClaimHeld, PermissionError, UserError."""
     if found.extent.blocked:
         raise PermissionError(f"{found.path}: {found.extent.blocked}")
-    with claim(workspace, found.stage, "detour gc") if found.stage else nullcontext():
+    with claim(workspace, found.stage, "detour gc", without_room=True) if found.stage else nullcontext():
         if found.kind is Kind.WORK and found.stage and not workspace.is_done(found.stage):
             raise UserError("its output has gone meanwhile: the next attempt resumes from this")
         yield

@@ -6,14 +6,16 @@ One order reaches a chain, a sweep, whatever a pattern names, or stages with the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
+from detour.disk import OUT_OF_ROOM
 from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
-from detour.ledger.journal import command_journal
+from detour.ledger.journal import Journal, command_journal
 from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -72,7 +74,7 @@ def cancel(
     if not shared:
         choice = without_needed(workspace, choice, view.state)
     next_waves = continuations(workspace, choice.chains)
-    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+    with _ordering(workspace, on_wait) as journal:
         ours = [*next_waves, *(row.id for row in choice.stages)]
         affected = control(workspace, journal, _slurm(workspace, choice)).cancel(
             ours, "cancelled by its user", concerned=choice.labels
@@ -99,7 +101,7 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
     """Keep pending jobs from starting, also when the chains are submitted again meanwhile. Raises as `cancel`."""
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
-    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+    with _ordering(workspace, on_wait) as journal:
         affected = control(workspace, journal, _slurm(workspace, choice)).hold(list(labels))
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
@@ -110,7 +112,7 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
     """Undo `hold`. Raises as `cancel`."""
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
-    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+    with _ordering(workspace, on_wait) as journal:
         affected = control(workspace, journal, _slurm(workspace, choice)).release(list(labels))
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
@@ -125,11 +127,26 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     if not (workspace.root / "chains").is_dir():
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
-    with submitting(workspace, on_wait), command_journal(workspace) as journal:
+    with _ordering(workspace, on_wait) as journal:
         affected = control(workspace, journal, _slurm_of(workspace, chain_names(workspace))).adopt(labels)
         for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
             journal.append(StageSubmitted(), stage=stage_id, job=job_id)
     return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
+
+
+@contextmanager
+def _ordering(workspace: Workspace, on_wait: OnWait) -> Iterator[Journal]:
+    """The right to give an order, as `submitting`, and a journal for it. A full disk takes neither: then by an empty
+    claim, and without one where there is no room for a name either. Whoever submits has a claim from before, and is
+    waited for; what is sent later has tags of its own, which the order does not know.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(submitting(workspace, on_wait, without_room=True))
+        except OSError as error:
+            if error.errno not in OUT_OF_ROOM:
+                raise
+        yield stack.enter_context(command_journal(workspace))
 
 
 def _labels_of(stages: Iterable[StageOutline]) -> Mapping[str, str]:

@@ -40,14 +40,15 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFL
 class WorkspaceLedger:
     """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
 
-    def __init__(self, workspace: Workspace, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, workspace: Workspace, journal: Journal, *, may_wait: bool = False) -> None:
+        """`may_wait`: an event that the ledger does not take now may wait on this node, as `Journal` has it."""
+        self._journal, self._may_wait = journal, may_wait
         self._view = LedgerView(workspace)
 
     def append(self, event: JobEvent) -> None:
-        """Raises UserError when the event is not on disk: without a record of it nothing may be sent."""
+        """Raises UserError when the event is not on disk, unless it may wait: without a record nothing may be sent."""
         self._journal.append(event)
-        if not self._journal.flush():
+        if not self._journal.flush() and not self._may_wait:
             ledger = self._view.workspace.ledger
             raise UserError(f"{ledger}: the ledger takes no events (disk full?): nothing more was sent")
 
@@ -67,15 +68,18 @@ class WorkspaceLedger:
 
 
 @contextmanager
-def submitting(workspace: Workspace, on_wait: Callable[[str], None]) -> Iterator[Claim]:
+def submitting(
+    workspace: Workspace, on_wait: Callable[[str], None], *, without_room: bool = False
+) -> Iterator[Claim]:
     """The right to change what this workspace has in Slurm; waits up to two minutes for another holder, whom `on_wait`
-    is given once. Raises ClaimHeld after that.
+    is given once. Raises ClaimHeld after that, OSError on a full disk unless it is to go `without_room`.
     """
     deadline_s = time.monotonic() + CLAIM_PATIENCE_S
     is_waiting = False
     while True:
         try:
-            claimed = claim(workspace, SUBMISSION_CLAIM, " ".join(["detour", *sys.argv[1:2]]))
+            owner = " ".join(["detour", *sys.argv[1:2]])
+            claimed = claim(workspace, SUBMISSION_CLAIM, owner, without_room=without_room)
             break
         except ClaimHeld as error:
             if time.monotonic() > deadline_s:
@@ -159,5 +163,6 @@ def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | N
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
-    ledger = WorkspaceLedger(workspace, journal)
+    """An order needs no record: jobs that it stopped are as those that a person has stopped with Slurm's own commands."""
+    ledger = WorkspaceLedger(workspace, journal, may_wait=True)
     return Control(slurm, ledger, workspace_id(workspace.root), ledger.users(), workspace.is_done)
