@@ -45,6 +45,7 @@ def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
             "job": one.found.job,
             **one.verdict.to_json(),
             "pending": asdict(one.pending) if one.pending else None,
+            "room": one.room,
         }
         for one in found
     ]
@@ -58,6 +59,8 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     for place in first.evidence[:1]:
         yield from wrapped(f"{_where(place)}{plain(one_line(place.text))}", "  ", width, QUOTE_LINES)
     yield from wrapped(plain(f"{first.advice} ({RETRY[first.retry]})"), "  ", width)
+    if one.room is not None:
+        yield from wrapped(f"still running: {one.room}", "  ", width)
     if one.pending is not None:
         for text in _pending(one.pending):
             yield from wrapped(plain(text), "  ", width, 3)

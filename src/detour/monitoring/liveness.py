@@ -12,11 +12,10 @@ from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
+from detour.monitoring.room import SILENT_S
 from detour.monitoring.seen import SeenJob
 
 Marker = Literal["done", "failed"]
-SILENT_S = 30.0
-"""Three heartbeats of a job: one that runs and was silent for longer has lost contact."""
 
 
 class Evidence(NamedTuple):
@@ -26,6 +25,14 @@ class Evidence(NamedTuple):
     writers: Mapping[str, WriterState] = MappingProxyType({})
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
     """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
+    signs_s: Mapping[str, float] = MappingProxyType({})
+    """Stage whose journal is silent -> when its claim was last refreshed (`room`)."""
+    disk_is_full: bool = False
+
+    def gives_signs(self, stage: str) -> bool:
+        """Whether who has the stage lives, though its journal is silent."""
+        at_s = self.signs_s.get(stage)
+        return at_s is not None and self.now_s - at_s <= SILENT_S
 
     def is_later(self, attempt: AttemptState) -> bool:
         """Whether Slurm has described the attempt's job, as it can be known, since the attempt's last sign of life."""
@@ -47,7 +54,7 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         return "cancelled"
     status = known.status
     if status == "running":
-        status = _of_open_attempt(known.attempts[-1], evidence)
+        status = _of_open_attempt(known, evidence)
     elif status == "done":  # its output was removed since
         status = "planned"
     elif (
@@ -83,12 +90,14 @@ def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) 
     return writer.process.is_alive() if writer and writer.process else None
 
 
-def _of_open_attempt(attempt: AttemptState, evidence: Evidence) -> StageStatus:
+def _of_open_attempt(known: StageState, evidence: Evidence) -> StageStatus:
+    attempt = known.attempts[-1]
     alive = process_is_alive(attempt, evidence.writers)
     if alive is not None:
         return "running" if alive else "interrupted"
     standing = evidence.standing(attempt.job)
-    if standing == "running" or (is_running(attempt, evidence.now_s) and not evidence.is_later(attempt)):
+    lives = is_running(attempt, evidence.now_s) or evidence.gives_signs(known.id)
+    if standing == "running" or (lives and not evidence.is_later(attempt)):
         return "running"
     if standing == "unknown":
         return "unknown"

@@ -26,6 +26,7 @@ from detour.monitoring.chains import Costed, chain_status
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
+from detour.monitoring.room import SILENT_S, disk_is_full, sign_s
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
@@ -69,7 +70,7 @@ class Monitor:
         self._spans: Spans = {}
         self._outlines, self._memory = Outlines(workspace), Memory()
         self._open: dict[str, StageState] = {}
-        """Stages of which a job may still change something."""
+        """Stages of which a job or an attempt may still change something."""
         self._unread: dict[str, str] = {}
         """Stage -> why its markers could not be read."""
 
@@ -91,7 +92,8 @@ class Monitor:
         reading = self._reading(known, plans, view.touched, is_full=is_full)
         view.touched.clear()
         warnings += reading.missing
-        evidence = Evidence(at_s, self.state.writers, reading.jobs)
+        no_room = bool(self._open) and disk_is_full(self.workspace)
+        evidence = Evidence(at_s, self.state.writers, reading.jobs, self._signs_s(at_s), no_room)
         rows: dict[str, Costed] = {}
         chains = [
             self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
@@ -140,27 +142,38 @@ class Monitor:
         """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
         for stage_id in self.state.stages if is_full else touched:
             stage = self.state.stages.get(stage_id)
-            if stage is not None and stage.is_open and stage.jobs:
+            if stage is not None and stage.is_open:
                 self._open[stage_id] = stage
             else:
                 self._open.pop(stage_id, None)
-        if self.ask is None or not self._open:
+        submitted = {stage_id: jobs for stage_id, stage in self._open.items() if (jobs := stage.jobs)}
+        if self.ask is None or not submitted:
             return Reading(0.0, {})
         users = {writer.process.user for writer in self.state.writers.values() if writer.process}
         users = {user_name(), *filter(has_account, users)}
         first = {plan.chain for plan in shown}
         asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
-        targets = [plan.target for plan in asked_about if any(stage.id in self._open for stage in plan.stages)]
+        targets = [plan.target for plan in asked_about if any(stage.id in submitted for stage in plan.stages)]
+        tried = (job for stage_id in submitted for _, job in self._open[stage_id].attempts_by_key if job)
         return self.ask(
             Question(
-                sorted((job for stage in self._open.values() for job in stage.jobs), key=natural_key),
+                sorted((job for jobs in submitted.values() for job in jobs), key=natural_key),
                 sorted(users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
                 every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
                 slurm_cluster=next((target.slurm_cluster for target in targets), None),
-                tried=frozenset(job for stage in self._open.values() for _, job in stage.attempts_by_key if job),
+                tried=frozenset(tried),
             )
         )
+
+    def _signs_s(self, now_s: float) -> Mapping[str, float]:
+        """Of stages whose last attempt has no end, and whose journal is silent."""
+        silent = (stage_id for stage_id in self._open if self._is_silent(stage_id, now_s))
+        return {stage_id: at_s for stage_id in silent if (at_s := sign_s(self.workspace, stage_id)) is not None}
+
+    def _is_silent(self, stage_id: str, now_s: float) -> bool:
+        last = self.state.stages[stage_id].attempts[-1:]
+        return any(one.ended is None and now_s - (one.last_seen_s or 0.0) > SILENT_S for one in last)
 
     def _stage(
         self, planned: StageOutline, stage_id: str, target: Target, evidence: Evidence, chains: Sequence[str]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 from detour.ledger.state import AttemptState, StageState, StageStatus
-from detour.monitoring.liveness import SILENT_S, Evidence, process_is_alive
+from detour.monitoring.liveness import Evidence, process_is_alive
 from detour.monitoring.reasons import reason_in_words
+from detour.monitoring.room import NEXT_STEP, SILENT_S, waits_in_words
 from detour.monitoring.seen import SeenJob
 from detour.text import format_duration
 
@@ -98,6 +99,8 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
 
 def _running(known: StageState | None, evidence: Evidence) -> Judged:
     age_s = _silence_s(known, evidence)
+    if known is not None and age_s is not None and evidence.gives_signs(known.id):
+        return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
     if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
         return _lost(f"its job runs, without a sign of life for {format_duration(age_s)}")
     last = known.attempts[-1] if known and known.attempts else None
@@ -106,6 +109,8 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
     begun = max((job for job in _seen_jobs(known, evidence) if job.standing == "running"), key=_run_s, default=None)
     if begun is not None and _run_s(begun) > START_S:
         ago = format_duration(evidence.now_s - (begun.started_s or 0.0))
+        if evidence.disk_is_full:
+            return Judged("running", f"job {begun.id} started {ago} ago, and the disk is full", True, NEXT_STEP)
         return _lost(f"job {begun.id} started {ago} ago, and has given no sign of life")
     return Judged("running", "its job has started, and not yet given a sign of life")
 

@@ -68,9 +68,7 @@ class WorkspaceLedger:
 
 
 @contextmanager
-def submitting(
-    workspace: Workspace, on_wait: Callable[[str], None], *, without_room: bool = False
-) -> Iterator[Claim]:
+def submitting(workspace: Workspace, on_wait: Callable[[str], None], *, without_room: bool = False) -> Iterator[Claim]:
     """The right to change what this workspace has in Slurm; waits up to two minutes for another holder, whom `on_wait`
     is given once. Raises ClaimHeld after that, OSError on a full disk unless it is to go `without_room`.
     """
@@ -163,6 +161,6 @@ def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | N
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
-    """An order needs no record: jobs that it stopped are as those that a person has stopped with Slurm's own commands."""
+    """An order needs no record: what it stopped is as what a person has stopped with Slurm's own commands."""
     ledger = WorkspaceLedger(workspace, journal, may_wait=True)
     return Control(slurm, ledger, workspace_id(workspace.root), ledger.users(), workspace.is_done)

@@ -21,6 +21,7 @@ from detour.ledger.stages import StageState
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.monitoring.room import awaited_room
 from detour.orchestration.evidence import (
     Answers,
     StageEvents,
@@ -73,6 +74,8 @@ class Why:
     found: StageEvidence
     verdict: Verdict
     pending: Pending | None = None
+    room: str | None = None
+    """What the job waits for that runs, and that a full disk keeps from saying so."""
 
 
 def why_of_bundle(path: Path) -> Why:
@@ -150,7 +153,7 @@ class _Facts:
         found = stage_evidence(self.workspace, stage.id, known, self.events, self.answers[cluster])
         verdict = judge(found.evidence)
         pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
-        return Why(stage, chains, found, verdict, pending)
+        return Why(stage, chains, found, verdict, pending, awaited_room(self.workspace, known, time.time()))
 
 
 def _decisive_job(one: Why) -> str | None:

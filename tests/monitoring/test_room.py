@@ -1,0 +1,69 @@
+"""A job that waits for room on a full disk lives by its claim, and status and why say the same of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from detour.ledger.claims import claim
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import read_status
+from detour.monitoring.room import SILENT_S, awaited_room
+from detour.monitoring.status import StageRow
+from tests.monitoring.workspaces import PREPARE, make_workspace, start
+from tests.support.small_disk import SmallDisk, mounted
+
+WAITED_S = 60.0
+STEP = "free some space: it goes on by itself"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with mounted(tmp_path / "disk", size_mib=8) as small_disk:
+        yield small_disk
+
+
+def prepare_row(workspace: Workspace, now_s: float) -> StageRow:
+    return read_status(workspace, now_s=now_s).chains[0].stages[0]
+
+
+def make_silent(workspace: Workspace) -> float:
+    """A moment at which the attempt has been silent for long, and has just refreshed its claim."""
+    start(workspace, PREPARE)
+    claim(workspace, PREPARE.id, "job 7")
+    now_s = time.time() + WAITED_S
+    path = workspace.claims / f"{PREPARE.id}.json"
+    os.utime(path, (now_s, now_s))
+    return now_s
+
+
+def test_on_a_full_disk_it_waits_for_room_and_both_faces_say_so(disk: SmallDisk) -> None:
+    workspace = make_workspace(disk.folder)
+    now_s = make_silent(workspace)
+    disk.leave(0)
+    row = prepare_row(workspace, now_s)
+    assert (row.state, row.needs_person) == ("running", True)
+    assert row.reason == "the disk is full, and it has waited for room for 1m00s"
+    known = LedgerView(workspace).state.stages[PREPARE.id]
+    assert (row.next_step or "").startswith(STEP)
+    assert awaited_room(workspace, known, now_s) == f"{row.reason}; {row.next_step}"
+
+
+def test_where_the_disk_has_room_a_quota_may_be_used_up(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    row = prepare_row(workspace, make_silent(workspace))
+    assert (row.state, row.reason) == (
+        "running",
+        "it is alive, and its journal has taken nothing for 1m00s: a quota may be used up",
+    )
+
+
+def test_a_claim_that_is_not_refreshed_is_no_sign_of_life(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    later_s = make_silent(workspace) + SILENT_S + 1
+    assert prepare_row(workspace, later_s).state == "lost contact"
