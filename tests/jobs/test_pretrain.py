@@ -132,6 +132,7 @@ def test_a_chain_trains_promotes_and_trains_on(tmp_path: Path, plan: Plan) -> No
 
 CACHES = (
     "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
     "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED",
     "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR",
 )
@@ -143,7 +144,7 @@ def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatc
     for _ in range(2):
         keep_compiled(tmp_path)
     kept = tmp_path / "compiled" / str(os.getuid())
-    assert [os.environ[name] for name in CACHES] == [str(kept), "1", str(kept / "flash-attn-4")]
+    assert [os.environ[name] for name in CACHES] == [str(kept), str(kept / "triton"), "1", str(kept / "flash-attn-4")]
     assert kept.stat().st_mode & 0o077 == 0
 
 
