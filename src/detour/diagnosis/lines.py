@@ -62,13 +62,13 @@ _ERROR = re.compile(
     r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
 )
 _CHATTER = re.compile(
-    r"(?-i:\bNCCL (?:INFO|TRACE)\b|(?<![=_])\b(?:INFO|DEBUG)\b(?!=))|\bwill retry\b|\bretrying\b|\bskipping\b|"
-    r"\bfalling back\b|\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|\bentering retry loop\b|"
-    r"[:,] ignored\.?\s*$|\b(?:errors|failures|mismatche[sd]|corrupted|missing|failed)[:=] ?0\b|"
-    r"(?<![.\d])\b0 (?:errors|failures|failed|mismatche[sd])\b|^\W*(?:sample|document|prompt|example) ?\d*[:=]",
+    r"(?-i:\bNCCL (?:INFO|TRACE)\b|(?<![=_])\b(?:INFO|DEBUG)\b(?!=|: task \w))|\bwill retry\b|\bretrying\b|"
+    r"\bskipping\b|\bfalling back\b|\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|"
+    r"\bentering retry loop\b",
     re.I,
 )
-_BOX = ("│", "╭", "╰", "|")
+_BOX = re.compile(r"[│╭╰]|\|(?![^|]{0,40}\| (?:Fail\b|GPU \d))")
+"""Opens a line of a table or of a framed traceback; a row of `dcgmi diag` that tells of a bad GPU is no such line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
         replace(
             line,
             chain=chains.get(line.number),
-            is_quoted=line.number in quoted or line.text.startswith(_BOX),
+            is_quoted=line.number in quoted or _BOX.match(line.text) is not None,
             within=within.get(line.number, ""),
         )
         for line in lines
@@ -178,7 +178,7 @@ def _tracebacks(lines: Iterable[Line]) -> tuple[dict[int, int], set[int], dict[i
     chain: dict[int | None, int] = {}
     for line in lines:
         rank, text = line.rank, line.text.rstrip()
-        if _TRACEBACK in text and not text.startswith(_BOX):
+        if _TRACEBACK in text and not _BOX.match(text):
             open_code[rank] = []
             if rank not in linked:
                 chain[rank] = line.number
