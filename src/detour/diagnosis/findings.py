@@ -21,6 +21,7 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     StageFailed.kind: ("reason",),
     StageDone.kind: (),
 }
+LOSSES = 3
 AFTER_END = "said when the step was ended"
 OUTLIVED = "the work went on after it"
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
@@ -110,11 +111,15 @@ def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
-    """Work that went on by two steps after the line was not ended by what it says; one step may still be under way."""
+    """Work that went on by two steps after the line was not ended by what it says; one step may still be under way.
+    Where no step is named, three further losses of the main process show the same.
+    """
+    behind = lines[line.number :]
     before = max((one.progress for one in lines[: line.number] if one.progress is not None), default=None)
-    after = [one.progress for one in lines[line.number :] if one.progress is not None]
+    after = [one.progress for one in behind if one.progress is not None]
     if not after:
-        return None
+        losses = {one.text for one in behind if one.gives_loss and one.rank is None}
+        return OUTLIVED if len(losses) >= LOSSES else None
     if before is None:
         return "the work began after it" if len(set(after)) > 2 else None
     return OUTLIVED if max(after) - before >= 2 and len(set(after)) >= 2 else None

@@ -40,6 +40,14 @@ _PROGRESS = (
     ),
     re.compile(r"\|\s*(\d+)/\d+ \[\d+:\d+"),
 )
+_LOSS_FIGURE = re.compile(r"loss\S*[\"']?\s*[:=|]?\s*[\"']?\d+\.\d", re.IGNORECASE)
+_PROGRESS_BESIDE_LOSS = (
+    re.compile(r"\[\s*(\d+)/\d+"),
+    re.compile(r"\b(\d+)/\s*\d+ batches"),
+    re.compile(r"\"(?:step|global_step|num_updates)\"\s*:\s*\"?(\d+)"),
+    re.compile(r"^(?:ba|it)\s+(\d+)\b"),
+)
+"""Figures that stand for a step only in a line that also gives a loss."""
 _STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT|Job step aborted")
 _FINITE_LOSS = re.compile(r"loss\S*[\"']?\s*[:=]\s*\d", re.IGNORECASE)
 _NO_PROGRESS = re.compile(r"slurmstepd|srun:|Error|Exception|error:|StepId|signal|[Ss]aved|[Ss]aving|[Rr]esum")
@@ -93,6 +101,11 @@ class Line:
     @property
     def has_finite_loss(self) -> bool:
         return _FINITE_LOSS.search(self.text) is not None
+
+    @property
+    def gives_loss(self) -> bool:
+        """Whether it is a line of the training's metrics."""
+        return self.chain is None and _LOSS_FIGURE.search(self.text) is not None
 
     @property
     def ends_step(self) -> bool:
@@ -161,7 +174,8 @@ def _clock_s(text: str) -> float | None:
 def _progress(text: str) -> int | None:
     if _NO_PROGRESS.search(text):
         return None
-    found = (pattern.search(text) for pattern in _PROGRESS)
+    patterns = (*_PROGRESS_BESIDE_LOSS, *_PROGRESS) if _LOSS_FIGURE.search(text) else _PROGRESS
+    found = (pattern.search(text) for pattern in patterns)
     return next((int(match[1]) for match in found if match), None)
 
 
