@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -112,14 +113,14 @@ def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
     """Work that went on by two steps after the line was not ended by what it says; one step may still be under way.
-    Where no step is named, three further losses of the main process show the same.
+    Where no step is named, three further losses of one rank show the same.
     """
     behind = lines[line.number :]
     before = max((one.progress for one in lines[: line.number] if one.progress is not None), default=None)
     after = [one.progress for one in behind if one.progress is not None]
     if not after:
-        losses = {one.text for one in behind if one.gives_loss and one.rank is None}
-        return OUTLIVED if len(losses) >= LOSSES else None
+        losses = Counter(rank for rank, _ in {(one.rank, one.text) for one in behind if one.gives_loss})
+        return OUTLIVED if max(losses.values(), default=0) >= LOSSES else None
     if before is None:
         return "the work began after it" if len(set(after)) > 2 else None
     return OUTLIVED if max(after) - before >= 2 and len(set(after)) >= 2 else None
