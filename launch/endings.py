@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,9 @@ def ending(error: BaseException) -> Ending:
         return Ending(str(error), error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return Ending("interrupted", Withdrawn.exit_code)
+    if isinstance(error, ModuleNotFoundError) and (name := (error.name or "").partition(".")[0]) != "detour":
+        message = f"{name} is not installed in {sys.prefix}: docs/installing.md says which part of detour takes what"
+        return Ending(message, UserError.exit_code)
     if isinstance(error, OSError):
         return Ending(_os_error(error), UserError.exit_code)
     if isinstance(error, RecursionError):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,6 +223,16 @@ def test_parquet_columns_are_checked(tmp_path: Path) -> None:
         list(Table(path, ["text"]))
     with pytest.raises(SourceError, match="row 1: the document is a number"):
         list(read_texts(Table(path, ["number"])))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.zst"])
+def test_a_package_that_the_file_takes_and_that_is_not_installed_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SourceError, match=rf"{name}: reading it takes pyarrow, .* pip install pyarrow"):
+        list(Table(tmp_path / name, ["text"]))
 
 
 def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_ctrl_c_ends_with_130() -> None:
         (OSError(36, "File name too long", "/w/a"), "/w/a: the name is too long"),
         (IsADirectoryError(21, "Is a directory", "/w/a"), "/w/a: Is a directory"),
         (RecursionError(), "nested too deeply"),
+        (ModuleNotFoundError("No module named 'torch.cuda'", name="torch.cuda"), "torch is not installed in "),
         (MemoryError(), "out of memory"),
     ],
 )

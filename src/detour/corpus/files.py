@@ -9,7 +9,8 @@ import glob
 import importlib.util
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,17 @@ COMPRESSED_SUFFIXES = {".gz", ".zst"}
 
 class SourceError(UserError):
     """A file of a corpus or a task is missing or is not what the recipe takes it for; names the file and the place."""
+
+
+@contextmanager
+def importing_for(path: Path) -> Iterator[None]:
+    """Raises SourceError for a package that only some files take, and that a login node may do without."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"{path}: reading it takes {error.name}, which is not installed: pip install {error.name}"
+        ) from error
 
 
 def resolve_files(entry: File) -> list[Path]:

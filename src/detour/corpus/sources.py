@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from detour.corpus.files import Format, SourceError, file_format, is_tsv
+from detour.corpus.files import Format, SourceError, file_format, importing_for, is_tsv
 from detour.corpus.streams import MAX_LINE_BYTES, TextFile, open_text
 
 PARQUET_BATCH_ROWS = 1024
@@ -143,8 +143,9 @@ class Table:
         return header.index(column)
 
     def _parquet(self) -> Iterator[Values]:
-        import pyarrow as pa
-        from pyarrow import parquet
+        with importing_for(self.path):
+            import pyarrow as pa
+            from pyarrow import parquet
 
         size = self.path.stat().st_size
         try:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from detour.corpus.files import SourceError
+from detour.corpus.files import SourceError, importing_for
 
 MAX_LINE_BYTES = 1 << 28
 """Longest line, and longest text document, that is read; more is taken for a file of another kind."""
@@ -98,7 +98,8 @@ def _decompressed(path: Path, raw: io.FileIO) -> IO[bytes]:
     if kind == "gzip":
         return io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER_BYTES)
     if kind == "zstd":
-        import pyarrow as pa
+        with importing_for(path):
+            import pyarrow as pa
 
         return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), BUFFER_BYTES)
     return io.BufferedReader(raw, BUFFER_BYTES)

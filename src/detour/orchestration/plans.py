@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from detour.budgets.book import Asked
@@ -76,9 +77,13 @@ def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
 
 
 def check_runnable(planned: Planned) -> None:
-    """Raises UserError for what would only fail hours later: missing files, tasks that cannot be evaluated."""
+    """Raises UserError for what would only fail hours later: missing files, loggers that are not installed, tasks that
+    cannot be evaluated."""
     if missing := planned.shared.missing:
         raise UserError("cannot run, because these files are missing here:\n  " + "\n  ".join(missing))
+    for logger in dict.fromkeys(name for recipe in planned.recipes for name in recipe.training.loggers):
+        if find_spec(logger) is None:
+            raise UserError(f"training.loggers: {logger} is not installed: `pip install {logger}`, or leave it out")
     benchmarks = {recipe.benchmark.name: recipe.benchmark for recipe in planned.recipes if recipe.benchmark}
     for benchmark in benchmarks.values():
         if unsupported := unsupported_tasks(benchmark):
