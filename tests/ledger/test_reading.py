@@ -55,6 +55,20 @@ def touched(start: int, end: int) -> set[int]:
     return {n for n, line in enumerate(LINES) if STARTS[n] < end and start < STARTS[n] + len(line)}
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 40, len(LINES[0]), 1000])
+def test_a_file_that_is_read_piece_by_piece_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr("detour.ledger.reading.PIECE_BYTES", piece_bytes)
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write_file(workspace, "a.jsonl", CONTENT + LINES[0][:20])
+    reader = LedgerReader(workspace)
+    assert (read_all(reader), reader.damage.torn_tails, reader.damage.bad_lines) == (ENTRIES, 1, 0)
+    write_file(workspace, "a.jsonl", CONTENT + LINES[0])
+    assert read_all(reader) == ENTRIES[:1]
+
+
 def test_what_was_written_is_read() -> None:
     assert lost_and_counted(CONTENT) == (set(), 0)
 

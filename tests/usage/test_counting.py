@@ -123,3 +123,12 @@ def test_a_day_of_a_clock_change_has_its_own_length() -> None:
         ("2026-03-29", start_s, end_s),
         ("2026-03-30", end_s, end_s + 1),
     ]
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_a_calendar_of_some_years_cuts_as_that_of_all(unit: Unit) -> None:
+    zone = ZoneInfo("America/New_York")
+    start_s, end_s = MARCH_S - 400 * 86_400, MARCH_S + 306 * 86_400 - 1
+    few, every = Calendar(unit, zone, start_s, end_s), Calendar(unit, zone)
+    assert list(few.pieces(start_s, end_s)) == list(every.pieces(start_s, end_s))
+    assert few.common_label(end_s, end_s) == every.common_label(end_s, end_s) is not None

@@ -129,7 +129,7 @@ def site_energies(attempts: Iterable[Counted]) -> tuple[SiteEnergy, ...]:
 
 
 def _site_energy(name: str, attempts: Sequence[Counted]) -> SiteEnergy:
-    hours = Known.sum(gpu_hours(usage) for usage, _ in attempts)
+    hours = Known.sum([gpu_hours(usage) for usage, _ in attempts])
     if len(attempts) == 1:
         alone = tuple(attempts[0][1])
         return SiteEnergy(name, hours, alone, preferred(alone))

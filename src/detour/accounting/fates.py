@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import fsum
+from operator import attrgetter
 
 from detour.accounting.hours import AttemptUsage
+
+_PARTS = attrgetter("useful", "startup", "redone", "failed", "idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Fates:
 
     @staticmethod
     def sum(several: Iterable[Fates]) -> Fates:
-        rows = [(one.useful, one.startup, one.redone, one.failed, one.idle) for one in several]
+        rows = map(_PARTS, several)
         return Fates(*map(fsum, zip(*rows, strict=True)))
 
 

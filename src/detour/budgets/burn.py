@@ -120,7 +120,12 @@ def burn(
 def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
     """What the pieces used between two instants."""
     inside = [piece for piece in pieces if piece.start_s < last_s and piece.end_s >= first_s]
-    return fsum(piece.amount * _overlap(piece, first_s, last_s) for piece in inside)
+    return fsum(
+        piece.amount
+        if first_s <= piece.start_s < piece.end_s <= last_s
+        else piece.amount * _overlap(piece, first_s, last_s)
+        for piece in inside
+    )
 
 
 def _overlap(piece: Piece, first_s: float, last_s: float) -> float:

@@ -24,6 +24,8 @@ from detour.ledger.record import Entry, entry_of
 from detour.ledger.workspace import Workspace
 
 LISTINGS = 5
+PIECE_BYTES = 1 << 20
+"""Of a file, at once: what these take is used again for the next, and stays in the processor's cache."""
 IDLE_S = 300.0
 """A journal of a writer that lives is written every 30 s."""
 LOOK_ALIKES = 8
@@ -268,20 +270,27 @@ class LedgerReader:
             if tail.offset == status.st_size:
                 tail.size = tail.offset
                 return []
-            file.seek(tail.offset)
-            content = file.readall() or b""
-        parsed = parse(content)
-        tail.advance(content, parsed, status.st_mtime_ns)
-        payloads = parsed.payloads
+            entries, at_once = list[Entry[Event]](), PIECE_BYTES
+            while True:
+                file.seek(tail.offset)
+                content = file.read(at_once) or b""
+                parsed = parse(content)
+                tail.advance(content, parsed, status.st_mtime_ns)
+                entries += self._wanted(parsed.payloads, tail)
+                if not content or tail.size >= status.st_size:
+                    break
+                at_once *= 1 if parsed.used else 2
+        if entries:
+            tail.is_closed = type(entries[-1].event) is JournalClosed
+        return entries
+
+    def _wanted(self, payloads: list[bytes], tail: _Tail) -> list[Entry[Event]]:
         if self._only:
             payloads = list(filter(self._only.search, payloads))
         values = decode(payloads) if payloads else []
         if self._stages is not None:
             values = [value for value in values if type(value) is dict and value.get("stage") in self._stages]
-        entries = _entries(values, tail.foreign)
-        if entries:
-            tail.is_closed = type(entries[-1].event) is JournalClosed
-        return entries
+        return _entries(values, tail.foreign)
 
 
 def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]]:

@@ -38,7 +38,7 @@ def by_period(attempts: Sequence[Counted], time_zone: str, method: str | None) -
     if not attempts:
         return []
     start_s, end_s = min(one.usage.start_s for one in attempts), max(one.usage.end_s for one in attempts)
-    calendar = Calendar(_unit(end_s - start_s), zone_of(time_zone))
+    calendar = Calendar(_unit(end_s - start_s), zone_of(time_zone), start_s, end_s)
     found: dict[str, list[Counted]] = {}
     for one in attempts:
         for label, part in _parts(one, calendar):

@@ -22,6 +22,7 @@ from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
 from detour.statistics.scores import as_score
 
+READ_BYTES = 1 << 16
 CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
 PRODUCTION = "production"
@@ -32,11 +33,23 @@ PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safeten
 def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is none."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  there may be ten thousand
-            content = orjson.loads(file.readall())
+        content = orjson.loads(_content(path))
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _content(path: str | Path) -> bytes:
+    """In three calls of the system: there may be ten thousand files, and each is small."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, READ_BYTES)
+        if len(content) < READ_BYTES:
+            return content
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return content + file.read()
+    finally:
+        os.close(descriptor)
 
 
 def chains_by_age(workspace: Workspace) -> list[str]:

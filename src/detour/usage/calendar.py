@@ -33,8 +33,12 @@ def coarser(label: str, unit: Unit) -> str:
 class Calendar:
     """Cuts spans of time at the boundaries of one unit, in one zone. A day of a clock change has 23 or 25 hours."""
 
-    def __init__(self, unit: Unit, zone: tzinfo) -> None:
-        self._starts = _starts(unit, zone)
+    def __init__(self, unit: Unit, zone: tzinfo, first_s: float | None = None, last_s: float | None = None) -> None:
+        """`first_s` and `last_s` bound the instants that it is asked about: to list all days takes a while."""
+        first_year, last_year = (
+            None if at is None else datetime.fromtimestamp(at, zone).year for at in (first_s, last_s)
+        )
+        self._starts = _starts(unit, zone, first_year or _FIRST_YEAR, last_year or _LAST_YEAR)
 
     def label(self, at_s: float) -> str:
         """Of the period that holds this instant; a boundary belongs to the period that it begins."""
@@ -59,23 +63,23 @@ class Calendar:
 
 
 @cache
-def _starts(unit: Unit, zone: tzinfo) -> tuple[list[float], list[str]]:
-    """When each period begins, and its label."""
-    firsts = list(_first_days(unit))
+def _starts(unit: Unit, zone: tzinfo, first_year: int, last_year: int) -> tuple[list[float], list[str]]:
+    """When each period begins, and its label; of the year after the last, one, which ends that."""
+    firsts = [*_first_days(unit, first_year, last_year), datetime(last_year + 1, 1, 1)]  # noqa: DTZ001  see below
     return (
         [day.replace(tzinfo=zone).timestamp() for day in firsts],
-        [coarser(f"{day:%Y-%m-%d}", unit) for day in firsts],
+        [coarser(day.date().isoformat(), unit) for day in firsts],
     )
 
 
-def _first_days(unit: Unit) -> Iterator[datetime]:
+def _first_days(unit: Unit, first_year: int, last_year: int) -> Iterator[datetime]:
     if unit is Unit.DAY:
-        day = datetime(_FIRST_YEAR, 1, 1)  # noqa: DTZ001  the zone is added to each
-        while day.year <= _LAST_YEAR:
+        day = datetime(first_year, 1, 1)  # noqa: DTZ001  the zone is added to each
+        while day.year <= last_year:
             yield day
             day += timedelta(days=1)
         return
     every = {Unit.MONTH: 1, Unit.QUARTER: 3, Unit.YEAR: 12}[unit]
-    for year in range(_FIRST_YEAR, _LAST_YEAR + 1):
+    for year in range(first_year, last_year + 1):
         for month in range(1, 13, every):
             yield datetime(year, month, 1)  # noqa: DTZ001
