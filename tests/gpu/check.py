@@ -59,7 +59,7 @@ PARTS = (
     ),
     Part("loss curves", ("-m", "tests.gpu.loss_curves"), 120),
     Part("large clm", bench("moderncamembert-bio-large", "clm", *COMPILED, "--rows", "16", "--no-peers"), 150),
-    Part("fine-tuning", ("-m", "tests.gpu.fine_tuning"), 150),
+    Part("fine-tuning", ("-m", "tests.gpu.fine_tuning"), 170),
     Part("energy chain", ("-m", "tests.gpu.energy_chain", "{out}/energy"), 240),
 )
 REHEARSAL = (

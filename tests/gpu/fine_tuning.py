@@ -210,9 +210,9 @@ def shipped_first(bench: Bench) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a small model and short documents, for a CPU")
-    parser.add_argument("--limit-s", type=float, help="begin nothing after so many seconds; else 125, 500 if tiny")
+    parser.add_argument("--limit-s", type=float, help="begin nothing after so many seconds; else 145, 500 if tiny")
     options = parser.parse_args()
-    bench = Bench(options.tiny, time.monotonic() + (options.limit_s or (500 if options.tiny else 125)))
+    bench = Bench(options.tiny, time.monotonic() + (options.limit_s or (500 if options.tiny else 145)))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     say(f"{device}, torch {torch.__version__}, {'a tiny' if options.tiny else 'the base'} encoder")
     with tempfile.TemporaryDirectory() as folder:
