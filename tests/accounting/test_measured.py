@@ -281,6 +281,31 @@ def test_however_many_watch_each_interval_of_a_gpu_is_counted_once(
     assert sum(piece.energy_j for piece in pieces) == pytest.approx(100.0 * union)
 
 
+@given(st.lists(st.tuples(spans_s, st.floats(0.0, 600.0)), min_size=1, max_size=4), st.floats(50.0, 90.0))
+@settings(max_examples=60, deadline=None)
+def test_attempts_that_share_a_gpu_for_a_while_have_its_energy_together(
+    held: list[tuple[tuple[int, int], float]], idle_w: float
+) -> None:
+    """Each draws its own power, on top of the idle board's; of each the ledger keeps the last reading of an hour."""
+    nvml, watchers = FakeNvml([Board("GPU-0", limit_w=5000.0)]), dict[str, Readings]()
+
+    def vary(at_s: float) -> None:
+        nvml.boards[0].power_w = idle_w + sum(power_w for (start, end), power_w in held if start <= at_s / 60 < end)
+
+    readings = sampled(nvml, seconds=200 * 60.0, every_s=60.0, happens=vary)
+    for index, ((start, end), _) in enumerate(held):
+        writer, first = f"w{index}", readings[start].event.gpus["GPU-0"]
+        own = [shifted(entry, writer, start * 60, first["energy_j"]) for entry in readings[start : end + 1]]
+        watchers[writer] = by_hour(own)
+    spans = spans_of(traces_of([entry for entries in watchers.values() for entry in entries]))
+    seen = {minute for (start, end), _ in held for minute in range(start, end)}
+    truth_j = sum(
+        60 * (idle_w + sum(power_w for (start, end), power_w in held if start <= minute < end)) for minute in seen
+    )
+    pieces = [piece for entries in watchers.values() for piece in gpu_pieces(entries, spans)]
+    assert sum(piece.energy_j for piece in pieces) == pytest.approx(truth_j)
+
+
 def shifted(entry: Entry[EnergyRead], writer: str, start: int, before_j: float) -> Entry[EnergyRead]:
     """The same reading by a sampler that began at `start`."""
     gpu = dict(entry.event.gpus["GPU-0"]) | {"energy_j": entry.event.gpus["GPU-0"]["energy_j"] - before_j}

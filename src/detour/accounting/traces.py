@@ -2,7 +2,8 @@
 
 Several samplers may watch one GPU at the same time: two attempts on a shared one, or two processes of one job. Each
 sees the energy of the whole GPU. So an interval's energy is divided by the number of those that saw it, and whatever
-is added up, each interval of each UUID is in it once.
+is added up, each interval of each UUID is in it once. Few readings of each are kept, and where one began or ended
+between two of another's, the driver's counter, which all of them read, tells what had been drawn by then.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from math import fsum, isfinite
+from math import fsum, isclose, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from detour.ledger.events import EnergyRead
+    from detour.ledger.events import EnergyRead, GpuCounted
     from detour.ledger.record import Entry
     from detour.ledger.state import State
 
@@ -29,6 +30,8 @@ class Point(NamedTuple):
     energy_j: float
     sampled_j: float
     seen_s: float
+    counter_j: float | None = None
+    """The driver's own sum then, which is one for all samplers."""
 
 
 class Trace(NamedTuple):
@@ -48,6 +51,10 @@ class Trace(NamedTuple):
     def end_s(self) -> float:
         return self.points[-1].at_s
 
+    @property
+    def ends(self) -> tuple[Point, Point]:
+        return self.points[0], self.points[-1]
+
 
 class Piece(NamedTuple):
     """An attempt's part of the energy of one GPU between two instants."""
@@ -59,8 +66,8 @@ class Piece(NamedTuple):
     seen_s: float
 
 
-Spans = Mapping[str, Sequence[tuple[float, float, str]]]
-"""UUID -> start, end and writer of every trace of it."""
+Spans = Mapping[str, Sequence[Trace]]
+"""UUID -> every trace of it."""
 
 
 def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
@@ -76,12 +83,13 @@ def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
             if not all(map(_is_amount, (gpu["energy_j"], gpu["sampled_j"], gpu["seen_s"]))):
                 continue
             key = (uuid, entry.writer)
-            known = points.setdefault(key, [Point(event.began_s, 0.0, 0.0, 0.0)])
+            known = points.setdefault(key, [Point(event.began_s, 0.0, 0.0, 0.0, _first_counter_j(gpu))])
             before = known[-1]
             at_s = event.began_s + event.elapsed_s
             if at_s < before.at_s or gpu["energy_j"] < before.energy_j or gpu["seen_s"] < before.seen_s:
                 continue
-            known.append(Point(at_s, gpu["energy_j"], min(gpu["sampled_j"], gpu["energy_j"]), gpu["seen_s"]))
+            sampled_j = min(gpu["sampled_j"], gpu["energy_j"])
+            known.append(Point(at_s, gpu["energy_j"], sampled_j, gpu["seen_s"], gpu["counter_j"]))
             last[key] = gpu
     return [
         Trace(uuid, writer, tuple(found), _share(last[uuid, writer]["share"]), max(0, last[uuid, writer]["resets"]))
@@ -90,10 +98,17 @@ def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
     ]
 
 
-def spans_of(traces: Iterable[Trace]) -> dict[str, list[tuple[float, float, str]]]:
-    spans: dict[str, list[tuple[float, float, str]]] = {}
+def _first_counter_j(gpu: GpuCounted) -> float | None:
+    """When its sampler began, by one of its readings; None where the counter has begun again, or was not read."""
+    if gpu["counter_j"] is None or gpu["resets"] or gpu["sampled_j"]:
+        return None
+    return gpu["counter_j"] - gpu["energy_j"] / _share(gpu["share"])
+
+
+def spans_of(traces: Iterable[Trace]) -> dict[str, list[Trace]]:
+    spans: dict[str, list[Trace]] = {}
     for trace in traces:
-        spans.setdefault(trace.uuid, []).append((trace.start_s, trace.end_s, trace.writer))
+        spans.setdefault(trace.uuid, []).append(trace)
     return spans
 
 
@@ -109,19 +124,21 @@ def pieces_of(trace: Trace, spans: Spans, own: frozenset[str]) -> list[Piece]:
     `own` are the attempt's: time is seen once by an attempt, however many others saw it too.
     """
     others = [
-        (start_s, end_s, writer)
-        for start_s, end_s, writer in spans.get(trace.uuid, ())
-        if writer != trace.writer and start_s < trace.end_s and end_s > trace.start_s
+        other
+        for other in spans.get(trace.uuid, ())
+        if other.writer != trace.writer and other.start_s < trace.end_s and other.end_s > trace.start_s
     ]
     if not others:
         return [_piece(first, last) for first, last in pairwise(trace.points)]
-    ends = {instant for start_s, end_s, _ in others for instant in (start_s, end_s)}
-    inner = {instant for instant in ends if trace.start_s < instant < trace.end_s}
-    cuts = sorted(inner | {point.at_s for point in trace.points})
-    points = [_at(trace, instant_s) for instant_s in cuts]
+    cuts: dict[float, float | None] = {end.at_s: end.counter_j for other in others for end in other.ends}
+    inner = [
+        _at(trace, instant_s, counter_j)
+        for instant_s, counter_j in cuts.items()
+        if trace.start_s < instant_s < trace.end_s
+    ]
     pieces = []
-    for first, last in pairwise(points):
-        seeing = [writer for start_s, end_s, writer in others if start_s <= first.at_s and end_s >= last.at_s]
+    for first, last in pairwise(sorted({point.at_s: point for point in (*inner, *trace.points)}.values())):
+        seeing = [other.writer for other in others if other.start_s <= first.at_s and other.end_s >= last.at_s]
         among, among_own = 1 + len(seeing), 1 + sum(writer in own for writer in seeing)
         pieces.append(_piece(first, last, among, among_own))
     return pieces
@@ -144,14 +161,32 @@ def last_power_w(pieces: Sequence[Piece]) -> float | None:
     return fsum(piece.energy_j for piece in weighed) / seen_s if seen_s > 0 else None
 
 
-def _at(trace: Trace, instant_s: float) -> Point:
-    """Between two points, evenly. `instant_s` is not before the first one."""
+def _at(trace: Trace, instant_s: float, counter_j: float | None) -> Point:
+    """Between two of its points: by the counter, as another sampler read it then, or evenly where nothing tells."""
     index = bisect_right(trace.points, instant_s, key=lambda point: point.at_s)
-    if index == len(trace.points):
-        return trace.points[-1]
     before, after = trace.points[index - 1], trace.points[index]
-    part = (instant_s - before.at_s) / (after.at_s - before.at_s)
-    return Point(*(low + part * (high - low) for low, high in zip(before, after, strict=True)))
+    even = (instant_s - before.at_s) / (after.at_s - before.at_s)
+    part = _counted_part(trace, before, counter_j, after)
+    part = even if part is None else part
+    return Point(
+        instant_s,
+        before.energy_j + part * (after.energy_j - before.energy_j),
+        before.sampled_j + part * (after.sampled_j - before.sampled_j),
+        before.seen_s + even * (after.seen_s - before.seen_s),
+        counter_j,
+    )
+
+
+def _counted_part(trace: Trace, before: Point, counter_j: float | None, after: Point) -> float | None:
+    """Of the energy between two points, what was drawn when the counter stood so; None where it began again."""
+    if before.counter_j is None or counter_j is None or after.counter_j is None:
+        return None
+    grown_j, energy_j = after.counter_j - before.counter_j, after.energy_j - before.energy_j
+    if not before.counter_j <= counter_j <= after.counter_j or not isclose(
+        grown_j * trace.share, energy_j, rel_tol=1e-6, abs_tol=1.0
+    ):
+        return None
+    return (counter_j - before.counter_j) / grown_j if grown_j else None
 
 
 def _is_amount(value: float) -> bool:
