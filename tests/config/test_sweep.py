@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from detour.budgets.caps import Budget, Period, Scope
-from detour.config.expansion import expand, load_chains
+from detour.config.expansion import expand
 from detour.config.loading import load_recipe
 from detour.config.problems import RecipeError
 from detour.config.sweep import Axis, SweepFile, is_sweep, load_sweep
 from detour.planning.arithmetic import phase_steps
 from tests.config.bad_recipes import BENCHMARK, GOOD
+from tests.support.sweeps import load_chains
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

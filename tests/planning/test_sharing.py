@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detour.config.expansion import load_chains
 from detour.config.models import File
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, SharedPlan, tree
 from tests.support.recipes import make_recipe
+from tests.support.sweeps import load_chains
 
 SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
 VALUES: Mapping[str, Sequence[object]] = {

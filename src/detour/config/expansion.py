@@ -8,7 +8,7 @@ objects of what they have in common, by identity, which planning makes use of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from detour.config.layers import merge, set_value
-from detour.config.loading import finished_tree, load_recipe, recipe_tree
+from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.problems import Position, Problem, RecipeError
-from detour.config.sweep import Point, Sweep, is_sweep, label_of, load_sweep
+from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
 from detour.files import written_path
@@ -28,13 +28,6 @@ MAX_CHAINS = 100_000
 MAX_PROBLEMS = 20
 REWRITTEN = ("benchmark", "data", "model", "tokenizer")
 """Sections in which names of files are resolved after a change."""
-
-
-def load_chains(path: Path, overrides: Sequence[str] = ()) -> list[Recipe]:
-    """The recipes of a file that is either: all of a sweep's, or the recipe itself."""
-    if is_sweep(path):
-        return expand(load_sweep(path, overrides))
-    return [load_recipe(path, overrides)]
 
 
 def expand(sweep: Sweep) -> list[Recipe]:
