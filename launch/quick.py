@@ -38,7 +38,7 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
-    place = folder or os.environ.get("DETOUR_WORKSPACE", "workspace")
+    place = folder or os.environ.get("DETOUR_WORKSPACE") or "workspace"
     kept = Kept(os.path.abspath(place), (columns(), rows_that_fit(0), uses_colour(), *chains))  # noqa: PTH100
     if (text := kept.text()) is not None:
         show(text, styled=True)

@@ -44,3 +44,16 @@ def test_a_path_that_no_batch_script_can_hold_is_refused_with_the_reason(letter:
 
 def test_blanks_quotes_percent_signs_and_backslashes_are_fine() -> None:
     assert Workspace.find(Path("/a b'\"%\\é")).root == Path("/a b'\"%\\é")
+
+
+def test_an_empty_variable_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`DETOUR_WORKSPACE=$UNSET` would else fill the folder that a command happens to be in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETOUR_WORKSPACE", "")
+    assert Workspace.find().root == tmp_path / "workspace"
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file: is no folder; choose another with --workspace or \$DETOUR_WORKSPACE"):
+        Workspace.find(tmp_path / "file")

@@ -43,14 +43,16 @@ class Workspace:
     def find(cls, given: str | Path | None = None) -> Workspace:
         """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet.
 
-        Raises UserError for a path that no batch script can hold.
+        Raises UserError for a file, and for a path that no batch script can hold.
         """
-        root = Path(given or os.environ.get(VARIABLE, "workspace")).absolute()
+        root = Path(given or os.environ.get(VARIABLE) or "workspace").absolute()
         if {"Cc", "Cs"}.intersection(map(unicodedata.category, str(root))):
             raise UserError(
                 f"workspace {str(root)!r}: its path holds a line break, another control character or bytes that are not"
                 " UTF-8, which batch scripts cannot hold; choose another with --workspace"
             )
+        if root.exists() and not root.is_dir():
+            raise UserError(f"workspace {root}: is no folder; choose another with --workspace or ${VARIABLE}")
         return cls(root)
 
     def create(self) -> None:
