@@ -33,7 +33,7 @@ from detour.text import wrapped
 @overrides_argument
 @workspace_option
 @click.option("--cluster", help="Price the plan with this cluster profile: a name or a file.")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for.  [default: a node's]")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for; needs --cluster.  [default: a node's]")
 @click.option("--when", is_flag=True, help="Grams by the hour of the start; needs --cluster and hourly factors.")
 @click.option(
     "--factors",
