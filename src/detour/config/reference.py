@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from textwrap import fill
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -27,8 +28,8 @@ def recipe_reference() -> str:
     schema = TypeAdapter(Recipe).json_schema()
     definitions = {**schema.pop("$defs"), "Recipe": schema}
     tables = [_table(path, name, definitions[name]) for path, name in _mappings("", "Recipe", definitions)]
-    fields = ", ".join(f"`{field}`" for field in FIELDS)
-    return "\n\n".join([*tables, f"Fields of `model.config`: {fields}."]) + "\n"
+    fields = fill(f"Fields of `model.config`: {', '.join(f'`{field}`' for field in FIELDS)}.", 120)
+    return "\n\n".join([*tables, fields]) + "\n"
 
 
 def _mappings(path: str, name: str, definitions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
