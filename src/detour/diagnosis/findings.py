@@ -10,8 +10,9 @@ from functools import lru_cache
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.languages import in_english
-from detour.diagnosis.lines import Line, ends, names_exception, read_lines
+from detour.diagnosis.lines import Line, ends, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, likely, rules
+from detour.diagnosis.tracebacks import names_exception
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
 LARGE = 0.85

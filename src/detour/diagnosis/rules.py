@@ -59,7 +59,7 @@ class Rule:
 
 
 EXCEPTION = Rule("exception", cause="code_error")
-"""An exception that no other rule knows; lines of tracebacks are recognised in `lines`."""
+"""An exception that no other rule knows; lines of tracebacks are recognised in `tracebacks`."""
 
 
 @cache
