@@ -10,7 +10,8 @@ from detour.launch.options import json_option, names_argument, workspace_option
 from detour.launch.text.logs import log_heading, log_json
 from detour.launch.text.screen import say, show, show_json, show_while_read
 from detour.ledger.workspace import Workspace
-from detour.orchestration.logs import followed, log_part
+from detour.orchestration.log_following import awaited, followed
+from detour.orchestration.logs import LogPart, log_part
 
 
 @click.command()
@@ -36,9 +37,12 @@ def command(
 ) -> None:
     """Print the log of a stage's last attempt, or of another.
 
-    Of a chain, the log of the stage that gave a sign of life last.
+    Of a chain, the log of the stage that gave a sign of life last. With --follow it is waited for.
     """
-    part = log_part(workspace, names, attempt, rank, err=err)
+    try:
+        part = _part(workspace, names, attempt, rank, err=err, follow=follow)
+    except KeyboardInterrupt:
+        return
     if only_path:
         show(str(part.path))
         return
@@ -58,3 +62,11 @@ def command(
         show_while_read(followed(workspace, part, lambda newer: say(log_heading(newer))))
     except KeyboardInterrupt:
         return
+
+
+def _part(
+    workspace: Workspace, names: tuple[str, ...], attempt: int | None, rank: int, *, err: bool, follow: bool
+) -> LogPart:
+    if not follow:
+        return log_part(workspace, names, attempt, rank, err=err)
+    return awaited(workspace, names, attempt, rank, err=err, on_wait=lambda why: say(f"waiting: {why}"))

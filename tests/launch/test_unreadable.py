@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from detour.ledger.events import StageSubmitted
+from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.housekeeping.workspaces import made_workspace
 from tests.support.chains import DETOUR
@@ -59,3 +61,16 @@ def test_the_other_chains_are_shown_beside_one_that_may_not_be_read(workspace: W
     assert said.returncode == 0
     assert "mine" in said.stdout
     assert "theirs/plan.json: cannot be read (Permission denied)" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("folder", ["submissions", "submissions/pretrain-2"])
+def test_a_log_in_a_folder_that_may_not_be_read_is_not_taken_for_none(workspace: Workspace, folder: str) -> None:
+    with Journal.open(workspace, "command-1") as journal:
+        journal.append(StageSubmitted(), stage="pretrain-2", job="7")
+    (workspace.root / "submissions" / "pretrain-2").mkdir(parents=True)
+    (workspace.root / "submissions" / "pretrain-2" / "7_0_log.out").write_text("loading\n")
+    with unreadable(workspace.root / folder):
+        said = call(workspace, "logs", "pretrain-2")
+    assert said.returncode == 2
+    assert f"{workspace.root / folder}: cannot be read (Permission denied)" in said.stderr
+    assert "loading" in call(workspace, "logs", "pretrain-2").stdout

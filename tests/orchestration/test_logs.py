@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from detour.jobs.rank import Rank
 from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration import logs
-from detour.orchestration.logs import LogPart, followed, log_part
+from detour.orchestration.logs import LogPart, log_part
 from detour.planning.stage import Stage
-from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
+from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, start
 
 
 def begins(number: int, rank: int = 0) -> str:
@@ -105,33 +103,3 @@ def test_what_is_not_there_is_answered_with_what_is(
 ) -> None:
     with pytest.raises(UserError, match=message):
         log_part(workspace, names, attempt, rank)
-
-
-def test_it_is_followed_into_the_next_attempt_and_to_the_end(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "LOOK_S", 0.0)
-    path, told = workspace.root / "submissions" / TRAIN.id / "8_0_log.out", list[int | None]()
-
-    def write(text: str) -> None:
-        with path.open("a") as file:
-            file.write(text)
-
-    def requeue() -> None:
-        write(f"{begins(4)}step 5\n")
-        end(start(workspace, TRAIN, 4, job="8"))
-
-    meanwhile: list[Callable[[], None]] = [
-        lambda: write("more\nand "),
-        lambda: write("more\n"),
-        requeue,
-        lambda: mark_done(workspace, TRAIN),
-    ]
-
-    def sleep(_: float) -> None:
-        meanwhile.pop(0)()
-
-    part = log_part(workspace, [TRAIN.id])
-    lines = list(followed(workspace, part, lambda newer: told.append(newer.attempt), sleep))
-    assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
-    assert told == [4]

@@ -191,8 +191,10 @@ def _rows(
 
 def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
     """Of all ranks; rank 0's, where Slurm writes too, last."""
-    if not list(log_files(workspace, stage, job)):
-        unreadable["log_tail"] = f"no log of job {job} is there" if job else "no job has run"
+    unread: list[str] = []
+    if not list(log_files(workspace, stage, job, unread)):
+        nothing = f"no log of job {job} is there" if job else "no job has run"
+        unreadable["log_tail"] = unread[0] if unread else nothing
         return None
     problems: list[str] = []
     lines = log_lines(workspace, stage, job, problems=problems)
@@ -226,14 +228,34 @@ def log_lines(
     return lines
 
 
-def log_files(workspace: Workspace, stage: str, job: str | None) -> Iterator[tuple[int, Path]]:
-    """Rank and file of a job's logs, rank 0 last; of a stage that ran on this machine, its newest."""
+def log_files(
+    workspace: Workspace, stage: str, job: str | None, unread: list[str] | None = None
+) -> Iterator[tuple[int, Path]]:
+    """Rank and file of a job's logs, rank 0 last; of a stage that ran on this machine, its newest. Folders that may not
+    be read are added to `unread`, with the reason: `Path.glob` takes them for empty.
+    """
     if job is None:
         return
-    found = {*(workspace.root / "submissions").glob(f"*/{job}_*_log.out")}
-    found |= {*(workspace.stage(stage) / "logs").glob(f"{job}_*_log.out")}
-    ranked = ((int(part), path) for path in found if (part := path.name.split("_")[-2]).isdecimal())
+    problems: list[str] = []
+    units = _entries(workspace.root / "submissions", problems)
+    found = [path for unit in units for path in _entries(unit, problems)]
+    found += _entries(workspace.stage(stage) / "logs", problems)
+    if unread is not None:
+        unread += problems
+    of_job = (path for path in found if path.name.startswith(f"{job}_") and path.name.endswith("_log.out"))
+    ranked = {(int(part), path) for path in of_job if (part := path.name.split("_")[-2]).isdecimal()}
     yield from sorted(ranked, key=lambda one: (one[0] == 0, one[0]))
+
+
+def _entries(folder: Path, problems: list[str]) -> list[Path]:
+    """None of what is no folder."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        problems.append(f"{folder}: cannot be read ({error.strerror}); ask whose it is")
+        return []
 
 
 def _tail(path: Path) -> list[str]:

@@ -6,8 +6,7 @@ before a requeue is there at once, under the same job. What a job says before it
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +20,13 @@ from detour.orchestration.evidence import log_files
 from detour.planning.selection import known_chains, select
 from detour.text import natural_key
 
-FOLLOW_S = 0.5
-LOOK_S = 5.0
-"""How often the ledger is asked whether another attempt has begun, or the stage has ended."""
-BLOCK_BYTES = 1 << 20
+
+class NoLogYet(UserError):
+    """Of `stages`, one of which may write one later."""
+
+    def __init__(self, message: str, stages: Iterable[str]) -> None:
+        super().__init__(message)
+        self.stages = tuple(stages)
 
 
 class LogPart(NamedTuple):
@@ -63,7 +65,7 @@ def log_part(
     `attempt` is a number, or counts back from the last one (-1 is the one before); without, it is the last, or a later
     job that has not begun the stage. `err` is standard error where that has a file of its own: jobs write both to one.
 
-    Raises UserError where there is no such stage, attempt or rank, or no log yet.
+    Raises UserError where there is no such stage, attempt or rank, or its folder may not be read; NoLogYet.
     """
     state = LedgerView(workspace).state
     written_s = _written_s(workspace)
@@ -73,9 +75,12 @@ def log_part(
     job = wanted.job if wanted else None
     if attempt is None and (unbegun := _unbegun(known, job, written_s)):
         wanted, job = None, unbegun
-    paths = dict(log_files(workspace, stage, job))
+    unread: list[str] = []
+    paths = dict(log_files(workspace, stage, job, unread))
+    if not paths and unread:
+        raise UserError(f"{label} ({stage}): {unread[0]}")
     if not paths:
-        raise UserError(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}")
+        raise NoLogYet(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}", [stage])
     if rank not in paths:
         raise UserError(f"{label}: no log of rank {rank}; there are ranks {_listed(sorted(paths))}")
     path = paths[rank]
@@ -83,54 +88,6 @@ def log_part(
         path = apart
     start, end = _part(path, stage, known, wanted)
     return LogPart(stage, label, job, wanted.number if wanted else None, rank, path, start, end)
-
-
-def followed(
-    workspace: Workspace, part: LogPart, on_next: Callable[[LogPart], None], sleep: Callable[[float], None] = time.sleep
-) -> Iterator[str]:
-    """Lines as they are written, of this attempt and of those that follow it, until the stage has ended.
-
-    `on_next` is called when another attempt begins.
-    """
-    while True:
-        position, ended = yield from _grown(workspace, part, sleep)
-        newest = log_part(workspace, [part.stage], rank=part.rank)
-        if (newest.job, newest.attempt) != (part.job, part.attempt):
-            is_same_file = newest.path == part.path  # of which more may have been shown already
-            part = newest._replace(start=max(newest.start, position)) if is_same_file else newest
-            on_next(part)
-        elif ended:
-            return
-
-
-def _grown(
-    workspace: Workspace, part: LogPart, sleep: Callable[[float], None]
-) -> Generator[str, None, tuple[int, bool]]:
-    """Until the stage has ended, or another attempt has begun; returns how far it read, and whether it has ended."""
-    looked_s, rest = time.monotonic(), b""
-    with part.path.open("rb") as file:
-        file.seek(part.start)
-        while True:
-            if block := file.read(BLOCK_BYTES if part.end is None else max(part.end - file.tell(), 0)):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from (line.decode(errors="replace") for line in lines)
-                continue
-            if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
-                looked_s = time.monotonic()
-                ended = workspace.is_done(part.stage) or workspace.has_failed(part.stage)
-                if ended or _has_next(workspace, part):
-                    if rest:
-                        yield rest.decode(errors="replace")
-                    return file.tell(), ended
-            sleep(FOLLOW_S)
-
-
-def _has_next(workspace: Workspace, part: LogPart) -> bool:
-    try:
-        newest = log_part(workspace, [part.stage], rank=part.rank)
-    except UserError:
-        return False
-    return (newest.job, newest.attempt) != (part.job, part.attempt)
 
 
 def _written_s(workspace: Workspace) -> dict[str, float]:
@@ -148,16 +105,21 @@ def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: 
     meant = select(workspace, names, known)
     stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
     stages |= {stage: known.stages[stage].label for stage in meant.stages}
-    seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and state.stages[stage].all_jobs}
+    seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and _jobs(state.stages[stage])}
     if not seen:
-        raise UserError(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log")
+        raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)
     latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], written_s))
     return latest, stages[latest]
 
 
+def _jobs(stage: StageState) -> set[str]:
+    """Those that it was or is in, also where all were cancelled."""
+    return stage.all_jobs or stage.cancelled_jobs
+
+
 def _last_sign_s(stage: StageState, written_s: Mapping[str, float]) -> float:
     signs_s = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
-    return max(*signs_s, *(written_s.get(job, 0.0) for job in stage.all_jobs), 0.0)
+    return max(*signs_s, *(written_s.get(job, 0.0) for job in _jobs(stage)), 0.0)
 
 
 def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
@@ -176,7 +138,7 @@ def _unbegun(known: StageState | None, last: str | None, written_s: Mapping[str,
     """The job that has not begun the stage, if its log is newer than that of the last attempt's job, or there is no
     attempt: of several the one with the newest log, else the first."""
     begun = {attempt.job for attempt in known.attempts} if known else set()
-    jobs = sorted(known.all_jobs - begun, key=natural_key) if known else []
+    jobs = sorted(_jobs(known) - begun, key=natural_key) if known else []
     newest = max(jobs, key=lambda job: written_s.get(job, 0.0), default=None)
     is_newer = newest is not None and written_s.get(newest, 0.0) > written_s.get(last or "", 0.0)
     return newest if is_newer or not begun else None

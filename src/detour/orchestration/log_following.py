@@ -1,0 +1,118 @@
+"""A log while it grows: waited for, followed into later attempts, and left when its stage has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+
+from detour.errors import UserError
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import monitor
+from detour.orchestration.logs import LogPart, NoLogYet, log_part
+from detour.planning.selection import known_chains
+
+FOLLOW_S = 0.5
+LOOK_S = 5.0
+"""How often it is asked whether there is a log, whether another attempt has begun, and whether the stage has ended."""
+BLOCK_BYTES = 1 << 20
+
+Sleep = Callable[[float], None]
+
+
+class Endings:
+    """Which stages have ended, so that no log of theirs will grow: as `status` has it, Slurm asked no more often."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._monitor = monitor(workspace, with_segments=False)
+        self._had_stopped = False
+        """At the look before: what stopped then and still has is not between two attempts."""
+
+    def have_ended(self, stages: Collection[str]) -> bool:
+        """Some of them did, and none of the others runs or is pending. What is only planned may run one day."""
+        if all(self._workspace.is_done(stage) or self._workspace.has_failed(stage) for stage in stages):
+            return True
+        needed_by = known_chains(self._workspace).needed_by()
+        chains = dict.fromkeys(chain for stage in stages for chain in needed_by.get(stage, ())[:1])
+        rows = [row for chain in self._monitor.look([*chains]).chains for row in chain.stages if row.id in stages]
+        statuses = {row.status for row in rows} - {"planned"}
+        stopped = bool(statuses) and statuses.isdisjoint(("running", "submitted", "unknown"))
+        had_stopped, self._had_stopped = self._had_stopped, stopped
+        return stopped and had_stopped
+
+
+def awaited(
+    workspace: Workspace,
+    names: Sequence[str],
+    attempt: int | None,
+    rank: int,
+    *,
+    err: bool,
+    on_wait: Callable[[str], None],
+    sleep: Sleep = time.sleep,
+) -> LogPart:
+    """As `log_part`, as soon as there is a log; `on_wait` is given why there is none, whenever that changes.
+
+    Raises UserError as `log_part`, and where all that the names mean has ended without a log.
+    """
+    endings, said = Endings(workspace), ""
+    while True:
+        try:
+            return log_part(workspace, names, attempt, rank, err=err)
+        except NoLogYet as error:
+            if endings.have_ended(error.stages):
+                raise UserError(f"{', '.join(names)}: ended without a log; `detour why` says more") from error
+            if str(error) != said:
+                said = str(error)
+                on_wait(said)
+        sleep(LOOK_S)
+
+
+def followed(
+    workspace: Workspace, part: LogPart, on_next: Callable[[LogPart], None], sleep: Sleep = time.sleep
+) -> Iterator[str]:
+    """Lines as they are written, of this attempt and of those that follow it, until the stage has ended.
+
+    `on_next` is called when another attempt begins.
+    """
+    endings = Endings(workspace)
+    while True:
+        position, ended = yield from _grown(workspace, part, endings, sleep)
+        newest = log_part(workspace, [part.stage], rank=part.rank)
+        if (newest.job, newest.attempt) != (part.job, part.attempt):
+            is_same_file = newest.path == part.path  # of which more may have been shown already
+            part = newest._replace(start=max(newest.start, position)) if is_same_file else newest
+            on_next(part)
+        elif ended:
+            return
+
+
+def _grown(
+    workspace: Workspace, part: LogPart, endings: Endings, sleep: Sleep
+) -> Generator[str, None, tuple[int, bool]]:
+    """Until the stage has ended, or another attempt has begun; returns how far it read, and whether it has ended."""
+    looked_s, rest, ended, is_over = float("-inf"), b"", False, False
+    with part.path.open("rb") as file:
+        file.seek(part.start)
+        while True:
+            if block := file.read(BLOCK_BYTES if part.end is None else max(part.end - file.tell(), 0)):
+                *lines, rest = (rest + block).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+                continue
+            if is_over:
+                if rest:
+                    yield rest.decode(errors="replace")
+                return file.tell(), ended
+            if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
+                looked_s, ended = time.monotonic(), endings.have_ended([part.stage])
+                is_over = ended or _has_next(workspace, part)  # then what was written meanwhile is read
+            if not is_over:
+                sleep(FOLLOW_S)
+
+
+def _has_next(workspace: Workspace, part: LogPart) -> bool:
+    try:
+        newest = log_part(workspace, [part.stage], rank=part.rank)
+    except UserError:
+        return False
+    return (newest.job, newest.attempt) != (part.job, part.attempt)

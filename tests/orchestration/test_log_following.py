@@ -1,0 +1,117 @@
+"""A log is waited for, followed into later attempts, and left when its stage has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detour.errors import UserError
+from detour.jobs.narrator import begin_line
+from detour.jobs.rank import Rank
+from detour.ledger.events import StageCancelled, StageSubmitted
+from detour.ledger.journal import Journal
+from detour.ledger.workspace import Workspace
+from detour.monitoring.seen import Reading
+from detour.orchestration import log_following
+from detour.orchestration.log_following import Endings, awaited, followed
+from detour.orchestration.logs import LogPart, log_part
+from tests.monitoring.workspaces import TRAIN, end, make_workspace, mark_done, start
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A training in job 8, of which Slurm says nothing; it is looked at all the time."""
+    monkeypatch.setattr(log_following, "LOOK_S", 0.0)
+    monkeypatch.setattr("detour.monitoring.monitor._ask", lambda *_: Reading(0.0, {}))
+    made = make_workspace(tmp_path)
+    with Journal.open(made, "command-1") as journal:
+        journal.append(StageSubmitted(), stage=TRAIN.id, job="8")
+    return made
+
+
+def log_of(workspace: Workspace) -> Path:
+    path = workspace.root / "submissions" / TRAIN.id / "8_0_log.out"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def begins(number: int) -> str:
+    return f"detour: {begin_line(TRAIN.id, 'pretrain clm', Rank(0, 1, 0, 1, 0, 'n1', 1), '8', number)}\n"
+
+
+def cancel(workspace: Workspace) -> None:
+    with Journal.open(workspace, "command-2") as journal:
+        journal.append(StageCancelled(), stage=TRAIN.id, job="8")
+
+
+def wait_for_log(workspace: Workspace, said: list[str], sleep: Callable[[float], None]) -> LogPart:
+    return awaited(workspace, ["base"], None, 0, err=False, on_wait=said.append, sleep=sleep)
+
+
+def test_a_log_that_is_not_there_yet_is_waited_for_and_that_is_said_once(workspace: Workspace) -> None:
+    said, looks = list[str](), list[float]()
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            log_of(workspace).write_text("loading\n")
+
+    assert list(wait_for_log(workspace, said, sleep).lines()) == ["loading"]
+    assert said == [f"pretrain clm ({TRAIN.id}): no log yet of job 8"]
+
+
+def test_what_is_cancelled_before_it_wrote_a_log_is_not_waited_for(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match="base: ended without a log"):
+        wait_for_log(workspace, [], lambda _: cancel(workspace))
+
+
+def test_a_log_is_left_when_its_stage_was_cancelled(workspace: Workspace) -> None:
+    log_of(workspace).write_text("loading\n")
+    part = log_part(workspace, [TRAIN.id])
+    lines = followed(workspace, part, lambda _: None, lambda _: cancel(workspace))
+    assert list(lines) == ["loading"]
+
+
+def test_what_a_stage_said_before_it_ended_is_shown_at_once_and_whole(workspace: Workspace) -> None:
+    log_of(workspace).write_text("loading\ndone, without a line end")
+    mark_done(workspace, TRAIN)
+    part = log_part(workspace, [TRAIN.id])
+
+    def sleep(_: float) -> None:
+        raise AssertionError("nothing is left to wait for")
+
+    assert list(followed(workspace, part, lambda _: None, sleep)) == ["loading", "done, without a line end"]
+
+
+def test_it_is_followed_into_the_next_attempt_and_to_the_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Endings, "have_ended", lambda _, stages: workspace.is_done(*stages))
+    path, told = log_of(workspace), list[int | None]()
+    path.write_text(f"{begins(3)}step 4\n")
+    end(start(workspace, TRAIN, 3, job="8"), "interrupted")
+
+    def write(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
+
+    def requeue() -> None:
+        write(f"{begins(4)}step 5\n")
+        end(start(workspace, TRAIN, 4, job="8"))
+
+    meanwhile: list[Callable[[], None]] = [
+        lambda: write("more\nand "),
+        lambda: write("more\n"),
+        requeue,
+        lambda: mark_done(workspace, TRAIN),
+    ]
+
+    def sleep(_: float) -> None:
+        meanwhile.pop(0)()
+
+    part = log_part(workspace, [TRAIN.id])
+    lines = list(followed(workspace, part, lambda newer: told.append(newer.attempt), sleep))
+    assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
+    assert told == [4]
