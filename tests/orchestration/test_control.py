@@ -292,6 +292,22 @@ def test_a_stage_of_one_chain_is_cancelled_with_its_dependents_alone(
     assert {tuple(set(range(50)) - job.tasks) for job in fake.live() if job.tasks and len(job.tasks) == 49} == {(7,)}
 
 
+def test_tasks_of_an_array_that_were_cancelled_before_are_not_reached_again(
+    wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
+) -> None:
+    workspace, plans = wide
+    name = f"{SWEEP}-07"
+    own = {stage.id for stage in plans[7].stages} - {stage.id for stage in plans[0].stages}
+    assert set(control.cancel(workspace, [name], on_wait=silent).affected.stages) == own
+    for again in (control.cancel, control.hold, control.release):
+        reached = again(workspace, [name], on_wait=silent)
+        assert not own.intersection(reached.affected.stages)
+        assert not any("_7" in job for job in reached.affected.ids)
+    everything = control.cancel(workspace, [f"{SWEEP}-*"], on_wait=silent).affected
+    assert {stage.id for plan in plans for stage in plan.stages} - own == set(everything.stages)
+    assert fake.live() == []
+
+
 @pytest.mark.parametrize("verb", ["hold", "release"])
 def test_a_pattern_is_held_and_released_in_one_call(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, verb: str

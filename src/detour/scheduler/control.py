@@ -27,6 +27,9 @@ LATE_S = 2.0
 """How long the queue is given to show what an order has changed."""
 
 
+Counts = Callable[[JobRecord], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Affected:
     """What an order reached."""
@@ -70,9 +73,10 @@ class Control:
         cannot be asked.
         """
         wanted = set(stages)
-        everything = self._live(self._snapshot(), {*stages, *concerned})
+        before = self._snapshot()
+        everything = self._live(before, {*stages, *concerned})
         live = [sent for sent in everything if sent.owner is None and wanted.intersection(sent.stages)]
-        ids = _ids(live, stages)
+        ids = _ids(live, stages, before, _is_live)
         left, said, snapshot = self._give(self.slurm.cancel, ids[::-1], lambda record: not record.is_ending)
         ours = {sent.tag: sent for sent in live}
         there = [
@@ -91,7 +95,7 @@ class Control:
         reached = [sent for sent in live if sent.tag not in tags or not wanted.issuperset(sent.stages)]
         return Affected(
             tuple(job for job in ids if job not in left),
-            _stages(reached, stages),
+            _stages(reached, stages, before, _is_live),
             _theirs(everything),
             left,
             said,
@@ -163,14 +167,16 @@ class Control:
         undecided = undecided_in(snapshot)
         ours = [sent for sent in waiting if sent.owner is None]
         live = [sent for sent in ours if sent.tag not in undecided]
-        ids = _ids(live, stages)
+        ids = _ids(live, stages, snapshot, _is_waiting)
         left, said, _ = self._give(give, ids, lambda r: r.state.standing is Standing.WAITING and is_left(r))
         reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
         if reached:
             self.ledger.append(event_of([str(sent.tag) for sent in reached]))
         done = tuple(job for job in ids if job not in left)
         kept = {job: undecided[sent.tag] for sent in ours if sent.tag in undecided for job in sent.ids_for(stages)}
-        return Affected(done, _stages(reached, stages), _theirs(waiting), left, said, undecided=kept)
+        return Affected(
+            done, _stages(reached, stages, snapshot, _is_waiting), _theirs(waiting), left, said, undecided=kept
+        )
 
     def _undecided(self, snapshot: Snapshot) -> Mapping[Tag, str]:
         """Jobs that wait for the decision of a submission (`reconciliation.decide`), and why."""
@@ -240,13 +246,35 @@ class Control:
         return sorted(found.values(), key=lambda sent: int(sent.job_id or 0))
 
 
-def _ids(live: Iterable[Sent], stages: Collection[str]) -> list[str]:
-    return [job_id for sent in live for job_id in sent.ids_for(stages)]
+def _is_live(record: JobRecord) -> bool:
+    return record.state.is_live
+
+
+def _is_waiting(record: JobRecord) -> bool:
+    return record.state.standing is Standing.WAITING
+
+
+def _ids(live: Iterable[Sent], stages: Collection[str], snapshot: Snapshot, counts: Counts) -> list[str]:
+    """Of an array the tasks that are in the queue themselves: others of it may be there alone."""
+    return [job for sent in live for job in sent.ids_for(stages) if _is_there(sent, job, snapshot, counts)]
+
+
+def _is_there(sent: Sent, job_id: str, snapshot: Snapshot, counts: Counts) -> bool:
+    index = parse_job_ids(job_id).index
+    found = (record.ids for record in snapshot.live(sent.tag) if counts(record))
+    return any(index is None or not ids.complete or ids.holds(index) for ids in found)
 
 
 def _theirs(live: Iterable[Sent]) -> tuple[Sent, ...]:
     return tuple(sent for sent in live if sent.owner is not None)
 
 
-def _stages(live: Iterable[Sent], stages: Collection[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(stage for sent in live for stage in sent.stages if stage in stages))
+def _stages(live: Iterable[Sent], stages: Collection[str], snapshot: Snapshot, counts: Counts) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(
+            stage
+            for sent in live
+            for stage in sent.stages
+            if stage in stages and any(_is_there(sent, job, snapshot, counts) for job in sent.ids_for([stage]))
+        )
+    )
