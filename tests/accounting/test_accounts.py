@@ -41,6 +41,16 @@ def test_what_lies_before_the_first_word_and_after_the_last_is_idle() -> None:
     assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
 
 
+def test_time_suspended_is_nowhere_and_taken_as_even_over_the_run() -> None:
+    """All happens at half the pace, since the run was suspended for half of 200 s."""
+    suspended = JobAccounted(**{**RUN.to_json(), "end_s": START_S + 200})
+    events = ((event, 2 * at_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
+    usage = usage_of("pretrain-1", attempt_of(*events, run=suspended), START_S + 900)
+    assert usage is not None
+    assert (usage.start_s, usage.end_s) == (START_S, START_S + 100)
+    assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
+
+
 def test_a_finished_attempt_is_useful_to_its_end_and_not_beyond() -> None:
     usage = usage_of("pretrain-1", attempt_of(STARTED, READY, DONE, run=RUN), START_S + 900)
     assert usage is not None

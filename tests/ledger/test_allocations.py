@@ -50,6 +50,12 @@ def test_an_attempt_of_another_job_with_a_recycled_id_is_none_of_it() -> None:
     assert spans([run(0, 100)], -90_000) == [None]
 
 
+def test_of_a_run_that_was_suspended_only_its_time_on_nodes_is_divided() -> None:
+    """Suspended for half of two hours: the second stage began long after its time on nodes alone would have ended."""
+    suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
+    assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 2700), (2700, 3600)]
+
+
 def test_attempts_at_once_divide_what_they_held_by_how_long_each_ran() -> None:
     assert held_by([run(0, 90)], (5, 85), (5, 45), (45, 85)) == [(0, 45), (45, 67.5), (67.5, 90)]
 

@@ -86,6 +86,11 @@ def test_a_run_is_kept_with_the_stages_that_its_tag_names() -> None:
     )
 
 
+def test_the_end_of_a_run_is_kept_where_it_was_suspended() -> None:
+    found = accounted([ROW, ROW._replace(elapsed_s=200)], State(), {TAG: SENT}, 0.0)
+    assert [one.event.end_s for one in found] == [None, NOW_S - 100]
+
+
 def test_nothing_is_recorded_twice() -> None:
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
     again = state_of(STARTED, ENDED, accounts=(found.event,))

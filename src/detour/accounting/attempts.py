@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.methods import card_convention, estimated, number, slurm_counted, tracked
+from detour.ledger.allocations import active_s
 from detour.site import Site
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
             worked_until_s=held.start_s,
             source=run.source,
         )
+    if run.end_s is not None:
+        journal = _unsuspended(journal, run)
     return journal._replace(
         start_s=held.start_s,
         end_s=held.end_s,
@@ -67,6 +70,13 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
         open_ended=False,
         source=run.source,
     )
+
+
+def _unsuspended(usage: AttemptUsage, run: JobAccounted) -> AttemptUsage:
+    """With the instants of its work as its run has its own: without time suspended."""
+    instants = {name: getattr(usage, name) for name in ("end_s", "worked_from_s", "ready_s", "saved_s")}
+    active: dict[str, Any] = {name: active_s(run, at_s) for name, at_s in instants.items() if at_s is not None}
+    return usage._replace(**active)
 
 
 def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:

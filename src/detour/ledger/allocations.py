@@ -4,6 +4,7 @@ A job may run several stages one after another, and be requeued. Its runs and it
 attempt belongs what lies from its start (the first one's from the run's) to the next one's, so that the parts add up to
 each run exactly, and what lies before an attempt's first word and after its last is seen to be idle. Attempts that ran
 at the same time divide what they held together in proportion to how long each ran, as if one had followed the other.
+When a run was suspended is not known, only for how long: so that time is taken as even over all of the run.
 """
 
 from __future__ import annotations
@@ -49,18 +50,19 @@ def parts(
         if (index := _run_of(ran, attempt.start_s)) is not None:
             within[index].append(number)
     held: list[Held | None] = [None] * len(attempts)
+    active = list(attempts)
     alone = []
     for run, numbers in zip(ran, within, strict=True):
         begin_s, end_s = _start_s(run), _end_s(run)
         if not numbers:
             alone.append((run, Held(begin_s, end_s, run)))
-        groups = _at_once(numbers, attempts)
+        for number in numbers:
+            active[number] = Ran(*(active_s(run, at_s) for at_s in attempts[number]))
+        groups = _at_once(numbers, active)
         for place, group in enumerate(groups):
             later = groups[place + 1 :]
-            until_s = min(max(attempts[later[0][0]].start_s, begin_s), end_s) if later else end_s
-            borders_s = _divided(
-                begin_s, until_s, [attempts[number].end_s - attempts[number].start_s for number in group]
-            )
+            until_s = min(max(active[later[0][0]].start_s, begin_s), end_s) if later else end_s
+            borders_s = _divided(begin_s, until_s, [active[number].end_s - active[number].start_s for number in group])
             for number, (from_s, to_s) in zip(group, pairwise(borders_s), strict=True):
                 held[number] = Held(from_s, to_s, run)
             begin_s = until_s
@@ -91,7 +93,15 @@ def _run_of(ran: Sequence[JobAccounted], start_s: float) -> int | None:
     begun = [index for index, run in enumerate(ran) if _start_s(run) - EARLY_S <= start_s]
     if not begun:
         return None
-    return begun[-1] if start_s <= _end_s(ran[begun[-1]]) + LATE_S else None
+    run = ran[begun[-1]]
+    return begun[-1] if start_s <= max(_end_s(run), run.end_s or 0.0) + LATE_S else None
+
+
+def active_s(run: JobAccounted, at_s: float) -> float:
+    """An instant on a clock that stands while the run is suspended."""
+    if run.start_s is None or run.end_s is None or run.end_s <= _end_s(run):
+        return at_s
+    return run.start_s + (at_s - run.start_s) * (_end_s(run) - run.start_s) / (run.end_s - run.start_s)
 
 
 def _end_s(run: JobAccounted) -> float:

@@ -353,6 +353,7 @@ class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
     start_s: Instant | None = None
     """None for a job that ended without ever having nodes. All times in seconds since the epoch."""
     elapsed_s: Duration | None = None
+    """On its nodes: without time suspended."""
     state: str | None = None
     gpus: int | None = None
     """As Slurm counts them; None for slices (MIG) of unknown size."""
@@ -372,6 +373,8 @@ class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
     """Name of the cluster profile that the job was sent with."""
     stages: list[str] = []  # noqa: RUF012
     """That it was sent to run."""
+    end_s: Instant | None = None
+    """Of a run that was suspended, which ended later than its start and its time on nodes say."""
 
 
 # Chains; `chain` stands beside the payload where there is one

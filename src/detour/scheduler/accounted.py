@@ -87,6 +87,8 @@ def _event(row: JobRow, job: Sent, index: int, state: State) -> JobAccounted:
     sliced, boards = holds_slices(row), boards_of(row)
     clusters = (run.cluster for stage in stages if stage in state.stages for run in state.stages[stage].attempts)
     beside: dict[str, Any] = {"boards": boards} if sliced else {}
+    if row.start_s is not None and row.end_s is not None and row.end_s - row.start_s > (row.elapsed_s or 0.0):
+        beside["end_s"] = row.end_s
     return JobAccounted(
         source=SOURCE,
         submit_s=row.submit_s,
