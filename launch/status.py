@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 from detour.imports import uncollected
-from detour.launch.options import Seconds, json_option, optional_names_argument, workspace_option
+from detour.launch.options import Figure, Seconds, json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, show_json, warn
 from detour.launch.text.status import are_chains, none_wanted, show_status
 from detour.ledger.workspace import Workspace
@@ -27,7 +27,12 @@ from detour.monitoring.status import Status
 @optional_names_argument
 @workspace_option
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([*WORDS, "stuck"]), help="Chains with such a stage."
+    "--state",
+    "states",
+    metavar="STATE",
+    multiple=True,
+    type=click.Choice([*WORDS, "stuck"]),
+    help="Chains with a stage in this state, as failed; stuck: in any that needs a person.",
 )
 @click.option("--sweep", help="Chains of this sweep.")
 @click.option("--user", help="Chains that this user planned or submitted last.")
@@ -35,7 +40,7 @@ from detour.monitoring.status import Status
 @click.option("--all", "every", is_flag=True, help="List all chains, also where they do not fit the screen.")
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, a line a look.")
 @click.option("--once", is_flag=True, help="One look, also with --watch.")
-@click.option("--every", "every_s", type=click.FloatRange(0.2), default=2.0, help="Seconds between refreshes.")
+@click.option("--every", "every_s", type=Figure(0.2, 86_400.0), default=2.0, help="Seconds between refreshes.")
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
 @json_option
 def command(

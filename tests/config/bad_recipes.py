@@ -115,7 +115,7 @@ IMPOSSIBLE = [
     Bad("tokens-negative", 20, "phases.clm.tokens: must be more than 0, not -5", "300k", "-5"),
     Bad("tokens-fraction", 20, "is not a whole number", "300k", "0.0001k"),
     Bad("tokens-float", 20, "expected a whole number, found 300.5", "300k", "300.5"),
-    Bad("tokens-huge", 20, "too large: at most 1,000,000,000,000,000", "300k", "1e30"),
+    Bad("tokens-huge", 20, "too large: must be at most 1,000,000,000,000,000", "300k", "1e30"),
     Bad("tokens-endless-exponent", 20, "is no quantity", "300k", "1e999999999B"),
     Bad("tokens-infinite", 20, "finite number", "300k", ".inf"),
     Bad("tokens-below-a-step", 25, "phases.mlm.tokens: 4,000 are less than one step of 4,096", "60k", "4000"),
@@ -137,6 +137,7 @@ IMPOSSIBLE = [
     Bad("separator-of-two-characters", 10, """data.sources.labels.separator: ';;' separates no fields: write one character, as "," or""", "weight: 1", 'separator: ";;"'),
     Bad("separator-that-quotes", 10, "separates no fields", "weight: 1", "separator: '\"'"),
     Bad("separator-that-ends-lines", 10, "separates no fields", "weight: 1", 'separator: "\\n"'),
+    Bad("seed-too-large", 30, "seeds.training: is too large: must be less than 4,294,967,296", "benchmark: bench", "benchmark: bench\nseeds: {training: 4294967296}"),
     Bad("seed-negative", 30, "seeds.training: must be at least 0", "benchmark: bench", "benchmark: bench\nseeds: {training: -1}"),
 ]  # fmt: skip
 CHOICES = [

@@ -32,6 +32,12 @@ def test_help_lists_every_verb_on_eighty_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_verb_fits_eighty_columns(verb: str) -> None:
+    shown = CliRunner().invoke(detour, [verb, "--help"]).output
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
 def test_help_lists_every_option_of_the_command() -> None:
     shown = CliRunner().invoke(detour, ["--help"]).output
     options = detour.get_params(click.Context(detour))

@@ -63,6 +63,8 @@ def test_of_the_named_gpus_as_many_are_used_as_are_asked_for(monkeypatch: pytest
     monkeypatch.setattr(local_gpus, "present_gpus", lambda: 3)
     assert usable_gpus(None, {}) == ("0", "1", "2")
     assert usable_gpus(2, {}) == ("0", "1")
+    with pytest.raises(UserError, match="--gpus 4: this machine has 3; ask for no more"):
+        usable_gpus(4, {})
     named = {"CUDA_VISIBLE_DEVICES": "2,0"}
     assert usable_gpus(None, named) == ("2", "0")
     assert usable_gpus(1, named) == ("2",)

@@ -11,6 +11,7 @@ import pytest
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.config.models import File, Recipe
+from detour.errors import UserError
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.planning.build import Planner
 from detour.planning.origins import Content
@@ -173,3 +174,11 @@ def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:
     }
     assert by_label["evaluate chapter x6"] == 2
     assert by_label["pretrain clm x3"] is None
+
+
+@pytest.mark.parametrize("segments", [0, 101])
+def test_numbers_that_no_queue_takes_are_refused(segments: int) -> None:
+    with pytest.raises(UserError, match=f"{segments} segments: expected 1 to 100"):
+        JobOptions(segments=segments)
+    with pytest.raises(UserError, match="20000 evaluations at once: expected 1 to 10,000"):
+        JobOptions(parallelism=20_000)

@@ -121,7 +121,9 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
         limit = context[name]
-        return f"must be {words} {limit:,g}, not {value}" if limit < 10**6 else f"is too large: at most {limit:,}"
+        if limit >= 10**6:
+            return f"is too large: must be {words} {limit:,}"
+        return f"must be {words} {limit:,g}, not {value}"
     if kind == "literal_error":
         return _choice(str(detail["input"]), context["expected"])
     if kind == "too_short":

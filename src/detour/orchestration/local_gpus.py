@@ -10,17 +10,21 @@ from detour.accounting.allocation import nvml_uuids
 from detour.errors import UserError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+AMD_DRIVER = Path("/dev/kfd")
 
 
 def usable_gpus(wanted: int | None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """What CUDA_VISIBLE_DEVICES is to be for the jobs: the first `wanted` of the GPUs that it names for this command,
     or of the machine's where it is not set; None for all of them.
 
-    Raises UserError where it names fewer.
+    Raises UserError where it names fewer, or the machine has fewer. How many GPUs AMD's driver has is not known here.
     """
     visible = environment.get(VARIABLE)
     if visible is None:
-        return tuple(map(str, range(present_gpus() if wanted is None else wanted)))
+        present = present_gpus()
+        if wanted is not None and wanted > present and not AMD_DRIVER.exists():
+            raise UserError(f"--gpus {wanted}: this machine has {present}; ask for no more")
+        return tuple(map(str, range(present if wanted is None else wanted)))
     found = named_gpus(visible, present_gpus(), nvml_uuids() if "GPU-" in visible else ())
     if wanted is not None and wanted > len(found):
         raise UserError(

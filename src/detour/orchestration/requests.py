@@ -18,6 +18,8 @@ from detour.text import format_duration
 
 SPARE_SEGMENTS = 1
 """Beyond those that the estimate needs; Slurm cancels what is not used."""
+MOST_SEGMENTS = 100
+MOST_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,13 @@ class JobOptions:
     segments: int | None = None
     parallelism: int | None = None
     """Evaluations at once."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for numbers that no queue takes."""
+        limits = ("segments", self.segments, MOST_SEGMENTS), ("evaluations at once", self.parallelism, MOST_AT_ONCE)
+        for what, asked, most in limits:
+            if asked is not None and not 1 <= asked <= most:
+                raise UserError(f"{asked} {what}: expected 1 to {most:,}")
 
 
 def job_requests(
