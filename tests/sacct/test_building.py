@@ -35,6 +35,12 @@ def test_gpus_are_counted_once_and_unknown_where_nothing_tells(
     assert (row.n_gpus, row.gpu_type) == (gpus, kind)
 
 
+@pytest.mark.parametrize(("gres", "gpus"), [("gpu:tesla:two", None), ("craynetwork:1", 0)])
+def test_gpus_in_an_unknown_form_are_unknown_where_other_resources_are_none(gres: str, gpus: int | None) -> None:
+    (row,) = read_rows(lines_of(job(AllocTRES="", ReqTRES="cpu=8", AllocGRES=gres), header=[*HEADER, "AllocGRES"]))
+    assert row.n_gpus == gpus
+
+
 @pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])
 def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes: str) -> None:
     row = read_one(State="CANCELLED by 0", NodeList=nodes, Start=JOB["End"], ElapsedRaw="0")

@@ -114,7 +114,14 @@ def test_the_numbers_of_slurms_database_are_read_for_what_they_are() -> None:
         ("gres:gpu:2", 2, None),
         ("gpu:a100:2,gpu:v100:1,craynetwork:4", 3, "a100,v100"),
         ("gpu", 1, None),
+        ("gpu:3090:2", 2, "3090"),
+        ("gpu:1080ti:2,gpu:8000:1", 3, "1080ti,8000"),
+        ("gpu:2080ti", 1, "2080ti"),
+        ("gpu:1g.5gb:2", 2, "1g.5gb"),
+        ("gpu:(null):2", 2, None),
+        ("7696487:2", 2, None),
         ("craynetwork:1", None, None),
+        ("gpu:tesla:two", None, None),
     ],
 )
 def test_the_older_gres_is_read_too(text: str, gpus: int | None, kind: str | None) -> None:

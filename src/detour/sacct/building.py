@@ -255,7 +255,7 @@ class RowBuilder:
             gpus = self._count(n_gpus)
         elif gpus is None and (allocated or allocated_gres):
             wanted = self._tres(requested).gpus or (parse_gres(asked).gpus if asked else None)
-            gpus, gpu_type = (None if wanted or held.has_nameless else 0), None
+            gpus, gpu_type = (None if wanted or held.has_nameless or listed.has_nameless else 0), None
         return Held(
             self._count(n_nodes) if n_nodes else held.nodes,
             self._count(n_cpus) if n_cpus else held.cpus,

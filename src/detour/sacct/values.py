@@ -28,7 +28,12 @@ ID_DIGITS = 18
 _SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
 _JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
-_GRES_GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[A-Za-z][^:=,(]*))?(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$")
+_GRES_GPU = re.compile(
+    r"(?:(?:gres[:/])?gpu|7696487)(?::(?P<type>\(null\)|\d+(?=[:=]\d)|[^:=,(]*[a-z][^:=,(]*))?(?:[:=](?P<count>\d+))?"
+    r"(?:\([^)]*\))?$",
+    re.IGNORECASE,
+)
+"""Types may be numbers, `gpu:3090:2`; some versions print the number by which Slurm's database knows the name gpu."""
 _ENERGY_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _LONGEST_DIGITS = len(f"{LONGEST_S:.0f}")
@@ -186,7 +191,7 @@ class Tres:
     nodes: int | None = None
     billing: float | None = None
     has_nameless: bool = False
-    """Whether a resource of the site's own is listed by its number alone; it may be a GPU."""
+    """Whether something is listed that may be GPUs, by a number of the site's own or in an unknown form."""
 
 
 def parse_tres(text: str) -> Tres:
@@ -214,12 +219,14 @@ def typed_gpus(text: str) -> dict[str, int]:
 
 
 def parse_gres(text: str) -> Tres:
-    """`gpu:h100:4`, `gpu:4(S:0-1)`, `gres:gpu:2`; what is no GPU is left out."""
+    """`gpu:h100:4`, `gpu:4(S:0-1)`, `gres:gpu:2`; what is no GPU is left out. None where some GPU cannot be counted."""
     total, types = None, set()
-    for part in re.split(r",(?![^(]*\))", text):
-        if found := _GRES_GPU.match(part.strip()):
+    for part in map(str.strip, re.split(r",(?![^(]*\))", text)):
+        if found := _GRES_GPU.match(part):
             total = (total or 0) + int(found["count"] or 1)
-            types |= {found["type"]} if found["type"] else set()
+            types |= {found["type"]} - {None, "(null)"}
+        elif re.match(r"(?:gres[:/])?gpu[:=(]", part, re.IGNORECASE):
+            return Tres(has_nameless=True)
     return Tres(gpus=total, gpu_type=",".join(sorted(types)) or None)
 
 
