@@ -22,7 +22,7 @@ HEADINGS = ("jobs", "CPU-h", "GPU-h", "wait-h", "queue-h", "never ran")
 LEAST_NAME = 14
 _COUNTS = ("jobs", "running", "never_started", "pending")
 _HOURS = ("cpu_h", "gpu_h", "node_h", "wait_h", "eligible_wait_h")
-_GAPS = ("no_cpus", "no_gpus", "no_wait")
+_GAPS = ("no_cpus", "no_gpus", "no_nodes", "no_wait", "no_eligible_wait")
 FIGURES = (*_COUNTS, *_HOURS, *_GAPS)
 _RULES = {
     Counting.SPLIT: "hours in the period of their use, by the second; jobs where they ended, waits where they started",

@@ -96,9 +96,10 @@ def test_a_running_job_counts_until_the_dump_was_made() -> None:
 
 
 def test_what_nothing_tells_is_unknown_and_counted_as_such() -> None:
-    (found,) = counted(OVER_MIDNIGHT._replace(n_gpus=None, elapsed_s=None, submit_s=None), Counting.END).values()
-    assert (found.cpu_h, found.gpu_h, found.wait_h) == (None, None, None)
-    assert (found.no_cpus, found.no_gpus, found.no_wait) == (1, 1, 1)
+    unknown = OVER_MIDNIGHT._replace(n_gpus=None, elapsed_s=None, submit_s=None, eligible_s=None)
+    (found,) = counted(unknown, Counting.END).values()
+    assert (found.cpu_h, found.gpu_h, found.node_h, found.wait_h, found.eligible_wait_h) == (None,) * 5
+    assert (found.no_cpus, found.no_gpus, found.no_nodes, found.no_wait, found.no_eligible_wait) == (1,) * 5
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,12 @@ def _job(row: JobRow) -> int:
         counted += ONE.no_cpus
     if row.elapsed_s is None or row.n_gpus is None:
         counted += ONE.no_gpus
+    if row.elapsed_s is None or row.n_nodes is None:
+        counted += ONE.no_nodes
     if row.submit_s is None:
         counted += ONE.no_wait
+    if row.eligible_s is None:
+        counted += ONE.no_eligible_wait
     return counted
 
 

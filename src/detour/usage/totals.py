@@ -32,8 +32,10 @@ class Totals(NamedTuple):
     no_cpus: int = 0
     """Jobs whose CPUs, or time on them, nothing tells: their CPU-hours are not in the sum."""
     no_gpus: int = 0
+    no_nodes: int = 0
     no_wait: int = 0
     """Jobs without the time of their submission."""
+    no_eligible_wait: int = 0
 
     @property
     def cpu_h(self) -> float | None:
@@ -44,8 +46,8 @@ class Totals(NamedTuple):
         return self._hours(self.gpu_us, self.no_gpus)
 
     @property
-    def node_h(self) -> float:
-        return self.node_us / _MICRO_HOUR
+    def node_h(self) -> float | None:
+        return self._hours(self.node_us, self.no_nodes)
 
     @property
     def wait_h(self) -> float | None:
@@ -53,9 +55,9 @@ class Totals(NamedTuple):
         return self._hours(self.wait_us, self.no_wait)
 
     @property
-    def eligible_wait_h(self) -> float:
+    def eligible_wait_h(self) -> float | None:
         """From being eligible to start: without holds, dependencies and a start time that was asked for."""
-        return self.eligible_wait_us / _MICRO_HOUR
+        return self._hours(self.eligible_wait_us, self.no_eligible_wait)
 
     def _hours(self, sum_us: int, unknown: int) -> float | None:
         """None where nothing of it is known."""
