@@ -35,6 +35,13 @@ def test_gpus_are_counted_once_and_unknown_where_nothing_tells(
     assert (row.n_gpus, row.gpu_type) == (gpus, kind)
 
 
+@pytest.mark.parametrize(("gres", "asked", "gpus"), [("", "", 0), ("", "gpu:2", None), ("gpu:2", "gpu:2", 2)])
+def test_where_gres_alone_is_listed_an_empty_list_is_no_gpu(gres: str, asked: str, gpus: int | None) -> None:
+    header = [*(column for column in HEADER if column not in ("AllocTRES", "ReqTRES")), "AllocGRES", "ReqGRES"]
+    (row,) = read_rows(lines_of(job(AllocGRES=gres, ReqGRES=asked), header=header))
+    assert row.n_gpus == gpus
+
+
 @pytest.mark.parametrize(("gres", "gpus"), [("gpu:tesla:two", None), ("craynetwork:1", 0)])
 def test_gpus_in_an_unknown_form_are_unknown_where_other_resources_are_none(gres: str, gpus: int | None) -> None:
     (row,) = read_rows(lines_of(job(AllocTRES="", ReqTRES="cpu=8", AllocGRES=gres), header=[*HEADER, "AllocGRES"]))

@@ -358,3 +358,10 @@ def test_a_delimiter_in_a_name_among_thousands_of_columns_is_refused() -> None:
     header = ["JobID", "Start", "Elapsed", "JobName", *others]
     with pytest.raises(UserError, match=r":2: expected 2004 columns, and found 2005"):
         list(read_rows(["|".join(header), "|".join(["17", JOB["Start"], "60", "a|b", *others])]))
+
+
+def test_ids_that_a_data_frame_wrote_with_a_fraction_are_no_steps() -> None:
+    table = ["job_id,start_time,end_time\n", "17.0,1772323200,1772326800\n", "18.0,1772323200,1772326800\n"]
+    assert [row.shown_id for row in read_rows(table)] == ["17", "18"]
+    mixed = read_rows([table[0], "17,1772323200,1772326800\n", *table[1:]])
+    assert ([row.shown_id for row in mixed], mixed.notes.steps) == (["17"], 2)

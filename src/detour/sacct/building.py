@@ -74,6 +74,9 @@ class RowBuilder:
         opaque_ids: bool = False,
     ) -> None:
         self._id: Callable[[str], ShownId | None] = _any_id if opaque_ids else parse_shown_id
+        self._has_float_ids = None if opaque_ids else False
+        """None until the first records were seen: of a table, `17.0` may be job 17, as data frames write it."""
+        self._lists_gres_alone = "allocated_gres" in at and "allocated" not in at
         self._in_order = itemgetter(*(at.get(field, len(header)) for field in FIELDS))
         self._time = parse_time
         self._later = parse_later or parse_time
@@ -166,6 +169,10 @@ class RowBuilder:
         if not records:
             return []
         of: Cells[Sequence[str]] = Cells._make(self._in_order([*zip(*records, strict=True), ("",) * len(records)]))
+        if self._has_float_ids is None:
+            self._has_float_ids = all(text.endswith(".0") for text in _either(of.job, of.raw_id))
+        if self._has_float_ids:
+            of = of._replace(job=_without_point(of.job), raw_id=_without_point(of.raw_id))
         shown = _each(self._id, _either(of.job, of.raw_id))
         if not all(shown) or "." in "".join(of.raw_id):
             are_jobs = [one is not None and "." not in raw for one, raw in zip(shown, of.raw_id, strict=True)]
@@ -253,7 +260,7 @@ class RowBuilder:
         gpus, gpu_type = listed.gpus, listed.gpu_type
         if n_gpus:
             gpus = self._count(n_gpus)
-        elif gpus is None and (allocated or allocated_gres):
+        elif gpus is None and (allocated or allocated_gres or self._lists_gres_alone):
             wanted = self._tres(requested).gpus or (parse_gres(asked).gpus if asked else None)
             gpus, gpu_type = (None if wanted or held.has_nameless or listed.has_nameless else 0), None
         return Held(
@@ -278,6 +285,10 @@ def _never_ran(
 
 def _each(parse: Callable[[str], Value], column: Sequence[str]) -> list[Value]:
     return list(map(parse, column)) if any(column) else [parse("")] * len(column)
+
+
+def _without_point(column: Sequence[str]) -> list[str]:
+    return [text.removesuffix(".0") for text in column]
 
 
 def _either(first: Sequence[str], second: Sequence[str]) -> Sequence[str]:
