@@ -150,6 +150,7 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
         ("site: {months: {2026-01: {pue: {value: 0.2, source: x}}}}\n", "site.months.2026-01.pue.value"),
         ("site: {grid_gco2_per_kwh: {value: 1, source: x, kind: net}}\n", '"net" is none of direct, lifecycle'),
         ("site: {grid_hourly: {source: x}}\n", "site.grid_hourly"),
+        ("qos: [{name: ''}]\n", "qos..name: is empty: write a value, or leave the key out"),
         ("gpu: {per_node: true}\n", "gpu.per_node: expected a number, found true"),
         ("header: [-A abc]\n", "header.0: '-A abc' is no option of sbatch: write it as `--name=value`"),
         ('header: ["--mem=1G\\nrm x"]\n', "header.0: "),

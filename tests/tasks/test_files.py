@@ -37,6 +37,9 @@ def test_what_is_not_there_is_said_with_what_is_expected(tmp_path: Path) -> None
         task_files(data(tmp_path / "none"))
     with pytest.raises(UserError, match=r"holds no .txt or .ann file"):
         task_files(data(tmp_path))
+    (tmp_path / "table.csv").write_text("text,label\n")
+    with pytest.raises(UserError, match=r"table\.csv: holds no \.txt or \.ann file: expected a folder of ID.txt"):
+        task_files(data(tmp_path / "table.csv"))
 
 
 def test_a_data_set_of_the_hub_that_is_not_in_the_cache_is_named_with_its_command(

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from detour.canonical import digest
-from detour.config.problems import KeyPath
+from detour.config.problems import EMPTY, KeyPath
 from detour.config.quantities import parse_count, parse_duration_s, write_duration
 from detour.errors import UserError
 from detour.times import zone_of
@@ -77,7 +77,7 @@ def _compiles(pattern: str) -> str:
 
 def _has_letters(text: str) -> str:
     if not text.strip():
-        raise ValueError("is empty: write a value, or leave the key out")
+        raise ValueError(EMPTY)
     return text
 
 

@@ -12,6 +12,7 @@ from detour.text import printable
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a document."""
+EMPTY = "is empty: write a value, or leave the key out"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from detour.config.layers import suggestion
-from detour.config.problems import Inconsistent, KeyPath, Position, Problem, RecipeError
+from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
 from detour.config.yaml_source import Node, describe, to_plain
 
 M = TypeVar("M", bound=BaseModel)
@@ -126,6 +126,8 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
         return f"must be {words} {limit:,g}, not {value}"
     if kind == "literal_error":
         return _choice(str(detail["input"]), context["expected"])
+    if kind == "string_too_short":
+        return EMPTY
     if kind == "too_short":
         return "needs at least one item" if context["actual_length"] == 0 else f"needs {context['min_length']} items"
     if kind == "string_pattern_mismatch":

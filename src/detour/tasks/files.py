@@ -14,6 +14,8 @@ from detour.files import is_lfs_pointer, written_path
 from detour.tasks.readers.registry import Reader, reader_named
 
 TABLE = "table"
+COMPANIONS = 2
+"""Suffixes of a layout whose documents are two files each."""
 
 
 def task_files(data: TaskData) -> list[Path]:
@@ -26,7 +28,8 @@ def task_files(data: TaskData) -> list[Path]:
     found = _matches(pattern)
     reader = reader_named(data.layout)
     paths = sorted({path for one in found for path in _read_of(one, reader)})
-    if not paths:
+    is_of_two = len(reader.suffixes) == COMPANIONS
+    if not paths or (is_of_two and not any(path.suffix in reader.suffixes for path in paths)):
         raise SourceError(f"{pattern}: holds no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
     for path in paths:
         if is_lfs_pointer(path):
@@ -58,7 +61,7 @@ def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
 
 
 def _companions(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    if len(suffixes) != 2 or path.suffix not in suffixes:
+    if len(suffixes) != COMPANIONS or path.suffix not in suffixes:
         return []
     return [path.with_suffix(suffix) for suffix in suffixes]
 
