@@ -1,6 +1,6 @@
 """What became of past forecasts, taken back into the next ones.
 
-If 15 of the last hundred starts were later than their p90, which ten should have been, the next p90 is the 0.95
+If 15 of the last hundred starts were later than their p90, which ten should have been, the next p90 is about the 0.95
 quantile: the share that is asked for moves by as much as the share of late ones is off, so that an error that lasts is
 halved, whatever made it. Steps that add up would remove it (adaptive conformal inference: Gibbs & Candès 2021), but
 over the few hundred bursts of a history they follow chance, and lose more than they gain. A job that has waited beyond

@@ -1,27 +1,26 @@
 """When a job will start, from how long those like it have waited.
 
-The last bursts of the same shape, those of the same account and the latest most, make a Kaplan-Meier curve, of which
-past forecasts say which quantiles to take (see `feedback`). A job that joins a large burst waits longer than its first
-(see `growth`). What happened after the moment of a forecast never enters it.
+The last bursts of the same shape, those of the same account and the latest most, make a Kaplan-Meier curve. Which of
+its quantiles to take depends on how fast the queue moves now (see `pace`), and on what became of past forecasts (see
+`feedback`). A job that joins a large burst waits longer than its first (see `growth`). What happened after the moment
+of a forecast never enters it.
 """
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, log1p
 from typing import NamedTuple
 
 from detour.forecasting.bursts import Bursts
 from detour.forecasting.feedback import Feedback, Said
 from detour.forecasting.growth import Growth
+from detour.forecasting.pace import Pace, Paces
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import Shape, Wait, weighed
 
 LEAST_BURSTS = 10
 """Fewer say nothing."""
 P50, P90 = 0.5, 0.9
-LEAST_LEVEL = 0.05
-SHORT_S = 60.0
-"""Waits that differ by less are alike: beyond the longest one, forecasts grow in proportion to this and itself."""
 
 
 class Expected(NamedTuple):
@@ -39,7 +38,10 @@ class NoForecast(NamedTuple):
 
 class _Known(NamedTuple):
     curve: Curve
+    pace: Pace
     bursts: int
+    last_s: float
+    """Longest wait that has ended."""
     longest_s: float
     usual_number: float
     """Of a job in its burst, from 0."""
@@ -52,6 +54,7 @@ class Forecaster:
         self._bursts = Bursts()
         self._feedback = Feedback((P50, P90))
         self._growth = Growth()
+        self._paces = Paces()
 
     def add(self, wait: Wait) -> None:
         """Its forecast is remembered if it is job 1, 2, 4, 8, ... of its burst: a large burst says more, but not as
@@ -62,33 +65,34 @@ class Forecaster:
         if isinstance(known, _Known):
             for share in (P50, P90):
                 self._feedback.remember(wait, self._said(known, share, wait.begun_s, number=number))
-        self._growth.remember(self._bursts.add(wait))
+        burst = self._bursts.add(wait)
+        self._growth.remember(burst)
+        if number == 0 and isinstance(known, _Known):
+            self._paces.remember(burst, known.curve)
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
         """The wait of a job that has waited for `waited_s` at `now_s`; not before that of an earlier call."""
         known = self._known(shape, account, now_s)
         if isinstance(known, NoForecast):
             return known
-        if waited_s > 0 and (waited_s > known.curve.longest or known.curve.share(waited_s) > 1 - 1e-9):
-            return NoForecast(f"it has waited longer than all jobs of the last {known.bursts} bursts like it")
+        if waited_s > 0 and waited_s >= known.last_s:
+            return NoForecast(f"it has waited longer than all started jobs of the last {known.bursts} bursts like it")
         number = self._bursts.begun(shape, account, now_s)
         p50_s, p90_s = (max(waited_s, self._said(known, share, now_s, waited_s, number).wait_s) for share in (P50, P90))
         return Expected(p50_s, max(p50_s, p90_s), known.bursts)
 
     def _said(self, known: _Known, share: float, now_s: float, waited_s: float = 0.0, number: int = 0) -> Said:
-        """The quantile of a new burst among `bursts` others (split conformal prediction: Vovk et al. 2005), moved by
-        the feedback; of what has waited already, among those that waited longer.
+        """The quantile of those that wait longer than `waited_s`: at the hazard of the pace, moved by the feedback, to
+        first order by as much as the share of late ones is off.
         """
         passed = known.curve.share(waited_s) if waited_s > 0 else 0.0
-        longer_ones = known.bursts * (1 - passed)
-        rank = min(1.0, share * (longer_ones + 1) / longer_ones)
-        level = passed + max(LEAST_LEVEL, rank + self._feedback.shift(share, now_s)) * (1 - passed)
+        shift = self._feedback.shift(share, now_s) / ((share - 1) * log1p(-share))
+        level = 1 - (1 - passed) * exp(-known.pace.hazard(share) * exp(shift))
         longer = 1.0 if waited_s > 0 else self._growth.factor(number, known.usual_number, now_s)
-        step = known.curve.step(min(1.0, level))
-        wait_s = step.value if level <= 1.0 else (step.value + SHORT_S) * exp(level - 1.0) - SHORT_S
+        step = known.curve.step(level)
         return Said(
             share,
-            min(longer * wait_s, max(wait_s, known.longest_s)),
+            min(longer * step.value, max(step.value, known.longest_s)),
             max(0.0, step.at - level) / (step.at - step.below),
         )
 
@@ -103,4 +107,12 @@ class Forecaster:
             return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")
         weights = [weight for _, weight, _ in known]
         usual_number = sum(weight * (len(burst.waits) - 1) / 2 for _, weight, burst in known) / sum(weights)
-        return _Known(with_tail(curve), bursts, curve.longest, usual_number)
+        effective = sum(weights) ** 2 / sum(weight**2 for weight in weights)
+        return _Known(
+            with_tail(curve, effective),
+            self._paces.at(now_s),
+            bursts,
+            curve.values[-1],
+            curve.longest,
+            usual_number,
+        )

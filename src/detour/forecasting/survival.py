@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from math import log1p
+from functools import cached_property
+from itertools import accumulate, groupby, pairwise
+from math import sqrt
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ class Step(NamedTuple):
     """Share at or below it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Curve:
     """A distribution function in steps. It ends below 1 where the longest observation is censored."""
 
@@ -31,6 +32,15 @@ class Curve:
     """The share at or below each of `values`."""
     longest: float
     """Of all observations, ended or not."""
+
+    def hazard(self, value: float) -> float:
+        """Cumulative, up to `value` (Nelson & Aalen): how many ends were to be expected of one that lasted so long."""
+        index = bisect_right(self.values, value)
+        return self._hazards[index - 1] if index else 0.0
+
+    @cached_property
+    def _hazards(self) -> Sequence[float]:
+        return list(accumulate((at - below) / (1 - below) for below, at in pairwise((0.0, *self.shares))))
 
     def share(self, value: float) -> float:
         """Of values that are at most `value`."""
@@ -48,24 +58,25 @@ class Curve:
         return Step(self.values[index], below, self.shares[index])
 
 
-TAIL_TO = 0.995
+TAIL_TO = 0.998
 TAIL_STEPS = 40
 TAIL_LONGER = 2.0
 """Times the longest observation: no tail says more than that."""
 
 
-def with_tail(curve: Curve) -> Curve:
-    """The curve continued by an exponential tail through its last step, up to the share `TAIL_TO` (Brown, Hollander &
-    Korwar 1974), where it ends below that because its longest observations are censored. Without it the p90 of a job
-    that has waited for long, while many others wait, would be no more than how long they have waited so far.
+def with_tail(curve: Curve, known: float) -> Curve:
+    """The curve as it serves for a new value: beyond the longest of `known` ones it lies with a chance of
+    1 / (known + 1), as any rank is as likely (split conformal prediction: Vovk et al. 2005). From the last step on, up
+    to the share `TAIL_TO`, a quarter of the values are at least twice as long (a Pareto tail). Without it the p90 of a
+    job that has waited for long, while many others wait, would be no more than how long they have waited so far.
     """
-    top = curve.shares[-1] if curve.shares else 1.0
-    if top >= TAIL_TO:
-        return curve
-    last, most = curve.values[-1], TAIL_LONGER * curve.longest
-    shares = [top + (TAIL_TO - top) * step / TAIL_STEPS for step in range(1, TAIL_STEPS + 1)]
-    values = [min(most, last * log1p(-share) / log1p(-top)) for share in shares]
-    return Curve(curve.values + tuple(values), curve.shares + tuple(shares), max(curve.longest, values[-1]))
+    shares = [share * known / (known + 1) for share in curve.shares]
+    if shares[-1] >= TAIL_TO:
+        return Curve(curve.values, tuple(shares), curve.longest)
+    top, last, most = shares[-1], curve.values[-1], TAIL_LONGER * curve.longest
+    tail = [top + (TAIL_TO - top) * step / TAIL_STEPS for step in range(1, TAIL_STEPS + 1)]
+    values = [min(most, last * sqrt((1 - top) / (1 - share))) for share in tail]
+    return Curve((*curve.values, *values), (*shares, *tail), max(curve.longest, values[-1]))
 
 
 def kaplan_meier(observations: Iterable[Observation]) -> Curve:

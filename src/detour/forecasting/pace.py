@@ -1,0 +1,53 @@
+"""How fast the queue moves now: starts seen in the last bursts, against starts that were to be expected.
+
+A job that has waited for some time was expected to start as many times as its curve's cumulative hazard says, whether
+it has started or still waits. So a queue that slows down shows before anything starts, and in one shape what holds for
+all, as one load slows them all. Old bursts are discounted, and a prior keeps few of them from saying much (a
+gamma-Poisson filter: West & Harrison 1997).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import exp, expm1, log1p
+from typing import NamedTuple
+
+from detour.forecasting.bursts import Burst
+from detour.forecasting.survival import Curve
+
+FADING = 10.0
+"""Bursts, of all shapes, after which one counts 1/e of the last."""
+PRIOR = 10.0
+"""Starts that count as seen and as expected beforehand."""
+REMEMBERED = 40
+
+
+class Pace(NamedTuple):
+    seen: float
+    expected: float
+
+    def hazard(self, share: float) -> float:
+        """On a curve, of the quantile of `share` at this pace. That the pace is known from few starts makes its
+        distribution longer: gamma-mixed exponential, hence Lomax.
+        """
+        return self.expected * expm1(-log1p(-share) / self.seen)
+
+
+class Paces:
+    """Remembers the last bursts of all shapes."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[Burst, Curve]] = deque(maxlen=REMEMBERED)
+
+    def remember(self, burst: Burst, curve: Curve) -> None:
+        """A burst that has begun, and the curve of its shape at that time."""
+        self._last.append((burst, curve))
+
+    def at(self, now_s: float) -> Pace:
+        seen = expected = PRIOR
+        for place, (burst, curve) in enumerate(reversed(self._last)):
+            fading = exp(-place / FADING)
+            for one in burst.observed(now_s):
+                seen += fading * one.weight * one.ended
+                expected += fading * one.weight * curve.hazard(one.wait_s)
+        return Pace(seen, expected)

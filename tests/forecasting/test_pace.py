@@ -1,0 +1,58 @@
+"""A queue is as slow as the jobs that it has not started say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from detour.forecasting.bursts import Burst
+from detour.forecasting.pace import FADING, PRIOR, Pace, Paces
+from detour.forecasting.survival import kaplan_meier
+from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait
+
+CURVE = kaplan_meier(Observation(hours * HOUR_S, True) for hours in range(1, 101))
+"""Waits of 1 to 100 h."""
+
+
+def pace(*hours: float | None, jobs: int = 1, now_h: float = 1000.0) -> Pace:
+    """At `now_h`, after bursts that all began at time 0 and waited for so long, or wait still."""
+    paces = Paces()
+    for one in hours:
+        burst = Burst("own", 0)
+        paces.remember(burst, CURVE)
+        for index in range(jobs):
+            burst.add(Wait(str(index), "own", Shape(4, 3), 0.0, None if one is None else one * HOUR_S))
+    return paces.at(now_h * HOUR_S)
+
+
+def test_without_bursts_the_queue_is_as_it_was() -> None:
+    assert pace() == (PRIOR, PRIOR)
+
+
+def test_a_start_at_the_median_was_expected_by_the_logarithm_of_two() -> None:
+    assert pace(50.0) == pytest.approx((PRIOR + 1, PRIOR + math.log(2)), abs=0.01)
+
+
+def test_a_job_that_waits_shows_a_slow_queue_before_it_starts() -> None:
+    assert pace(None, now_h=50.0) == pytest.approx((PRIOR, PRIOR + math.log(2)), abs=0.01)
+    assert pace(80.0, now_h=50.0) == pace(None, now_h=50.0)
+
+
+@pytest.mark.parametrize("hours", [10.0, None])
+def test_a_burst_counts_once_whatever_its_size(hours: float | None) -> None:
+    assert pace(hours, jobs=100) == pytest.approx(pace(hours))
+
+
+def test_old_bursts_fade() -> None:
+    before, after = pace(1.0, *[50.0] * 20), pace(*[50.0] * 20, 1.0)
+    assert after.seen == pytest.approx(before.seen)
+    assert before.expected - after.expected == pytest.approx((1 - math.exp(-20 / FADING)) * math.log(2), abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_slow_queue_asks_for_a_later_quantile_and_an_unsure_one_too(share: float) -> None:
+    sure = Pace(1e9, 1e9).hazard(share)
+    assert sure == pytest.approx(-math.log(1 - share))
+    assert Pace(5e8, 1e9).hazard(share) == pytest.approx(2 * sure)
+    assert Pace(10.0, 10.0).hazard(share) > sure
