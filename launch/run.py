@@ -24,7 +24,7 @@ from detour.planning.stage import StageKind
 @recipe_argument
 @overrides_argument
 @written_workspace_option
-@click.option("--jobs", "cores", type=click.IntRange(1), help="CPU cores to use.  [default: all of this machine]")
+@click.option("--jobs", "cores", type=click.IntRange(1, 4096), help="CPU cores to use.  [default: all of this machine]")
 @click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all it may see]")
 @click.option(
     "--until", type=click.Choice(get_args(StageKind)), help="Last kind of stages to run, as prepare.  [default: all]"

@@ -38,6 +38,20 @@ def test_the_help_of_each_verb_fits_eighty_columns(verb: str) -> None:
     assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
+@pytest.mark.parametrize(
+    ("verb", "option", "number"),
+    [
+        *[("logs", "--lines", number) for number in ("0", "9" * 30)],
+        *[("run", "--jobs", number) for number in ("0", "9" * 30)],
+        *[("status", "--every", number) for number in ("0", "nan", "inf", "1e300")],
+        *[("energy", "--pue", number) for number in ("0.9", "nan", "inf")],
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_refused(verb: str, option: str, number: str) -> None:
+    result = CliRunner().invoke(detour, [verb, "quickstart", option, number])
+    assert (result.exit_code, f"Invalid value for '{option}'" in result.output) == (2, True)
+
+
 def test_help_lists_every_option_of_the_command() -> None:
     shown = CliRunner().invoke(detour, ["--help"]).output
     options = detour.get_params(click.Context(detour))
