@@ -16,6 +16,8 @@ from typing import Protocol
 _USUAL = "\x1f|\t;,"
 BLOCK = 1024
 """Lines, or records, that are read at once."""
+_FEW, _LONG = 8, 1 << 15
+"""So many lines are long where they have more characters than this together."""
 _BETWEEN_NAMES = re.compile(r"\W+")
 _MOST_LINES = 200
 """Of one name."""
@@ -77,7 +79,7 @@ def records_of(
     """
     more, enough = iter(lines), width + trailing
     left: list[str] = []
-    while block := left + (new := list(islice(more, BLOCK))):
+    while block := left + (new := _next_of(more)):
         cells = [line.rstrip("\r\n").split(delimiter) for line in block]
         found = (
             Records(range(first, first + len(cells)), cells, plain=True)
@@ -90,6 +92,16 @@ def records_of(
         yield Records(found.lines[:-1], found.cells[:-1], found.plain)
         last = found.lines[-1] if found.lines else first + len(block)
         left, first = block[last - first :], last
+
+
+def _next_of(lines: Iterator[str]) -> list[str]:
+    """A block of lines, of fewer where they are long: no dump takes more memory than another."""
+    block: list[str] = []
+    while len(block) < BLOCK and (few := list(islice(lines, _FEW))):
+        block += few
+        if sum(map(len, few)) > _LONG:
+            break
+    return block
 
 
 def _together(
