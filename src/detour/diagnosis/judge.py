@@ -22,6 +22,8 @@ ENDINGS = ("time_limit", "cancelled")
 """What ends a job from outside: whatever had stopped the work before comes first."""
 DECISIVE = ("node_failure", "preempted")
 """By the word of Slurm's accounts they come before all that the log says at the end."""
+OF_STORAGE = ("disk_quota", "inode_quota", "disk_full", "filesystem", "permission")
+"""What can make the save fail that a warning signal asks for."""
 BY_SLURM_FIRST = ("node_failure", "cancelled")
 """Causes whose best evidence is sacct's, which says more than the log."""
 PLACES_SHOWN = 3
@@ -72,23 +74,28 @@ def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Findin
 
 
 def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
-    """What the log says after the order to stop is its consequence."""
+    """What the log says after the order to stop is its consequence; a save that fails after a warning is not."""
     ordered = {finding.cause for finding in findings if finding.place.source == "job"} & {*ENDINGS, *DECISIVE}
     findings = _heard(findings, ordered)
     said = [
-        finding.place.line
+        finding.place
         for finding in findings
         if finding.place.line is not None and (finding.cause in ordered or _is_stop(finding, ordered))
     ]
-    if not said:
-        return findings
-    first = min(said)
+    first = min((place.line or 0 for place in said), default=None)
+    final = min((place.line or 0 for place in said if "SIGUSR" not in place.text), default=None)
     return (
         replace(finding, doubt="said after the job was asked to stop")
-        if finding.doubt is None and (finding.place.line or 0) > first and finding.cause not in ordered
+        if finding.doubt is None
+        and finding.cause not in ordered
+        and _is_behind(finding, final if finding.cause in OF_STORAGE else first)
         else finding
         for finding in findings
     )
+
+
+def _is_behind(finding: Finding, line: int | None) -> bool:
+    return line is not None and (finding.place.line or 0) > line
 
 
 def _heard(findings: Sequence[Finding], ordered: set[str | None]) -> Sequence[Finding]:
