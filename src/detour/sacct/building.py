@@ -6,46 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any
 
-from detour.sacct.columns import FIELDS, Cells
+from detour.sacct.columns import FIELDS, Cells, each, either
+from detour.sacct.holding import MANY, Holding
 from detour.sacct.rows import JobRow
-from detour.sacct.shapes import NOT_ASSIGNED, Shapes, nodes_text, plain_word, state_word, tres_text
+from detour.sacct.shapes import Shapes, nodes_text, plain_word, state_word, tres_text
+from detour.sacct.spans import Spans, nodes_held
 from detour.sacct.values import (
     ID_DIGITS,
     ShownId,
-    parse_count,
     parse_duration_s,
     parse_energy_j,
     parse_exit,
-    parse_gres,
     parse_limit_s,
     parse_shown_id,
     parse_state,
-    parse_tres,
 )
 
-_WAITS = frozenset({"PENDING", "CONFIGURING"})
-_LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
-_MANY = 1 << 16
-"""Most values repeat: so many different ones of a kind are remembered."""
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
 """By one of which a record's first line is known from the rest of a name."""
-Value = TypeVar("Value")
-Span: TypeAlias = tuple[float | None, float | None, float | None]
-"""Start, end, and time on nodes."""
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
-
-
-class Held(NamedTuple):
-    """What a job has on its nodes."""
-
-    n_nodes: int | None
-    n_cpus: int | None
-    n_gpus: int | None
-    gpu_type: str | None
-    billing: float | None
 
 
 class BadCell(ValueError):
@@ -76,25 +58,22 @@ class RowBuilder:
         self._id: Callable[[str], ShownId | None] = _any_id if opaque_ids else parse_shown_id
         self._has_float_ids = None if opaque_ids else False
         """None until the first records were seen: of a table, `17.0` may be job 17, as data frames write it."""
-        self._lists_gres_alone = "allocated_gres" in at and "allocated" not in at
         self._in_order = itemgetter(*(at.get(field, len(header)) for field in FIELDS))
         self._time = parse_time
-        self._later = parse_later or parse_time
-        self._limit = lru_cache(_MANY)(parse_limit_s)
-        self._count = lru_cache(_MANY)(parse_count)
-        self._exit = lru_cache(_MANY)(parse_exit)
-        self._state = lru_cache(_MANY)(parse_state)
-        self._tres = lru_cache(_MANY)(parse_tres)
-        self._held = lru_cache(_MANY)(self._allocation)
-        self._word = lru_cache(_MANY)(_word)
+        self._spans = Spans(parse_time, parse_later or parse_time)
+        self._holding = Holding(at)
+        self._limit = lru_cache(MANY)(parse_limit_s)
+        self._exit = lru_cache(MANY)(parse_exit)
+        self._state = lru_cache(MANY)(parse_state)
+        self._word = lru_cache(MANY)(_word)
         kinds: dict[Callable[[str], Any], tuple[str, ...]] = {
             self._id: ("job", "raw_id"),
             self._time: ("submit", "eligible", "start", "end"),
             parse_duration_s: ("elapsed_raw", "elapsed", "suspended"),
             self._limit: ("limit", "limit_minutes"),
-            self._count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
+            self._holding.count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
             self._exit: ("exit", "derived_exit"),
-            self._tres: ("allocated", "requested"),
+            self._holding.tres: ("allocated", "requested"),
             tres_text: ("allocated", "requested"),
             nodes_text: ("nodes",),
             parse_energy_j: ("energy_raw", "energy"),
@@ -170,10 +149,10 @@ class RowBuilder:
             return []
         of: Cells[Sequence[str]] = Cells._make(self._in_order([*zip(*records, strict=True), ("",) * len(records)]))
         if self._has_float_ids is None:
-            self._has_float_ids = all(text.endswith(".0") for text in _either(of.job, of.raw_id))
+            self._has_float_ids = all(text.endswith(".0") for text in either(of.job, of.raw_id))
         if self._has_float_ids:
             of = of._replace(job=_without_point(of.job), raw_id=_without_point(of.raw_id))
-        shown = _each(self._id, _either(of.job, of.raw_id))
+        shown = each(self._id, either(of.job, of.raw_id))
         if not all(shown) or "." in "".join(of.raw_id):
             are_jobs = [one is not None and "." not in raw for one, raw in zip(shown, of.raw_id, strict=True)]
             return self.rows(list(compress(records, are_jobs)))
@@ -181,119 +160,35 @@ class RowBuilder:
         states, cancelled_by = zip(*map(self._state, of.state), strict=True)
         held = list(
             map(
-                self._held, of.n_nodes, of.n_cpus, of.n_gpus, of.allocated, of.allocated_gres, of.requested,
+                self._holding.of, of.n_nodes, of.n_cpus, of.n_gpus, of.allocated, of.allocated_gres, of.requested,
                 of.requested_gres,
             )
         )  # fmt: skip
-        nodes = _each(_nodes, of.nodes)
+        nodes = each(nodes_held, of.nodes)
         exit_codes, signals = zip(*map(self._exit, of.exit), strict=True)
         columns = (
-            *_ids(of, ids, self._count),
-            _each(_name, of.name),
-            *(_each(self._word, words) for words in (of.user, of.account, of.partition, of.qos, of.cluster)),
+            *_ids(of, ids, self._holding.count),
+            each(_name, of.name),
+            *(each(self._word, words) for words in (of.user, of.account, of.partition, of.qos, of.cluster)),
             states, cancelled_by,
-            *self._times(of, states, nodes, held),
-            _each(self._limit, _either(of.limit_minutes, of.limit)),
+            *self._spans.columns(of, states, nodes, held),
+            each(self._limit, either(of.limit_minutes, of.limit)),
             exit_codes, signals,
-            [code for code, _ in _each(self._exit, of.derived_exit)],
+            [code for code, _ in each(self._exit, of.derived_exit)],
             nodes,
             *zip(*held, strict=True),
             [text or None for text in of.allocated],
             [text or None for text in of.requested],
-            _each(self._word, of.comment),
-            _each(self._word, of.reason),
-            _each(parse_energy_j, _either(of.energy_raw, of.energy)),
-            _each(self._count, of.restarts),
+            each(self._word, of.comment),
+            each(self._word, of.reason),
+            each(parse_energy_j, either(of.energy_raw, of.energy)),
+            each(self._holding.count, of.restarts),
         )  # fmt: skip
         return list(map(JobRow._make, zip(*columns, strict=True)))
-
-    def _times(
-        self,
-        of: Cells[Sequence[str]],
-        states: Sequence[str | None],
-        nodes: Sequence[str | None],
-        held: Sequence[Held],
-    ) -> tuple[Sequence[float | None], ...]:
-        """When each was submitted, eligible, started and ended, and its time on nodes."""
-        submits_s = _each(self._time, of.submit)
-        eligible_s = submits_s if of.eligible == of.submit else _each(self._time, of.eligible)
-        starts_s, ends_s = _each(self._time, of.start), _each(self._time, of.end)
-        elapsed_s = _each(parse_duration_s, _either(of.elapsed_raw, of.elapsed))
-        for at, (node_list, state, start_s, end_s, span_s) in enumerate(
-            zip(nodes, states, starts_s, ends_s, elapsed_s, strict=True)
-        ):
-            if node_list is None or state in _LIVES or start_s is None or end_s is None or end_s - start_s != span_s:
-                starts_s[at], ends_s[at], elapsed_s[at] = self._span(of, at, state, held[at], (start_s, end_s, span_s))
-        return submits_s, eligible_s, starts_s, ends_s, elapsed_s
-
-    def _span(self, of: Cells[Sequence[str]], at: int, state: str | None, held: Held, said: Span) -> Span:
-        """Start, end and time on nodes of a job of which these do not simply agree."""
-        start_s, end_s, elapsed_s = said
-        if state in _LIVES:
-            end_s = None
-        if start_s is not None and end_s is not None:
-            if elapsed_s is None:
-                elapsed_s = max(0, end_s - start_s - (parse_duration_s(of.suspended[at]) or 0))
-            elif end_s - start_s != elapsed_s:
-                start_s, end_s = self._agreeing(of.start[at], of.end[at], start_s, end_s, elapsed_s)
-        if of.nodes[at]:
-            ran = _nodes(of.nodes[at]) is not None
-        else:
-            ran = not _never_ran(state, bool(of.allocated[at]), held.n_nodes, held.n_cpus, elapsed_s)
-        return (start_s, end_s, elapsed_s) if ran else (None, end_s, 0)
-
-    def _agreeing(self, start: str, end: str, start_s: float, end_s: float, elapsed_s: float) -> tuple[float, float]:
-        """Start and end: of an hour that a clock repeats, the one that agrees with the time between them."""
-        ways = ((self._later(start), end_s), (start_s, self._later(end)))
-        return next(
-            ((a, b) for a, b in ways if a is not None and b is not None and b - a == elapsed_s), (start_s, end_s)
-        )
-
-    def _allocation(
-        self, n_nodes: str, n_cpus: str, n_gpus: str, allocated: str, allocated_gres: str, requested: str, asked: str
-    ) -> Held:
-        """`asked` is the requested GRES. A site that does not track GPUs lists an allocation without any: then it is
-        not 0 where some were requested, or where a resource is listed that only the site knows, but unknown.
-        """
-        held = self._tres(allocated)
-        listed = held if held.gpus is not None or not allocated_gres else parse_gres(allocated_gres)
-        gpus, gpu_type = listed.gpus, listed.gpu_type
-        if n_gpus:
-            gpus = self._count(n_gpus)
-        elif gpus is None and (allocated or allocated_gres or self._lists_gres_alone):
-            wanted = self._tres(requested).gpus or (parse_gres(asked).gpus if asked else None)
-            gpus, gpu_type = (None if wanted or held.has_nameless or listed.has_nameless else 0), None
-        return Held(
-            self._count(n_nodes) if n_nodes else held.nodes,
-            self._count(n_cpus) if n_cpus else held.cpus,
-            gpus,
-            gpu_type,
-            held.billing,
-        )
-
-
-def _never_ran(
-    state: str | None, allocated: bool, n_nodes: int | None, n_cpus: int | None, elapsed_s: float | None
-) -> bool:
-    """sacct gives a job that was cancelled while it waited a start, which is its end. Its node list tells; where there
-    is none, its allocation; where there is neither, a cancelled job without any time on nodes is taken for one.
-    """
-    if state in _WAITS or n_nodes == 0:
-        return True
-    return not elapsed_s and not allocated and (state == "CANCELLED" or n_cpus == 0)
-
-
-def _each(parse: Callable[[str], Value], column: Sequence[str]) -> list[Value]:
-    return list(map(parse, column)) if any(column) else [parse("")] * len(column)
 
 
 def _without_point(column: Sequence[str]) -> list[str]:
     return [text.removesuffix(".0") for text in column]
-
-
-def _either(first: Sequence[str], second: Sequence[str]) -> Sequence[str]:
-    """Of two columns that say the same, the cells of the first that has any."""
-    return first if all(first) else [one or other for one, other in zip(first, second, strict=True)]
 
 
 def _ids(
@@ -304,18 +199,14 @@ def _ids(
         int(raw) if raw.isdecimal() and len(raw) <= ID_DIGITS else one.id
         for raw, one in zip(of.raw_id, shown, strict=True)
     ]
-    arrays, tasks = _each(count, of.array_job), _each(count, of.array_task)
+    arrays, tasks = each(count, of.array_job), each(count, of.array_task)
     return (
         own,
-        _either(of.job, of.raw_id),
+        either(of.job, of.raw_id),
         [one.array_id or array for one, array in zip(shown, arrays, strict=True)],
         [task if text else one.task for one, task, text in zip(shown, tasks, of.array_task, strict=True)],
         [one.tasks for one in shown],
     )
-
-
-def _nodes(text: str) -> str | None:
-    return text if text and text.lower() not in NOT_ASSIGNED else None
 
 
 def _name(text: str) -> str | None:

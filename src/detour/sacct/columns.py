@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 Text = TypeVar("Text")
+Value = TypeVar("Value")
 
 
 class Cells(NamedTuple, Generic[Text]):
@@ -142,3 +143,13 @@ def is_header(cells: Sequence[str]) -> bool:
     """Whether these are names of columns: most of them known, or at least the times of a job."""
     known = {_FIELD_OF[name][0] for name in map(plain_name, cells) if name in _FIELD_OF}
     return len(known) >= 3 or ("start" in known and bool(known & {"end", "elapsed", "elapsed_raw"}))
+
+
+def each(parse: Callable[[str], Value], column: Sequence[str]) -> list[Value]:
+    """What each cell says; of a column without any, as most of those that a dump has not, one is asked for all."""
+    return list(map(parse, column)) if any(column) else [parse("")] * len(column)
+
+
+def either(first: Sequence[str], second: Sequence[str]) -> Sequence[str]:
+    """Of two columns that say the same, the cells of the first that has any."""
+    return first if all(first) else [one or other for one, other in zip(first, second, strict=True)]
