@@ -365,3 +365,9 @@ def test_ids_that_a_data_frame_wrote_with_a_fraction_are_no_steps() -> None:
     assert [row.shown_id for row in read_rows(table)] == ["17", "18"]
     mixed = read_rows([table[0], "17,1772323200,1772326800\n", *table[1:]])
     assert ([row.shown_id for row in mixed], mixed.notes.steps) == (["17"], 2)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "|"])
+def test_a_header_among_the_rows_of_a_table_is_no_row(delimiter: str) -> None:
+    table = [line.replace(",", delimiter) for line in ("JobID,Start,End\n", "1,Unknown,Unknown\n")]
+    assert [row.shown_id for row in read_rows([*table, *table])] == ["1", "1"]

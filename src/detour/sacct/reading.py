@@ -130,7 +130,8 @@ class Dump:
         width, delimiter = len(table.header), table.delimiter
         try:
             if table.quoted:
-                yield from table_records(lines, before + 1, delimiter, width)
+                for records in table_records(lines, before + 1, delimiter, width):
+                    yield records.without(table.header) if table.has_header else records
                 return
             continuing = Continuing.of(table, build)
             for records in records_of(
@@ -141,18 +142,17 @@ class Dump:
             raise UserError(f"{self.name}:{error.line}: expected {error.problem}") from None
 
     def _mended(self, records: Records, continuing: Continuing) -> Records:
-        """Without headers, which stand among the records of dumps that were put together."""
+        """As many cells in each as the header has; names that were torn are whole again."""
         table = continuing.table
-        heading = table.text.split(table.delimiter) if table.has_header else []
-        if records.plain and heading not in records.cells:
+        if table.has_header:
+            records = records.without(table.text.split(table.delimiter))
+        if records.plain:
             if not table.trailing:
                 return records
             if not any(cells[-1] for cells in records.cells):
                 return replace(records, cells=[cells[:-1] for cells in records.cells])
         whole = [
-            (line, row)
-            for line, cells in records.singly()
-            if cells != heading and (row := self._whole(line, cells, continuing)) is not None
+            (line, row) for line, cells in records.singly() if (row := self._whole(line, cells, continuing)) is not None
         ]
         return Records([line for line, _ in whole], [row for _, row in whole])
 

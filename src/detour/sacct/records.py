@@ -60,6 +60,13 @@ class Records:
     def singly(self) -> Iterator[tuple[int, Sequence[str]]]:
         return zip(self.lines, self.cells, strict=True)
 
+    def without(self, heading: Sequence[str]) -> Records:
+        """Without headers, which stand among the records of dumps that were put together."""
+        if heading not in self.cells:
+            return self
+        kept = [(line, cells) for line, cells in self.singly() if cells != heading]
+        return Records([line for line, _ in kept], [cells for _, cells in kept], self.plain)
+
 
 def records_of(
     lines: Iterable[str],
