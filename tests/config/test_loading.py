@@ -166,6 +166,12 @@ def test_an_override_of_a_whole_list_item_and_its_removal(recipes: Path) -> None
     assert [phase.name for phase in recipe.phases] == ["mlm"]
 
 
+def test_an_override_of_an_item_whose_name_holds_dots(recipes: Path) -> None:
+    (recipes / "dots.yaml").write_text(GOOD.replace("- name: mlm", "- name: mlm.v1.2"))
+    recipe = load_recipe(recipes / "dots.yaml", ["phases.mlm.v1.2.tokens=90k", "phases.mlm.v1.2.gate.baseline=null"])
+    assert [(phase.name, phase.tokens) for phase in recipe.phases] == [("clm", 300_000), ("mlm.v1.2", 90_000)]
+
+
 def test_the_last_override_counts(recipes: Path) -> None:
     assert load_recipe(recipes / "good.yaml", ["name=a", "name=b"]).name == "b"
 

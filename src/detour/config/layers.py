@@ -244,14 +244,22 @@ def _set(node: Node, parts: Sequence[str], depth: int, value: Node, join: Join) 
             child = Node(value.position, {})
         return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value, join)})
     if isinstance(node.value, list):
-        adds = depth + 1 == len(parts) and isinstance(value.value, dict) and not part.isdecimal()
-        if adds and part not in (_named(node.value) or {}):
-            return merge(node, replace(value, value={part: value}, whole=False))
-        index = _item_index(node.value, part, ".".join(parts[:depth]))
-        items = list(node.value)
-        items[index] = _set(items[index], parts, depth + 1, value, join)
-        return replace(node, value=[item for item in items if item.value is not None])
+        return _set_item(node, node.value, parts, depth, value, join)
     raise ValueError(f"`{'.'.join(parts[:depth])}` is {describe(node.value)}: it has nothing below it")
+
+
+def _set_item(node: Node, items: Sequence[Node], parts: Sequence[str], depth: int, value: Node, join: Join) -> Node:
+    """An item is meant by its name, which may hold dots, else by its number; null removes it."""
+    named = _named(items) or {}
+    ends = range(len(parts), depth, -1)
+    end = next((end for end in ends if ".".join(parts[depth:end]) in named), depth + 1)
+    part = ".".join(parts[depth:end])
+    adds = end == len(parts) and isinstance(value.value, dict) and not part.isdecimal()
+    if adds and part not in named:
+        return merge(node, replace(value, value={part: value}, whole=False))
+    index = _item_index(items, part, ".".join(parts[:depth]))
+    changed = [_set(item, parts, end, value, join) if at == index else item for at, item in enumerate(items)]
+    return replace(node, value=[item for item in changed if item.value is not None])
 
 
 def _item_index(items: Sequence[Node], part: str, above: str) -> int:
