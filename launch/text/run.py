@@ -12,7 +12,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.orchestration.local_run import LocalOrder, Ran, Refresh
 from detour.orchestration.plans import Planned
-from detour.text import counted, format_duration, plain
+from detour.text import cells, counted, fitted, format_duration, plain
 
 LOG_TAIL_LINES = 15
 
@@ -45,6 +45,7 @@ class Lines:
 
     def __init__(self, workspace: Workspace, labels: Mapping[str, str]) -> None:
         self._workspace, self._labels = workspace, labels
+        self._width = max(map(cells, labels.values()), default=0)
         self._started_s: dict[str, float] = {}
 
     def refresh(self, running: Collection[str]) -> None:
@@ -52,11 +53,11 @@ class Lines:
         for stage_id in [stage_id for stage_id in self._started_s if stage_id not in running]:
             elapsed = format_duration(now_s - self._started_s.pop(stage_id))
             ending = "done" if self._workspace.is_done(stage_id) else "stopped"
-            show_progress(f"{self._labels[stage_id]:<36} {ending} after {elapsed}")
+            show_progress(f"{fitted(self._labels[stage_id], self._width)}  {ending} after {elapsed}")
         for stage_id in running:
             if stage_id not in self._started_s:
                 self._started_s[stage_id] = now_s
-                show_progress(f"{self._labels[stage_id]:<36} started")
+                show_progress(f"{fitted(self._labels[stage_id], self._width)}  started")
 
 
 def done_lines(order: LocalOrder, *, already: bool) -> Iterator[str]:
