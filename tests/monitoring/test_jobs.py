@@ -213,3 +213,13 @@ def test_the_poll_interval_is_that_of_the_chains_asked_about(workspace: Workspac
 
     Monitor(workspace, ask=ask).look(["other"])
     assert [question.every_s for question in asked] == [60.0]
+
+
+@pytest.mark.parametrize("job", ["\x1b[2J../../etc", "s53AY4Q", "", "7_x"])
+def test_what_is_no_id_of_slurms_keeps_no_other_job_from_being_known(workspace: Workspace, job: str) -> None:
+    with Journal.open(workspace, "stranger") as journal:
+        journal.append(StageSubmitted(), stage=PREPARE.id, job=job)
+    site = Site(workspace)
+    site.queue = [{"job": "8", "state": "RUNNING"}]
+    assert Viewer(workspace, site).rows()[TRAIN.id].state == "running"
+    assert job not in str(site.asked) or not job

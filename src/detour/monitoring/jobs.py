@@ -19,7 +19,7 @@ from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.scheduler.commands import Slurm
-from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.job_ids import is_job_id, parse_job_ids
 from detour.scheduler.records import JobRecord
 from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState, Standing
@@ -40,8 +40,10 @@ class _Kept(NamedTuple):
 
 def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = None) -> Reading:
     """The last reading, if it is young enough and knew of all these jobs; else a new one: a squeue, and a sacct only if
-    some of them have left the queue, or wait again, and it is not known how they ended.
+    some of them have left the queue, or wait again, and it is not known how they ended. What is no id of Slurm's is not
+    asked about.
     """
+    question = question._replace(jobs=list(filter(is_job_id, question.jobs)))
     kept = _kept(workspace)
     is_young = kept is not None and 0 <= time.time() - kept.reading.taken_s < question.every_s
     if kept is not None and is_young and kept.asked.issuperset(question.jobs):

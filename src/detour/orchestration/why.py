@@ -188,11 +188,16 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
 
 
 def _remedies(workspace: Workspace, chain: str, script: Path, slurm: Slurm) -> Remedies | None:
+    """None where the chain's profile cannot be read any more: then it is not known what else could be asked for."""
     from detour.orchestration.remedy import try_remedies  # with the whole of the profiles, which no bundle needs
     from detour.orchestration.retry import cluster_of
 
     target = read_plan_outline(workspace, chain).target
-    return try_remedies(slurm, script, cluster_of(workspace, chain, target))
+    try:
+        cluster = cluster_of(workspace, chain, target)
+    except UserError:
+        return None
+    return try_remedies(slurm, script, cluster)
 
 
 def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -> str:

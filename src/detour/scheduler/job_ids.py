@@ -35,6 +35,15 @@ class JobIds:
         return sum(len(part) for part in self.indices) if self.indices else 1
 
 
+def is_job_id(text: str) -> bool:
+    """Anyone in the group may write to the ledger, and a later Slurm may number its jobs otherwise."""
+    try:
+        parse_job_ids(text)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_job_ids(text: str) -> JobIds:
     """Raises ValueError for what is no job id, such as a step (`17.batch`)."""
     form = _FORM.match(text.strip())
