@@ -1,4 +1,4 @@
-# For everybody: `make quickstart`. For developers: `make test` (everything), `make check` (quick), `make bench` (figures).
+# For users: `make quickstart`. For developers: `make test` (everything), `make check` (quick), `make bench` (figures).
 SHELL := /bin/bash
 PYTHON ?= python3.11
 WORKERS ?= $(shell echo $$(($$(nproc) + 4)))

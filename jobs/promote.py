@@ -57,7 +57,7 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
 
 
 def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
-    """A file that the manifest does not list may be anybody's."""
+    """A file that the manifest does not list may be from another source."""
     listed = read_manifest(pretrained)["files"]
     needed = (checkpoint_file(pretrained).name, CONFIG)
     if unlisted := [name for name in needed if name not in listed]:

@@ -47,8 +47,8 @@ def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
 def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
     """A patch from the commit to the code as it is; empty when there is none.
 
-    Taken from git, or from the snapshot that the code under `root` is. Of the same files as a snapshot: everybody who
-    gets a checkpoint gets it.
+    Taken from git, or from the snapshot that the code under `root` is. Of the same files as a snapshot: it goes
+    with every checkpoint.
     """
     if (root / PATCH).is_file():
         return (root / PATCH).read_bytes()

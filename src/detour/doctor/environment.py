@@ -176,7 +176,7 @@ def folder_findings(folder: WorkspaceFolder) -> Iterator[Finding]:
 def _privacy(folder: WorkspaceFolder) -> Finding:
     actual = f"mode {folder.mode:04o}{'' if folder.owned else ', of another user'}"
     if folder.mode & stat.S_IWOTH:
-        advice = f"anybody may put results there: `chmod o-w {folder.path}`"
+        advice = f"any user may put results there: `chmod o-w {folder.path}`"
         return Finding("privacy", "problem", "the user's or a group's", actual, advice)
     if folder.mode & stat.S_IROTH:
         return Finding("privacy", "warning", "the user's or a group's", actual, f"`chmod o-rx {folder.path}` closes it")
