@@ -57,6 +57,8 @@ def test_durations_name_two_units(seconds: float | None, text: str) -> None:
 def test_an_amount_rounds_into_the_next_unit() -> None:
     assert scaled(0.9999, ENERGY_UNITS) == "1 kWh"
     assert scaled(0.0123, ENERGY_UNITS) == "12.3 Wh"
+    assert scaled(1.91e-7, ENERGY_UNITS) == "0.19 mWh"
+    assert scaled(1e-9, ENERGY_UNITS) == "<0.01 mWh"
     assert scaled(None, ENERGY_UNITS) == "unknown"
     assert scaled(0.0, ENERGY_UNITS) == "0 kWh"
 

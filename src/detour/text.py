@@ -53,13 +53,17 @@ def amount(value: float) -> str:
 
 
 def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
-    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`."""
+    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`; two of
+    less than one of the smallest unit, so that eight columns hold it.
+    """
     if value is None:
         return "unknown"
     if value == 0:
         return f"0 {next(unit for scale, unit in units if scale == 1)}"
     scale, unit = next((one for one in units if float(f"{value / one[0]:.3g}") >= 1), units[-1])
     figure = value / scale
+    if abs(figure) < 1 and f"{figure:.3g}" != "1":
+        return f"{figure:.2g} {unit}" if abs(figure) >= 0.01 else f"<0.01 {unit}"
     return f"{figure:,.0f} {unit}" if figure >= 100 else f"{figure:.3g} {unit}"
 
 
