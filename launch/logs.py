@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import click
 
@@ -10,7 +11,7 @@ from detour.launch.options import json_option, names_argument, workspace_option
 from detour.launch.text.logs import log_heading, log_json
 from detour.launch.text.screen import say, show, show_json, show_while_read
 from detour.ledger.workspace import Workspace
-from detour.orchestration.log_following import awaited, followed
+from detour.orchestration.log_following import awaited, followed, next_of
 from detour.orchestration.logs import LogPart, log_part
 
 
@@ -37,7 +38,8 @@ def command(
 ) -> None:
     """Print the log of a stage's last attempt, or of another.
 
-    Of a chain, the log of the stage that gave a sign of life last. With --follow it is waited for.
+    Of a chain, the log of the stage that gave a sign of life last. With --follow it is waited for, and those of later
+    stages come after it.
     """
     try:
         part = _part(workspace, names, attempt, rank, err=err, follow=follow)
@@ -58,10 +60,18 @@ def command(
         shown = list(lines)
         show(*shown)
         part = part._replace(start=part.path.stat().st_size)
-    try:
-        show_while_read(followed(workspace, part, lambda newer: say(log_heading(newer))))
-    except KeyboardInterrupt:
-        return
+    with suppress(KeyboardInterrupt):
+        _follow(workspace, names, part)
+
+
+def _follow(workspace: Workspace, names: tuple[str, ...], part: LogPart) -> None:
+    following: LogPart | None = part
+    while following is not None:
+        if not show_while_read(followed(workspace, following, lambda newer: say(log_heading(newer)))):
+            return
+        following = next_of(workspace, names, following, lambda: say("waiting: for the log of the next stage"))
+        if following is not None:
+            say(log_heading(following))
 
 
 def _part(

@@ -46,11 +46,9 @@ def _write(text: str) -> bool:
     return True
 
 
-def show_while_read(lines: Iterable[str]) -> None:
-    """Of a text without end, as much as is read."""
-    for line in lines:
-        if not _write(printable(line)):
-            return
+def show_while_read(lines: Iterable[str]) -> bool:
+    """Of a text without end, as much as is read; whether there is still a reader."""
+    return all(_write(printable(line)) for line in lines)
 
 
 def show_progress(line: str) -> None:

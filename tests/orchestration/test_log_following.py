@@ -15,9 +15,9 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.seen import Reading
 from detour.orchestration import log_following
-from detour.orchestration.log_following import Endings, awaited, followed
+from detour.orchestration.log_following import Endings, awaited, followed, next_of
 from detour.orchestration.logs import LogPart, log_part
-from tests.monitoring.workspaces import TRAIN, end, make_workspace, mark_done, start
+from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
 
 
 @pytest.fixture
@@ -83,6 +83,28 @@ def test_what_a_stage_said_before_it_ended_is_shown_at_once_and_whole(workspace:
         raise AssertionError("nothing is left to wait for")
 
     assert list(followed(workspace, part, lambda _: None, sleep)) == ["loading", "done, without a line end"]
+
+
+def test_of_a_chain_the_log_of_the_next_stage_is_waited_for_and_none_once_all_have_ended(workspace: Workspace) -> None:
+    log = workspace.root / "submissions" / PREPARE.id / "7_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text("read 7 files\n")
+    end(start(workspace, PREPARE, job="7"))
+    mark_done(workspace, PREPARE)
+    said = list[str]()
+
+    def begin(_: float) -> None:
+        log_of(workspace).write_text("loading\n")
+        start(workspace, TRAIN, job="8")
+
+    first = log_part(workspace, ["base"])
+    after = next_of(workspace, ["base"], first, lambda: said.append("waiting"), begin)
+    assert after is not None
+    assert (first.stage, after.stage, said) == (PREPARE.id, TRAIN.id, ["waiting"])
+    assert next_of(workspace, [TRAIN.id], after, lambda: None, begin) is None
+    cancel(workspace)
+    end(start(workspace, TRAIN, 2, job="8"), "failed")
+    assert next_of(workspace, ["base"], after, lambda: None, lambda _: None) is None
 
 
 def test_it_is_followed_into_the_next_attempt_and_to_the_end(

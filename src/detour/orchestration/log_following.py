@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import suppress
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
-from detour.orchestration.logs import LogPart, NoLogYet, log_part
+from detour.orchestration.logs import LogPart, NoLogYet, log_part, meant_stages
 from detour.planning.selection import known_chains
 
 FOLLOW_S = 0.5
@@ -66,6 +67,27 @@ def awaited(
                 said = str(error)
                 on_wait(said)
         sleep(LOOK_S)
+
+
+def next_of(
+    workspace: Workspace, names: Sequence[str], part: LogPart, on_wait: Callable[[], None], sleep: Sleep = time.sleep
+) -> LogPart | None:
+    """Of several stages that the names mean, as a chain's, the log of another that gave a sign of life after this one;
+    None once all have ended. `on_wait` is called once if that is waited for.
+    """
+    stages, endings, is_waiting = meant_stages(workspace, names), Endings(workspace), False
+    while len(stages) > 1:
+        with suppress(NoLogYet):
+            newest = log_part(workspace, names, rank=part.rank)
+            if newest.stage != part.stage:
+                return newest
+        if endings.have_ended(stages):
+            break
+        if not is_waiting:
+            is_waiting = True
+            on_wait()
+        sleep(LOOK_S)
+    return None
 
 
 def followed(

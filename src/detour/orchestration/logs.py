@@ -100,11 +100,16 @@ def _written_s(workspace: Workspace) -> dict[str, float]:
     return written_s
 
 
-def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: Mapping[str, float]) -> tuple[str, str]:
+def meant_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
+    """Id -> label. Raises UserError for a name of nothing."""
     known = known_chains(workspace)
     meant = select(workspace, names, known)
     stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
-    stages |= {stage: known.stages[stage].label for stage in meant.stages}
+    return stages | {stage: known.stages[stage].label for stage in meant.stages}
+
+
+def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: Mapping[str, float]) -> tuple[str, str]:
+    stages = meant_stages(workspace, names)
     seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and _jobs(state.stages[stage])}
     if not seen:
         raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)
