@@ -127,9 +127,8 @@ def _grown(
                 return file.tell(), ended
             if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
                 looked_s, ended = time.monotonic(), endings.have_ended([part.stage])
-                is_over = ended or _has_next(workspace, part)  # then what was written meanwhile is read
-            if not is_over:
-                sleep(FOLLOW_S)
+                is_over = ended or _has_next(workspace, part)  # its last words come after its marker
+            sleep(FOLLOW_S)
 
 
 def _has_next(workspace: Workspace, part: LogPart) -> bool:
