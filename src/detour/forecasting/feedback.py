@@ -1,6 +1,6 @@
 """What became of past forecasts, taken back into the next ones.
 
-If 15 of the last hundred starts were later than their p90, which ten should have been, the next p90 is about the 0.95
+If 30 of the last 200 starts were later than their p90, which 20 should have been, the next p90 is about the 0.95
 quantile: the share that is asked for moves by as much as the share of late ones is off, so that an error that lasts is
 halved, whatever made it. Steps that add up would remove it (adaptive conformal inference: Gibbs & Candès 2021), but
 over the few hundred bursts of a history they follow chance, and lose more than they gain. A job that has waited beyond
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from detour.forecasting.waits import Wait
 
-MEMORY = 100
+MEMORY = 200
 """Decided forecasts after which one counts 1/e."""
 
 

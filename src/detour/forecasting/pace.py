@@ -15,9 +15,9 @@ from typing import NamedTuple
 from detour.forecasting.bursts import Burst
 from detour.forecasting.survival import Curve
 
-FADING = 10.0
+FADING = 7.0
 """Bursts, of all shapes, after which one counts 1/e of the last."""
-PRIOR = 10.0
+PRIOR = 7.0
 """Starts that count as seen and as expected beforehand."""
 REMEMBERED = 40
 
