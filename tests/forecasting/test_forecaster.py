@@ -162,3 +162,11 @@ def test_what_happens_later_changes_no_forecast(history: list[tuple[float, float
     ]
     hindsight = taught([wait for wait in known if wait.begun_s <= now_s]).forecast(SHAPE, "own", now_s)
     assert taught(as_of_then).forecast(SHAPE, "own", now_s) == hindsight
+
+
+def test_where_most_jobs_start_at_once_one_that_waits_makes_no_forecast_late() -> None:
+    idle = waits([5.0 if day % 30 == 29 else 0.0 for day in range(100)])
+    waiting = Wait("waits", "own", SHAPE, 100 * 24 * HOUR_S)
+    made = expected([*idle, waiting], 101)
+    assert isinstance(made, Expected)
+    assert (made.p50_s, made.p90_s) == (0.0, 0.0)

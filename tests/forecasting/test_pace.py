@@ -50,9 +50,21 @@ def test_old_bursts_fade() -> None:
     assert before.expected - after.expected == pytest.approx((1 - math.exp(-20 / FADING)) * math.log(2), abs=0.02)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_slow_queue_asks_for_a_later_quantile_and_an_unsure_one_too(share: float) -> None:
-    sure = Pace(1e9, 1e9).hazard(share)
-    assert sure == pytest.approx(-math.log(1 - share))
-    assert Pace(5e8, 1e9).hazard(share) == pytest.approx(2 * sure)
-    assert Pace(10.0, 10.0).hazard(share) > sure
+def test_what_starts_at_once_says_nothing_of_the_pace() -> None:
+    idle = kaplan_meier(
+        [*[Observation(0.0, True)] * 90, *[Observation(hours * HOUR_S, True) for hours in range(1, 11)]]
+    )
+    paces = Paces()
+    for wait_s in (0.0, 30.0, 5 * HOUR_S):
+        burst = Burst("own", 0)
+        paces.remember(burst, idle)
+        burst.add(Wait("1", "own", Shape(4, 3), 0.0, wait_s))
+    among_waiting = idle.hazard(5 * HOUR_S) - idle.hazard(0.0)
+    assert paces.at(1000 * HOUR_S) == pytest.approx((PRIOR + 1, PRIOR + among_waiting))
+
+
+@pytest.mark.parametrize("usual", [0.7, 2.3])
+def test_a_slow_queue_asks_for_a_later_quantile_and_an_unsure_one_too(usual: float) -> None:
+    assert Pace(1e9, 1e9).hazard(usual) == pytest.approx(usual)
+    assert Pace(5e8, 1e9).hazard(usual) == pytest.approx(2 * usual)
+    assert Pace(10.0, 10.0).hazard(usual) > usual

@@ -39,7 +39,7 @@ def planned_recipe() -> dict[str, Any]:
     return {
         "name": "tiny",
         "model": {"config": CONFIG},
-        "tokenizer": {"train": {"vocabulary": 64}},
+        "tokenizer": {"train": {"vocabulary": 300}},
         "data": {
             "sources": [{"name": "counting", "path": "text.txt"}],
             "sequence_length": 64,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from detour.forecasting.bursts import Bursts
 from detour.forecasting.feedback import Feedback, Said
 from detour.forecasting.growth import Growth
-from detour.forecasting.pace import Pace, Paces
+from detour.forecasting.pace import AT_ONCE_S, Pace, Paces
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import Shape, Wait, weighed
 
@@ -86,8 +86,10 @@ class Forecaster:
         first order by as much as the share of late ones is off.
         """
         passed = known.curve.share(waited_s) if waited_s > 0 else 0.0
-        shift = self._feedback.shift(share, now_s) / ((share - 1) * log1p(-share))
-        level = 1 - (1 - passed) * exp(-known.pace.hazard(share) * exp(shift))
+        at_once = max(passed, known.curve.share(AT_ONCE_S))
+        usual = -log1p(-share) * exp(self._feedback.shift(share, now_s) / ((share - 1) * log1p(-share)))
+        found = min(usual, log1p(-passed) - log1p(-at_once))
+        level = 1 - (1 - passed) * exp(-found - known.pace.hazard(usual - found))
         longer = 1.0 if waited_s > 0 else self._growth.factor(number, known.usual_number, now_s)
         step = known.curve.step(level)
         return Said(

@@ -3,13 +3,14 @@
 A job that has waited for some time was expected to start as many times as its curve's cumulative hazard says, whether
 it has started or still waits. So a queue that slows down shows before anything starts, and in one shape what holds for
 all, as one load slows them all. Old bursts are discounted, and a prior keeps few of them from saying much (a
-gamma-Poisson filter: West & Harrison 1997).
+gamma-Poisson filter: West & Harrison 1997). Jobs that start at once find free nodes; they say nothing of how fast a
+queue moves, nor does its pace say how many they are.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from math import exp, expm1, log1p
+from math import exp, expm1
 from typing import NamedTuple
 
 from detour.forecasting.bursts import Burst
@@ -20,17 +21,18 @@ FADING = 7.0
 PRIOR = 7.0
 """Starts that count as seen and as expected beforehand."""
 REMEMBERED = 40
+AT_ONCE_S = 60.0
 
 
 class Pace(NamedTuple):
     seen: float
     expected: float
 
-    def hazard(self, share: float) -> float:
-        """On a curve, of the quantile of `share` at this pace. That the pace is known from few starts makes its
-        distribution longer: gamma-mixed exponential, hence Lomax.
+    def hazard(self, usual: float) -> float:
+        """On a curve, where at this pace as many have started as else by the hazard `usual`. That the pace is known
+        from few starts makes its distribution longer: gamma-mixed exponential, hence Lomax.
         """
-        return self.expected * expm1(-log1p(-share) / self.seen)
+        return self.expected * expm1(usual / self.seen)
 
 
 class Paces:
@@ -47,7 +49,9 @@ class Paces:
         seen = expected = PRIOR
         for place, (burst, curve) in enumerate(reversed(self._last)):
             fading = exp(-place / FADING)
+            at_once = curve.hazard(AT_ONCE_S)
             for one in burst.observed(now_s):
-                seen += fading * one.weight * one.ended
-                expected += fading * one.weight * curve.hazard(one.wait_s)
+                if one.wait_s > AT_ONCE_S:
+                    seen += fading * one.weight * one.ended
+                    expected += fading * one.weight * (curve.hazard(one.wait_s) - at_once)
         return Pace(seen, expected)

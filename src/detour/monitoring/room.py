@@ -27,7 +27,7 @@ def disk_is_full(workspace: Workspace) -> bool:
 
 
 def sign_s(workspace: Workspace, stage_id: str) -> float | None:
-    """When whoever has the stage last refreshed its claim, in seconds since the epoch."""
+    """When the owner of the stage last refreshed its claim, in seconds since the epoch."""
     try:
         return os.stat(f"{workspace.root}/claims/{stage_id}.json").st_mtime  # noqa: PTH116
     except OSError:

@@ -137,7 +137,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
 @contextmanager
 def _ordering(workspace: Workspace, on_wait: OnWait) -> Iterator[Journal]:
     """The right to give an order, as `submitting`, and a journal for it. A full disk takes neither: then by an empty
-    claim, and without one where there is no room for a name either. Whoever submits has a claim from before, and is
+    claim, and without one where there is no room for a name either. A submission has a claim from before, and is
     waited for; what is sent later has tags of its own, which the order does not know.
     """
     with ExitStack() as stack:
