@@ -186,7 +186,9 @@ class Submitter:
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
         if snapshot.queue is None:
-            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}. What was sent is held: run it again later")
+            raise SchedulerUnavailable(
+                f"{'; '.join(snapshot.missing)}. Jobs sent so far, if any, are held: run it again later"
+            )
         snapshot, lost = identified(snapshot, self._known.sent)
         if lost:
             self._remark(f"the site rewrites names and comments: known by their scripts alone: {', '.join(lost)}")
