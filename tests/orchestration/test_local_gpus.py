@@ -61,6 +61,7 @@ def test_a_uuid_is_taken_where_the_driver_tells_none() -> None:
 
 def test_of_the_named_gpus_as_many_are_used_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_gpus, "present_gpus", lambda: 3)
+    monkeypatch.setattr(local_gpus, "nvml_uuids", lambda: [])
     assert usable_gpus(None, {}) == ("0", "1", "2")
     assert usable_gpus(2, {}) == ("0", "1")
     with pytest.raises(UserError, match="--gpus 4: this machine has 3; ask for no more"):
@@ -71,3 +72,11 @@ def test_of_the_named_gpus_as_many_are_used_as_are_asked_for(monkeypatch: pytest
     assert usable_gpus(0, named) == ()
     with pytest.raises(UserError, match="--gpus 3: CUDA_VISIBLE_DEVICES='2,0' lets this command use 2 of"):
         usable_gpus(3, named)
+
+
+def test_gpus_that_only_the_driver_s_library_knows_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_gpus, "present_gpus", lambda: 0)
+    monkeypatch.setattr(local_gpus, "nvml_uuids", lambda: ["GPU-1", "GPU-2"])
+    assert usable_gpus(2, {}) == ("0", "1")
+    with pytest.raises(UserError, match="--gpus 3: this machine has 2; ask for no more"):
+        usable_gpus(3, {})

@@ -23,7 +23,9 @@ def usable_gpus(wanted: int | None, environment: Mapping[str, str] = os.environ)
     if visible is None:
         present = present_gpus()
         if wanted is not None and wanted > present and not AMD_DRIVER.exists():
-            raise UserError(f"--gpus {wanted}: this machine has {present}; ask for no more")
+            present = max(present, len(nvml_uuids()))  # WSL has neither the driver's list nor devices
+            if wanted > present:
+                raise UserError(f"--gpus {wanted}: this machine has {present}; ask for no more")
         return tuple(map(str, range(present if wanted is None else wanted)))
     found = named_gpus(visible, present_gpus(), nvml_uuids() if "GPU-" in visible else ())
     if wanted is not None and wanted > len(found):
