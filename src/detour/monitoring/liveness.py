@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
-from detour.monitoring.room import SILENT_S
 from detour.monitoring.seen import SeenJob
 
 Marker = Literal["done", "failed"]
@@ -25,14 +24,9 @@ class Evidence(NamedTuple):
     writers: Mapping[str, WriterState] = MappingProxyType({})
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
     """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
-    signs_s: Mapping[str, float] = MappingProxyType({})
-    """Stage whose journal is silent -> when its claim was last refreshed (`room`)."""
+    waiting_for_room: frozenset[str] = frozenset()
+    """Stages whose owner lives, though their journal is silent (`room`)."""
     disk_is_full: bool = False
-
-    def gives_signs(self, stage: str) -> bool:
-        """Whether who has the stage lives, though its journal is silent."""
-        at_s = self.signs_s.get(stage)
-        return at_s is not None and self.now_s - at_s <= SILENT_S
 
     def is_later(self, attempt: AttemptState) -> bool:
         """Whether Slurm has described the attempt's job, as it can be known, since the attempt's last sign of life."""
@@ -96,7 +90,7 @@ def _of_open_attempt(known: StageState, evidence: Evidence) -> StageStatus:
     if alive is not None:
         return "running" if alive else "interrupted"
     standing = evidence.standing(attempt.job)
-    lives = is_running(attempt, evidence.now_s) or evidence.gives_signs(known.id)
+    lives = is_running(attempt, evidence.now_s) or known.id in evidence.waiting_for_room
     if standing == "running" or (lives and not evidence.is_later(attempt)):
         return "running"
     if standing == "unknown":

@@ -26,7 +26,7 @@ from detour.monitoring.chains import Costed, chain_status
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.room import SILENT_S, disk_is_full, sign_s
+from detour.monitoring.room import disk_is_full, silent_s
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
@@ -93,7 +93,7 @@ class Monitor:
         view.touched.clear()
         warnings += reading.missing
         no_room = bool(self._open) and disk_is_full(self.workspace)
-        evidence = Evidence(at_s, self.state.writers, reading.jobs, self._signs_s(at_s), no_room)
+        evidence = Evidence(at_s, self.state.writers, reading.jobs, self._waiting_for_room(at_s), no_room)
         rows: dict[str, Costed] = {}
         chains = [
             self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
@@ -126,11 +126,10 @@ class Monitor:
         """Now, with `rows` of stages that other chains have too."""
         costed = []
         for stage in planned.stages:
-            stage_id = stage.id
-            row = rows.get(stage_id)
+            row = rows.get(stage.id)
             if row is None:
-                chains = self._memory.needed_by[stage_id]
-                row = rows[stage_id] = self._stage(stage, stage_id, planned.target, evidence, chains)
+                chains = self._memory.needed_by[stage.id]
+                row = rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
             costed.append(row)
         status = chain_status(planned, costed, self.state, evidence.now_s)
         self._memory.keep(planned, status, reading, evidence.now_s)
@@ -166,18 +165,12 @@ class Monitor:
             )
         )
 
-    def _signs_s(self, now_s: float) -> Mapping[str, float]:
-        """Of stages whose last attempt has no end, and whose journal is silent."""
-        silent = (stage_id for stage_id in self._open if self._is_silent(stage_id, now_s))
-        return {stage_id: at_s for stage_id in silent if (at_s := sign_s(self.workspace, stage_id)) is not None}
+    def _waiting_for_room(self, now_s: float) -> frozenset[str]:
+        stages = self._open.items()
+        return frozenset(stage_id for stage_id, known in stages if silent_s(self.workspace, known, now_s) is not None)
 
-    def _is_silent(self, stage_id: str, now_s: float) -> bool:
-        last = self.state.stages[stage_id].attempts[-1:]
-        return any(one.ended is None and now_s - (one.last_seen_s or 0.0) > SILENT_S for one in last)
-
-    def _stage(
-        self, planned: StageOutline, stage_id: str, target: Target, evidence: Evidence, chains: Sequence[str]
-    ) -> Costed:
+    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> Costed:
+        stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
         failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None

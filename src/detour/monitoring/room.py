@@ -26,17 +26,23 @@ def disk_is_full(workspace: Workspace) -> bool:
     return disk.f_bavail * disk.f_frsize < ALMOST_NOTHING_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
 
 
-def sign_s(workspace: Workspace, stage_id: str) -> float | None:
-    """When the owner of the stage last refreshed its claim, in seconds since the epoch."""
+def silent_s(workspace: Workspace, known: StageState, now_s: float) -> float | None:
+    """For how long the journal of its last attempt has said nothing while its owner lived, by its claim; None where the
+    journal is not silent, the owner is too, or the attempt has ended.
+    """
+    last = known.attempts[-1] if known.attempts else None
+    if last is None or last.ended is not None or now_s - (last.last_seen_s or 0.0) <= SILENT_S:
+        return None
     try:
-        return os.stat(f"{workspace.root}/claims/{stage_id}.json").st_mtime  # noqa: PTH116
+        signed_s = os.stat(f"{workspace.root}/claims/{known.id}.json").st_mtime  # noqa: PTH116
     except OSError:
         return None
+    return now_s - (last.last_seen_s or 0.0) if now_s - signed_s <= SILENT_S else None
 
 
-def waits_in_words(silent_s: float, *, is_full: bool) -> str:
+def waits_in_words(waited_s: float, *, is_full: bool) -> str:
     """Of a job that refreshes its claim, and whose journal has been silent for so long."""
-    since = format_duration(silent_s)
+    since = format_duration(waited_s)
     if is_full:
         return f"the disk is full, and it has waited for room for {since}"
     return f"it is alive, and its journal has taken nothing for {since}: a quota may be used up"
@@ -44,10 +50,7 @@ def waits_in_words(silent_s: float, *, is_full: bool) -> str:
 
 def awaited_room(workspace: Workspace, known: StageState | None, now_s: float) -> str | None:
     """What a stage that runs waits for, and what a person does; None where its journal is not silent, or it is."""
-    last = known.attempts[-1] if known and known.attempts else None
-    if known is None or last is None or last.ended is not None:
+    waited_s = None if known is None else silent_s(workspace, known, now_s)
+    if waited_s is None:
         return None
-    silent_s, signed_s = now_s - (last.last_seen_s or 0.0), sign_s(workspace, known.id)
-    if silent_s <= SILENT_S or signed_s is None or now_s - signed_s > SILENT_S:
-        return None
-    return f"{waits_in_words(silent_s, is_full=disk_is_full(workspace))}; {NEXT_STEP}"
+    return f"{waits_in_words(waited_s, is_full=disk_is_full(workspace))}; {NEXT_STEP}"

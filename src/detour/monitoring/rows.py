@@ -163,7 +163,7 @@ def _starts_s(jobs: Iterable[str], evidence: Evidence) -> float | None:
 
 
 def _rate_per_s(last: AttemptState, status: StageStatus) -> float | None:
-    """By the last attempt that told of progress."""
+    """By the last attempt that reported progress."""
     if last.progress is None:
         return None
     latest = last.progress.event

@@ -99,7 +99,7 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
 
 def _running(known: StageState | None, evidence: Evidence) -> Judged:
     age_s = _silence_s(known, evidence)
-    if known is not None and age_s is not None and evidence.gives_signs(known.id):
+    if known is not None and age_s is not None and known.id in evidence.waiting_for_room:
         return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
     if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
         return _lost(f"its job runs, without a sign of life for {format_duration(age_s)}")
