@@ -14,9 +14,9 @@ from typing import NamedTuple
 from detour.forecasting.bursts import Bursts
 from detour.forecasting.feedback import Feedback, Said
 from detour.forecasting.growth import Growth
-from detour.forecasting.pace import AT_ONCE_S, Pace, Paces
+from detour.forecasting.pace import Pace, Paces
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
-from detour.forecasting.waits import Shape, Wait, weighed
+from detour.forecasting.waits import AT_ONCE_S, Shape, Wait, weighed
 
 LEAST_BURSTS = 10
 """Fewer say nothing."""

@@ -14,7 +14,7 @@ from math import inf
 from statistics import fmean, median
 
 from detour.forecasting.bursts import Burst
-from detour.forecasting.waits import Wait, ended_s
+from detour.forecasting.waits import AT_ONCE_S, Wait, ended_s
 
 LARGE = 10
 """Jobs; smaller bursts do not show it."""
@@ -23,8 +23,6 @@ LEAST = 3
 REMEMBERED = 40
 FIRST = 3
 """Jobs whose mean is the first wait."""
-LEAST_FIRST_S = 60.0
-"""A burst that starts at once grows by nothing that matters."""
 
 
 class Growth:
@@ -62,7 +60,7 @@ def growth_of(jobs: Sequence[tuple[int, Wait]]) -> float | None:
     """By least squares over numbered jobs of a burst."""
     waits_s = [(number, wait.started_s - wait.begun_s) for number, wait in jobs if wait.started_s is not None]
     first_s = fmean(wait_s for _, wait_s in waits_s[:FIRST]) if len(waits_s) >= LARGE // 2 else 0.0
-    if first_s < LEAST_FIRST_S:
+    if first_s < AT_ONCE_S:
         return None
     longer = sum(number * (wait_s / first_s - 1.0) for number, wait_s in waits_s)
     return longer / sum(number**2 for number, _ in waits_s)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from detour.forecasting.bursts import Burst
 from detour.forecasting.survival import Curve
+from detour.forecasting.waits import AT_ONCE_S
 
 FADING = 7.0
 """Bursts, of all shapes, after which one counts 1/e of the last."""
 PRIOR = 7.0
 """Starts that count as seen and as expected beforehand."""
 REMEMBERED = 40
-AT_ONCE_S = 60.0
 
 
 class Pace(NamedTuple):

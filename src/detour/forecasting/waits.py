@@ -16,6 +16,8 @@ from detour.sacct.rows import JobRow
 from detour.sacct.values import parse_gres, parse_tres
 
 HOUR_S = 3600.0
+AT_ONCE_S = 60.0
+"""A job that starts so soon found free nodes: its wait says nothing of how fast the queue moves, or how it grows."""
 LIMIT_EDGES_H = (1.0, 4.0, 12.0, 24.0, 48.0)
 """Bins of time limits: up to 1 h, up to 4 h, ..., more than 48 h."""
 
