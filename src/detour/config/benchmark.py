@@ -1,4 +1,4 @@
-"""What an exported encoder is fine-tuned and scored on."""
+"""The benchmark section of a recipe: the tasks on which an exported encoder is fine-tuned and scored."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ from detour.config.problems import Inconsistent
 
 
 class TaskData(File):
-    """A task's documents: files, or a data set of a hub that has been fetched to its cache."""
+    """A task's documents: files, or a data set from a hub that is already in the local cache."""
 
     reader: Name = added(
         "table", examples=["table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog"]
     )
-    """Layout of the files: `table` (a row a document), `brat`, `brat-codes`, `bio`, `spans`, `diamed`, `fracco`,
-    `meddialog`, or one that an installed package adds; docs/tasks.md describes them."""
+    """Layout of the files: `table` (one row per document), `brat`, `brat-codes`, `bio`, `spans`, `diamed`, `fracco`,
+    `meddialog`, or one that an installed package adds; see docs/tasks.md."""
     hub: Filled | None = added(None)
-    """Data set on the hub; `path` is then relative to it. It is read from the cache and never downloaded."""
+    """Data set on the hub, to which `path` is then relative. It is read from the cache and never downloaded."""
     revision: Filled | None = added(None)
     """Branch, tag or commit of `hub`."""
     format: Literal["auto", "jsonl", "parquet", "csv"] = "auto"
-    """`auto` goes by the file name."""
+    """`auto` decides by the file name."""
     separator: Separator = ","
-    """Between the fields of a CSV file."""
+    """Field separator of a CSV file."""
     quoting: Literal["auto", "double", "none"] = added("auto")
-    """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
-    for files named `.tsv`."""
+    """CSV only. `double`: double quotes may enclose a field and are doubled inside it; `none`: quotes are ordinary
+    characters; `auto`: `none` for files named `.tsv`, otherwise `double`."""
     text: Filled = "text"
-    """Column of the document."""
+    """Column that holds the document."""
     label: Filled = "label"
-    """Column of the label, or of the list of labels."""
+    """Column that holds the label or the list of labels."""
     label_format: Literal["auto", "name", "list", "vector"] = added("auto")
-    """`name`: text as it is; `list`: a list, also written as text; `vector`: a 0 or 1 a label, named by its position;
-    `auto`: a name or a list of names, and what looks like another kind is refused."""
+    """`name`: the text itself; `list`: a list, possibly written as text; `vector`: a 0 or 1 per label, each label named
+    by its position; `auto`: a name or a list of names, and anything that looks like another format is refused."""
     label_separator: str | None = added(None, min_length=1)
-    """Splits a text into several labels, as `;`."""
+    """Separator of several labels in one text, for example `;`."""
     label_map: Literal["icd10_chapter"] | None = None
-    """Named function that turns the column into the label."""
+    """Name of the function that maps the column to the label."""
     exclude: dict[str, Pattern] = Field(default={})
-    """Column -> regular expression; rows that match (at the start) are left out."""
+    """Column -> regular expression; rows whose value matches at its start are left out."""
     annotation: Literal["brat"] | None = None
-    """Older spelling of `reader: brat`."""
+    """Old spelling of `reader: brat`."""
     entity_labels: tuple[Filled, ...] = added(())
-    """Only entities with these labels; all where it is empty."""
+    """Labels of the entities to keep; empty for all."""
     terminology: Filled | None = added(None)
-    """Only codes of notes of this type, as `SNOMED` or `ICD-O-3.1`."""
+    """Type of the notes whose codes are read, for example `SNOMED` or `ICD-O-3.1`."""
     split_column: Filled | None = None
-    """Column that says `train`, `validation` or `test`, where the data come with their own split."""
+    """Column that holds `train`, `validation` or `test`, if the data come with their own split."""
     split_files: bool = added(False)
-    """The names of the files or their folders say the split: train, dev or validation, test."""
+    """Take the split from the names of the files or their folders: train, dev or validation, test."""
 
     @model_validator(mode="after")
     def _one_way_to_read_labels(self) -> TaskData:
@@ -84,23 +84,23 @@ class TaskData(File):
 
     @property
     def layout(self) -> str:
-        """Name of the reader, in either spelling."""
+        """The name of the reader, whichever spelling the recipe uses."""
         return "brat" if self.annotation == "brat" and self.reader == "table" else self.reader
 
 
 class Split(Written):
-    """Documents drawn without replacement in a seeded order, the same for every model."""
+    """A seeded draw of documents without replacement, the same for every model."""
 
     train: Count
     """Documents or percent to train on."""
     validation: Count
-    """Documents or percent by which the best epoch is chosen."""
+    """Documents or percent on which the best epoch is chosen."""
     test: Count
-    """Documents or percent that the score is of."""
+    """Documents or percent to score."""
     unit: Literal["documents", "percent"] = "documents"
-    """What the three numbers count."""
+    """Unit of the three numbers."""
     seed: Seed = 42
-    """Draws the split."""
+    """Seed of the draw."""
 
     @model_validator(mode="after")
     def _percents_sum_up(self) -> Split:
@@ -111,59 +111,61 @@ class Split(Written):
 
 
 class TaskSize(Written):
-    """How many documents a task has, all splits together, where that is published; for prices, and in no key."""
+    """The published number of documents of a task. Used for prices, never part of a key."""
 
     count: Count
-    """Documents, all splits together."""
+    """Documents in all splits together."""
     source: str
-    """Where the number was read."""
+    """Where the number was published."""
 
 
 class Task(Written):
-    """One fine-tuning task; every (task, seed) is a stage of its own."""
+    """One fine-tuning task; each (task, seed) is a separate stage."""
 
     name: Name
-    """Names the task in overrides and in the report."""
+    """Name of the task in overrides and in the report."""
     type: Literal["single_label", "multilabel", "ner"]
-    """One label, several, or entities a document."""
+    """What each document has: one label, several labels, or entities."""
     entities: Literal["nested", "flat"] = added("nested")
-    """Of `ner`: entities inside others, found span by span, or none that overlap, found token by token."""
+    """`ner` only. `nested`: entities may lie inside others, and are found span by span; `flat`: none overlap, and they
+    are found token by token."""
     data: TaskData | None = None
-    """Where its documents are; a task without data can be planned and priced, not run."""
+    """Where the documents are; a task without data can be planned and priced, but not run."""
     split: Split | None = None
-    """How they are divided, unless `data.split_column` or `data.split_files` says."""
+    """How the documents are divided, unless `data.split_column` or `data.split_files` is set."""
     documents: TaskSize | None = None
-    """How many there are, where that is published: a price for a task whose data are not here."""
+    """The published number of documents, to price a task whose data are not available."""
     obtain: str = added("")
-    """Where the data are had, for people; `detour doctor --tasks` prints it."""
+    """How to obtain the data, for people; `detour doctor --tasks` prints it."""
     max_length: Count
-    """Tokens; longer documents are cut."""
+    """Maximum length in tokens; longer documents are cut."""
     epochs: Count | None = None
-    """Passes over the training documents; or give `steps`."""
+    """Passes over the training documents; the alternative is `steps`."""
     steps: Count | None = None
-    """Optimizer steps; or give `epochs`."""
+    """Optimizer steps; the alternative is `epochs`."""
     batch_sequences: Count = 4
-    """Documents a step."""
+    """Documents per step."""
     lr: Positive = 2e-5
-    """Peak learning rate; falls linearly to 0 after the warm-up."""
+    """Peak learning rate; it falls linearly to 0 after the warm-up."""
     head_lr: Positive | None = None
-    """Of the new head, None for the same `lr`."""
+    """Peak learning rate of the new head, None for `lr`."""
     weight_decay: NotNegative = 0.01
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     warmup: Fraction = 0.1
-    """Share of all steps."""
+    """Warm-up as a share of all steps."""
     gradient_clip: Positive | None = None
-    """Largest global gradient norm, None for no clipping."""
+    """Maximum global gradient norm, None for no clipping."""
     validate_every: Count | None = None
-    """Steps between validations, None for once an epoch; the best checkpoint by validation F1 is tested."""
+    """Steps between validations, None for once per epoch; the checkpoint with the best validation F1 is tested."""
     pooling: Literal["first", "mean"] = "first"
-    """What the head reads: the first token, or the mean over all."""
+    """What the head reads: the first token, or the mean over all tokens."""
     top_labels: Count | None = None
-    """Only the most frequent labels, None for all."""
+    """Keep only this many of the most frequent labels, None for all."""
     positive_weights: bool = False
-    """Multilabel: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
+    """Multilabel only: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
     threshold: ProperFraction = 0.5
-    """Multilabel: probability from which a label is given; the most probable one where none reaches it."""
+    """Multilabel only: minimum probability at which a label is assigned; if none reaches it, the most probable one
+    is."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Task:
@@ -184,11 +186,11 @@ class Task(Written):
 
 class Benchmark(Written):
     name: Name
-    """Names the benchmark in the report."""
+    """Name of the benchmark in the report."""
     tasks: tuple[Task, ...] = Field(min_length=1)
-    """What the exported encoder is fine-tuned on."""
+    """The tasks on which the exported encoder is fine-tuned."""
     seeds: tuple[Seed, ...] = Field(min_length=1)
-    """Each task is fine-tuned once for each of them."""
+    """Seeds; each task is fine-tuned once with each."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:

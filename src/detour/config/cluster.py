@@ -1,7 +1,6 @@
-"""A cluster as a plan needs it: how jobs are asked for, what limits them, what they cost.
+"""The profile of a cluster: how jobs are requested, what limits them and what they cost.
 
-Values carry their source. A profile is a person's file: every value can be changed in a file of one's own that
-`extends` a shipped one.
+Values carry their source. Users can change any value in a file of their own that `extends` a shipped profile.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MonthName = Annotated[str, AfterValidator(_month)]
 
 
 class Figure(Written):
-    """A number with where it was found; `low` and `high` bound it where it is an estimate."""
+    """A number with its source; `low` and `high` bound it if it is an estimate."""
 
     value: NotNegative
     source: str
@@ -47,7 +46,7 @@ class Figure(Written):
 
 
 class Speed(Figure):
-    """A figure by which durations are divided, so it cannot be zero, nor so small that they become infinite."""
+    """A figure that durations are divided by; at least `LEAST_SPEED`, so they stay finite."""
 
     @model_validator(mode="after")
     def _not_zero(self) -> Speed:
@@ -59,7 +58,7 @@ class Speed(Figure):
 
 
 class Pue(Figure):
-    """Facility energy over IT energy."""
+    """Facility energy divided by IT energy."""
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Pue:
@@ -70,62 +69,62 @@ class Pue(Figure):
 
 
 class GridFactor(Figure):
-    """gCO2eq a kWh of electricity."""
+    """gCO2eq per kWh of electricity."""
 
     kind: Literal["direct", "lifecycle"] | None = None
-    """What power plants emit, or with their fuel and construction; None: the source does not say."""
+    """`direct`: emissions of the power plants; `lifecycle`: with their fuel and construction; None: not stated."""
     zone: str | None = None
-    """The grid, as `FR`."""
+    """The grid, for example `FR`."""
 
 
 class Gpu(Written):
-    """What Slurm hands out as one GPU. On MI250 that is one of the two dies (GCD) of a card."""
+    """What Slurm allocates as one GPU. On MI250 that is one of the two dies (GCD) of a card."""
 
     type: str
     per_node: PositiveWhole
     memory_gb: Positive | None = None
     board_power_w: Figure
-    """Power limit of what Slurm counts as one GPU; for a GCD half a card's, for a slice (`type: 1g.10gb`) the whole
-    board's, of which it is booked its share.
+    """Power limit of what Slurm counts as one GPU: half a card's for a GCD; the whole board's for a slice
+    (`type: 1g.10gb`), which is charged its share.
     """
     peak_tflops_bf16: Speed | None = None
     """Dense bf16 peak of one GPU, without sparsity; the denominator of MFU."""
     selector: Literal["gres", "gpus", "gpus-per-node", "none"] = "gres"
-    """`--gres=gpu:N`, `--gpus=N`, `--gpus-per-node=N`, or none where whole nodes are handed out."""
+    """`--gres=gpu:N`, `--gpus=N`, `--gpus-per-node=N`, or none if whole nodes are allocated."""
     type_in_request: bool = False
     """`--gres=gpu:h100:4` instead of `--gres=gpu:4`."""
     simulated: bool = False
-    """The nodes are this very machine and their GPUs names only, as in the tests' Slurm: jobs run on CPUs."""
+    """The nodes are this machine and their GPUs exist in name only, as in the tests' Slurm: jobs run on CPUs."""
     gcd_per_gpu: PositiveWhole = 1
-    """Dies a billed GPU: 2 where 1 GPU-hour is 2 GCD-hours."""
+    """Dies per billed GPU: 2 if 1 GPU-hour is 2 GCD-hours."""
 
 
 class Qos(Written):
-    """One quality of service; None is "no limit known"."""
+    """One quality of service; None means that no limit is known."""
 
     name: str = Field(min_length=1)
     wall: Duration | None = None
     """Longest run."""
     gpus: Count | None = None
-    """Most GPUs at once, a user."""
+    """Maximum number of GPUs in use at once, per user."""
     submitted_jobs: Count | None = None
-    """Most jobs queued and running together, a user; past it the site refuses, some with an empty answer."""
+    """Maximum number of pending and running jobs, per user; the site refuses more, sometimes with an empty answer."""
     default: bool = False
     use: tuple[Literal["cpu", "gpu"], ...] = ("cpu", "gpu")
     source: str | None = None
 
 
 class Partition(Written):
-    """Where jobs of one shape go."""
+    """The partition for jobs of one shape."""
 
     name: str | None = None
-    """None: the site chooses from the other options."""
+    """None: the site chooses one from the other options."""
     cores_per_node: PositiveWhole | None = None
     account: str | None = None
-    """Where it differs from the cluster's, as `abc@cpu`."""
+    """The account if it differs from the cluster's, for example `abc@cpu`."""
     constraint: str | None = None
     default_wall: Duration | None = None
-    """What Slurm takes where no `--time` is given."""
+    """Time limit that Slurm sets if no `--time` is given."""
     wall: Duration | None = None
     """Longest run."""
     source: str | None = None
@@ -135,15 +134,15 @@ class Billing(Written):
     """How the site turns a job into hours charged."""
 
     rule: Literal["gpu", "cores-share", "whole-node", "none"]
-    """`gpu`: GPUs x elapsed; `cores-share`: raised to the share of the node's cores; `whole-node`: all GPUs."""
+    """`gpu`: GPUs x elapsed time; `cores-share`: raised to the share of the node's cores; `whole-node`: all GPUs."""
     multi_node_bills_whole_nodes: bool = False
     blocked_at: Figure | None = None
-    """Share of the allocation at which jobs stop."""
+    """Share of the allocation at which the site stops jobs."""
     source: str
 
 
 class CpuPower(Written):
-    """IT power beside the GPUs, for estimates where nothing measures it."""
+    """IT power in addition to the GPUs, for estimates when nothing measures it."""
 
     watt_per_core: Figure
     watt_per_gb_memory: Figure
@@ -151,10 +150,10 @@ class CpuPower(Written):
 
 
 class Throughput(Written):
-    """Tokens a second and GPU, seen under these conditions."""
+    """Tokens per second and GPU, observed under these conditions."""
 
     model: str
-    """`pretrained` of the recipe, or a size such as `base`; matched by the planner."""
+    """`pretrained` of the recipe, or a size such as `base`."""
     parameters: Count | None = None
     objective: Objective | None = None
     """None: the mean over a whole chain."""
@@ -163,7 +162,7 @@ class Throughput(Written):
 
 
 class SeedsPerJob(Written):
-    """Evaluations that fit side by side in one GPU's memory."""
+    """Number of evaluations that fit in one GPU's memory together."""
 
     max_length: Count
     batch_sequences: Count
@@ -173,40 +172,40 @@ class SeedsPerJob(Written):
 
 
 class MonthOfSite(Written):
-    """What differs in one month from the site's constants."""
+    """The figures that differ from the site's constants in one month."""
 
     pue: Pue | None = None
     grid_gco2_per_kwh: GridFactor | None = None
 
 
 class GridHours(Written):
-    """Grid factors by the hour: CSV with the columns `hour` and `g_per_kwh`; goes before those of the month."""
+    """Hourly grid factors, in a CSV file with the columns `hour` and `g_per_kwh`; they override those of the month."""
 
     path: str = Field(min_length=1)
-    """Relative to this file."""
+    """Path of the CSV file, relative to this file."""
     source: str
     kind: Literal["direct", "lifecycle"] | None = None
     zone: str | None = None
 
 
 class Site(Written):
-    """What the place adds to IT energy, and the carbon of its electricity."""
+    """The site's overhead over IT energy and the carbon intensity of its electricity."""
 
     country: str | None = None
     pue: Pue | None = None
-    """None: unknown, and so is everything that would be multiplied by it."""
+    """None: unknown, and so is every figure that depends on it."""
     grid_gco2_per_kwh: GridFactor | None = None
     months: dict[MonthName, MonthOfSite] = Field(default={})
-    """Where a month's PUE or grid factor is known, by `2026-01` (UTC)."""
+    """Months with a known PUE or grid factor, by `2026-01` (UTC)."""
     grid_hourly: GridHours | None = None
     embodied_gco2_per_gpu_hour: Figure | None = None
-    """Making and carrying the hardware, by GPU-hour of its life; shown as a line of its own."""
+    """Manufacturing and transport of the hardware, per GPU-hour of its lifetime; shown as a line of its own."""
     idle_kwh_per_kwh: Figure | None = None
-    """Energy of idle nodes and shared parts, by kWh of jobs; shown as a line of its own."""
+    """Energy of idle nodes and shared equipment, per kWh of jobs; shown as a line of its own."""
 
 
 def _lines(value: object) -> object:
-    """A block of text counts as its lines."""
+    """Split a block of text into its lines."""
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
@@ -214,59 +213,59 @@ Lines = Annotated[tuple[str, ...], BeforeValidator(_lines)]
 
 
 class Cluster(Written):
-    """One profile: `detour plan RECIPE --cluster NAME`."""
+    """One cluster profile: `detour plan RECIPE --cluster NAME`."""
 
     name: Name
     description: str = ""
     sources: tuple[str, ...] = ()
-    """Where the values of this file come from, where they do not say it themselves."""
+    """Sources of the values in this file that do not state their own."""
     scheduler: Literal["local", "slurm"]
     gpu: Gpu | None = None
-    """None: no GPU is ever asked for."""
+    """None: no GPU is ever requested."""
     nodes: Count | None = None
-    """GPU nodes, as far as known."""
+    """Number of GPU nodes, if known."""
     cores_per_node: PositiveWhole | None = None
     cores_per_gpu: PositiveWhole | None = None
-    """Asked for with each GPU (`--cpus-per-task`)."""
+    """Cores requested with each GPU (`--cpus-per-task`)."""
     training_gpus: PositiveWhole | None = None
-    """GPUs a training asks for; None: all of one node."""
+    """GPUs that a training requests; None: all of one node."""
     cpu_only_cores: PositiveWhole = 4
-    """Asked for by stages without a GPU (prepare, export, summarize)."""
+    """Cores requested by stages without a GPU (prepare, export, summarize)."""
     slurm_cluster: str | None = None
-    """Which of the Slurm clusters of a site is meant, as `--clusters`; None: the one that login nodes belong to."""
+    """The site's Slurm cluster to use, as for `--clusters`; None: the one that the login nodes belong to."""
     account: str | None = None
     account_suffix: str = ""
-    """Appended to `account` for GPU jobs where the site keeps one per machine part, as `@h100`."""
+    """Suffix of `account` for GPU jobs, for example `@h100`, if the site has one account per machine part."""
     gpu_partition: Partition = Partition()
     cpu_partition: Partition = Partition()
     network_partition: Partition | None = None
-    """Where a job reaches the internet, for downloads."""
+    """Partition whose jobs reach the internet, for downloads."""
     qos: tuple[Qos, ...] = ()
     qos_required: bool = True
-    """False: without `--qos` the site takes its own default."""
+    """False: without `--qos` the site uses its own default."""
     header: tuple[SbatchOption, ...] = ()
-    """More sbatch options, one each, as `--hint=nomultithread`."""
+    """Additional sbatch options, one per item, for example `--hint=nomultithread`."""
     gpu_header: tuple[SbatchOption, ...] = ()
-    """The same, for GPU jobs only."""
+    """Additional sbatch options for GPU jobs only."""
     preamble: Lines = ()
-    """Shell lines ahead of the command: modules, environment."""
+    """Shell lines before the command: modules, environment."""
     login_shell: bool = False
-    """Jobs start as `bash -l`: needed where modules are not set up otherwise."""
+    """Start jobs with `bash -l`, if modules are not set up otherwise."""
     environment: dict[VariableName, str] = Field(default={})
     export_srun_cpus_per_task: bool = False
-    """Set SRUN_CPUS_PER_TASK from the request: since Slurm 22.05 srun does not take it from sbatch."""
+    """Set SRUN_CPUS_PER_TASK from the request: since Slurm 22.05 srun does not inherit it from sbatch."""
     offline: bool = False
-    """Compute nodes reach no network: hub caches must be filled before, offline variables are set."""
+    """Compute nodes have no network: hub caches must be filled beforehand, and offline variables are set."""
     billing: Billing
     scratch_days: Count | None = None
     """Days after which unread scratch files are removed."""
     budget_command: str | None = None
     poll_seconds: Duration = 60
-    """Least time between two questions to the scheduler."""
+    """Poll interval: minimum time between two queries to the scheduler."""
     compute_nodes_submit: bool = False
-    """Jobs may submit jobs: a small one sends the next wave where a submit limit cut a chain. Many sites forbid it."""
+    """Jobs may submit jobs: if a submit limit cut a chain, a small job sends the next wave. Many sites forbid this."""
     requeue: bool = True
-    """Jobs may be put back by the site after a node failure or preemption."""
+    """The site may requeue jobs after a node failure or preemption."""
     max_array_size: PositiveWhole | None = None
     """Slurm's MaxArraySize: one more than the highest index."""
     grace: Duration = 120
@@ -293,13 +292,13 @@ class Cluster(Written):
         return self
 
     def default_qos(self, use: Literal["cpu", "gpu"]) -> Qos | None:
-        """The QOS marked default for this use, else the first that serves it; None where the site chooses."""
+        """The QOS marked as default for this use, otherwise the first that serves it; None if the site chooses."""
         serving = [qos for qos in self.qos if use in qos.use]
         first = serving[0] if serving and self.qos_required else None
         return next((qos for qos in serving if qos.default), first)
 
     def full_account(self, use: Literal["cpu", "gpu"]) -> str | None:
-        """What `--account` gets; None where none is set."""
+        """The value for `--account`; None if none is set."""
         partition = self.gpu_partition if use == "gpu" else self.cpu_partition
         if partition.account is not None:
             return partition.account

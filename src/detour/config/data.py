@@ -10,25 +10,25 @@ from detour.config.fields import Count, File, Filled, Name, NotNegative, Pattern
 from detour.config.problems import Inconsistent
 
 SMALLEST_VOCABULARY = 256 + 5
-"""All bytes, and the special tokens."""
+"""All bytes and the special tokens."""
 
 
 class Source(File):
-    """One text corpus. Rows come from jsonl, parquet, csv columns or plain text (one document a file)."""
+    """One text corpus: jsonl, parquet or csv rows, or plain text (one document per file)."""
 
     name: Name
-    """Names the source in overrides, messages and the corpus."""
+    """Name of the source in overrides, messages and the corpus."""
     format: Literal["auto", "jsonl", "parquet", "csv", "text"] = "auto"
-    """`auto` goes by the file name; `.gz` and `.zst` are unpacked by what the file starts with."""
+    """`auto` decides by the file name; gzip and Zstandard files are recognised by their first bytes."""
     column: Filled = "text"
     """Column or JSON field that holds the document."""
     separator: Separator = ","
-    """Between the fields of a CSV file."""
+    """Field separator of a CSV file."""
     quoting: Literal["auto", "double", "none"] = added("auto")
-    """CSV: `double` marks enclose a field and are doubled inside it, `none` takes them as they are; `auto` is `none`
-    for files named `.tsv`."""
+    """CSV only. `double`: double quotes may enclose a field and are doubled inside it; `none`: quotes are ordinary
+    characters; `auto`: `none` for files named `.tsv`, otherwise `double`."""
     exclude: dict[str, Pattern] = Field(default={})
-    """Column -> regular expression; rows that match (at the start) are left out."""
+    """Column -> regular expression; rows whose value matches at its start are left out."""
     weight: NotNegative = 1.0
     """Share of this source in the mix, relative to the sum of all weights."""
 
@@ -40,12 +40,12 @@ def _holds_every_byte(vocabulary: int) -> int:
 
 
 class TokenizerTraining(Written):
-    """A byte-level BPE learnt from the recipe's own sources."""
+    """A byte-level BPE trained on the recipe's own sources."""
 
     vocabulary: Annotated[Count, AfterValidator(_holds_every_byte)]
-    """Tokens, the five special ones and the 256 bytes included."""
+    """Number of tokens, including the five special ones and the 256 bytes."""
     documents: Count | None = None
-    """Documents read for training, None for all."""
+    """Number of documents to train on, None for all."""
 
 
 class Tokenizer(Written):
@@ -54,7 +54,7 @@ class Tokenizer(Written):
     revision: Filled | None = None
     """Branch, tag or commit on the hub."""
     train: TokenizerTraining | None = None
-    """Learn one instead; needed where the model starts from random weights."""
+    """Train a tokenizer instead. A model with random weights needs this or `pretrained`."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Tokenizer:
@@ -65,13 +65,13 @@ class Tokenizer(Written):
 
 class Data(Written):
     sources: tuple[Source, ...] = Field(min_length=1)
-    """The corpora; rows are mixed by their weights, each corpus in a shuffled order of its documents."""
+    """The corpora; rows are mixed by weight, and the documents of each corpus are shuffled."""
     sequence_length: Count
-    """Tokens a packed row; documents longer than this are cut into several."""
+    """Tokens per packed row; longer documents are cut into several."""
     validation_tokens: Count
-    """Tokens set aside, from whole documents, before anything is trained on."""
+    """Tokens held out for validation, in whole documents."""
     repeats: Literal["keep", "drop"] = added("keep")
-    """`drop`: of documents that are equal to the tokenizer, in all sources, only the first one is used."""
+    """`drop`: use only the first of several documents that the tokenizer cannot tell apart, across all sources."""
 
     @model_validator(mode="after")
     def _mix_is_possible(self) -> Data:

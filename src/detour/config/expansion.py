@@ -1,8 +1,8 @@
-"""A sweep -> its recipes, in time linear in their number.
+"""Expand a sweep into its recipes, in time linear in their number.
 
-Changes are laid over the recipe's tree axis by axis, so that chains with equal beginnings share the trees up to there;
-only sub-trees that a change has touched are validated, each different one once. Chains therefore also share the model
-objects of what they have in common, by identity, which planning makes use of.
+Changes are merged into the recipe's tree axis by axis, so chains that begin alike share the tree up to that point.
+Only the sub-trees that a change touches are validated, each distinct one once. Chains therefore share the model objects
+of their common parts, which planning relies on.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from detour.files import written_path
 MAX_CHAINS = 100_000
 MAX_PROBLEMS = 20
 REWRITTEN = ("benchmark", "data", "model", "tokenizer")
-"""Sections in which names of files are resolved after a change."""
+"""Sections whose file names are resolved after a change."""
 
 
 def expand(sweep: Sweep) -> list[Recipe]:
-    """One recipe a chain, in the order of the axes, the last one fastest; names are unique.
+    """Return one recipe per chain, with unique names, in the order of the axes; the last axis varies fastest.
 
-    Chains that several sweeps have under one name with one content are there once. Raises RecipeError with every
-    different problem (up to 20), each at the line of the sweep or the recipe that wrote the value.
+    A chain that several sweeps contain with the same name and content is returned once. Raises RecipeError with every
+    distinct problem (up to 20), each at the line of the sweep or recipe that holds the value.
     """
     recipes: dict[str, Recipe] = {}
     _expand(sweep, _Builder(), recipes)
@@ -92,7 +92,7 @@ def _refuse_too_many(sweep: Sweep) -> None:
 
 
 def _exclusions(sweep: Sweep) -> list[Mapping[str, set[str]]]:
-    """Axis -> labels, for each rule; a label that no axis has is a mistake."""
+    """Return axis -> labels for each rule. Raises RecipeError if an axis has no such label."""
     known: dict[str, set[str]] = {}
     for name, label in (pair for axis in sweep.axes for point in axis for pair in point.labels.items()):
         known.setdefault(name, set()).add(label)
@@ -116,7 +116,7 @@ def _exclusions(sweep: Sweep) -> list[Mapping[str, set[str]]]:
 
 
 def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], str, Node]]:
-    """Labels, name of the base recipe and changed tree of every combination, excluded ones included."""
+    """Yield labels, base recipe name and changed tree of every combination, including excluded ones."""
     base = builder.base(sweep, sweep.file.recipe) if sweep.file.recipe is not None else None
 
     def below(depth: int, labels: Mapping[str, str], start: _Base | None, tree: Node | None) -> Iterator[Any]:
@@ -136,7 +136,7 @@ def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], 
 
 
 def _changed(tree: Node, point: Point, sweep: Sweep) -> Node:
-    """The tree with a point's changes merged in; raises RecipeError for a path that leads nowhere."""
+    """Return the tree with a point's changes merged in. Raises RecipeError if a path does not exist."""
     problems: list[Problem] = []
     rewrite = False
     for key, value in point.changes:
@@ -157,7 +157,7 @@ class _Base:
 
 @dataclass(slots=True)
 class _Builder:
-    """Validates sub-trees once and remembers the models by node, and by content where nodes differ."""
+    """Validates each sub-tree once, caching the models by node and by content."""
 
     bases: dict[Path, _Base] = field(default_factory=dict)
     by_node: dict[tuple[str, Node], Any] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class _Builder:
     adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict)
 
     def base(self, sweep: Sweep, written: object, position: Position | None = None) -> _Base:
-        """The recipe that chains start from, read and validated once."""
+        """Return the recipe that chains start from, read and validated once."""
         where = position or sweep.problem(("recipe",), "").position
         if not isinstance(written, str):
             raise RecipeError([Problem(where, "recipe", "expected the name of a recipe file")])
@@ -188,7 +188,7 @@ class _Builder:
             return validate(Recipe, named)
 
     def _field(self, key: str, node: Node) -> Any:
-        """The validated section, the same object for the same node or the same content."""
+        """Return the validated section: the same object for the same node or equal content."""
         if (key, node) not in self.by_node:
             self.by_node[key, node] = self._validated(key, node)
         return self.by_node[key, node]

@@ -1,6 +1,6 @@
-"""Values that people write, and the base of all models: immutable, unknown keys refused.
+"""Field types of the YAML files, and the base of all models: immutable, unknown keys refused.
 
-Quantities accept what people write (`10B`, `0.25B`, `20h`); see `quantities`.
+Quantities are accepted as people write them (`10B`, `0.25B`, `20h`); see `quantities`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_DURATION_S = 366 * 86_400
 Count = Annotated[int, Field(gt=0, le=MAX_COUNT), BeforeValidator(parse_count)]
 """A positive number of tokens, rows or sequences; `10B`, `100M`, `0.25B`, `3_145_728`."""
 WITH_UNITS = {"units": True}
-"""Context of a dump that is to be read again: durations with their unit."""
+"""Context of a dump that will be read again: durations are written with their unit."""
 
 
 def _dumped_duration(seconds: int, info: FieldSerializationInfo) -> int | str:
@@ -44,11 +44,11 @@ Duration = Annotated[
 """Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
 Objective = Literal["causal", "masked"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""Lower-case name fit for folders, job names and Slurm comments."""
+"""A lower-case name, valid for folders, job names and Slurm comments."""
 
 
 def _is_no_switch(value: object) -> object:
-    """pydantic takes true for 1."""
+    """Refuse booleans, which pydantic would accept as 0 and 1."""
     if isinstance(value, bool):
         raise ValueError(f"expected a number, found {'true' if value else 'false'}")
     return value
@@ -96,38 +96,38 @@ def _separates(text: str) -> str:
 
 
 Filled = Annotated[str, AfterValidator(_has_letters)]
-"""A name in a file or on a hub: of any form, but not empty."""
+"""A non-empty name in a file or on a hub, of any form."""
 Separator = Annotated[str, AfterValidator(_separates)]
-"""Between the fields of a CSV file."""
+"""Field separator of a CSV file."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, checked when the recipe is read."""
 TimeZone = Annotated[str, AfterValidator(_is_known)]
-"""A name of the tz database; `UTC`, `Europe/Paris`."""
+"""A name from the tz database: `UTC`, `Europe/Paris`."""
 
 
 def added(default: Any, **constraints: Any) -> Any:
-    """A key that recipes did not always have: at its default it is not dumped, and so changes the key of no stage that
-    was planned before."""
+    """Return a field that was added to recipes later. It is not dumped at its default, so it does not change the keys
+    of stages that were planned before."""
     return Field(default=default, exclude_if=lambda value: value == default, **constraints)
 
 
 class Written(BaseModel):
-    """Base of everything read from YAML: immutable, unknown keys refused, NaN and infinity refused."""
+    """Base of everything read from YAML: immutable; unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @cached_property
     def as_json(self) -> dict[str, Any]:
-        """The model in JSON values, defaults included; made once, so it must not be changed."""
+        """The model as JSON values, including defaults. It is cached and must not be changed."""
         return self.model_dump(mode="json")
 
     @cached_property
     def digest(self) -> str:
-        """Equal for equal content: what plans recognise shared parts by."""
+        """A digest that is equal for equal content, by which plans recognise shared parts."""
         return digest(self.as_json)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As in pydantic, but without what was computed from the fields before the update."""
+        """As in pydantic, but without the values cached before the update."""
         copied = super().model_copy(update=update, deep=deep)
         for name in ("as_json", "digest"):
             copied.__dict__.pop(name, None)
@@ -135,7 +135,7 @@ class Written(BaseModel):
 
 
 def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:
-    """A problem for each item of the list `key` whose name another one ahead of it has."""
+    """Return a problem for each item of the list `key` whose name an earlier item has."""
     return [
         ((key, index), f"`{name}` is there twice: names are unique")
         for index, name in enumerate(names)

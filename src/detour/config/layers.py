@@ -1,12 +1,13 @@
-"""What makes one document out of several: `extends`, `${VAR}`, files named by reference, command-line overrides.
+"""Combine several documents into one: `extends`, `${VAR}`, files named by reference, command-line overrides.
 
-Every value keeps the position of the file (or the command line) that wrote it.
+Every value keeps its position in the file (or on the command line) that it comes from.
 
-- `extends: other.yaml` is relative to the file; mappings merge deeply, lists of named items (phases, sources, tasks)
-  merge by `name`, other lists are replaced, null removes. In an extending file such a list may also be written as a
-  mapping from name to changes: `phases: {clm: {tokens: 2B}, decay: null}`.
-- `${VAR}` and `${VAR:-default}` are filled in inside any string; `$${` stands for a plain `${`.
-- `a.b.c=value` overrides; list items are addressed by name or index; null removes; a mapping for a new name adds one.
+- `extends: other.yaml` is relative to the file. Mappings merge deeply, lists of named items (phases, sources, tasks)
+  merge by `name`, other lists are replaced, and null removes. An extending file may also write a list of named items as
+  a mapping from name to changes: `phases: {clm: {tokens: 2B}, decay: null}`.
+- `${VAR}` and `${VAR:-default}` are substituted in any string; `$${` stands for a literal `${`.
+- `a.b.c=value` overrides a value. List items are addressed by name or index; null removes an item, and a mapping under
+  a new name adds one.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ MAX_EXTENDS = 10
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")
 
 Transform = Callable[[Node, Path, list[Problem]], Node]
-"""What a kind of document does to each of its files before they are merged, as reading the files it names."""
+"""What a kind of document does to each of its files before they are merged, such as reading the files it names."""
 
 
 def keep(node: Node, file: Path, problems: list[Problem]) -> Node:
-    """The transform that changes nothing."""
+    """Change nothing: the identity transform."""
     del file, problems
     return node
 
 
 def read_layers(path: Path, transform: Transform, environment: Mapping[str, str]) -> tuple[Node, list[Problem]]:
-    """The document at `path` with everything it extends merged below it."""
+    """Return the document at `path`, merged over everything it extends, and the problems found."""
     problems: list[Problem] = []
     return _read_layer(path, transform, environment, problems, ()), problems
 
@@ -68,7 +69,7 @@ def _read_layer(
 
 
 def parent_path(path: Path, written: str) -> Path:
-    """`other.yaml` beside the file; a bare name means `name.yaml` beside it."""
+    """Return the path of `other.yaml` next to the file; a bare name stands for `name.yaml`."""
     expanded = written_path(written)
     if expanded.name and not expanded.suffix and "/" not in written:
         expanded = expanded.with_suffix(".yaml")
@@ -86,7 +87,7 @@ def _refuse_bad_chain(target: Path, chain: Sequence[Path], position: Position) -
 
 
 def _blamed(problem: Problem, target: Path, parent: Node) -> Problem:
-    """A parent that cannot be read at all is shown where it is named."""
+    """Report a missing parent at the place that names it."""
     if problem.position == Position(shown(target)) and problem.message == "no such file":
         similar = get_close_matches(target.name, [p.name for p in target.parent.glob("*.yaml")], 1)
         hint = f"; did you mean {similar[0]}?" if similar else ""
@@ -95,7 +96,7 @@ def _blamed(problem: Problem, target: Path, parent: Node) -> Problem:
 
 
 def merge(below: Node, above: Node) -> Node:
-    """`above` laid over `below`; what `above` does not mention stays."""
+    """Merge `above` over `below`; values that `above` does not mention stay."""
     if above.whole or above.value is None:
         return above
     if isinstance(below.value, dict) and isinstance(above.value, dict):
@@ -112,7 +113,7 @@ def merge(below: Node, above: Node) -> Node:
 
 
 def _merge_named(named: Mapping[str, Node], changes: Mapping[str, Node]) -> list[Node]:
-    """Items keep their order, new ones follow, null removes. A change may give its item a new name."""
+    """Apply changes by name: items keep their order, new ones come last, null removes. A change may rename an item."""
     merged = dict(named)
     for name, change in changes.items():
         if name in merged:
@@ -126,7 +127,7 @@ def _merge_named(named: Mapping[str, Node], changes: Mapping[str, Node]) -> list
 
 
 def _named(items: Sequence[Node]) -> dict[str, Node] | None:
-    """Items by name, where every item has one and no two share one; else None."""
+    """Return the items by name, or None unless every item has a unique name."""
     named: dict[str, Node] = {}
     for item in items:
         name = item.value.get("name") if isinstance(item.value, dict) else None
@@ -137,7 +138,7 @@ def _named(items: Sequence[Node]) -> dict[str, Node] | None:
 
 
 def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Problem], path: str = "") -> Node:
-    """Every `${VAR}` in every string replaced; a missing variable is a problem at its position."""
+    """Substitute every `${VAR}` in every string; a missing variable is a problem at its position."""
     if isinstance(node.value, dict):
         below = f"{path}." if path else ""
         filled = {k: fill_variables(child, environment, problems, below + k) for k, child in node.value.items()}
@@ -168,21 +169,21 @@ def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Pr
 
 
 def find_named(folder: str, name: str, beside: Path | None = None) -> tuple[Path | None, list[str]]:
-    """`configs/<folder>/<name>.yaml`: in the nearest `configs` above `beside`, in `./configs`, then as shipped.
+    """Find `configs/<folder>/<name>.yaml` in the nearest `configs` above `beside`, in `./configs`, then as shipped.
 
-    Returns the file, or None with the names that there are.
+    Returns the file, or None with the names that exist.
     """
     known: set[str] = set()
     for root in config_roots(beside):
         candidate = root / folder / f"{name}.yaml"
-        if os.path.isfile(candidate):  # noqa: PTH113 - a name too long for a file is unknown, and no error
+        if os.path.isfile(candidate):  # noqa: PTH113 - a name too long for a file is unknown, not an error
             return candidate, []
         known.update(path.stem for path in (root / folder).glob("*.yaml"))
     return None, sorted(known)
 
 
 def config_roots(beside: Path | None = None) -> list[Path]:
-    """Folders that hold `recipes`, `benchmarks`, `clusters`..., nearest first, without repeats."""
+    """Return the folders that hold `recipes`, `benchmarks`, `clusters`..., nearest first, without duplicates."""
     roots: list[Path] = []
     if beside is not None:
         above = Path(os.path.abspath(beside)).parents  # noqa: PTH100 - symbolic links stay as written
@@ -192,7 +193,7 @@ def config_roots(beside: Path | None = None) -> list[Path]:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """`; did you mean X?`, else `; there are: ...`."""
+    """Return `; did you mean X?`, or `; there are: ...` if no name is close."""
     similar = get_close_matches(word, known, 1)
     if similar:
         return f"; did you mean `{similar[0]}`?"
@@ -200,7 +201,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 def apply_override(root: Node, text: str, problems: list[Problem], position: Position = COMMAND_LINE) -> Node:
-    """The document with `a.b.c=value` laid over it."""
+    """Return the document with the override `a.b.c=value` applied."""
     key, equals, written = text.partition("=")
     key = key.strip()
     if not equals or not key or "" in key.split("."):
@@ -220,11 +221,11 @@ def _replaced(below: Node, above: Node) -> Node:
 
 
 Join = Callable[[Node, Node], Node]
-"""From what is there and what is laid over it to what is there then."""
+"""Combines the existing node with the new one."""
 
 
 def set_value(root: Node, key: str, value: Node, problems: list[Problem], join: Join = _replaced) -> Node:
-    """A copy of `root` with `value` at the dotted `key`; missing mappings on the way are made."""
+    """Return a copy of `root` with `value` at the dotted `key`, creating missing mappings on the way."""
     try:
         return _set(root, key.split("."), 0, value, join)
     except ValueError as error:
@@ -249,7 +250,7 @@ def _set(node: Node, parts: Sequence[str], depth: int, value: Node, join: Join) 
 
 
 def _set_item(node: Node, items: Sequence[Node], parts: Sequence[str], depth: int, value: Node, join: Join) -> Node:
-    """An item is meant by its name, which may hold dots, else by its number; null removes it."""
+    """Set an item addressed by its name, which may contain dots, or by its index; null removes it."""
     named = _named(items) or {}
     ends = range(len(parts), depth, -1)
     end = next((end for end in ends if ".".join(parts[depth:end]) in named), depth + 1)

@@ -1,6 +1,6 @@
-"""The door of this room: YAML files -> `Recipe`, `Cluster`, every problem of a file shown at once.
+"""Load recipes and clusters from YAML files, reporting all problems of a file at once: the entry point of this room.
 
-Imports pydantic and yaml and nothing heavier, so that a login node can plan.
+Imports nothing heavier than pydantic and yaml, so that planning works on a login node.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Document(Generic[M]):
-    """A model with the tree it was read from, for messages about what can only be checked later (missing data)."""
+    """A model with the tree it was read from, for problems that can only be found later (missing data)."""
 
     model: M
     tree: Node
@@ -51,9 +51,9 @@ class Document(Generic[M]):
 
 
 def recipe_path(name_or_path: Path) -> Path:
-    """The file of a recipe or a sweep given by path, or by name: `configs/recipes/NAME.yaml`, then `configs/sweeps`.
+    """Find a recipe or sweep by path, or by name: `configs/recipes/NAME.yaml`, then `configs/sweeps`.
 
-    What ends in .yaml or holds a `/` is a path, and so is any file that exists. Raises RecipeError for an unknown name.
+    Anything that ends in .yaml, contains a `/` or exists as a file is a path. Raises RecipeError for an unknown name.
     """
     name = str(name_or_path)
     is_file = os.path.isfile(name)  # noqa: PTH113 - a name too long for a file is unknown
@@ -71,7 +71,7 @@ def recipe_path(name_or_path: Path) -> Path:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe at `path` with `key=value` overrides laid over it. Raises RecipeError (exit code 2)."""
+    """Load the recipe at `path` with `key=value` overrides applied. Raises RecipeError (exit code 2)."""
     return load_recipe_document(path, overrides).model
 
 
@@ -81,7 +81,7 @@ def load_recipe_document(path: Path, overrides: Sequence[str] = ()) -> Document[
 
 
 def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
-    """The merged document before validation, and what was wrong in its files."""
+    """Return the merged document before validation, and the problems in its files."""
     tree, problems = read_layers(path, _benchmark_by_name, os.environ)
     here = Path.cwd() / "command-line"
     for text in overrides:
@@ -90,7 +90,7 @@ def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[P
 
 
 def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
-    """A tree that `file` has changed, with benchmarks named and paths written there resolved."""
+    """Return a tree changed by `file`, with the benchmark names and paths written there resolved."""
     return absolute_paths(_benchmark_by_name(tree, file, problems))
 
 
@@ -100,7 +100,7 @@ def load_benchmark(path: Path) -> Benchmark:
 
 
 def load_cluster(name_or_path: str | Path) -> Cluster:
-    """A profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or holds a `/`)."""
+    """Load a profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or contains a `/`)."""
     path = Path(name_or_path)
     if _is_name(str(name_or_path)):
         found, known = find_named("clusters", path.name)
@@ -118,18 +118,18 @@ def _is_name(written: str) -> bool:
 
 
 def available_clusters() -> list[str]:
-    """Names that `load_cluster` knows: those in `./configs/clusters` and those shipped."""
+    """Return the names that `load_cluster` knows: those in `./configs/clusters` and those shipped."""
     return find_named("clusters", "")[1]
 
 
 def profile_path(name: str) -> Path:
-    """The file of what `load_cluster` takes."""
+    """Return the file of a profile, by the name or path that `load_cluster` takes."""
     return find_named("clusters", name)[0] or Path(name).absolute()
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile that is there, or what is wrong with it."""
+    """A cluster profile, or the problem that prevents reading it."""
 
     name: str
     path: Path
@@ -138,7 +138,7 @@ class Profile:
 
 
 def read_profile(name: str) -> Profile:
-    """Raises nothing: a profile that cannot be read is listed with its first problem, beside the others."""
+    """Read a profile without raising: if it cannot be read, its first problem is returned."""
     try:
         return Profile(name, profile_path(name), load_cluster(name))
     except RecipeError as error:
@@ -146,7 +146,7 @@ def read_profile(name: str) -> Profile:
 
 
 def absolute_paths(tree: Node) -> Node:
-    """Files and local folders, relative to the file that wrote them (or to the current folder), made absolute."""
+    """Make files and local folders absolute; they are relative to the file that names them (or the current folder)."""
     tree = change_at(tree, ("data", "sources", "*"), _absolute_file)
     tree = change_at(tree, ("benchmark", "tasks", "*", "data"), _absolute_file)
     tree = change_at(tree, ("model", "pretrained"), _absolute_folder)
@@ -154,7 +154,7 @@ def absolute_paths(tree: Node) -> Node:
 
 
 def change_at(node: Node, path: Sequence[str], change: Callable[[Node], Node]) -> Node:
-    """A copy of `node` with `change` applied to what lies at `path`, if anything does; `*` is every list item."""
+    """Return a copy of `node` with `change` applied at `path`, if it exists; `*` stands for every list item."""
     if not path:
         return change(node)
     if path[0] == "*" and isinstance(node.value, list):
@@ -166,14 +166,14 @@ def change_at(node: Node, path: Sequence[str], change: Callable[[Node], Node]) -
 
 
 def _absolute_file(node: Node) -> Node:
-    """`path` is relative to the package or the hub's data set where there is one."""
+    """Make `path` absolute unless it is relative to a package or a hub's data set."""
     if not isinstance(node.value, dict) or any(node.value.get(key, _NOTHING).value for key in ("package", "hub")):
         return node
     return change_at(node, ("path",), _absolute)
 
 
 def _absolute_folder(node: Node) -> Node:
-    """A hub id stays as it is; a local folder starts with `/`, `./`, `../` or `~`."""
+    """Make a local folder absolute, which starts with `/`, `./`, `../` or `~`; leave a hub id unchanged."""
     local = isinstance(node.value, str) and node.value.startswith(("/", "./", "../", "~"))
     return _absolute(node) if local else node
 
@@ -186,7 +186,7 @@ def _absolute(node: Node) -> Node:
 
 
 def _benchmark_by_name(node: Node, file: Path, problems: list[Problem]) -> Node:
-    """`benchmark: NAME` replaced by what `configs/benchmarks/NAME.yaml` (or the file named) holds."""
+    """Replace `benchmark: NAME` by the content of `configs/benchmarks/NAME.yaml` (or of the named file)."""
     return change_at(node, ("benchmark",), lambda child: _benchmark(child, file, problems))
 
 

@@ -1,6 +1,6 @@
-"""What `model.config` may hold: fields of transformers' ModernBertConfig, which takes a misspelt one for an addition.
+"""The fields allowed in `model.config`: those of transformers' ModernBertConfig, which accepts misspelt ones silently.
 
-Listed here because transformers is not behind the login node's door; a test compares the lists with the class.
+They are listed here because the login node does not import transformers; a test compares the lists with the class.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ SWITCHES = (
     "tie_word_embeddings",
 )
 OTHERS = ("hidden_activation", "classifier_activation", "classifier_pooling", "layer_types", "rope_parameters")
-"""Names and structures that transformers judges itself."""
+"""Names and structures that transformers validates itself."""
 FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *SWITCHES, *OTHERS)
 
 
 def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Each with its path below the config."""
+    """Return the problems of a config, each with its path below it."""
     found = [((name,), message) for name, value in config.items() if (message := _problem(name, value))]
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
     if not found and hidden is not None and heads is not None and hidden % heads:

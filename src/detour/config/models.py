@@ -1,7 +1,7 @@
-"""What a person writes: one chain, from text to evaluated encoder, as immutable, fully typed models.
+"""The recipe: one chain, from text to evaluated encoder, as immutable, fully typed models.
 
-Each section has its module; this one has the recipe, and gives all their names. Which fields determine a result, and so
-belong to a stage's key, is decided in `detour.planning`, not here.
+Each section has its own module; this one has the recipe and re-exports their names. Which fields determine a result,
+and so belong to a stage's key, is decided in `detour.planning`.
 """
 
 from __future__ import annotations
@@ -106,32 +106,32 @@ __all__ = [
 
 
 class Recipe(Written):
-    """One chain: prepare -> (pretrain -> promote) a phase -> export -> evaluate (task x seed) -> summarize."""
+    """One chain: prepare -> (pretrain -> promote) per phase -> export -> evaluate (task x seed) -> summarize."""
 
     name: Name
-    """Names the chain: its folder, its jobs, its line in the report."""
+    """Name of the chain: of its folder, its jobs and its line in the report."""
     description: str = ""
-    """One line for people."""
+    """A one-line description for people."""
     model: Model
-    """The weights that phase 1 starts from."""
+    """The weights that the first phase starts from."""
     tokenizer: Tokenizer = Tokenizer()
-    """Defaults to the model's."""
+    """The tokenizer, by default the model's."""
     data: Data
     """The corpus."""
     batch: Batch
-    """Size of a step."""
+    """Size of an optimizer step."""
     optimizer: Optimizer
     """Decoupled AdamW."""
     phases: tuple[Phase, ...] = Field(min_length=1)
-    """What is trained, one after the other."""
+    """The phases to train, in order."""
     seeds: Seeds = Seeds()
-    """Random numbers."""
+    """Seeds of the random numbers."""
     training: Training = Training()
-    """How it runs."""
+    """How the training runs."""
     export: Export = Export()
     """The folder that `transformers` loads."""
     benchmark: Benchmark | None = None
-    """Inline, or the name of a file in `configs/benchmarks`."""
+    """The benchmark, inline or as the name of a file in `configs/benchmarks`."""
 
     @property
     def step_tokens(self) -> int:
@@ -164,7 +164,7 @@ class Recipe(Written):
         return self
 
     def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
-        """Checked where the recipe itself says how many layers there are; else the training does."""
+        """Checked only if the recipe states the number of layers; otherwise the training checks it."""
         layers = (self.model.config or {}).get("num_hidden_layers")
         if not isinstance(layers, int):
             return []

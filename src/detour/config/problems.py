@@ -1,4 +1,4 @@
-"""What is wrong in a YAML file, and where: one line a problem, all of a file's problems together."""
+"""Problems in YAML files and where they are: one line per problem, all problems of a file together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMPTY = "is empty: write a value, or leave the key out"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Line and column count from 1; 0 where a file as a whole is meant."""
+    """A place in a file. Line and column count from 1; 0 stands for the whole file."""
 
     file: str
     line: int = 0
@@ -35,7 +35,7 @@ COMMAND_LINE = Position("<command line>")
 class Problem:
     position: Position
     key: str
-    """Dotted, list items by their name: `phases.mlm.tokens`; empty where no key is meant."""
+    """Dotted, with list items by name: `phases.mlm.tokens`; empty if the problem concerns no key."""
     message: str
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Problem:
 
 
 class RecipeError(UserError):
-    """One or more problems in what a person wrote, sorted by file and line."""
+    """One or more problems in what the user wrote, sorted by file and line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(
@@ -53,7 +53,7 @@ class RecipeError(UserError):
 
 
 class Inconsistent(ValueError):
-    """Raised by a model's validator: each problem with its path below that model, so that it is shown at its line."""
+    """Raised by a model's validator, with each problem's path below that model so it is reported at its line."""
 
     def __init__(self, problems: Sequence[tuple[KeyPath, str]]) -> None:
         self.problems = tuple(problems)
@@ -61,8 +61,8 @@ class Inconsistent(ValueError):
 
 
 def shown(path: Path) -> str:
-    """The path as a person would type it here: relative where it lies below the current folder."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps symbolic links as the person wrote them
+    """Return the path as a user would type it: relative if it is below the current folder."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps symbolic links as the user wrote them
     try:
         return str(absolute.relative_to(Path.cwd()))
     except (ValueError, FileNotFoundError):

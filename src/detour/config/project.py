@@ -1,4 +1,4 @@
-"""Who a report is by, and which models were released: `configs/project.yaml`, or a file that `--project` names.
+"""The project that reports are about, with its released models: `configs/project.yaml` or the file of `--project`.
 
 name: Causal detours for biomedical encoders
 grant: A0170000000
@@ -24,7 +24,7 @@ from detour.config.validation import validate
 
 
 class EquivalentUnit(Written):
-    """One of these is so many grams of CO2eq; nothing is shipped, since the person who prints one must stand for it."""
+    """A unit worth a number of grams of CO2eq. None is shipped: whoever reports one must be able to justify it."""
 
     name: str = Field(min_length=1)
     grams: Positive
@@ -34,18 +34,21 @@ class EquivalentUnit(Written):
 class Project(Written):
     name: str = Field(min_length=1)
     grant: str | None = None
-    """Number or name, as the funder writes it."""
+    """Number or name of the grant, as the funder writes it."""
     institution: str | None = None
     people: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
-    """Chains whose model was published; left out, those in production, else all with an exported model."""
+    """Chains whose model was published. By default those in production, otherwise all with an exported model."""
     equivalents: tuple[EquivalentUnit, ...] = ()
     time_zone: TimeZone = "UTC"
-    """In which days, months and years of reports begin."""
+    """Time zone in which the days, months and years of reports begin."""
 
 
 def load_project(path: Path | None = None) -> Project | None:
-    """By default `project.yaml` in the nearest `configs`; None where there is none. Raises RecipeError."""
+    """Load a project file, by default `project.yaml` in the nearest `configs`; None if there is none.
+
+    Raises RecipeError.
+    """
     path = path or next((file for root in config_roots() if (file := root / "project.yaml").is_file()), None)
     if path is None:
         return None

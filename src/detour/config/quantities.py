@@ -1,4 +1,4 @@
-"""Numbers as people write them: `10B` tokens, `20h`, `1h30`, and back again."""
+"""Parse and write numbers as people write them: `10B` tokens, `20h`, `1h30`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _HOURS_AND_MINUTES = re.compile(r"^(\d{1,9})\s*h\s*(\d{1,2})$")
 
 
 def parse_count(value: object) -> object:
-    """`10B` -> 10_000_000_000. A string that is no whole number raises ValueError; other types pass to pydantic."""
+    """`10B` -> 10_000_000_000. Raises ValueError for text that is not a whole number; other types pass to pydantic."""
     if isinstance(value, bool):
         raise ValueError("expected a quantity such as 100M or 10B, not true or false")
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, str):
         return value
-    from decimal import Decimal, InvalidOperation  # what only writes figures, as `detour status`, starts without it
+    from decimal import Decimal, InvalidOperation  # not needed by commands that only write figures
 
     match = _COUNT.match(value)
     if not match:
@@ -37,7 +37,7 @@ def parse_count(value: object) -> object:
 
 
 def parse_duration_s(value: object) -> object:
-    """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. A bare number is refused: its unit is unknown."""
+    """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. Raises ValueError for a bare number, whose unit is unknown."""
     if isinstance(value, int | float):
         raise ValueError(f"{value!r} has no unit: write 20h, 90m, 1h30 or 02:00:00")
     if not isinstance(value, str):
@@ -58,6 +58,6 @@ def parse_duration_s(value: object) -> object:
 
 
 def write_duration(seconds: int) -> str:
-    """72000 -> `20h`, 5400 -> `90m`, 45 -> `45s`: what `parse_duration_s` reads back exactly."""
+    """72000 -> `20h`, 5400 -> `90m`, 45 -> `45s`; `parse_duration_s` reads it back exactly."""
     scale, unit = next(one for one in ((3600, "h"), (60, "m"), (1, "s")) if seconds % one[0] == 0)
     return f"{seconds // scale}{unit}"

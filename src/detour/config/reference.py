@@ -1,6 +1,6 @@
-"""Every key of a recipe as Markdown tables: what may stand there, what stands there otherwise, what it means.
+"""Every key of a recipe as Markdown tables: its values, default and meaning.
 
-Drawn from the models, so that docs/recipes.md, which holds it and is compared with it by a test, cannot fall behind.
+The tables are generated from the models. docs/recipes.md contains them, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from detour.config.schema import field_meanings
 
 _LIMITS = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "to"}
 _TECHNICAL = 10**6
-"""Bounds from here on are those of a machine's numbers."""
+"""Bounds of at least this are technical and are not shown."""
 _MOST_CELL_DEFAULT = 30
-"""Longer defaults are those of whole mappings, whose keys have a table of their own."""
+"""Maximum length of a default in a cell; longer ones are whole mappings, whose keys have a table of their own."""
 
 
 def recipe_reference() -> str:
-    """One table a mapping, in the order in which a recipe is written."""
+    """One table per mapping, in the order in which a recipe is written."""
     schema = TypeAdapter(Recipe).json_schema()
     definitions = {**schema.pop("$defs"), "Recipe": schema}
     tables = [_table(path, name, definitions[name]) for path, name in _mappings("", "Recipe", definitions)]
@@ -33,7 +33,7 @@ def recipe_reference() -> str:
 
 
 def _mappings(path: str, name: str, definitions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(path in a recipe, model) of every mapping, `[]` standing for each item of a list."""
+    """Yield (path in a recipe, model) for every mapping; `[]` stands for each item of a list."""
     yield path, name
     for key, body in definitions[name]["properties"].items():
         for inner, suffix in _models(body):

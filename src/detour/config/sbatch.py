@@ -1,4 +1,4 @@
-"""What a profile adds to batch scripts: options of sbatch, and variables of the job's environment."""
+"""What a profile may add to batch scripts: sbatch options and variables of the job's environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OURS: Mapping[str, str] = {
         "remove it",
     ),
 }
-"""Options by which a submission is exactly once and a job can save in time, with what to do instead."""
+"""Options that exactly-once submission and saving in time rely on, each with what to do instead."""
 
 
 def _is_sbatch_option(text: str) -> str:

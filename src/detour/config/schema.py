@@ -1,4 +1,4 @@
-"""The JSON Schema by which editors complete and check recipes; generated, never edited."""
+"""Generate the JSON Schema with which editors complete and check recipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _QUANTITY_BODY = {
 
 
 def recipe_json_schema() -> dict[str, Any]:
-    """Draft 2020-12. A file with `extends` may leave keys out, change list items by name and remove with null."""
+    """Return the schema (draft 2020-12) of a recipe.
+
+    A file with `extends` may leave keys out, change list items by name and remove values with null.
+    """
     full = TypeAdapter(Recipe).json_schema()
     definitions = full.pop("$defs")
     definitions["Recipe"] = full
@@ -43,7 +46,7 @@ def recipe_json_schema() -> dict[str, Any]:
 
 
 def _adapted(node: Any) -> Any:
-    """Numbers may also be quantities or variables; titles, which only repeat the names, go."""
+    """Allow quantities and variables for numbers, and drop titles, which only repeat the names."""
     if isinstance(node, list):
         return [_adapted(item) for item in node]
     if not isinstance(node, dict):
@@ -56,7 +59,7 @@ def _adapted(node: Any) -> Any:
 
 
 def _partial(node: Any) -> Any:
-    """The same for an extending file: nothing required, null allowed, named lists also as mappings."""
+    """Adapt the schema to an extending file: nothing required, null allowed, named lists also as mappings."""
     if isinstance(node, list):
         return [_partial(item) for item in node]
     if not isinstance(node, dict):
@@ -92,7 +95,7 @@ def _described(name: str, body: Any, described: dict[str, dict[str, str]]) -> An
 
 @cache
 def field_meanings() -> dict[str, dict[str, str]]:
-    """Class -> field -> the string below it in the source; read here only, for it costs too much at import."""
+    """Return class -> field -> the string below it in the source, read only when needed because it is slow."""
     found: dict[str, dict[str, str]] = {}
     for module in (fields, data, training, benchmark, models):
         for node in ast.parse(inspect.getsource(module)).body:

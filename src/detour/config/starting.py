@@ -1,4 +1,4 @@
-"""A user's first files: a recipe and a cluster profile with comments, made from `configs/templates`."""
+"""A user's first files: a commented recipe and cluster profile, made from `configs/templates`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detour.files import write_new
 
 RECIPE, CLUSTER = "my-recipe", "my-cluster"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""As recipes and profiles may be called."""
+"""Allowed names of recipes and profiles."""
 
 
 class Started(NamedTuple):
@@ -23,9 +23,9 @@ class Started(NamedTuple):
 
 
 def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started:
-    """Write both, or none, under `folder`/configs, where their names find them, and load them. Nothing is overwritten.
+    """Write both files, or neither, under `folder`/configs, where they are found by name, and load them.
 
-    Raises UserError for a name that no recipe can have, and where one of the two is there.
+    Nothing is overwritten. Raises UserError if a name is not allowed or one of the files exists.
     """
     made = Started(
         folder / "configs" / "recipes" / f"{recipe}.yaml", folder / "configs" / "clusters" / f"{cluster}.yaml"
@@ -59,7 +59,7 @@ def _template(what: str, name: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Raises UserError where it cannot be, or another has just made one."""
+    """Write a new file. Raises UserError if it cannot be written or exists by now."""
     try:
         write_new(path, text)
     except OSError as error:

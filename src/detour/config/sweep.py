@@ -1,4 +1,4 @@
-"""A sweep: a recipe and axes of changes, expanded into one recipe a chain, with names that people can read.
+"""A sweep: a recipe and axes of changes, expanded into one recipe per chain, with readable names.
 
     name: decay-lengths
     recipe: ../recipes/moderncamembert-bio-base.yaml
@@ -7,9 +7,9 @@
       arm: {cases: {clm: {}, mlm: {phases.clm: {objective: masked, masking_rate: 0.3}}}}
       decay: {key: phases.mlm.tokens, values: [0.25B, 1B, 2B]}
 
-All combinations of all axes are run, but for those that `exclude` names; axes that `zip` groups advance together.
-Changes merge into the recipe as an extending file would; the key `recipe` in a case stands for another recipe file.
-`sweeps` takes over the chains of other sweeps.
+All combinations of all axes are run, except those in `exclude`; axes grouped by `zip` advance together. Changes merge
+into the recipe as an extending file would; the key `recipe` in a case names another recipe file. `sweeps` includes the
+chains of other sweeps.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SEED_AXIS = "seed"
 
 
 class Axis(Written):
-    """Either one key with its values, or named cases of several changes."""
+    """One key with its values, or named cases of several changes each."""
 
     key: str | None = None
     """Dotted, as on the command line: `phases.mlm.tokens`."""
     values: tuple[Any, ...] | None = Field(default=None, min_length=1)
     labels: tuple[str, ...] | None = None
-    """What stands for the values in names; by default the values as they are written."""
+    """Labels of the values in names; by default the values as written."""
     cases: dict[str, dict[str, Any]] | None = Field(default=None, min_length=1)
     """Label -> dotted key -> value."""
 
@@ -58,21 +58,21 @@ class Axis(Written):
 
 
 class SweepFile(Written):
-    """What a person writes."""
+    """The content of a sweep file."""
 
     name: Name
     description: str = ""
     recipe: str | None = None
-    """The recipe all chains start from; relative to the file that says so."""
+    """The recipe that all chains start from, relative to the file that names it."""
     names: str | None = None
-    """Template of the chains' names: axes, `recipe` and `sweep` in braces; by default the sweep and all axes."""
+    """Template of the chains' names, with axes, `recipe` and `sweep` in braces; by default the sweep and all axes."""
     axes: dict[str, Axis] = Field(default={})
     zip: tuple[tuple[str, ...], ...] = ()
     """Groups of axes that advance together."""
     exclude: tuple[dict[str, Any], ...] = ()
-    """Axis -> label (or list of labels); combinations that match all of them are left out."""
+    """Axis -> label (or list of labels); combinations that match every axis of an item are left out."""
     seeds: tuple[Seed, ...] = ()
-    """Training seeds: one more axis, `seed`."""
+    """Training seeds: an additional axis, `seed`."""
     sweeps: tuple[str, ...] = ()
     """Other sweep files whose chains belong to this one too."""
 
@@ -108,7 +108,7 @@ def _unknown_axes(known: Mapping[str, Axis] | Sequence[str], names: Any, at: Key
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One step along an axis (or a group that advances together)."""
+    """One step along an axis (or a group of axes that advance together)."""
 
     labels: Mapping[str, str]
     changes: tuple[tuple[str, Node], ...]
@@ -118,15 +118,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep as read: `expand` makes its recipes."""
+    """A sweep as read; `expand` makes its recipes."""
 
     path: Path
     file: SweepFile
     tree: Node
     axes: tuple[tuple[Point, ...], ...]
-    """One sequence of points an axis or group, those that choose the recipe first."""
+    """One sequence of points per axis or group, those that choose the recipe first."""
     overrides: tuple[str, ...]
-    """`key=value` from the command line, laid over every recipe."""
+    """`key=value` overrides from the command line, applied to every recipe."""
     sweeps: tuple[Sweep, ...]
 
     @property
@@ -143,13 +143,13 @@ class Sweep:
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a file, with what it extends, is written as a sweep. Raises RecipeError where it cannot be read."""
+    """Whether a file, with what it extends, is a sweep. Raises RecipeError if it cannot be read."""
     root, _ = read_layers(path, keep, os.environ)
     return isinstance(root.value, dict) and not {"axes", "sweeps", "recipe"}.isdisjoint(root.value)
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep at `path`; its recipes are read and checked by `expand`. Raises RecipeError (exit code 2)."""
+    """Load the sweep at `path`, whose recipes `expand` reads and checks. Raises RecipeError (exit code 2)."""
     return _load(path, tuple(overrides), ())
 
 
@@ -174,7 +174,7 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
 
 
 def _check(file: SweepFile, tree: Node) -> None:
-    """What the model alone cannot say: the template, and that there is a recipe to start from."""
+    """Check what the model cannot: the template, the labels, and that there is a recipe to start from."""
     problems = []
     known = [*file.axes, "recipe", "sweep", *([SEED_AXIS] if file.seeds else [])]
     try:
@@ -198,7 +198,7 @@ def _check(file: SweepFile, tree: Node) -> None:
 
 
 def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
-    """Of axes that are alone: of those that advance together, another may distinguish the chains."""
+    """Find labels that an ungrouped axis repeats; in a group, another axis may distinguish the chains."""
     together = {name for group in file.zip for name in group}
     problems = []
     for name, axis in file.axes.items():
@@ -217,7 +217,7 @@ def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
 
 
 def _groups(file: SweepFile, tree: Node) -> list[tuple[Point, ...]]:
-    """The points of each axis; axes that are zipped are one sequence, in the place of the first of them."""
+    """Return the points of each axis; zipped axes form one sequence, in the place of the first of them."""
     axes = {name: _points(name, axis, _child(_child(tree, "axes"), name)) for name, axis in file.axes.items()}
     if file.seeds:
         values = _items(_child(tree, "seeds"))
@@ -267,7 +267,7 @@ def _case(axis: str, label: str, node: Node) -> Point:
 
 
 def label_of(value: object, index: int = 0) -> str:
-    """The value as written where it is short and plain, else its number."""
+    """Return a scalar as written, reduced to characters allowed in names; otherwise its index."""
     if isinstance(value, dict | list | tuple):
         return str(index)
     text = value if isinstance(value, str) else describe(value)

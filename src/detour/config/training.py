@@ -30,16 +30,16 @@ from detour.config.quantities import parse_count
 
 
 class Model(Written):
-    """Start from published weights (`pretrained`) or from random ones (`config`, fields of ModernBertConfig)."""
+    """The initial weights: published ones (`pretrained`) or random ones (`config`, fields of ModernBertConfig)."""
 
     pretrained: Filled | None = None
     """Hub id or local folder."""
     revision: Filled | None = None
     """Branch, tag or commit on the hub."""
     head: Literal["pretrained", "new"] = added("pretrained")
-    """`new`: the weights are an encoder's alone, and its masked-LM head starts from random ones."""
+    """`new`: the weights are those of an encoder only, and the masked-LM head starts from random ones."""
     config: dict[str, Any] | None = None
-    """Fields of ModernBertConfig; vocabulary, special tokens and context are the corpus's unless given."""
+    """Fields of ModernBertConfig; vocabulary, special tokens and context default to the corpus's."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
@@ -54,10 +54,10 @@ class Model(Written):
 
 class Batch(Written):
     sequences: Count
-    """Packed rows a step, over all GPUs."""
+    """Packed rows per step, over all GPUs."""
     microbatch_sequences: Count | Literal["auto"] = 1
-    """Rows a forward pass on one device; changes memory and speed, not the result. `auto`: as many as fit its memory,
-    measured at the start."""
+    """Rows per forward pass on one device; affects memory and speed, not the result. `auto`: as many as fit in its
+    memory, measured at the start."""
 
 
 class Optimizer(Written):
@@ -66,45 +66,45 @@ class Optimizer(Written):
     lr: Positive
     """Peak learning rate; the schedules are shares of it."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
-    """Decay of the first and second moment."""
+    """Decay rates of the first and second moments."""
     eps: Positive = 1e-6
-    """Added to the root of the second moment."""
+    """Term added to the square root of the second moment."""
     weight_decay: NotNegative = 1e-5
-    """A step at the peak rate shrinks a weight by this share."""
+    """Share by which a step at the peak rate shrinks a weight."""
     gradient_clip: Positive = 1.0
-    """Largest global gradient norm."""
+    """Maximum global gradient norm."""
 
 
 class WarmupConstant(Written):
     """Linear from 0 to the peak over `warmup` tokens, then constant."""
 
     kind: Literal["warmup_constant"]
-    """Says which schedule this is."""
+    """Kind of schedule."""
     warmup: Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_count)] = 0
-    """Tokens, rounded up to whole steps."""
+    """Tokens of the warm-up, rounded up to whole steps."""
 
 
 class OneMinusSqrt(Written):
     """lr = peak * (floor + (1 - floor) * (1 - sqrt(t / T))), over the whole phase."""
 
     kind: Literal["one_minus_sqrt"]
-    """Says which schedule this is."""
+    """Kind of schedule."""
     floor: Fraction = 0.1
-    """Last lr as a share of the peak."""
+    """Final lr as a share of the peak."""
 
 
 Schedule = Annotated[WarmupConstant | OneMinusSqrt, Field(discriminator="kind")]
 
 
 class Freeze(Written):
-    """Encoder layers held fixed, `first` to `last`, both included, counted from 0."""
+    """Encoder layers to freeze: `first` to `last`, inclusive, counted from 0."""
 
     first: Whole
-    """First layer held."""
+    """First frozen layer."""
     last: Whole
-    """Last layer held."""
+    """Last frozen layer."""
     embeddings: bool = False
-    """Hold the embeddings too; they are also the output matrix."""
+    """Freeze the embeddings too; they are also the output matrix."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Freeze:
@@ -114,21 +114,21 @@ class Freeze(Written):
 
 
 class Baseline(Written):
-    """What another model reached, as a figure with its source: a promotion does not wait for that model."""
+    """The result of another model, given as a figure so that the promotion does not wait for that model."""
 
     validation_loss: Positive
-    """Nats a predicted token, under this phase's objective and on the same validation split."""
+    """Nats per predicted token, under this phase's objective and on the same validation split."""
     source: Filled
-    """Where the figure is from, as a chain's name."""
+    """Source of the figure, for example a chain's name."""
     margin: Number = 0.0
-    """Nats by which the validation loss must be below it; negative to allow so much above."""
+    """Nats by which the validation loss must be below the figure; a negative margin allows it to be above."""
 
 
 class Band(Written):
     least: Positive | None = None
-    """Below it something is wrong, as validation text that was trained on."""
+    """Minimum; a lower value means that something is wrong, such as training on the validation text."""
     most: Positive | None = None
-    """Above it the training failed."""
+    """Maximum; a higher value means that the training failed."""
 
     @model_validator(mode="after")
     def _has_room(self) -> Band:
@@ -140,67 +140,67 @@ class Band(Written):
 
 
 class GradientNorms(Written):
-    """Norms before clipping, one a step."""
+    """Gradient norms before clipping, one per step."""
 
     most: Positive
-    """Of any of the steps looked at."""
+    """Maximum norm of any step looked at."""
     last: Count | None = None
-    """How many steps are looked at, from the end; None for all."""
+    """Number of steps looked at, counted from the end; None for all."""
     skipped: Whole | None = None
-    """Most steps that were left out because their gradient was not finite; None for any number."""
+    """Maximum number of steps skipped because their gradient was not finite; None for any number."""
 
 
 class Probe(Written):
-    """A fine-tuning of the checkpoint itself, before anything is built on it."""
+    """A fine-tuning run on the checkpoint itself, before any other stage builds on it."""
 
     task: Name
-    """One of the benchmark's."""
+    """One of the benchmark's tasks."""
     least: Fraction
-    """Least validation score, 0 to 1."""
+    """Minimum validation score, 0 to 1."""
     metric: Filled | None = None
-    """As `macro_f1`; None for the task's primary one."""
+    """For example `macro_f1`; None for the task's primary metric."""
     seed: Seed = 42
-    """Of the fine-tuning."""
+    """Seed of the fine-tuning."""
 
 
 class Gate(Written):
-    """What a checkpoint must reach to be promoted, beside being whole, finite and of its phase."""
+    """What a checkpoint must reach to be promoted, in addition to being complete, finite and of its phase."""
 
     validation_loss_drop: Number = 0.0
-    """Least fall of the validation loss under this phase's objective, in nats, from the weights it started with."""
+    """Minimum drop of the validation loss from the initial weights, in nats, under this phase's objective."""
     baseline: Baseline | None = added(None)
-    """A validation loss of another model, to be below."""
+    """Validation loss of another model to beat."""
     perplexity: Band | None = added(None)
-    """e to the validation loss."""
+    """Bounds of e to the power of the validation loss."""
     gradient_norm: GradientNorms | None = added(None)
-    """History of the training."""
+    """Bounds of the gradient norms during training."""
     probe: Probe | None = added(None)
-    """Least score on a task."""
+    """Minimum score on a task."""
 
 
 class Phase(Written):
     name: Name
-    """Names the phase in overrides, in the plan and in the report."""
+    """Name of the phase in overrides, in the plan and in the report."""
     objective: Objective
     """`causal`: predict every next token; `masked`: predict masked tokens, seeing both sides."""
     tokens: Count
     """Tokens to train on, rounded up to whole steps."""
     masking_rate: ProperFraction | None = None
-    """Share of tokens to predict; for a masked phase, and required there."""
+    """Share of tokens to predict; required for a masked phase, and only allowed there."""
     mask_special_tokens: bool = added(False)
-    """Choose among all tokens of a row but padding, [CLS] and [SEP] too; for a masked phase."""
+    """Masked phases only: mask any token of a row except padding, including [CLS] and [SEP]."""
     schedule: Schedule
-    """Learning rate over the phase."""
+    """Learning rate schedule over the phase."""
     freeze: tuple[Freeze, ...] = ()
-    """Ranges of layers that are not trained."""
+    """Ranges of layers that are not trained in this phase."""
     carry: Literal["weights", "weights+optimizer"] = "weights+optimizer"
-    """What is taken over from the phase before; the schedule always restarts."""
+    """What is carried over from the previous phase; the schedule always restarts."""
     data: Literal["continue", "restart"] = added("continue")
-    """`continue` where the phase before stopped, or `restart` at the corpus's first row."""
+    """`continue` where the previous phase stopped, or `restart` at the corpus's first row."""
     attention_output_dropout: BelowOne = added(0.0)
-    """Dropout behind each attention's output matrix, in this phase's training."""
+    """Dropout after each attention output matrix during this phase's training."""
     gate: Gate = Gate()
-    """When its checkpoint may be built on."""
+    """Conditions under which its checkpoint is promoted."""
 
     @model_validator(mode="after")
     def _masking_fits_objective(self) -> Phase:
@@ -221,41 +221,41 @@ class Phase(Written):
 
 class Seeds(Written):
     training: Seed = 17
-    """Masks, dropout and the weights of a model that starts from random ones."""
+    """Seed of masks, dropout and random initial weights."""
     shuffle: Seed = 42
-    """Order of the documents and draw of the validation ones."""
+    """Seed of the document order and of the draw of validation documents."""
 
 
 Precision = Literal["auto", "fp32", "bf16", "bf16_residual"]
 
 
 class Training(Written):
-    """How the training runs; none of it changes what is learnt beyond rounding, except `precision`."""
+    """How the training runs. Only `precision` changes the result by more than rounding."""
 
     precision: Precision = "auto"
-    """`auto`: bf16 where the device has it, else fp32. `bf16_residual` also keeps the sum between layers in bf16, which
-    is faster and rounds more."""
+    """`auto`: bf16 if the device supports it, otherwise fp32. `bf16_residual` also keeps the residual stream in bf16,
+    which is faster and rounds more."""
     attention: Literal[
         "auto", "varlen", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"
     ] = "auto"
-    """`auto` is the fastest on the device, measured at the start, of torch's own variable-length kernels (`varlen`) and
-    the flash-attention packages that are installed."""
+    """`auto`: the fastest on the device, measured at the start, of torch's own variable-length kernels (`varlen`) and
+    the installed flash-attention packages."""
     cross_entropy: Literal["auto", "full", "chunked"] = "auto"
-    """`chunked` (and `auto`) never holds the logits of all tokens, `full` does."""
+    """`chunked` (and `auto`) never holds the logits of all tokens in memory; `full` does."""
     compile: bool = False
-    """torch.compile of every layer: slow first steps, then faster ones on a GPU."""
+    """Compile every layer with torch.compile: the first steps are slow, later ones faster on a GPU."""
     checkpoint_every: Count = 100
     """Steps between checkpoints."""
     checkpoints_kept: Count = 2
-    """Newest good ones to keep while a phase runs."""
+    """Number of newest good checkpoints to keep while a phase runs."""
     validate_every: Count | None = None
-    """Steps between validations, None for start and end only."""
+    """Steps between validations, None to validate only at the start and the end."""
     loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
-    """Composer loggers, offline, written under the stage's folder."""
+    """Composer loggers to run offline, writing under the stage's folder."""
 
 
 class Equivalence(Written):
-    """How far the exported model's logits may be from the trained one's, in the norm over all logits of real rows."""
+    """Maximum relative differences of the exported model's logits, in the norm over all logits of real rows."""
 
     conversion: PositiveFraction = 1e-4
     """Between the exported model and the trainer's own forward pass, on the same weights."""
@@ -265,8 +265,8 @@ class Equivalence(Written):
 
 class Export(Written):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the exported weights."""
+    """Data type of the exported weights."""
     classifier_pooling: Literal["cls", "mean"] | None = added(None)
-    """What a classifier that transformers builds on the export reads, None for what the model's config says."""
+    """What a transformers classifier built on the export reads, None for the setting of the model's config."""
     equivalence: Equivalence | None = added(None)
-    """What the export is held against, None for the default."""
+    """Tolerances of the export's check, None for the defaults."""

@@ -1,4 +1,4 @@
-"""A document's tree -> a model, with pydantic's findings in our words, at the line they belong to."""
+"""Turn a document's tree into a model, rewording pydantic's errors and placing them at their lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
-    """The model, or RecipeError with the problems found before and all that pydantic finds."""
+    """Return the model. Raises RecipeError with the problems found before and everything that pydantic finds."""
     known = list(problems)
     try:
         built = model.model_validate(to_plain(root))
@@ -32,7 +32,7 @@ def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
 
 
 def place(root: Node, path: KeyPath) -> tuple[Position, str]:
-    """Position and printed form of the deepest part of `path` that the document holds; list items print by name."""
+    """Return the position and printed form of the deepest part of `path` in the document; list items print by name."""
     node, shown = root, []
     for part in path:
         if isinstance(node.value, dict) and isinstance(part, str):
@@ -63,7 +63,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
         return [_missing(root, path)]
     position, key = place(root, path)
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
-        return []  # pydantic left out the items that are wrong, and they are reported by themselves
+        return []  # pydantic left out the invalid items, which are reported on their own
     if detail["type"] == "extra_forbidden":
         known = sorted(_keys_at(model, path[:-1]))
         return [Problem(position, key, f"unknown key{suggestion(str(path[-1]), known)}")]
@@ -78,7 +78,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
 
 
 def _missing(root: Node, path: KeyPath) -> Problem:
-    """At the key itself where a null is written, else at what should hold it."""
+    """Report a missing key at the key itself if it is null, otherwise at the mapping that should hold it."""
     position, _ = place(root, path)
     _, parent = place(root, path[:-1])
     return Problem(position, f"{parent}.{path[-1]}".lstrip("."), "is missing")
@@ -139,7 +139,7 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
 
 
 def _choice(found: str, expected: str) -> str:
-    """`expected` as pydantic words it: `'a', 'b' or 'c'`."""
+    """`expected` is worded by pydantic: `'a', 'b' or 'c'`."""
     known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
     return f'"{found}" is none of {", ".join(known)}' + _only_close(found, known)
 
@@ -150,7 +150,7 @@ def _only_close(found: str, known: list[str]) -> str:
 
 
 def _keys_at(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
-    """Fields of the model found at `path` below `model`; the path holds the tags of unions, as pydantic's does."""
+    """Return the fields of the model at `path` below `model`; the path contains union tags, as pydantic's does."""
     current: Any = model
     for part in path:
         current = _step(current, part)
@@ -171,7 +171,7 @@ def _step(annotation: Any, part: str | int) -> Any:
 
 
 def _first(annotation: Any, wanted: Callable[[Any], bool]) -> Any:
-    """Item type of the first list (or value type of the first dict) inside an annotation."""
+    """Return the item type of the first list (or value type of the first dict) inside an annotation."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if wanted(origin):
         return arguments[-1] if origin is dict else arguments[0]

@@ -1,7 +1,7 @@
-"""YAML text -> a tree in which every value knows the file, line and column of its key.
+"""Parse YAML text into a tree in which every value knows the file, line and column of its key.
 
-Scalars follow YAML 1.2: `no` and `on` are text, `02:00:00` is no number in base 60, `2e-4` is a number. Nothing is ever
-constructed from a tag. Aliases are expanded up to `MAX_VALUES`, so that a small file cannot fill the memory.
+Scalars follow YAML 1.2: `no` and `on` are text, `02:00:00` is not a base-60 number, `2e-4` is a number. No object is
+ever constructed from a tag. Aliases expand to at most `MAX_VALUES` values, so a small file cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One value of a document. `position` is where its key (or list item) is written. Equal is only what is the same,
-    so that nodes can be looked up.
+    """One value of a document. `position` is that of its key (or list item). Nodes compare by identity, so they can be
+    dictionary keys.
     """
 
     position: Position
     value: Scalar | dict[str, Node] | list[Node]
     plain: bool = False
-    """An unquoted scalar: after `${VAR}` is filled in, its type is found again."""
+    """Whether it is an unquoted scalar, whose type is resolved again after `${VAR}` is substituted."""
     whole: bool = False
-    """Replaces what it extends instead of being merged into it."""
+    """Whether it replaces what it extends instead of being merged into it."""
 
 
 _PREFIX = "tag:yaml.org,2002:"
@@ -52,7 +52,7 @@ _RESOLVED = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Only composes; the implicit types are the four below instead of YAML 1.1's."""
+    """Composes nodes only, with the four implicit types above instead of those of YAML 1.1."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
@@ -62,7 +62,7 @@ for _name, _pattern, _first in _RESOLVED:
 
 
 def resolve_scalar(text: str) -> Scalar:
-    """The value of an unquoted scalar."""
+    """Return the value of an unquoted scalar."""
     for name, pattern, _ in _RESOLVED:
         if pattern.match(text):
             return _construct(name, text)
@@ -82,9 +82,9 @@ def _construct(kind: str, text: str) -> Scalar:
 
 
 def read_yaml(path: Path) -> tuple[Node, list[Problem]]:
-    """The tree of a file that holds one mapping, and what is wrong in it that does not keep it from being read.
+    """Return the tree of a file that holds one mapping, and the problems that do not prevent reading it.
 
-    Raises RecipeError where it cannot be read: missing, a folder, no text, no YAML, no mapping.
+    Raises RecipeError if it cannot be read: missing, a folder, not text, not YAML or not a mapping.
     """
     name = shown(path)
     return parse_yaml(_read_text(path, name), name)
@@ -105,7 +105,7 @@ def parse_yaml(text: str, name: str) -> tuple[Node, list[Problem]]:
 
 
 def parse_value(text: str, position: Position) -> Node:
-    """The value part of `key=value`, as YAML, everything at one position."""
+    """Parse the value of `key=value` as YAML, with everything at one position. Raises ValueError."""
     try:
         root = _compose(text, str(position))
     except RecipeError as error:
@@ -212,7 +212,7 @@ class _Reader:
         return Node(position, None)
 
     def _scalar(self, kind: str, node: yaml.ScalarNode, position: Position, path: KeyPath) -> Scalar:
-        if "\0" in node.value:  # which YAML can write, and no name of a file can hold
+        if "\0" in node.value:  # YAML can express it, but no file name can hold it
             raise RecipeError([*self.problems, Problem(position, dotted(path), "holds a NUL character: remove it")])
         try:
             return _construct(kind, node.value)
@@ -247,7 +247,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def describe(value: object) -> str:
-    """A value as it is shown in a message."""
+    """Return a value as messages show it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -262,7 +262,7 @@ def describe(value: object) -> str:
 
 
 def to_plain(node: Node) -> Any:
-    """The bare values, for pydantic. A null in a mapping counts as not written."""
+    """Return the bare values, for pydantic. A null in a mapping counts as missing."""
     if isinstance(node.value, dict):
         return {key: to_plain(child) for key, child in node.value.items() if child.value is not None}
     if isinstance(node.value, list):
