@@ -1,4 +1,4 @@
-"""What sacct says of our own jobs, recorded in the ledger: reports stay right after the accounts are purged."""
+"""Records sacct's answers about our own jobs in the ledger, so reports stay correct after the accounts are purged."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.sent import fold
 
 LATE_S = 3600.0
-"""Clocks of login node and accounts may differ by less."""
+"""Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
 PATIENCE_S = 30.0
 
 
 def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, ...]:
-    """Ask sacct once about runs of our jobs that have ended and are not in the ledger, and record them there; the view
-    holds them then.
+    """Ask sacct once about ended runs of our jobs that the ledger lacks, and record its answer.
 
-    Nothing is asked where all are, or there is no sacct. Returns what could not be had, in sentences for people:
-    figures are then those of the journals.
+    The view is refreshed. sacct is not called if nothing is missing or if it is not installed. Returns what could not
+    be read, as sentences for people: figures then come from the journals.
     """
     if slurm is None and shutil.which("sacct") is None:
         return ()

@@ -1,9 +1,9 @@
-"""Which work goes into one array: sbatch calls grow with the shapes of the work, not with its amount. Pure.
+"""Which work shares an array, so sbatch calls grow with the number of shapes and not with the amount of work. Pure.
 
-An array whose every task waits for the task of the same number of another array (`aftercorr`) keeps chains apart: where
-one fails, the others run. So work of one shape is laid in lanes beside the lane it waits for, task by task: a lane of
-promotions beside one of trainings; of decays that share a training, one lane for each length. Where that does not come
-out even, what waits for the same stages shares an array, and waits for these by their ids.
+An array whose every task waits for the task of the same number in another array (`aftercorr`) keeps chains apart: where
+one fails, the others continue. So work of one shape is laid out in lanes that match, task by task, the lane it waits
+for: a lane of promotions for a lane of trainings; one lane per length for decays that share a training. If the numbers
+do not match, work that waits for the same stages shares an array, which waits for those stages by their ids.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 FOLLOWED = 2
-"""What is laid apart is followed by work laid apart too (summaries, behind arrays of evaluations): it counts twice."""
+"""Upper bound on matching lanes for each array they replace.
+
+Work that follows separate arrays is separate too, as summaries after evaluations, so each counts twice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one task of an array would do."""
+    """The work of one array task."""
 
     stages: tuple[str, ...]
-    """Ids, run one after the other."""
+    """Ids, in the order in which they run."""
     waits: tuple[str, ...]
-    """Ids of the stages that must have succeeded; only such as are laid in lanes themselves."""
+    """Ids of the stages that must have succeeded; only those that are in lanes themselves."""
     shape: Hashable
-    """Work of one shape asks for the same resources."""
+    """Work of one shape requests the same resources."""
 
 
 class _Place(NamedTuple):
@@ -34,7 +37,10 @@ class _Place(NamedTuple):
 
 
 def lanes(work: Sequence[Work]) -> list[list[Work]]:
-    """Every work once, each lane behind those that it waits for; `work` in an order in which that is possible."""
+    """All work, each item once, each lane after the lanes it waits for.
+
+    `work` must be in an order in which it could run.
+    """
     laid: list[list[Work]] = []
     places: dict[str, _Place] = {}
     for alike in _alike(work):
@@ -46,7 +52,7 @@ def lanes(work: Sequence[Work]) -> list[list[Work]]:
 
 
 def _alike(work: Iterable[Work]) -> list[list[Work]]:
-    """Work of one shape that is equally far from the beginning, the nearest first."""
+    """Groups of work of one shape and one distance from the start of the chain, nearest first."""
     depth_of: dict[str, int] = {}
     groups: dict[tuple[int, Hashable], list[Work]] = {}
     for one in work:
@@ -71,7 +77,7 @@ def _laid_out(alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dic
 def _beside(
     alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dict[str, _Place]
 ) -> list[list[Work]] | None:
-    """Lanes that correspond task by task to what they wait for; None where that does not come out even."""
+    """Lanes that match task by task the lanes they wait for, or None if the numbers do not match."""
     found: dict[tuple[int, ...], dict[int, list[Work]]] = {}
     for one in alike:
         at = [places[stage] for stage in one.waits]

@@ -1,4 +1,4 @@
-"""Nodes that new jobs avoid: those on which an attempt failed by the node's own fault, by the verdict in the ledger."""
+"""Nodes that new jobs avoid: those at fault for a failed attempt, according to the diagnoses in the ledger."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from detour.diagnosis.rules import causes
 from detour.ledger.state import State
 
 AVOIDED_S = 3 * 86_400.0
-"""How long after the failure: sites mend or drain a node in a day or two."""
+"""Seconds after the failure for which a node is avoided: sites repair or drain a node in a day or two."""
 MOST = 8
-"""Of the newest failures, so that a bad day does not exclude half of a cluster."""
+"""Upper bound on avoided nodes, newest failures first, so that one bad day does not exclude half of a cluster."""
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -19,19 +19,19 @@ _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class BadNode:
     name: str
     cause: str
-    """An id of docs/why.md."""
+    """An id in docs/why.md."""
     at_s: float
-    """When it was judged, in seconds since the epoch."""
+    """When the failure was diagnosed, in seconds since the epoch."""
 
     @property
     def why(self) -> str:
-        """`broken GPU`; the id of a cause that this version does not know."""
+        """The title of the cause, as `broken GPU`, or its id if this version does not know it."""
         cause = causes().get(self.cause)
         return cause.title if cause else self.cause
 
 
 def bad_nodes(state: State, cluster: str, now_s: float) -> tuple[BadNode, ...]:
-    """Of this cluster, the newest first."""
+    """The nodes of this cluster to avoid, newest failure first."""
     found: dict[str, BadNode] = {}
     for stage in state.stages.values():
         for attempt in stage.attempts:

@@ -1,4 +1,4 @@
-"""Measure a recipe's training on this machine: a child process does, since torch is not wanted here."""
+"""Measures a recipe's training on this machine, in a child process because this room does not import torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from detour.pricing.price import work_signature
 from detour.speed.result import Asked, Device, Speed
 
 LAST_LINES = 3
-"""Of a failed child's output."""
+"""Lines of a failed child's output that are shown."""
 
 
 def measured(stages: Sequence[PretrainStage], asked: Asked) -> Iterator[Device | Speed]:
-    """The device first, then each figure as it comes. Raises UserError with the child's last words when it fails."""
+    """Yield the device, then each figure as it is measured. Raises UserError with a failed child's last lines."""
     request = {"stages": [stage.to_json() for stage in stages], "asked": asdict(asked)}
     with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
         file, errors = Path(folder) / "request.json", Path(folder) / "stderr"
@@ -51,7 +51,7 @@ def _parsed(line: dict[str, Any]) -> Device | Speed:
 
 
 def keep(workspace: Workspace, cluster: str, device: Device, pairs: Sequence[tuple[PretrainStage, Speed]]) -> None:
-    """In the ledger, for the prices of `cluster`: trainings of the same shape that nothing has measured yet."""
+    """Record speeds in the ledger, to price trainings of the same shape on `cluster` that have no measurement yet."""
     with command_journal(workspace) as journal:
         for stage, speed in pairs:
             if speed.loop == "detour" and speed.tokens_per_s is not None:

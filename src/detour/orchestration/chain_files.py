@@ -35,12 +35,12 @@ def write_chains(
     options: JobOptions | None = None,
     sweep: str | None = None,
 ) -> None:
-    """Stage files first, then the chains that name them, then the events: a kill leaves nothing that misleads.
+    """Write the stage files, then the chains that name them, then the events, so a kill leaves nothing misleading.
 
-    A chain's file also holds what `status` needs of the profile, and what a retry needs: the `options`, and a profile
-    that has no name. A chain that is planned without its `sweep` stays part of it. A stage that another chain brought
-    in already keeps its file unless its way of running changed. `prices`, by id of the stages that are still to run,
-    are kept for `detour prices`. On the way, past months of the ledger are compacted.
+    A chain's file also holds what `status` needs from the profile and what a retry needs: the `options`, and the
+    profile itself if it cannot be loaded by name. A chain planned without its `sweep` stays part of it. A stage that
+    another chain brought in keeps its file unless its runtime values changed. `prices`, by id of the stages that are
+    still to run, are recorded for `detour prices`. Past months of the ledger are compacted on the way.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
@@ -68,7 +68,7 @@ def write_chains(
 
 
 def _sweep_of(workspace: Workspace, chain: str) -> str | None:
-    """As last planned."""
+    """The sweep the chain was last planned with, if any."""
     try:
         return read_plan_outline(workspace, chain).target.sweep
     except UserError:
@@ -83,21 +83,21 @@ def _is_known_by_name(cluster: Cluster) -> bool:
 
 
 def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:
-    """Chains that the workspace does not know yet."""
+    """Chains that are not in the workspace yet."""
     return [plan.chain for plan in plans if not plan_file(workspace, plan.chain).exists()]
 
 
 def forget_chains(workspace: Workspace, chains: Sequence[str]) -> None:
-    """Take back what `write_chains` wrote of chains that were refused; stage files, which nothing lists, stay."""
+    """Remove what `write_chains` wrote for chains that were refused. Stage files stay: nothing lists them."""
     for chain in chains:
         plan_file(workspace, chain).unlink(missing_ok=True)
         (workspace.root / "models" / chain).unlink(missing_ok=True)
-        with suppress(OSError):  # a user keeps something else there
+        with suppress(OSError):  # the user keeps something else there
             workspace.chain(chain).rmdir()
 
 
 def _link_model(workspace: Workspace, plan: Plan) -> None:
-    """models/<chain>, by which people find the encoder; it leads nowhere until the export is done."""
+    """Create models/<chain>, the link through which people find the encoder. It dangles until the export is done."""
     export = next((stage for stage in plan.stages if stage.kind == "export"), None)
     if export is None:
         return

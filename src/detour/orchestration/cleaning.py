@@ -1,4 +1,4 @@
-"""What `detour gc` does: removes what nothing needs, while nothing is being submitted to the workspace."""
+"""What `detour gc` does: remove what nothing needs, while no submission to the workspace is under way."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Cleaned(NamedTuple):
 
 
 def could_go(workspace: Workspace) -> list[Removable]:
-    """Raises UnreadablePlan."""
+    """What nothing needs. Raises UnreadablePlan."""
     return list(find(Survey(workspace, LedgerView(workspace).state)))
 
 
 def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:
-    """Remove those of `agreed` that could still go; what is another user's, or in use by now, is skipped and said.
+    """Remove what is in `agreed` and can still go; what is another user's or in use by now is skipped and reported.
 
-    Raises ClaimHeld if a submission does not end within two minutes, UserError on a disk that takes no more files.
+    Raises ClaimHeld if a submission does not end within two minutes, UserError if the disk takes no more files.
     """
     removed, skipped = list[Removable](), list[Skipped]()
     with _told_where_room_can_be_made(agreed), submitting(workspace, on_wait, without_room=True):
@@ -68,7 +68,7 @@ def _told_where_room_can_be_made(agreed: Collection[Path]) -> Iterator[None]:
 
 @contextmanager
 def _to_ourselves(workspace: Workspace, found: Removable) -> Iterator[None]:
-    """While it lasts no attempt at the stage can start. Raises ClaimHeld, PermissionError, UserError."""
+    """Keep attempts at the stage from starting. Raises ClaimHeld, PermissionError or UserError."""
     if found.extent.blocked:
         raise PermissionError(f"{found.path}: {found.extent.blocked}")
     with claim(workspace, found.stage, "detour gc", without_room=True) if found.stage else nullcontext():

@@ -1,10 +1,10 @@
-"""The code that jobs run, copied at submission: what is edited later changes nothing that is queued.
+"""The code that jobs run, copied at submission, so later edits do not affect queued jobs.
 
     <workspace>/code/<digest>/src/detour         the package as it was, uncommitted edits included
-    <workspace>/code/<digest>/changes.patch      what differs from the commit, if anything does
+    <workspace>/code/<digest>/changes.patch      the difference from the commit, if there is one
     <workspace>/code/<digest>/snapshot.json      digest, commit, version, time: read by detour.checkpoints.provenance
 
-Jobs of the same code share one folder, by any user. What belongs to the code: detour.checkpoints.code_files.
+Jobs of the same code share one folder, whoever submits them. Which files are code: detour.checkpoints.code_files.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ DIGEST_LENGTH = 16
 class CodeSnapshot(NamedTuple):
     folder: Path
     left_out: tuple[str, ...]
-    """Files that lie among the code and are not taken, relative to its root: see detour.checkpoints.code_files."""
+    """Files among the code that are not copied, relative to its root: see detour.checkpoints.code_files."""
 
 
 def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnapshot:
-    """The code under `root` as it is now, in the workspace; the same code is copied once."""
+    """Copy the code under `root` into the workspace, unless the same code is there already."""
     files, left_out = code_files(root)
     digest = _digest(files)
     folder = workspace.root / "code" / digest
@@ -59,14 +59,14 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnap
         unfinished.rename(folder)
     except OSError:
         shutil.rmtree(unfinished)
-        if not (folder / SNAPSHOT).exists():  # else another process made the same one meanwhile
+        if not (folder / SNAPSHOT).exists():  # otherwise another process has made the same snapshot
             raise
     fsync_directory(folder.parent)
     return snapshot
 
 
 def python_path(code: Path) -> str:
-    """What PYTHONPATH must hold for a job to run the snapshot."""
+    """The value of PYTHONPATH with which a job runs the snapshot."""
     return str(code / "src")
 
 

@@ -1,6 +1,6 @@
-"""Orders about what is in Slurm already: cancel, hold, release, adopt.
+"""Orders about jobs that are already in Slurm: cancel, hold, release, adopt.
 
-One order reaches a chain, a sweep, whatever a pattern names, or stages with their dependents, in the same few calls.
+An order for a chain, a sweep, everything a pattern matches, or stages with their dependents takes the same few calls.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
 
 OnWait = Callable[[str], None]
-"""Is given who else is submitting to the workspace, while that is waited for."""
+"""Receives the name of the other submitter to the workspace when the order has to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Controlled:
-    """What an order reached."""
+    """The outcome of an order."""
 
     done: Literal["cancelled", "held", "released", "adopted"]
     affected: Affected
     labels: Mapping[str, str]
-    """Stage id, or the unit of a job that sends a next wave, -> its name."""
+    """Stage id, or unit of a job that sends the next wave -> its name."""
     again: str = ""
-    """The command that gives the order once more."""
+    """The command that repeats the order."""
     warnings: tuple[str, ...] = ()
-    """What could not be read of the ledger."""
+    """What could not be read from the ledger."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Stages that were left alone because other chains need them, as `labels`."""
+    """Stages left alone because other chains need them, as in `labels`."""
 
     def require_done(self) -> None:
-        """Raises SchedulerUnavailable where the queue shows jobs that are not as ordered: names them and what to do."""
+        """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
         if self.affected.undecided:
             jobs = ", ".join(f"{job} ({why})" for job, why in self.affected.undecided.items())
             raise SchedulerUnavailable(
@@ -63,11 +63,11 @@ class Controlled:
 def cancel(
     workspace: Workspace, names: Sequence[str], stage: str | None = None, *, shared: bool = False, on_wait: OnWait
 ) -> Controlled:
-    """Take chains, or stages with their dependents, out of Slurm in one order. Finished stages stay; so do other users'
-    jobs and, unless `shared`, stages that another chain still needs. No further wave is sent.
+    """Remove chains, or stages with their dependents, from Slurm in one order; no further wave is sent.
 
-    Raises UserError for an unknown name, and for a single stage that several chains need; SchedulerUnavailable when the
-    queue cannot be read.
+    Finished stages stay, as do other users' jobs and, unless `shared`, stages that another chain still needs. Raises
+    UserError for an unknown name or a single stage that several chains need, SchedulerUnavailable if the queue cannot
+    be read.
     """
     choice = chosen(workspace, names, stage)
     view = LedgerView(workspace)
@@ -93,12 +93,12 @@ def cancel(
 
 
 def _open_jobs(stage: StageState) -> set[str]:
-    """Those that it was submitted as, or that tried it, and that are not cancelled yet."""
+    """Jobs that the stage was submitted as or tried in, and that are not cancelled yet."""
     return (stage.jobs | {attempt.job for attempt in stage.attempts if attempt.job}) - stage.cancelled_jobs
 
 
 def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
-    """Keep pending jobs from starting, also when the chains are submitted again meanwhile. Raises as `cancel`."""
+    """Keep pending jobs from starting, even if the chains are submitted again meanwhile. Raises as `cancel` does."""
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
@@ -109,7 +109,7 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
 
 
 def release(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
-    """Undo `hold`. Raises as `cancel`."""
+    """Undo `hold`. Raises as `cancel` does."""
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
@@ -120,9 +120,9 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
-    """Record jobs of this workspace that Slurm has and the ledger does not know, found by their tags.
+    """Record jobs of this workspace that are in Slurm and not in the ledger, found by their tags.
 
-    Raises SchedulerUnavailable when the queue cannot be read, UserError where there is no workspace.
+    Raises SchedulerUnavailable if the queue cannot be read, UserError if there is no workspace.
     """
     if not (workspace.root / "chains").is_dir():
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
@@ -136,9 +136,10 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
 
 @contextmanager
 def _ordering(workspace: Workspace, on_wait: OnWait) -> Iterator[Journal]:
-    """The right to give an order, as `submitting`, and a journal for it. A full disk takes neither: then by an empty
-    claim, and without one where there is no room for a name either. A submission has a claim from before, and is
-    waited for; what is sent later has tags of its own, which the order does not know.
+    """Hold the claim to give an order, as `submitting` does, and open a journal for it.
+
+    A full disk does not stop an order: the claim is then empty, or there is none if not even a name fits. A submission
+    under way made its claim before and is waited for; what is sent later has tags that the order does not know.
     """
     with ExitStack() as stack:
         try:
@@ -158,7 +159,7 @@ def _again(verb: str, names: Sequence[str], stage: str | None) -> str:
 
 
 def _chains_of(workspace: Workspace, choice: Chosen) -> tuple[str, ...]:
-    """Those that have one of the stages that were named by themselves."""
+    """The chains that contain one of the stages named individually."""
     needed_by = known_chains(workspace).needed_by()
     return tuple(dict.fromkeys(chain for root in choice.roots for chain in needed_by[root]))
 
@@ -168,7 +169,7 @@ def _slurm(workspace: Workspace, choice: Chosen) -> Slurm:
 
 
 def _slurm_of(workspace: Workspace, chains: Iterable[str]) -> Slurm:
-    """Of the cluster that the chains were submitted to. Raises UserError where they are on several of a site's."""
+    """Clients of the cluster the chains were submitted to. Raises UserError if that is several clusters of one site."""
     targets = (read_plan_outline(workspace, chain).target for chain in chains)
     clusters = sorted({target.slurm_cluster for target in targets if target.slurm_cluster})
     if len(clusters) > 1:

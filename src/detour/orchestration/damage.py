@@ -1,6 +1,7 @@
-"""What has changed since it was made: outputs whose files have changed, and texts that a plan was made for.
+"""What has changed since it was made: outputs whose files changed, and texts that a plan was made for.
 
-A job notices and stops; what it cannot do is make its input again, for its maker counts as done. A retry can.
+A job detects the change and stops, but cannot make its input again, since the stage that made it counts as done. A
+retry can.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from detour.planning.stage import EvaluateStage, PrepareStage, Stage
 
 
 def damaged_outputs(workspace: Workspace, stages: Collection[Stage]) -> dict[str, str]:
-    """Id -> what is wrong with its output, of the done stages that stages still to be run read, or that are read to
-    make a damaged one again. All files are read: a digest is the only proof.
+    """Id -> what is wrong with its output, for done stages that are inputs of stages still to run.
+
+    Inputs of a damaged stage count too, since it has to run again. All files are read: only a digest proves that they
+    are intact.
     """
     by_id = {stage.id: stage for stage in stages}
     to_run = [stage for stage in stages if not workspace.is_done(stage.id)]
@@ -44,8 +47,9 @@ def _problem(output: Path, stage_id: str) -> str | None:
 
 
 def set_aside(workspace: Workspace, damaged: Iterable[str]) -> None:
-    """The stages, by id, count as not done from here on. Their next attempt removes what was set aside; until then it
-    can be looked at.
+    """Rename the outputs of the stages with these ids, which count as not done from then on.
+
+    The next attempt removes what was set aside; until then it can be inspected.
     """
     for stage_id in damaged:
         output = workspace.output(stage_id)
@@ -55,8 +59,9 @@ def set_aside(workspace: Workspace, damaged: Iterable[str]) -> None:
 
 
 def require_texts(stages: Iterable[Stage]) -> None:
-    """Raises UserError where files that these stages read are not here, or not as they were planned: their jobs would
-    find out in the queue.
+    """Raises UserError if files that these stages read are missing or not as planned.
+
+    Otherwise their jobs would find out in the queue.
     """
     wanted: dict[tuple[Path, ...], Sequence[str]] = {}
     for stage in stages:

@@ -1,6 +1,6 @@
-"""The evidence of a stage's last job, as `detour.diagnosis` judges it: Slurm's rows, the end of its logs, its events.
+"""The evidence `detour.diagnosis` judges for a stage's last job: Slurm's rows, the end of its logs, its events.
 
-What cannot be read is said to be unreadable, with the reason; it is never taken for empty.
+What cannot be read is recorded as unreadable, with the reason; it is never taken for empty.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from detour.text import natural_key
 LOG_BYTES = 128 * 1024
 LOG_LINES = 400
 RANK_LINES = 60
-"""Of the ranks other than 0, which mostly say the same."""
+"""Lines of each rank other than 0: these mostly repeat rank 0."""
 EVENTS = 200
 QUEUED_S = 60 * 86_400.0
-"""Longer than any job waits before its first event."""
+"""Longer than any job waits before its first event, in seconds."""
 QUEUE_NAMES = {
     "job": "JobID",
     "state": "State",
@@ -41,28 +41,28 @@ QUEUE_NAMES = {
     "nodes": "NodeList",
     "priority": "Priority",
 }
-"""squeue's fields as a bundle names them; names and comments are left out, for they are free text."""
+"""squeue's fields under the names used in a bundle. Names and comments are left out because they are free text."""
 HERE = "local"
-"""What an attempt without Slurm records as its cluster."""
+"""The cluster that an attempt without Slurm records."""
 NOT_STARTED = ("PENDING", "CONFIGURING")
 DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one squeue and one sacct say of the jobs of several stages."""
+    """What one squeue and one sacct report about the jobs of several stages."""
 
     queue: tuple[Row, ...] = ()
-    """Every job of the workspace's users that is in the queue."""
+    """All jobs of the workspace's users in the queue."""
     scripts: Mapping[str, Path] = field(default_factory=dict)
-    """Job of `queue` -> its batch script."""
+    """Job in `queue` -> its batch script."""
     accounts: tuple[Row, ...] | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StageEvidence:
-    """Of one stage, and of all that waits beside it, for the link that blocks."""
+    """The evidence of one stage, with the queue in which to find the job that blocks it."""
 
     stage: str
     job: str | None
@@ -73,14 +73,14 @@ class StageEvidence:
 
 @dataclass(frozen=True, slots=True)
 class StageEvents:
-    """Of several stages, from one reading of the ledger."""
+    """The events of several stages, from one pass over the ledger."""
 
     of_stage: Mapping[str, tuple[Event, ...]]
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def since_s(self) -> float:
-        """A time before any job of theirs was submitted, as far as the events tell: it may have waited for weeks."""
+        """A time before any of their jobs was submitted, as far as the events show: a job may have waited for weeks."""
         walls_s = (event.wall_s for events in self.of_stage.values() for event in events if event.wall_s)
         return max(min(walls_s, default=0.0) - QUEUED_S, 0.0)
 
@@ -100,7 +100,7 @@ def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
 
 
 def slurm_jobs(known: StageState | None) -> list[str]:
-    """Of a stage, those that Slurm may know; none where it ran on this machine."""
+    """Jobs of a stage that Slurm may know; none if it ran on this machine."""
     if known is None:
         return []
     last = known.attempts[-1] if known.attempts else None
@@ -118,7 +118,7 @@ def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: 
 def stage_evidence(
     workspace: Workspace, stage: str, known: StageState | None, events: StageEvents, answers: Answers
 ) -> StageEvidence:
-    """Of a stage that ran on this machine only ledger and logs speak."""
+    """The evidence of one stage; only ledger and logs if it ran on this machine."""
     jobs = slurm_jobs(known)
     if not jobs:
         answers = Answers()
@@ -136,7 +136,7 @@ def stage_evidence(
 
 
 def _is(row: Row, job: str) -> bool:
-    """Whether the row is this job's, or has this task among the ones of an array that wait."""
+    """Whether the row describes this job, or an array's pending tasks of which this is one."""
     try:
         asked, shown = parse_job_ids(job), parse_job_ids(row.id)
     except ValueError:
@@ -145,7 +145,7 @@ def _is(row: Row, job: str) -> bool:
 
 
 def _last_started(rows: Sequence[Row]) -> str | None:
-    """Of several segments, the one that ran last: later ones may have been cancelled before they started."""
+    """The job that started last. A stage's later segments may have been cancelled before they started."""
     starts = [(parse_time_s(row.get("Start")), row.id) for row in rows if row.step is None]
     return max(((at_s, job) for at_s, job in starts if at_s is not None), default=(0.0, None))[1]
 
@@ -157,7 +157,7 @@ def _last_events(workspace: Workspace, stage: str, entries: list[Entry[Any]]) ->
 
 
 def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -> Iterator[Event]:
-    """What the stage's marker says of its failure, where no event does: on a full disk the event may be lost."""
+    """The failure in the stage's marker if no event records it: a full disk may have lost the event."""
     if not any(event.kind == StageFailed.kind for event in events) and workspace.failure(stage).exists():
         yield Event(StageFailed.kind, data={"reason": failure_reason(workspace, stage)})
 
@@ -165,14 +165,14 @@ def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -
 def queue_rows(
     slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]
 ) -> tuple[tuple[Row, ...], dict[str, Path]]:
-    """All jobs of these users in the queue, and the batch script of each, where squeue says it."""
+    """All jobs of these users in the queue, and the batch script of each if squeue reports one."""
     rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable) or []
     named = tuple(Row({QUEUE_NAMES[key]: row[key] for key in QUEUE_NAMES}) for row in rows)
     return named, {row["job"]: Path(row["script"]) for row in rows if row["script"].startswith("/")}
 
 
 def job_rows(slurm: Slurm, jobs: Sequence[str], since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
-    """sacct's rows of these jobs and their steps; None where sacct gives none, with the reason in `unreadable`."""
+    """sacct's rows of these jobs and their steps; None if sacct gives none, with the reason in `unreadable`."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
     rows = _rows(slurm.job_report(jobs, since), "sacct", REPORT_FIELDS, unreadable)
     return None if rows is None else tuple(Row(row) for row in rows)
@@ -190,7 +190,7 @@ def _rows(
 
 
 def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
-    """Of all ranks; rank 0's, where Slurm writes too, last."""
+    """The logs of all ranks, ending with rank 0's, which Slurm writes to as well."""
     unread: list[str] = []
     if not list(log_files(workspace, stage, job, unread)):
         nothing = f"no log of job {job} is there" if job else "no job has run"
@@ -211,8 +211,9 @@ def log_lines(
     ranks_only: bool = False,
     problems: list[str] | None = None,
 ) -> list[str]:
-    """The end of a job's logs, the other ranks' marked; with `ranks_only` without rank 0's. What cannot be read is left
-    out, and added to `problems`.
+    """The end of a job's logs, with lines of ranks other than 0 marked; `ranks_only` leaves out rank 0.
+
+    What cannot be read is left out, and reported in `problems`.
     """
     lines: list[str] = []
     for rank, path in log_files(workspace, stage, job):
@@ -231,8 +232,9 @@ def log_lines(
 def log_files(
     workspace: Workspace, stage: str, job: str | None, unread: list[str] | None = None
 ) -> Iterator[tuple[int, Path]]:
-    """Rank and file of a job's logs, rank 0 last; of a stage that ran on this machine, its newest. Folders that may not
-    be read are added to `unread`, with the reason: `Path.glob` takes them for empty.
+    """Rank and path of each of a job's logs, rank 0 last.
+
+    Folders that cannot be read are reported in `unread`, with the reason: `Path.glob` would treat them as empty.
     """
     if job is None:
         return
@@ -248,7 +250,7 @@ def log_files(
 
 
 def _entries(folder: Path, problems: list[str]) -> list[Path]:
-    """None of what is no folder."""
+    """The entries of a folder; none if it is not a folder."""
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

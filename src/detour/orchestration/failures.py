@@ -19,14 +19,14 @@ from detour.planning.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A stage that failed for good, as a plan meets it."""
+    """A stage of a plan that failed for good."""
 
     stage: Stage
     reason: str
     chains: tuple[str, ...]
-    """Chains of the plan that need it."""
+    """The chains of the plan that need it."""
     dependents: int
-    """Stages of the plan that wait for it, directly or not."""
+    """How many stages of the plan wait for it, directly or not."""
     retry_chain: str | None
     """A chain of the workspace through which `detour retry` reaches it."""
 
@@ -36,7 +36,7 @@ def failed_stages(workspace: Workspace, stages: Iterable[Stage]) -> list[Stage]:
 
 
 def failures_of(workspace: Workspace, plans: Sequence[Plan]) -> list[Failure]:
-    """Every failed stage of the plans, once, in their order."""
+    """Every failed stage of the plans, once, in plan order."""
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     failed = failed_stages(workspace, stages.values())
     if not failed:
@@ -60,7 +60,7 @@ def failures_of(workspace: Workspace, plans: Sequence[Plan]) -> list[Failure]:
 
 
 def with_dependents(stages: Iterable[Stage], failed: Iterable[Stage]) -> set[str]:
-    """Ids of the failed stages and of all that wait for them."""
+    """Ids of the failed stages and their dependents."""
     roots = {stage.id for stage in failed}
     return {stage.id for stage in downstream(list(stages), roots)} if roots else set()
 
@@ -73,7 +73,7 @@ def failure_reason(workspace: Workspace, stage_id: str) -> str:
 
 
 def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> Mapping[str, str]:
-    """Let failed stages run again; label -> why each had failed. `name` is the chain's or the sweep's."""
+    """Let failed stages run again. `name` is that of the chain or sweep. Returns label -> why each had failed."""
     cleared = {}
     for stage in failed:
         refuse_links(workspace.root, workspace.stage(stage.id))
@@ -85,7 +85,7 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
 
 
 def _retry_chain(workspace: Workspace, stage_id: str, chains: Sequence[str], known: Sequence[str]) -> str | None:
-    """One of the plan's chains if the workspace knows it, else the chain that brought the stage in."""
+    """One of the plan's chains if the workspace knows one of them, otherwise the chain that brought the stage in."""
     ours = next((chain for chain in chains if chain in known), None)
     return ours or next(
         (name for name in known if any(stage.id == stage_id for stage in readable_stages(workspace, name))), None

@@ -1,7 +1,7 @@
-"""The first rows of every file that a plan names, read before anything waits in a queue.
+"""The first rows of every file that a plan names, checked before anything waits in a queue.
 
-A column that is not there, a format that is not the file's or weights that were cut short would else be found by the
-first job, hours later. What the first rows do not show, the jobs still do.
+Otherwise the first job would find a missing column, a wrong format or truncated weights, hours later. What the first
+rows do not show, the jobs still check.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from detour.tasks.supported import refusal
 
 ROWS = 20
 FILES = 32
-"""Looked at of each entry, spread over its files."""
+"""Files checked of each entry, spread evenly over all of them."""
 
 
 def check_files(stages: Iterable[Stage]) -> None:
-    """Raises UserError with every problem that the first rows of the stages' files show; missing files are passed over,
-    a plan names them by itself."""
+    """Raises UserError with every problem in the first rows of the stages' files.
+
+    Missing files are skipped: the plan lists them itself.
+    """
     if problems := dict.fromkeys(_problems(stages)):
         raise UserError("\n".join(problems))
 
@@ -60,7 +62,7 @@ def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
     for path in _some(paths):
         try:
             if file_format(path, source.format) == "text" and source.column == "text":
-                continue  # a document that would be read whole, with nothing in it to be checked
+                continue  # a document would be read whole, with nothing in it to check
             table = Table(
                 path,
                 [source.column],
@@ -76,7 +78,7 @@ def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _task_problems(task: Task, paths: Sequence[Path]) -> Iterator[str]:
-    """Of a table the first rows; other layouts are small, and are read whole."""
+    """Problems in the first rows of tables; other layouts are small and are read whole."""
     assert task.data is not None
     if paths and task.data.layout != TABLE:
         try:
@@ -93,5 +95,5 @@ def _task_problems(task: Task, paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _some(paths: Sequence[Path]) -> Sequence[Path]:
-    """All of a few, else the first ones of equal parts."""
+    """All paths if there are few, otherwise `FILES` of them at even distances."""
     return paths if len(paths) <= FILES else [paths[place * len(paths) // FILES] for place in range(FILES)]

@@ -1,7 +1,7 @@
-"""What `detour forecast` does: it looks at chains, forecasts what waits, writes down what it says, and scores the past.
+"""What `detour forecast` does: forecast what is pending in chains, record the forecasts, and score earlier ones.
 
-Every forecast that is shown is in the ledger: a new one is written down when it is made, and shown until it no longer
-stands (`detour.forecasting.made`). What is submitted gets one too, so that the score does not depend on who looks.
+Every forecast shown is in the ledger: it is recorded when made, and shown until it no longer stands
+(`detour.forecasting.made`). Submitted stages get one too, so the score does not depend on who looks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from detour.scheduler.commands import Slurm
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
 NOT_WRITTEN = "these forecasts are not written down, and will not be scored: {}"
 KNOWN_LONG_S = 7 * 86_400.0
-"""For how long a history serves for what is submitted, which does not wait for sacct."""
+"""Maximum age, in seconds, of the history used at submission, which does not wait for sacct."""
 
 
 class StageForecast(NamedTuple):
@@ -45,7 +45,7 @@ class StageForecast(NamedTuple):
 class ChainForecast(NamedTuple):
     name: str
     stages: tuple[StageForecast, ...]
-    """Those that are not done."""
+    """The stages that are not done."""
 
 
 class Forecasts(NamedTuple):
@@ -64,7 +64,7 @@ class _Priced(NamedTuple):
 def forecast(
     workspace: Workspace, names: Collection[str] = (), *, slurm: Slurm | None = None, now_s: float | None = None
 ) -> Forecasts:
-    """Raises UserError for a name of nothing. What cannot be written down is said in `warnings`."""
+    """Forecast what is pending. Raises UserError for an unknown name; what cannot be recorded is in `warnings`."""
     now = time.time() if now_s is None else now_s
     status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
     asked = slurm or Slurm(cluster=_slurm_cluster(workspace, status))
@@ -80,10 +80,11 @@ def forecast(
 def forecast_submitted(
     workspace: Workspace, chains: Collection[str], cluster: str | None, began_s: float
 ) -> tuple[str, ...]:
-    """Write down a forecast of each stage whose submission began at `began_s`, from the history that `detour forecast`
-    last read: nothing is asked of Slurm. Without such a history there is none. Jobs that have started since get the
-    forecast that they would have had then: if only those that wait long had one, the score would be of the worst.
-    Returns why it could not be written down; it never fails, for the submission is done.
+    """Record a forecast of each stage whose submission began at `began_s`, without asking Slurm.
+
+    It uses the history that `detour forecast` last read; without one, nothing is recorded. Jobs that have started since
+    get the forecast they would have had at `began_s`: if only those that wait long had one, the score would cover only
+    the worst. Returns why recording failed, if it did; it never raises, since the submission is done.
     """
     history = kept_history(workspace, cluster, began_s, KNOWN_LONG_S)
     if history is None:
@@ -101,7 +102,7 @@ def forecast_submitted(
 
 
 def _as_of(row: StageRow, began_s: float) -> StageRow:
-    """As it was when its submission began: what has started since had not."""
+    """The row as it was when its submission began: what has started since had not."""
     segments = tuple(one._replace(started_s=None) if (one.started_s or 0.0) >= began_s else one for one in row.segments)
     return row if segments == row.segments else row._replace(status="submitted", segments=segments)
 
@@ -112,7 +113,7 @@ def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
 
 
 class _Outlooks:
-    """Outlooks of stages, each made once however many chains need it."""
+    """Outlooks of stages, each computed once however many chains need it."""
 
     def __init__(self, view: LedgerView, history: History, now_s: float, made_s: float | None = None) -> None:
         self._now_s, self._known_s, self._made_s = now_s, history.taken_s, made_s
@@ -124,7 +125,7 @@ class _Outlooks:
         self._priced, self._limits_s = _prices(view.commands(ChainPriced)), _limits_s(view.commands(JobIntended))
         self._made = {entry.stage: entry for entry in view.commands(ForecastMade)}
         self.fresh: dict[str, tuple[str | None, ForecastMade]] = {}
-        """Stage -> job and the forecast that is to be written down."""
+        """Stage -> job and the forecast to record."""
 
     def of_chain(self, chain: ChainStatus) -> tuple[StageForecast, ...]:
         rows = [row for row in chain.stages if row.status not in ("done", "failed", "cancelled")]
@@ -132,8 +133,9 @@ class _Outlooks:
         return tuple(self._shown(row, found[row.id]) for row in rows)
 
     def _wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
-        """By the account that last had such jobs: GPUs and CPUs are often charged to different ones. As of the time
-        when the history was read: what was pending then need not be so now.
+        """The expected wait, as of the time the history was read: what was pending then may not be now.
+
+        The account is the last one with jobs of this shape: GPUs and CPUs are often charged to different accounts.
         """
         return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._known_s, waited_s)
 
@@ -191,7 +193,7 @@ def _as_it_was_made(row: StageRow, standing: Entry[ForecastMade]) -> StageForeca
 
 
 def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks: _Outlooks) -> str | None:
-    """The new forecasts, and the scores of old ones; why not, if they cannot be."""
+    """Record the new forecasts and the scores of earlier ones. Returns why that failed, if it did."""
     happened = _happened(view.state, (row for chain in status.chains for row in chain.stages))
     scores = list(new_scores(view.commands(ForecastMade), view.commands(ForecastScored), happened))
     if not scores and not outlooks.fresh:
@@ -208,7 +210,7 @@ def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks
 
 
 def _happened(state: State, rows: Iterable[StageRow]) -> Happened:
-    """By the attempts' own records; what Slurm says fills in for jobs that have not reported."""
+    """Starts by the attempts' own records, or by Slurm's for jobs that have not reported; ends of done stages."""
     started_s = {
         job: min(known)
         for job, attempts in state.jobs.items()
@@ -220,13 +222,13 @@ def _happened(state: State, rows: Iterable[StageRow]) -> Happened:
 
 
 def _waiting(row: StageRow) -> SegmentRow | None:
-    """Its job that waits for nothing but its turn, if one does."""
+    """The stage's job that waits only for its turn, if there is one."""
     found = [one for one in row.segments if one.started_s is None and one.eligible_s is not None]
     return found[-1] if found and row.status == "submitted" else None
 
 
 def _left(row: StageRow, priced: _Priced) -> Pair | None:
-    """What is left to run, with the price's band."""
+    """How much time is left to run, with the band of its price."""
     expected_s = row.left_s if row.left_s is not None else row.expected_s
     if expected_s is None:
         return priced.wall_s
@@ -236,7 +238,7 @@ def _left(row: StageRow, priced: _Priced) -> Pair | None:
 
 
 def _prices(priced: Sequence[Entry[ChainPriced]]) -> Mapping[str, _Priced]:
-    """Stage -> what it was last priced at."""
+    """Stage -> its last price."""
     found: dict[str, _Priced] = {}
     for entry in priced:
         for quoted in entry.event.prices:

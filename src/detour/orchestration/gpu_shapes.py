@@ -1,4 +1,4 @@
-"""Whether the GPUs that a training asks for exist on a cluster and divide its batch; said before it is priced."""
+"""Whether the GPUs requested for a training exist on a cluster and divide its batch, checked before it is priced."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from detour.pricing.price import training_gpus
 
 
 def check_gpus(stages: Iterable[Stage], cluster: Cluster, gpus: int | None = None, qos: str | None = None) -> None:
-    """`gpus` and `qos` as on the command line, None for what the profile says. Raises UserError, with the counts that
-    would do, where a training of `stages` could not run so."""
+    """Raises UserError, with counts that would work, if a training among `stages` could not run with these GPUs.
+
+    `gpus` and `qos` are those of the command line, or None for the profile's.
+    """
     trainings = [stage for stage in stages if isinstance(stage, PretrainStage)]
     count = training_gpus(cluster, gpus)
     if trainings and count and (problem := next(_problems(trainings, cluster, count, qos), None)):

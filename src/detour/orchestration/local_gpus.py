@@ -1,4 +1,4 @@
-"""Which GPUs of this machine `detour run` may use, asked without torch."""
+"""Which GPUs of this machine `detour run` may use, determined without torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ AMD_DRIVER = Path("/dev/kfd")
 
 
 def usable_gpus(wanted: int | None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """What CUDA_VISIBLE_DEVICES is to be for the jobs: the first `wanted` of the GPUs that it names for this command,
-    or of the machine's where it is not set; None for all of them.
+    """The entries of CUDA_VISIBLE_DEVICES for the jobs: the first `wanted`, or all if None.
 
-    Raises UserError where it names fewer, or the machine has fewer. How many GPUs AMD's driver has is not known here.
+    They are taken from this command's CUDA_VISIBLE_DEVICES, or from all of the machine's GPUs if it is not set. Raises
+    UserError if there are fewer. How many GPUs AMD's driver has is unknown here.
     """
     visible = environment.get(VARIABLE)
     if visible is None:
         present = present_gpus()
         if wanted is not None and wanted > present and not AMD_DRIVER.exists():
-            present = max(present, len(nvml_uuids()))  # WSL has neither the driver's list nor devices
+            present = max(present, len(nvml_uuids()))  # WSL has neither the driver's list nor the device files
             if wanted > present:
                 raise UserError(f"--gpus {wanted}: this machine has {present}; ask for no more")
         return tuple(map(str, range(present if wanted is None else wanted)))
@@ -39,8 +39,8 @@ def usable_gpus(wanted: int | None, environment: Mapping[str, str] = os.environ)
 def named_gpus(visible: str, present: int, uuids: Sequence[str] = ()) -> tuple[str, ...]:
     """The entries of CUDA_VISIBLE_DEVICES that name one of the `present` GPUs, in their order.
 
-    As in CUDA, the list ends at the first entry that names no GPU or a GPU again, and of slices (MIG) a process has
-    one. A UUID may be cut short; without the machine's `uuids`, any is taken.
+    As in CUDA, the list ends at the first entry that names no GPU or repeats one, and a process has only one slice
+    (MIG). A UUID may be abbreviated; without the machine's `uuids`, any UUID is accepted.
     """
     found: list[str] = []
     for entry in (part.strip() for part in visible.split(",")):
@@ -59,8 +59,9 @@ def _names_gpu(entry: str, present: int, uuids: Sequence[str]) -> bool:
 
 
 def present_gpus(driver: Path = Path("/proc/driver/nvidia/gpus"), devices: Path = Path("/dev")) -> int:
-    """GPUs of this machine. A container may hide the driver's list, or show the whole host's beside the devices that it
-    was given.
+    """Number of GPUs of this machine.
+
+    A container may hide the driver's list, or show the host's whole list while it has only some of the devices.
     """
     listed = len(list(driver.glob("*")))
     given = sum(path.name.removeprefix("nvidia").isdecimal() for path in devices.glob("nvidia*"))

@@ -1,4 +1,4 @@
-"""A recipe or a sweep on this machine: stages start once their inputs are done and cores are free."""
+"""Runs a recipe or a sweep on this machine: stages start once their inputs are done and cores are free."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from detour.scheduler.local import LocalJob, start
 
 POLL_S = 0.25
 Refresh = Callable[[Collection[str]], None]
-"""Called often, with the ids of the stages that run."""
+"""Called often, with the ids of the running stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +45,30 @@ class LocalOrder:
     workspace: Workspace
     planned: Planned
     cluster: Cluster
-    """The profile with this machine's PUE and grid factor."""
+    """The profile, with this machine's PUE and grid factor."""
     cores: int
     gpus: tuple[str, ...]
-    """As CUDA_VISIBLE_DEVICES names them."""
+    """As in CUDA_VISIBLE_DEVICES."""
     failures: tuple[Failure, ...]
     """Stages that failed for good in an earlier run."""
     retry: bool
-    """Whether these run again; else they and their dependents are left out."""
+    """Whether these run again; otherwise they and their dependents are left out."""
     asked: Asked
-    """What it asks of the budgets."""
+    """What the run asks of the budgets."""
     prices: Mapping[str, Price]
     damaged: tuple[str, ...] = ()
-    """Ids of done stages whose output is not as it was written: with `retry`, they run again."""
+    """Ids of done stages whose output is no longer as written: with `retry`, they run again."""
     until: StageKind | None = None
-    """The last kind of stages to run, None for all."""
+    """The last kind of stage to run; None for all kinds."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Each once, whichever chains need it."""
+        """Each stage once, however many chains need it."""
         return _until(self.planned, self.until)
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to run, nor a plan to write."""
+        """Whether no stage is left to run and no plan to write."""
         return all(self.workspace.is_done(stage.id) for stage in self.stages) and all(
             holds_plan(self.workspace, plan) for plan in self.planned.plans
         )
@@ -76,7 +76,7 @@ class LocalOrder:
 
 @dataclass(frozen=True, slots=True)
 class StageFailure:
-    """A stage that did not end well, or had failed before."""
+    """A stage that failed, now or in an earlier run."""
 
     stage: Stage
     reason: str
@@ -86,14 +86,14 @@ class StageFailure:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of a local run."""
+    """The outcome of a local run."""
 
     order: LocalOrder = field(repr=False)
     left: tuple[Stage, ...]
     """Stages that are not done."""
     failures: tuple[StageFailure, ...]
     stopped: bool
-    """By Ctrl-C or TERM, after the running stages had saved."""
+    """Whether Ctrl-C or SIGTERM stopped it, after the running stages had saved."""
 
 
 def local_order(
@@ -106,10 +106,11 @@ def local_order(
     retry: bool = False,
     until: StageKind | None = None,
 ) -> LocalOrder:
-    """What a run would do; nothing is written. Without `cores` and `gpus` it takes all of this machine, and of its GPUs
-    those that CUDA_VISIBLE_DEVICES names; without `until`, the last kind of stages to run, it runs everything.
+    """What a run would do; nothing is written.
 
-    Raises UserError where it cannot run: files are missing, tasks cannot be evaluated, or there are fewer GPUs.
+    Without `cores` and `gpus` it takes all of this machine, limited to the GPUs in CUDA_VISIBLE_DEVICES. `until` is the
+    last kind of stage to run; None runs everything. Raises UserError if files are missing, tasks cannot be evaluated,
+    or there are fewer GPUs.
     """
     check_runnable(planned)
     failures = tuple(failures_of(workspace, planned.plans))
@@ -143,11 +144,11 @@ def run_here(
     on_refresh: Refresh,
     on_stop: Callable[[], None],
 ) -> Ran:
-    """Run what is missing and return when nothing more can be started.
+    """Run what is missing; return when nothing more can be started.
 
-    over_budget  why a hard cap may be exceeded; recorded
-    on_caps      is given the caps of budgets that the run exceeds, before it starts
-    on_stop      is called at the first Ctrl-C or TERM: running stages save and end; a second one leaves at once
+        over_budget  why a hard cap may be exceeded; recorded
+        on_caps      receives the budget caps that the run exceeds, before it starts
+        on_stop      called at the first Ctrl-C or SIGTERM: running stages save and end; a second one exits at once
 
     Raises BudgetRefused with the arithmetic; KeyboardInterrupt at the second Ctrl-C.
     """
@@ -175,23 +176,23 @@ def run_here(
 
 @dataclass(slots=True)
 class Runner:
-    """Starts stages as their inputs get done and cores are free, until nothing more can be started."""
+    """Starts stages as their inputs are done and cores are free, until nothing more can be started."""
 
     workspace: Workspace
     stages: Sequence[Stage]
     cores: int
     gpus: Sequence[str]
-    """As CUDA_VISIBLE_DEVICES names them."""
+    """As in CUDA_VISIBLE_DEVICES."""
     profile: str | None = None
-    """Name of the one that says what this machine is."""
+    """Name of the profile that describes this machine."""
     journal: Journal | None = None
-    """Where it is recorded what each job held."""
+    """Where the resources of each job are recorded."""
     running: dict[str, LocalJob] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    """Stage id -> why."""
+    """Stage id -> why it failed."""
     logs: dict[str, Path] = field(default_factory=dict)
     started_s: dict[str, float] = field(default_factory=dict)
-    """When its last job was started, seconds since the epoch."""
+    """Stage id -> when its last job was started, in seconds since the epoch."""
     stopping: bool = False
 
     def carry(self, refresh: Refresh) -> None:
@@ -201,7 +202,7 @@ class Runner:
         refresh(self.running)
 
     def step(self) -> bool:
-        """Collect what ended, start what can start; False when there is nothing left to wait for."""
+        """Collect what has ended and start what can start. Returns False when there is nothing left to wait for."""
         for stage_id, job in list(self.running.items()):
             if not job.is_running():
                 del self.running[stage_id]
@@ -219,13 +220,13 @@ class Runner:
         return bool(self.running) or elsewhere
 
     def stop(self) -> None:
-        """Ask every job to save and end; `carry` returns once they have."""
+        """Ask every job to save and end; `carry` returns once all have."""
         self.stopping = True
         for job in self.running.values():
             job.ask_to_stop()
 
     def _cores(self, stage: Stage) -> int:
-        """Fine-tunings and summaries take one core each and run side by side; all else takes the machine."""
+        """Fine-tunings and summaries take one core each and run side by side; everything else takes all cores."""
         return 1 if stage.kind in ("evaluate", "summarize") else self.cores
 
     def _free_cores(self) -> int:
@@ -247,7 +248,7 @@ class Runner:
         self.logs[stage.id] = job.log
 
     def _account(self, stage_id: str, job: LocalJob) -> None:
-        """From its start to its end, as this command saw them: more than the job's own journal tells."""
+        """Record the job from start to end as seen by this command: longer than its own journal shows."""
         if self.journal is None:
             return
         started_s, (stage,) = self.started_s[stage_id], [stage for stage in self.stages if stage.id == stage_id]
@@ -267,7 +268,7 @@ class Runner:
         return self.gpus if stage.kind == "pretrain" else self.gpus[:1]
 
     def _collect(self, stage_id: str, job: LocalJob) -> None:
-        """Why it failed, unless it did not, or another command was faster and has the stage."""
+        """Record why the stage failed, unless it succeeded or another command is running it."""
         if self.workspace.is_done(stage_id) or self.stopping or holder(self.workspace, stage_id) is not None:
             return
         known = LedgerView(self.workspace).state.stages.get(stage_id)
@@ -282,7 +283,7 @@ class Runner:
 
 @contextmanager
 def _stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or TERM) lets the jobs save and end; a second one leaves at once, and they end alone."""
+    """The first Ctrl-C or SIGTERM lets the jobs save and end; a second one exits at once, without waiting for them."""
 
     def ask(_number: int, _frame: object) -> None:
         if runner.stopping:

@@ -1,4 +1,4 @@
-"""A log while it grows: waited for, followed into later attempts, and left when its stage has ended."""
+"""Follows a growing log: waits for it, continues into later attempts, and stops when its stage has ended."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from detour.planning.selection import known_chains
 
 FOLLOW_S = 0.5
 LOOK_S = 5.0
-"""How often it is asked whether there is a log, whether another attempt has begun, and whether the stage has ended."""
+"""Seconds between checks for a log, for another attempt, and for the end of the stage."""
 BLOCK_BYTES = 1 << 20
 
 Sleep = Callable[[float], None]
 
 
 class Endings:
-    """Which stages have ended, so that no log of theirs will grow: as `status` has it, Slurm asked no more often."""
+    """Which stages have ended, so that their logs no longer grow: as `status` sees it, asking Slurm no more often."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._monitor = monitor(workspace, with_segments=False)
         self._had_stopped = False
-        """At the look before: what stopped then and still has is not between two attempts."""
+        """At the previous look. What was stopped then and still is cannot be between two attempts."""
 
     def have_ended(self, stages: Collection[str]) -> bool:
-        """Some of them did, and none of the others runs or is pending. What is only planned may run one day."""
+        """Whether some have ended and none of the others is running or pending; stages only planned are ignored."""
         if all(self._workspace.is_done(stage) or self._workspace.has_failed(stage) for stage in stages):
             return True
         needed_by = known_chains(self._workspace).needed_by()
@@ -52,9 +52,9 @@ def awaited(
     on_wait: Callable[[str], None],
     sleep: Sleep = time.sleep,
 ) -> LogPart:
-    """As `log_part`, as soon as there is a log; `on_wait` is given why there is none, whenever that changes.
+    """Like `log_part`, but wait until there is a log; `on_wait` receives each new reason why there is none.
 
-    Raises UserError as `log_part`, and where all that the names mean has ended without a log.
+    Raises UserError as `log_part` does, and if everything that the names mean has ended without a log.
     """
     endings, said = Endings(workspace), ""
     while True:
@@ -72,8 +72,9 @@ def awaited(
 def next_of(
     workspace: Workspace, names: Sequence[str], part: LogPart, on_wait: Callable[[], None], sleep: Sleep = time.sleep
 ) -> LogPart | None:
-    """Of several stages that the names mean, as a chain's, the log of another that gave a sign of life after this one;
-    None once all have ended. `on_wait` is called once if that is waited for.
+    """The log of another stage that the names mean, once it is more recent than `part`; None once all have ended.
+
+    `on_wait` is called once if there is a wait.
     """
     stages, endings, is_waiting = meant_stages(workspace, names), Endings(workspace), False
     while len(stages) > 1:
@@ -93,7 +94,7 @@ def next_of(
 def followed(
     workspace: Workspace, part: LogPart, on_next: Callable[[LogPart], None], sleep: Sleep = time.sleep
 ) -> Iterator[str]:
-    """Lines as they are written, of this attempt and of those that follow it, until the stage has ended.
+    """Yield lines as they are written, from this attempt and the ones after it, until the stage has ended.
 
     `on_next` is called when another attempt begins.
     """
@@ -102,7 +103,7 @@ def followed(
         position, ended = yield from _grown(workspace, part, endings, sleep)
         newest = log_part(workspace, [part.stage], rank=part.rank)
         if (newest.job, newest.attempt) != (part.job, part.attempt):
-            is_same_file = newest.path == part.path  # of which more may have been shown already
+            is_same_file = newest.path == part.path  # more of it may have been shown already
             part = newest._replace(start=max(newest.start, position)) if is_same_file else newest
             on_next(part)
         elif ended:
@@ -112,7 +113,10 @@ def followed(
 def _grown(
     workspace: Workspace, part: LogPart, endings: Endings, sleep: Sleep
 ) -> Generator[str, None, tuple[int, bool]]:
-    """Until the stage has ended, or another attempt has begun; returns how far it read, and whether it has ended."""
+    """Yield lines until the stage has ended or another attempt has begun.
+
+    Returns how far it read and whether the stage has ended.
+    """
     looked_s, rest, ended, is_over = float("-inf"), b"", False, False
     with part.path.open("rb") as file:
         file.seek(part.start)
@@ -127,7 +131,7 @@ def _grown(
                 return file.tell(), ended
             if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
                 looked_s, ended = time.monotonic(), endings.have_ended([part.stage])
-                is_over = ended or _has_next(workspace, part)  # its last words come after its marker
+                is_over = ended or _has_next(workspace, part)  # the last lines come after the marker
             sleep(FOLLOW_S)
 
 

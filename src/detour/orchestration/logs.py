@@ -1,7 +1,7 @@
-"""The log of an attempt: which file, and which part of it, for one file holds all attempts of a job.
+"""The log of an attempt: which file, and which part of it, since one file holds all attempts of a job.
 
-Each attempt begins with a line that names the stage (`ledger.attempt.BEGINS`), in each rank's file. So the attempt
-before a requeue is there at once, under the same job. What a job says before its stage begins belongs to the attempt.
+Each attempt begins with a line that names the stage (`ledger.attempt.BEGINS`), in each rank's file, so the attempt
+before a requeue can be found under the same job. What a job prints before its stage begins belongs to the attempt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detour.text import natural_key
 
 
 class NoLogYet(UserError):
-    """Of `stages`, one of which may write one later."""
+    """There is no log yet; one of `stages` may write one later."""
 
     def __init__(self, message: str, stages: Iterable[str]) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class NoLogYet(UserError):
 
 
 class LogPart(NamedTuple):
-    """Bytes of a file that one attempt's rank wrote."""
+    """The bytes of a file that one rank of one attempt wrote."""
 
     stage: str
     label: str
@@ -41,7 +41,7 @@ class LogPart(NamedTuple):
     path: Path
     start: int
     end: int | None
-    """None: to the end of the file, which may grow."""
+    """None for the end of the file, which may still grow."""
 
     def lines(self) -> Iterator[str]:
         with self.path.open("rb") as file:
@@ -59,13 +59,12 @@ class LogPart(NamedTuple):
 def log_part(
     workspace: Workspace, names: Sequence[str], attempt: int | None = None, rank: int = 0, *, err: bool = False
 ) -> LogPart:
-    """Of the stage that the names mean; of several (a chain's), the one that gave a sign of life last, be it by its log
-    alone, as a job does that ends before it begins the stage.
+    """The log of the stage that the names mean; of several (a chain's), the one that was active last.
 
-    `attempt` is a number, or counts back from the last one (-1 is the one before); without, it is the last, or a later
-    job that has not begun the stage. `err` is standard error where that has a file of its own: jobs write both to one.
-
-    Raises UserError where there is no such stage, attempt or rank, or its folder may not be read; NoLogYet.
+    Activity includes writing to a log, as a job does that ends before it begins its stage. `attempt` is a number, or
+    counts back from the last one (-1 is the one before it); None is the last attempt, or a later job that has not begun
+    the stage. With `err`, standard error if it has its own file: jobs write both to one. Raises UserError if there is
+    no such stage, attempt or rank, or if its folder cannot be read; NoLogYet if there is no log yet.
     """
     state = LedgerView(workspace).state
     written_s = _written_s(workspace)
@@ -91,7 +90,7 @@ def log_part(
 
 
 def _written_s(workspace: Workspace) -> dict[str, float]:
-    """Job -> when its log was last written to; those of Slurm's jobs alone."""
+    """Job -> when its log was last written to; only jobs in Slurm."""
     written_s: dict[str, float] = {}
     for path in workspace.root.glob("submissions/*/*_log.out"):
         with suppress(OSError):
@@ -101,7 +100,7 @@ def _written_s(workspace: Workspace) -> dict[str, float]:
 
 
 def meant_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
-    """Id -> label. Raises UserError for a name of nothing."""
+    """Id -> label of the stages that the names mean. Raises UserError for an unknown name."""
     known = known_chains(workspace)
     meant = select(workspace, names, known)
     stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
@@ -118,7 +117,7 @@ def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: 
 
 
 def _jobs(stage: StageState) -> set[str]:
-    """Those that it was or is in, also where all were cancelled."""
+    """The jobs that the stage was or is in, even if all were cancelled."""
     return stage.all_jobs or stage.cancelled_jobs
 
 
@@ -140,8 +139,10 @@ def _attempt(known: StageState | None, label: str, wanted: int | None) -> Attemp
 
 
 def _unbegun(known: StageState | None, last: str | None, written_s: Mapping[str, float]) -> str | None:
-    """The job that has not begun the stage, if its log is newer than that of the last attempt's job, or there is no
-    attempt: of several the one with the newest log, else the first."""
+    """The job that has not begun the stage, if its log is newer than the last attempt's or there is no attempt.
+
+    Of several, the one with the newest log, or else the first.
+    """
     begun = {attempt.job for attempt in known.attempts} if known else set()
     jobs = sorted(_jobs(known) - begun, key=natural_key) if known else []
     newest = max(jobs, key=lambda job: written_s.get(job, 0.0), default=None)
@@ -150,7 +151,7 @@ def _unbegun(known: StageState | None, last: str | None, written_s: Mapping[str,
 
 
 def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
-    """Where the attempt's lines are in its job's file: the whole file where attempts cannot be distinguished."""
+    """Start and end of the attempt in its job's file: the whole file if attempts cannot be distinguished."""
     begins = list(_begins(path, stage))
     of_job = [one for one in known.attempts if wanted and one.job == wanted.job] if known else []
     if wanted is None or len(begins) < 2 or wanted not in of_job:
@@ -160,7 +161,7 @@ def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState
 
 
 def _begins(path: Path, stage: str) -> Iterator[int]:
-    """Where the attempts of the stage begin in the file."""
+    """Positions in the file at which attempts of the stage begin."""
     mark, position = f"{BEGINS}{stage} ".encode(), 0
     with path.open("rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""A person accepts what a gate of a promotion refused: the next retry promotes it, and every report says so."""
+"""Accepting a promotion that a gate refused: the next retry promotes it, and every report says so."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Overridden(NamedTuple):
     gate: str
     why: str
     refusal: str
-    """What the gate had said."""
+    """What the gate said."""
 
 
 def override_gate(workspace: Workspace, chain: str, gate: str, why: str, stage: str | None = None) -> Overridden:
-    """Of the chain's promotion that failed, or of the one that `stage` names by id or label.
+    """Accept what `gate` refused in the chain's failed promotion, or in the one that `stage` names by id or label.
 
-    Raises UserError for a gate that no one can override, and where no promotion was refused by it.
+    Raises UserError for a gate that cannot be overridden, or if no promotion was refused by it.
     """
     if gate not in OVERRIDABLE:
         raise UserError(

@@ -28,7 +28,7 @@ from detour.tasks.supported import unsupported_tasks
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a file asks for: one chain of a recipe, or the chains of a sweep."""
+    """What a file describes: the one chain of a recipe, or the chains of a sweep."""
 
     name: str
     description: str
@@ -48,7 +48,7 @@ class Planned:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Stage id -> what people call it; in a sweep with the chain, or how many chains it is for."""
+        """Stage id -> its name for people; in a sweep with its chain, or the number of chains that need it."""
         if self.sweep is None:
             return {stage_id: stage.label for stage_id, stage in self.shared.stages.items()}
         labels = {}
@@ -60,9 +60,9 @@ class Planned:
 
 
 def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
-    """Plan a recipe or a sweep, given by path or by name. Files that are not on this machine are noted in the plans.
+    """Plan a recipe or a sweep, given by path or by name. Files missing on this machine are noted in the plans.
 
-    Every file that the chains name is looked at once, however many chains name it. Raises RecipeError for a bad file.
+    Every file is read once, however many chains name it. Raises RecipeError for a bad file.
     """
     path = recipe_path(recipe_or_sweep)
     if is_sweep(path):
@@ -77,8 +77,10 @@ def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
 
 
 def check_runnable(planned: Planned) -> None:
-    """Raises UserError for what would only fail hours later: missing files, loggers that are not installed, tasks that
-    cannot be evaluated."""
+    """Raises UserError for what would only fail hours later.
+
+    That is missing files, loggers that are not installed, and tasks that cannot be evaluated.
+    """
     if missing := planned.shared.missing:
         raise UserError("cannot run, because these files are missing here:\n  " + "\n  ".join(missing))
     for logger in dict.fromkeys(name for recipe in planned.recipes for name in recipe.training.loggers):
@@ -98,10 +100,9 @@ def asked_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice, accoun
 
 
 class EntryReader:
-    """Looks behind recipes' file entries and `pretrained` ids, as `detour.planning.build.Inspect` asks, at each
-    file once.
+    """An `Inspect` of `detour.planning.build` that reads each file behind file entries and `pretrained` ids once.
 
-    Entries of different chains are different objects, also where they name the same files.
+    Entries of different chains are different objects even if they name the same files.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class EntryReader:
 
 
 def _place(entry: File | str) -> tuple[str | None, ...]:
-    """Equal for entries that mean the same files."""
+    """Equal for entries that refer to the same files."""
     if isinstance(entry, str):
         return (None, entry)
     if isinstance(entry, TaskData) and (entry.layout != TABLE or entry.hub or entry.split_files):
@@ -124,7 +125,7 @@ def _place(entry: File | str) -> tuple[str | None, ...]:
 
 
 def inspect_entry(entry: File | str) -> Content | None:
-    """What is behind one entry; None for a hub id."""
+    """The content that an entry refers to; None for a hub id."""
     if isinstance(entry, str):
         return _folder(Path(entry))
     try:
@@ -142,7 +143,7 @@ def _content(paths: tuple[Path, ...]) -> Content:
 
 
 def _folder(folder: Path) -> Content | None:
-    """A local model or tokenizer; None when it is no folder, and so a hub id."""
+    """A local model or tokenizer; None if it is not a folder and therefore a hub id."""
     if not folder.is_dir():
         if folder.is_absolute():
             return Content((), (), missing=f"{folder}: no such folder")

@@ -1,6 +1,6 @@
-"""How far the stages of a plan are: done, in flight, failed or new. By markers, claims and the ledger.
+"""How far the stages of a plan are: done, in flight, failed or new, by markers, claims and the ledger.
 
-The scheduler is not asked: what was handed to it and has left no marker since counts as in flight.
+The scheduler is not asked: a stage that was submitted and has left no marker since counts as in flight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROGRESS: tuple[Progress, ...] = ("done", "in flight", "failed", "new")
 
 
 def progress_of(view: LedgerView, stages: Iterable[Stage]) -> dict[str, Progress]:
-    """By stage id. Looks only at stages that have a folder, so a plan of many new ones costs one listing."""
+    """Progress by stage id. Only stages with a folder are read, so a plan of many new ones costs one listing."""
     present = _stage_folders(view.workspace)
     sent = stages_sent(view) if present else set()
     return {

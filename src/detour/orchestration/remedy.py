@@ -1,6 +1,6 @@
-"""A pending job's remedy, tried: what Slurm expects of the same script with a shorter limit, another QOS or partition.
+"""Remedies for a pending job: when Slurm would start its script with a shorter limit, another QOS or partition.
 
-`sbatch --test-only` submits nothing. It answers for a job that could start now, so dependency and hold are left out.
+`sbatch --test-only` submits nothing. It assumes that the job could start now, so dependency and hold are left out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
 
 TRIED = 4
-"""At most: each burns a job id."""
+"""Upper bound on trials: each uses up a job id."""
 WORTH_S = 300.0
-"""What an earlier start must gain to be named."""
+"""Seconds that an earlier start must gain to be worth naming."""
 SHORTEST_S = 1800
 _STARTS = re.compile(r"to start at (\S+)")
 _OPTION = re.compile(r"^#SBATCH --(?P<name>[a-z-]+)(?:[= ](?P<value>\S+))?")
@@ -27,12 +27,12 @@ _LEFT_OUT = ("dependency", "hold", "kill-on-invalid-dep", "array", "output", "er
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of options, and what Slurm said of it."""
+    """One set of options, and Slurm's answer."""
 
     options: tuple[str, ...]
-    """Empty: as submitted."""
+    """Empty for the job as submitted."""
     starts_s: float | None
-    """In seconds since the epoch; None where Slurm gives no start."""
+    """In seconds since the epoch; None if Slurm gives no start."""
     refusal: str | None = None
 
 
@@ -43,7 +43,7 @@ class Remedies:
 
     @property
     def best(self) -> Trial | None:
-        """The one that starts first, if it gains anything worth it."""
+        """The trial that starts first, if it gains enough."""
         ordered = sorted((one for one in self.tried if one.starts_s is not None), key=lambda one: one.starts_s or 0.0)
         if not ordered:
             return None
@@ -52,7 +52,7 @@ class Remedies:
 
 
 def try_remedies(slurm: Slurm, script: Path, cluster: Cluster) -> Remedies | None:
-    """None where the script cannot be read."""
+    """Try the remedies; None if the script cannot be read."""
     try:
         lines = script.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -67,7 +67,10 @@ def try_remedies(slurm: Slurm, script: Path, cluster: Cluster) -> Remedies | Non
 
 
 def candidates(asked: dict[str, str], cluster: Cluster) -> Iterator[tuple[str, ...]]:
-    """What may start earlier, the least change first: half the time, then the profile's other QOS and partitions."""
+    """Options that may start the job earlier, smallest change first.
+
+    Half the time, then the profile's other QOS, then its partition.
+    """
     limit_s = _limit_s(asked.get("time", ""))
     if limit_s is not None and limit_s // 2 >= SHORTEST_S:
         yield (f"--time={limit_s // 120}",)
@@ -88,5 +91,5 @@ def _try(slurm: Slurm, script: Path, options: tuple[str, ...]) -> Trial:
 
 
 def _limit_s(text: str) -> int | None:
-    """sbatch's minutes; the scripts of this project hold nothing else."""
+    """Seconds, from sbatch's minutes: scripts of this project use no other form."""
     return int(text) * 60 if text.isdecimal() else None

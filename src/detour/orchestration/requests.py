@@ -1,4 +1,4 @@
-"""From stages with prices to jobs: which stages share one sbatch, what they ask for, and for how long."""
+"""From priced stages to jobs: which stages share one sbatch, what they request, and for how long."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from detour.scheduler.submission_script import gpu_option
 from detour.text import format_duration
 
 SPARE_SEGMENTS = 1
-"""Beyond those that the estimate needs; Slurm cancels what is not used."""
+"""Segments beyond those the estimate needs; Slurm cancels the ones not used."""
 MOST_SEGMENTS = 100
 MOST_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What a submission asks for beyond its recipe; None leaves it to the estimate and the profile."""
+    """What a submission requests beyond its recipe; None leaves it to the estimate and the profile."""
 
     gpus: int | None = None
-    """Of a training."""
+    """GPUs of a training."""
     qos: str | None = None
     account: str | None = None
     wall_s: int | None = None
-    """Wall-time limit of a training's segment."""
+    """Time limit of one segment of a training."""
     segments: int | None = None
     parallelism: int | None = None
-    """Evaluations at once."""
+    """Evaluations that may run at once."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for numbers that no queue takes."""
+        """Raises UserError for numbers that no queue accepts."""
         limits = ("segments", self.segments, MOST_SEGMENTS), ("evaluations at once", self.parallelism, MOST_AT_ONCE)
         for what, asked, most in limits:
             if asked is not None and not 1 <= asked <= most:
@@ -52,11 +52,10 @@ def job_requests(
     done: Collection[str],
     avoid: Sequence[str] = (),
 ) -> list[JobRequest]:
-    """The jobs for the stages that are not done, each behind those it waits for; what is in flight is left to the
-    submission.
+    """The jobs for the stages that are not done, each after those it waits for; the submission skips what is in flight.
 
-    `avoid` are nodes that none of them may get. Evaluations of one model are one array; of many chains, all work of
-    one shape is, as `lanes` lays it out.
+    None of them may run on the nodes in `avoid`. Evaluations of one model are one array; with many chains, all work of
+    one shape is one array, laid out by `lanes`.
     """
     missing = {stage.id: stage for stage in stages if stage.id not in done}
     nearest = nearest_inputs(list(missing.values()))
@@ -72,9 +71,9 @@ def job_requests(
 
 
 def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
-    """What each job or array task runs: as many seeds of one task and model as the profile says that one should carry.
+    """The stages of each job or array task: one stage, or as many seeds of one task and model as the profile allows.
 
-    Each stands where its first stage does.
+    Each task takes the position of its first stage.
     """
     tasks: list[list[Stage]] = []
     open_tasks: dict[tuple[str, str], list[Stage]] = {}
@@ -91,7 +90,7 @@ def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
 
 
 def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, ...]:
-    """Equal for tasks that may share an array: alike in what they ask for and, within a factor of two, for how long."""
+    """Equal for tasks that may share an array: same kind and resources, and run times within a factor of two."""
     first = task[0]
     if first.kind == "evaluate":
         return (first.kind, prices[first.id].gpus)
@@ -100,7 +99,10 @@ def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, 
 
 
 def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, options: JobOptions) -> int | None:
-    """By the site's limits on arrays and on submitted jobs; one length for all, so that lanes still correspond."""
+    """The longest array that the site's limits on arrays and submitted jobs allow; None if there is no limit.
+
+    One length for all, so that lanes still correspond.
+    """
     qos = [_qos(cluster, 1, options.qos), _qos(cluster, 0, None)]
     submitted = [one.submitted_jobs for one in qos if one is not None and one.submitted_jobs is not None]
     segments = max((request.segments for request in requests), default=1)
@@ -153,7 +155,7 @@ def _request(
 
 
 def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> None:
-    """Raises UserError: a job that must save before it has begun makes one step per segment, if any."""
+    """Raises UserError for a job that must save before it has begun: each segment would make one step at most."""
     if wall_s < cluster.grace:
         limit, grace = format_duration(wall_s), format_duration(cluster.grace)
         raise UserError(
@@ -163,7 +165,7 @@ def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> N
 
 
 def _label(tasks: Sequence[Sequence[Stage]]) -> str:
-    """The stage's own; of several stages their name, or the kind that they have in common."""
+    """The stage's own label; for several stages, their common name or else their kind."""
     stages = [stage for task in tasks for stage in task]
     if len(stages) == 1:
         return stages[0].label

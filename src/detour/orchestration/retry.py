@@ -1,6 +1,6 @@
-"""What `detour retry` does: failed stages of chains and damaged outputs are ordered again, with their dependents.
+"""What `detour retry` does: order failed stages of chains and damaged outputs again, with their dependents.
 
-Everything is looked at first; an order that the budgets refuse leaves failures and outputs as they are.
+Everything is checked first; an order that the budgets refuse leaves failures and outputs as they are.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from detour.planning.selection import select_chains
 @dataclass(frozen=True, slots=True)
 class Retry:
     name: str
-    """Of the chain or the sweep, or of the chains together."""
+    """Name of the chain, the sweep, or the chains together."""
     chains: tuple[str, ...]
     failed: Mapping[str, str]
     """Label -> why the stage had failed."""
     damaged: Mapping[str, str]
     """Label -> what is wrong with the stage's output."""
     order: Order | None
-    """None for chains of a cluster without Slurm, which are cleared already and which `detour run` resumes."""
+    """None for chains of a cluster without Slurm: these are cleared already, and `detour run` resumes them."""
 
 
 def retry_orders(workspace: Workspace, names: Sequence[str], options: JobOptions) -> list[Retry]:
-    """One for all the chains that the names mean and that were submitted alike; a stage stands for its chains.
+    """One retry for each group of chains that were submitted alike; a stage name means the chains that need it.
 
-    Raises as `retry_order`.
+    Raises as `retry_order` does.
     """
     chains = select_chains(workspace, names)
     alike: dict[str, list[str]] = {}
@@ -48,10 +48,9 @@ def retry_orders(workspace: Workspace, names: Sequence[str], options: JobOptions
 
 
 def retry_order(workspace: Workspace, chains: Sequence[str], options: JobOptions) -> Retry:
-    """Order what is missing of chains that were submitted alike, with the options that they were submitted with, where
-    `options` leaves them open.
+    """Order what is missing from chains that were submitted alike; what `options` leaves open is as it was submitted.
 
-    Raises UserError for an unknown chain, and where files that it reads are not as they were planned.
+    Raises UserError for an unknown chain, or if files that it reads are not as planned.
     """
     read = [read_plan(workspace, chain) for chain in chains]
     plans, (target, *others) = [plan for plan, _ in read], [target for _, target in read]
@@ -76,7 +75,7 @@ def retry_order(workspace: Workspace, chains: Sequence[str], options: JobOptions
 
 
 def _labels(plans: Sequence[Plan]) -> dict[str, str]:
-    """Stage id -> label; of several chains with the first one's name."""
+    """Stage id -> label; with several chains, prefixed with the name of the first one that has it."""
     return {
         stage.id: stage.label if len(plans) == 1 else f"{plan.chain}/{stage.label}"
         for plan in reversed(plans)
@@ -85,7 +84,7 @@ def _labels(plans: Sequence[Plan]) -> dict[str, str]:
 
 
 def cluster_of(workspace: Workspace, chain: str, target: Target) -> Cluster:
-    """The profile that the chain was last planned with, as it is now where it has a name."""
+    """The profile that the chain was last planned with; its current version if it has a name."""
     if target.profile is None and target.cluster is not None:
         return load_cluster(target.cluster)
     try:

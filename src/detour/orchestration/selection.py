@@ -1,4 +1,4 @@
-"""Which stages an order is about: those of chains, sweeps or patterns, or single stages with their dependents."""
+"""Which stages an order covers: those of chains, sweeps or patterns, or single stages with their dependents."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from detour.planning.selection import Known, known_chains, select
 
 
 class Chosen(NamedTuple):
-    """What an order reaches."""
+    """What an order covers."""
 
     chains: tuple[str, ...]
-    """Ordered as a whole."""
+    """Chains covered as a whole."""
     named: tuple[str, ...]
-    """These, or those of which a stage is meant."""
+    """These chains, or those with a stage that was named."""
     roots: tuple[str, ...]
-    """Ids of the stages that were named by themselves."""
+    """Ids of the stages named individually."""
     reached: frozenset[str]
     """Ids of the roots and their dependents."""
     stages: tuple[StageOutline, ...]
-    """Those of the chains, and those reached; each once."""
+    """The stages of the chains and those reached, each once."""
     kept: tuple[StageOutline, ...] = ()
-    """Stages of the chains that are left alone, because other chains need them."""
+    """Stages of the chains that are left alone because other chains need them."""
 
     @property
     def labels(self) -> dict[str, str]:
-        """Stage id -> label, of all stages that were meant."""
+        """Stage id -> label, for all stages that were named."""
         return {stage.id: stage.label for stage in (*self.stages, *self.kept)}
 
 
 def chain_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
-    """A chain's stages as last planned. Raises UserError when there is no such chain."""
+    """A chain's stages as last planned. Raises UserError if there is no such chain."""
     return read_plan_outline(workspace, chain).stages
 
 
 def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
-    """A chain's stages; none where its plan cannot be read."""
+    """A chain's stages; none if its plan cannot be read."""
     try:
         return chain_stages(workspace, chain)
     except UserError:
@@ -49,10 +49,10 @@ def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
 
 
 def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None) -> Chosen:
-    """All stages of the chains that the words name, and each stage they name with everything that needs it, in whatever
-    chain. With `stage`, by id or label, that one of each chain with its dependents.
+    """All stages of the chains that the words name, and each stage they name with its dependents in any chain.
 
-    Raises UserError for a word that names nothing, and for a `stage` that none of the chains has.
+    With `stage`, an id or label, that stage of each chain with its dependents. Raises UserError for a word that names
+    nothing, or a `stage` that none of the chains has.
     """
     meant = select(workspace, words)
     of_chains = {one.id: one for chain in meant.chains for one in chain_stages(workspace, chain)}
@@ -75,9 +75,9 @@ def _with_dependents(
 
 
 def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen:
-    """The choice without the stages that another chain still needs: one that was not cancelled itself.
+    """The choice without the stages that another chain still needs, unless that chain was cancelled itself.
 
-    Raises UserError for a stage that was named by itself and that several chains need: it is not taken from them.
+    Raises UserError for a stage named individually that several chains need: it is not taken from them.
     """
     needing = {
         stage_id: [name for name in names if not state.is_chain_cancelled(name)]
@@ -95,7 +95,10 @@ def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen
 
 
 def named_stages(workspace: Workspace, words: Sequence[str]) -> list[str]:
-    """Ids of the stages that are named, alone or as those of a chain or sweep; without dependents. Raises UserError."""
+    """Ids of the stages named individually or through a chain or sweep, without dependents.
+
+    Raises UserError for an unknown name.
+    """
     meant = select(workspace, words)
     of_chains = [stage.id for chain in meant.chains for stage in chain_stages(workspace, chain)]
     return list(dict.fromkeys([*of_chains, *meant.stages]))

@@ -1,4 +1,4 @@
-"""What all work with Slurm shares: the ledger as submission sees it, who submits, and where scripts and logs lie."""
+"""What all work with Slurm shares: the ledger as submission sees it, the submitter, the folders of scripts and logs."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class WorkspaceLedger:
     """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
 
     def __init__(self, workspace: Workspace, journal: Journal, *, may_wait: bool = False) -> None:
-        """`may_wait`: an event that the ledger does not take now may wait on this node, as `Journal` has it."""
+        """With `may_wait`, an event that the ledger cannot take now may wait on this node (see `Journal`)."""
         self._journal, self._may_wait = journal, may_wait
         self._view = LedgerView(workspace)
 
     def append(self, event: JobEvent) -> None:
-        """Raises UserError when the event is not on disk, unless it may wait: without a record nothing may be sent."""
+        """Raises UserError if the event is not on disk, unless it may wait: nothing may be sent without a record."""
         self._journal.append(event)
         if not self._journal.flush() and not self._may_wait:
             ledger = self._view.workspace.ledger
@@ -57,9 +57,10 @@ class WorkspaceLedger:
         return [entry.event for entry in self._view.commands(JobEvent)]
 
     def users(self) -> list[str]:
-        """Who may have jobs of this workspace: this user, then all who wrote to its ledger and have an account here.
+        """Users who may have jobs of this workspace: this user, then those who wrote to its ledger.
 
-        An account elsewhere has no jobs here, and squeue refuses a list with a name that it does not know.
+        Users without an account here are left out: they have no jobs here, and squeue refuses a list with an unknown
+        name.
         """
         self._view.refresh()
         writers = {writer.process.user for writer in self._view.state.writers.values() if writer.process}
@@ -69,8 +70,10 @@ class WorkspaceLedger:
 
 @contextmanager
 def submitting(workspace: Workspace, on_wait: Callable[[str], None], *, without_room: bool = False) -> Iterator[Claim]:
-    """The right to change what this workspace has in Slurm; waits up to two minutes for another holder, whom `on_wait`
-    is given once. Raises ClaimHeld after that, OSError on a full disk unless it is to go `without_room`.
+    """The right to change what this workspace has in Slurm; waits up to two minutes for another holder.
+
+    `on_wait` receives the holder, once. Raises ClaimHeld after two minutes, OSError on a full disk unless
+    `without_room`.
     """
     deadline_s = time.monotonic() + CLAIM_PATIENCE_S
     is_waiting = False
@@ -152,15 +155,15 @@ def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
 
 
 def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | None:
-    """The tightest submit limit of these QOS; None where the profile knows none.
+    """The tightest submit limit of these QOS; None if the profile gives none.
 
-    It is held against all of a user's jobs, of whatever QOS: too few at once is mended by the next wave.
+    It is compared with all of a user's jobs, in any QOS: if too few are sent at once, the next wave sends the rest.
     """
     limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
     return min(limits, default=None)
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
-    """An order needs no record: what it stopped is as what a person has stopped with Slurm's own commands."""
+    """Orders need no record on disk first: a job they stopped is treated like one stopped with Slurm's own commands."""
     ledger = WorkspaceLedger(workspace, journal, may_wait=True)
     return Control(slurm, ledger, workspace_id(workspace.root), ledger.users(), workspace.is_done)

@@ -52,7 +52,7 @@ from detour.scheduler.tags import Tag
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be submitted for one chain, or for the chains of a sweep, and what it will cost."""
+    """What is to be submitted for one chain or for the chains of a sweep, and what it will cost."""
 
     name: str
     chains: tuple[str, ...]
@@ -61,23 +61,25 @@ class Order:
     asked: Asked
     """What it asks of the budgets."""
     price: PlanPrice
-    """Of the stages that it submits."""
+    """The price of the stages that it submits."""
     continuation: Continuation
-    """What sends the next wave, where a submit limit cuts the order."""
+    """Sends the next wave if a submit limit cuts the order."""
     failures: tuple[Failure, ...] = ()
     """Stages that failed for good."""
     retry: bool = False
-    """Whether these are part of the order, to be cleared once the budgets hold it; else they and their dependents are
-    left out."""
+    """Whether these are part of the order, and cleared once the budgets accept it.
+
+    Otherwise they and their dependents are left out.
+    """
     plans: tuple[Plan, ...] = ()
-    """To be written into the workspace before anything is sent; none where they are there already."""
+    """Plans to write into the workspace before anything is sent; empty if they are there already."""
     damaged: tuple[Stage, ...] = ()
-    """Done stages whose output is not as it was written: set aside once the budgets hold the order, and made again."""
+    """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
     warnings: tuple[str, ...] = ()
-    """What could not be read of the ledger, and which nodes are left out."""
+    """What could not be read from the ledger, and which nodes are excluded."""
 
     def require_work(self) -> None:
-        """Raises StageFailed where only failed stages and their dependents are left; they were shown before."""
+        """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
         if self.failures and not self.requests and not self.retry:
             raise StageFailed(
                 f"{self.name}: nothing to submit but what failed and its dependents; --retry submits these"
@@ -86,23 +88,23 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of an order."""
+    """The outcome of an order."""
 
     order: Order = field(repr=False)
     submission: Submission
     caps: tuple[Line, ...] = ()
-    """Caps of budgets that the order exceeds: soft ones, and hard ones with a recorded reason."""
+    """Budget caps that the order exceeds: soft ones, and hard ones with a recorded reason."""
     next_wave: str | None = None
     """The job that sends what did not fit under a submit limit."""
     next_wave_problem: str | None = None
-    """Why there is none although the cluster lets jobs submit."""
+    """Why there is no such job although the cluster lets jobs submit."""
     calls: Mapping[str, int] | None = None
-    """How often each of Slurm's commands was called."""
+    """Number of calls of each Slurm command."""
     left_out: tuple[str, ...] = ()
-    """Files that lie among the code and that jobs do not get."""
+    """Files among the code that are not copied for jobs."""
 
     def require_done(self) -> None:
-        """Raises SchedulerUnavailable where the queue does not show all jobs released; what was sent stays sent."""
+        """Raises SchedulerUnavailable if the queue does not show all jobs released; what was sent stays sent."""
         if self.submission.left:
             raise SchedulerUnavailable(self.submission.left)
 
@@ -112,7 +114,7 @@ def order_for(
 ) -> Order:
     """The order for a recipe or a sweep; nothing is written or sent.
 
-    Raises UserError where it cannot be submitted: files are missing, tasks cannot be evaluated, there is no Slurm.
+    Raises UserError if it cannot be submitted: files are missing, tasks cannot be evaluated, or there is no Slurm.
     """
     check_runnable(planned)
     if cluster.scheduler != "slurm":
@@ -136,7 +138,7 @@ def make_order(
     retry: bool = False,
     damaged: Sequence[Stage] = (),
 ) -> Order:
-    """Jobs for what is not done, or done and `damaged`, each stage once, whichever chains need it."""
+    """Jobs for what is not done or is `damaged`, each stage once, however many chains need it."""
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     again = {stage.id for stage in damaged}
     done = {stage_id for stage_id in stages if stage_id not in again and workspace.is_done(stage_id)}
@@ -174,15 +176,16 @@ def send(
     on_wait: Callable[[str], None],
     finish_interrupted: Callable[[], bool],
 ) -> Submitted:
-    """Bring the order into the queue, exactly once, under the workspace's claim, if the budgets hold it. Slurm is not
-    asked for an order without jobs.
+    """Send the order to the queue exactly once, under the workspace's claim, if the budgets accept it.
 
-    over_budget         why a hard cap may be exceeded; recorded
-    on_wait             is given who else is submitting, while that is waited for
-    finish_interrupted  asked after Ctrl-C, when what was sent is still held: True completes it, False withdraws it
+    Slurm is not asked about an order without jobs.
 
-    Raises StageFailed where only failed stages are left, BudgetRefused, SchedulerUnavailable, SubmissionRefused;
-    Withdrawn after an interrupted submission that was not to be completed.
+        over_budget         why a hard cap may be exceeded; recorded
+        on_wait             receives the other submitter if the order has to wait for it
+        finish_interrupted  asked after Ctrl-C, while what was sent is still held: True completes it, False withdraws it
+
+    Raises StageFailed if only failed stages are left, BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn
+    after an interrupted submission that was not completed.
     """
     order.require_work()
     if not order.requests:
@@ -233,7 +236,7 @@ def send(
 
 
 def _keep_plans(workspace: Workspace, order: Order) -> None:
-    """Write the plans of an order without jobs, where the workspace does not hold them: a chain may get a new name."""
+    """Write the plans of an order without jobs if the workspace does not hold them: a chain may have a new name."""
     plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
     if plans:
         workspace.create()
@@ -243,7 +246,7 @@ def _keep_plans(workspace: Workspace, order: Order) -> None:
 
 
 def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
-    """The batch scripts that the order would send, with stages in place of the ids of jobs that they wait for."""
+    """The batch scripts that the order would send, with stages in place of the ids of the jobs they wait for."""
     order.require_work()
     style = script_style(workspace, order.cluster, None)
     made = []
@@ -259,7 +262,7 @@ def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
 def _submit(
     make: Callable[[], Submitter], requests: Sequence[JobRequest], finish_interrupted: Callable[[], bool]
 ) -> Submission:
-    """After Ctrl-C nothing of what was sent has been able to run: it is completed, or withdrawn."""
+    """Submit; after Ctrl-C, complete or withdraw what was sent, none of which can have run."""
     try:
         return make().submit(requests)
     except KeyboardInterrupt:
@@ -270,7 +273,7 @@ def _submit(
 
 
 def _record(journal: Journal, order: Order, submission: Submission) -> None:
-    """Which job each stage is in, for readers of the ledger; the submission itself does not need it."""
+    """Record which job each stage is in, for readers of the ledger; the submission itself does not need it."""
     jobs: dict[str, list[str]] = {}
     for slot, job_id in submission.jobs.items():
         jobs.setdefault(slot.unit, []).append(job_id)

@@ -1,9 +1,9 @@
-"""Between two waves: one small job waits for the last jobs of a wave, and submits what did not fit into it.
+"""Between two waves: one small job waits for the last jobs of a wave, then submits what did not fit into it.
 
     <workspace>/submissions/continue-<order>-<number>/order.json   what it submits; it reads nothing else
 
-It is numbered, because it sends its own successor while it runs itself. A submission of the same order while it is
-pending finds it in the queue and updates its file, so that there are never two of them.
+It is numbered because it sends its own successor while it is running. If the same order is submitted again while it is
+pending, the submission finds it in the queue and updates its file, so there are never two.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MODULE = "detour.jobs.next_wave"
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """An order whose next wave a job sends, with all that was asked for."""
+    """An order whose next wave is sent by a job, with all its options."""
 
     name: str
     sweep: str | None
@@ -48,7 +48,7 @@ class Continuation:
     cluster: Cluster
     options: JobOptions
     done: int
-    """Stages that were done when the wave was sent."""
+    """Number of stages that were done when the wave was sent."""
     why_over: str | None = None
 
     @property
@@ -68,7 +68,7 @@ class Continuation:
 
     @classmethod
     def read(cls, workspace: Workspace, unit: str) -> Continuation:
-        """Raises UserError when there is none of this name."""
+        """Raises UserError if there is none of this name."""
         path = submission_folder(workspace, unit) / ORDER
         try:
             data = json.loads(path.read_bytes())
@@ -82,7 +82,7 @@ class Continuation:
 
 
 def last_jobs(requests: Iterable[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:
-    """The last jobs of a wave: those that no other job of it waits for, all segments of each."""
+    """The last jobs of a wave: those that no other job of it waits for, with all their segments."""
     requests = list(requests)
     stages = {request.unit: set(request.stages) for request in requests}
     present = {slot.unit for slot in jobs}
@@ -98,8 +98,9 @@ def send_continuation(
     continuation: Continuation,
     ends: Sequence[str],
 ) -> str:
-    """Its job's id, sent now or waiting already; the caller holds the claim to submit. Raises SchedulerUnavailable, or
-    SubmissionRefused.
+    """The id of the job that continues the order, sent now or pending already. The caller holds the claim to submit.
+
+    Raises SchedulerUnavailable or SubmissionRefused.
     """
     unit = _unit(workspace, slurm, continuation)
     make_folder(workspace.root, submission_folder(workspace, unit))
@@ -111,7 +112,7 @@ def send_continuation(
 
 
 def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]:
-    """Unit -> what people call it, of every one that was ever to send jobs of these chains."""
+    """Unit -> its name for people, of every continuation that was ever to send jobs of these chains."""
     found = {}
     for path in sorted((workspace.root / "submissions").glob(f"{PREFIX}-*/{ORDER}")):
         data = json.loads(path.read_bytes())
@@ -121,7 +122,7 @@ def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]
 
 
 def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str:
-    """The one that waits in the queue; else a new one, for what runs already may have looked before."""
+    """The unit that is pending in the queue, otherwise a new one: a running one may have read its order already."""
     snapshot = take_snapshot(slurm, [user_name()])
     if snapshot.queue is None:
         raise SchedulerUnavailable("; ".join(snapshot.missing))
@@ -136,7 +137,7 @@ def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str
 
 
 def _resources(cluster: Cluster) -> Resources:
-    """The least that the CPU partition gives."""
+    """The smallest allocation in the CPU partition."""
     qos = cluster.default_qos("cpu")
     return Resources(
         cpus_per_task=1,

@@ -1,4 +1,4 @@
-"""When to start a plan: its grams hour by hour, beside what the queue says; advisory, it changes nothing."""
+"""When to start a plan: its emissions by hour of start, next to the expected start in the queue. Changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from detour.scheduler.commands import Slurm
 def when_to_start(
     workspace: Workspace, planned: Planned, left: Sequence[Stage], price: PlanPrice, file: Path | None, now_s: float
 ) -> StartTimes:
-    """With the factors of `file`, or of the profile. Raises UserError where there are none, or nothing to compare."""
+    """Uses the factors of `file` or else of the profile. Raises UserError if there are none, or nothing to compare."""
     hourly = price.cluster.site.grid_hourly
     if file is None and hourly is None:
         raise UserError(
@@ -38,7 +38,7 @@ def when_to_start(
 
 
 def _queued(workspace: Workspace, chains: Sequence[str]) -> QueueStart | None:
-    """The first start that Slurm gives for a pending job of the plan; None where none is pending, or none has one."""
+    """The earliest start that Slurm expects for a pending job of the plan; None if there is none."""
     submitted = sorted(set(chains) & set(chain_names(workspace)))
     if not submitted:
         return None
@@ -48,8 +48,9 @@ def _queued(workspace: Workspace, chains: Sequence[str]) -> QueueStart | None:
 
 
 def _usual(workspace: Workspace, left: Sequence[Stage], price: PlanPrice, now_s: float) -> QueueStart | None:
-    """Were it submitted now: after the wait of the user's own past jobs of the first GPU stage's shape, half of which
-    waited less. None where there is no sacct, or too little in it.
+    """The start if submitted now: after the median wait of the user's past jobs of the first GPU stage's shape.
+
+    None without sacct, or with too little history.
     """
     first = next((stage for stage in left if price.prices[stage.id].gpus), None)
     if first is None or price.cluster.scheduler != "slurm" or shutil.which("sacct") is None:

@@ -1,4 +1,4 @@
-"""What `detour why` does: the stages that a name means, the worst first, each with its evidence and its verdict."""
+"""What `detour why` does: the stages that a name means, worst first, each with its evidence and verdict."""
 
 from __future__ import annotations
 
@@ -43,30 +43,30 @@ if TYPE_CHECKING:
 LARGEST_BUNDLE_BYTES = 64 * 2**20
 WORST_SHOWN = 3
 LOOKED_AT = 6
-"""Stages that are judged."""
+"""Upper bound on stages that are diagnosed."""
 PATIENCE_S = 10.0
-"""Who asks why does not wait as long for a controller that is down as who submits."""
+"""Seconds to wait for an unreachable controller: less than when submitting."""
 _WORST = ("failed", "interrupted", "cancelled", "running", "submitted", "planned", "done")
-"""Which stages of a chain are asked about first."""
+"""Statuses of a chain's stages, in the order in which they are diagnosed."""
 CURABLE = ("waiting", "limit", "request_impossible")
-"""Causes for which another request may start earlier."""
+"""Causes for which a different request may start earlier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is known of a job that waits."""
+    """What is known about a pending job."""
 
     waits: Waits
     starts_s: float | None
     """When Slurm expects it to start, in seconds since the epoch."""
     links: tuple[Link, ...]
-    """From it to the job that blocks it."""
+    """The links from it to the job that blocks it."""
     remedies: Remedies | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One stage's verdict."""
+    """The verdict on one stage."""
 
     stage: StageOutline | None
     """None for a bundle."""
@@ -75,11 +75,11 @@ class Why:
     verdict: Verdict
     pending: Pending | None = None
     room: str | None = None
-    """What the job waits for that runs, and that a full disk keeps from saying so."""
+    """What a running stage waits for on a full disk, and what to do; None if its journal is not silent."""
 
 
 def why_of_bundle(path: Path) -> Why:
-    """Raises UserError for a file that is no bundle."""
+    """The verdict on a bundle. Raises UserError for a file that is not a bundle."""
     hint = "give a file that `detour why STAGE --bundle FILE` wrote"
     try:
         content = json.loads(read_at_most(path, LARGEST_BUNDLE_BYTES).decode(errors="replace"))
@@ -92,9 +92,9 @@ def why_of_bundle(path: Path) -> Why:
 
 
 def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> list[Why]:
-    """The verdict on a stage, or on the worst stages of a chain, of a sweep's chains or, without a name, of all.
+    """The verdict on a stage, or on the worst stages of a chain, of a sweep's chains or, without a name, of all chains.
 
-    Raises UserError where nothing has that name, or there is no chain at all.
+    Raises UserError if nothing has that name, or there is no chain at all.
     """
     view = LedgerView(workspace)
     known = known_chains(workspace)
@@ -137,7 +137,7 @@ def _facts(
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Of several stages, from one reading of the ledger, and one squeue and one sacct a cluster."""
+    """The facts about several stages, from one pass over the ledger and one squeue and one sacct per cluster."""
 
     workspace: Workspace
     state: State
@@ -157,12 +157,12 @@ class _Facts:
 
 
 def _decisive_job(one: Why) -> str | None:
-    """Stages that wait for one job, or ran in one, are shown by the first of them."""
+    """The job by which stages are grouped: of those that wait for one job or ran in it, only the first is shown."""
     return one.pending.links[-1].job if one.pending else one.found.job or one.found.stage
 
 
 def write_bundle(path: Path, evidence: Evidence) -> None:
-    """Without what looks like a secret. Raises UserError where it cannot be written."""
+    """Write a bundle without what looks like a secret. Raises UserError if it cannot be written."""
     write_output(path, json.dumps(redacted_json(to_bundle(evidence)), indent=1, ensure_ascii=False), "--bundle")
 
 
@@ -188,8 +188,8 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
 
 
 def _remedies(workspace: Workspace, chain: str, script: Path, slurm: Slurm) -> Remedies | None:
-    """None where the chain's profile cannot be read any more: then it is not known what else could be asked for."""
-    from detour.orchestration.remedy import try_remedies  # with the whole of the profiles, which no bundle needs
+    """None if the chain's profile can no longer be read: what else could be requested is then unknown."""
+    from detour.orchestration.remedy import try_remedies  # imports the whole of the profiles, which no bundle needs
     from detour.orchestration.retry import cluster_of
 
     target = read_plan_outline(workspace, chain).target
