@@ -1,4 +1,4 @@
-"""Batches of documents of like length, so that little padding is computed."""
+"""Batches of documents of similar length, to keep padding small."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _POOL_BATCHES = 50
 
 
 def shuffled_batches(lengths: Sequence[int], batch_sequences: int, seed: tuple[int, ...]) -> list[Indices]:
-    """Every document once, in random pools of 50 batches that are sorted by length inside, then batches shuffled.
+    """Every document once: random pools of 50 batches, sorted by length and cut, then all batches shuffled.
 
-    A pure function of its arguments, so an interrupted epoch can be taken up in its middle.
+    A pure function of its arguments, so an interrupted epoch can be resumed in the middle.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(lengths))
@@ -28,7 +28,7 @@ def shuffled_batches(lengths: Sequence[int], batch_sequences: int, seed: tuple[i
 
 
 def sorted_batches(lengths: Sequence[int], batch_sequences: int) -> list[Indices]:
-    """Every document once, by length: for prediction."""
+    """Every document once, in order of length, for prediction."""
     return _cut(np.argsort(np.asarray(lengths), kind="stable"), batch_sequences)
 
 

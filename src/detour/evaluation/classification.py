@@ -1,4 +1,4 @@
-"""Single-label and multilabel tasks: a document an item, a logit a label."""
+"""Single-label and multilabel classification: items are documents, with one logit per label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOGIT_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """Of a split's documents, in their order: both (documents, labels)."""
+    """Both are (documents, labels), in the order of the split's documents."""
 
     logits: npt.NDArray[np.float32]
     decisions: Matrix
@@ -71,11 +71,11 @@ class Classification:
         return scores(getattr(self.data, split).truth, decided.decisions, self.task.type)
 
     def result(self, decided: Classified) -> dict[str, Any]:
-        """What only this kind of task has in its result."""
+        """The fields of the result that only this kind of task has."""
         return {"classes": class_scores(self.data.test.truth, decided.decisions, self.data.labels)}
 
     def predictions(self, decided: Classified) -> list[dict[str, Any]]:
-        """One entry a test document; its logits are in the order of the result's `labels`."""
+        """One entry per test document; logits are in the order of the result's `labels`."""
         labels, names = self.data.labels, self.data.test.names
         rows = zip(names, self.data.test.truth, decided.decisions, decided.logits, strict=True)
         return [

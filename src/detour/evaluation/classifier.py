@@ -1,4 +1,4 @@
-"""An exported encoder under a linear head, and the loss that trains both."""
+"""An exported encoder with a linear head, and the loss that trains both."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detour.evaluation.workload import TaskModel
 
 
 def load_encoder(folder: Path) -> Any:
-    """An export may be bf16 and is trained in fp32; without a named attention a slower one may be taken."""
+    """Load an export, possibly bf16, for training in fp32; without `sdpa`, transformers may pick a slower attention."""
     return AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
 
 
 class EncoderClassifier(TaskModel):
-    """Logits (documents, labels) from the first token's state or the mean over the document's tokens."""
+    """Logits (documents, labels) from the state of the first token or the mean over a document's tokens."""
 
     def __init__(self, encoder: Any, labels: int, pooling: Literal["first", "mean"]) -> None:
         super().__init__()
@@ -35,11 +35,10 @@ class EncoderClassifier(TaskModel):
 
 
 def build_loss(task: Task, truth: Tensor) -> nn.Module:
-    """Cross-entropy, or for `multilabel` the binary one; `positive_weights` are each label's negatives / positives.
+    """Cross-entropy, binary for `multilabel`; `positive_weights` weights each label by negatives / positives.
 
-    `truth`: the training documents' 0/1 matrix (documents, labels); both losses take rows of it as their target. A
-    label without positives weighs as one with a single one, so that weights stay finite; one without negatives too, for
-    with no weight its positives would teach nothing.
+    `truth` is the 0/1 matrix (documents, labels) of the training documents; both losses take its rows as targets.
+    Positives and negatives count as at least 1, so that every weight is finite and above 0.
     """
     if task.type == "single_label":
         return nn.CrossEntropyLoss()

@@ -1,4 +1,4 @@
-"""A task's documents as token ids and truth matrices."""
+"""Encode the documents of a classification task as token ids and truth matrices."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from detour.tasks.loading import TaskDocuments
 @dataclass(frozen=True, slots=True)
 class EncodedSplit:
     token_ids: list[list[int]]
-    """With the tokenizer's special tokens, cut at the task's length."""
+    """With special tokens, truncated to the task's length."""
     truth: Matrix
     """(documents, labels)"""
     names: list[str]
-    """Of the documents in their data set, empty where they have none."""
+    """Names of the documents in their data set; empty if they have none."""
     cut: int = 0
-    """Documents of which only the beginning is read."""
+    """Number of truncated documents."""
 
     @property
     def lengths(self) -> list[int]:
@@ -40,11 +40,11 @@ class EncodedTask:
     test: EncodedSplit
     padding_id: int
     max_length: int
-    """Tokens; the least of what the task asks for and what the encoder and its tokenizer take."""
+    """In tokens: the minimum of the task's limit and those of the encoder and its tokenizer."""
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the score should know of the encoding."""
+        """What a reader of the score should know about the encoding."""
         cut = ((name, getattr(self, name).cut) for name in SPLITS)
         numbers = [f"{name} {number:,}" for name, number in cut if number]
         beyond = f"documents longer than {self.max_length:,} tokens, of which the beginning is read"

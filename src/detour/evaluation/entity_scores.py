@@ -1,8 +1,8 @@
-"""How far the entities found agree with the true ones, as sets.
+"""Compare predicted entities with the true ones, as sets.
 
-Two ways to say what an entity is: its span from the first to the last character and its label, as the published French
-harness does, which lets repeats and fragments count for nothing; and exactly, by its fragments and its label. Flat
-entities are also scored by seqeval, strictly.
+An entity is identified either by its label and the span from its first to its last character, as in the published
+French harness, which ignores repeats and fragments; or exactly, by its label and fragments. Flat entities also get
+seqeval's strict score.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from detour.evaluation.metrics import Matrix, indicators
 from detour.tasks.document import Entity
 
 Entities = Sequence[Collection[Entity]]
-"""Of each document."""
+"""The entities of each document."""
 Place = Callable[[Entity], Hashable]
-"""What, beside the label, makes two entities of a document the same."""
+"""What identifies an entity within a document, together with its label."""
 
 
 def by_span(entity: Entity) -> Hashable:
@@ -33,7 +33,7 @@ def by_fragments(entity: Entity) -> Hashable:
 
 
 def membership(truth: Entities, decided: Entities, labels: Sequence[str], place: Place) -> tuple[Matrix, Matrix]:
-    """Which label is where, true and decided: (places of all documents, labels)."""
+    """True and predicted labels as two matrices (places of all documents, labels)."""
     rows: dict[Hashable, int] = {}
     cells: list[list[tuple[int, int]]] = [[], []]
     columns = {label: column for column, label in enumerate(labels)}
@@ -50,10 +50,10 @@ def membership(truth: Entities, decided: Entities, labels: Sequence[str], place:
 
 
 def entity_scores(truth: Entities, decided: Entities, labels: Sequence[str], *, is_flat: bool) -> dict[str, float]:
-    """micro_f1, micro_precision, micro_recall and macro_f1 by span, exact_micro_f1 and exact_macro_f1 by fragments, and
-    of flat entities strict_f1, seqeval's.
+    """micro_f1, micro_precision, micro_recall and macro_f1 by span; exact_micro_f1 and exact_macro_f1 by fragments; for
+    flat entities also seqeval's strict_f1.
 
-    A label that is neither true nor decided anywhere is left out of the macro average. Without any entity all are 0.
+    Macro averages skip a label that is neither true nor predicted anywhere. Without any entities, all scores are 0.
     """
     spans, exact = (membership(truth, decided, labels, place) for place in (by_span, by_fragments))
     scores = {
@@ -68,7 +68,7 @@ def entity_scores(truth: Entities, decided: Entities, labels: Sequence[str], *, 
 
 
 def strict_f1(truth: Entities, decided: Entities) -> float:
-    """seqeval's micro F1 over the stretches that the entities' ends cut the documents into."""
+    """seqeval's micro F1 over the segments into which the entities' boundaries divide the documents."""
     tagged = [_tagged(*both) for both in zip(truth, decided, strict=True)]
     if not any(truth) and not any(decided):
         return 0.0
@@ -92,7 +92,7 @@ def _tagged(truth: Collection[Entity], decided: Collection[Entity]) -> tuple[lis
 def _score(
     of: Callable[..., Any], truth: Matrix, decided: Matrix, average: str = "micro", undefined: float = 0.0
 ) -> float:
-    """By scikit-learn; 0 without any entity."""
+    """scikit-learn's score; 0 without any entities."""
     if not len(truth):
         return 0.0
     columns = range(truth.shape[1])

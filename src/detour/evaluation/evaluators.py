@@ -1,4 +1,4 @@
-"""What turns a task, an encoder and a seed into scores."""
+"""Evaluate an encoder on a task with one seed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from detour.tasks.loading import TaskDocuments, load_task
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one (task, seed) leaves behind, as JSON values."""
+    """The output of one (task, seed), as JSON values."""
 
     result: dict[str, Any]
     predictions: list[dict[str, Any]]
-    """One entry a test document, in the split's order, so that models can be compared pairwise later."""
+    """One entry per test document, in the order of the split, so that models can be compared in pairs later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all seeds of a (task, encoder) share."""
+    """The data that all seeds of a (task, encoder) share."""
 
     documents: TaskDocuments
     workload: Classification | EntityRecognition
@@ -38,9 +38,9 @@ class Prepared:
 def evaluate(
     task: Task, paths: Sequence[Path], model_folder: Path, seed: int, work_dir: Path, attempt: Attempt
 ) -> Evaluation:
-    """Fine-tune and score one seed; `paths` are the task's files in the order the task names them.
+    """Fine-tune and score one seed; `paths` are the task's files in the order of the task.
 
-    Raises UserError, saying what there is, for a task that cannot be evaluated.
+    Raises UserError for a task that cannot be evaluated.
     """
     prepared = prepare(task.model_dump_json(), tuple(paths), model_folder)
     documents, workload = prepared.documents, prepared.workload
@@ -69,9 +69,9 @@ def evaluate(
 
 @lru_cache(maxsize=1)
 def prepare(task_json: str, paths: tuple[Path, ...], model_folder: Path) -> Prepared:
-    """Read and encode a task's documents: once for all the seeds that a process runs, one after the other.
+    """Read and encode a task's documents, once for all seeds that a process runs.
 
-    Takes the task as JSON, by which it differs from others.
+    The task is passed as JSON, which can be a cache key.
     """
     task = Task.model_validate_json(task_json)
     documents = load_task(task, paths)
@@ -81,7 +81,7 @@ def prepare(task_json: str, paths: tuple[Path, ...], model_folder: Path) -> Prep
 
 
 def cut_notes(asked: int, taken: int) -> list[str]:
-    """A note where documents are cut shorter than the task asks; both in tokens."""
+    """A note if documents are truncated below the length that the task requests; both in tokens."""
     if taken >= asked:
         return []
     return [f"documents are cut at {taken:,} tokens, the encoder's context, and the task asks for {asked:,}"]

@@ -1,9 +1,9 @@
-"""Fine-tune an exported encoder on one task with one seed; score the weights that validate best, once, on test.
+"""Fine-tune an exported encoder on one task with one seed; score the weights with the best validation once, on test.
 
-All randomness is a function of the seed and the step, so a run that is stopped anywhere and resumed ends with the
-scores of an undisturbed one (bit for bit on CPU with as many threads; on CUDA up to the rounding of its kernels). A
-stop request is met before the next step: the whole state goes to the work folder. Against kills that cannot be met,
-it also goes there at a validation when five minutes have passed since it last did.
+All randomness is a function of the seed and the step, so an interrupted and resumed run ends with the same scores as an
+uninterrupted one (on CPU bit for bit with the same number of threads, on CUDA up to the rounding of its kernels). A
+stop request is honoured before the next step, by saving the whole state in the work folder. To survive a kill, the
+state is also saved at validations, at most every five minutes.
 """
 
 from __future__ import annotations
@@ -32,50 +32,50 @@ from detour.ledger.attempt import Attempt
 Made = TypeVar("Made")
 LOGGER = logging.getLogger("detour.evaluation")
 PREDICTION_BATCHES = 4
-"""Training batches predicted at a time: without gradients more documents fit."""
+"""Size of a prediction batch in training batches: without gradients, more documents fit."""
 SAVE_EVERY_S = 300.0
 STATE = "state.safetensors"
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands, beside its weights and its optimizer."""
+    """The state of a run, apart from its weights and optimizer."""
 
     step: int = 0
-    """Updates done."""
+    """Number of completed updates."""
     losses: list[float] = field(default_factory=list)
-    """Of the steps since the last validation."""
+    """Losses of the steps since the last validation."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry a validation: step, epoch (may be fractional), train_loss (mean since the last), validation scores."""
+    """One entry per validation: step, epoch (may be fractional), train_loss (mean since the last one), scores."""
     elapsed_s: float = 0.0
-    """Over all attempts, up to the last save."""
+    """Time in all attempts, up to the last save."""
     parts: int = 1
-    """Into which a batch is cut, because it did not fit the device's memory whole."""
+    """Number of parts into which a batch is split to fit the device's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     best: dict[str, Any]
-    """The history's entry of the weights that were tested."""
+    """The history entry of the tested weights."""
     test: dict[str, float]
     decided: Any
-    """As the workload decides, of the test documents."""
+    """The workload's decisions for the test documents."""
     history: list[dict[str, Any]]
     elapsed_s: float
     parts: int
-    """Into which batches were cut for want of memory; 1 for whole ones."""
+    """Number of parts into which batches were split to fit the memory; 1 if they were not."""
 
 
 def default_generator(device: torch.device) -> torch.Generator:
-    """What dropout draws from. `torch.manual_seed` would seed all devices and, where CUDA has not begun, keep the whole
-    call stack of every call: a millisecond a step."""
+    """The generator of dropout. `torch.manual_seed` would seed all devices and, until CUDA is initialized, record the
+    call stack of every call: a millisecond per step."""
     if device.type != "cuda":
         return torch.default_generator
     return torch.cuda.default_generators[torch.cuda.current_device()]
 
 
 class FineTuning:
-    """One (task, seed): build it, then `run` it to an `Outcome`."""
+    """The fine-tuning of one (task, seed); `run` returns its `Outcome`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class FineTuning:
         attempt: Attempt,
         mode: Mode | None = None,
     ) -> None:
-        """`mode`: None for what suits this device."""
+        """`mode`: None for the one that suits this device."""
         self.task, self.workload, self.seed, self.attempt = task, workload, seed, attempt
         self.state_path = work_dir / STATE
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -105,7 +105,7 @@ class FineTuning:
         self.best_weights: dict[str, torch.Tensor] = {}
 
     def run(self) -> Outcome:
-        """Raises Interrupted once a stop request has been met, PermanentFailure when the loss is not finite."""
+        """Train, validate and test. Raises Interrupted after a stop request, PermanentFailure for a non-finite loss."""
         self._resume()
         self.saved_at = time.monotonic()
         self.started_at = self.saved_at - self.progress.elapsed_s
@@ -128,7 +128,7 @@ class FineTuning:
         )
 
     def _batches(self) -> Iterator[Indices]:
-        """Epoch after epoch without end, from the step reached."""
+        """Endless batches, epoch after epoch, from the current step on."""
         first, done = divmod(self.progress.step, self.epoch_steps)
         for epoch in count(first):
             order = (self.seed, epoch)
@@ -141,7 +141,7 @@ class FineTuning:
             raise Interrupted(f"{reason}: saved after {self.progress.step} of {self.steps} steps")
 
     def update(self, batch: Indices) -> None:
-        """One step: gradients of the batch's mean loss, and what the optimizer makes of them."""
+        """One training step on a batch."""
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
@@ -156,7 +156,7 @@ class FineTuning:
         self.attempt.progress(self.progress.step, self.steps, "steps", loss=value)
 
     def _gradients(self, batch: Indices) -> float:
-        """Of the batch's mean loss, which is given back; parts of it add up to the same, up to rounding."""
+        """Compute the gradients of the batch's mean loss, in parts if necessary, and return that loss."""
         self.optimizer.zero_grad()
         self.dropout.manual_seed(self.seed * 1_000_003 + self.progress.step)
         parts = np.array_split(batch, min(self.progress.parts, len(batch)))
@@ -170,7 +170,7 @@ class FineTuning:
         return value
 
     def _fitting(self, act: Callable[[], Made], most_parts: int) -> Made:
-        """What `act` gives, with batches cut in half as long as the device's memory does not hold them."""
+        """Return `act()`, halving the parts of batches until they fit the device's memory."""
         while True:
             try:
                 return act()
@@ -202,13 +202,13 @@ class FineTuning:
             self._save()
 
     def _best(self) -> dict[str, Any]:
-        """The validation of the highest primary score, the first among equals."""
+        """The validation with the highest primary score; the first one in a tie."""
         metric = self.workload.primary_metric
         return max(self.progress.history, key=lambda entry: float(entry["validation"][metric]))
 
     @torch.no_grad()
     def decide(self, split: Held) -> Any:
-        """What the weights as they are say of a split's documents."""
+        """Decisions of the current weights for the documents of a split."""
         self.model.eval()
         most = PREDICTION_BATCHES * self.task.batch_sequences
         with predicting():

@@ -1,6 +1,6 @@
-"""A fine-tuning between two steps as one safetensors file: tensors by name, its progress as JSON in the header.
+"""The state of a fine-tuning as one safetensors file: tensors by name, progress as JSON in the header.
 
-There is no code in it to run, so a colleague may go on from it.
+The file cannot contain code, so it is safe to resume from a colleague's.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MODEL, BEST, OPTIMIZER = "model/", "best/", "optimizer/"
 
 @dataclass(frozen=True, slots=True)
 class FineTuningState:
-    """Read back, its tensors are on the CPU."""
+    """Everything needed to resume. After reading, tensors are on the CPU."""
 
     progress: Mapping[str, Any]
     """Plain JSON."""
     model: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
-    """Weights that validated best; empty before the first validation."""
+    """The weights with the best validation; empty before the first one."""
     optimizer: Mapping[int, Mapping[str, Tensor]]
-    """Number of a parameter -> its moments. The settings beside them follow from the task."""
+    """Index of a parameter -> its moments. The optimizer's settings follow from the task."""
 
 
 def write_state(path: Path, state: FineTuningState) -> None:
@@ -43,7 +43,9 @@ def write_state(path: Path, state: FineTuningState) -> None:
             for moment, value in moments.items()
         },
     }
-    apart = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}  # tied weights too
+    apart = {
+        name: tensor.to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
+    }  # safetensors refuses shared memory
     with atomic_writer(path) as file:
         file.write(save(apart, {"progress": json.dumps(state.progress)}))
 

@@ -1,9 +1,9 @@
-"""An encoder's passes over joined sequences as CUDA graphs: one launch in place of a thousand.
+"""Run an encoder's forward and backward pass over joined sequences as CUDA graphs: one launch instead of a thousand.
 
-Batches of fine-tuning are small, and to launch their kernels one by one takes longer than to compute them. A graph
-computes where it was recorded, so each number of tokens has graphs of its own: recorded when that number comes for the
-second time, since the first, which runs as usual, compiles and tunes what may not be while a graph is recorded. They
-are believed only after their states and gradients have been compared with those of the usual passes.
+Fine-tuning batches are small: launching their kernels one by one takes longer than computing them. A graph has fixed
+shapes and addresses, so each number of tokens has its own graphs. They are recorded when that number occurs for the
+second time; the first pass runs normally and does the compiling and tuning that recording does not allow. Graphs are
+used only after their states and gradients have been compared with those of normal passes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch.nn.utils import get_total_norm
 
 LOGGER = logging.getLogger("detour.evaluation")
 TOLERANCE = 0.02
-"""Of the norm of differences, as a share of the norm: the same kernels differ only in the order of some sums."""
+"""Upper bound on the relative norm of the difference: the same kernels differ only in the order of some sums."""
 Act = Callable[[], None]
 Recorder = Callable[[Act], Act]
-"""Gives what does again, on the same tensors, what the given function does."""
+"""Records what a function does, and returns a function that repeats it on the same tensors."""
 Encode = Callable[..., Tensor]
-"""Inputs of an encoder to its states."""
+"""Maps an encoder's inputs to its states."""
 
 
 def cuda_recorder() -> Recorder:
-    """All graphs share memory: only one of them is ever between its forward and its backward pass."""
+    """A recorder whose graphs share memory: only one of them is ever between its forward and backward pass."""
     pool = torch.cuda.graph_pool_handle()
 
     def record(act: Act) -> Act:
@@ -40,19 +40,21 @@ def cuda_recorder() -> Recorder:
 
 
 class EncoderGraphs:
-    """Of one encoder, whose weights must stay where they are. Gradients come in the same place for every size; before
-    they are computed there again, what an earlier part of the batch left there is moved away."""
+    """The graphs of one encoder, whose weights must keep their addresses.
+
+    All sizes write gradients to the same buffers; gradients of an earlier part of the batch are moved away first.
+    """
 
     def __init__(self, weights: Sequence[Tensor], record: Recorder) -> None:
         self.weights, self.record = list(weights), record
         self.gradients = [torch.empty_like(weight) for weight in self.weights]
         self.passes: dict[int, _Passes | None] = {}
-        """By number of tokens; None where they came once."""
+        """By number of tokens; None if that number has occurred once."""
         self.are_right = True
         self.anchor = torch.zeros((), device=self.weights[0].device, requires_grad=True)
 
     def states(self, encode: Encode, *inputs: Tensor) -> Tensor:
-        """As `encode(*inputs)`; the sizes of all inputs follow from that of the first, the tokens."""
+        """Equivalent to `encode(*inputs)`; the first input's number of tokens must determine all sizes."""
         tokens = inputs[0].numel()
         if not (self.are_right and torch.is_grad_enabled()):
             return encode(*inputs)
@@ -68,7 +70,7 @@ class EncoderGraphs:
         return states
 
     def add_gradients(self, passes: _Passes, above: Tensor) -> None:
-        """Of the pass that was just replayed, to those of the weights."""
+        """Replay the backward pass of `passes` and add its gradients to those of the weights."""
         self._clear_place()
         passes.gradient.copy_(above)
         passes.backward()
@@ -81,7 +83,7 @@ class EncoderGraphs:
                 weight.grad = gradient.clone()
 
     def _recorded(self, encode: Encode, inputs: Sequence[Tensor]) -> _Passes | None:
-        """None, with a warning, where graphs cannot be used here."""
+        """Record and check graphs; None, with a warning, if they cannot be used here."""
         self._clear_place()
         try:
             passes = _Passes(self.weights, self.gradients, encode, inputs, self.record)
@@ -98,7 +100,7 @@ class EncoderGraphs:
 
 
 class _Passes:
-    """Forward and backward pass over as many tokens; the latter writes into `gradients`."""
+    """The recorded forward and backward pass for one number of tokens; the latter writes to `gradients`."""
 
     def __init__(
         self,
@@ -123,10 +125,10 @@ class _Passes:
         self.forward = record(forward)
         self.gradient = torch.zeros_like(self.states)
         self.backward = record(backward)
-        self.states = self.states.detach()  # what the recorded backward pass reads is the graphs' own
+        self.states = self.states.detach()  # the recorded backward pass has its own references
 
     def error(self, encode: Encode) -> float:
-        """The larger one of states and gradients against the usual passes, over the same tokens."""
+        """The larger of the relative errors of states and gradients, compared with normal passes on the same tokens."""
         exact_states = encode(*self.inputs)
         self.gradient.copy_(exact_states.detach())
         exact = torch.autograd.grad(exact_states, self.weights, self.gradient)

@@ -1,6 +1,6 @@
-"""From logits to decisions to scores, as the published French harness (`tabib`) defines them.
+"""Decisions from logits, and scores from decisions, as the published French harness (`tabib`) defines them.
 
-Truth and decisions are boolean matrices (documents, labels); a single label is a row with one True.
+Truth and decisions are boolean matrices (documents, labels); a single-label row has exactly one True.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 Matrix = npt.NDArray[np.bool_]
 TaskType = Literal["single_label", "multilabel", "ner"]
 PRIMARY_METRIC: dict[TaskType, str] = {"single_label": "macro_f1", "multilabel": "micro_f1", "ner": "micro_f1"}
-"""What picks the best epoch and is shown first; the other scores are stored beside it."""
+"""The metric that selects the best validation and is shown first; all metrics are stored."""
 
 
 def decide(logits: npt.NDArray[np.float32], task_type: TaskType, threshold: float) -> Matrix:
-    """The top label; for `multilabel` every label from the probability `threshold`, and the top one where none is."""
+    """The top label; for `multilabel` every label with at least the probability `threshold`, or else the top one."""
     top = np.zeros(logits.shape, dtype=np.bool_)
     top[np.arange(len(logits)), logits.argmax(axis=1)] = True
     if task_type == "single_label":
@@ -30,10 +30,10 @@ def decide(logits: npt.NDArray[np.float32], task_type: TaskType, threshold: floa
 
 
 def scores(truth: Matrix, decided: Matrix, task_type: TaskType) -> dict[str, float]:
-    """Macro F1, micro F1 and accuracy (every label of a document right).
+    """Macro F1, micro F1 and accuracy (all labels of a document correct).
 
-    A label that is neither true nor decided anywhere has no F1: the macro average leaves it out for `single_label`
-    (scikit-learn's rule for vectors of classes) and counts 0 for `multilabel` (the harness's choice).
+    A label that is neither true nor predicted anywhere has no F1: the macro average skips it for `single_label`
+    (scikit-learn's rule for class vectors) and counts it as 0 for `multilabel` (the harness's choice).
     """
     undefined = np.nan if task_type == "single_label" else 0.0
     return {
@@ -44,13 +44,15 @@ def scores(truth: Matrix, decided: Matrix, task_type: TaskType) -> dict[str, flo
 
 
 def indicators(matrix: Matrix) -> Matrix:
-    """Of at least two columns, the added one empty: a single one, scikit-learn takes for one of two classes, and then
-    counts what neither side has as an agreement. To be scored with `labels=range(COLUMNS THERE WERE)`."""
+    """Pad a single column with an empty one; score with `labels=range(original columns)`.
+
+    scikit-learn reads a single column as binary classes, and would count joint absence as agreement.
+    """
     return matrix if matrix.shape[1] > 1 else np.pad(matrix, ((0, 0), (0, 1)))
 
 
 def class_scores(truth: Matrix, decided: Matrix, labels: Sequence[str]) -> dict[str, dict[str, float | int]]:
-    """Label -> precision, recall, f1 (0 where it is undefined), how often it is true and how often decided."""
+    """Label -> precision, recall, f1 (0 if undefined), and how often it is true and predicted."""
     if not len(truth):
         return {label: {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 0, "decided": 0} for label in labels}
     figures = precision_recall_fscore_support(

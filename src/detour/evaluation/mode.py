@@ -1,7 +1,7 @@
-"""Which way of computing suits a device, and how a model is set to it.
+"""Choose how an encoder is computed on a device, and configure a model accordingly.
 
-Pretraining's layers bring torch's compiler with them, half a second of CPU time and more, so here and in `sequences`
-they are imported where they are used: on a CPU they are not.
+Pretraining's layers import torch's compiler (half a second of CPU time or more), so this module and `sequences` import
+them only where they are used, which is never on a CPU.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from detour.pretraining.kernels import LOCAL
 
 LOGGER = logging.getLogger("detour.evaluation")
 VARIABLE, PADDED = "DETOUR_FINE_TUNING", "padded"
-"""Asks for the plain way on a GPU too, should another one fail there."""
+"""Environment variable and value that select padded sequences on a GPU too, in case another mode fails there."""
 
 
 def mode_for(model: TaskModel, device: torch.device, environment: Mapping[str, str] = os.environ) -> Mode:
-    """The fastest one on a GPU, where the encoder is one that a kernel computes right; else, and on request, padded.
+    """The fastest mode on a GPU if a kernel computes this encoder correctly; padded otherwise, and on request.
 
-    Raises PermanentFailure for a request that is none, and where a kernel ends the use of the device.
+    Raises PermanentFailure for an invalid request, and if a kernel makes the device unusable.
     """
     encoder, asked = model.encoder, environment.get(VARIABLE)
     if asked not in (None, PADDED):
@@ -61,14 +61,14 @@ def _right_kernel(heads: Heads, device: torch.device) -> str | None:
 
 
 def use(mode: Mode, model: TaskModel) -> None:
-    """To be called once the model is on its device, with weights that will be trained."""
+    """Configure `model` for `mode`; call it once the model is on its device."""
     model.mode = mode
     if mode.joined:
         from detour.pretraining.attention import PACKED
 
         model.encoder.set_attn_implementation(PACKED[mode.kernel])
     else:
-        # On Hopper and Blackwell torch prefers cuDNN's attention, which takes a second to plan for every new shape.
+        # On Hopper and Blackwell torch prefers cuDNN's attention, which needs a second to plan each new shape.
         torch.backends.cuda.enable_cudnn_sdp(False)
     if mode.fused:
         from detour.pretraining.layers import keep_all_graphs
@@ -83,7 +83,7 @@ def use(mode: Mode, model: TaskModel) -> None:
 
 @contextmanager
 def predicting() -> Iterator[None]:
-    """Without the compiler, which would make graphs of its own for passes without gradients."""
+    """Disable the compiler, which would compile separate graphs for passes without gradients."""
     torch.compiler.set_stance("force_eager")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Named entities: a window of a document an item, put together again for the score."""
+"""Named-entity recognition: items are windows of documents, merged again for scoring."""
 
 from __future__ import annotations
 
@@ -58,8 +58,10 @@ class EntityRecognition:
         return nn.CrossEntropyLoss() if self.is_flat else nn.BCEWithLogitsLoss(reduction="sum")
 
     def loss(self, model: TaskModel, criterion: nn.Module, batch: Indices) -> Tensor:
-        """The mean over words; of nested entities each word's is the sum over the spans that begin there, because the
-        mean over spans would be that of those that are no entity."""
+        """The mean over words; for nested entities, a word's loss is the sum over the spans that begin there.
+
+        Most spans are not entities, and would dominate a mean over spans.
+        """
         windows = [self.data.train.windows[index] for index in batch]
         targets = [self.data.train.targets[index] for index in batch]
         device = next(model.parameters()).device
@@ -94,7 +96,7 @@ class EntityRecognition:
         return entity_scores(self._truth(split), found, self.data.labels, is_flat=self.is_flat)
 
     def result(self, decided: list[list[FoundEntity]]) -> dict[str, Any]:
-        """What only this kind of task has in its result."""
+        """The fields of the result that only this kind of task has."""
         found = [[one.entity for one in entities] for entities in decided]
         matrices = membership(self._truth("test"), found, self.data.labels, by_span)
         splits = {"train": self.data.train, "validation": self.data.validation, "test": self.data.test}
@@ -105,7 +107,7 @@ class EntityRecognition:
         }
 
     def predictions(self, decided: list[list[FoundEntity]]) -> list[dict[str, Any]]:
-        """One entry a test document: true entities as [label, fragments], found ones with their probability behind."""
+        """One entry per test document: entities as [label, fragments], predicted ones with a probability appended."""
         rows = zip(self.data.test.documents, self._truth("test"), decided, strict=True)
         return [
             {
@@ -143,11 +145,11 @@ class EntityRecognition:
 
 
 Targets = Sequence[Sequence[Target]]
-"""Of each window of a batch."""
+"""The targets of each window of a batch."""
 
 
 def tag_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Tags (windows, words) and which of them there are; `shape`: (windows, words, tags)."""
+    """Tags (windows, words) and a mask of the real ones; `shape` is (windows, words, tags)."""
     tags = torch.zeros(tuple(shape[:2]), dtype=torch.long)
     for row, found in enumerate(targets):
         for first, last, label in found:
@@ -157,7 +159,7 @@ def tag_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tuple
 
 
 def span_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """0 or 1 for each (window, word, width, label), and which spans there are: those that end inside their window."""
+    """0 or 1 for each (window, word, width, label), and a mask of the spans that end inside their window."""
     truth = torch.zeros(tuple(shape))
     entities = [
         (row, first, last - first, label)
@@ -172,7 +174,7 @@ def span_targets(targets: Targets, counts: Tensor, shape: Sequence[int]) -> tupl
 
 
 def _there(there: Tensor, logits: Tensor, truth: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both without what fills up. Counted on the CPU: to count a mask on a GPU is to wait for all that it has to do."""
+    """Both without padding. The mask is resolved on the CPU, because on a GPU it would synchronize."""
     kept, last = there.flatten().nonzero().squeeze(1), there.ndim - 1
     return (
         logits.flatten(0, last).index_select(0, kept.to(device)),

@@ -1,4 +1,4 @@
-"""From a head's logits to the spans of a window: (first word, last word, label, probability)."""
+"""Decode logits to the spans of a window: (first word, last word, label, probability)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Found = tuple[int, int, int, float]
 
 
 def nested_spans(logits: Logits, threshold: float) -> list[Found]:
-    """Every (span, label) whose probability reaches `threshold`; `logits`: (words, widths, labels) of a window."""
+    """Every (span, label) with at least the probability `threshold`; `logits` is (words, widths, labels)."""
     words, widths, _ = logits.shape
     inside = np.arange(words)[:, None] + np.arange(widths)[None, :] < words
     passing = (logits >= math.log(threshold / (1 - threshold))) & inside[:, :, None]
@@ -23,9 +23,9 @@ def nested_spans(logits: Logits, threshold: float) -> list[Found]:
 
 
 def flat_spans(logits: Logits) -> list[Found]:
-    """The most probable tags in which every `I-X` follows a `B-X` or an `I-X`: no two spans overlap.
+    """The spans of the most probable tag sequence in which every `I-X` follows a `B-X` or an `I-X`.
 
-    `logits`: (words, 1 + 2 x labels), tags as `tag_of` numbers them. A span's probability is the mean of its tags'.
+    `logits` is (words, 1 + 2 * labels), with tags numbered as in `tag_of`. A span's probability is its tags' mean.
     """
     scores = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     tags = _best_legal(scores)
@@ -40,12 +40,12 @@ def flat_spans(logits: Logits) -> list[Found]:
 
 
 def tag_of(label: int, *, is_first: bool) -> int:
-    """0 is outside; odd numbers begin an entity, the even one after continues it."""
+    """0 is outside; odd tags begin an entity, the following even tag continues it."""
     return 1 + 2 * label + (0 if is_first else 1)
 
 
 def _best_legal(scores: Logits) -> list[int]:
-    """Viterbi: the path of the highest sum of log-probabilities."""
+    """Viterbi: the legal path with the highest sum of log-probabilities."""
     words, tags = scores.shape
     allowed = np.zeros((tags, tags))
     for further in range(2, tags, 2):

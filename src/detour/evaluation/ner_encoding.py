@@ -1,4 +1,4 @@
-"""Documents with entities as windows of words, and what of the entities a model can find."""
+"""Encode documents with entities as windows of words, and count the entities that a model cannot find."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from detour.tasks.entities import without_overlaps
 from detour.tasks.loading import TaskDocuments
 
 LONGEST_SPAN = 64
-"""Words; longer entities are not looked for."""
+"""In words; longer entities are not searched for."""
 Target = tuple[int, int, int]
-"""First word, last word, label: of an entity in a window."""
+"""First word, last word and label of an entity in a window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How many entities a model cannot find, and why; counted over entities that differ in label or span."""
+    """How many entities a model cannot find, by reason; duplicates count once."""
 
     entities: int
     cut: int
-    """By the end of a window."""
+    """Split by the end of a window."""
     unaligned: int
-    """They begin or end inside a word, so the span found is longer."""
+    """Beginning or ending inside a word, so that only a longer span can be found."""
     too_long: int
-    """They have more words than any span that is looked at."""
+    """With more words than the longest span that is scored."""
     discontinuous: int
-    """Their covering span can be found, their fragments cannot."""
+    """Discontinuous: only the covering span can be found, not the fragments."""
     overlapping: int
-    """In a flat task: they share characters with a longer one and are left out, of the score too."""
+    """In a flat task: overlapping a longer entity, and therefore excluded, also from the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedEntities:
     windows: list[Window]
     targets: list[list[Target]]
-    """Of each window."""
+    """The entities of each window."""
     documents: tuple[Document, ...]
-    """With the entities that are scored."""
+    """With all their entities; `scored` selects those that count."""
     reach: Reach
 
 
@@ -57,14 +57,14 @@ class EncodedNer:
     validation: EncodedEntities
     test: EncodedEntities
     longest_span: int
-    """Words of the longest span that is looked at: that of the training entities."""
+    """In words: the longest training entity, the limit for predicted spans."""
     padding_id: int
     max_length: int
-    """Tokens of a window."""
+    """Of a window, in tokens."""
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the score should know of the encoding: nothing is left out, and `Reach` has the counts."""
+        """None: no text is left out, and `Reach` has the counts of entities."""
         return []
 
 
@@ -89,7 +89,7 @@ def encode_ner(documents: TaskDocuments, task: Task, model_folder: Path) -> Enco
 
 
 class _Split:
-    """The windows of a split's documents, as they are cut one after the other."""
+    """Collects the windows and targets of a split's documents."""
 
     def __init__(
         self, documents: Sequence[Document], task: Task, tokenizer: Any, max_length: int, labels: Mapping[str, int]
@@ -118,7 +118,7 @@ class _Split:
             self.targets.append(targets)
 
     def _targets(self, document: Document, words: Sequence[Place], ranges: Sequence[Place]) -> list[list[Target]]:
-        """Of each range of words, the entities that lie whole in it; the others are counted."""
+        """The entities that lie completely inside each range of words; the others are counted."""
         starts = [start for start, _ in ranges]
         targets: list[set[Target]] = [set() for _ in ranges]
         for entity in scored(document, is_flat=self.is_flat):
@@ -149,24 +149,24 @@ class _Split:
 
 
 def distinct(document: Document) -> list[Entity]:
-    """The document's entities, without those that are there twice."""
+    """The document's entities without duplicates."""
     return list({(entity.label, entity.fragments): entity for entity in document.entities}.values())
 
 
 def scored(document: Document, *, is_flat: bool) -> list[Entity]:
-    """The entities that a model is scored by; of a flat task those that do not overlap."""
+    """The entities that count for the score; in a flat task those that do not overlap."""
     return without_overlaps(distinct(document)) if is_flat else distinct(document)
 
 
 def _words_of(entity: Entity, words: Sequence[Place]) -> Place:
-    """First and last word that share a character with the span from its first to its last character."""
+    """The first and last word that share a character with the entity's covering span."""
     first = bisect_right(words, entity.start, key=lambda place: place[1])
     last = bisect_left(words, entity.end, key=lambda place: place[0]) - 1
     return min(first, len(words) - 1), max(last, min(first, len(words) - 1))
 
 
 def _shown(text: str, place: Place) -> Place:
-    """A token's characters without white space at its ends, which byte-level tokenizers count with it."""
+    """A token's span without the surrounding white space that byte-level tokenizers include."""
     start, end = place
     piece = text[start:end]
     return start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip())) if piece.strip() else end

@@ -1,8 +1,8 @@
-"""Heads over the words of a window: one scores every span, for nested entities; one tags every word, for flat ones.
+"""Heads over the words of a window: one scores every span (nested entities), one tags every word (flat entities).
 
 The span head follows Yu, Bohnet and Poesio (2020), "Named Entity Recognition as Dependency Parsing": a recurrent layer
-for context, two projections of each word, as a beginning and as an end, and a biaffine score a label; with a sigmoid in
-place of their softmax, so that a span may have several labels, and with spans up to a length only.
+for context, projections of each word as a beginning and as an end, and a biaffine score per label. It has a sigmoid
+instead of their softmax, so that a span may have several labels, and an upper limit on the length of spans.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from detour.evaluation.workload import TaskModel
 CONTEXT = 200
 """Width of the recurrent layer in each direction."""
 PROJECTION = 64
-"""Width of a word as a beginning or an end, the published harness's."""
+"""Width of the projections, as in the published harness."""
 FIRST_LOGIT = -4.0
-"""Of every span before training: few are entities, and a head that begins at even odds first unlearns them."""
+"""Initial logit of every span: few spans are entities, and a head that starts at even odds would first unlearn them."""
 
 
 class Words(NamedTuple):
@@ -28,13 +28,13 @@ class Words(NamedTuple):
 
     windows: Sequences
     positions: Tensor
-    """(windows, words): each word's first token; padded with 0."""
+    """(windows, words): the first token of each word, padded with 0."""
     lengths: Tensor
-    """Words of each window, on the CPU; at least 1."""
+    """Number of words of each window, at least 1; on the CPU."""
 
 
 class SpanHead(nn.Module):
-    """Logits (windows, words, widths, labels): of the span of `width + 1` words that begins at a word."""
+    """Logits (windows, words, widths, labels) of the spans of `width + 1` words that begin at each word."""
 
     def __init__(self, hidden: int, labels: int, widths: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SpanHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Logits (windows, words, tags): outside, then a first and a further word for each label."""
+    """Logits (windows, words, tags): outside, then `B` and `I` of each label."""
 
     def __init__(self, hidden: int, labels: int) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class TokenHead(nn.Module):
 
 
 class EncoderTagger(TaskModel):
-    """The encoder in half precision where the device has it, the head in single precision."""
+    """An encoder in half precision on CUDA, with a head in fp32."""
 
     def __init__(self, encoder: Any, labels: int, longest_span: int | None) -> None:
-        """`longest_span`: of nested entities, in words; None for flat ones."""
+        """`longest_span`: in words, for nested entities; None for flat ones."""
         super().__init__()
         self.encoder = encoder
         hidden = self.encoder.config.hidden_size
@@ -87,5 +87,5 @@ class EncoderTagger(TaskModel):
 
 
 def _with_one(words: Tensor) -> Tensor:
-    """A constant beside the projection gives the biaffine form its linear terms."""
+    """Append a constant 1, which gives the biaffine form its linear terms."""
     return nn.functional.pad(words, (0, 1), value=1.0)

@@ -1,7 +1,7 @@
-"""A batch of token sequences as an encoder reads it, and what it gives back of them.
+"""A batch of token sequences in the form that an encoder reads, and access to its states.
 
-Padded, every sequence is a row as long as the longest: any encoder, any device. Joined, they lie one after the other in
-a single row and go through a variable-length kernel, so that next to nothing is computed for padding.
+`Padded` sequences are rows as long as the longest one, for any encoder and device. `Joined` sequences are concatenated
+in a single row and use a variable-length kernel, so that almost nothing is computed for padding.
 """
 
 from __future__ import annotations
@@ -21,53 +21,53 @@ from detour.evaluation.graphs import EncoderGraphs
 from detour.pretraining.kernels import KERNELS
 
 KERNEL = "varlen"
-"""torch's own: what others gain over it is lost in batches this small, but for the kernels for narrow windows."""
+"""torch's own kernel: except in narrow windows, others gain nothing over it in batches this small."""
 LEAST_GRID = 128
-"""Joined tokens are filled up to a multiple of it: matrix kernels like round sizes."""
+"""Joined tokens are padded to a multiple of this: matrix kernels are faster for round sizes."""
 SIZES_BITS = 3
-"""Powers of two of them lie between one power of two and the next, above the least grid."""
+"""Above the least grid, there are 2 ** SIZES_BITS sizes between consecutive powers of two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How an encoder computes on a device. No setting of a task: the modes agree, on a GPU up to its rounding."""
+    """How an encoder is computed. Not a setting of a task: all modes give the same results, up to rounding on a GPU."""
 
     joined: bool = False
-    """Sequences one after the other through a variable-length kernel, in place of padded ones under a mask."""
+    """Concatenated sequences with a variable-length kernel, instead of padded ones with a mask."""
     compiled: bool = False
-    """Each layer: its first step is slow. Asks for joined sequences."""
+    """Compile each layer of the encoder, which makes the first step slow. Requires `joined`."""
     fused: bool = False
-    """Pretraining's compiled layers in place of the encoder's own: fewer kernels. Asks for joined sequences."""
+    """Use pretraining's compiled layers, which have fewer kernels than the encoder's own. Requires `joined`."""
     graphed: bool = False
-    """Launched as CUDA graphs in training. Asks for fused layers."""
+    """Launch training passes as CUDA graphs. Requires `fused`."""
     kernel: str = KERNEL
-    """Of `pretraining.kernels`, for joined sequences."""
+    """A kernel of `pretraining.kernels`, for joined sequences."""
 
 
 PLAIN = Mode()
 
 
 def as_language_model(encoder: Any) -> Any:
-    """Pretraining's layers know an encoder as a part of a model with a head, of which they use nothing else."""
+    """Wrap an encoder for pretraining's layers, which expect a language model but use only its encoder and config."""
     return SimpleNamespace(config=encoder.config, model=encoder)
 
 
 class States(Protocol):
-    """An encoder's last hidden states of some sequences."""
+    """The last hidden states of a batch of sequences."""
 
     def first(self) -> Tensor:
-        """(sequences, hidden): of each one's first token."""
+        """(sequences, hidden): the state of each sequence's first token."""
 
     def mean(self) -> Tensor:
-        """(sequences, hidden): over each one's tokens."""
+        """(sequences, hidden): the mean over each sequence's tokens."""
 
     def at(self, positions: Tensor) -> Tensor:
-        """(sequences, words, hidden) in single precision, of the tokens at `positions` (sequences, words)."""
+        """(sequences, words, hidden) in fp32: the states of the tokens at `positions` (sequences, words)."""
 
 
 class Sequences(Protocol):
     def encode(self, encoder: Any) -> States:
-        """Whatever the encoder's precision and autocast make of it."""
+        """The states, in the type that the encoder and autocast produce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +106,21 @@ class PaddedStates:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """All tensors' sizes but the number of tokens follow from how many sequences were asked for."""
+    """Concatenated sequences. Apart from the number of tokens, all sizes depend only on the maximum batch size."""
 
     token_ids: Tensor
     """(1, tokens)"""
     position_ids: Tensor
-    """(1, tokens), from 0 again in every sequence."""
+    """(1, tokens), restarting at 0 in every sequence."""
     cu_seqlens: Tensor
-    """(most sequences + 2,) int32: what fills the row up is a sequence of its own, for a kernel would leave tokens
-    behind the last boundary unwritten; missing sequences are empty ones at the end."""
+    """(most sequences + 2,) int32. Padding is a sequence of its own, because a kernel leaves tokens past the last
+    boundary unwritten; missing sequences are empty ones at the end."""
     starts: Tensor
-    """(sequences,)"""
+    """(sequences,): index of each sequence's first token."""
     owners: Tensor
-    """(sequences, tokens) float32: a sequence's mean as a product."""
+    """(sequences, tokens) float32: the matrix that computes each sequence's mean."""
     longest: int
-    """Tokens; an upper limit, so that it need not change from batch to batch."""
+    """Upper limit on the length of a sequence in tokens, the same for all batches."""
     mode: Mode
     graphs: EncoderGraphs | None = None
 
@@ -136,7 +136,7 @@ class Joined:
         mode: Mode,
         graphs: EncoderGraphs | None = None,
     ) -> Joined:
-        """`most` sequences of at most `longest` tokens will ever come in a training batch."""
+        """Training batches have at most `most` sequences of at most `longest` tokens."""
         lengths = np.array([len(ids) for ids in token_ids], dtype=np.int64)
         ends = lengths.cumsum()
         total = filled_up(int(ends[-1]), longest if mode.graphed else LEAST_GRID)
@@ -185,9 +185,9 @@ class Joined:
 
 
 def filled_up(tokens: int, coarsest: int) -> int:
-    """So many that few sizes come, each of which asks for work of its own: eight between one power of two and the next.
+    """Round up to one of few sizes, eight between consecutive powers of two, because each size has its own graphs.
 
-    The grid is `coarsest` at most: what fills up is a sequence, which may not be longer than others.
+    The grid is at most `coarsest`, so that the padding, itself a sequence, is not longer than the others.
     """
     power = 1 << max(0, (tokens - 1).bit_length() - SIZES_BITS - 1)
     grid = max(LEAST_GRID, min(power, coarsest // LEAST_GRID * LEAST_GRID))

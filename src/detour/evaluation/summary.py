@@ -1,7 +1,7 @@
-"""What a benchmark's seeds say together; no torch.
+"""Summarize the scores of a benchmark's tasks and seeds, without torch.
 
-A figure over seeds or tasks is only given when every one of them is there: with a seed missing it is None, the seed is
-listed, and the scores of the others stay readable one by one.
+A statistic over seeds or tasks needs all of them: if one is missing, the statistic is None, the seed is listed, and the
+individual scores of the others are kept.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 METRICS = ("macro_f1", "micro_f1", "accuracy")
-"""Of every task, but that entities have no accuracy; metrics that only some tasks have stand with these tasks."""
+"""The metrics of every task, except that entities have no accuracy; other metrics appear only with their tasks."""
 NOT_SCORED = "-"
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
 """(task, seed) -> an evaluate stage's result.json."""
 
 
 def summarize(tasks: Sequence[str], seeds: Sequence[int], results: Results) -> dict[str, Any]:
-    """JSON of the test scores: a task's and, averaged over the tasks seed by seed, the benchmark's.
+    """Test scores as JSON: of each task, and of the benchmark as the average over tasks, seed by seed.
 
     {seeds, tasks: {name: {primary_metric, missing_seeds, notes, metrics: {metric: spread}}},
      average: {primary | metric: spread}, missing: [{task, seed}]}; see `spread`.
@@ -36,9 +36,9 @@ def summarize(tasks: Sequence[str], seeds: Sequence[int], results: Results) -> d
 
 
 def spread(by_seed: Mapping[int, float | None]) -> dict[str, Any]:
-    """{by_seed, n, mean, standard_deviation, min, max}; `n` counts the seeds that are there.
+    """{by_seed, n, mean, standard_deviation, min, max}; `n` is the number of seeds with a score.
 
-    The deviation is the sample's (n - 1), None for a single seed.
+    The standard deviation is the sample's (n - 1), None for a single seed.
     """
     scores = [score for score in by_seed.values() if score is not None]
     complete = bool(scores) and len(scores) == len(by_seed)
@@ -78,7 +78,7 @@ def _average(scores: Sequence[float | None]) -> float | None:
 
 
 def as_text(summary: Mapping[str, Any]) -> str:
-    """The summary as a table in plain text, scores in percent, mean ± standard deviation over the seeds."""
+    """The summary as a plain-text table: scores in percent, mean ± standard deviation over seeds."""
     rows: list[tuple[str, ...]] = [("task", "primary metric", "macro F1", "micro F1", "accuracy", "seeds")]
     for name, task in summary["tasks"].items():
         metrics = task["metrics"]

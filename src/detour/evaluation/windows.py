@@ -1,8 +1,8 @@
-"""A document as words and tokens, and cut into windows that an encoder can take.
+"""Split a document into words, and cut it into windows that fit an encoder.
 
-A word is a run of letters, a run of digits, or a single other sign, so entities that begin inside a written word
-(`l'aspirine`, `5mg`) still begin at one. Windows hold whole words and end, where they can, at a line end, else at the
-end of a sentence; no window shares a word with another.
+A word is a run of letters, a run of digits, or any other single character, so that entities inside a written word
+(`l'aspirine`, `5mg`) still begin at a word. Windows contain whole words and do not overlap; if possible they end at the
+end of a line, otherwise of a sentence.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _WORDS = re.compile(r"(?:[^\W\d_][\u0300-\u036f]*)+|\d+|[^\w\s]|_")
-"""Letters keep their combining accents."""
+"""Letters include their combining accents."""
 _SENTENCE_ENDS = frozenset(".!?…")
 Place = tuple[int, int]
-"""Start and end, the end being the first one after it."""
+"""Start and exclusive end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     document: int
     token_ids: list[int]
-    """Between the tokenizer's special tokens."""
+    """Includes the tokenizer's special tokens at both ends."""
     places: list[Place]
-    """Of its words in the document's text."""
+    """Span of each word in the document's text."""
     positions: list[int]
-    """Of each word's first token in `token_ids`."""
+    """Index in `token_ids` of each word's first token."""
 
 
 def word_places(text: str) -> list[Place]:
@@ -34,9 +34,9 @@ def word_places(text: str) -> list[Place]:
 
 
 def first_tokens(words: Sequence[Place], tokens: Sequence[Place]) -> list[int]:
-    """Of each word, the first token that shares a character with it; of one without, the token before it.
+    """The first token that shares a character with each word; if there is none, the token before the word.
 
-    Both are in order of their starts, and `tokens` may share characters.
+    Both sequences are sorted by start; `tokens` may overlap.
     """
     found, token = [], 0
     for start, end in words:
@@ -48,9 +48,9 @@ def first_tokens(words: Sequence[Place], tokens: Sequence[Place]) -> list[int]:
 
 
 def cut(text: str, words: Sequence[Place], firsts: Sequence[int], tokens: int, capacity: int) -> list[Place]:
-    """Ranges of words, each of at most `capacity` tokens; a single word that is longer has its own.
+    """Ranges of words, each with at most `capacity` tokens; a longer word gets its own range.
 
-    `firsts`: each word's first token; `tokens`: of the whole document.
+    `firsts` has the first token of each word, `tokens` is the number of tokens of the document.
     """
     ends = [*firsts[1:], tokens]
     ranges, start = [], 0
@@ -66,7 +66,7 @@ def cut(text: str, words: Sequence[Place], firsts: Sequence[int], tokens: int, c
 
 
 def _break_before(text: str, words: Sequence[Place], start: int, end: int) -> int:
-    """The last word range end in the window's second half that a line or a sentence ends at, else `end`."""
+    """The last end of a line or else of a sentence in the second half of the window; `end` if there is none."""
     middle = (start + end + 1) // 2
     sentence = None
     for place in range(end, max(middle, start + 1) - 1, -1):

@@ -1,4 +1,4 @@
-"""What a kind of task is to its fine-tuning: how it is learnt, decided and scored."""
+"""The interface of a kind of task to fine-tuning: how it is trained, decided and scored."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from detour.evaluation.graphs import EncoderGraphs
 from detour.evaluation.sequences import PLAIN, Joined, Mode, Padded, Sequences
 
 Held = Literal["validation", "test"]
-"""The splits that are scored."""
+"""The scored splits."""
 
 
 class TaskModel(nn.Module):
-    """An encoder under a head, which learn at rates of their own."""
+    """An encoder with a head, each with its own learning rate."""
 
     encoder: Any
     head: Any
     mode: Mode = PLAIN
     graphs: EncoderGraphs | None = None
-    """Where the mode has them."""
+    """Only if the mode uses them."""
 
     def sequences(self, token_ids: Sequence[Sequence[int]], padding_id: int, *, most: int, longest: int) -> Sequences:
-        """As the encoder reads them, on its device; in training never more than `most`, none of more than `longest`
-        tokens."""
+        """A batch in the form and on the device of the encoder.
+
+        Training batches have at most `most` sequences, and no sequence has more than `longest` tokens.
+        """
         device = next(self.parameters()).device
         if not self.mode.joined:
             return Padded.of(token_ids, padding_id, device)
@@ -37,37 +39,37 @@ class TaskModel(nn.Module):
 
 
 class Workload(Protocol):
-    """An item is what batches are made of: a document, or a window of one."""
+    """A kind of task. An item, the unit of batches, is a document or a window of one."""
 
     @property
     def primary_metric(self) -> str:
-        """What picks the best validation and is shown first."""
+        """The metric that selects the best validation and is shown first."""
 
     @property
     def train_lengths(self) -> Sequence[int]:
-        """Tokens of each training item."""
+        """Number of tokens of each training item."""
 
     def build_model(self, folder: Path) -> TaskModel:
-        """The encoder of an export under a new head."""
+        """The encoder of an export with a new head."""
 
     def build_loss(self, device: torch.device) -> nn.Module:
-        """Means over a batch's targets."""
+        """The criterion that `loss` is called with."""
 
     def loss(self, model: TaskModel, criterion: nn.Module, batch: Indices) -> Tensor:
-        """The mean loss of some training items."""
+        """The mean loss of a batch of training items."""
 
     def weight(self, batch: Indices) -> float:
-        """How many targets the mean is over: the share of a part of a batch."""
+        """The number of targets in the batch, by which the losses of its parts are weighted."""
 
     def decide(self, model: TaskModel, split: Held, batch_items: int) -> Any:
-        """What the model says of a split's documents, in their order."""
+        """The model's decisions for the documents of a split, in their order."""
 
     def scores(self, split: Held, decided: Any) -> dict[str, float]:
-        """Figures between 0 and 1 by their names."""
+        """Metric -> score between 0 and 1."""
 
 
 def build_optimizer(model: TaskModel, task: Task) -> torch.optim.AdamW:
-    """AdamW; biases and norms (all one-dimensional weights) are not decayed. `peak_lr` is kept in each group."""
+    """AdamW without decay for one-dimensional weights (biases and norms). Each group has its `peak_lr`."""
     parts = ((model.encoder, task.lr), (model.head, task.head_lr or task.lr))
     groups = [
         {
@@ -83,9 +85,9 @@ def build_optimizer(model: TaskModel, task: Task) -> torch.optim.AdamW:
 
 
 def lr_factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak lr at update `step` (from 0): linear up over `warmup` x `steps`, then linear down to 0.
+    """Fraction of the peak lr at update `step` (from 0): linearly up over `warmup` * `steps` steps, then linearly down.
 
-    Never 0 at either end, so that no update is wasted: the first warm-up step is 1 / n, the last one 1 / n too.
+    It is never 0, so that no update is wasted: the first and the last step are 1 / n of their ramps.
     """
     warmup_steps = round(warmup * steps)
     if step < warmup_steps:

@@ -1,15 +1,14 @@
-"""One set of ModernBERT weights under a causal mask (the detour) or its own bidirectional one, on packed documents.
+"""Run one set of ModernBERT weights causally (the detour) or bidirectionally, on packed documents.
 
-transformers' `ModernBertForMaskedLM` stays untouched and serves both phases. What differs is what each layer may
-attend to, and `is_causal=True` alone does not say it: local layers would keep both halves of their window and
-packed documents would see each other. Here every document is a sequence of its own, and in causal mode a local
-layer keeps exactly the left half of its window: the token itself and `config.sliding_window` tokens before it.
+transformers' `ModernBertForMaskedLM` is used unchanged in both phases; only what each layer may attend to differs.
+`is_causal=True` is not enough for that: local layers would keep both halves of their window, and packed documents
+would see each other. Here every document is its own sequence, and in causal mode a local layer keeps exactly the left
+half of its window: the token itself and the `config.sliding_window` tokens before it.
 
-Backends, by the recipe's word for them:
-  sdpa, eager          rows stay apart, (B, 1, T, T) masks are built; any device
-  varlen and others    rows are joined into one pack and go through a kernel of `kernels`. Outside CUDA and half
-                       precision documents of equal length are batched together, without a mask wherever the window
-                       spans them
+Backends, by the name that recipes use:
+  sdpa, eager          rows stay separate, with (B, 1, T, T) masks; any device
+  varlen and others    rows are concatenated and go through a kernel of `kernels`. Without CUDA and half precision,
+                       documents of equal length are batched, without a mask if the window spans them
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from detour.pretraining.window import UNBOUNDED
 
 MASK_BACKENDS = ("sdpa", "eager")
 PACKED = {name: "packed_" + name.replace("flash_attention", "kernel") for name in KERNELS}
-"""Kernels' names among transformers' attention functions; it looks for a package of its own behind each `flash`."""
+"""Names of the kernels among transformers' attention functions; for a name with `flash`, it would load a package."""
 
 
 class PackedTokens(TypedDict):
-    """`B` rows of `T` tokens, each row filled with whole documents one after the other."""
+    """`B` rows of `T` tokens, each filled with consecutive documents."""
 
     input_ids: Tensor
     """(B, T) int64."""
     position_ids: Tensor
-    """(B, T) int64, from 0 again in every document."""
+    """(B, T) int64, restarting at 0 in every document."""
     cu_seqlens: Tensor
-    """(documents + 1,) int32: where documents start in the B * T joined tokens; the last entry is B * T."""
+    """(documents + 1,) int32: where documents start among the B * T concatenated tokens; the last entry is B * T."""
     longest: NotRequired[int]
-    """Tokens of the longest document, where it is known without asking the device."""
+    """Length of the longest document in tokens, if known without synchronizing with the device."""
 
 
 def set_backend(model: ModernBertForMaskedLM, name: str) -> None:
@@ -52,13 +51,15 @@ def set_backend(model: ModernBertForMaskedLM, name: str) -> None:
 
 
 def backend_of(model: ModernBertForMaskedLM) -> str:
-    """transformers keeps it under a private name, hence our own; what it loads by itself is `sdpa`."""
+    """The backend set last. transformers stores it under a private name, hence our own; its default is `sdpa`."""
     return getattr(model, "attention_backend", "sdpa")
 
 
 def compile_layers(model: ModernBertForMaskedLM) -> None:
-    """Let torch compile what a step computes. Layers that `layers` does not know are compiled as transformers has them;
-    so are those behind a backend with masks, which knows no pack."""
+    """Let torch compile what a step computes.
+
+    Layers that `layers` does not cover are compiled as transformers defines them; so are those of backends with masks.
+    """
     if can_be_compiled(model) and backend_of(model) in KERNELS:
         keep_all_graphs()
         model.compiled_layers = True
@@ -69,7 +70,7 @@ def compile_layers(model: ModernBertForMaskedLM) -> None:
 
 
 def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
-    """Last hidden states of all tokens, (B * T, hidden), in the order of the joined rows."""
+    """Last hidden states of all tokens, (B * T, hidden), in row order."""
     input_ids, position_ids, cu_seqlens = tokens["input_ids"], tokens["position_ids"], tokens["cu_seqlens"]
     backend = backend_of(model)
     if backend in MASK_BACKENDS:
@@ -105,7 +106,7 @@ def encode(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) 
 
 
 def predict(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool) -> Tensor:
-    """Logits of all tokens, (B * T, vocabulary); training never holds them all, see `cross_entropy`."""
+    """Logits of all tokens, (B * T, vocabulary); training avoids holding them all, see `cross_entropy`."""
     logits: Tensor = model.decoder(model.head(encode(model, tokens, causal=causal)))
     return logits
 
@@ -113,10 +114,10 @@ def predict(model: ModernBertForMaskedLM, tokens: PackedTokens, *, causal: bool)
 def attention_masks(
     position_ids: Tensor, half_window: int, *, causal: bool, additive: torch.dtype | None = None
 ) -> dict[str, Tensor]:
-    """Which token sees which, (B, 1, T, T) a kind of layer, keyed as `config.layer_types` names them.
+    """A (B, 1, T, T) mask for each kind of layer, keyed by the names in `config.layer_types`.
 
-    `half_window` counts the tokens on each side, the token itself not included. True where a query sees a key;
-    or, with `additive`, 0 there and the type's lowest number elsewhere, as eager attention wants it.
+    `half_window` is the number of tokens on each side, excluding the token itself. True where a query sees a key;
+    with `additive`, 0 there and the lowest value of that type elsewhere, as eager attention expects.
     """
     document = (position_ids == 0).cumsum(-1)
     token = torch.arange(position_ids.shape[-1], device=position_ids.device)
@@ -151,9 +152,9 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface over packed documents: (B, heads, T, head) in, (B, T, heads, head) out.
 
-    `sliding_window` is transformers' number, one more than the tokens on each side. Outside half precision the exact
-    reference stands in for `kernel`. Raises ValueError on dropout, which no variable-length kernel has, and when the
-    documents' boundaries are not given.
+    `sliding_window` is transformers' value, one more than the tokens on each side. The exact reference replaces
+    `kernel` outside half precision. Raises ValueError for dropout, which no variable-length kernel supports, and if
+    document boundaries are missing.
     """
     if dropout:
         raise ValueError("packed attention has no dropout: set `attention_dropout` to 0 in the model's config")
@@ -173,12 +174,12 @@ def packed_attention(
 
 
 def _in_half_precision(q: Tensor) -> bool:
-    """Whether a kernel may be used. Outside autocast it would compute in float16, so fp32 does not use it."""
+    """Whether a kernel may be used: fp32 outside autocast must not be rounded to float16 for it."""
     return q.is_cuda and (q.dtype in HALF or torch.is_autocast_enabled("cuda"))
 
 
 def _in_autocasts_type(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *arguments: Any) -> Tensor:
-    """What autocast left in full precision, as the rotated queries and keys, goes through its type and back."""
+    """Cast what autocast left in fp32 (the rotated queries and keys) to its type and the output back."""
     dtype = q.dtype
     if dtype not in HALF:
         half = torch.get_autocast_dtype("cuda")
@@ -187,7 +188,7 @@ def _in_autocasts_type(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *argumen
 
 
 def _order_by_length(cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-    """A permutation of the joined tokens that puts documents of equal length side by side, and its cu_seqlens."""
+    """A permutation of the tokens that makes documents of equal length adjacent, and its cu_seqlens."""
     lengths = cu_seqlens.diff().long()
     documents = lengths.argsort(stable=True)
     sorted_lengths = lengths[documents]
@@ -201,6 +202,6 @@ def _flat(hidden: Tensor) -> Tensor:
     return hidden.reshape(-1, hidden.shape[-1])
 
 
-# Without an entry among transformers' mask functions no mask is built for them, which is what packing wants.
+# Not registered among transformers' mask functions, so that it builds no mask for them.
 for name, kernel in KERNELS.items():
     ALL_ATTENTION_FUNCTIONS.register(PACKED[name], partial(packed_attention, kernel))

@@ -1,4 +1,4 @@
-"""Which rows each step of each rank reads, and how they become tensors."""
+"""Assign rows to steps and ranks, and collate them into tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detour.pretraining.objectives import IGNORED, Example, Objective, Vocabular
 
 
 class Rows(Protocol):
-    """`detour.corpus.packing.PackedRows`, as far as training needs it."""
+    """The part of `detour.corpus.packing.PackedRows` that training uses."""
 
     def row(self, i: int) -> PackedRow: ...
 
@@ -28,17 +28,17 @@ class FiniteRows(Rows, Protocol):
 
 
 class Batch(PackedTokens):
-    """Rows of one forward pass, and what is to be predicted in them."""
+    """The rows of one forward pass and their labels."""
 
     labels: Tensor
-    """(predicted tokens,) int64; tokens without a label are left out."""
+    """(predicted tokens,) int64; tokens without a label are omitted."""
     label_positions: Tensor
-    """(predicted tokens,) int64: where they are among the B * T joined tokens."""
+    """(predicted tokens,) int64: their indices among the B * T concatenated tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Step s reads rows [first_row + s * rows, ... + rows); each rank takes a run of them in the order of ranks."""
+    """Step s reads rows [first_row + s * rows, ... + rows); ranks take consecutive, equal parts of them in order."""
 
     first_row: int
     rows: int
@@ -52,10 +52,10 @@ class Sharing:
 
 
 class StepBatches(IterableDataset[list[Batch]]):
-    """The microbatches of one rank, step by step, from the first of `steps` on: where a run resumes after a stop.
+    """The microbatches of one rank for each of `steps`, which begins where the run starts or resumes.
 
-    They are complete here, so that with workers nothing is left to do beside the device. Of n workers each makes every
-    n-th step, and a DataLoader takes them in turn: the order does not depend on n.
+    Batches are fully collated here, so that data loader workers leave nothing to the training process. Each of n
+    workers makes every n-th step and the DataLoader takes them in turn, so the order does not depend on n.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ def count_tokens(batches: Batch | Sequence[Batch]) -> int:
 
 
 def count_labels(batches: Batch | Sequence[Batch]) -> int:
-    """Tokens that the loss is a mean over: the weight of a microbatch in its step."""
+    """Labelled tokens, which weight a microbatch within its step."""
     return sum(len(batch["labels"]) for batch in _each(batches))
 
 

@@ -1,4 +1,4 @@
-"""torch's compiler, imported where something is compiled."""
+"""Deferred use of torch's compiler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def compiled_at_first_use(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """`torch.compile(function)`, asked for at its first call: the compiler's imports take a second of CPU time."""
+    """`torch.compile(function)`, compiled on first call: importing the compiler takes a second of CPU time."""
 
     @cache
     def compiled() -> Callable[Given, Result]:

@@ -1,8 +1,9 @@
-"""The only place that knows Composer: its Trainer drives the steps, everything that must hold is decided outside.
+"""The only module that imports Composer: its Trainer drives the steps, and every guarantee is kept outside it.
 
-Composer brings the loop, microbatches with exact token weights, DDP, autocast and users' loggers. It is not asked to
-save, resume, schedule or watch for NaN: its checkpoints are not atomic, a truncated one makes it start anew, a schedule
-restored half way raises the rate, and its NaN monitor stops one rank while the others hang. Those live in `train`.
+Composer provides the loop, microbatches with exact token weights, DDP, autocast and the user's loggers. Saving,
+resuming, scheduling and NaN checks are in `train` and `run`: Composer's checkpoints are not atomic, a truncated one
+makes it start over, a schedule restored halfway raises the rate, and its NaN monitor stops one rank while the others
+hang.
 """
 
 from __future__ import annotations
@@ -29,37 +30,37 @@ from detour.imports import uncollected
 from detour.pretraining.batches import Batch, StepBatches, count_labels, count_rows, count_tokens
 
 WORKERS = 2
-"""Processes that read and mask the next steps' rows while a GPU computes."""
+"""Data loader processes that prepare the next steps while a GPU computes."""
 WATCHED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Hooks(Protocol):
-    """What `train` does around every step; the same calls in the same order on all ranks."""
+    """Callbacks around every step, called in the same order on all ranks."""
 
     def before_step(self, step: int, batches: Sequence[Batch]) -> None:
-        """`step` counts from 0 within the phase; `batches` are its microbatches on this rank, on the CPU."""
+        """`step` counts from 0 within the phase; `batches` are this rank's microbatches, still on the CPU."""
 
     def after_backward(self) -> None:
-        """Gradients are complete: accumulated over microbatches, averaged over ranks, not yet applied."""
+        """Called with final gradients: accumulated over microbatches, averaged over ranks, not yet applied."""
 
     def after_step(self, steps_done: int, loss: float) -> dict[str, float]:
-        """Returns what users' loggers are given. `loss` is the mean over all predicted tokens of the step."""
+        """Return the metrics for the user's loggers. `loss` is the mean over the step's labelled tokens."""
 
     @property
     def stopping(self) -> bool:
-        """Whether to end after this step; asked after `after_step`."""
+        """Whether to stop after this step; read after `after_step`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How the steps are run."""
+    """Range and size of the steps, and where their metrics go."""
 
     first_step: int
     steps: int
     rows_per_step: int
     tokens_per_step: int
     microbatch_rows: int
-    """On one device."""
+    """Rows of one forward pass on one device."""
     bf16: bool
     seed: int
     loggers: tuple[str, ...] = ()
@@ -74,9 +75,9 @@ def run_steps(
     loop: Loop,
     hooks: Hooks,
 ) -> None:
-    """Train from `loop.first_step` to `loop.steps`, or to the step after which `hooks.stopping` is true.
+    """Train from `loop.first_step` to `loop.steps`, or until `hooks.stopping` is true after a step.
 
-    `loss_of` maps a Batch to its mean loss. Exceptions of the hooks come through unchanged.
+    `loss_of` maps a Batch to its mean loss. Exceptions raised by the hooks propagate unchanged.
     """
     with _kept_signal_handlers(), _quiet():
         composer = _import_composer()
@@ -124,7 +125,7 @@ def _trainer(
 
 
 def _token_counts(batch: Any) -> dict[str, int]:
-    """Composer weights microbatches by `loss_generating`; given a plain number, it weights them by that instead."""
+    """Composer weights microbatches by `loss_generating`; given a plain number, it would use that instead."""
     return {"total": count_tokens(batch), "loss_generating": count_labels(batch)}
 
 
@@ -138,7 +139,7 @@ def _already_split(batches: Any, _rows: int) -> Any:
 
 def _composer_model(composer: Any, loss_of: nn.Module) -> nn.Module:
     class LossModel(composer.ComposerModel):  # type: ignore[misc]
-        """The loss is computed inside forward, where DDP prepares the reduction and autocast applies."""
+        """Computes the loss inside `forward`, where autocast applies and DDP prepares its reduction."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -179,9 +180,10 @@ def _timestamp(composer: Any, loop: Loop) -> Any:
 
 
 def _loggers(loop: Loop) -> list[Any]:
-    """Composer's, offline, into `loop.log_folder`; raises PermanentFailure naming the package that is missing.
+    """Composer's loggers, offline, writing to `loop.log_folder`.
 
-    To be made on every rank: MLflow's talks to its peers, and all of them write on rank 0 only.
+    Create them on every rank: MLflow's communicates with its peers, and all of them write on rank 0 only. Raises
+    PermanentFailure if a logger's package is missing.
     """
     from composer.utils.import_helpers import MissingConditionalImportError
 
@@ -206,7 +208,7 @@ def _tensorboard(loop: Loop) -> Any:
 
 
 def _wandb(loop: Loop) -> Any:
-    """Composer asks a run for `get_url()`, which wandb has since replaced by `url`."""
+    """Composer calls `get_url()` on a run, which wandb has since replaced with `url`."""
     import wandb
     from composer.loggers import WandBLogger
 
@@ -218,9 +220,9 @@ def _wandb(loop: Loop) -> Any:
 
 
 def _mlflow(loop: Loop) -> Any:
-    """Into plain files: mlflow would rather have a database, whose locks do not hold on every cluster's disks.
+    """Write plain files: the locks of mlflow's default database do not hold on every cluster's file system.
 
-    There a metric is a file, so that `loss` rules out Composer's `loss/train/total`, which is the same figure.
+    Each metric is then a file, so `loss` excludes Composer's `loss/train/total`, which is the same value.
     """
     from composer.loggers import MLFlowLogger
 
@@ -235,7 +237,7 @@ def _mlflow(loop: Loop) -> Any:
 
 @contextmanager
 def _kept_signal_handlers() -> Iterator[None]:
-    """Composer and its MLflow logger install handlers that exit without saving; the ones that were there come back."""
+    """Restore the signal handlers: those of Composer and its MLflow logger exit without saving."""
     handlers = {number: signal.getsignal(number) for number in WATCHED_SIGNALS}
     try:
         yield
@@ -246,7 +248,7 @@ def _kept_signal_handlers() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Composer's deprecation warnings concern its authors, not the person who trains."""
+    """Hide Composer's deprecation warnings, which its users can do nothing about."""
     logging.getLogger("composer").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -254,8 +256,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _import_composer() -> Any:
-    """Composer 0.32.1 imports torchvision and mcli for vision models and a hosted logger; where they are absent, empty
-    modules stand in for them."""
+    """Composer 0.32.1 imports torchvision (vision models) and mcli (a hosted logger); empty modules replace them if
+    they are not installed."""
     if "composer" not in sys.modules:
         for package in ("torchvision", "mcli"):
             if importlib.util.find_spec(package) is None:
@@ -283,7 +285,7 @@ def _stand_in(package: str) -> None:
             "torchvision.ops": {"box_convert": None},
         },
     }
-    # These look for the real torchvision: let them find that there is none.
+    # These probe for torchvision: import them before the stand-in exists, so that they find none.
     import torchmetrics  # noqa: F401
     import transformers.utils.import_utils  # noqa: F401
 

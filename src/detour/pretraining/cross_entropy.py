@@ -1,12 +1,12 @@
-"""Mean cross-entropy of `hidden @ weight.T + bias` without ever holding the logits of all tokens.
+"""Mean cross-entropy of `hidden @ weight.T + bias` without holding the logits of all tokens.
 
 The logits of 8,192 tokens over a vocabulary of 50,368 are 1.65 GB in fp32, and eager code holds three such arrays.
-Here pieces of tokens are finished one after the other: logits, loss, gradient of the logits, and from that the
-gradients of both factors, which is why they are computed in the forward pass and only scaled in the backward one.
+Here the tokens are processed in pieces, each to its end: logits, loss, gradient of the logits, gradients of both
+factors. The gradients are therefore computed in the forward pass and only scaled in the backward pass.
 
-Sums run in fp32 however small the pieces are: the loss, and the weight's gradient, to which every piece adds. An
-operator that sums them in bf16, as torch 2.13's `linear_cross_entropy` does, misreports the loss by several percent
-with a hundred pieces and the gradient by some more.
+The loss and the gradient of the weight are summed over pieces in fp32. An operator that sums them in bf16, such as
+torch 2.13's `linear_cross_entropy`, misreports the loss by several percent with a hundred pieces, and the gradient by
+more.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch.nn import functional
 from detour.pretraining.compiling import compiled_at_first_use
 
 CPU_PIECE_TOKENS = 512
-"""Logits of that many tokens fit the cache: on 4,096 tokens and words, 1.5 times as fast as all at once."""
+"""Few enough for their logits to fit the cache: 1.5 times as fast as one piece for 4,096 tokens and 4,096 words."""
 GPU_PIECE_TOKENS = 8192
-"""Few enough to stay under a GB, many enough to fill the device."""
+"""Few enough for their logits to stay below 1 GB in bf16, enough to occupy the device."""
 
 
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, pieces: int | None = None
 ) -> Tensor:
-    """Scalar in fp32, in nats a token, of `hidden` (tokens, width), `weight` (words, width) and `labels` (tokens,).
+    """Mean loss in nats, an fp32 scalar, of `hidden` (tokens, width), `weight` (words, width) and `labels` (tokens,).
 
-    Matrices are multiplied in the type of autocast where it is on, else in that of `hidden`. Gradients come in the
-    types of their tensors. There must be at least one label. `pieces` is for tests: how many to cut the tokens into.
+    Matrices are multiplied in autocast's type if it is enabled, otherwise in that of `hidden`; gradients have the
+    types of their tensors. At least one label is required. `pieces`, for tests, overrides the number of pieces.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -103,10 +103,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def softmax_gradient(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum of the losses in fp32, gradient of that sum for the logits, in their type).
+    """The summed loss in fp32, and its gradient with respect to the logits, in their type.
 
-    The label's own share is subtracted before rounding: a probability of 0.99 in bf16 is 0.988, and the gradient
-    would be off by a fifth. On a GPU it is one fused kernel: two reads and one write of the logits.
+    The label's 1 is subtracted before rounding: 0.99 is 0.988 in bf16, which would put the gradient off by a fifth.
+    On a GPU this is one fused kernel: two reads and one write of the logits.
     """
     return _fused(logits, labels) if logits.is_cuda else _step_by_step(logits, labels)
 
@@ -121,7 +121,7 @@ def _step_by_step(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_one_pass(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The same as one expression without writes in between, from which a compiler makes one kernel."""
+    """The same as a single expression without intermediate writes, which compiles to one kernel."""
     scores = logits.float()
     log_total = scores.logsumexp(-1, keepdim=True)
     is_label = torch.arange(logits.shape[1], device=logits.device) == labels[:, None]
@@ -133,10 +133,10 @@ _fused = compiled_at_first_use(in_one_pass)
 
 
 def _add_product(total: Tensor, d_logits: Tensor, hidden: Tensor) -> None:
-    """total += d_logits.T @ hidden, with products of half-precision factors summed and kept in fp32."""
+    """total += d_logits.T @ hidden, accumulated in fp32 also for half-precision factors."""
     if d_logits.dtype == total.dtype:
         total.addmm_(d_logits.T, hidden)
     elif d_logits.is_cuda:
         total += torch.mm(d_logits.T, hidden, out_dtype=torch.float32)
-    else:  # torch's CPU matrices have no `out_dtype`
+    else:  # on the CPU, torch.mm has no `out_dtype`
         total.addmm_(d_logits.T.float(), hidden.float())

@@ -1,4 +1,4 @@
-"""What the device of a training can do."""
+"""Capabilities of the training device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from detour.config.training import Precision
 from detour.errors import PermanentFailure
 
 PEAK_TFLOPS_BF16 = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "B200": 2250.0, "V100": 125.0}
-"""Dense half-precision tensor-core peak of the SXM boards, from NVIDIA's data sheets, by a part of CUDA's name."""
+"""Dense half-precision tensor-core peak of SXM boards (NVIDIA data sheets), by a substring of the device name."""
 
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:
-    """Raises PermanentFailure when bf16 is asked for on a device that has none."""
+    """Whether to train in bf16. Raises PermanentFailure if it is requested on a device without it."""
     if precision in ("bf16", "bf16_residual") and not has_bf16(device):
         raise PermanentFailure("training.precision: this device has no bf16: write `auto` or `fp32`")
     return has_bf16(device) and precision != "fp32"
@@ -23,7 +23,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """FLOP/s that MFU is a share of, None for a device that is not listed."""
+    """Peak FLOP/s for MFU; None for an unlisted device."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

@@ -1,6 +1,6 @@
-"""flash-attn-4 as one node of a compiled graph, which the package's own autograd function breaks.
+"""flash-attn-4 as one node of a compiled graph; the package's own autograd function would break the graph.
 
-Forward and backward alone have no public name there; torch's own integration calls the same two.
+Its forward and backward have no public names; torch's own integration calls the same two functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detour.pretraining.window import UNBOUNDED
 def flash_4(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, scale: float | None, left: int, right: int
 ) -> tuple[Tensor, Tensor]:
-    """Output and log-sums of the scores."""
+    """The output and the log-sum-exp of the scores."""
     from flash_attn.cute.interface import _flash_attn_fwd
 
     output, log_sums, *_ = _flash_attn_fwd(
@@ -58,7 +58,7 @@ def _backward(
 
 
 def _setting(cu_seqlens: Tensor, longest: int, left: int, right: int) -> dict[str, Any]:
-    """It writes an unlimited side as None."""
+    """The arguments that forward and backward share; the package writes an unbounded side as None."""
     return {
         "causal": right == 0,
         "window_size_left": None if left == UNBOUNDED else left,

@@ -1,4 +1,4 @@
-"""What determines a phase, and where it reports its progress."""
+"""The inputs of a pretraining phase, and its interface for reporting progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detour.pretraining.start import Start
 
 
 class Recorder(Protocol):
-    """`detour.ledger.attempt.Attempt`, as far as training needs it."""
+    """The part of `detour.ledger.attempt.Attempt` that training uses."""
 
     def event(self, event: Event) -> None: ...
 
@@ -25,13 +25,13 @@ class Recorder(Protocol):
 
 
 def say(what: str) -> None:
-    """In the stage's log."""
+    """Write to the stage's log."""
     logging.getLogger(__name__).warning(what)
 
 
 @dataclass(frozen=True, slots=True)
 class PretrainJob:
-    """Everything a phase is determined by, and where it may write."""
+    """Everything that determines a phase, and where it may write."""
 
     start: Start
     phase: Phase
@@ -43,7 +43,7 @@ class PretrainJob:
     seeds: Seeds
     precision: Precision
     first_row: int
-    """Rows that earlier phases have used."""
+    """Number of rows that earlier phases have used."""
     corpus: Path
     work_dir: Path
     """Keeps the checkpoints between attempts."""
@@ -53,7 +53,7 @@ class PretrainJob:
     microbatch_sequences: int | Literal["auto"]
     name: str = "pretrain"
     stage: str | None = None
-    """Id of the stage; its checkpoints are no other's."""
+    """The stage's id, which checkpoints carry: those of another stage are never resumed from."""
 
     @property
     def step_tokens(self) -> int:

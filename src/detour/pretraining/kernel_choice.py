@@ -1,7 +1,8 @@
-"""Which attention a training uses: the recipe's, or the fastest of those that are installed and right.
+"""Choose the attention kernel of a training: the recipe's, or the fastest one that is installed and correct.
 
-A kernel is believed only after it has been compared with the exact reference on this device, in both directions: a
-wheel built for another architecture, or one whose windows are counted otherwise, is left out with its reason.
+A kernel is used only after its outputs and gradients have been compared with the exact reference on this device. One
+that fails, for instance a wheel built for another architecture or with a different definition of windows, is excluded
+with the reason.
 """
 
 from __future__ import annotations
@@ -24,40 +25,42 @@ PACKAGES = {
     "flash_attention_3": "flash_attn_interface",
     "flash_attention_4": "flash_attn.cute",
 }
-"""What must be importable."""
+"""The module that each backend imports."""
 TRIAL_LENGTHS = (1, 300, 17, 128, 129, 449)
-"""Documents of the comparison: shorter and longer than a window, and a single token."""
+"""Document lengths for the comparison: shorter and longer than a window, and a single token."""
 TOLERANCE = 0.03
-"""Largest error of outputs and gradients over the largest value of the reference, which a half-precision kernel keeps;
-a window that is off by one token is ten times that."""
+"""Upper bound on the largest error of outputs and gradients, relative to the reference's largest value.
+
+Correct half-precision kernels stay below it; a window that is off by one token exceeds it tenfold.
+"""
 REPEATS = 5
 FILLER_SIZE, FILLERS = 4096, 200
-"""Over 30 ms on the fastest boards: several times what the launches of a trial take."""
+"""More than 30 ms on the fastest GPUs: several times what launching a trial takes."""
 
 
 class BrokenDevice(RuntimeError):
-    """A kernel left the device in a state in which nothing runs any more in this process."""
+    """A kernel left the device unusable for the rest of this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, and what was found out about the others."""
+    """The chosen backend, and the findings on all candidates."""
 
     backend: str
     layer_ms: Mapping[str, float] = field(default_factory=dict)
-    """Forward and backward of a mean layer on the measured rows, of each kernel that is right."""
+    """Forward and backward time of the average layer on the trial rows, for each correct kernel."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Why a kernel cannot be used."""
+    """Kernel -> why it cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """A model's attention, as kernels see it."""
+    """The shape of a model's attention."""
 
     heads: int
     head_size: int
     windows: Mapping[Window, int]
-    """How many layers have each."""
+    """Window -> number of layers that have it."""
 
     @classmethod
     def of(cls, config: ModernBertConfig, *, causal: bool) -> Heads:
@@ -71,15 +74,15 @@ class Heads:
 
 
 def ready_backend(device: torch.device, *, half: bool) -> str:
-    """One that needs no measurement: torch's packed kernel where it computes, packed on the CPU too, else masks."""
+    """A backend that needs no measurement: `varlen` on the CPU and on CUDA in half precision, otherwise `sdpa`."""
     return "varlen" if device.type == "cpu" or (device.type == "cuda" and half) else "sdpa"
 
 
 def named_backend(setting: str, device: torch.device, *, half: bool) -> str | None:
-    """The backend for `training.attention`, None where kernels are to be measured against each other.
+    """The backend for `training.attention`, or None if the kernels have to be timed against each other.
 
-    `half` says that the training computes in half precision. Raises ValueError for a kernel that the device or the
-    precision rules out.
+    `half`: the training computes in half precision. Raises ValueError for a kernel that the device or the precision
+    rules out.
     """
     if setting == "auto":
         return None if device.type == "cuda" and half else ready_backend(device, half=half)
@@ -92,10 +95,11 @@ def named_backend(setting: str, device: torch.device, *, half: bool) -> str | No
 
 
 def choose(setting: str, device: torch.device, heads: Heads, cu_seqlens: Tensor, dtype: torch.dtype | None) -> Choice:
-    """`dtype` is the training's half precision, None where it has none; `cu_seqlens` are rows as it will read them.
+    """Resolve `training.attention`; `sdpa`, with masks, is the fallback if no kernel is correct.
 
-    Raises ValueError when the recipe names a backend that cannot be used here, BrokenDevice when the trial of a kernel
-    ends the use of the device. Where no kernel is right, `sdpa` is left, with its masks.
+    `dtype` is the training's half-precision type, None in fp32. `cu_seqlens` are boundaries of rows that it will read.
+    Raises ValueError if the recipe names a backend that cannot be used here, and BrokenDevice if trying a kernel makes
+    the device unusable.
     """
     named = named_backend(setting, device, half=dtype is not None)
     if named is not None and (dtype is None or named not in KERNELS or device.type != "cuda"):
@@ -115,7 +119,7 @@ def choose(setting: str, device: torch.device, heads: Heads, cu_seqlens: Tensor,
 
 
 def problem(name: str, device: torch.device, dtype: torch.dtype, heads: Heads) -> str | None:
-    """Why the kernel cannot be used here, None when it can."""
+    """Why the kernel cannot be used here, or None if it can."""
     if not is_installed(name):
         return "not installed"
     try:
@@ -131,7 +135,7 @@ def problem(name: str, device: torch.device, dtype: torch.dtype, heads: Heads) -
 
 
 def _require_device(device: torch.device, problem: str) -> None:
-    """A fault inside a kernel ends a process's use of its GPU, and shows again at whatever comes next."""
+    """Raise BrokenDevice if the GPU is unusable: after a fault in a kernel, every later call of the process fails."""
     if device.type != "cuda":
         return
     try:
@@ -154,7 +158,7 @@ def is_installed(name: str) -> bool:
 
 
 def _error(kernel: Kernel, device: torch.device, dtype: torch.dtype, heads: Heads, window: Window) -> float:
-    """Of output and gradients, relative to the largest value of the reference's; infinite where not finite."""
+    """Largest error of output and gradients, relative to the reference's largest value; infinite if not finite."""
     cu_seqlens = torch.tensor((0, *TRIAL_LENGTHS), device=device).cumsum(0).to(torch.int32)
     inputs, weight = _random(sum(TRIAL_LENGTHS), heads, device, dtype)
     exact_attention = partial(_attend, _as_kernel, cu_seqlens, max(TRIAL_LENGTHS), window)
@@ -189,11 +193,11 @@ def _layer_ms(kernel: Kernel, device: torch.device, dtype: torch.dtype, heads: H
 
 
 def _device_ms(run: Callable[[], object], device: torch.device) -> float:
-    """What the device takes, without the launches: compiled layers launch ahead of it, a loop of Python may not.
+    """Time on the device without launch overhead, as compiled layers have it: they launch ahead of the device.
 
-    Products of matrices keep the device busy until all launches wait in its queue.
+    Matrix products keep the device busy until every launch is queued.
     """
-    run()  # compiles, loads or tunes
+    run()  # compile, load and tune
     filler = torch.zeros(FILLER_SIZE, FILLER_SIZE, dtype=torch.bfloat16, device=device)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     for _ in range(FILLERS):

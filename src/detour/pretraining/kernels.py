@@ -1,13 +1,13 @@
 """Attention over packed documents: the kernels that exist, one interface, and the exact reference.
 
-A kernel takes queries, keys and values as (tokens, heads, head size), `cu_seqlens` as (documents + 1,) int32 with the
-number of tokens as its last entry, the length of the longest document, the scale of the scores, and a window of
-(left, right) tokens beside the query, UNBOUNDED for no limit and right 0 in causal mode. It returns the shape of the
-queries. Tokens behind the last boundary would stay unwritten in every one of them, hence the last entry.
+A kernel takes queries, keys and values as (tokens, heads, head size), `cu_seqlens` as (documents + 1,) int32, the
+length of the longest document, the scale of the scores, and a window of (left, right) tokens around the query:
+UNBOUNDED means no limit, right is 0 in causal mode. The output has the shape of the queries. The last entry of
+`cu_seqlens` must be the number of tokens: every kernel leaves output past the last boundary unwritten.
 
-All but the reference run on CUDA and in half precision: flash-attn 2 (`flash_attn`), FlashAttention-3
-(`flash_attn_interface`, built from source), flash-attn-4 (`flash_attn.cute`), and `varlen`, the FlashAttention-2 inside
-torch.
+All but the reference need CUDA and half precision: flash-attn 2 (`flash_attn`), FlashAttention-3
+(`flash_attn_interface`, built from source), flash-attn-4 (`flash_attn.cute`), and `varlen`, torch's own build of
+FlashAttention-2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from detour.pretraining.window import UNBOUNDED, Window
 
 HALF = (torch.bfloat16, torch.float16)
 LOCAL = "+local"
-"""Behind a kernel's name: layers with a narrow window go through our own, the others through that one."""
+"""Suffix of a kernel's name: layers with a narrow window use our own kernel, the others use the named one."""
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float | None, Window], Tensor]
 
 
@@ -74,7 +74,7 @@ def _call_flash(
     scale: float | None,
     window: tuple[int | None, ...],
 ) -> Tensor:
-    """What the packages' functions have in common; some versions return the scores' log-sums beside the output."""
+    """The common call of flash-attn 2 and 3; some versions also return the log-sum-exp of the scores."""
     output = function(
         q,
         k,
@@ -112,16 +112,16 @@ RECIPE_KERNELS: dict[str, Kernel] = {
     "flash_attention_3": flash_attention_3,
     "flash_attention_4": flash_attention_4,
 }
-"""By the recipe's word for them."""
+"""By the name that recipes use."""
 KERNELS: dict[str, Kernel] = {
     **RECIPE_KERNELS,
     **{name + LOCAL: _with_local(kernel) for name, kernel in RECIPE_KERNELS.items()},
 }
-"""All that `auto` measures."""
+"""Everything that `auto` measures."""
 
 
 def reference(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: Window) -> Tensor:
-    """Exact, on any device and in any precision; neighbouring documents of equal length are computed as a batch."""
+    """Exact attention, on any device and in any precision; adjacent documents of equal length form a batch."""
     outputs = []
     for query, key, value in _by_length(cu_seqlens, q, k, v):
         mask, is_causal = _window_mask(query.shape[2], window, q.device)
@@ -133,7 +133,7 @@ def reference(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float 
 
 
 def _by_length(cu_seqlens: Tensor, *joined: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """(documents, heads, length, head size) of each run of documents of equal length."""
+    """Yield (documents, heads, length, head size) for each run of documents of equal length."""
     runs = [(length, sum(1 for _ in run)) for length, run in groupby(cu_seqlens.diff().tolist())]
     sizes = [length * documents for length, documents in runs]
     for (length, documents), *parts in zip(runs, *(torch.split(x, sizes) for x in joined), strict=True):
@@ -145,7 +145,7 @@ def _joined(runs: Sequence[Tensor]) -> Tensor:
 
 
 def _window_mask(length: int, window: Window, device: torch.device) -> tuple[Tensor | None, bool]:
-    """The mask of one document and torch's causal flag; no mask where the window spans the document."""
+    """The mask of one document and torch's causal flag; no mask if the window spans the document."""
     left, right = (length if side == UNBOUNDED else side for side in window)
     if left >= length - 1 and (right == 0 or right >= length - 1):
         return None, right == 0
@@ -162,8 +162,8 @@ def _seen(length: int, left: int, right: int, device: torch.device) -> Tensor:
 def opaque_reference(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, left: int, right: int
 ) -> Tensor:
-    """The reference as one node of a compiled graph: its loop follows the documents' lengths, and traced it would be
-    compiled again for every batch."""
+    """The reference as one opaque node of a compiled graph: its loop depends on document lengths, so tracing it would
+    recompile for every batch."""
     return reference(q, k, v, cu_seqlens, scale, (left, right))
 
 
@@ -176,7 +176,7 @@ def _(q: Tensor, *_: object) -> Tensor:
 def _opaque_backward(
     gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, left: int, right: int
 ) -> list[Tensor]:
-    """By the formula: autograd does not reach into an operator."""
+    """The analytic gradient: autograd does not see inside a custom operator."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     gradients: list[list[Tensor]] = [[], [], []]
     for above, query, key, value in _by_length(cu_seqlens, gradient, q, k, v):

@@ -1,15 +1,15 @@
-"""The encoder's layers as one compiled function of tensors: what transformers computes, in the order a GPU likes.
+"""The encoder's layers as one compiled function of tensors: the arithmetic of transformers, arranged for a GPU.
 
-The weights stay in modules of transformers. Written out again, a layer becomes few kernels:
+The weights stay in transformers' modules. A layer is written out again so that it compiles to few kernels:
 
-  - it ends with the next layer's norm, so that the stream is read once where it is added to and normed
-  - queries, keys, values and both halves of the gate are products of their own: joined, the compiler computes every
-    element of their joint gradient once for each part, error function and exponential included
-  - a rotation's gradient is the rotation back, in place of what autograd finds for slices and joins
-  - it knows no module, so that all layers of a kind share one graph
+  - it ends with the next layer's norm, so the residual stream is read once for the addition and the norm
+  - queries, keys, values and both halves of the gate are separate products: if they were joined, the compiler would
+    compute every element of their joint gradient once per part, including error function and exponential
+  - the gradient of a rotation is the inverse rotation, instead of what autograd derives from slices and joins
+  - it refers to no module, so all layers of a kind share one graph
 
-Matrices are multiplied in the type of autocast, sums and norms are computed in fp32, as autocast has it; the stream
-between layers has the type in which the embeddings put it out.
+As under autocast, matrices are multiplied in autocast's type, and sums and norms are computed in fp32. The residual
+stream between layers keeps the type of the embeddings' output.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from detour.pretraining.kernels import HALF, Kernel, opaque_reference
 from detour.pretraining.window import UNBOUNDED, Window
 
 MOST_GRAPHS = 64
-"""Of the layers of one process: of each window, kernel, type and set of frozen weights there may be two."""
+"""Upper bound on the graphs of one process: two for each window, kernel, type and set of frozen weights."""
 
 
 class LayerWeights(NamedTuple):
-    """Of one layer, and of the norm that follows it."""
+    """The weights of one layer and of the norm that follows it."""
 
     qkv: Tensor
     attention_output: Tensor
@@ -42,7 +42,7 @@ class LayerWeights(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """What layers of a kind share in a forward pass."""
+    """The inputs that all layers of a kind share in one forward pass."""
 
     cos: Tensor
     sin: Tensor
@@ -53,7 +53,7 @@ class Pack(NamedTuple):
 
 
 def can_be_compiled(model: ModernBertForMaskedLM) -> bool:
-    """Whether its layers are what is written here: no bias, no dropout inside, exact GELU, as all published ones."""
+    """Whether `layer` computes this model's layers: no bias, no inner dropout, exact GELU, as in all published ones."""
     config = model.config
     plain = not (config.attention_bias or config.mlp_bias or config.norm_bias)
     dropout = config.mlp_dropout or config.attention_dropout
@@ -62,7 +62,7 @@ def can_be_compiled(model: ModernBertForMaskedLM) -> bool:
 
 
 def keep_all_graphs() -> None:
-    """Behind the eighth graph of a function torch stops to compile it, with a warning alone."""
+    """Raise torch's limit of eight graphs a function, after which it stops compiling with only a warning."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
 
 
@@ -77,9 +77,9 @@ def run_layers(
     causal: bool,
     any_length: bool = False,
 ) -> Tensor:
-    """All layers and the last norm, (tokens, hidden) of the embeddings in, the same out, in the type of products.
+    """All layers and the final norm: (tokens, hidden) embeddings in, the same shape out, in the type of the products.
 
-    `any_length`: the number of tokens will change, and what is compiled for the first one is to serve all.
+    With `any_length` the number of tokens may vary, and the layers are compiled once for all lengths.
     """
     config, device = model.config, hidden.device.type
     half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -130,7 +130,7 @@ def _weights(model: ModernBertForMaskedLM) -> Iterator[LayerWeights]:
 def layer(
     hidden: Tensor, normed: Tensor, weights: LayerWeights, pack: Pack, kernel: Kernel, heads: int, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """The stream behind one layer, and what the next one reads."""
+    """The residual stream after one layer, and its norm, which the next layer reads."""
     tokens, width = normed.shape
     qkv, attention_output, mlp_input, mlp_output = (
         x.to(normed.dtype) for x in (weights.qkv, weights.attention_output, weights.mlp_input, weights.mlp_output)
@@ -160,7 +160,7 @@ def _norm(hidden: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Ten
 
 
 class _Rotated(torch.autograd.Function):
-    """Rotary positions; both halves of a head share their angles."""
+    """Rotary position embedding; both halves of a head share their angles."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -176,5 +176,5 @@ class _Rotated(torch.autograd.Function):
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, -1)
     rotated = x * cos + torch.cat((-second, first), -1) * sin  # in the type of the angles
-    # Behind a cast that casts nothing torch 2.11 loses the gradient: it is zero, without a word.
+    # After a cast that changes nothing, torch 2.11 silently loses the gradient: it becomes zero.
     return rotated if rotated.dtype == x.dtype else rotated.to(x.dtype)

@@ -1,6 +1,6 @@
-"""Attention within a narrow window as one node of a compiled graph, with gradients of its own.
+"""Attention within a narrow window as one node of a compiled graph, with its own backward pass.
 
-The kernels are Triton's and need CUDA; `kernels` has the exact reference.
+The kernels are written in Triton and need CUDA; `kernels` has the exact reference.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from detour.pretraining.operators import empty_gradients
 from detour.pretraining.window import Window
 
 BLOCK_TOKENS = 64
-"""As many as the published windows have on a side, and as Hopper's matrix unit takes at once."""
+"""One side of the published models' window, and the tile of Hopper's matrix unit."""
 WARPS = 4
 LOG2_E = 1.4426950408889634
 MOST_BLOCKS = 4
-"""Beside a program's own; for wider windows tiles of flash kernels waste little."""
+"""Upper bound on blocks besides a program's own; for wider windows the tiles of flash kernels waste little."""
 
 
 def is_narrow(window: Window) -> bool:
-    """Whether these kernels are meant for it."""
+    """Whether these kernels suit the window."""
     return min(window) >= 0 and sum(map(_blocks, window)) <= MOST_BLOCKS
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float | None, window: Window) -> Tensor:
-    """As a `Kernel` of `kernels`, for a narrow window."""
+    """A `Kernel` (see `kernels`) for narrow windows."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     output: Tensor = _forward(q, k, v, cu_seqlens, scale, *window)[0]
     return output
@@ -37,7 +37,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: 
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float, left: int, right: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, each token's document, and log-sums of the scores to the base of 2."""
+    """The output, the document index of each token, and the base-2 log-sum-exp of the scores."""
     from detour.pretraining import local_kernels  # needs Triton
 
     output, documents, log_sums = _empty_outputs(q)
@@ -75,7 +75,7 @@ def _empty_outputs(q: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _start(kernel: Any, window: Window, tensors: tuple[Tensor, ...], *scales: float) -> None:
-    """A program for each head and block; the heads of a block lie side by side in memory and start one by one."""
+    """Launch a program per head and block; heads vary fastest, as they are adjacent in memory."""
     tokens, heads, size = tensors[0].shape
     kernel[heads, _blocks(tokens)](
         *(tensor.contiguous() for tensor in tensors),

@@ -1,12 +1,12 @@
-"""Attention within a narrow window over packed documents, as Triton kernels; `local_attention` starts them.
+"""Attention within a narrow window over packed documents, as Triton kernels; `local_attention` launches them.
 
-Flash kernels compute tiles of 128 queries by 128 keys, document by document: three to four times the pairs that a
-window of 64 tokens holds. Here a program takes one head of a block of queries, and of the keys those blocks alone that
-its window reaches. Blocks run across documents, whose numbers are compared. One program makes the gradients of its
-block's queries, keys and values, so nothing is added up between programs and equal inputs give equal bits.
+Flash kernels compute tiles of 128 queries by 128 keys, document by document: three to four times the pairs in a window
+of 64 tokens. Here a program handles one head of a block of queries and reads only the blocks of keys that its window
+reaches. Blocks cross document boundaries, so document indices are compared. One program computes the gradients of its
+block's queries, keys and values: programs share no sums, and equal inputs give equal bits.
 
-The arithmetic is FlashAttention's (Dao, 2023): exponents to the base of 2, and the log-sum of each query's scores kept
-for the way back. `first` is always a block's first token, `shift` how many tokens another block lies behind it.
+The arithmetic is FlashAttention-2's (Dao, 2023): base-2 exponents, and the log-sum-exp of each query's scores saved
+for the backward pass. `first` is always the first token of a block, `shift` the offset in tokens of another block.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def forward(
     block: tl.constexpr,
     size: tl.constexpr,
 ) -> None:
-    """Its window reaches `before` blocks to the left and `behind` to the right of a program's own."""
+    """The window reaches `before` blocks to the left and `behind` to the right of the program's own."""
     head, first = tl.program_id(0), tl.program_id(1) * block
     query = _tile(queries, first, head, tokens, width, block, size)
     document = _numbers(documents, first, tokens, 0, block)
     largest = tl.full([block], float("-inf"), tl.float32)
     total = tl.zeros([block], tl.float32)
     output = tl.zeros([block, size], tl.float32)
-    # Its own block comes first: each query sees itself at least, so `largest` is finite from there on.
+    # The own block comes first: every query sees itself, so `largest` is finite from then on.
     for index in tl.static_range(0, before + behind + 1):
         shift = (index if index <= behind else behind - index) * block
         key = _tile(keys, first + shift, head, tokens, width, block, size)
@@ -89,7 +89,7 @@ def backward(
     gradient = _tile(gradients, first, head, tokens, width, block, size)
     mean = _product(gradient, _tile(outputs, first, head, tokens, width, block, size))
 
-    # What its queries see in other blocks.
+    # This block's queries, keys of other blocks.
     d_query = tl.zeros([block, size], tl.float32)
     for index in tl.static_range(0, before + behind):
         shift = (index + 1 if index < behind else behind - index - 1) * block
@@ -101,7 +101,7 @@ def backward(
         d_scores = shares * (tl.dot(gradient, tl.trans(other_value)) - mean[:, None])
         d_query += tl.dot(d_scores.to(query.dtype), other_key)
 
-    # Within its own block.
+    # Within the block.
     key = _tile(keys, first, head, tokens, width, block, size)
     value = _tile(values, first, head, tokens, width, block, size)
     scores = tl.dot(query, tl.trans(key)) * scale_log2
@@ -113,7 +113,7 @@ def backward(
     d_key = tl.dot(tl.trans(d_scores), query)
     d_value = tl.dot(tl.trans(shares.to(query.dtype)), gradient)
 
-    # What queries of other blocks see in it; scores are (keys, queries) here, and windows the other way round.
+    # This block's keys, queries of other blocks; here scores are (keys, queries) and the window is mirrored.
     for index in tl.static_range(0, before + behind):
         shift = (index + 1 if index < before else before - index - 1) * block
         other_query = _tile(queries, first + shift, head, tokens, width, block, size)
@@ -140,7 +140,7 @@ def _tile(
     block: tl.constexpr,
     size: tl.constexpr,
 ) -> tl.tensor:
-    """(block, size) of one head; 0 for tokens that do not exist."""
+    """Load (block, size) of one head; 0 for tokens out of range."""
     rows = first + tl.arange(0, block)
     places = rows[:, None].to(tl.int64) * width + head * size + tl.arange(0, size)[None, :]
     return tl.load(start + places, mask=((rows >= 0) & (rows < tokens))[:, None], other=0.0)
@@ -166,7 +166,7 @@ def _put(
 def _numbers(
     start: tl.tensor, first: tl.tensor, tokens: tl.tensor, missing: tl.constexpr, block: tl.constexpr
 ) -> tl.tensor:
-    """One a token."""
+    """Load one number per token."""
     rows = first + tl.arange(0, block)
     return tl.load(start + rows, mask=(rows >= 0) & (rows < tokens), other=missing)
 
@@ -180,7 +180,7 @@ def _seen(
     right: tl.constexpr,
     block: tl.constexpr,
 ) -> tl.tensor:
-    """(block, block): whether a token sees one of another block."""
+    """(block, block): whether a token of this block sees one of the other."""
     index = tl.arange(0, block)
     distance = index[:, None] - index[None, :] - shift
     return (document[:, None] == other_document[None, :]) & (distance <= left) & (distance >= -right)
@@ -188,5 +188,5 @@ def _seen(
 
 @triton.jit
 def _product(gradient: tl.tensor, output: tl.tensor) -> tl.tensor:
-    """Of each query; it is the mean of its scores' gradients over its shares."""
+    """Row-wise dot product, FlashAttention's delta: the mean of a query's score gradients weighted by its shares."""
     return tl.sum(gradient.to(tl.float32) * output.to(tl.float32), 1)

@@ -1,4 +1,4 @@
-"""The loss of both objectives: mean cross-entropy over the tokens that have a label."""
+"""The loss of both objectives: mean cross-entropy over the labelled tokens."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CrossEntropy = Literal["auto", "full", "chunked"]
 def language_model_loss(
     model: ModernBertForMaskedLM, batch: Batch, *, causal: bool, cross_entropy: CrossEntropy = "auto"
 ) -> Tensor:
-    """Scalar in fp32, in nats a predicted token; 0 (with a gradient of 0) when the batch has no label.
+    """Mean loss in nats per labelled token, an fp32 scalar; 0 with zero gradients if the batch has no label.
 
-    Only positions with a label reach the head and the vocabulary matrix. `full` holds all their logits and takes their
-    gradient as autograd finds it; `chunked` (and `auto`) goes through them piece by piece.
+    Only labelled positions reach the head and the vocabulary matrix. `full` holds all their logits and leaves the
+    gradient to autograd; `chunked` (and `auto`) processes them in pieces.
     """
     hidden = encode(model, batch, causal=causal)[batch["label_positions"]]
     hidden, labels, decoder = model.head(hidden), batch["labels"], model.decoder

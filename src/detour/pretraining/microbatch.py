@@ -1,4 +1,4 @@
-"""How many rows a forward pass takes at once: as many as the device's memory holds, found before the first step."""
+"""Find the largest microbatch that fits the device's memory, before the first step."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from detour.errors import PermanentFailure
 
 SHARE_USED = 0.9
-"""Of the device's memory; the rest is for fragments and for what a library takes later."""
+"""Usable fraction of the device's memory; the rest is for fragmentation and for libraries."""
 
 
 def microbatch_rows(rows: int, device: torch.device, run_rows: Callable[[int], None], moments_bytes: int) -> int:
-    """The largest divisor of a rank's `rows` that fits.
+    """The largest divisor of a rank's `rows` that fits; 1 on the CPU, where small microbatches stay in the cache.
 
-    `run_rows(n)` computes loss and gradients of n rows; memory grows in proportion to them, so one and two rows say
-    all. `moments_bytes` is what the optimizer will take with its first step. On the CPU it is 1, which keeps the cache
-    warm. Raises PermanentFailure when not even one row fits.
+    `run_rows(n)` computes loss and gradients of n rows. Memory grows linearly with n, so runs with one and two rows
+    are enough. `moments_bytes` is what the optimizer will allocate in its first step. Raises PermanentFailure if not
+    even one row fits.
     """
     if device.type != "cuda":
         return 1
@@ -34,9 +34,9 @@ def microbatch_rows(rows: int, device: torch.device, run_rows: Callable[[int], N
 
 
 def rows_that_fit(rows: int, fixed_bytes: int, row_bytes: int, capacity_bytes: int) -> int | None:
-    """The largest divisor of `rows` for which fixed + n x row is within the share; None when there is none.
+    """The largest divisor n of `rows` with fixed + n * row within the usable memory; None if there is none.
 
-    A divisor, because microbatches of one size are compiled once.
+    A divisor keeps all microbatches equal, so they are compiled once.
     """
     room = SHARE_USED * capacity_bytes - fixed_bytes
     return next((n for n in range(rows, 0, -1) if rows % n == 0 and n * row_bytes <= room), None)

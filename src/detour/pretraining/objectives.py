@@ -1,7 +1,7 @@
-"""What a row of packed documents asks the model to predict: every next token, or the tokens that were masked.
+"""Labels for rows of packed documents: every next token, or the masked tokens.
 
-Labels are made where the rows are read, so that one loss serves both objectives. What is masked is a pure function
-of the seed and the row's number: it does not depend on batches, ranks, workers or on where a run was resumed.
+Labels are made where rows are read, so one loss serves both objectives. The mask is a pure function of the seed and the
+row's index: it does not depend on batches, ranks, workers or on where a run resumed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from detour.corpus.packing import PackedRow
 IGNORED = -100
 """Label of a token that is not predicted."""
 MASKED, RANDOM = 0.8, 0.1
-"""Of the tokens chosen: shares replaced by [MASK] and by a random token; the rest stay as they are (BERT's rule)."""
+"""Fractions of the chosen tokens replaced by [MASK] and by a random token; the rest are unchanged (as in BERT)."""
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What masking must know of a tokenizer."""
+    """The properties of a tokenizer that masking needs."""
 
     size: int
     mask_id: int
     special_ids: tuple[int, ...]
-    """Masked only where the recipe says so, and padding never."""
+    """Masked only if the recipe says so; padding is never masked."""
     pad_id: int = 0
 
     @classmethod
@@ -57,7 +57,7 @@ class Objective:
 
 
 class Example(NamedTuple):
-    """A row ready for the model; arrays are (T,) but for `cu_seqlens`."""
+    """A row ready for the model; all arrays except `cu_seqlens` are (T,)."""
 
     input_ids: Ids
     labels: Ids
@@ -66,7 +66,7 @@ class Example(NamedTuple):
 
 
 def make_example(row: PackedRow, objective: Objective, vocabulary: Vocabulary, seed: tuple[int, ...]) -> Example:
-    """`seed` is (seed, number of the row); a causal objective does not use it."""
+    """`seed` is (seed, row index); the causal objective ignores it."""
     positions = position_ids(row.cu_seqlens)
     if objective.masking_rate is None:
         return Example(row.input_ids, causal_labels(row.input_ids, row.cu_seqlens), positions, row.cu_seqlens)
@@ -77,7 +77,7 @@ def make_example(row: PackedRow, objective: Objective, vocabulary: Vocabulary, s
 
 
 def causal_labels(ids: Ids, cu_seqlens: NDArray[np.int32]) -> Ids:
-    """The token that follows, nothing after the last one of each document."""
+    """The next token as the label of each; the last token of a document has none."""
     labels = np.full_like(ids, IGNORED)
     labels[:-1] = ids[1:]
     labels[cu_seqlens[1:] - 1] = IGNORED
@@ -87,7 +87,7 @@ def causal_labels(ids: Ids, cu_seqlens: NDArray[np.int32]) -> Ids:
 def mask_tokens(
     ids: Ids, rate: float, vocabulary: Vocabulary, generator: np.random.Generator, excluded: tuple[int, ...] = ()
 ) -> tuple[Ids, Ids]:
-    """(what the model reads, what it must predict); tokens not `excluded` are chosen with probability `rate`."""
+    """(input ids, labels); every token that is not `excluded` is chosen with probability `rate`."""
     chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, excluded)
     fate = generator.random(ids.shape)
     random_ids = generator.integers(vocabulary.size, size=ids.shape)
@@ -97,6 +97,6 @@ def mask_tokens(
 
 
 def position_ids(cu_seqlens: NDArray[np.int32]) -> Ids:
-    """0, 1, 2... from 0 again in every document."""
+    """0, 1, 2..., restarting at 0 in every document."""
     starts = cu_seqlens[:-1].astype(np.int64)
     return np.arange(cu_seqlens[-1], dtype=np.int64) - np.repeat(starts, np.diff(cu_seqlens))

@@ -1,4 +1,4 @@
-"""What the operators that stand for attention in a compiled graph have in common."""
+"""Shared by the custom operators that represent attention in a compiled graph."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def empty_gradients(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object) -> list[Tensor]:
-    """Of queries, keys and values: where a backward operator writes, and what it returns without data."""
+    """Uninitialized gradients of q, k and v: buffers for a backward operator, and its fake implementation."""
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]

@@ -1,7 +1,7 @@
-"""Decoupled AdamW, what it leaves alone, and its state by parameter name.
+"""Decoupled AdamW, frozen layers, and the optimizer state by parameter name.
 
-State travels by name because the set of trained parameters changes from phase to phase: a layer that was frozen has
-no moments, and starts with fresh ones when it is trained.
+State is keyed by name because the set of trained parameters may change between phases: a layer that was frozen has no
+moments, and gets fresh ones once it is trained.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from detour.config.models import Freeze, Optimizer
 from detour.errors import PermanentFailure
 
 ADAMW_BYTES = 8
-"""Of both moments of a trained weight, which the first step makes."""
+"""Bytes per trained weight of both moments, which the first step allocates."""
 
 
 def freeze(model: ModernBertForMaskedLM, ranges: Iterable[Freeze]) -> None:
-    """Hold layers fixed: they get no gradient, no moments and no decay. Embeddings are tied to the output matrix.
+    """Freeze layers: no gradient, no moments, no weight decay. Freezing the embeddings freezes the tied output matrix.
 
-    Raises PermanentFailure when the model has no such layer, or when nothing is left to train.
+    Raises PermanentFailure if the model has no such layer, or if nothing is left to train.
     """
     layers = model.model.layers
     for held in ranges:
@@ -40,10 +40,10 @@ def freeze(model: ModernBertForMaskedLM, ranges: Iterable[Freeze]) -> None:
 
 
 def build_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
-    """AdamW over the trained parameters, biases and norms (all one-dimensional) without decay.
+    """AdamW over the trained parameters, without decay for one-dimensional ones (biases and norms).
 
-    Decoupled as in Composer's DecoupledAdamW: a step at rate lr shrinks a weight by weight_decay * lr / peak lr, while
-    torch multiplies weight_decay by lr. Dividing by the peak once gives the same, with torch's fused kernel.
+    Decoupled as in Composer's DecoupledAdamW, where a step at rate lr shrinks a weight by weight_decay * lr / peak lr.
+    torch's AdamW multiplies weight_decay by lr; dividing it by the peak once is equivalent and keeps the fused kernel.
     """
     trained = [parameter for _, parameter in _trained(model)]
     groups = [
@@ -81,10 +81,10 @@ def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
 def load_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]
 ) -> None:
-    """Take over the moments of all parameters that are trained here; the others' are dropped, absent ones start fresh.
+    """Load the moments of the trained parameters; those of others are ignored, missing ones start fresh.
 
-    Moments are copied: what was read may be a mapping of a file that is about to be removed. Rates, betas and decay
-    stay those of `optimizer`: they belong to the recipe, not to the past. (Composer restores them with the state, and a
+    Moments are copied, as they may be memory-mapped from a file that is about to be removed. Learning rate, betas and
+    decay remain those of `optimizer`, since the recipe defines them. (Composer restores them with the state, and a
     schedule then multiplies a rate that was already lowered.)
     """
     names = {parameter: name for name, parameter in _trained(model)}

@@ -1,4 +1,4 @@
-"""The processes that train together, and what they must agree on."""
+"""The group of processes that train together, and its collective operations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.distributed as distributed
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
-"""For a rank that reads a large checkpoint from a slow disk while the others wait."""
+"""Long enough for one rank to read a large checkpoint from a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Ranks:
         return self.sum([float(flag)])[0] > 0
 
     def sum(self, values: list[float]) -> list[float]:
-        """In double precision."""
+        """Element-wise sum over all ranks, in double precision."""
         if self.world_size == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -41,7 +41,7 @@ class Ranks:
         return [float(value) for value in total.tolist()]
 
     def from_main(self, value: T) -> T:
-        """What rank 0 holds; the others' argument is ignored."""
+        """The value of rank 0; those of the other ranks are ignored."""
         if self.world_size == 1:
             return value
         box = [value]
@@ -55,10 +55,10 @@ class Ranks:
 
 @contextmanager
 def open_ranks() -> Iterator[Ranks]:
-    """Join the process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe: NCCL on CUDA,
-    gloo elsewhere; without them, a process of its own.
+    """Join the process group described by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
-    Sets NODE_RANK, which Composer requires and no launcher sets.
+    The backend is NCCL on CUDA, gloo elsewhere. Without these variables the process is alone. Sets NODE_RANK, which
+    Composer requires and no launcher sets.
     """
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))

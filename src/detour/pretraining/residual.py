@@ -1,8 +1,8 @@
-"""A residual stream in bf16, which halves the memory traffic between matrices.
+"""A residual stream in bf16, which halves the memory traffic between matrix products.
 
-Under autocast the embeddings and every norm put out fp32, and so does each addition to the stream. Here the stream
-starts in bf16 and norms keep its type; their statistics, the weights and the optimizer stay in fp32. It rounds more
-than plain autocast does: the recipe has to name it.
+Under autocast the embeddings, every norm and every addition to the stream produce fp32. Here the stream starts in bf16
+and norms keep its type; their statistics, the weights and the optimizer stay in fp32. This rounds more than plain
+autocast, so a recipe has to request it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ def set_bf16_stream(model: ModernBertForMaskedLM) -> None:
     model.model.embeddings.register_forward_hook(_rounded)
     for module in model.model.modules():
         if isinstance(module, nn.LayerNorm):
-            module.__class__ = StreamNorm  # a method of the instance alone would be compiled anew for each
+            module.__class__ = StreamNorm  # a method bound to each instance would be compiled once per instance
 
 
 class StreamNorm(nn.LayerNorm):
-    """Outside autocast, which would put out fp32; torch computes the statistics of a bf16 norm in fp32."""
+    """A norm outside autocast, which would return fp32; torch computes the statistics of a bf16 norm in fp32."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         weight, bias = (None if part is None else part.to(hidden.dtype) for part in (self.weight, self.bias))

@@ -1,4 +1,4 @@
-"""What happens around each step: rate, random numbers, clipping, figures, validation, checkpoints, stops."""
+"""Everything around a training step: learning rate, random seed, clipping, metrics, validation, checkpoints, stops."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from detour.pretraining.state import copy_state
 from detour.pretraining.validation import validation_sums
 
 NON_FINITE_IN_A_ROW = 3
-"""A single step without a finite gradient is left out; that many one after the other end the phase."""
+"""A step with a non-finite gradient is skipped; this many in a row end the phase."""
 STEP_SEED_STRIDE = 1_000_003
-"""Keeps the random numbers of different seeds apart; any large prime does."""
+"""Separates the random streams of different seeds; any large prime would do."""
 
 
 class LossOf(nn.Module):
-    """Batch -> mean loss, as a module so that DDP can wrap it."""
+    """Maps a batch to its mean loss; a module, so that DDP can wrap it."""
 
     def __init__(self, model: ModernBertForMaskedLM, objective: Objective, cross_entropy: CrossEntropy) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LossOf(nn.Module):
 
 
 class Run:
-    """What happens around the steps of one attempt, the same on all ranks: the `Hooks` of Composer's seam."""
+    """The `Hooks` of one attempt: called around every step, identically on all ranks."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Run:
         self.shape = Shape.from_config(model.config.to_dict())
         self.peak_flops = peak_flops(ranks.device) if self.bf16 else None
         self.flops = 0.0
-        """Of the step at hand, on this rank."""
+        """FLOPs of the current step on this rank."""
 
     def loop(self) -> Loop:
         job = self.job
@@ -108,7 +108,7 @@ class Run:
             self._progress(validation_loss=self.validation)
         self.clock_s = time.perf_counter()
 
-    # The hooks, in the order in which they are called.
+    # Hooks, in call order.
 
     def before_step(self, step: int, batches: Sequence[Batch]) -> None:
         job = self.job
@@ -133,7 +133,7 @@ class Run:
                 "a lower `optimizer.lr` or cleaner data are needed"
             )
         for parameter in parameters:
-            parameter.grad = None  # the optimizer leaves such a parameter and its moments as they are
+            parameter.grad = None  # the optimizer then skips the parameter and its moments
 
     def after_step(self, steps_done: int, loss: float) -> dict[str, float]:
         now_s = time.perf_counter()
@@ -161,7 +161,7 @@ class Run:
         return self.stop_reason is not None
 
     def _validate_and_save(self, loss: float) -> dict[str, float]:
-        """Validation first: the last checkpoint holds the last figures, so that a finished phase needs nothing more."""
+        """Validate, then save: the last checkpoint holds the final metrics, so a finished phase needs no more work."""
         training, steps_done = self.job.training, self.steps_done
         done = steps_done == self.job.steps
         if done:
@@ -191,8 +191,10 @@ class Run:
         return total / tokens_of_all
 
     def _save(self, loss: float, *, at_once: bool) -> None:
-        """Rank 0 writes, `at_once` or beside the next steps; at the end of an attempt the others wait for it, so that
-        none of them stands in a reduction that times out."""
+        """Write from rank 0, either `at_once` or in the background during the next steps.
+
+        At the end of an attempt the other ranks wait, so that none of them times out in a reduction.
+        """
         if self.ranks.is_main:
             self._write_checkpoint(loss, at_once=at_once)
         if at_once:
@@ -229,7 +231,7 @@ class Run:
             self.writer.start(write)
 
     def _prune(self) -> None:
-        """An old checkpoint that cannot be removed is no reason to lose the run."""
+        """Remove old checkpoints; failing to do so must not end the run."""
         try:
             self.store.prune(self.job.training.checkpoints_kept)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training, which stands still only while its state is copied."""
+"""Write checkpoints in the background: the training pauses only while its state is copied."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class BackgroundWriter:
-    """One write at a time, in a thread: serialising, hashing and writing leave the interpreter to the training.
+    """Runs one write at a time in a thread; serializing, hashing and writing release the GIL.
 
-    What a write raises comes out of the next `start` or `wait`.
+    An exception in a write is raised by the next `start` or `wait`.
     """
 
     def __init__(self) -> None:
@@ -17,8 +17,7 @@ class BackgroundWriter:
         self._pending: Future[None] | None = None
 
     def start(self, write: Callable[[], None]) -> None:
-        """Once the one before is done: a disk that is slower than the interval holds the training up, and memory holds
-        one copy of the state at most."""
+        """Start a write after the previous one is done, so that memory never holds more than one copy of the state."""
         self.wait()
         self._pending = self._thread.submit(write)
 

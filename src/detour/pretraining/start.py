@@ -1,4 +1,4 @@
-"""The weights that a phase starts from: published ones, random ones, or those that the phase before left."""
+"""The weights that a phase starts from: published, random, or promoted from the previous phase."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from detour.errors import PermanentFailure
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a phase begins. `parent` is the output of a promotion and replaces `model`."""
+    """Where a phase starts. `parent` is the output of a promotion and takes precedence over `model`."""
 
     model: Model | None
     parent: Path | None = None
     with_optimizer: bool = False
 
     def optimizer_state(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """Moments by parameter name, empty where a phase starts with fresh ones.
+        """Moments by parameter name; empty if the phase starts with fresh ones.
 
-        Raises PermanentFailure when the recipe carries an optimizer over and the parent has none.
+        Raises PermanentFailure if the recipe carries the optimizer over and the parent has none.
         """
         if self.parent is None or not self.with_optimizer:
             return {}
@@ -44,9 +44,9 @@ class Start:
 
 
 def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
-    """In full precision, on the CPU. Raises PermanentFailure, saying what to do, when it cannot be had or does not fit.
+    """Load or initialize the model in fp32 on the CPU, without changing the global random state.
 
-    The global random state is left as it was found.
+    Raises PermanentFailure if it cannot be loaded or does not fit the corpus.
     """
     transformers_logging.disable_progress_bar()
     if start.parent is not None:
@@ -70,7 +70,7 @@ def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
 
 
 def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> ModernBertForMaskedLM:
-    """Vocabulary and special tokens are the corpus's unless the recipe sets them."""
+    """A new model; vocabulary and special tokens come from the corpus unless the recipe sets them."""
     special = corpus.special_tokens
     derived = {
         "vocab_size": corpus.vocabulary,
@@ -89,8 +89,10 @@ def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> Mode
 
 
 def set_attention_output_dropout(model: ModernBertForMaskedLM, probability: float) -> None:
-    """Drop outputs of the attentions' last matrices while training, which the config cannot ask for by itself: its
-    `attention_dropout` also drops attention weights, as no packed kernel does. 0 leaves the model's own as it is."""
+    """Apply dropout to the output projections of attention while training; 0 leaves the model as it is.
+
+    The config's `attention_dropout` would also drop attention weights, which no packed kernel supports.
+    """
     if probability > 0:
         for layer in model.model.layers:
             layer.attn.out_drop = nn.Dropout(probability).train(model.training)

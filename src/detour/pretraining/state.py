@@ -1,7 +1,7 @@
-"""The complete state of a training between two steps, as one file.
+"""The complete state of a training between two steps: weights, optimizer moments and position.
 
-Weights, moments and the position. The position is the number of steps done: the learning rate, the rows to read next
-and the random numbers of a step are pure functions of it and of the recipe, so there is nothing else to restore.
+The position is the number of steps done. Learning rate, rows and random numbers of a step are pure functions of it and
+of the recipe, so there is nothing else to restore.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detour.pretraining.optimizer import load_optimizer_state, optimizer_state
 
 
 def copy_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer, step: int, tokens: int) -> TrainerState:
-    """On the CPU, and apart from what trains on; weights that are tied stay tied."""
+    """Copy the state to the CPU, independent of the running training; tied weights stay tied."""
     copies: dict[tuple[int, torch.Size], Tensor] = {}
     return TrainerState(
         _copied(model.state_dict(), copies), _copied(optimizer_state(model, optimizer), copies), step, tokens
@@ -38,7 +38,7 @@ def _copied(value: Any, copies: dict[tuple[int, torch.Size], Tensor]) -> Any:
 
 
 def restore_state(path: Path, model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainerState:
-    """Put weights and moments back, onto the devices that model and optimizer are on."""
+    """Load weights and moments into the model and optimizer, on their current devices."""
     state = read_trainer_state(path)
     model.load_state_dict(state.model)
     if state.optimizer is not None:

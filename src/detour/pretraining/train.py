@@ -1,8 +1,8 @@
-"""One phase of pretraining, from its start or from wherever it was interrupted, to its last planned step.
+"""Run one pretraining phase to its last planned step, from the start or from the newest good checkpoint.
 
-`train` composes: rows, objective, model, optimizer and checkpoints come from their modules, Composer drives the steps
-behind its seam, and `Run` says what happens around each of them. An interrupted run ends with the same weights as an
-undisturbed one, bit for bit on the CPU with the same number of threads, which is restored with the checkpoint.
+`train` only composes: rows, objective, model, optimizer and checkpoints come from their own modules, Composer drives
+the steps, and `Run` holds what happens around each of them. An interrupted run ends with the same weights as an
+uninterrupted one; on CPU bit for bit, with the thread count that the checkpoint restores.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from detour.pretraining.state import restore_state
 
 CONFIG = "config.json"
 TRIAL_ROWS = 4
-"""On which attention kernels are measured."""
+"""Rows on which attention kernels are timed."""
 
 
 def train(job: PretrainJob, attempt: Recorder) -> dict[str, Any]:
-    """Run the phase, or what is left of it, and return its figures; a phase that is complete returns at once.
+    """Run the phase, or what is left of it, and return its metrics; a finished phase returns at once.
 
-    `epochs` says how often each source has been gone through since the chain's first phase began.
+    `epochs` counts the passes over each source since the chain's first phase began.
 
-    Called on every rank; all return or raise the same. Raises Interrupted, once all is saved, when a stop was asked
-    for; PermanentFailure when going on cannot help.
+    Call it on every rank; all of them return or raise the same. Raises Interrupted after a requested stop, once
+    everything is saved, and PermanentFailure if retrying cannot help.
     """
     with open_ranks() as ranks:
         _check(job, ranks)
@@ -95,7 +95,9 @@ def _train_on(
         torch.set_num_threads(newest.figures["threads"])
     index = read_index(job.corpus)
     model, optimizer = _model_and_optimizer(job, attempt, ranks, index, newest)
-    if ranks.is_main and not (job.work_dir / CONFIG).exists():  # written once: it is no sign of progress
+    if (
+        ranks.is_main and not (job.work_dir / CONFIG).exists()
+    ):  # written once, so that its mtime does not look like progress
         model.config.save_pretrained(job.work_dir)
     objective = Objective.of(job.phase)
     loss_of = LossOf(model, objective, job.training.cross_entropy)
@@ -126,7 +128,7 @@ def _train_on(
 def _model_and_optimizer(
     job: PretrainJob, attempt: Recorder, ranks: Ranks, index: Index, newest: Checkpoint | None
 ) -> tuple[ModernBertForMaskedLM, torch.optim.AdamW]:
-    """On the device, as they were at the checkpoint, or as the phase begins."""
+    """Both on the device, in the state of the checkpoint, or as the phase starts without one."""
     model = load_model(job.start, index, job.seeds.training)
     choice = ranks.from_main(_choose_attention(job, model, ranks.device) if ranks.is_main else Choice("sdpa"))
     set_backend(model, choice.backend)
@@ -154,7 +156,7 @@ def _microbatch_rows(
     optimizer: torch.optim.Optimizer,
     batches_of: Callable[[int], StepBatches],
 ) -> int:
-    """The same on all ranks. Measured before layers are compiled, which may only need less."""
+    """The same on all ranks. Measured before layers are compiled: compiled layers never need more memory."""
     rows = job.batch_sequences // ranks.world_size
     if job.microbatch_sequences != "auto":
         return min(job.microbatch_sequences, rows)
@@ -192,7 +194,7 @@ def _rows(job: PretrainJob) -> PackedRows:
 
 
 def _write_output(job: PretrainJob, final: Checkpoint) -> None:
-    """The final state, without copying where the file system can link, the config and the gradients' history."""
+    """Write the final state (a hard link if possible, otherwise a copy), the config and the gradient norms."""
     target = job.output_dir / (CHECKPOINT if final.path.suffix == Path(CHECKPOINT).suffix else EARLIER_CHECKPOINT)
     target.unlink(missing_ok=True)
     try:

@@ -1,7 +1,6 @@
-"""The validation loss: of one set of weights under one objective always the same number, up to rounding.
+"""The validation loss, shared by training and promotion: a deterministic function of weights and objective.
 
-Training and promotion share it. What is masked depends on the row alone, never on the recipe's seeds, so that losses
-of different runs on the same corpus can be compared.
+Masks depend only on the row, never on the recipe's seeds, so losses of different runs on one corpus are comparable.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from detour.pretraining.loss import language_model_loss
 from detour.pretraining.objectives import Objective, Vocabulary, make_example
 
 MASKING_SEED = 20_000
-"""Keeps the masks of validation rows apart from those of training rows with the same number."""
+"""Separates the masks of validation rows from those of training rows with the same index."""
 
 
 def validation_loss(
@@ -32,7 +31,7 @@ def validation_loss(
     rows_at_once: int = 1,
     autocast: torch.dtype | None = None,
 ) -> float:
-    """Mean over all predicted tokens of `rows`, in nats; NaN when they hold none."""
+    """Mean loss in nats over all labelled tokens of `rows`; NaN if there are none."""
     total, tokens = validation_sums(
         model, rows, objective, vocabulary, range(len(rows)), rows_at_once=rows_at_once, autocast=autocast
     )
@@ -49,11 +48,13 @@ def validation_sums(
     rows_at_once: int = 1,
     autocast: torch.dtype | None = None,
 ) -> tuple[float, int]:
-    """(sum of the losses, predicted tokens) over the rows `chosen`: a rank's share, to be added up over ranks."""
+    """(sum of the losses, labelled tokens) over the rows `chosen`, one rank's share."""
     total, tokens = 0.0, 0
     was_training, device = model.training, model.device
     model.eval()
-    torch.compiler.set_stance("force_eager")  # other shapes than training's: it would be compiled for both from then on
+    torch.compiler.set_stance(
+        "force_eager"
+    )  # its shapes differ from training's, which would then be recompiled for both
     try:
         for start in range(0, len(chosen), rows_at_once):
             numbers = chosen[start : start + rows_at_once]
@@ -77,7 +78,7 @@ def corpus_validation_loss(
     *,
     autocast: torch.dtype | None = None,
 ) -> float:
-    """On the validation split of a prepared corpus, on the model's device, with the backend that suits it."""
+    """Validation loss on a prepared corpus, on the model's device, with a backend that suits the device."""
     rows = PackedRows(corpus, "validation", sequence_length, shuffle_seed=0)
     before = backend_of(model)
     set_backend(model, ready_backend(model.device, half=autocast is not None))

@@ -1,1 +1,1 @@
-"""How fast a recipe trains on the device at hand: whole, by parts of the step, and beside plain loops."""
+"""Measure how fast a recipe trains on this device: in total, by part of a step, and against plain loops."""

@@ -1,4 +1,4 @@
-"""A corpus of random tokens with the lengths of real documents: speed does not depend on what is written."""
+"""A corpus of random tokens with realistic document lengths: speed does not depend on the text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from detour.corpus.layout import (
 from detour.flops import MEAN_DOCUMENT_TOKENS
 
 FIRST_WORD = 5
-"""Smaller ids are special tokens."""
+"""First id after the special tokens."""
 Documents = tuple[NDArray[np.int64], NDArray[np.int64]]
 """All tokens of a split, and where each document ends."""
 
@@ -35,7 +35,7 @@ def write_random_corpus(
     train_rows: int,
     mean_document_tokens: float = MEAN_DOCUMENT_TOKENS,
 ) -> Path:
-    """With exponential lengths, as prices assume them; two rows for validation."""
+    """Write documents of exponential lengths, as prices assume them, and two rows for validation."""
     generator = np.random.default_rng(0)
     splits: dict[Split, Documents] = {}
     for split, rows in zip(SPLITS, (train_rows, 2), strict=True):
@@ -57,7 +57,7 @@ def write_made_corpus(
     sequence_length: int,
     special_tokens: SpecialTokens,
 ) -> Path:
-    """One source called `name`, in the layout of a prepared corpus."""
+    """Write one source called `name` in the layout of a prepared corpus."""
     dtype: Literal["uint16", "uint32"] = "uint16" if vocabulary <= 2**16 else "uint32"
     for split, (tokens, ends) in splits.items():
         place = source_folder(folder, split, name)

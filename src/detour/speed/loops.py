@@ -1,4 +1,4 @@
-"""The loops that are measured against each other, each a number of steps over the same rows."""
+"""The bare training loop that is measured, with or without timing by part."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detour.pretraining.batches import Batch, to_device
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what a GPU still computes."""
+    """Wait until a GPU has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @dataclass
 class Clock:
-    """Time by part, the device waited for at both ends of each; parts nest in nothing."""
+    """Time by part, synchronized at both ends of each; parts do not nest."""
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Loop:
-    """What a step takes: a loss of one microbatch, and an optimizer."""
+    """The parts of a training step: a loss per microbatch, and an optimizer."""
 
     loss_of: Callable[[Batch], Tensor]
     optimizer: torch.optim.Optimizer
@@ -48,7 +48,7 @@ class Loop:
     def steps(
         self, steps: Iterator[Sequence[Batch]], device: torch.device, clock: Clock | None = None
     ) -> Iterator[int]:
-        """Yields after each step; with a clock, its parts are timed and run one after the other."""
+        """Yield after each step; with a clock, its parts are timed and do not overlap."""
         timed = clock.part if clock is not None else _untimed
         done = 0
         while True:

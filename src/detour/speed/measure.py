@@ -1,8 +1,8 @@
-"""One phase of a recipe on this device: our training, its bare loop by parts, and transformers' plain one.
+"""Measure one phase of a recipe on this device: our training, a bare loop by part, and transformers' plain loops.
 
-The model has the recipe's shape and random weights, the text is random with the lengths of real documents: neither
-changes the speed. Every loop is a process-wide clean start: what ran before frees its memory, peaks are reset, and an
-error or a lack of memory costs its own figure alone.
+The model has the recipe's shape with random weights, and the text is random with realistic document lengths; neither
+affects speed. Every loop starts clean: memory of earlier ones is freed and peaks are reset, and an error or a lack of
+memory only costs that loop's figures.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from detour.speed.peers import plain_loss, trainer_tokens_per_s
 from detour.speed.result import Asked, Device, LoopName, Speed
 
 HEAD_SIZE = 64
-"""Of every ModernBERT that is published."""
+"""The head size of every published ModernBERT."""
 PEER_MICROBATCHES = 4
-"""Of a peer's step at most: it takes minutes for a step of a GPU's size, and its speed is the same."""
+"""Upper bound on a peer's microbatches per step: a full step would take it minutes, at the same speed."""
 STEPS_READY = 2
-"""Steps before the clock starts: the first compiles and allocates, the second still tunes."""
+"""Steps before timing starts: the first compiles and allocates, the second still tunes."""
 
 
 def this_device() -> Device:
@@ -62,7 +62,7 @@ def this_device() -> Device:
 
 
 def measure(stage: PretrainStage, asked: Asked) -> Iterator[Speed]:
-    """Yields each loop's figures as they come. Raises PermanentFailure where the model's size is unknown."""
+    """Yield the figures of each loop as they come. Raises PermanentFailure if the model's size is unknown."""
     shape = model_shape(stage)
     if shape is None:
         raise PermanentFailure(f"the size of {stage.runtime.model.pretrained} is unknown: give `model.config`")
@@ -111,7 +111,7 @@ class _Bench:
         )
         self.config = _model_config(stage, shape)
         self.backend = ready_backend(self.device, half=self.bf16)
-        """Of the bare loop; the training chooses one."""
+        """The backend of the bare loop, replaced with the one that the training chooses."""
 
     def job(self) -> PretrainJob:
         settings, runtime = self.stage.settings, self.stage.runtime
@@ -138,7 +138,7 @@ class _Bench:
         )
 
     def training(self) -> Speed:
-        """The whole of it, Composer, journal's calls and guards included; the last step's save is shown apart."""
+        """The complete training with Composer, journal and guards; the final save is reported separately."""
         kept = _Kept()
         train(self.job(), kept)
         self.backend = kept.attention.backend
@@ -175,7 +175,7 @@ class _Bench:
         return self._that_fits(self._trainer)
 
     def _that_fits(self, run: Callable[[int], Speed]) -> Speed:
-        """A peer holds the logits of all tokens and may need smaller microbatches than we do."""
+        """Halve the microbatch until the peer, which holds the logits of all tokens, fits the memory."""
         microbatch = self._microbatch()
         while microbatch > 1:
             with suppress(torch.OutOfMemoryError):
@@ -213,7 +213,7 @@ class _Bench:
     def _measured(
         self, name: LoopName, model: ModernBertForMaskedLM, loss_of: Callable[[Batch], Any], microbatch: int, rows: int
     ) -> Speed:
-        """Speed first, with nothing waited for; then a few steps by part."""
+        """Measure the speed without synchronization, then a few more steps by part."""
         optimizer = build_optimizer(model, self.stage.settings.optimizer)
         loop = Loop(loss_of, optimizer, model, self.bf16, self.stage.settings.optimizer.gradient_clip)
         steps = self._steps(microbatch, rows)
@@ -246,7 +246,7 @@ class _Bench:
         return self.microbatch if self.microbatch != "auto" else 1
 
     def _steps(self, microbatch: int, rows_per_step: int) -> list[Sequence[Batch]]:
-        """Made before the clock starts: what data cost is said by the training's own loader and by its benchmark."""
+        """Batches made before timing starts; the cost of data shows in the full training and in its own benchmark."""
         settings, index = self.stage.settings, read_index(self.corpus)
         rows = PackedRows(self.corpus, "train", settings.sequence_length, settings.seeds.shuffle)
         sharing, vocabulary = Sharing(0, rows_per_step), Vocabulary.of(index)
@@ -262,7 +262,7 @@ class _Bench:
 
 @dataclass
 class _Kept:
-    """An attempt that keeps what is measured."""
+    """A `Recorder` that keeps the measurements."""
 
     tokens_per_s: list[float] = field(default_factory=list)
     mfu: list[float] = field(default_factory=list)
@@ -290,7 +290,7 @@ class _Kept:
 
 
 def _model_config(stage: PretrainStage, shape: Shape) -> dict[str, Any]:
-    """The recipe's own, or that of the published size."""
+    """The recipe's model config, or that of the published size."""
     own = stage.runtime.model.config
     if own is not None:
         return {**own, "vocab_size": shape.vocab_size}
@@ -311,7 +311,7 @@ def _counters() -> NvmlCounters:
 
 
 def _board_joules() -> float | None:
-    """Of all boards that this process may use, since their driver was loaded; None where one does not count."""
+    """Energy since the driver was loaded, summed over this process's GPUs; None if one of them has no counter."""
     readings = [reading.counter_j for reading in _counters().read()]
     known = [joules for joules in readings if joules is not None]
     return sum(known) if known and len(known) == len(readings) else None

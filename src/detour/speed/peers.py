@@ -1,7 +1,7 @@
-"""What a person writes who trains with transformers alone: whole rows, its own loss, its own loop.
+"""Plain training with transformers alone, as a baseline: whole rows, the library's own loss and Trainer.
 
-Rows are read as single sequences, and the causal objective through the bidirectional mask, which is all that the
-library has: what is compared is speed, not what is learnt.
+Each row is one sequence, and the causal objective runs under the bidirectional mask, the only one that the library
+has: the comparison is about speed, not about what is learnt.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def trainer_tokens_per_s(
     bf16: bool,
     folder: Path,
 ) -> float:
-    """Through transformers' Trainer, over the steps behind the first `ready`; raises ImportError without accelerate."""
+    """Speed of transformers' Trainer after its first `ready` steps. Raises ImportError without accelerate."""
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=microbatch_rows,

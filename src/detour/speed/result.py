@@ -1,4 +1,4 @@
-"""What a measurement says, as it travels from the process that measured to the one that shows it."""
+"""The result of a measurement, passed from the measuring process to the one that shows it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 LoopName = Literal["detour", "bare loop", "transformers", "transformers, sdpa"]
-"""`detour`: the training as jobs run it. `bare loop`: its model, loss, rows and optimizer without anything around them.
-`transformers`: a plain loop over whole rows with the library's own loss, in the attention that it picks."""
+"""`detour`: the training as jobs run it. `bare loop`: its model, loss, rows and optimizer with nothing around them.
+`transformers`: the library's Trainer over whole rows. `transformers, sdpa`: a bare loop with the library's loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How long to measure, and on how much."""
+    """The requested number of steps and their size."""
 
     steps: int
     rows: int | None = None
-    """A step; None: the recipe's, on one device."""
+    """Rows per step on one device; None for the recipe's."""
     microbatch_rows: int | None = None
-    """None: the recipe's."""
+    """None for the recipe's."""
     peers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One loop on one phase. Unknown is None: on a CPU there is no peak to be a share of, and no energy counter."""
+    """The figures of one loop on one phase. Unknown is None: a CPU has no peak for MFU and no energy counter."""
 
     phase: str
     loop: LoopName
     tokens_per_s: float | None = None
     mfu: float | None = None
-    """FLOPs of the real documents over time and the device's dense bf16 peak."""
+    """FLOPs of the actual documents, divided by time and by the device's dense bf16 peak."""
     memory_gib: float | None = None
     joules_per_token: float | None = None
     step_ms: Mapping[str, float] = field(default_factory=dict)
-    """Mean time of each part of a step, with the device waited for between them."""
+    """Mean time of each part of a step, synchronized in between."""
     attention: str | None = None
-    """The kernel that was chosen."""
+    """The chosen kernel."""
     attention_ms: Mapping[str, float] = field(default_factory=dict)
-    """What the choice measured of each kernel that is right: forward and backward of a mean layer."""
+    """Forward and backward time of the average layer, for each correct kernel."""
     problem: str | None = None
-    """Why there is no figure."""
+    """Why there are no figures."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,7 +53,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What was measured on, in its makers' words."""
+    """The device and library versions of a measurement."""
 
     name: str
     torch: str
