@@ -1,4 +1,4 @@
-"""Which runs of our jobs the ledger has no accounts of yet, and what sacct's rows say of them; pure."""
+"""Which runs of our jobs have no accounts in the ledger yet, and what sacct reports about them. Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from detour.scheduler.sent import Sent
 from detour.scheduler.tags import Tag, find_tag
 
 RUNS_AGAIN = frozenset({"PREEMPTED", "REQUEUED", "NODE_FAIL", "BOOT_FAIL"})
-"""After a run that ended so, Slurm may run the job once more."""
+"""Final states after which Slurm may run the job again."""
 SOURCE = "sacct"
 
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
     job: str
-    """As its attempts call it: `7`, or `7_3`."""
+    """As in its attempts: `7` or `7_3`."""
     event: JobAccounted
 
 
 def to_ask(state: State, sent: Iterable[Sent]) -> list[str]:
-    """Ids of jobs of which a run may have ended that is not in the ledger."""
+    """Ids of jobs with a run that may have ended and is not in the ledger."""
     return [
         job.job_id
         for job in sent
@@ -39,7 +39,7 @@ def to_ask(state: State, sent: Iterable[Sent]) -> list[str]:
 
 
 def _names(job: Sent) -> Iterator[tuple[str, ...]]:
-    """What attempts may call the job, or each of its tasks."""
+    """The names that attempts may use for the job or each of its tasks."""
     if len(job.tasks) <= 1:
         yield (f"{job.job_id}", f"{job.job_id}_0")
     else:
@@ -47,7 +47,7 @@ def _names(job: Sent) -> Iterator[tuple[str, ...]]:
 
 
 def _is_settled(state: State, names: tuple[str, ...]) -> bool:
-    """Whether nothing more is to be learnt: its last run is accounted for, and all its attempts."""
+    """Whether there is nothing more to learn: its last run and all its attempts are accounted for."""
     attempts = [attempt for name in names for _, attempt in state.jobs.get(name, ())]
     runs = [entry.event for name in names for entry in state.accounts.get(name, {}).values()]
     if not runs or any(attempt.held is None for attempt in attempts):
@@ -57,10 +57,10 @@ def _is_settled(state: State, names: tuple[str, ...]) -> bool:
 
 
 def accounted(rows: Iterable[JobRow], state: State, sent: Mapping[Tag, Sent], since_s: float) -> Iterator[Accounted]:
-    """Runs that have ended and are ours, where the ledger does not hold the same already.
+    """Our runs that have ended and that the ledger does not hold in this form yet.
 
-    An id proves nothing: a row is ours by its tag. A site may rewrite names and comments; then by its id, if it was
-    submitted after we began.
+    An id proves nothing: a row is ours by its tag. If a site rewrites names and comments, its id decides, provided that
+    it was submitted after our first submission.
     """
     by_id = {job.job_id: job for job in sent.values() if job.job_id is not None}
     for row in rows:

@@ -1,7 +1,7 @@
-"""The one module that speaks to Slurm: every client program is run here, through one injected runner.
+"""The only module that talks to Slurm: every client program runs here, through one injected runner.
 
-Nothing is decided from an answer that is empty, late or an error: that is `SchedulerUnavailable`, or a `SubmitAnswer`
-that says so. What it means is decided by those who ask.
+An empty, late or failed answer decides nothing: it becomes `SchedulerUnavailable`, or a `SubmitAnswer` that says so.
+Callers decide what an answer means.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from detour.errors import SchedulerUnavailable, UserError
 from detour.scheduler.client_environment import client_environment
 
 TIMEOUT_S = 60.0
-"""A controller that is down is reported by its clients after up to 38 s."""
+"""Seconds before a client is stopped. Clients report a controller that is down after up to 38 s."""
 IDS_A_CALL = 1000
 LINES_SHOWN = 3
 LISTEN_S = 1.0
-"""How often a client that has not ended is looked at for whether it gives up by itself in time."""
+"""Seconds between checks on a running client: whether it has ended or reports that the queue is full."""
 SEPARATOR = "\x1f"
-"""Between fields; unlike `|`, it occurs in no job's name."""
+"""Separates fields; unlike `|`, it does not occur in job names."""
 QUEUE_FIELDS = {
     "job": "%i",
     "state": "%T",
@@ -44,7 +44,7 @@ QUEUE_FIELDS = {
     "comment": "%k",
     "script": "%o",
 }
-"""The free text last, so that even a separator in it shifts nothing else."""
+"""Free text comes last, so that even a separator in it does not shift other fields."""
 ACCOUNTING_FIELDS = {
     "job": "JobID",
     "raw_id": "JobIDRaw",
@@ -70,7 +70,7 @@ REPORT_FIELDS = (
     *("JobID", "JobIDRaw", "State", "ExitCode", "DerivedExitCode", "Reason", "NodeList", "Partition", "QOS"),
     *("Submit", "Eligible", "Start", "End", "Elapsed", "Timelimit", "ReqMem", "MaxRSS", "AllocTRES"),
 )
-"""What a diagnosis reads of a job and its steps; neither names nor comments, which are free text."""
+"""What a diagnosis reads about a job and its steps; no names or comments, which are free text."""
 USAGE_FIELDS = (
     *("JobID", "JobIDRaw", "Cluster", "User", "Account", "Partition", "QOS", "State", "ExitCode", "Submit", "Eligible"),
     *("Start", "End", "ElapsedRaw", "TimelimitRaw", "NNodes", "NCPUS", "AllocTRES", "ReqTRES", "NodeList", "JobName"),
@@ -79,9 +79,9 @@ USAGE_FIELDS = (
 _JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
 _SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
 _FULL = re.compile(r"Slurm [^;\n]*(?:temporarily unable to accept job|job queue full)")
-"""sbatch says so and tries again, for two minutes: the site's MaxJobCount."""
+"""sbatch prints this and retries for two minutes when the site's MaxJobCount is reached."""
 _CLUSTER_LINE = re.compile(r"\ACLUSTER: .*\n")
-"""Put ahead of the answer of squeue and sinfo where a cluster is named."""
+"""Printed before the answers of squeue and sinfo if a cluster is named."""
 _CLOCK = re.compile(r"^Configuration data as of (\S+)", re.MULTILINE)
 _NO_ANSWER = re.compile(
     r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
@@ -94,13 +94,13 @@ _NO_ANSWER = re.compile(
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     returncode: int | None
-    """None when the program was stopped for taking too long: what it did is unknown."""
+    """None if the program was stopped because it took too long: what it did is unknown."""
     stdout: str = ""
     stderr: str = ""
 
     @property
     def message(self) -> str:
-        """What went wrong in the client's own words, of many lines the last, for people."""
+        """What went wrong in the client's own words, for people; only the last lines if there are many."""
         lines = dict.fromkeys(line.strip() for line in self.stderr.splitlines() if line.strip())
         said = "; ".join(list(lines)[-LINES_SHOWN:])
         if self.returncode is None:
@@ -110,13 +110,13 @@ class CommandResult:
 
 class Runner(Protocol):
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
-        """Run to the end or to the time limit; raises nothing for a program that fails or is missing."""
+        """Run to the end or the time limit. Raises nothing if the program fails or is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubprocessRunner:
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the process's own, of which a client gets what `client_environment` leaves."""
+    """Added to the process's own environment; a client receives what `client_environment` leaves."""
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
         environment = client_environment({**os.environ, **self.environment}, command[0])
@@ -136,7 +136,7 @@ class SubprocessRunner:
 
 
 def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult:
-    """Of a client, ended by itself or, when its time is over or sbatch says that the queue is full, by us."""
+    """The result of a client that ended by itself, or that was killed at its time limit or because of a full queue."""
     end_s = time.monotonic() + timeout_s
     while True:
         try:
@@ -153,7 +153,7 @@ def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult
 
 
 def _rest(process: subprocess.Popen[bytes]) -> tuple[str, str]:
-    """What a client had written when it was killed; a child of a site's wrapper may hold its pipes for much longer."""
+    """The output of a killed client. A child of a site's wrapper may hold the pipes open much longer."""
     try:
         out, said = process.communicate(timeout=LISTEN_S)
     except subprocess.TimeoutExpired as held:
@@ -166,25 +166,27 @@ def _of(users: Sequence[str]) -> str:
 
 
 class SubmissionRefused(UserError):
-    """Slurm said no, for a reason that asking again does not cure."""
+    """Slurm refused the job, for a reason that retrying does not cure."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitAnswer:
-    """What one `sbatch` said. Exactly one of the three is set, or none: then nothing at all is known."""
+    """The answer of one `sbatch`. At most one of `job_id`, `limit` and `refusal` is set; without any, nothing
+    is known.
+    """
 
     job_id: str | None = None
     limit: str | None = None
-    """Slurm's words for "no more jobs of yours now"."""
+    """Slurm's message that the user may have no more jobs now."""
     refusal: str | None = None
     unknown: str = ""
     """Why nothing is known; the job may be in the queue."""
 
 
 def read_submission(result: CommandResult) -> SubmitAnswer:
-    """Exit 0 with one id is a job; an error that Slurm explains is none; everything else proves nothing.
+    """Exit 0 with a single id is a job; an error that Slurm explains is no job; anything else proves nothing.
 
-    A site's wrapper may print further numbers: then the id is looked up.
+    A site's wrapper may print further numbers; the id is then looked up.
     """
     said = result.stderr
     if full := _FULL.search(said):
@@ -205,13 +207,13 @@ def read_submission(result: CommandResult) -> SubmitAnswer:
 
 @dataclass(slots=True)
 class Slurm:
-    """Slurm's clients as functions. `calls` counts them, by verb."""
+    """Slurm's clients as functions. `calls` counts the calls of each client."""
 
     run: Runner = field(default_factory=SubprocessRunner)
     calls: Counter[str] = field(default_factory=Counter)
     timeout_s: float = TIMEOUT_S
     cluster: str | None = None
-    """Of several clusters of one site, as a profile's `slurm_cluster`; None: this one."""
+    """One of several clusters of a site, as in a profile's `slurm_cluster`; None for the local one."""
 
     def ask(self, client: str, *arguments: str) -> CommandResult:
         self.calls[client] += 1
@@ -224,29 +226,30 @@ class Slurm:
         return read_submission(self.ask("sbatch", "--parsable", str(script)))
 
     def queue(self, users: Sequence[str]) -> CommandResult:
-        """All live jobs of these users, whatever partition they were moved to; finished ones are not asked for.
+        """All live jobs of these users, in any partition; finished jobs are not requested.
 
-        With the header line, which distinguishes an empty queue from an empty answer.
+        The header line distinguishes an empty queue from an empty answer.
         """
         shown = SEPARATOR.join(QUEUE_FIELDS.values())
         return self.ask("squeue", "--all", _of(users), f"--format={shown}")
 
     def accounting(self, since: str, users: Sequence[str], job_ids: Sequence[str]) -> CommandResult:
-        """Every run, requeues apart, of these jobs since `since` (a time as sacct takes it); with the header.
+        """Every run of these jobs since `since` (a time in sacct's format), each requeue as its own row; with the
+        header.
 
-        Asked by id as long as they fit a command line, else all jobs of the users: 22.05 finds a job that way only
-        seconds after it finds it by its id.
+        Requested by id as long as the ids fit a command line, otherwise all jobs of the users: Slurm 22.05 finds a job
+        that way only some seconds after it finds it by id.
         """
         asked = ("--allusers", f"--jobs={','.join(job_ids)}") if len(job_ids) <= IDS_A_CALL else (_of(users),)
         return self._sacct(ACCOUNTING_FIELDS.values(), "--allocations", *asked, f"--starttime={since}")
 
     def usage(self, since: str, until: str, users: Sequence[str], *, everyone: bool) -> CommandResult:
-        """Every run of every job that ran or ended in a period (times as sacct takes them), with the header."""
+        """Every run of every job that ran or ended in a period (times in sacct's format), with the header."""
         whose = ("--allusers",) if everyone else (_of(users),) if users else ()
         return self._sacct(USAGE_FIELDS, "--allocations", *whose, f"--starttime={since}", f"--endtime={until}")
 
     def job_report(self, job_ids: Sequence[str], since: str) -> CommandResult:
-        """These jobs with their steps, every run of them, as REPORT_FIELDS; with the header."""
+        """These jobs with their steps, every run, in the columns of REPORT_FIELDS; with the header."""
         return self._sacct(REPORT_FIELDS, "--allusers", f"--jobs={','.join(job_ids)}", f"--starttime={since}")
 
     def test_only(self, script: Path, options: Sequence[str]) -> CommandResult:
@@ -254,7 +257,7 @@ class Slurm:
         return self.ask("sbatch", "--test-only", *options, str(script))
 
     def accounting_service(self, user: str) -> CommandResult:
-        """The shortest question to sacct, to see whether it serves this user; with the header."""
+        """The shortest question to sacct, to check that it serves this user; with the header."""
         return self.ask("sacct", "--parsable2", "--allocations", f"--user={user}", "--starttime=now", "--format=jobid")
 
     def release(self, ids: Sequence[str]) -> CommandResult:
@@ -264,44 +267,44 @@ class Slurm:
         return self.ask("scontrol", "hold", ",".join(ids))
 
     def change_dependency(self, job_id: str, dependency: str) -> CommandResult:
-        """Only what waits can be changed; an empty `dependency` removes it."""
+        """Only pending jobs can be changed; an empty `dependency` removes it."""
         return self.ask("scontrol", "update", f"JobId={job_id}", f"Dependency={dependency}")
 
     def cancel(self, ids: Sequence[str]) -> CommandResult:
-        """Jobs that have ended meanwhile are no error."""
+        """Jobs that have ended meanwhile are not an error."""
         return self.ask("scancel", "--quiet", *ids)
 
     def configuration(self) -> dict[str, str]:
-        """`scontrol show config`, key by key; `AsOf` is the controller's clock. Raises SchedulerUnavailable."""
+        """`scontrol show config` as a dict; `AsOf` is the controller's clock. Raises SchedulerUnavailable."""
         text = self._text("scontrol", "show", "config")
         pairs = (line.partition("=") for line in text.splitlines())
         found = {key.strip(): value.strip() for key, separator, value in pairs if separator}
         return found | ({"AsOf": clock[1]} if (clock := _CLOCK.search(text)) else {})
 
     def partitions(self) -> str:
-        """`scontrol show partition`, a line each. Raises SchedulerUnavailable."""
+        """`scontrol show partition`, one line each. Raises SchedulerUnavailable."""
         return self._text("scontrol", "--oneliner", "show", "partition")
 
     def nodes(self) -> str:
-        """`partition|nodes|CPUs a node|gres|features`, a line for each kind of node. Raises SchedulerUnavailable."""
+        """`partition|nodes|CPUs per node|gres|features`, one line per kind of node. Raises SchedulerUnavailable."""
         return self._text("sinfo", "--noheader", "--all", "--format=%R|%D|%c|%G|%f")
 
     def associations(self, user: str, cluster: str) -> str:
-        """`account|qos,qos,...` a line. Raises SchedulerUnavailable, also where there is no accounting."""
+        """`account|qos,qos,...` lines. Raises SchedulerUnavailable, also if there is no accounting."""
         wanted = (f"user={user}", f"cluster={cluster}", "format=account,qos")
         return self._text("sacctmgr", "--noheader", "--parsable2", "show", "assoc", *wanted)
 
     def qualities(self) -> str:
-        """`name|MaxWall|MaxSubmitPU|MaxTRESPU` a QOS and line. Raises SchedulerUnavailable."""
+        """`name|MaxWall|MaxSubmitPU|MaxTRESPU`, one line per QOS. Raises SchedulerUnavailable."""
         wanted = "format=name,maxwall,maxsubmitjobsperuser,maxtresperuser"
         return self._text("sacctmgr", "--noheader", "--parsable2", "show", "qos", wanted)
 
     def version(self) -> str:
-        """As `22.05.8`. Raises SchedulerUnavailable."""
+        """Such as `22.05.8`. Raises SchedulerUnavailable."""
         return self._text("sinfo", "--version").split()[-1]
 
     def _sacct(self, fields: Iterable[str], *options: str) -> CommandResult:
-        """One row a run, with requeues apart."""
+        """One row per run: each requeue has its own."""
         form = ("--parsable2", f"--delimiter={SEPARATOR}", "--duplicates", f"--format={','.join(fields)}")
         return self.ask("sacct", *form, *options)
 

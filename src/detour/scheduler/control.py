@@ -1,6 +1,6 @@
-"""Stopping, holding and taking over what is in Slurm already: found by tag, whatever the ledger remembers.
+"""Stopping, holding and adopting jobs that are already in Slurm, found by tag whatever the ledger knows.
 
-An order is done when the queue shows it: after each the queue is read again, and what is not as ordered is named.
+An order is complete when the queue shows it: the queue is read again after each, and jobs not as ordered are named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from detour.scheduler.tags import Tag
 CUT_SHORT = "its submission was cut short"
 MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
 LATE_S = 2.0
-"""How long the queue is given to show what an order has changed."""
+"""Seconds the queue is given to show the effect of an order."""
 
 
 Counts = Callable[[JobRecord], bool]
@@ -32,45 +32,45 @@ Counts = Callable[[JobRecord], bool]
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """What an order reached."""
+    """The outcome of an order."""
 
     ids: tuple[str, ...]
-    """Job ids, or array tasks as `7_3`."""
+    """Job ids, or array tasks such as `7_3`."""
     stages: tuple[str, ...]
     theirs: tuple[Sent, ...] = ()
-    """Other users' jobs, which were left alone: Slurm lets only their owners touch these."""
+    """Other users' jobs, which were left alone because Slurm lets only their owners change them."""
     left: Mapping[str, str] = field(default_factory=dict)
-    """Jobs that are not as ordered, and what the queue shows of each."""
+    """Job that is not as ordered -> its state in the queue."""
     said: str = ""
-    """What Slurm complained about."""
+    """Slurm's last complaint."""
     in_queue: frozenset[str] = frozenset()
-    """Of the stages, those that have a job in the queue after it, of any user."""
+    """The stages that have a job of any user in the queue after the order."""
     undecided: Mapping[str, str] = field(default_factory=dict)
-    """Jobs about which the next submission has to decide first, and why."""
+    """Jobs that the next submission has to decide on first, and why."""
 
 
 @dataclass(slots=True)
 class Control:
-    """One use, under the claim that submission takes too."""
+    """For one use, under the same claim as submission."""
 
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
     """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
-    """As `Submitter.users`."""
+    """As in `Submitter.users`."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
-    """As `Submitter.is_done`."""
+    """As in `Submitter.is_done`."""
     now_s: Callable[[], float] = time.time
     wait: Callable[[float], None] = time.sleep
     _known: dict[Tag, Sent] | None = None
 
     def cancel(self, stages: Collection[str], why: str, concerned: Collection[str] = ()) -> Affected:
-        """Cancel every live job of this user for these stages, last first, so that Slurm starts none of them meanwhile.
+        """Cancel every live job of this user for these stages, last first so that Slurm starts none of them meanwhile.
 
-        Other users' jobs are named also where they are of further stages, the `concerned`. What has left the queue
-        before, by an earlier try or a person's scancel, is settled too. Raises SchedulerUnavailable when the queue
-        cannot be asked.
+        Other users' jobs are reported, including those for the further stages in `concerned`. Jobs that left the queue
+        earlier, through a previous order or a person's scancel, are recorded as dropped too. Raises
+        SchedulerUnavailable if the queue cannot be read.
         """
         wanted = set(stages)
         before = self._snapshot()
@@ -108,7 +108,7 @@ class Control:
         )
 
     def hold(self, stages: Collection[str]) -> Affected:
-        """Keep what has not started from starting, also when the chain is submitted again meanwhile."""
+        """Keep pending jobs from starting, even if the chain is submitted again meanwhile."""
         return self._order(
             stages,
             self.slurm.hold,
@@ -117,7 +117,7 @@ class Control:
         )
 
     def release(self, stages: Collection[str]) -> Affected:
-        """Release what was held, but not what waits for a submission's decision: released, it could run twice."""
+        """Release held jobs, except those that wait for a submission's decision, which could run twice."""
         return self._order(
             stages,
             self.slurm.release,
@@ -127,10 +127,10 @@ class Control:
         )
 
     def adopt(self, known_stages: Collection[str]) -> Affected:
-        """Record this user's jobs that carry this workspace's tag and that the ledger does not know, as submitted.
+        """Record as submitted this user's jobs that carry this workspace's tag and that the ledger does not know.
 
-        Only jobs of a single stage of `known_stages`: what a lost ledger knew of the tasks of an array is in no tag,
-        so an array is adopted by submitting its recipe again, which finds it.
+        Only jobs of a single stage in `known_stages`: the tasks of an array were only in the lost ledger and are in no
+        tag. Submitting its recipe again finds an array and adopts it.
         """
         snapshot, known = self._snapshot(), self._sent()
         orphans = {
@@ -157,7 +157,7 @@ class Control:
         is_left: Callable[[JobRecord], bool],
         undecided_in: Callable[[Snapshot], Mapping[Tag, str]] = lambda snapshot: {},  # noqa: ARG005
     ) -> Affected:
-        """To all that waits and is not undecided, held or not: repeated, it does no harm."""
+        """Give an order to everything pending that is not undecided, held or not: repeating an order does no harm."""
         snapshot = self._snapshot()
         waiting = [
             sent
@@ -193,8 +193,9 @@ class Control:
         ids: Sequence[str],
         is_left: Callable[[JobRecord], bool],
     ) -> tuple[dict[str, str], str, Snapshot]:
-        """Give the order, look, and give it once more for what is not as ordered after a moment. Returns what is left
-        then, with its state; what Slurm complained about; and the last look.
+        """Give the order, read the queue, and after a pause give it once more for what is not as ordered.
+
+        Returns what is left then, with its state; Slurm's last complaint; and the last snapshot.
         """
         left, said = dict.fromkeys(ids, ""), ""
         for pause_s in (0.0, LATE_S) if ids else ():
@@ -219,7 +220,7 @@ class Control:
         return None if record.user in ("", self.users[0]) else record.user
 
     def _sent(self) -> dict[Tag, Sent]:
-        """What the ledger knew at first: under the claim only this order changes it."""
+        """What the ledger knew at first: under the claim, only this order changes it."""
         if self._known is None:
             self._known = fold(self.ledger.events(), self.workspace)
         return self._known
@@ -231,9 +232,9 @@ class Control:
         return identified(snapshot, self._sent())[0]
 
     def _live(self, snapshot: Snapshot, stages: Collection[str]) -> list[Sent]:
-        """The jobs of these stages that are in the queue, known to the ledger or found by tag, by ascending id.
+        """The jobs of these stages that are in the queue, known to the ledger or found by tag, in order of id.
 
-        Anybody may write a tag: another user's job with the tag of ours is one more job, and hides nothing.
+        Anyone can write a tag: another user's job with our tag counts as one more job and hides nothing.
         """
         known, wanted = self._sent(), set(stages)
         found: dict[tuple[Tag, str], Sent] = {}
@@ -255,7 +256,7 @@ def _is_waiting(record: JobRecord) -> bool:
 
 
 def _ids(live: Iterable[Sent], stages: Collection[str], snapshot: Snapshot, counts: Counts) -> list[str]:
-    """Of an array the tasks that are in the queue themselves: others of it may be there alone."""
+    """For an array, only the tasks that are themselves in the queue: other tasks of it may be the only ones left."""
     return [job for sent in live for job in sent.ids_for(stages) if _is_there(sent, job, snapshot, counts)]
 
 

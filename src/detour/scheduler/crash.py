@@ -1,8 +1,8 @@
-"""What a controller that crashed may have forgotten: it restores the state of some seconds before.
+"""What a crashed controller may have forgotten: it restores a state that is some seconds old.
 
-Jobs that were released, ran or run are held again or gone, and the ids that they had are given out again. But nodes
-know them: one that is to run an id again refuses ("Duplicate jobid"), is drained, and Slurm holds the job. No
-record shows for sure that a job ran; that it waits for the success of another job proves that it did not.
+Jobs that were released, are running or have run are held again or gone, and their ids are given out again. Nodes still
+know them: a node that is to run an id again refuses ("Duplicate jobid"), is drained, and Slurm holds the job. No record
+proves that a job ran; but if it waits for another job's success, it did not run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 
 AS_SENT = "JobHeldUser"
-"""Reason of a job that is held since it was sent, or by its own user."""
+"""Reason of a job that has been held since it was sent, or by its own user."""
 NEEDS_SUCCESS = frozenset({"afterok", "aftercorr"})
 
 
 def may_have_run(
     current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]], is_done: Callable[[str], bool]
 ) -> list[Sent]:
-    """Jobs of unfinished units that are committed, wait, and are held as they were sent, where nothing proves that none
-    of the unit has run. Not those that another user's jobs wait for, which only that user can change.
+    """Jobs of unfinished units that are committed, pending and held as sent, unless a dependency proves that none ran.
+
+    Jobs that another user's jobs wait for are left out, since only that user can change those.
     """
     theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
     awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
@@ -54,10 +55,10 @@ def may_have_run(
 def is_spent(
     job_id: str, by_id: Mapping[str, Sequence[Sent]], snapshot: Snapshot, is_done: Callable[[str], bool]
 ) -> bool:
-    """Whether an id that Slurm has just given to a new job was that of another one, which may have run.
+    """Whether an id that Slurm has just given to a new job belonged to another one that may have run.
 
-    A controller that crashed gives the ids that it has forgotten out again. The node where the other one runs, killed
-    only when the node reports, would refuse to run the new one, and be drained.
+    A crashed controller gives forgotten ids out again. The node on which the other job still runs, which is killed only
+    when the node reports, would refuse the new one and be drained.
     """
     if any(record.ids.id == job_id for record in snapshot.queue or ()):
         return False  # a wrapper printed the number of a job that is there
@@ -66,8 +67,10 @@ def is_spent(
 
 
 def spent_by_tasks(job_id: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> range:
-    """Ids that tasks of lost arrays may have, once `job_id` is known to be spent: each task gets one of its own when it
-    starts, behind all that were given out by then."""
+    """Ids that tasks of lost arrays may have, once `job_id` is known to be spent.
+
+    Each task gets an id of its own when it starts, after all ids given out by then.
+    """
     lost = [
         (int(other), sent)
         for other, jobs in by_id.items()
@@ -89,7 +92,7 @@ def by_job_id(jobs: Iterable[Sent]) -> Mapping[str, list[Sent]]:
 
 
 def _never_ran(dependency: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> bool:
-    """Whether this waits for the success of a job that has not succeeded."""
+    """Whether the dependency waits for the success of a job that has not succeeded."""
     separator, terms = terms_of(dependency)
 
     def blocks(term: str) -> bool:

@@ -1,7 +1,7 @@
-"""What a job waits for, as an algebra: `After("afterok", a) | After("afterok", b)`, rendered in Slurm's syntax.
+"""Job dependencies as an algebra: `After("afterok", a) | After("afterok", b)`, rendered in Slurm's syntax.
 
-Slurm knows `,` for AND and `?` for OR, and one of them an expression; mixing them is refused here, before Slurm
-misreads it. The rules of a chain of segments are the two functions at the end.
+Slurm has `,` for AND and `?` for OR, and allows only one of them in an expression; mixing them is refused here, before
+Slurm misreads it. The two functions at the end are the rules for a chain of segments.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Kind = Literal["afterok", "afternotok", "afterany", "after", "aftercorr"]
 
 
 class MixedDependency(ValueError):
-    """AND and OR in one expression, which Slurm cannot say."""
+    """AND and OR in one expression, which Slurm cannot represent."""
 
 
 class Dependency:
-    """Base of the expressions; `&` and `|` combine them, `str` renders them."""
+    """Base class of the expressions; `&` and `|` combine them, `str` renders them."""
 
     def __and__(self, other: Dependency) -> Dependency:
         return All(_parts(self, All) + _parts(other, All))
@@ -54,7 +54,7 @@ class AnyOf(Dependency):
 
 
 def _parts(term: Dependency, kind: type[All] | type[AnyOf]) -> tuple[After, ...]:
-    """The terms of an expression of this kind, each once. A single one is of either kind."""
+    """The terms of an expression of this kind, each once. A single term is of either kind."""
     if isinstance(term, After):
         return (term,)
     if isinstance(term, kind):
@@ -65,7 +65,7 @@ def _parts(term: Dependency, kind: type[All] | type[AnyOf]) -> tuple[After, ...]
 
 
 def all_of(terms: Sequence[Dependency]) -> Dependency | None:
-    """None when there is nothing to wait for."""
+    """All terms joined by AND; None if there are none."""
     return reduce(lambda left, right: left & right, terms) if terms else None
 
 
@@ -74,18 +74,18 @@ def any_of(terms: Sequence[Dependency]) -> Dependency | None:
 
 
 def terms_of(dependency: str) -> tuple[str, list[str]]:
-    """The separator of a dependency in Slurm's words, and its terms."""
+    """The separator of a dependency in Slurm's syntax, and its terms."""
     separator = "?" if "?" in dependency else ","
     return separator, [term for term in dependency.split(separator) if term]
 
 
 def waited_ids(dependency: str) -> frozenset[str]:
-    """Ids of the jobs and array tasks that it is about."""
+    """Ids of the jobs and array tasks in a dependency."""
     return frozenset(term.partition(":")[2] for term in terms_of(dependency)[1])
 
 
 def replaced(dependency: str, successors: Mapping[str, str | None]) -> str:
-    """It, with other jobs in place of these; None takes the terms about a job out."""
+    """The dependency with other jobs in place of these; None removes the terms about a job."""
     separator, terms = terms_of(dependency)
     kept = []
     for term in terms:
@@ -98,19 +98,19 @@ def replaced(dependency: str, successors: Mapping[str, str | None]) -> str:
 
 
 class Upstream(NamedTuple):
-    """A unit to wait for, by its segments' job ids."""
+    """A unit to wait for, by the job ids of its segments."""
 
     jobs: Sequence[str]
     kind: Kind = "afterok"
-    """`aftercorr`: an array whose tasks are waited for one by one, by the task of the same number."""
+    """`aftercorr` for an array each of whose tasks is awaited by the task of the same number."""
 
 
 def after_units(units: Sequence[Upstream]) -> Dependency | None:
     """Wait until every unit has succeeded.
 
-    One unit of several segments: any of them, `afterok:a?afterok:b`. That cannot be joined by AND to another unit, so
-    there each of its segments must have *ended*, well or not: those that are not needed are cancelled by Slurm. The
-    follower may then start after a failure, and its start gate refuses.
+    For one unit of several segments, any of them may succeed: `afterok:a?afterok:b`. This cannot be joined by AND to
+    another unit. With several units, each segment must therefore have *ended*, successfully or not; Slurm cancels those
+    that are not needed. The follower may then start after a failure, and its start gate refuses.
     """
     if len(units) == 1:
         return any_of([After(units[0].kind, job) for job in units[0].jobs])
@@ -118,11 +118,11 @@ def after_units(units: Sequence[Upstream]) -> Dependency | None:
 
 
 def after_segments(upstream: Dependency | None, earlier: Sequence[str]) -> Dependency | None:
-    """Wait, as the next segment, until every earlier one has not succeeded.
+    """Wait, as the next segment, until no earlier segment has succeeded.
 
-    All of them, for a segment that Slurm cancels because it is not needed counts as "not ok" too. And for the first
-    one's own inputs as well, or a failed input would start the second segment: unless these are an OR, which does not
-    go with the AND. Its start gate then refuses.
+    All of them, because a segment that Slurm cancels as not needed also counts as "not ok". The first segment's own
+    inputs are included, since otherwise a failed input would start the second segment; unless they form an OR, which
+    cannot be combined with the AND. The start gate then refuses.
     """
     if not earlier:
         return upstream

@@ -1,4 +1,4 @@
-"""What was handed to Slurm, by the ledger alone."""
+"""What was submitted to Slurm, according to the ledger only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from detour.scheduler.tags import Tag
 
 
 def jobs_sent(view: LedgerView) -> dict[Tag, Sent]:
-    """Every job that was ever sent for the workspace, by its tag."""
+    """Every job ever sent for the workspace, by its tag."""
     submitted = [entry.event for entry in view.commands(JobEvent)]
     return fold(submitted, workspace_id(view.workspace.root))
 
 
 def stages_sent(view: LedgerView) -> set[str]:
-    """Ids of the stages whose jobs were committed to Slurm, whatever became of them since."""
+    """Ids of the stages whose jobs were committed to Slurm, whatever happened to them since."""
     jobs = jobs_sent(view).values()
     return {stage for job in jobs if job.committed and not job.dropped for task in job.tasks for stage in task}

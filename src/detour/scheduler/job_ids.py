@@ -12,20 +12,20 @@ _RANGE = re.compile(r"^(\d+)(?:-(\d+)(?::(\d+))?)?$")
 
 @dataclass(frozen=True, slots=True)
 class JobIds:
-    """One line's worth of jobs: a plain job, one array task, or the array tasks that still wait."""
+    """The jobs on one line: a plain job, one array task, or the pending tasks of an array."""
 
     id: str
-    """Of the job, or of the whole array."""
+    """Id of the job or of the whole array."""
     indices: tuple[range, ...] = ()
-    """Of the array tasks; empty for a plain job."""
+    """Indices of the array tasks; empty for a plain job."""
     throttle: int | None = None
-    """`%N`: how many tasks may run at once."""
+    """`%N`: number of tasks that may run at once."""
     complete: bool = True
-    """False where Slurm cut the list of indices short with `...`."""
+    """False if Slurm truncated the list of indices with `...`."""
 
     @property
     def index(self) -> int | None:
-        """Of a single array task."""
+        """The index of a single array task."""
         return self.indices[0][0] if len(self.indices) == 1 and len(self.indices[0]) == 1 else None
 
     def holds(self, index: int | None) -> bool:
@@ -36,7 +36,7 @@ class JobIds:
 
 
 def is_job_id(text: str) -> bool:
-    """Anyone in the group may write to the ledger, and a later Slurm may number its jobs otherwise."""
+    """Whether text is a job id. Others may write to the ledger, and a later Slurm may number its jobs differently."""
     try:
         parse_job_ids(text)
     except ValueError:
@@ -45,7 +45,7 @@ def is_job_id(text: str) -> bool:
 
 
 def parse_job_ids(text: str) -> JobIds:
-    """Raises ValueError for what is no job id, such as a step (`17.batch`)."""
+    """Raises ValueError for anything that is not a job id, such as a step (`17.batch`)."""
     form = _FORM.match(text.strip())
     if form is None:
         raise ValueError(f"{text!r} is not a job id")

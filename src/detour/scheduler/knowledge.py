@@ -1,4 +1,4 @@
-"""What a submitter knows to have been sent: the ledger, folded, and what was added since it began."""
+"""What a submitter knows to have been sent: the folded ledger and what was added since it began."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from detour.scheduler.tags import Tag, find_tag
 
 @dataclass(slots=True)
 class Knowledge:
-    """Of one submission, which `record`s all that it does before it counts on it."""
+    """The knowledge of one submission, which `record`s every action before relying on it."""
 
     ledger: SubmissionLedger
     workspace: str
     """As `ledger.identity.workspace_id`."""
     sent: dict[Tag, Sent] = field(default_factory=dict)
     expected: set[Tag] = field(default_factory=set)
-    """What was known at first, and is ours since: what another submitter intends meanwhile may be on its way."""
+    """What was known at first or is ours: a job that another submitter intends meanwhile may still be on its way."""
     _events: int = 0
-    """How many of the ledger's are in `sent`."""
+    """Number of the ledger's events that are in `sent`."""
 
     def begin(self) -> None:
         self.refresh()
         self.expected = set(self.sent)
 
     def refresh(self) -> None:
-        """Take in what others have written: should a claim fail, they submit at the same time."""
+        """Read what others have written: if the claim fails, they submit at the same time."""
         written = list(self.ledger.events())
         if len(written) != self._events:
             self.sent, self._events = fold(written, self.workspace), len(written)
 
     def record(self, event: JobEvent) -> None:
-        """To the ledger first; then it is known."""
+        """Append the event to the ledger, then learn it."""
         self.ledger.append(event)
         self._events += 1
         if isinstance(event, JobIntended):
@@ -41,7 +41,7 @@ class Knowledge:
         learn(self.sent, event, self.workspace)
 
     def is_rivalled(self, tag: Tag) -> bool:
-        """Whether another submitter has meanwhile decided to send the same stages."""
+        """Whether another submitter has decided meanwhile to send the same stages."""
         stages = set(self.sent[tag].stages)
         self.refresh()
         others = [sent for other, sent in self.sent.items() if other not in self.expected and not sent.dropped]

@@ -1,4 +1,4 @@
-"""Jobs on this machine through submitit's local executor: the same command line as under Slurm, no pickle."""
+"""Jobs on this machine through submitit's local executor: the same command line as under Slurm, without pickle."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 A_YEAR_MIN = 365 * 24 * 60
 PATTERNS = ("%j", "%t", "%A", "%a")
-"""Replaced by submitit in the path of logs, without a way to write them as they are."""
+"""Replaced by submitit in the path of logs; they cannot be escaped."""
 
 
 def job_command(workspace: Path, stages: Sequence[str]) -> str:
-    """What a job runs, quoted for a shell; `-P`: never a package `detour` that lies in the current folder."""
+    """What a job runs, quoted for a shell. `-P` keeps a package `detour` in the current folder from being imported."""
     return shlex.join([sys.executable, "-uP", "-m", "detour.jobs", "--workspace", str(workspace), *stages])
 
 
 @dataclass(frozen=True, slots=True)
 class LocalJob:
-    """A running job. Its processes are its own: they outlive the command that started them.
+    """A running job. Its processes are independent and outlive the command that started them.
 
-    submitit's controller passes no exit codes on, so the stage's markers and journal say how it ended.
+    submitit's controller does not pass on exit codes, so the stage's markers and journal record how it ended.
     """
 
     id: str
@@ -44,7 +44,7 @@ class LocalJob:
         return self.process.poll() is None
 
     def ask_to_stop(self) -> None:
-        """TERM, which the controller forwards to its tasks: they save and exit."""
+        """Send SIGTERM, which the controller forwards to its tasks: they save and exit."""
         self.process.send_signal(signal.SIGTERM)
 
 
@@ -59,9 +59,9 @@ def start(
 ) -> LocalJob:
     """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once.
 
-    gpus  that they see, as CUDA_VISIBLE_DEVICES names them
+        gpus  the GPUs they see, as in CUDA_VISIBLE_DEVICES
 
-    Raises UserError for a folder whose path submitit would take for a pattern.
+    Raises UserError for a folder whose path submitit would treat as a pattern.
     """
     from submitit.local.local import LocalExecutor
 
@@ -75,7 +75,7 @@ def start(
     executor.update_parameters(
         tasks_per_node=tasks, gpus_per_node=len(gpus), timeout_min=A_YEAR_MIN, stderr_to_stdout=True
     )
-    executor.parameters["visible_gpus"] = tuple(gpus)  # among those updated, it may be numbers alone
+    executor.parameters["visible_gpus"] = tuple(gpus)  # `update_parameters` accepts only numbers for it
     with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):
         job = executor._submit_command(job_command(workspace, stages))
     return LocalJob(str(job.job_id), Path(job.paths.stdout), job._process)
@@ -83,7 +83,7 @@ def start(
 
 @contextmanager
 def _ignoring_ctrl_c() -> Iterator[None]:
-    """Children inherit it: Ctrl-C then reaches only the waiting command, which asks the jobs to save and stop."""
+    """Make children ignore Ctrl-C: it then reaches only the waiting command, which asks the jobs to save and stop."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,11 +1,10 @@
-"""What is to be done so that every wanted job is in the queue exactly once: decided from three things, nothing else.
+"""What to do so that every wanted job is in the queue exactly once, decided from three inputs only.
 
-What is wanted (requests), what we know to have sent (the ledger), and what Slurm holds (a snapshot that knows the
-queue). No clock, no I/O: the same three give the same decision, so a submission killed anywhere continues by deciding
-again.
+These are what is wanted (requests), what was sent (the ledger), and what Slurm holds (a snapshot with a known queue).
+No clock, no I/O: equal inputs give equal decisions, so a submission killed anywhere continues by deciding again.
 
-Slurm lets users cancel, release or change their own jobs alone. So what another user has committed is joined as it is;
-what is not committed, a submission that was cut short, is left to that user: `counted_for` leaves it out.
+Slurm lets users cancel, release or change only their own jobs. So jobs committed by another user are joined as they
+are; another user's interrupted submission, which is not committed, is left to that user: `counted_for` leaves it out.
 """
 
 from __future__ import annotations
@@ -37,45 +36,46 @@ class Decision:
     """Facts to record, then orders to give. `send` comes last: it is decided again once the others are done."""
 
     adopt: Mapping[Tag, str] = field(default_factory=dict)
-    """Jobs found by their tag, with their ids."""
+    """Jobs found by their tag -> their ids."""
     drop: Mapping[Tag, str] = field(default_factory=dict)
-    """Decisions that came to nothing, and why."""
+    """Jobs that never arrived, were lost or are not wanted, and why."""
     cancel: tuple[str, ...] = ()
-    """Jobs that are not wanted, held ones but for doubles; only once nothing waits for them."""
+    """Jobs that are not wanted, all held except doubles; to be cancelled only once nothing waits for them."""
     successors: Mapping[str, str | None] = field(default_factory=dict)
-    """Each of these with the job that fills its place, if there is one."""
+    """Each job in `cancel` -> the job that fills its place, if any."""
     release: tuple[str, ...] = ()
-    """Jobs that are committed and yet held, and cannot have run: the release was lost."""
+    """Jobs that are committed but held, and cannot have run: the release was lost."""
     forgotten: frozenset[Tag] = frozenset()
-    """Wanted jobs that are committed and yet held, and may have run: a controller that crashed restores an older state.
-    A node that knows the id refuses to run it again ("Duplicate jobid") and is drained, so each is sent again, and goes
-    once its place is filled.
+    """Wanted jobs that are committed but held, and may have run: a crashed controller restores an older state.
+
+    A node that knows the id refuses to run it again ("Duplicate jobid") and is drained, so each is sent again, and
+    cancelled once its place is filled.
     """
     left_held: tuple[Sent, ...] = ()
-    """The same, of stages that are not wanted here: for their own submission."""
+    """The same for stages that are not wanted here; their own submission decides."""
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
     held_by_others: tuple[Sent, ...] = ()
-    """Another user's jobs that are joined and held: only that user can release them."""
+    """Joined jobs of other users that are held: only those users can release them."""
     in_flight: tuple[str, ...] = ()
-    """Stages that are wanted here and are already on their way."""
+    """Wanted stages that are already in flight."""
     wanted: tuple[JobRequest, ...] = ()
-    """The requests without these, in the order in which they can refer to each other."""
+    """The requests without stages in flight, ordered so that each can refer to earlier ones."""
     send: tuple[tuple[JobRequest, Slot], ...] = ()
-    """Their slots that are empty."""
+    """Their empty slots."""
 
     @property
     def is_settled(self) -> bool:
-        """Every wanted job is there, and nothing else."""
+        """Whether every wanted job is in the queue, and nothing else."""
         return not (self.adopt or self.drop or self.cancel or self.send)
 
 
 def counted_for(
     user: str, known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str
 ) -> tuple[dict[Tag, Sent], Snapshot]:
-    """What counts for this user, of both: all but the jobs of others that the ledger does not have as committed.
+    """The jobs and the queue that count for this user: without others' jobs that the ledger does not have as committed.
 
-    Of the others' jobs that do count, each says whose it is. A user that Slurm does not name is this one.
+    Others' jobs that do count carry their owner. A job for which Slurm names no user is this user's.
     """
     tagged = list(snapshot.tagged(workspace))
     ours = {record.tag for record in tagged if record.user in ("", user)}
@@ -99,11 +99,11 @@ def decide(
     *,
     has_room: bool = True,
 ) -> Decision:
-    """`is_done` asks for a stage's marker, later than the snapshot: what is neither there nor done is not under way.
-    Without `has_room`, where nothing more can be sent, what may have run is released all the same.
+    """Decide for the user whose jobs `known` and `snapshot` hold (see `counted_for`).
 
-    `known` and `snapshot` are what counts for the user who asks (`counted_for`). Raises ValueError when the snapshot
-    does not know the queue: nothing can be decided from ignorance.
+    `is_done` reads a stage's marker, later than the snapshot: a stage neither in the queue nor done is not under way.
+    Without `has_room`, when nothing more can be sent, jobs that may have run are released anyway. Raises ValueError if
+    the snapshot does not know the queue: nothing can be decided from ignorance.
     """
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
@@ -161,14 +161,13 @@ def decide(
 def places(
     known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str, forgotten: Collection[Tag] = frozenset()
 ) -> Places:
-    """Who fills which slot now, of all that is known to have been sent and is in the queue."""
+    """Which job fills each slot now, of all that was sent and is in the queue."""
     seen = by_tag(snapshot.tagged(workspace))
     return _fill(_current(known, seen, {}, {}), seen, {}, forgotten)[0]
 
 
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
-    """What this segment waits for: jobs of stages ahead of it that are in the queue, jobs that are named, and its own
-    earlier segments."""
+    """What this segment waits for: queued jobs of earlier stages, named jobs, and its own earlier segments."""
     upstream = [Upstream([job_id], "afterany") for job_id in request.after_jobs]
     for unit in filled.units_of(request.after):
         segments = filled.unit(unit)
@@ -182,7 +181,7 @@ def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependen
 
 
 def _corresponds(request: JobRequest, sent: Sent) -> bool:
-    """Whether each task of an array waits, of that other array, for the task of the same number alone."""
+    """Whether each task of an array waits for only the task of the same number in the other array."""
     if len(request.after_each) != len(sent.tasks) or not request.is_array:
         return False
     others = set(sent.stages)
@@ -191,7 +190,7 @@ def _corresponds(request: JobRequest, sent: Sent) -> bool:
 
 
 def by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
-    """Those that are in the queue."""
+    """Records in the queue, by tag."""
     found: dict[Tag, list[JobRecord]] = {}
     for record in records:
         if record.tag is not None and record.state.is_live:
@@ -206,7 +205,7 @@ def _ids(records: Sequence[JobRecord]) -> list[str]:
 def _with_orphans(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], requests: Sequence[JobRequest]
 ) -> dict[Tag, Sent]:
-    """Add jobs that the ledger does not know, though they carry our tag and fill a wanted place: it lost its memory."""
+    """Add jobs that the ledger does not know but that carry our tag and fill a wanted place: the ledger was lost."""
     tasks = {request.unit: request.tasks for request in requests}
     orphans = {
         tag: Sent(tag, tasks[tag.unit], committed=not any(record.is_held for record in records))
@@ -219,7 +218,7 @@ def _with_orphans(
 def _compare(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]]
 ) -> tuple[dict[Tag, str], dict[Tag, str], dict[str, Slot]]:
-    """Each thing sent against the queue: to adopt, to drop, and the jobs that must not be there, with their slots."""
+    """Compare the jobs sent with the queue: what to adopt and drop, and the slots of jobs that must not be there."""
     adopt: dict[Tag, str] = {}
     drop: dict[Tag, str] = {}
     spare: dict[str, Slot] = {}
@@ -240,8 +239,10 @@ def _compare(
 def _current(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], adopt: Mapping[Tag, str], drop: Mapping[Tag, str]
 ) -> list[Sent]:
-    """What was sent and is in the queue, with the ids it has there. A task of an array that has left the queue, in all
-    segments, is empty: it was cancelled, or has ended."""
+    """Jobs that were sent and are in the queue, with their ids there.
+
+    An array task that has left the queue in all segments is empty: it was cancelled or has ended.
+    """
     present = [
         (sent, adopt.get(tag, sent.job_id))
         for tag, sent in known.items()
@@ -254,7 +255,7 @@ def _current(
 
 
 def _tasks_in_queue(tasks: tuple[tuple[str, ...], ...], lines: Sequence[JobRecord]) -> tuple[tuple[str, ...], ...]:
-    """All of them where a line does not say which tasks it stands for."""
+    """The tasks that are in the queue, or all if a line does not say which tasks it covers."""
     if len(tasks) < 2 or any(not line.ids.complete or not line.ids.indices for line in lines):
         return tasks
     return tuple(task if any(line.ids.holds(index) for line in lines) else () for index, task in enumerate(tasks))
@@ -266,8 +267,10 @@ def _fill(
     requests: Mapping[str, JobRequest],
     forgotten: Collection[Tag],
 ) -> tuple[Places, list[Sent]]:
-    """One job a slot, and those that are too many: what runs or is committed goes first, then the oldest; last, what is
-    `forgotten`."""
+    """One job for each slot, and the surplus jobs.
+
+    Committed jobs come first, then those not held, then the oldest; `forgotten` ones last.
+    """
 
     def rank(sent: Sent) -> tuple[bool, bool, bool, int]:
         is_held = any(record.is_held for record in seen[sent.tag])
@@ -287,7 +290,7 @@ def _fill(
 
 
 def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest | None:
-    """The request without the tasks all of whose stages are settled; None when nothing is left of it."""
+    """The request without the tasks whose stages are all settled; None if nothing is left."""
     left = [index for index, task in enumerate(request.tasks) if not all(map(is_settled, task))]
     if len(left) == len(request.tasks):
         return request
@@ -297,7 +300,7 @@ def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest 
 def _unwanted(
     wanted: Sequence[JobRequest], filled: Places, under_way: Collection[str], is_done: Callable[[str], bool]
 ) -> Iterator[tuple[Sent, str]]:
-    """Held jobs of unfinished submissions whose stages are wanted, or under way, in another grouping, or are done."""
+    """Held jobs of unfinished submissions whose stages are wanted or under way in another grouping, or done."""
     units = {request.unit for request in wanted}
     stages = {stage for request in wanted for stage in request.stages}
     for sent in filled:

@@ -1,4 +1,4 @@
-"""Jobs as squeue and sacct print them, for Slurm 20.02 and later: text, because the JSON of some versions is wrong."""
+"""Jobs as printed by squeue and sacct of Slurm 20.02 and later: as text, because the JSON of some versions is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detour.scheduler.tags import Tag, find_tag
 from detour.times import is_duration, is_instant
 
 BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
-"""Reasons of jobs that a person or a submission holds."""
+"""Reasons of jobs held by a person or a submission."""
 BY_SLURM = frozenset(
     {
         "launch failed requeued held",
@@ -24,9 +24,9 @@ BY_SLURM = frozenset(
         "JobHoldMaxRequeue",
     }
 )
-"""Of jobs that Slurm took back and holds, after a prolog that failed, say."""
+"""Reasons of jobs that Slurm took back and holds, for example after a failed prolog."""
 TAKEN_BACK = frozenset({JobState.REQUEUE_HOLD, JobState.SPECIAL_EXIT, JobState.RESV_DEL_HOLD})
-"""States of such jobs, also once they are released; while they are held, with whatever reason."""
+"""States of such jobs, which remain after their release; while held, the reason may be anything."""
 _SCRIPT = re.compile(r"([A-Za-z0-9]+)\.sh$")
 _STATE_OF_TERM = re.compile(r"\([^()]*\)")
 
@@ -37,7 +37,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One line of squeue or sacct; several of them for an array, and in sacct one a run of a requeued job."""
+    """One line of squeue or sacct. An array has several; in sacct, a requeued job has one per run."""
 
     ids: JobIds
     tag: Tag | None
@@ -47,41 +47,41 @@ class JobRecord:
     partition: str
     submitted_s: float | None
     started_s: float | None
-    """While the job waits: when Slurm expects to start it."""
+    """For a pending job, when Slurm expects to start it."""
     ended_s: float | None
     nodes: str
     reason: str = ""
-    """Why it waits; from squeue only, as all down to `script`."""
+    """Why it is pending. Only from squeue, like all fields down to `script`."""
     priority: int | None = None
     dependency: str = ""
-    """What it still waits for, as `afterok:7,afterok:8_3`."""
+    """What it still waits for, such as `afterok:7,afterok:8_3`."""
     script: str = ""
-    """The submission in the name of its batch script: other than name and comment, no site rewrites that."""
+    """The submission in the name of its batch script, which no site rewrites, unlike name and comment."""
     elapsed_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
-    """That ended it; exit code and signal are known from sacct only."""
+    """The signal that ended it. Exit code and signal are known only from sacct."""
     allocated: str = ""
-    """AllocTRES, as `cpu=24,gres/gpu=4`; from sacct only."""
+    """AllocTRES, such as `cpu=24,gres/gpu=4`; only from sacct."""
     raw_id: str = ""
-    """The id of one array task's own, where sacct gives it."""
+    """The array task's own id, if sacct gives it."""
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for a release, by a user's hold or Slurm's: nothing else has no priority."""
+        """Whether it waits for a release, held by a user or by Slurm: only held jobs have no priority."""
         held = self.priority == 0 or self.reason in BY_A_PERSON or self.reason in BY_SLURM
         return self.state.standing is Standing.WAITING and held
 
     @property
     def by_slurm(self) -> str:
-        """Why Slurm itself has taken it back and holds it; empty where it does not."""
+        """Why Slurm itself took it back and holds it; empty if it does not."""
         if not self.is_held:
             return ""
         return self.reason if self.reason in BY_SLURM else self.state.value if self.state in TAKEN_BACK else ""
 
     @property
     def is_ending(self) -> bool:
-        """On its way out of the queue: nothing more is to be ordered of it."""
+        """Whether it is leaving the queue, so no more orders are needed."""
         return self.state is JobState.COMPLETING
 
     @property
@@ -91,12 +91,12 @@ class JobRecord:
 
 
 def read_queue(text: str) -> tuple[tuple[JobRecord, ...], int]:
-    """Records of squeue's answer, and the number of lines that are none. Raises Unreadable."""
+    """Records in squeue's answer, and the number of unreadable lines. Raises Unreadable."""
     return _records(text, tuple(QUEUE_FIELDS), _queue_record)
 
 
 def read_accounting(text: str) -> tuple[tuple[JobRecord, ...], int]:
-    """The same of sacct's."""
+    """Records in sacct's answer, and the number of unreadable lines. Raises Unreadable."""
     return _records(text, tuple(ACCOUNTING_FIELDS), _accounting_record)
 
 
@@ -164,7 +164,9 @@ def _dependency(text: str) -> str:
 
 
 def parse_time_s(text: str) -> float | None:
-    """Seconds since the epoch, or Slurm's local ISO form where a site's wrapper drops our setting; else unknown."""
+    """Seconds since the epoch, also from Slurm's local ISO form if a site's wrapper drops our setting; None if
+    neither.
+    """
     if text.isdecimal():
         seconds = float(text)
     else:

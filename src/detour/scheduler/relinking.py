@@ -1,4 +1,4 @@
-"""What a job in the queue must wait for, once others fill the places of those that it waits for; pure."""
+"""What a job in the queue must wait for once other jobs replace those it waits for. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from detour.scheduler.tags import Tag
 def right_dependency(
     sent: Sent, request: JobRequest | None, sent_now: Collection[str], successors: Mapping[str, str | None], look: Look
 ) -> str | None:
-    """What the job must wait for in place of what it does; None where that is right.
+    """What the job must wait for instead; None if its dependency is right.
 
-    Of what is released already, only jobs that go (`successors`) or came just now (units, `sent_now`) count: the others
-    may have ended since the look.
+    For a released job, only jobs that are going (`successors`) or were just sent (units in `sent_now`) count: the
+    others may have ended since the snapshot.
     """
     records = look.snapshot.live(sent.tag)
     dependency_now = records[0].dependency if records else sent.dependency
@@ -37,5 +37,5 @@ def right_dependency(
 
 
 def can_be_changed(tag: Tag, queue: Snapshot) -> bool:
-    """Slurm changes what waits, of an array all of it; what was sent since the look is held."""
+    """Whether Slurm can change the job: only if it is pending, an array with all tasks. What was just sent is held."""
     return all(record.state.standing is Standing.WAITING for record in queue.live(tag))

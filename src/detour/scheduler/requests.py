@@ -1,4 +1,4 @@
-"""What is to be had from Slurm: jobs, before they have an id."""
+"""What to request from Slurm: jobs before they have an id."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from detour.scheduler.tags import Slot, unit_of
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one job asks for; None leaves it to the site."""
+    """What one job requests; None leaves it to the site."""
 
     nodes: int = 1
     tasks_per_node: int = 1
     cpus_per_task: int | None = None
     gpus_per_node: int = 0
     gpu_option: str | None = None
-    """The whole option, as `gres=gpu:4`; None where the site hands out whole nodes, or no GPU is wanted."""
+    """The whole option, such as `gres=gpu:4`; None if the site allocates whole nodes, or for no GPU."""
     memory_gb: float | None = None
     account: str | None = None
     partition: str | None = None
     qos: str | None = None
     constraint: str | None = None
     options: tuple[str, ...] = ()
-    """Further sbatch options, one each, as `--hint=nomultithread`."""
+    """Further sbatch options, one each, such as `--hint=nomultithread`."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """One unit: a job or an array of equal jobs, with its segments if the wall-time limit may cut it.
+    """One unit: a job or an array of equal jobs, with its segments if the time limit may cut it.
 
-    A later segment of an array starts when the whole earlier one has ended and some task of it did not succeed; tasks
+    A later segment of an array starts when the whole earlier one has ended and one of its tasks did not succeed; tasks
     whose stages are done end at once.
     """
 
     tasks: tuple[tuple[str, ...], ...]
-    """Stage ids that each array task runs, one after the other; a single task is a plain job."""
+    """Stage ids that each array task runs in turn; a single task is a plain job."""
     resources: Resources
     wall_s: int
     label: str = ""
-    """For people; part of nothing."""
+    """For people only."""
     segments: int = 1
     after: tuple[str, ...] = ()
-    """Stage ids that must have succeeded; those without a job any more are taken for done."""
+    """Ids of stages that must have succeeded; those without a job any more count as done."""
     after_each: tuple[tuple[str, ...], ...] = ()
-    """Task by task, which of `after` it waits for; empty: every task waits for all of them."""
+    """Which of `after` each task waits for; if empty, every task waits for all of them."""
     after_jobs: tuple[str, ...] = ()
-    """Ids of jobs that must have ended, however they did."""
+    """Ids of jobs that must have ended, successfully or not."""
     parallelism: int | None = None
-    """How many tasks of an array may run at once."""
+    """Number of tasks of an array that may run at once."""
     module: str = "detour.jobs"
-    """What Python runs, with the workspace and the stages as arguments."""
+    """The module Python runs, with the workspace and the stages as arguments."""
     unit: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class JobRequest:
         return len(self.tasks) > 1
 
     def only(self, indexes: Sequence[int]) -> JobRequest:
-        """The same for some of its tasks, as a unit of its own."""
+        """The same request for some of its tasks, as its own unit."""
         each = tuple(self.after_each[index] for index in indexes) if self.after_each else ()
         after = tuple(dict.fromkeys(stage for stages in each for stage in stages)) if each else self.after
         tasks = tuple(self.tasks[index] for index in indexes)
@@ -78,7 +78,7 @@ class JobRequest:
 
     @property
     def jobs(self) -> int:
-        """How many jobs it is to Slurm's submit limits, which count array tasks one by one."""
+        """Number of jobs towards Slurm's submit limits, which count array tasks individually."""
         return len(self.tasks) * self.segments
 
     @property
@@ -87,7 +87,7 @@ class JobRequest:
 
 
 def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> list[JobRequest]:
-    """Cut arrays that have more tasks than the site's MaxArraySize takes."""
+    """Split arrays with more tasks than the site's MaxArraySize."""
     size = max_array_size or max((len(request.tasks) for request in requests), default=1)
     return [
         request if len(request.tasks) <= size else request.only(range(len(request.tasks))[first : first + size])
@@ -97,10 +97,10 @@ def split_arrays(requests: Sequence[JobRequest], max_array_size: int | None) -> 
 
 
 def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
-    """Every request behind those it waits for; otherwise as given.
+    """Every request after those it waits for; otherwise in the given order.
 
-    Raises ValueError on a cycle, or a stage requested twice. Stages that are waited for but not requested are submitted
-    by others.
+    Raises ValueError for a cycle, or a stage requested twice. Stages that are waited for but not requested are
+    submitted elsewhere.
     """
     by_unit: dict[str, JobRequest] = {}
     owner: dict[str, str] = {}
@@ -118,10 +118,11 @@ def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
 
 
 def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[JobRequest], list[JobRequest]]:
-    """What fits under a limit of `room` further jobs, and the rest, which is for later.
+    """What fits under a limit of `room` more jobs, and the rest, which is sent later.
 
-    Units are taken whole and in order, and never before one they wait for: no wave holds a link to a job that is not
-    there. A job of more segments than there is room at all goes with those that fit; nothing may follow it then.
+    Units are taken whole and in order, never before one they wait for, so no wave refers to a job that is not there. If
+    nothing fits, the first job with several segments is sent with as many segments as there is room for; nothing may
+    follow it then.
     """
     if room is None:
         return list(requests), []

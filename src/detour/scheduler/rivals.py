@@ -1,6 +1,6 @@
-"""Two submissions that commit the same stages at once, as they can where a claim fails: which one gives way.
+"""Which of two submissions gives way if both commit the same stages at once, as can happen if a claim fails.
 
-Each commits before it looks, and looks before it releases. So of two at least one sees the other's commit.
+Each commits before it looks, and looks before it releases, so at least one of two sees the other's commit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from detour.scheduler.tags import Tag
 
 
 def rivals_of(ready: Sequence[Sent], known: Mapping[Tag, Sent], before: Set[Tag]) -> list[Sent]:
-    """Jobs of the same stages that are committed now, and were not when it was decided to commit `ready`."""
+    """Committed jobs of the same stages that were not committed when it was decided to commit `ready`."""
     stages = {stage for sent in ready for stage in sent.stages}
     return [
         sent

@@ -1,4 +1,4 @@
-"""Sending: one sbatch a slot, with its intent recorded before, and what its answer, or silence, means for the rest."""
+"""Sending: one sbatch per slot, its intent recorded first, and what its answer or silence means for the rest."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from detour.scheduler.submission_script import gate_of
 from detour.scheduler.tags import Slot, Tag
 
 SENDS_A_SLOT = 2
-"""A job that got lost is sent again, once; after that a person has to look."""
+"""Upper bound on sends per slot: a lost job is sent again once; after that a person has to look."""
 LATE_S = 2.0
-"""How long the queue is given to show a job whose sbatch said nothing, or what an order has changed."""
+"""Seconds the queue is given to show a job after sbatch gave no answer, or the effect of an order."""
 
 
 class ScriptWriter(Protocol):
     def __call__(self, request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
         """Write the batch script of one job where it can be found again, and return its path.
 
-        The job is held; `gated`, it is not, and does nothing before `gate_of(path)` is there.
+        The job is submitted held; if `gated`, it is not held and does nothing until `gate_of(path)` exists.
         """
 
 
 @dataclass(slots=True)
 class Look:
-    """The queue at one time, and who fills which slot in it."""
+    """The queue at one time, and which job fills each slot in it."""
 
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(0.0, None, None))
     filled: Places = field(default_factory=Places)
     """Grows while jobs are sent."""
     by_id: Mapping[str, Sequence[Sent]] = field(default_factory=dict)
-    """All that was sent before, by any user."""
+    """Everything sent before, by any user."""
 
 
 @dataclass(slots=True)
 class Sender:
-    """Of one submission."""
+    """Sends the jobs of one submission."""
 
     slurm: Slurm
     knowledge: Knowledge
@@ -57,17 +57,17 @@ class Sender:
     new_id: Callable[[], str]
     wait: Callable[[float], None]
     snapshot: Callable[[], Snapshot]
-    """Looks at the queue for a job of which sbatch did not say whether it is there."""
+    """Reads the queue for a job if sbatch did not say whether it is there."""
     remark: Callable[[str], None]
     room: int | None = None
-    """What is left of the site's limit; None: no limit known."""
+    """What is left of the site's limit; None if no limit is known."""
     full: str = ""
-    """Why no more jobs can be sent now."""
+    """Why no more jobs can be sent now; empty if they can."""
     _sends: Counter[Slot] = field(default_factory=Counter)
     _spent_by_tasks: range = range(0)
 
     def send(self, decision: Decision, look: Look) -> set[str]:
-        """Send what is missing, in order, up to the first job that does not get through; returns the units touched."""
+        """Send what is missing, in order, up to the first job that fails; returns the units touched."""
         missing = {slot for _, slot in decision.send}
         units = list({request.unit: request for request, _ in decision.send}.values())
         fitting, later = first_wave(units, self.room)
@@ -84,11 +84,11 @@ class Sender:
         return touched
 
     def send_gated(self, request: JobRequest, look: Look) -> tuple[Tag, SubmitAnswer]:
-        """One job that is not held, and waits at its gate."""
+        """Send one job that is not held and waits at its gate."""
         return self._sbatch(request, Slot(request.unit), look, gated=True)
 
     def _send_one(self, request: JobRequest, slot: Slot, look: Look) -> bool:
-        """Whether the slot is filled now. If not, nothing that refers to it may be sent: look again first."""
+        """Send one job; returns whether its slot is filled. If not, nothing may refer to it before the next look."""
         if self._sends[slot] >= SENDS_A_SLOT:
             raise SchedulerUnavailable(
                 f"Slurm lost {slot} again. What was sent is held: look at the queue, run it again"
@@ -118,14 +118,14 @@ class Sender:
         return True
 
     def _is_spent(self, job_id: str, look: Look) -> bool:
-        """Whether a job that Slurm has lost may still run under this id, or a task of one."""
+        """Whether a job that Slurm has lost, or a task of one, may still run under this id."""
         if not is_spent(job_id, look.by_id, look.snapshot, self.is_done):
             return int(job_id) in self._spent_by_tasks
         self._spent_by_tasks = self._spent_by_tasks or spent_by_tasks(job_id, look.by_id, self.is_done)
         return True
 
     def _sbatch(self, request: JobRequest, slot: Slot, look: Look, *, gated: bool = False) -> tuple[Tag, SubmitAnswer]:
-        """Record the intent and send the job; its tag, and what sbatch said."""
+        """Record the intent and send the job; returns its tag and sbatch's answer."""
         dependency = dependency_of(request, slot.segment, look.filled)
         tag = Tag(self.knowledge.workspace, slot.unit, slot.segment, self.new_id())
         script = self.write_script(request, tag, dependency, gated=gated)
@@ -141,8 +141,10 @@ class Sender:
         return tag, self.slurm.submit(script)
 
     def _find(self, tag: Tag, answer: SubmitAnswer) -> str | None:
-        """A job whose sbatch said nothing, by its tag, given a moment to appear; also after a no, which may be a
-        plugin's."""
+        """The id of a job without an answer from sbatch, found by its tag after a moment.
+
+        Looks once after a refusal too, which may come from a plugin.
+        """
         for pause_s in (0.0,) if answer.refusal else (0.0, LATE_S):
             self.wait(pause_s)
             if live := self.snapshot().live(tag):
@@ -150,7 +152,7 @@ class Sender:
         return None
 
     def _judge(self, slot: Slot, answer: SubmitAnswer) -> None:
-        """What a job that did not get through means for the rest."""
+        """Decide what a failed job means for the rest."""
         if answer.limit:
             self.full = f"the site takes no more jobs now ({answer.limit})"
         elif answer.refusal and "dependency" not in answer.refusal.lower():

@@ -1,6 +1,6 @@
-"""What the ledger knows of jobs sent to Slurm, folded from its job events (`detour.ledger.events.JobEvent`).
+"""What the ledger knows about jobs sent to Slurm, folded from its job events (`detour.ledger.events.JobEvent`).
 
-An intent is written before sbatch is called; then the job is accepted, relinked perhaps, and committed with all others
+An intent is written before sbatch is called; then the job is accepted, perhaps relinked, and committed with all others
 of its submission, or dropped. The fold does not depend on the order in which the journals of several writers are read.
 """
 
@@ -24,41 +24,43 @@ from detour.ledger.events import (
 from detour.scheduler.tags import Slot, Tag, find_tag
 
 _JOB_ID = re.compile(r"[0-9]{1,18}")
-"""What else stands in a journal is no id, and names no job."""
+"""Anything else in a journal is not an id and names no job."""
 
 
 class SubmissionLedger(Protocol):
-    """The ledger, as far as submission needs it."""
+    """The part of the ledger that submission needs."""
 
     def append(self, event: JobEvent) -> None:
-        """Record an event. On return it survives a kill and a power cut; raises when it does not."""
+        """Record an event, so that it survives a kill and a power failure. Raises if it cannot."""
 
     def events(self) -> Iterable[JobEvent]:
-        """Every one of the workspace so far, by any writer."""
+        """Every event of the workspace so far, by any writer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One decision to have a job in a slot, and what became of it."""
+    """One decision to have a job in a slot, and its outcome."""
 
     tag: Tag
     tasks: tuple[tuple[str, ...], ...] = ()
-    """Stages by array task; none where the task has left the queue while others of its array are there."""
+    """Stages by array task; empty for a task that has left the queue while others of its array are there."""
     dependency: str = ""
     job_id: str | None = None
     is_corrected: bool = False
-    """Whether the queue showed another id than sbatch had printed: a site's wrapper may print what it likes."""
+    """Whether the queue showed a different id from the one sbatch printed, as with a site's wrapper."""
     committed: bool = False
     dropped: bool = False
     gate: str = ""
-    """The file that lets it start its work, where it is not held."""
+    """The file that lets it start its work, if it was not sent held."""
     wall_s: int | None = None
-    """The time limit that it was sent with; None where it was not recorded."""
+    """The time limit it was sent with; None if not recorded."""
     held_s: float = 0.0
     released_s: float = 0.0
-    """When it was last held, and released, by a person: seconds since the epoch."""
+    """When a person last held and last released it, in seconds since the epoch."""
     owner: str | None = None
-    """Another user, whose job it is by Slurm's word: waited for, and never touched. None: ours, or not in the queue."""
+    """The other user who owns the job in the queue: awaited and never changed. None if it is ours or not in the
+    queue.
+    """
 
     @property
     def slot(self) -> Slot:
@@ -73,7 +75,7 @@ class Sent:
         return tuple(stage for task in self.tasks for stage in task)
 
     def ids_for(self, stages: Iterable[str]) -> list[str]:
-        """What to wait for, for these stages: the job, or the array tasks that hold them."""
+        """Job ids to wait for, for these stages: the job's or those of the array tasks that hold them."""
         wanted = set(stages)
         holding = [index for index, task in enumerate(self.tasks) if wanted.intersection(task)]
         if self.job_id is None or not holding:
@@ -84,7 +86,7 @@ class Sent:
 
 
 class Places:
-    """Who fills which slot, as the ledger and the queue agree; grows while jobs are sent."""
+    """Which job fills each slot, by ledger and queue; grows while jobs are sent."""
 
     def __init__(self, jobs: Iterable[Sent] = ()) -> None:
         self._units: dict[str, dict[int, Sent]] = {}
@@ -93,7 +95,7 @@ class Places:
             self.add(sent)
 
     def add(self, sent: Sent) -> None:
-        """The slot's job from now on."""
+        """Make this the slot's job from now on."""
         self._units.setdefault(sent.tag.unit, {})[sent.tag.segment] = sent
         for stage in sent.stages:
             self._units_of_stage.setdefault(stage, set()).add(sent.tag.unit)
@@ -113,7 +115,7 @@ class Places:
         return [segments[number] for number in sorted(segments)]
 
     def units_of(self, stages: Iterable[str]) -> list[str]:
-        """Units that are at one of these stages."""
+        """Units that have one of these stages."""
         return sorted({unit for stage in stages for unit in self._units_of_stage.get(stage, ())})
 
 
@@ -126,7 +128,7 @@ def fold(events: Iterable[JobEvent], workspace: str) -> dict[Tag, Sent]:
 
 
 def learn(known: dict[Tag, Sent], event: JobEvent, workspace: str) -> None:
-    """Take one more event into what is known."""
+    """Add one event to what is known."""
     for text in event.tags:
         tag = find_tag(text)
         if tag is not None and tag.workspace == workspace:

@@ -1,8 +1,8 @@
 """One reading of the scheduler: at most one squeue and one sacct answer all questions.
 
-What Slurm does not say stays unknown. An answer that is missing, empty or broken never makes a job failed or gone, and
-an id alone proves nothing: a job is the one meant only if it carries the tag (job ids are recycled, and a controller
-that crashes can give the same id out twice).
+What Slurm does not report stays unknown. A missing, empty or broken answer never makes a job failed or gone. An id
+alone proves nothing: a job is identified only by its tag (ids are recycled, and a crashed controller can give the same
+id out twice).
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ NO_ACCOUNTING = "accounting storage is disabled"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What squeue and sacct said at one time; either is None when it was not asked or gave no usable answer."""
+    """What squeue and sacct reported at one time; either is None if it was not asked or gave no usable answer."""
 
     taken_s: float
     queue: tuple[JobRecord, ...] | None
     accounting: tuple[JobRecord, ...] | None
     missing: tuple[str, ...] = ()
-    """Sentences for people: what was not to be had, and why."""
+    """What could not be read, and why, as sentences for people."""
     _index: _Index = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", _Index(self.queue or (), self.accounting or ()))
 
     def live(self, tag: Tag) -> list[JobRecord]:
-        """This job's lines in the queue; empty also when the queue is unknown."""
+        """The job's lines in the queue; also empty if the queue is unknown."""
         return self._index.queued.get(tag, [])
 
     def ran(self, tag: Tag) -> list[JobRecord]:
-        """This job's runs in the accounts, the last one last."""
+        """The job's runs in the accounts, latest last."""
         return self._index.accounted.get(tag, [])
 
     def tagged(self, workspace: str) -> Iterable[JobRecord]:
-        """Everything in the queue that was sent for this workspace, by any user."""
+        """All jobs in the queue that were sent for this workspace, by any user."""
         return (record for record in self.queue or () if record.tag and record.tag.workspace == workspace)
 
     def state(self, tag: Tag, index: int | None = None) -> JobState:
-        """Of a job, or of one task of an array. UNKNOWN unless one of the two readings says."""
+        """State of a job or of one array task; UNKNOWN if neither reading gives it."""
         for record in self.live(tag):
             if record.ids.holds(index):
                 return record.state
@@ -58,15 +58,18 @@ class Snapshot:
         return JobState.UNKNOWN if self._lags(runs[-1]) else runs[-1].state
 
     def rewrites_tags(self, job_ids: Collection[str]) -> bool:
-        """Whether none of these jobs has a tag, of any workspace: then the site rewrites names and comments."""
+        """Whether the site rewrites names and comments: some of these jobs are shown, and none with a tag of any
+        workspace.
+        """
         ids = {parse_job_ids(job_id).id for job_id in job_ids}
         found = [one for one in (*(self.queue or ()), *(self.accounting or ())) if one.ids.id in ids]
         return bool(found) and not any(one.tag for one in found)
 
     def job(self, workspace: str, job_id: str, *, untagged: bool = False) -> JobRecord | None:
-        """What is said of `7`, or of the array task `7_3`, if it is this workspace's; None when nothing is.
+        """The record of `7`, or of the array task `7_3`, if it is this workspace's; None if there is none.
 
-        `untagged`: also without our tag, which the site rewrites; in the queue the job still has a script of ours.
+        If `untagged`, also without our tag if the site rewrites tags; in the queue such a job still has a script of
+        ours.
         """
         ids = parse_job_ids(job_id)
         index = ids.index
@@ -85,14 +88,14 @@ class Snapshot:
         return ran[-1] if ran and not self._lags(ran[-1]) else None
 
     def _lags(self, last: JobRecord) -> bool:
-        """Alive by the accounts, but not in the queue, which knows better: the accounts lag behind."""
+        """Whether the accounts lag: they show the job as live, but the more current queue does not have it."""
         return last.state.is_live and self.queue is not None
 
 
 def identified(snapshot: Snapshot, known: Iterable[Tag]) -> tuple[Snapshot, list[str]]:
-    """The same, with the tags of jobs whose names and comments the site has rewritten, and the ids of these.
+    """The snapshot with tags added to jobs whose name and comment the site has rewritten, and the ids of these jobs.
 
-    They are known by their batch script, whose name holds the submission; an id proves nothing.
+    They are identified by their batch script, whose name contains the submission; an id proves nothing.
     """
     by_submission = {tag.submission: tag for tag in known}
     lost: dict[str, None] = {}
@@ -106,7 +109,7 @@ def identified(snapshot: Snapshot, known: Iterable[Tag]) -> tuple[Snapshot, list
 
 
 class _Index:
-    """Records by tag and id, made once a snapshot, when first asked."""
+    """Records by tag and id; each index is built once, when first needed."""
 
     def __init__(self, queue: Sequence[JobRecord], accounting: Sequence[JobRecord]) -> None:
         self._queue, self._accounting = queue, accounting
@@ -148,7 +151,7 @@ def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
 
 
 def take_snapshot(slurm: Slurm, users: Sequence[str], ended: Sequence[str] = (), since_s: float = 0.0) -> Snapshot:
-    """Ask squeue about everything of these users, and sacct about the jobs `ended`, if there are any.
+    """Ask squeue about all jobs of these users, and sacct about the jobs in `ended`, if any.
 
     `ended` are ids of jobs that may have ended; `since_s` is a time before the first of them was submitted.
     """
@@ -161,10 +164,10 @@ def take_snapshot(slurm: Slurm, users: Sequence[str], ended: Sequence[str] = (),
 def add_accounting(
     snapshot: Snapshot, slurm: Slurm, users: Sequence[str], ended: Sequence[str], since_s: float
 ) -> Snapshot:
-    """The same with what sacct says of these jobs, for those who know only by the queue which to ask about."""
+    """The snapshot with sacct's answer about these jobs, for callers that learn which to ask about from the queue."""
     missing = list(snapshot.missing)
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
-    # an array that was cancelled before it split is known by its own id alone
+    # an array cancelled before it was split is known only by its own id
     asked = list(dict.fromkeys(parse_job_ids(job).id for job in ended))
     accounting = _read("sacct", slurm.accounting(since, users, asked), read_accounting, missing)
     return replace(snapshot, accounting=accounting, missing=tuple(missing))

@@ -6,21 +6,23 @@ from enum import StrEnum
 
 
 class Standing(StrEnum):
-    """Where a job stands, as a chain sees it."""
+    """The standing of a job, as a chain sees it."""
 
     WAITING = "waiting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     INTERRUPTED = "interrupted"
-    """Ended by time, preemption or a broken node: the next segment, or a requeue, resumes from the checkpoint."""
+    """Ended by its time limit, preemption or a broken node: the next segment or a requeue resumes it from a
+    checkpoint.
+    """
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """Slurm does not say. Never to be read as an end."""
+    """Slurm does not report it. Never to be treated as an end."""
 
 
 class JobState(StrEnum):
-    """Slurm's names, from 20.02 on, and UNKNOWN for no answer or a name this version does not know."""
+    """Slurm's names from 20.02 on; UNKNOWN for no answer or an unrecognised name."""
 
     PENDING = "PENDING"
     REQUEUED = "REQUEUED"
@@ -59,7 +61,7 @@ class JobState(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """In the queue, and so able to run (again) without anything being submitted."""
+        """Whether it is in the queue, and so may run (again) without a new submission."""
         return self.standing in (Standing.WAITING, Standing.RUNNING)
 
 
@@ -82,12 +84,12 @@ _STANDING = {
     JobState.LAUNCH_FAILED: Standing.FAILED,
     JobState.RECONFIG_FAIL: Standing.FAILED,
     JobState.CANCELLED: Standing.CANCELLED,
-    JobState.REVOKED: Standing.UNKNOWN,  # a federated twin runs elsewhere
+    JobState.REVOKED: Standing.UNKNOWN,  # a federated sibling runs elsewhere
     JobState.UNKNOWN: Standing.UNKNOWN,
 }
 
 
 def parse_state(text: str) -> JobState:
-    """`CANCELLED by 1234`, `COMPLETING+`, `FAILED` and the like; a name never seen is UNKNOWN."""
+    """Parse `CANCELLED by 1234`, `COMPLETING+`, `FAILED` and the like; an unrecognised name is UNKNOWN."""
     word = text.split()[0].rstrip("+*") if text.split() else ""
     return JobState.__members__.get(word, JobState.UNKNOWN)

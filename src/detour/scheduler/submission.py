@@ -1,14 +1,14 @@
 """Submission as a transaction: intent recorded, every job sent held, every id recorded, then all released at once.
 
-Each round looks at the queue, decides (`reconciliation`) and acts, until nothing is left to do; so the last look is the
-proof that every job is there, and a run after a kill is just another first round. The commit is one event in the
-ledger, written before the release: what is committed belongs to Slurm, what is not has never been able to run.
+Each round looks at the queue, decides (`reconciliation`) and acts, until nothing is left to do. The last look is thus
+the proof that every job is there, and a run after a kill is just another first round. The commit is one event in the
+ledger, written before the release: what is committed belongs to Slurm; what is not has never been able to run.
 
-A single job without dependents takes the short way, one sbatch: there is no half of it that a hold could keep back.
-Its script waits at a gate instead, which opens with the commit.
+A single job without dependents takes a shortcut of one sbatch, since it cannot be half submitted. Its script waits at a
+gate instead, which opens with the commit.
 
-Two submitters must not run at once: the caller holds a claim. Should the claim fail, at least one of them sees the
-other's commit after its own: between commit and release one of the two gives way (`_gives_way`).
+Two submitters must not run at once: the caller holds a claim. If the claim fails, at least one of them sees the other's
+commit after its own, and one of the two gives way between commit and release (`_gives_way`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from detour.scheduler.tags import Slot, Tag
 ROUNDS = 8
 CANCELS_A_JOB = 2
 RELINKS_A_JOB = 2
-"""After each the queue is looked at again, for a client may say that it changed a job and have changed nothing."""
+"""Changes per job that are checked in the queue: a client may report a change that it did not make."""
 RIVAL_LOOKS = 15
-"""How often, `LATE_S` apart, a rival that is to give way is waited for."""
+"""Looks, `LATE_S` apart, while waiting for a rival that is to give way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +49,36 @@ class Submission:
     """The outcome of a submission."""
 
     jobs: dict[Slot, str]
-    """Every wanted slot that is in the queue now, with its job id."""
+    """Every wanted slot that is in the queue now -> its job id."""
     in_flight: tuple[str, ...]
-    """Wanted stages that were on their way already."""
+    """Wanted stages that were in flight already."""
     deferred: tuple[JobRequest, ...]
-    """Past the submit limit: for the next wave."""
+    """Requests beyond the submit limit, for the next wave."""
     remarks: tuple[str, ...]
     """What did not go as planned, for people."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
-    """The time limit that each of the jobs was sent with, now or before; None where it was not recorded."""
+    """The time limit that each job was sent with, now or earlier; None if not recorded."""
     left: str = ""
-    """What the queue does not show as ordered, and what to do; the jobs are Slurm's all the same."""
+    """What the queue does not show as ordered, and what to do; the jobs are committed all the same."""
 
 
 @dataclass(slots=True)
 class Submitter:
-    """One use: make it, `submit` or `withdraw`, drop it."""
+    """For one use: create it, `submit` or `withdraw`, discard it."""
 
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
     """As `ledger.identity.workspace_id`."""
     users: Sequence[str]
-    """Whose jobs may be this workspace's: who submits now, then all others who submit for it."""
+    """Users who may have jobs of this workspace: the one who submits, then all others who submit for it."""
     write_script: ScriptWriter
     limit: int | None = None
-    """How many jobs of a user the site takes at once, array tasks counted one by one; None: no limit known."""
+    """Number of jobs per user that the site takes at once, counting array tasks individually; None if unknown."""
     kept_free: int = 0
-    """How much of the limit is left to others of the same user where not everything fits under it."""
+    """How much of the limit is left to the user's other jobs if not everything fits."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
-    """The stage's own marker, asked after the queue was seen."""
+    """Reads the stage's own marker, after the queue was read."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
     wait: Callable[[float], None] = time.sleep
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
@@ -86,7 +86,7 @@ class Submitter:
     _cancels: Counter[str] = field(default_factory=Counter)
     _relinks: Counter[str] = field(default_factory=Counter)
     _seen: Look = field(default_factory=Look)
-    """At the last look."""
+    """The last look."""
     _known: Knowledge = field(init=False)
     _sender: Sender = field(init=False)
 
@@ -104,9 +104,9 @@ class Submitter:
         )
 
     def submit(self, requests: Sequence[JobRequest]) -> Submission:
-        """Bring every request into the queue, once, and release it.
+        """Send every request to the queue once, and release it.
 
-        Raises SchedulerUnavailable when Slurm gives no usable answer (run it again), SubmissionRefused when it says no
+        Raises SchedulerUnavailable if Slurm gives no usable answer (run it again), SubmissionRefused if it refuses
         (what is not yet committed is withdrawn), ValueError for requests that contradict each other.
         """
         self._known.begin()
@@ -149,7 +149,7 @@ class Submitter:
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
         self._known.begin()
-        decision = self._look([])  # takes in jobs whose ids were not recorded
+        decision = self._look([])  # adopts jobs whose ids were not recorded
         if self._relink([], set(), decision):
             decision = self._look([])
         self._discard(decision)
@@ -158,11 +158,11 @@ class Submitter:
         return ids
 
     def _send_alone(self, requests: Sequence[JobRequest]) -> Submission | None:
-        """A single job of which nothing is known, for which nothing waits and which waits for nothing.
+        """Send a single job that is not known yet, has no dependents and waits for nothing, by the shortcut.
 
-        None where it is not so, or where sbatch did not say that it has it, or has printed wrong numbers before: then
-        the long way finds out, and sends again what is not there. Should the first one turn up later, it stands before
-        a gate that is never opened.
+        None if it is not such a job, if sbatch did not confirm it, or if sbatch has printed wrong ids before: the full
+        procedure then finds out, and sends again what is not there. If the first job turns up later, its gate never
+        opens.
         """
         if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
             return None
@@ -195,7 +195,7 @@ class Submitter:
         return snapshot
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
-        """One look at the queue; record what it shows. No order is given yet."""
+        """Read the queue once and record what it shows. No order is given yet."""
         self._refresh()
         snapshot = self._snapshot()
         if self._sender.room is None:
@@ -235,8 +235,11 @@ class Submitter:
         return decision
 
     def _refresh(self) -> None:
-        """Take in what others recorded. A gate that is open without a commit is a killed submission's: its job may run,
-        and is committed here, also another user's."""
+        """Read what others recorded.
+
+        A gate that is open without a commit is left by a killed submission: its job, whoever owns it, may run and is
+        committed here.
+        """
         self._known.refresh()
         began = [
             str(sent.tag)
@@ -251,7 +254,7 @@ class Submitter:
             self._remarks.append(text)
 
     def _discard(self, decision: Decision) -> None:
-        """Cancel what is not wanted and no longer waited for; last first."""
+        """Cancel what is not wanted and no longer waited for, last first."""
         ids = decision.cancel
         if stubborn := [job for job in ids if self._cancels[job] >= CANCELS_A_JOB]:
             raise SchedulerUnavailable(_still_there(stubborn))
@@ -268,7 +271,7 @@ class Submitter:
         return room if wanted <= room else max(min(room, 1), room - self.kept_free)
 
     def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
-        """What is missing; where Slurm refuses it, what was sent is withdrawn."""
+        """Send what is missing; if Slurm refuses it, withdraw what was sent."""
         try:
             return self._sender.send(decision, self._seen)
         except SubmissionRefused:
@@ -276,9 +279,9 @@ class Submitter:
             raise
 
     def _cut(self, wave: Sequence[JobRequest], *, is_all: bool) -> tuple[list[JobRequest], list[JobRequest]]:
-        """Keep what got through, of a unit the segments that did; put off the rest with all that waits for it.
+        """Keep the units or segments that were sent; postpone the rest with everything that waits for it.
 
-        Raises SchedulerUnavailable where nothing got through and the wave `is_all` that was asked for.
+        Raises SchedulerUnavailable if nothing was sent and `is_all`: the wave is everything that was requested.
         """
         kept: list[JobRequest] = []
         later: list[JobRequest] = []
@@ -292,7 +295,7 @@ class Submitter:
             else:
                 later.append(request)
                 put_off.update(request.stages)
-            if present < request.segments:  # who follows must be able to wait for its last segment
+            if present < request.segments:  # followers must be able to wait for its last segment
                 put_off.update(request.stages)
         self._withdraw({request.unit for request in later})
         if not kept and is_all:
@@ -300,11 +303,11 @@ class Submitter:
         return kept, later
 
     def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> bool:
-        """Make every job wait for those that fill the places now, before anything is cancelled or released. Returns
-        whether to look first if the queue shows it.
+        """Make every job wait for those that fill the places now, before anything is cancelled or released.
 
-        Found from what Slurm says that it waits for, and so also after a kill. Raises SchedulerUnavailable for a job
-        that cannot be changed although it waits.
+        Found from the dependencies that Slurm shows, so it also works after a kill. Returns whether to look again first
+        to see if the queue shows it. Raises SchedulerUnavailable for a job that cannot be changed although it is
+        pending.
         """
         changed: list[str] = []
         wanted = {request.unit: request for request in requests}
@@ -333,10 +336,10 @@ class Submitter:
         return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
     def _commit_and_release(self, wave: Sequence[JobRequest], decision: Decision) -> str | None:
-        """Commit, then release: those that wait for others first, so that nothing starts before all are free.
+        """Commit, then release: jobs that wait for others first, so that nothing starts before all are free.
 
-        Returns what the queue does not show then: what has ended or started meanwhile is no reason to complain, what is
-        still held is. None where another submission of the same stages goes first: what was sent is dropped.
+        Returns which jobs the queue still shows as held, as a sentence; it is empty if there are none. None if another
+        submission of the same stages goes first: what was sent is dropped.
         """
         ready = [sent for request in wave for sent in self._seen.filled.unit(request.unit) if not sent.committed]
         self._commit(ready)
@@ -356,7 +359,7 @@ class Submitter:
             return f"submitted, but whether all jobs are released is not known: {error}"
 
     def _release(self, ids: Sequence[str]) -> str:
-        """The jobs that are still held, with Slurm's reasons and words; empty where there are none."""
+        """Release jobs; return those still held, with Slurm's reasons and messages, or an empty string."""
         for pause_s in (0.0, LATE_S):
             self.wait(pause_s)
             said = [
@@ -374,7 +377,7 @@ class Submitter:
         )
 
     def _commit(self, ready: Sequence[Sent]) -> None:
-        """Gates first: a kill in between leaves a job that runs, and that the next submission commits (`_refresh`)."""
+        """Open gates, then commit: after a kill in between, the next submission commits running jobs (`_refresh`)."""
         for sent in ready:
             if sent.gate:
                 self.open_gate(sent.gate)
@@ -384,8 +387,9 @@ class Submitter:
     def _gives_way(self, ready: Sequence[Sent]) -> bool:
         """Whether another submission has committed the same stages since the last look, and goes first.
 
-        Released, it may not know of this one; held, it knows or will look, and the oldest job decides. None waits
-        longer than `RIVAL_LOOKS` for one that was killed, or takes out jobs that another user's wait for.
+        If it has released its jobs, it may not know of this one; if they are held, it knows or will look, and the
+        oldest job decides. This one waits at most `RIVAL_LOOKS` times for a killed rival, and does not take out jobs
+        that another user's jobs wait for.
         """
         before = {tag for tag, sent in self._known.sent.items() if sent.committed}
         for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):

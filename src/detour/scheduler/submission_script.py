@@ -1,7 +1,7 @@
-"""The text of a batch script, written by submitit's Slurm executor: the only place that knows it.
+"""The text of a batch script, written by submitit's Slurm executor; no other module uses that executor.
 
-The command is our own line, `python -m detour.jobs ...`, in place of submitit's pickle, and what submitit has no
-parameter for (dependencies, hold, exit codes, kill-on-invalid-dep, signals) goes through its additional parameters.
+The command is our own line, `python -m detour.jobs ...`, in place of submitit's pickle. What submitit has no parameter
+for (dependencies, hold, exit codes, kill-on-invalid-dep, signals) goes through its additional parameters.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from detour.scheduler.requests import JobRequest
 from detour.scheduler.tags import Tag
 
 STAGES = "stages"
-"""Shell array of the stage ids of each array task."""
+"""Name of the shell array with the stage ids of each array task."""
 GATE_PATIENCE_S = 120
-"""A shared file system may show a new file as late as this."""
+"""Seconds to wait for the gate: a shared file system may show a new file this late."""
 NOT_READY = 87
 
 
@@ -34,18 +34,18 @@ class ScriptStyle:
     python: str
     """The interpreter on the compute node."""
     code: Path | None = None
-    """Snapshot of the code, put ahead of everything else that Python finds; None: the installed one."""
+    """Snapshot of the code, first on PYTHONPATH; None for the installed code."""
     preamble: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = None
     login_shell: bool = False
     export_srun_cpus_per_task: bool = False
     requeue: bool = True
     grace_s: int = 120
-    """How long before its time limit the job is signalled to save."""
+    """Seconds before the time limit at which the job is signalled to save."""
 
 
 class _Text(SlurmExecutor):  # type: ignore[misc]
-    """submitit's writer of scripts, also on a machine without Slurm, for `--dry-run`."""
+    """submitit's script writer, usable on a machine without Slurm for `--dry-run`."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -57,7 +57,7 @@ class _Text(SlurmExecutor):  # type: ignore[misc]
 
 
 def gate_of(script: Path) -> Path:
-    """The file that lets this script's job start its work, where it is not held."""
+    """The file that lets this script's job start its work, if it was not sent held."""
     return script.with_suffix(".go")
 
 
@@ -71,7 +71,7 @@ def submission_script(
 ) -> str:
     """The script of one segment, tagged twice, and cancelled once it can never run.
 
-    The job is submitted held; or, with a `gate`, free to start, but doing nothing until that file is there.
+    The job is submitted held; with a `gate` it may start, but does nothing until that file exists.
     """
     asked = request.resources
     to_batch, to_task = log_patterns(logs, tag, is_array=request.is_array)
@@ -100,10 +100,11 @@ def submission_script(
 
 
 def log_patterns(logs: Path, tag: Tag, *, is_array: bool = False) -> tuple[str, str | None]:
-    """What sbatch's and srun's `--output` are; None: a task writes where the batch script does.
+    """The `--output` of sbatch and of srun; None for srun means that tasks write where the batch script does.
 
-    One file a job (an array task) and rank, by the id as people write it. A backslash turns off all of Slurm's
-    patterns: sbatch takes one out of four, srun takes out all, and so all jobs of a submission share one file there.
+    One file for each job (or array task) and rank, named by the job's id as people write it. A backslash turns off all
+    of Slurm's patterns: sbatch consumes three of four, srun consumes all, so all jobs of a submission share one file
+    then.
     """
     folder, job = str(logs), "%A_%a" if is_array else "%j"
     if "\\" in folder:
@@ -113,16 +114,16 @@ def log_patterns(logs: Path, tag: Tag, *, is_array: bool = False) -> tuple[str, 
 
 
 def _srun(log_pattern: str | None) -> list[str]:
-    """`--export=ALL`: srun inherits `--export=NONE` of sbatch, which keeps the exports of the script from the tasks.
+    """The srun command. Without `--export=ALL` it inherits `--export=NONE` of sbatch, which hides the script's exports.
 
-    Appending, so that neither srun nor a requeue takes away what the log says already.
+    It appends, so neither srun nor a requeue removes what is in the log already.
     """
     output = [] if log_pattern is None else ["--output", log_pattern, "--open-mode=append"]
     return ["srun", "--unbuffered", *output, "--export=ALL", "--kill-on-bad-exit=1"]
 
 
 def _additional(request: JobRequest, style: ScriptStyle, *, held: bool) -> dict[str, str | bool]:
-    """Options that submitit does not know, and those it knows otherwise."""
+    """Options that submitit lacks or handles differently."""
     found: dict[str, str | bool] = {
         **({"hold": True} if held else {}),
         "kill-on-invalid-dep": "yes",
@@ -161,9 +162,9 @@ def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
 
 
 def _command(request: JobRequest, style: ScriptStyle) -> str:
-    """`python -m detour.jobs --workspace W STAGE...`, the stages of an array task looked up by its index.
+    """`python -m detour.jobs --workspace W STAGE...`; an array task looks its stages up by index.
 
-    With `-P`, or the folder that was submitted from, often a checkout, would go ahead of the snapshot of the code.
+    Without `-P`, the folder in which sbatch was called, often a checkout, would take precedence over the code snapshot.
     """
     line: Sequence[str] = [style.python, "-uP", "-m", request.module, "--workspace", str(style.workspace)]
     if request.is_array:
@@ -172,7 +173,7 @@ def _command(request: JobRequest, style: ScriptStyle) -> str:
 
 
 def gpu_option(selector: str, gpus: int, gpu_type: str | None) -> str | None:
-    """How `gpus` GPUs a node are asked for at this site; `selector` as in a cluster profile."""
+    """The option that requests `gpus` GPUs per node at this site; `selector` as in a cluster profile."""
     counted = f"{gpu_type}:{gpus}" if gpu_type else str(gpus)
     if gpus == 0 or selector == "none":
         return None

@@ -1,7 +1,7 @@
-"""The tag that makes a job ours: in its name and in its comment, so that it is found again without its id.
+"""The tag that makes a job ours: in its name and its comment, so that it can be found without its id.
 
-`detour:1:<workspace>:<unit>:<segment>:<submission>`, without blanks, `|` or anything a shell or a table trips over.
-The unit is what is submitted as one: a stage, or the group of stages that share one array or one job.
+`detour:1:<workspace>:<unit>:<segment>:<submission>`, without blanks, `|` or anything that a shell or a table would
+misread. The unit is what is submitted as one: a stage, or the group of stages that share one array or job.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_BYTES = 1024
-"""What `--comment` holds."""
+"""Maximum length of `--comment`."""
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TAG = re.compile(
     rf"detour:1:(?P<workspace>{_WORD}):(?P<unit>{_WORD}):(?P<segment>[0-9]{{1,6}}):(?P<submission>{_WORD})"
@@ -30,7 +30,7 @@ def unit_of(stages: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """A job to be had: one segment of one unit. At most one live job may ever fill it."""
+    """A place for a job: one segment of one unit. At most one live job may ever fill it."""
 
     unit: str
     segment: int = 1
@@ -45,7 +45,7 @@ class Tag:
     unit: str
     segment: int
     submission: str
-    """Differs for every decision to send the job, so that a second try differs from the first."""
+    """Different for every decision to send the job, so that a second try differs from the first."""
 
     def __post_init__(self) -> None:
         if not _TAG.fullmatch(str(self)) or len(str(self)) >= LONGEST_BYTES:
@@ -60,7 +60,7 @@ class Tag:
 
 
 def find_tag(*texts: str) -> Tag | None:
-    """The tag in a job's name or comment, the first one found; sites and wrappers may have put words around it."""
+    """The first tag in a job's name or comment; sites and wrappers may have added text around it."""
     for text in texts:
         if (found := _TAG.search(text)) and len(found[0]) < LONGEST_BYTES:
             return Tag(found["workspace"], found["unit"], int(found["segment"]), found["submission"])
