@@ -1,10 +1,10 @@
-"""What of a job's time on its nodes belongs to which attempt, by the scheduler's accounts; pure.
+"""How a job's time on its nodes is divided among its attempts, by the scheduler's accounts. Pure.
 
-A job may run several stages one after another, and be requeued. Its runs and its attempts are matched by time: to an
-attempt belongs what lies from its start (the first one's from the run's) to the next one's, so that the parts add up to
-each run exactly, and what lies before an attempt's first word and after its last is seen to be idle. Attempts that ran
-at the same time divide what they held together in proportion to how long each ran, as if one had followed the other.
-When a run was suspended is not known, only for how long: so that time is taken as even over all of the run.
+A job may run several stages in turn, and be requeued. Its runs and its attempts are matched by time: an attempt owns
+the time from its start (the first one, from the run's start) to the start of the next. So the parts add up to each run
+exactly, and time before an attempt's first event or after its last shows as idle. Attempts that ran at the same time
+share what they held together in proportion to how long each ran, as if one had followed the other. It is unknown when a
+run was suspended, only for how long, so that time is spread evenly over the run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import NamedTuple
 from detour.ledger.events import JobAccounted
 
 EARLY_S = 2.0
-"""An attempt may seem to start so much before its run: the scheduler's seconds are cut off, and clocks differ."""
+"""Seconds by which an attempt may appear to start before its run: seconds are truncated, and clocks differ."""
 LATE_S = 300.0
-"""... and so much after its end. Later, it is an attempt of another job with the same, recycled id."""
+"""Seconds by which it may start after its run's end. Later, it belongs to another job with the same, recycled id."""
 
 
 class Held(NamedTuple):
-    """Part of a run of a job, in seconds since the epoch."""
+    """Part of a job's run, in seconds since the epoch."""
 
     start_s: float
     end_s: float
@@ -35,14 +35,15 @@ class Ran(NamedTuple):
 
     start_s: float
     end_s: float
-    """Its start where no end was recorded."""
+    """The attempt's start if no end was recorded."""
 
 
 def parts(
     runs: Iterable[JobAccounted], attempts: Sequence[Ran]
 ) -> tuple[list[Held | None], list[tuple[JobAccounted, Held]]]:
-    """For attempts in order of their starts, what they held (None: no run is known), and the runs in which there was
-    no attempt.
+    """What each attempt held (None if no run is known), and the runs without an attempt.
+
+    `attempts` must be in order of their starts.
     """
     ran = sorted((run for run in runs if run.start_s is not None), key=_start_s)
     within: list[list[int]] = [[] for _ in ran]
@@ -70,7 +71,7 @@ def parts(
 
 
 def _at_once(numbers: Sequence[int], attempts: Sequence[Ran]) -> list[list[int]]:
-    """Each attempt with those that began before it had ended."""
+    """Groups of attempts that overlap in time."""
     groups: list[list[int]] = []
     latest_s = -inf
     for number in numbers:
@@ -83,7 +84,7 @@ def _at_once(numbers: Sequence[int], attempts: Sequence[Ran]) -> list[list[int]]
 
 
 def _divided(begin_s: float, end_s: float, weights: Sequence[float]) -> list[float]:
-    """The borders of parts as long as the weights say, the first and the last exactly as given."""
+    """Borders of parts in proportion to the weights; the first and last border are exactly as given."""
     total = fsum(weights)
     inner = [begin_s + (end_s - begin_s) * (sum_s / total) for sum_s in accumulate(weights[:-1])] if total else []
     return [begin_s, *inner, end_s]
@@ -98,7 +99,7 @@ def _run_of(ran: Sequence[JobAccounted], start_s: float) -> int | None:
 
 
 def active_s(run: JobAccounted, at_s: float) -> float:
-    """An instant on a clock that stands while the run is suspended."""
+    """An instant on a clock that stops while the run is suspended."""
     if run.start_s is None or run.end_s is None or run.end_s <= _end_s(run):
         return at_s
     return run.start_s + (at_s - run.start_s) * (_end_s(run) - run.start_s) / (run.end_s - run.start_s)

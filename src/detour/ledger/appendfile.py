@@ -1,4 +1,4 @@
-"""A file that one process appends to and that a failed write leaves as it was."""
+"""A file that one process appends to, and that a failed write leaves unchanged."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from detour.files import fsync_directory
 
 
 class AppendFile:
-    """Whole batches or nothing: after any OSError the file ends where it ended before, or is cut there later.
+    """Appends whole batches or nothing: after an OSError the file ends where it did before, or is truncated later.
 
     `size` is the end of the last complete batch, `synced` the end of what is known to be on disk.
     """
 
     def __init__(self, path: Path, mode: int) -> None:
-        """Creates the file; raises FileExistsError when anyone was here before."""
+        """Create the file. Raises FileExistsError if it exists."""
         self.path = path
         self.size = self.synced = 0
         self._mode = mode
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, mode)
         self._suspect = False
         try:
-            os.fchmod(self._descriptor, mode)  # the umask would take the group's part away
+            os.fchmod(self._descriptor, mode)  # the umask would remove the group's permissions
             fsync_directory(path.parent)
         except OSError:
-            self._suspect = True  # a file system in trouble: found out, and mended, by the first write
+            self._suspect = True  # a file system in trouble: the first write detects and repairs it
 
     def append(self, batch: bytes) -> None:
-        """One write. Raises OSError with nothing of the batch left behind."""
+        """Append a batch in one write. Raises OSError, leaving nothing of the batch behind."""
         if self._suspect:
             self._reopen()
         try:
@@ -42,14 +42,14 @@ class AppendFile:
         self.size += len(batch)
 
     def sync(self) -> None:
-        """Raises OSError when what was written since the last sync may be lost, also because the file was deleted."""
+        """Raises OSError if what was written since the last sync may be lost, also if the file was deleted."""
         os.fsync(self._descriptor)
         if os.fstat(self._descriptor).st_nlink == 0:
             raise OSError(errno.ESTALE, "the journal was deleted", str(self.path))
         self.synced = self.size
 
     def rewind(self, size: int) -> None:
-        """Forget everything after `size`; done before the next write when it cannot be done now."""
+        """Discard everything after `size`, now or at the latest before the next write."""
         self.size = size
         try:
             os.ftruncate(self._descriptor, size)
@@ -61,7 +61,7 @@ class AppendFile:
         os.close(self._descriptor)
 
     def _reopen(self) -> None:
-        """A new descriptor for a stale one; a deleted file begins again."""
+        """Replace a stale descriptor; a deleted file starts again."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         fresh = os.open(self.path, flags, self._mode)
         try:

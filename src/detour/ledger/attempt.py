@@ -1,4 +1,4 @@
-"""One run of one stage, as the code that does the work sees it: record what happens, and ask whether to stop."""
+"""One run of one stage, for the code that does the work: record events, and ask whether to stop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from detour.ledger.journal import Journal
 
 FINEST_S, COARSEST_S = 1.0, 30.0
 THINNING = 300
-"""An attempt of `a` seconds journals its progress every a/300 s, between 1 s and 30 s: some 2,000 records in ten hours.
-"""
+"""An attempt of `a` seconds records progress every a/300 s, between 1 s and 30 s: about 2,000 records in ten hours."""
 BEGINS = "begins: "
-"""Ahead of the stage's id in the first line of an attempt, in each rank's log: its part of the log is found by it."""
+"""Precedes the stage's id in the first line of an attempt, in each rank's log; marks the attempt's part of the log."""
 
 
 class Attempt:
-    """Ranks other than 0 get a silent one, without a journal; they still see the reason to stop."""
+    """Records one attempt. Ranks other than 0 have one without a journal, which still gives the reason to stop."""
 
     def __init__(
         self,
@@ -36,20 +35,20 @@ class Attempt:
         self._latest: ProgressMade | None = None
         self._names: frozenset[str] = frozenset()
         self.listeners: list[Callable[[Event], None]] = []
-        """Are called with every event that was journalled, at once and in the thread that did it."""
+        """Called with every event right after it was journalled, in the same thread."""
 
     def event(self, event: Event) -> None:
-        """Journal an event of this attempt; progress that was held back goes before it."""
+        """Journal an event of this attempt, after any progress that was held back."""
         if self.journal is None:
             return
         self._record_latest()
         self._append(event)
 
     def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:
-        """Cheap enough for every step: recorded about once a second, more rarely in a long attempt, and at the end.
+        """Record progress. Cheap enough for every step: records about once a second, less often in a long attempt.
 
-        A figure that the call before did not have (a validation loss among the steps' losses) is recorded at once. Of
-        the others, the latest at the time.
+        The end is always recorded, as is a figure that the previous call did not have (a validation loss among the
+        steps' losses). Otherwise only the latest figures are.
         """
         if self.journal is None:
             return
@@ -70,7 +69,7 @@ class Attempt:
         return self._stop_reason
 
     def request_stop(self, reason: str) -> None:
-        """The first reason stays. May be called from a signal handler, which returns at once."""
+        """Request a stop; the first reason is kept. May be called from a signal handler and returns at once."""
         if self._stop_reason is None:
             self._stop_reason = reason
 

@@ -1,11 +1,11 @@
-"""What was read of the ledger, kept between commands, so that a large ledger answers at once.
+"""The ledger as last read, kept between commands so that reading a large ledger is fast.
 
-Only a cache: on this node, private, tied to the very files it was read from, and dropped at the least doubt (a file
-gone, replaced or shortened, another version). It is never the truth and may be deleted at any time.
+Only a cache: on this node, private, tied to the exact files it was read from, and dropped at the slightest doubt (a
+file gone, replaced or shortened, another version). It is never authoritative and may be deleted at any time.
 
 <temporary folder>/detour-cache-<uid>/
   <crc32 of the workspace>.state.json      lines: how far each journal is in the folded state, then the state
-  <crc32 of the workspace>.commands.json   entries that the fold does not keep; only of the state with the same stamp
+  <crc32 of the workspace>.commands.json   entries that the fold does not keep; only for the state of the same stamp
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from detour.ledger.workspace import Workspace
 
 FORMAT = 7
 BLOCK_STAGES = 200
-"""Stages in a line: what one line takes to be read is used again for the next, and stays in the processor's cache."""
+"""Stages per line. Memory used to read one line is reused for the next and stays in the processor's cache."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
-"""Fields that follow from the others, and are made again."""
+"""Fields that are derived from the others."""
 _NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind) if field.name not in _FOLLOWING)
     for kind in (State, StageState, AttemptState, WriterState)
 }
-"""Fields that are kept."""
+"""Fields that are cached."""
 _OWN = 7
-"""Parts of an attempt's entry that are not the attempt's: up to its chain."""
+"""Number of parts of an attempt's entry before its stage, job and attempt number."""
 _new_entry = tuple.__new__
-"""Makes a named tuple in half the time."""
+"""Builds a named tuple in half the time."""
 _DOUBTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Cached(NamedTuple):
     state: State
     reader: LedgerReader
-    """Stands where the state ends."""
+    """Positioned at the end of the cached state."""
     stamp: str
-    """Of the commands that belong to it."""
+    """Stamp of the cached commands that belong to it."""
 
 
 def restore(workspace: Workspace) -> Cached | None:
-    """The state as it was last kept; None without one that fits the journals."""
+    """The cached state; None if there is none that fits the journals."""
     try:
         with private_path(workspace, "state").open("rb") as file:
             head = orjson.loads(file.readline())
@@ -69,7 +69,7 @@ def restore(workspace: Workspace) -> Cached | None:
 
 
 def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | None:
-    """The entries that were kept beside the state of this stamp; None where they are not there (any more)."""
+    """The entries cached with the state of this stamp; None if there are none, or no longer."""
     try:
         data = orjson.loads(private_path(workspace, "commands").read_bytes())
         return [_entry(entry) for entry in data["entries"]] if data["stamp"] == stamp else None
@@ -78,7 +78,7 @@ def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | Non
 
 
 def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> None:
-    """Nothing is kept where this node has no room for it."""
+    """Cache the state and the commands, if this node has room."""
     stamp = os.urandom(8).hex()
     beside = {"stamp": stamp, "entries": list(commands)}
     head = {"version": _version(), "workspace": str(workspace.root), "stamp": stamp, "files": reader.positions()}
@@ -88,18 +88,18 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
 
 
 def _version() -> str:
-    """Another table of events reads other entries out of the same journals."""
+    """Changes with the table of events, since another table reads different entries from the same journals."""
     table = [(kind, event.__annotations__) for kind, event in KINDS.items()]
     return f"{FORMAT}.{crc32(repr(table).encode()):08x}"
 
 
 def private_path(workspace: Workspace, what: str) -> Path:
-    """Raises OSError when others could have written it."""
+    """Raises OSError if others could have written the file."""
     return Path(private_file(str(workspace.root), f"{what}.json"))
 
 
 def keep_private(path: Path, content: bytes) -> None:
-    """Whole or not at all; a node without space for a cache does without."""
+    """Write a cache file, whole or not at all; nothing is written without space."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         unfinished.write_bytes(content)
@@ -135,14 +135,14 @@ def _parts(entry: Entry[Any]) -> list[Any]:
 
 
 def _own(part: Any) -> Any:
-    """Of an attempt: entries without stage, job and number, which are the attempt's."""
+    """A part of an attempt, its entries without stage, job and number, which are the attempt's."""
     if isinstance(part, Entry):
         return _parts(part)[:_OWN]
     return {name: _own(one) for name, one in part.items()} if isinstance(part, dict) else part
 
 
 def _entry(data: Sequence[Any], scope: tuple[Any, ...] = ()) -> Entry[Any]:
-    """As it was kept by this very version, which has looked at its payload then; `scope` is what was left out of it."""
+    """Rebuild an entry unchecked: this same version validated it before caching it. `scope` is what was left out."""
     kind, payload, sequence, writer, wall_s, mono_s, *kept = data
     event = object.__new__(KINDS[kind])
     object.__setattr__(event, "__dict__", payload)
@@ -154,7 +154,7 @@ def _entries(data: Mapping[str, Any], scope: tuple[Any, ...] = ()) -> dict[str, 
 
 
 def _state_lines(state: State) -> Iterator[bytes]:
-    """All but the stages, how many these are, then blocks of them."""
+    """Everything except the stages, with their number; then the stages in blocks."""
     others = {name: getattr(state, name) for name in _NAMES[State]}
     stages = list(others.pop("stages").values())
     yield _json({**others, "n_stages": len(stages)})
@@ -163,7 +163,7 @@ def _state_lines(state: State) -> Iterator[bytes]:
 
 
 def _state(lines: Iterable[bytes]) -> State:
-    """Raises ValueError where lines are missing."""
+    """Raises ValueError if lines are missing."""
     rest = iter(lines)
     data = orjson.loads(next(rest, b""))
     stages = {stage[0]: _stage(stage) for line in rest for stage in orjson.loads(line)}

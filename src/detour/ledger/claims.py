@@ -1,15 +1,16 @@
-"""Exclusion where it matters: who may submit, or run, a stage now. A file that only one can create, and no lock.
+"""Mutual exclusion where it matters: who may submit, or run a stage. A file that only one can create, without locks.
 
-`claims/<name>.json` is created O_EXCL, which holds even where file locks lie, and names its owner. It is stale when the
-owner's process is known to be dead, or cannot be known (another machine) and has given no sign of life for long.
+`claims/<name>.json` is created O_EXCL, which holds even where file locks are unreliable, and names its owner. It is
+stale if the owner's process is known to be dead, or if that is unknown (another machine) and there has been no sign of
+life for long.
 
 A stale claim is replaced by rename, never removed first, so there is no instant without a claim. A process that changes
-or removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several who find the same
-stale claim one wins, and a claim that was taken over cannot be released by its late owner. Age is measured by the file
-system's clock alone. There is no waiting: `claim` succeeds or raises.
+or removes the claim with token T, its owner included, must first create `<name>.<T>.<n>`: of several that find the same
+stale claim one wins, and a former owner cannot release a claim that was taken over. Only the file system's clock
+measures age. There is no waiting: `claim` succeeds or raises.
 
-A full disk still takes an empty file. Such a claim is one that is never written to its end: it is stale soon after its
-owner's last sign of life, and known again by its inode, which the owner keeps open so that no other file can have it.
+A full disk still takes an empty file. Such a claim is never completed: it is stale soon after its owner's last sign of
+life, and is identified by its inode, which the owner keeps open so that no other file can get it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from detour.ledger.workspace import Workspace
 from detour.times import is_instant
 
 STALE_AFTER_S = 900.0
-"""Without a sign of life from a machine that cannot be asked; owners refresh every 30 s or so."""
+"""Seconds without a sign of life from a machine that cannot be checked; owners refresh every 30 s or so."""
 UNFINISHED_AFTER_S = 30.0
-"""How long a claim may stay empty, and a change of hands unfinished, before its author is taken for dead."""
+"""Seconds for which a claim may stay empty, or a change of owner unfinished, before its author counts as dead."""
 FRESH_EVERY_S = UNFINISHED_AFTER_S / 4
 TRIES = 5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -46,13 +47,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a claim, as far as the file says."""
+    """The holder of a claim, as far as the file shows."""
 
     owner: str
     process: Process | None
     since_s: float | None
     token: str
-    """Empty while the claim is being written, and forever if its author died right then."""
+    """Empty while the claim is being written, or if its author died while writing it."""
     is_stale: bool
 
     def __str__(self) -> str:
@@ -61,7 +62,7 @@ class Holder:
 
 
 class ClaimHeld(UserError):
-    """Another process holds the claim; `holder` says which. Not an error where one can join it."""
+    """Another process holds the claim; `holder` says which. Not an error for callers that can join it."""
 
     def __init__(self, name: str, holder: Holder) -> None:
         super().__init__(f"{name} is held by {holder}; wait for it to end, or ask that person")
@@ -69,8 +70,9 @@ class ClaimHeld(UserError):
 
 
 class Claim:
-    """Held until `release`; `refresh` now and then, lest others elsewhere take its owner for dead. An empty one is
-    refreshed by itself.
+    """Held until `release`. Call `refresh` now and then, so that other machines do not take the owner for dead.
+
+    An empty claim refreshes itself.
     """
 
     def __init__(self, workspace: Workspace, name: str, token: str) -> None:
@@ -83,7 +85,7 @@ class Claim:
             threading.Thread(target=self._stay_fresh, daemon=True).start()
 
     def refresh(self) -> bool:
-        """A sign of life; False when the claim is no longer ours. A failing disk proves nothing, and is not raised."""
+        """Show a sign of life. False if the claim is no longer ours; a failing disk proves nothing and is ignored."""
         path = _path(self._workspace, self.name)
         try:
             if not self._is_ours(path):
@@ -96,9 +98,9 @@ class Claim:
         return True
 
     def release(self) -> None:
-        """Give it back, unless another has taken it over; a second release does nothing.
+        """Give the claim back, unless another process has taken it over; a second release does nothing.
 
-        One that a failing or full disk keeps is stale as soon as its process has ended.
+        A claim that a failing or full disk keeps is stale as soon as its process has ended.
         """
         path = _path(self._workspace, self.name)
         self._released.set()
@@ -128,9 +130,9 @@ class Claim:
 def claim(
     workspace: Workspace, name: str, owner: str, *, stale_after_s: float = STALE_AFTER_S, without_room: bool = False
 ) -> Claim:
-    """Take `name` for `owner` (words for people), this process. Raises ClaimHeld at once when a living one has it.
+    """Take `name` for this process; `owner` describes it for people. Raises ClaimHeld at once if a live process has it.
 
-    `without_room`: on a full disk by an empty claim, which does not say whose it is; else it raises OSError there.
+    With `without_room`, a full disk gives an empty claim, which does not name its owner; otherwise it raises OSError.
     """
     make_folder(workspace.root, workspace.claims)
     token = secrets.token_hex(8)
@@ -170,7 +172,7 @@ def _taken(workspace: Workspace, name: str, token: str, content: bytes, stale_af
 
 
 def holder(workspace: Workspace, name: str, *, stale_after_s: float = STALE_AFTER_S) -> Holder | None:
-    """Who lives and holds `name`; None when it is free or its claim is stale."""
+    """The live holder of `name`; None if it is free or its claim is stale."""
     present = _present(_path(workspace, name), stale_after_s)
     return None if present is None or present.is_stale else present
 
@@ -188,7 +190,7 @@ def _created(path: Path, content: bytes, mode: int) -> bool:
         return False
     try:
         with naming(path), os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # the umask would take the group's part away
+            os.fchmod(descriptor, mode)  # the umask would remove the group's permissions
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -199,7 +201,7 @@ def _created(path: Path, content: bytes, mode: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Empty for a claim that is being written or is damaged. Raises FileNotFoundError when there is none."""
+    """The claim's content, empty if it is being written or is damaged. Raises FileNotFoundError if there is none."""
     try:
         data = orjson.loads(path.read_bytes())
     except ValueError:
@@ -235,13 +237,13 @@ def _present(path: Path, stale_after_s: float) -> Holder | None:
 
 
 def _age_s(path: Path) -> float:
-    """Since the last sign of life, by the clock that stamps files here: on a network file system, the server's."""
+    """Seconds since the last sign of life, by the clock that stamps files: on a network file system, the server's."""
     probe = path.with_name(f".now-{secrets.token_hex(4)}")
     try:
         probe.touch()
         now_s = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
-    except OSError as error:  # a reader only, or no room: this machine's clock must do
+    except OSError as error:  # read-only access, or no room: use this machine's clock
         if not isinstance(error, PermissionError) and error.errno not in OUT_OF_ROOM:
             raise
         now_s = time.time()
@@ -250,7 +252,7 @@ def _age_s(path: Path) -> float:
 
 @contextlib.contextmanager
 def _right_to_change(workspace: Workspace, name: str, token: str) -> Iterator[bool]:
-    """Yields whether this process alone may now change the claim with `token`; the right ends with the context."""
+    """Yields whether only this process may change the claim with `token`, until the context ends."""
     folder = workspace.claims
     marks = sorted(folder.glob(f"{name}.{token}.*"), key=lambda path: int(path.suffix[1:]))
     number = 0

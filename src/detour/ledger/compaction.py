@@ -1,7 +1,7 @@
-"""Few files: the journals of a past month become one segment, without an instant in which a record cannot be read.
+"""Fewer files: merge the journals of a past month into one segment, with every record readable at any instant.
 
-Segment written aside and synced, renamed, directory synced, then the sources deleted. A crash in between leaves records
-twice or an unfinished file that is never read; both are harmless, and the next compaction clears them away.
+The segment is written aside and synced, then renamed, the directory synced, and the sources deleted. A crash in between
+leaves records twice, or an unfinished file that is never read; both are harmless, and the next compaction removes them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from detour.ledger.record import SCHEMA, Record, encode, entry_of
 from detour.ledger.workspace import Workspace
 
 IDLE_S = 3 * 86400.0
-"""A journal that is not closed and was not written for so long has lost its writer: those give a sign every 30 s."""
+"""Seconds without a write after which an open journal has lost its writer: live ones write every 30 s."""
 MANY = 32
-"""Journals in a month from which on it is worth while."""
+"""Journals in a month from which compaction is worthwhile."""
 _MONTH = re.compile(r"\d{4}-\d{2}")
 
 
@@ -36,13 +36,13 @@ class Compacted:
     month: str
     journals: int
     kept: int
-    """Journals left alone, because their writers may still live or they are another user's."""
+    """Journals left alone because their writers may still be alive or because they are another user's."""
     records: int
     bad_lines: int
 
 
 def tidy(workspace: Workspace) -> None:
-    """Compact past months of many journals: for commands that write, on their way. What fails is tried by the next."""
+    """Compact past months with many journals, for commands that write. A later command retries what fails."""
     with suppress(OSError):
         compact(workspace, fewest=MANY)
 
@@ -50,9 +50,9 @@ def tidy(workspace: Workspace) -> None:
 def compact(
     workspace: Workspace, *, idle_s: float = IDLE_S, now_s: float | None = None, fewest: int = 2
 ) -> list[Compacted]:
-    """Compact every month before the present one that has `fewest` journals or more.
+    """Compact every month before the present one with at least `fewest` journals.
 
-    Months that another process compacts just now are left to it.
+    Months that another process is compacting are left to it.
     """
     now_s = time.time() if now_s is None else now_s
     present = time.strftime("%Y-%m", time.gmtime(now_s))
@@ -100,7 +100,7 @@ def _compact_month(workspace: Workspace, folder: Path, idle_since_s: float) -> C
 
 
 def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
-    """What the sources can no longer say. Bad lines of segments among them are in their own headers."""
+    """What the deleted sources can no longer show. Bad lines of source segments are in those segments' own headers."""
     event = JournalsCompacted(bad_lines=bad_lines, journals=[path.name for path in sources])
     record: Record = {
         "schema": SCHEMA,
@@ -119,9 +119,9 @@ def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
 
 
 def _is_finished(path: Path, idle_since_s: float) -> bool:
-    """Whether nothing will be appended: segments, closed journals, and those that their writer left long ago.
+    """Whether nothing more will be appended: segments, closed journals, and those not written for long.
 
-    Never another user's: a folder may forbid to delete them, and each try would then write all their records again.
+    Never another user's journal: if the folder forbids deleting it, each attempt would write its records again.
     """
     if path.stat().st_uid != os.geteuid():
         return False
@@ -136,7 +136,7 @@ def _is_closed(journal: Parsed) -> bool:
 
 
 def _clear_leftovers(folder: Path, idle_since_s: float) -> None:
-    """Reserves of killed writers and segments that were never finished."""
+    """Delete reserves of killed writers and unfinished segments."""
     for path in (*folder.glob(".*.reserve"), *folder.glob(".*.tmp")):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < idle_since_s:

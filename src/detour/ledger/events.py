@@ -1,11 +1,11 @@
-"""What the ledger records: one class a kind of event, its payload, and how soon it must be on disk.
+"""What the ledger records: one class per kind of event, with its payload and how soon it must be on disk.
 
 The fields of a class are the `data` of its records. A field with a default may be missing, in the constructor and on
-disk; fields that are unknown here (a later version's) are ignored. Any other record is foreign, and so is one with a
-time that no clock can have shown: `LedgerReader` counts and names it, and it is not folded.
+disk; unknown fields (a later version's) are ignored. Any other record is foreign, as is one with an impossible time:
+`LedgerReader` counts and names it, and it is not folded.
 
 To add a kind, add its class here and write it: `journal.append(GradientSkipped(step=7, in_a_row=1))`. Kinds that were
-ever written stay readable: they grow by fields with a default only.
+ever written stay readable, so new fields need a default.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ class Durability(Enum):
 
 
 KINDS: dict[str, type[Event]] = {}
-"""Every kind, by its name on disk."""
+"""Every kind by its name on disk."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event:
-    """A frozen dataclass to type checkers and readers, made without one.
+    """A frozen dataclass to type checkers and readers, implemented without `dataclass`.
 
-    The dataclasses of the standard library, for all kinds, would cost every `detour status` as much as the
-    interpreter's own start.
+    Dataclasses for all kinds would cost every `detour status` as much as the start of the interpreter.
     """
 
     kind: ClassVar[str]
@@ -57,22 +56,22 @@ class Event:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def to_json(self) -> dict[str, Any]:
-        """The payload as it was given: a field that was left out stays out of the record too."""
+        """The payload as given: a field that was left out is not in the record either."""
         return dict(vars(self))
 
 
 class Foreign(Event):
-    """A record of another version: nothing is taken from it but its place in the journal."""
+    """A record of another version, of which only its place in the journal is used."""
 
     reason: str
-    """What makes it foreign, to be said of `events`."""
+    """What makes it foreign, worded to follow a number of events."""
 
 
 # Journals
 
 
 class JournalOpened(Event, kind="journal.opened"):
-    """The process behind a journal, as `detour.ledger.process.Process`."""
+    """The process that writes a journal, as `detour.ledger.process.Process`."""
 
     host: str
     pid: int
@@ -86,18 +85,18 @@ class JournalClosed(Event, kind="journal.closed"):
 
 
 class JournalsCompacted(Event, kind="journal.compacted"):
-    """In a segment: the damage that its sources had, which their deletion would hide."""
+    """In a segment: the damage in its sources, which their deletion would hide."""
 
     bad_lines: int
     journals: list[str]
     """File names of the sources."""
 
 
-# Attempts at stages; `stage`, `job` and `attempt` stand beside the payload
+# Attempts at stages; `stage`, `job` and `attempt` are next to the payload
 
 
 class AttemptStarted(Event, kind="attempt.started"):
-    """What the attempt holds, as `detour.accounting.allocation.Allocation`."""
+    """The attempt's allocation, as `detour.accounting.allocation.Allocation`."""
 
     node: str | None = None
     pid: int | None = None
@@ -110,37 +109,38 @@ class AttemptStarted(Event, kind="attempt.started"):
     slices: int | None = None
     """GPUs that are slices (MIG) of a board; `gpus` is None then."""
     boards: float | None = None
-    """What the slices are of a board, together: 2 of 7 are 2/7."""
+    """The sum of the slices as a fraction of a board: 2 of 7 are 2/7."""
     held_since_s: Instant | None = None
-    """Since when the job's allocation has been held for this attempt, in seconds since the epoch: from the job's start,
-    or the end of the stage before it in the same job. None where Slurm does not tell its jobs.
+    """Start of the time for which the job's allocation counts as this attempt's, in seconds since the epoch.
+
+    That is the job's start or the end of the previous stage in the same job. None if Slurm does not tell its jobs.
     """
 
 
 class AttemptHeartbeat(Event, kind="attempt.heartbeat", durability=Durability.DROPPABLE):
-    """A sign of life, every 10 s or so."""
+    """A sign of life, about every 10 s."""
 
 
 class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):
     outcome: str | None = None
-    """done, already-done, interrupted, not-ready, failed, refused."""
+    """done, already-done, interrupted, not-ready, failed or refused."""
     exit_code: int | None = None
     reason: str | None = None
     elapsed_s: Duration | None = None
 
 
 class AttemptDiagnosed(Event, kind="attempt.diagnosed"):
-    """Why an attempt failed or was killed, as `detour.diagnosis` judges it."""
+    """Why an attempt failed or was killed, according to `detour.diagnosis`."""
 
     cause: str
-    """An id of docs/why.md."""
+    """An id in docs/why.md."""
     evidence: str
     """The line that shows it."""
     retry: str
-    """yes, no, after-change, unknown."""
+    """yes, no, after-change or unknown."""
     advice: str | None = None
     nodes: list[str] | None = None
-    """That the next submission should avoid."""
+    """Nodes that the next submission should avoid."""
 
 
 class ProgressMade(Event, kind="progress", durability=Durability.DROPPABLE):
@@ -148,11 +148,11 @@ class ProgressMade(Event, kind="progress", durability=Durability.DROPPABLE):
     total: int
     unit: str
     figures: dict[str, float | None]
-    """Losses and rates, by name; None where a figure was not finite."""
+    """Losses and rates by name; None for a figure that was not finite."""
 
 
 class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
-    """Cumulative figures of one node's tracker, so that the last one counts; see `detour.accounting.meter`."""
+    """Cumulative figures of one node's tracker, of which the last count; see `detour.accounting.meter`."""
 
     energy_kwh: float | None = None
     cpu_kwh: float | None = None
@@ -172,26 +172,24 @@ class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
 
 
 class GpuCounted(TypedDict):
-    """One GPU, or a slice of one, since the sampler began; only `counter_j` and `power_w` are as they were read."""
+    """One GPU, or a slice of one, since the sampler began; only `counter_j` and `power_w` are raw readings."""
 
     counter_j: float | None
-    """The board's own energy counter, which began when its driver was loaded."""
+    """The board's own energy counter, which started when its driver was loaded."""
     power_w: float | None
     energy_j: float
-    """Of the GPU or slice so far."""
+    """Energy of the GPU or slice so far."""
     sampled_j: float
-    """Part of `energy_j` that is power x time, for want of a counter."""
+    """Part of `energy_j` computed as power x time, because there was no counter."""
     seen_s: Duration
-    """Time behind `energy_j`; less than `elapsed_s` where a counter was reset or the device was lost."""
+    """Time covered by `energy_j`; less than `elapsed_s` if a counter was reset or the device was lost."""
     resets: int
     share: float
-    """Of the board: below 1 for a slice (MIG)."""
+    """Share of the board: below 1 for a slice (MIG)."""
 
 
 class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
-    """The counters of one node, summed since its sampler began, so that the last one counts; see
-    `detour.accounting.sampler`.
-    """
+    """The counters of one node, summed since its sampler began; the last event counts (`detour.accounting.sampler`)."""
 
     why: str
     """start, interval, checkpoint, signal or end."""
@@ -199,30 +197,30 @@ class EnergyRead(Event, kind="energy.read", durability=Durability.LAZY):
     began_s: Instant
     """When the sampler began, in seconds since the epoch."""
     elapsed_s: Duration
-    """Since then, by the monotonic clock."""
+    """Time since then by the monotonic clock."""
     gpus: dict[str, GpuCounted]
     """By UUID."""
     cpu_j: float | None = None
     ram_j: float | None = None
     host_s: Duration | None = None
-    """Time behind `cpu_j` and `ram_j`."""
+    """Time covered by `cpu_j` and `ram_j`."""
     host_share: float | None = None
-    """Part of the node's CPU and RAM energy that is counted as this job's: its share of the cores."""
+    """Share of the node's CPU and RAM energy counted as this job's: its share of the cores."""
     reason: str | None = None
     """What could not be read."""
     version: str | None = None
-    """Of the driver."""
+    """Version of the driver."""
 
 
 class CheckpointSaved(Event, kind="checkpoint.saved"):
     step: int
     tokens: int
     save_s: Duration | None = None
-    """How long training stood still for it."""
+    """How long training paused for it."""
 
 
 class AttentionChosen(Event, kind="attention.chosen", durability=Durability.LAZY):
-    """Which attention an attempt trains with, and what was measured of the kernels at hand."""
+    """The attention an attempt trains with, and the measurements of the available kernels."""
 
     backend: str
     layer_ms: dict[str, float]
@@ -235,7 +233,7 @@ class CheckpointResumed(Event, kind="checkpoint.resumed"):
 
 
 class CheckpointSkipped(Event, kind="checkpoint.skipped"):
-    """A damaged one, in whose place an older one was resumed."""
+    """A damaged checkpoint, in place of which an older one was resumed."""
 
     path: str
     step: int
@@ -262,7 +260,7 @@ class GateJudged(Event, kind="gate.judged"):
 
 
 class GateOverridden(Event, kind="gate.overridden"):
-    """A person accepts that a checkpoint does not pass; the stage stands beside the payload."""
+    """A person accepts that a checkpoint does not pass; the stage is next to the payload."""
 
     gate: str
     why: str
@@ -275,13 +273,13 @@ class StageDone(Event, kind="stage.done", durability=Durability.END):
 
 
 class StageFailed(Event, kind="stage.failed", durability=Durability.END):
-    """For good: nothing runs it again before a retry."""
+    """Failed for good: only a retry runs it again."""
 
     reason: str | None = None
 
 
 class StageSubmitted(Event, kind="submit.stage", durability=Durability.LAZY):
-    """The stage is in this job: for readers, since submission goes by the job events."""
+    """The stage is in this job. For readers: submission itself uses the job events."""
 
 
 class StageCancelled(Event, kind="cancel.stage", durability=Durability.LAZY):
@@ -292,7 +290,7 @@ class StageCancelled(Event, kind="cancel.stage", durability=Durability.LAZY):
 
 
 class JobEvent(Event):
-    """Of the jobs with these tags."""
+    """An event of the jobs with these tags."""
 
     tags: list[str]
 
@@ -304,35 +302,35 @@ class JobIntended(JobEvent, kind="submit.intent"):
     """Stage ids, by array task."""
     dependency: str
     gate: str = ""
-    """The file that lets the job start its work, where it is not held."""
+    """The file that lets the job start its work, if it is not held."""
     wall_s: int | None = None
-    """Its time limit; None for a job that was found in the queue."""
+    """The time limit in seconds; None for a job that was found in the queue."""
 
 
 class JobAccepted(JobEvent, kind="submit.accepted"):
-    """The job is in the queue, held or before its gate."""
+    """The job is in the queue, held or waiting at its gate."""
 
     job_id: str
 
 
 class JobRelinked(JobEvent, kind="submit.relinked"):
-    """It waits for other jobs now."""
+    """The job waits for other jobs now."""
 
     dependency: str
 
 
 class JobsCommitted(JobEvent, kind="submit.committed"):
-    """All of them are there: from here on they belong to Slurm, and are released."""
+    """All these jobs are in the queue: from now on they belong to Slurm and are released."""
 
 
 class JobsDropped(JobEvent, kind="submit.dropped"):
-    """They never came to be, or were withdrawn, and are not wanted any more."""
+    """The jobs never arrived or were withdrawn, and are no longer wanted."""
 
     why: str | None = None
 
 
 class JobsHeld(JobEvent, kind="submit.kept"):
-    """By a person, until they are released."""
+    """A person holds the jobs until they are released."""
 
     at_s: Instant
 
@@ -342,42 +340,42 @@ class JobsReleased(JobEvent, kind="submit.let_go"):
 
 
 class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):
-    """One run of a job, which has ended, as its scheduler accounts it; `job` stands beside the payload.
+    """One run of a job, after its end, as the scheduler accounts it; `job` is next to the payload.
 
     Recorded when it is read, because a site's accounts may be closed or purged later.
     """
 
     source: str
-    """Who says so: `sacct`, or `local executor`."""
+    """The source: `sacct` or `local executor`."""
     submit_s: Instant | None = None
     start_s: Instant | None = None
-    """None for a job that ended without ever having nodes. All times in seconds since the epoch."""
+    """None for a job that ended without ever having nodes. All times are seconds since the epoch."""
     elapsed_s: Duration | None = None
-    """On its nodes: without time suspended."""
+    """Time on its nodes, without time suspended."""
     state: str | None = None
     gpus: int | None = None
     """As Slurm counts them; None for slices (MIG) of unknown size."""
     boards: float | None = None
-    """What they are of a board, together, where slices are among them."""
+    """Their sum as a fraction of boards, if there are slices among them."""
     cpus: int | None = None
     nodes: int | None = None
     cluster: str | None = None
-    """As Slurm calls it."""
+    """Slurm's name for the cluster."""
     job_id: int | None = None
-    """Of an array task, its own."""
+    """For an array task, its own id."""
     billing: float | None = None
     """Slurm's billing TRES of the allocation."""
     energy_j: float | None = None
     """Slurm's ConsumedEnergyRaw."""
     profile: str | None = None
-    """Name of the cluster profile that the job was sent with."""
+    """Name of the cluster profile with which the job was sent."""
     stages: list[str] = []  # noqa: RUF012
-    """That it was sent to run."""
+    """Stages the job was sent to run."""
     end_s: Instant | None = None
-    """Of a run that was suspended, which ended later than its start and its time on nodes say."""
+    """End of a suspended run, which is later than its start plus its time on nodes."""
 
 
-# Chains; `chain` stands beside the payload where there is one
+# Chains; `chain` is next to the payload if there is one
 
 
 class ChainPlanned(Event, kind="chain.planned", durability=Durability.LAZY):
@@ -391,7 +389,7 @@ def is_band(parts: Sequence[float]) -> bool:
 
 
 class PriceQuoted(TypedDict):
-    """What was expected of stages of one price; its bands are [low, expected, high]."""
+    """The estimate for stages of one price; its bands are [low, expected, high]."""
 
     kind: str
     gpus: int
@@ -403,13 +401,13 @@ class PriceQuoted(TypedDict):
 
 
 class SpeedMeasured(Event, kind="speed.measured"):
-    """How fast a training of one shape ran in a benchmark on this cluster; prices use it until a stage has ended."""
+    """The speed of a training of one shape in a benchmark on this cluster; prices use it until a stage has ended."""
 
     cluster: str
     signature: str
     """`detour.pricing.price.work_signature`."""
     tokens_per_s: float
-    """On one GPU."""
+    """Per GPU."""
     device: str
     versions: dict[str, str]
     mfu: float | None = None
@@ -417,7 +415,7 @@ class SpeedMeasured(Event, kind="speed.measured"):
 
 class ChainPriced(Event, kind="chain.priced"):
     name: str
-    """Of the chains."""
+    """Name of the chains."""
     cluster: str
     prices: list[PriceQuoted]
 
@@ -434,7 +432,7 @@ class ChainRetried(Event, kind="chain.retried"):
 class ChainCancelled(Event, kind="cancel.chain"):
     jobs: list[str]
     whole: bool = False
-    """Not some stages of it only; unknown of earlier versions' records."""
+    """Whether the whole chain was cancelled and not only some of its stages; not recorded by earlier versions."""
 
 
 class ChainHeld(Event, kind="hold.chain"):
@@ -449,24 +447,24 @@ class ChainReleased(Event, kind="release.chain"):
 
 
 class ModelAliased(Event, kind="model.aliased"):
-    """An alias of a model leads to another version of it."""
+    """An alias of a model now leads to another version of it."""
 
     model: str
     alias: str
     after: str
-    """Id of the export."""
+    """Id of the export stage."""
     user: str
     before: str | None = None
     why: str | None = None
     rolled_back: bool = False
-    """Back to what it led to before, and no promotion."""
+    """Whether it leads back to an earlier version."""
 
 
 # Budgets; see `detour.budgets.reservations`
 
 
 class ReservedStages(TypedDict):
-    """Stages of equal amounts."""
+    """Stages with equal amounts."""
 
     ids: list[str]
     amounts: dict[str, float | None]
@@ -478,32 +476,32 @@ class BudgetEvent(Event):
 
 class BudgetReserved(BudgetEvent, kind="budget.reserved"):
     facts: dict[str, str | None]
-    """What a budget's scope asks about: project, account, cluster, sweep, chain, user."""
+    """What the scope of a budget may refer to: project, account, cluster, sweep, chain, user."""
     stages: list[ReservedStages]
     over: list[str]
-    """Budgets whose hard cap it exceeds, knowingly."""
+    """Budgets whose hard cap is knowingly exceeded."""
     why: str | None = None
 
 
 class BudgetCommitted(BudgetEvent, kind="budget.committed"):
-    """What was reserved is handed over: it holds without its submitter."""
+    """The reserved jobs are in Slurm: the reservation holds without its submitter."""
 
 
 class BudgetReleased(BudgetEvent, kind="budget.released"):
     stages: list[str] | None = None
-    """None: all of the submission's."""
+    """None for all stages of the submission."""
     why: str | None = None
 
 
-# Forecasts; `stage` and `job` stand beside the payload. All times are seconds since the epoch
+# Forecasts; `stage` and `job` are next to the payload. All times are seconds since the epoch
 
 
 class ForecastEvent(Event):
-    """Of a stage."""
+    """An event about the forecast of a stage."""
 
 
 class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LAZY):
-    """When the job of a stage was expected to start, and the stage to end, as it was said."""
+    """When a stage's job was expected to start and the stage to end."""
 
     method: str
     """history, or Slurm's estimate corrected by its past errors."""
@@ -514,15 +512,15 @@ class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LA
     end_p50_s: Instant | None = None
     end_p90_s: Instant | None = None
     slurm_start_s: Instant | None = None
-    """What Slurm expected at that time."""
+    """Slurm's estimate at that time."""
     bursts: int | None = None
-    """That it was made of."""
+    """Number of bursts it is based on."""
     made_s: float | None = None
-    """Nothing that came later entered it; None: it was written down at once."""
+    """Nothing after this time was used; None if the forecast was recorded when it was made."""
 
 
 class ForecastScored(ForecastEvent, kind="forecast.scored", durability=Durability.LAZY):
-    """What became of a forecast."""
+    """The outcome of a forecast."""
 
     of: str
     """start, later start (of a stage that waited for others) or end."""
@@ -531,6 +529,6 @@ class ForecastScored(ForecastEvent, kind="forecast.scored", durability=Durabilit
     p90_s: Instant
     actual_s: Instant
     pinball_s: Duration
-    """Mean of the losses of p50 and p90."""
+    """Mean of the pinball losses of p50 and p90."""
     method: str
     slurm_start_s: Instant | None = None

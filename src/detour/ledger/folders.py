@@ -1,4 +1,4 @@
-"""What is made in a workspace is private, or its group's: as the mode of the workspace itself says. And durable."""
+"""Durable folders and files in a workspace, private or readable by its group, as the workspace's own mode says."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from detour.files import fsync_directory
 
 @contextmanager
 def workspace_umask(root: Path) -> Iterator[None]:
-    """While it lasts, what this process and its children create can be read by the group if the workspace can.
+    """Let the group read what this process and its children create, if the group may read the workspace.
 
-    The umask, because most of it is created by others: libraries, Slurm (which takes it over at submission), loggers.
-    A file is its group's from its first instant on, so that no member meets one that is unreadable. No one else may
-    write to it, and nothing is ever for strangers. Folders to write in are the group's by `make_folder`.
+    Done by the umask, because most files are created by others: libraries, Slurm (which takes it over at submission),
+    loggers. A file is readable by its group from the start, so no member finds it unreadable. No one else may write to
+    it, and strangers have no access. `make_folder` creates folders the group may write in.
     """
     try:
         group = stat.S_IMODE(root.stat().st_mode) & 0o050
@@ -33,10 +33,10 @@ def workspace_umask(root: Path) -> Iterator[None]:
 
 
 def let_group_read(root: Path, folder: Path) -> None:
-    """What lies in `folder` and is this user's becomes the group's as far as the workspace is: files to read, folders
-    to write in. Libraries make both as they like: safetensors writes 0600 whatever the umask.
+    """Give the group access to this user's files in `folder`, as far as it has access to the workspace.
 
-    No one gains the right to write to a file, for training states that others can write to are refused.
+    The group may read files and write in folders. Libraries set their own modes: safetensors writes 0600 whatever the
+    umask. No one gains the right to write to a file, because training states that others can write to are refused.
     """
     group, user = stat.S_IMODE(root.stat().st_mode) & 0o070, os.geteuid()
     for path in folder.rglob("*"):
@@ -47,14 +47,14 @@ def let_group_read(root: Path, folder: Path) -> None:
 
 
 def ledger_mode(root: Path) -> int:
-    """0600, and for its group to read if it may read the workspace."""
+    """0600, plus read permission for the group if it may read the workspace."""
     return 0o600 | stat.S_IMODE(root.stat().st_mode) & 0o040
 
 
 def make_folder(root: Path, folder: Path) -> None:
-    """Create `folder` inside the workspace, and the workspace, durably; its group may what it may in the workspace.
+    """Create `folder` inside the workspace, and the workspace, durably, with the group permissions of the workspace.
 
-    Raises UserError where a link stands in its place, or in a parent's.
+    Raises UserError if it or a parent is a link.
     """
     refuse_links(root, folder)
     if folder.is_dir():
@@ -64,15 +64,17 @@ def make_folder(root: Path, folder: Path) -> None:
         return
     make_folder(root, folder.parent)
     group = stat.S_IMODE(root.stat().st_mode) & 0o2070
-    with suppress(FileExistsError):  # another process made it just now, and sets its mode
+    with suppress(FileExistsError):  # another process created it just now, and sets its mode
         folder.mkdir(mode=0o700 | group)
         folder.chmod(0o700 | group)
         fsync_directory(folder.parent)
 
 
 def refuse_links(root: Path, folder: Path) -> None:
-    """Raises UserError where a part of `folder` below the workspace is a link: who may write in a group's workspace
-    could lead another's commands and jobs to write and delete elsewhere. The workspace itself may be a link.
+    """Raises UserError if a part of `folder` below the workspace is a link.
+
+    A member of the group could otherwise make another's commands and jobs write and delete elsewhere. The workspace
+    itself may be a link.
     """
     for part in (folder, *folder.parents):
         if part == root:
@@ -82,7 +84,7 @@ def refuse_links(root: Path, folder: Path) -> None:
 
 
 def month_folder(root: Path, ledger: Path) -> Path:
-    """`<yyyy-mm>` of the present month (UTC) in the ledger."""
+    """The ledger's folder `<yyyy-mm>` for the present month (UTC)."""
     folder = ledger / time.strftime("%Y-%m", time.gmtime())
     make_folder(root, folder)
     return folder

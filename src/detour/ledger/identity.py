@@ -1,8 +1,8 @@
-"""Which workspace this is, under whatever path it is seen: an id made with it, by which Slurm's jobs are found.
+"""A workspace's id, the same under any path, by which its jobs in Slurm are found.
 
-<workspace>/workspace.json holds the id and the path under which it was last established. Seen under a second mount, or
-moved, a workspace keeps its id, and so its jobs. A copy beside the original gets an id of its own, for the jobs are
-the original's. One made before there were ids keeps what its path gave it: the id that its jobs carry.
+<workspace>/workspace.json holds the id and the path under which it was last established. A workspace that is moved, or
+seen under a second mount, keeps its id and so its jobs. A copy next to the original gets its own id, since the jobs are
+the original's. A workspace older than these ids keeps the id derived from its path, which its jobs carry.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Identity:
 
 
 def workspace_id(root: Path) -> str:
-    """Equal for all who see the workspace, so that they see each other's jobs. Nothing is written.
+    """The id, equal for all who see the workspace, so that they see each other's jobs. Nothing is written.
 
-    Raises UserError for an identity file that is none.
+    Raises UserError for an invalid identity file.
     """
     known = _read(root)
     return known.id if known else _id_by_path(root)
 
 
 def establish(root: Path) -> None:
-    """Give an id to the workspace that has none, and to a copy one of its own; for one that will write to it.
+    """Give the workspace an id if it has none, and a copy its own; to be called before writing to it.
 
-    Two users who do it at once end with the same id.
+    Two users who do this at once end up with the same id.
     """
     here = str(root.resolve())
     known = _read(root)
@@ -55,7 +55,7 @@ def establish(root: Path) -> None:
 
 
 def _id_under(root: Path, known: Identity, here: str) -> str:
-    """The known id, unless the workspace that it was made for is still in its place, and is another folder."""
+    """The known id, unless the workspace it was made for is still in place and is another folder."""
     original = Path(known.path)
     with suppress(OSError, UserError):
         there = _read(original)
@@ -65,7 +65,7 @@ def _id_under(root: Path, known: Identity, here: str) -> str:
 
 
 def is_same_folder(one: Path, other: Path) -> bool:
-    """By what is written through one path and seen through the other: two mounts may number devices differently."""
+    """Whether what is written through one path is seen through the other: two mounts may number devices differently."""
     probe = f".same-{secrets.token_hex(8)}"
     try:
         (one / probe).touch(exist_ok=False)
@@ -75,7 +75,10 @@ def is_same_folder(one: Path, other: Path) -> bool:
 
 
 def _id_by_path(root: Path) -> str:
-    """As earlier versions had it; where they have sent jobs, from the newest script, for it may have moved since."""
+    """The id that earlier versions derived from the path, or the one in the newest script if there is any.
+
+    The script takes precedence because the workspace may have moved since.
+    """
     scripts = (root / "submissions").glob("*/*.sh")
     for script in sorted(scripts, key=lambda path: path.stat().st_mtime, reverse=True):
         if found := _TAG.search(script.read_bytes()):
@@ -105,6 +108,6 @@ def _write(root: Path, identity: Identity) -> None:
 
 
 def _create(root: Path, identity: Identity) -> None:
-    """The first one's word holds."""
+    """Create the identity file; the first process to do so wins."""
     with suppress(FileExistsError):
         write_new(root / FILE, orjson.dumps(asdict(identity)))

@@ -1,11 +1,11 @@
 """The append-only journal of one writer, which never blocks the work it records.
 
 <workspace>/ledger/<yyyy-mm>/<writer>.jsonl is created by its only writer, so there are no locks. Every record carries
-the writer and a sequence number; a reader can distinguish a repeated record from a new one, and count what is missing.
+the writer and a sequence number: a reader can tell a repeated record from a new one, and count missing ones.
 
-A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue (progress is
-dropped first) and are written once the disk takes them. For the end of an attempt a reserve of 64 KiB is given back to
-the file system first; if even that does not help, the records are kept on the node (see `spool`) and one line says so.
+A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue (progress is dropped
+first) and are written once the disk takes them. For the end of an attempt, a reserve of 64 KiB is first returned to the
+file system; if even that does not help, the records are stored on the node (see `spool`) and one line says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from detour.ledger.workspace import Workspace
 RESERVE_BYTES = 64 * 1024
 QUEUE_RECORDS = 1000
 QUEUE_BYTES = RESERVE_BYTES // 2
-"""What waits must fit into the reserve, with the end of the attempt behind it."""
+"""The queue must fit into the reserve, together with the end of the attempt."""
 SYNC_EVERY_S = 60.0
 UNSYNCED_BYTES = 1 << 20
 """Kept in memory until synced, because a failed fsync may lose pages that were written long before."""
@@ -55,10 +55,10 @@ class _Pending:
 
 
 class Journal:
-    """Thread-safe; may be called from a signal handler, also from one that interrupts a call. A fork begins its own."""
+    """Thread-safe; may be called from a signal handler, even one that interrupts a call. A fork gets a new journal."""
 
     def __init__(self, workspace: Workspace, label: str) -> None:
-        """`Journal.open` is the public way in."""
+        """Use `Journal.open`."""
         self.workspace = workspace
         self._label = label
         self._spool_folder = spool_folder(workspace)
@@ -68,11 +68,11 @@ class Journal:
 
     @classmethod
     def open(cls, workspace: Workspace, writer: str) -> Journal:
-        """A new journal, named `writer` plus what makes it unique; what waits on this node is brought in with it.
+        """Open a new journal with a unique name that starts with `writer`, and import records that wait on this node.
 
-        Raises UserError when this user may not write to the ledger.
+        Raises UserError if this user may not write to the ledger.
         """
-        with suppress(OSError):  # what still cannot be written waits on
+        with suppress(OSError):  # what cannot be written yet continues to wait
             import_spool(workspace)
         return cls(workspace, re.sub(r"[^A-Za-z0-9._-]", "-", writer)[:80])
 
@@ -90,7 +90,7 @@ class Journal:
         job: str | None = None,
         attempt: int | None = None,
     ) -> None:
-        """Record an event; how soon it is on disk is its kind's `durability`."""
+        """Record an event; the `durability` of its kind says how soon it is on disk."""
         if os.getpid() != self._pid:
             self._begin()
         record: Record = {
@@ -108,20 +108,20 @@ class Journal:
         }
         self._pending.append(_Pending(record, event.durability))
         with self._lock:
-            if not self._draining:  # else a signal handler interrupted `_drain`, which continues with this record
+            if not self._draining:  # otherwise a signal handler interrupted `_drain`, which continues with this record
                 self._drain()
 
     def flush(self) -> bool:
-        """Write and sync everything; False when something still waits."""
+        """Write and sync everything. Returns False if something still waits."""
         with self._lock:
             if not self._draining:
                 self._drain(sync=True)
             return not self._pending and not self._unsynced
 
     def close(self) -> None:
-        """Write what waits, to the node if need be, and give the reserve back.
+        """Write what waits, to the node if necessary, and remove the reserve.
 
-        Appending afterwards begins a new file.
+        A later append begins a new file.
         """
         self.append(JournalClosed())
         with self._lock:
@@ -140,7 +140,7 @@ class Journal:
         self.close()
 
     def _begin(self) -> None:
-        """Also in a forked child, which must neither write to its parent's file nor wait for its parent's lock."""
+        """Start a file, also in a forked child, which must not use its parent's file or wait for its parent's lock."""
         self._pid = os.getpid()
         self._writer = f"{self._label}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{secrets.token_hex(4)}"
         self._lock = threading.RLock()
@@ -170,10 +170,10 @@ class Journal:
         self._reserve = folder / f".{self._writer}.reserve"
         descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(RESERVE_BYTES))  # what a compressing file system cannot make smaller
+            file.write(os.urandom(RESERVE_BYTES))  # a compressing file system cannot shrink it
 
     def _drain(self, *, sync: bool = False) -> None:
-        """Write all that waits, and keep it waiting when that fails."""
+        """Write everything that waits; keep it if that fails."""
         self._draining = True
         batch: list[_Pending] = []
         try:
@@ -187,7 +187,7 @@ class Journal:
                     self._pending.extendleft(reversed(trimmed(waiting)))
                     return
         finally:
-            self._pending.extendleft(reversed(batch))  # only when Ctrl-C struck here: a record twice is one record
+            self._pending.extendleft(reversed(batch))  # only if Ctrl-C interrupted this: a repeated record counts once
             self._draining = False
 
     def _take(self) -> list[_Pending]:
@@ -204,7 +204,7 @@ class Journal:
         return batch
 
     def _commit(self, batch: list[_Pending], sync: bool) -> list[_Pending]:
-        """Append `batch` and sync when wanted or due. Returns what must wait, oldest first."""
+        """Append `batch`, and sync if requested or due. Returns what must wait, oldest first."""
         content = b"".join([item.line for item in batch])
         try:
             if self._file is None:
@@ -230,9 +230,9 @@ class Journal:
         return []
 
     def _last_resort(self, waiting: list[_Pending]) -> list[_Pending]:
-        """The end must be recorded: with the reserve's space, else the end alone, else on this node.
+        """Record the end of an attempt: with the reserve's space, else without other records, else on this node.
 
-        Returns what waits on.
+        Returns what continues to wait.
         """
         self._release_reserve()
         waiting = self._commit(waiting, True)
@@ -254,24 +254,26 @@ class Journal:
             what = f"{len(items)} events are lost, for this node's disk takes none either ({error.strerror})"
         if not self._spooled:
             self._spooled = True
-            import logging  # only here: `detour status` starts without it
+            import logging  # imported only here, so `detour status` starts without it
 
             logging.getLogger(__name__).error("the ledger cannot be written (%s); %s", self._trouble, what)
 
     def _release_reserve(self) -> None:
         if self._reserve is not None:
-            with suppress(OSError):  # best effort by nature: what follows finds out whether there is space now
+            with suppress(OSError):  # best effort: the next write shows whether there is space now
                 self._reserve.unlink(missing_ok=True)
             self._reserve = None
 
 
 def command_journal(workspace: Workspace) -> Journal:
-    """The journal of this process, as a command of a person's. Raises as `Journal.open`."""
+    """The journal of this process as a person's command. Raises as `Journal.open` does."""
     return Journal.open(workspace, f"command-{os.getpid()}")
 
 
 def trimmed(items: list[_Pending]) -> list[_Pending]:
-    """Within the queue's bounds: the oldest progress goes first, then the oldest of the rest; an end never goes."""
+    """The items that fit the queue's limits. The oldest progress is dropped first, then the oldest others; no
+    end is.
+    """
     excess = len(items) - QUEUE_RECORDS
     excess_bytes = sum(len(item.line) for item in items) - QUEUE_BYTES
     droppable = [item for item in items if item.durability is Durability.DROPPABLE]

@@ -1,6 +1,6 @@
-"""Where caches of this user are on this node: <temporary folder>/detour-cache-<uid>/.
+"""Where this user's caches are on this node: <temporary folder>/detour-cache-<uid>/.
 
-By strings and without imports that cost: a `status` that was given before is found here and shown at once.
+With strings and cheap imports only: a previous `status` is found here and shown at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from zlib import crc32
 
 
 def private_file(root: str, what: str) -> str:
-    """The path of one file for the workspace at `root`. Raises OSError when others could have written it."""
+    """The path of one file for the workspace at `root`. Raises OSError if others could have written it."""
     folder = f"{os.environ.get('TMPDIR') or '/tmp'}/detour-cache-{os.getuid()}"
     try:
         os.mkdir(folder, 0o700)  # noqa: PTH102

@@ -1,4 +1,4 @@
-"""Which process did it, and is it still there? Answered only where it can be known: on the kernel that it ran on."""
+"""A process's identity, and whether it is still alive, which only the kernel on which it ran can tell."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 
 class Process(NamedTuple):
-    """A process that cannot be confused with a later one of the same number, nor with one on another machine."""
+    """A process, distinguished from a later one with the same number and from those of other machines."""
 
     host: str
     pid: int
     user: str
     boot: str | None
-    """Identity of the running kernel and PID namespace; None where the system does not say."""
+    """Identity of the running kernel and PID namespace; None if the system does not tell."""
     start_ticks: int | None
-    """Start time in clock ticks since boot; None where the system does not say."""
+    """Start time in clock ticks since boot; None if the system does not tell."""
 
     @classmethod
     def current(cls) -> Process:
@@ -26,7 +26,7 @@ class Process(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Process | None:
-        """None when the record is not one of ours: what others wrote decides nothing by raising."""
+        """None if the record is not of our form: what others wrote must not raise."""
         host, pid, user = data.get("host"), data.get("pid"), data.get("user")
         if not isinstance(host, str) or not isinstance(pid, int) or not isinstance(user, str):
             return None
@@ -37,7 +37,7 @@ class Process(NamedTuple):
         return self._asdict()
 
     def is_alive(self) -> bool | None:
-        """None when it ran on another machine, under another boot or in another PID namespace: unknown from here."""
+        """None, for unknown, if it ran on another machine, under another boot or in another PID namespace."""
         if self.pid <= 0 or self.host != os.uname().nodename or self.boot != _boot_identity():
             return None
         try:
@@ -55,8 +55,8 @@ class Process(NamedTuple):
 
 
 def user_name() -> str:
-    """This process's user, whatever $USER says (as it may, after `su`); a number where the machine has no name."""
-    import pwd  # what only asks whether a process lives does without
+    """This process's user, whatever $USER says (it differs after `su`); the user id if it has no name here."""
+    import pwd  # not needed to check whether a process is alive
 
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -83,7 +83,7 @@ def _boot_identity() -> str | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/<pid>/stat, counted after the command name, which may hold anything; None for a zombie too."""
+    """Field 22 of /proc/<pid>/stat, counted after the command name, which may contain anything; None for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -1,8 +1,8 @@
-"""Every good record of the ledger, however damaged its files are, and a count of what was not good.
+"""Every good record of the ledger, however damaged its files are, and a count of the damage.
 
-Only complete lines with a good checksum are taken. A line cut by a kill, overwritten, or glued to its neighbour costs
-itself alone: the next good record is looked for inside it. Records that this version does not understand are
-counted, by what makes them foreign (`record.entry_of`). Reading again reads only what was added.
+Only complete lines with a good checksum are used. A line that is cut by a kill, overwritten, or glued to its neighbour
+costs only itself: the next good record is searched inside it. Records that this version does not understand are counted
+by what makes them foreign (`record.entry_of`). Reading again reads only what was added.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from detour.ledger.workspace import Workspace
 
 LISTINGS = 5
 PIECE_BYTES = 1 << 20
-"""Of a file, at once: what these take is used again for the next, and stays in the processor's cache."""
+"""Bytes read from a file at a time. The memory is reused for the next piece and stays in the processor's cache."""
 IDLE_S = 300.0
-"""A journal of a writer that lives is written every 30 s."""
+"""Seconds after which an unwritten journal's writer is not alive: a live one writes every 30 s."""
 LOOK_ALIKES = 8
-"""Beginnings of records that a damaged record's own text may hold; a bound, since anyone in the group writes text."""
+"""Starts of records tried inside a damaged record, whose text may contain them; bounded, since others write it."""
 ENDING_BYTES = 512
-"""By which a journal is known again: more than one record, with its clock and its number."""
+"""Bytes by which a journal is recognised: more than one record, with its clock and number."""
 FOREIGN_REASONS = 8
-"""Reasons that are kept apart in one file, and named in a warning; a bound, for the same reason."""
+"""Reasons distinguished per file and named in a warning; bounded for the same cause."""
 FORMLESS = Foreign(reason="without the form of a record")
 _RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
 
@@ -42,26 +42,26 @@ class Parsed(NamedTuple):
     payloads: list[bytes]
     """JSON of the good records, in the file's order."""
     used: int
-    """Bytes up to and including the last newline; what follows is being written, or torn."""
+    """Bytes up to and including the last newline; the rest is being written or torn."""
     bad_lines: int
     nul_bytes: int
 
 
 class Damage(NamedTuple):
-    """What could not be read. Records missing between good ones are counted by the fold, which knows the sequences."""
+    """What could not be read. The fold counts records missing between good ones, since it knows the sequences."""
 
     bad_lines: int
     nul_bytes: int
     torn_tails: int
-    """Files whose last line has no end: being written, or cut short by a kill."""
+    """Files whose last line has no end: being written, or cut by a kill."""
     unreadable: list[str]
     """Files that this user may not read, or that cannot be read now."""
     foreign: Mapping[str, int]
-    """Records with a good checksum that this version does not understand, by what makes them foreign."""
+    """What makes it foreign -> number of records with a good checksum that this version does not understand."""
 
     @property
     def foreign_in_words(self) -> str | None:
-        """One sentence for people; None where there are none."""
+        """One sentence for people; None if there are none."""
         if not self.foreign:
             return None
         named = [f"{count} {what}" for what, count in list(self.foreign.items())[:FOREIGN_REASONS]]
@@ -81,15 +81,15 @@ class _Tail:
     modified_ns: int = 0
     ending_bytes: int = 0
     ending_crc: int = 0
-    """Of the last bytes before `offset`: a journal that was cut, and went on otherwise, has other ones."""
+    """Checksum of the last bytes before `offset`, which differ if the journal was cut and continued otherwise."""
     bad_lines: int = 0
     nul_bytes: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
     is_closed: bool = False
-    """Its writer has said that nothing follows."""
+    """Whether its writer recorded that nothing follows."""
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Whether it is still the file that was read, grown or not."""
+        """Whether it is still the file that was read, perhaps grown."""
         return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
 
     def is_at_rest(self, status: os.stat_result) -> bool:
@@ -102,7 +102,7 @@ class _Tail:
         )
 
     def fits(self, path: str, status: os.stat_result) -> bool:
-        """Whether the file still begins with what was read. Raises OSError when it cannot be looked at."""
+        """Whether the file still begins with what was read. Raises OSError if it cannot be read."""
         if not self.is_of(status):
             return False
         if status.st_mtime_ns == self.modified_ns:
@@ -112,7 +112,7 @@ class _Tail:
             return crc32(file.read(self.ending_bytes)) == self.ending_crc
 
     def advance(self, content: bytes, parsed: Parsed, modified_ns: int) -> None:
-        """Past what was read now."""
+        """Move past what was just read."""
         self.modified_ns = modified_ns
         self.size = self.offset + len(content)
         self.offset += parsed.used
@@ -124,7 +124,7 @@ class _Tail:
 
 
 def parse(content: bytes) -> Parsed:
-    """Split journal bytes, which begin at the start of a line, into good payloads and counted damage."""
+    """Split journal bytes, starting at the start of a line, into good payloads and counted damage."""
     used = content.rfind(b"\n") + 1
     payloads: list[bytes] = []
     bad = nuls = 0
@@ -160,7 +160,7 @@ def _records_within(line: bytes) -> Iterator[bytes]:
 
 
 def decode(payloads: list[bytes]) -> list[object]:
-    """JSON values of payloads with a good checksum: of one file at once, which is quicker than line by line."""
+    """JSON values of payloads with a good checksum; all at once, which is faster than line by line."""
     try:
         return cast("list[object]", orjson.loads(b"[%b]" % b",".join(payloads)))
     except ValueError:
@@ -175,27 +175,28 @@ def _decoded(payload: bytes) -> object:
 
 
 class LedgerReader:
-    """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or come back."""
+    """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or reappear."""
 
     def __init__(
         self, workspace: Workspace, only: tuple[type[Event], ...] = (), stages: Collection[str] | None = None
     ) -> None:
-        """With `only`, records of other kinds are mostly left undecoded; those that are not are yielded too. With
-        `stages`, records of others are left out.
+        """With `only`, most records of other kinds are not decoded; the few that are, are yielded too.
+
+        With `stages`, records of other stages are left out.
         """
         self._workspace = workspace
         self._stages = stages
         self._only = _any_of(kind.kind for kind in only) if only else None
         self._tails: dict[str, _Tail] = {}
         self._rested: set[str] = set()
-        """Files that `restore` has just found to be as they were."""
+        """Files that `restore` has just found unchanged."""
         self._unreadable: list[str] = []
 
     def read_new(self, *, lately: bool = False) -> Iterator[list[Entry[Event]]]:
-        """The entries added since the last call, file by file; some may come twice (see `State`). `lately`: without
-        looking at files that were closed, or not written for `IDLE_S`, which a writer that still lives would have.
+        """The entries added since the last call, file by file; some may come twice (see `State`).
 
-        Consume it to the end: what it has yielded it does not yield again.
+        `lately` skips files that were closed or not written for `IDLE_S`: a live writer would have written. Consume it
+        to the end: what it has yielded is not yielded again.
         """
         since_ns = (time.time() - IDLE_S) * 1e9
         rested, self._rested = self._rested, set()
@@ -215,7 +216,7 @@ class LedgerReader:
                     if tail is not None and tail.is_at_rest(os.stat(path, follow_symlinks=False)):  # noqa: PTH116
                         continue
                     entries = self._read_file(path)
-                except FileNotFoundError:  # compacted after it was listed: the segment must be listed too
+                except FileNotFoundError:  # compacted after it was listed: list again to find the segment
                     complete = False
                 except OSError as error:
                     self._unreadable.append(f"{path}: {error.strerror}")
@@ -226,11 +227,11 @@ class LedgerReader:
                 break
 
     def positions(self) -> dict[str, list[Any]]:
-        """Where each file that could be read stands, for `restore`; the others are tried again."""
+        """The position in each file that could be read, for `restore`; other files are tried again."""
         return {path: [getattr(tail, name) for name in _Tail.__slots__] for path, tail in self._tails.items()}
 
     def restore(self, positions: Mapping[str, Sequence[Any]]) -> bool:
-        """Continue from there; False, and from the start, when some file is no longer the one that it was."""
+        """Continue from these positions. Returns False, and starts from the beginning, if a file has been replaced."""
         tails = {path: _Tail(*position) for path, position in positions.items()}
         rested = set()
         try:
@@ -294,7 +295,7 @@ class LedgerReader:
 
 
 def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]]:
-    """Of all records among the values; `foreign` counts what cannot be folded."""
+    """The entries among the values; `foreign` counts what cannot be folded."""
     entries = []
     for value in values:
         entry = entry_of(value)
@@ -309,12 +310,12 @@ def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]
 
 
 def _any_of(kinds: Iterable[str]) -> re.Pattern[bytes]:
-    """What the records of these kinds hold, and records of others hardly ever."""
+    """Matches records of these kinds, and hardly ever others."""
     return re.compile(f'"kind":"(?:{"|".join(map(re.escape, kinds))})"'.encode())
 
 
 def journal_paths(workspace: Workspace) -> list[str]:
-    """All journals and segments, months in order; reserves and unfinished segments begin with a dot and are not."""
+    """All journals and segments, in order of months; not reserves and unfinished segments, which begin with a dot."""
     paths = []
     for month in _listed(workspace.ledger):
         folder = workspace.ledger / month
@@ -333,7 +334,7 @@ def _listed(folder: Path) -> list[str]:
 def history(
     workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str] | None = None
 ) -> list[Entry[Any]]:
-    """All events of some kinds, of all stages or of these, each once, writer by writer in its order. For curves."""
+    """All events of some kinds, of all or only these stages, each once, in each writer's order. For curves."""
     chosen = {
         (entry.writer, entry.sequence): entry
         for batch in LedgerReader(workspace, kinds, stages).read_new()

@@ -1,8 +1,8 @@
 """One event as one line, `<crc32 in 8 hex digits> <JSON>\\n`, and back.
 
 The checksum covers the JSON, so that a line cut by a kill, a hole of NULs left by a crashed server or a stray write is
-recognised and counted, never folded. A good checksum proves no form: anyone in the group can compute one, and so does
-a later version of detour. `entry_of` lets through what this version understands, and names the rest.
+detected and counted, never folded. A good checksum does not prove the form: anyone in the group can compute one, and so
+does a later version of detour. `entry_of` accepts what this version understands, and names the rest.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ E = TypeVar("E", bound=Event, covariant=True)
 
 
 class Record(TypedDict):
-    """An event in JSON. `wall_s` is seconds since the epoch, `mono_s` the writer's monotonic clock: only differences
-    count.
-    """
+    """An event in JSON. `wall_s` is seconds since the epoch; `mono_s` is monotonic, so only differences count."""
 
     schema: int
     wall_s: float
@@ -61,7 +59,7 @@ class Record(TypedDict):
 
 
 class Entry(NamedTuple, Generic[E]):
-    """An event and its place in the ledger; of two entries of one attempt the greater is the later."""
+    """An event and its place in the ledger. Of two entries of one attempt, the greater is the later."""
 
     sequence: int
     writer: str
@@ -75,7 +73,7 @@ class Entry(NamedTuple, Generic[E]):
 
 
 def encode(record: Record) -> bytes:
-    """One line. NaN and infinity become null; what JSON cannot say is kept as text rather than raised at the caller."""
+    """Encode as one line. NaN and infinity become null; what JSON cannot represent becomes text; nothing is raised."""
     try:
         payload = orjson.dumps(record, default=str, option=_OPTIONS)
     except (TypeError, ValueError, RecursionError):
@@ -84,13 +82,13 @@ def encode(record: Record) -> bytes:
 
 
 def _legible(record: Record) -> dict[str, Any]:
-    """The same event with its data as one ASCII string, for what JSON has no word for (lone surrogates, 2**64...)."""
+    """The event with its data as one ASCII string, for what JSON cannot represent (lone surrogates, 2**64...)."""
     names = {key: value.encode(errors="replace").decode() for key, value in record.items() if isinstance(value, str)}
     return {**record, **names, "data": {"unserialisable": ascii(record["data"])}}
 
 
 _new_entry = tuple.__new__
-"""Makes a named tuple in half the time."""
+"""Builds a named tuple in half the time."""
 _FIELDS = itemgetter(*Record.__annotations__)
 _SHAPES = {
     (int, float, float, str, int, str, *named, dict)
@@ -99,7 +97,7 @@ _SHAPES = {
 
 
 def entry_of(record: object) -> Entry[Event] | None:
-    """The entry that a record's JSON stands for; None without the form of a record."""
+    """The entry in a record's JSON; None if it does not have the form of a record."""
     try:
         fields = _FIELDS(record)  # type: ignore[arg-type]
     except (TypeError, KeyError):
@@ -116,14 +114,14 @@ def entry_of(record: object) -> Entry[Event] | None:
 
 
 def event_of(kind: str, data: dict[str, Any]) -> Event:
-    """The event with this payload; a `Foreign` one where the kind is unknown or the payload does not fit."""
+    """The event with this payload; a `Foreign` one if the kind is unknown or the payload does not fit."""
     fit = _fit(kind, tuple(data), tuple(map(type, data.values())))
     if isinstance(fit, Foreign):
         return fit
     for name, accepts in fit.nested:
         if not accepts(data[name]):
             return Foreign(reason=f"of kind {kind} with an unusable {name}")
-    event = object.__new__(fit.event)  # half the time that the constructor takes
+    event = object.__new__(fit.event)  # takes half the time of the constructor
     vars(event).update({name: data[name] for name in fit.known} if fit.known else data)
     return event
 
@@ -131,14 +129,14 @@ def event_of(kind: str, data: dict[str, Any]) -> Event:
 class _Fit(NamedTuple):
     event: type[Event]
     nested: tuple[tuple[str, _Accepts], ...]
-    """What is still to be looked at: fields that are lists or objects, or have bounds."""
+    """Fields still to be checked: those that are lists or objects, or have bounds."""
     known: tuple[str, ...]
-    """The fields to keep, where some are not known here; else empty."""
+    """The fields to keep if some are unknown here, otherwise empty."""
 
 
 @lru_cache(maxsize=1024)
 def _fit(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> _Fit | Foreign:
-    """How the types of a payload's values fit the kind. Thousands of records look alike."""
+    """Whether the types of a payload's values fit the kind; cached, since thousands of records look alike."""
     if kind not in KINDS:
         return Foreign(reason=f"of the unknown kind {kind}" if _KIND.fullmatch(kind) else "of an unknown kind")
     fields, given = _fields(kind), dict(zip(names, types, strict=True))
@@ -165,7 +163,7 @@ class _Field(NamedTuple):
 
 @cache
 def _fields(kind: str) -> dict[str, _Field]:
-    """By name."""
+    """The fields of a kind, by name."""
     event = KINDS[kind]
     own = {name for base in event.__mro__ if base is not Event for name in vars(base).get("__annotations__", ())}
     hints = {name: hint for name, hint in _hints(event).items() if name in own}
@@ -184,7 +182,7 @@ def _is_bounded(annotation: Any) -> bool:
 
 
 def _types(annotation: Any) -> frozenset[type]:
-    """Of JSON values that the annotation allows; a whole number is also a float, a truth value is no number."""
+    """Types of JSON values that the annotation allows. A whole number is also a float; a boolean is not a number."""
     if annotation is Any:
         return frozenset({NoneType, bool, int, float, str, list, dict})
     if annotation is float:
@@ -197,7 +195,7 @@ def _types(annotation: Any) -> frozenset[type]:
 
 
 def _accepts(annotation: Any) -> _Accepts:
-    """Whether a JSON value is of this type, down to its last part."""
+    """A check that a JSON value has this type, including all its parts."""
     types, arguments = _types(annotation), get_args(annotation)
     if get_origin(annotation) is Annotated:
         plain, within = _accepts(arguments[0]), arguments[1]

@@ -1,10 +1,10 @@
-"""Where records wait when the shared file system takes none: a private folder on this node, imported later.
+"""Where records wait if the shared file system takes none: a private folder on this node, imported later.
 
 <temporary folder>/detour-spool-<uid>/<workspace's id>-<crc32 of its path>/
   root                    a link to it, which distinguishes a copy from the workspace under another mount
   <writer>.<n>.jsonl
 
-The id, because a workspace may be seen under several paths, and be moved. Earlier versions had the crc32 alone.
+The id, because a workspace may be moved or seen under several paths. Earlier versions used only the crc32.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from detour.ledger.workspace import Workspace
 
 ROOT = "root"
 UNKNOWN = "unknown"
-"""In place of an id that could not be read."""
+"""Used in place of an id that could not be read."""
 
 
 def spool_folder(workspace: Workspace) -> Path:
-    """This user's, for this workspace, on this node. Ask early: later the workspace may not answer."""
+    """This user's folder for this workspace on this node. Get it early: later the workspace may not respond."""
     return _base() / f"{_id(workspace)}-{_crc(workspace)}"
 
 
 def spool(workspace: Workspace, folder: Path, writer: str, lines: Iterable[bytes]) -> Path:
-    """Keep `lines` in the workspace's `spool_folder`; raises OSError when that cannot be done either."""
+    """Store `lines` in the workspace's `spool_folder`. Raises OSError if that cannot be done either."""
     if not _is_private(folder.parent, create=True):
         folder = Path(tempfile.mkdtemp(prefix="detour-spool-"))
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -55,10 +55,10 @@ def spool(workspace: Workspace, folder: Path, writer: str, lines: Iterable[bytes
 
 
 def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
-    """Bring the records kept on this node (or in `folder`) into the ledger; returns the number of files brought in.
+    """Import the records stored on this node (or in `folder`) into the ledger; returns the number of files imported.
 
-    Records keep their writer and sequence, so that a second import, or a crash between writing and deleting, adds
-    nothing. Raises OSError while the ledger still cannot be written.
+    Records keep their writer and sequence, so a second import, or a crash between writing and deleting, adds nothing.
+    Raises OSError while the ledger still cannot be written.
     """
     sources = sorted(path for one in _folders(workspace, folder) for path in one.glob("*.jsonl"))
     for source in sources:
@@ -79,7 +79,7 @@ def _crc(workspace: Workspace) -> str:
 def _id(workspace: Workspace) -> str:
     try:
         return workspace_id(workspace.root)
-    except (OSError, UserError):  # who reads it for its own sake says so; here a record is at stake
+    except (OSError, UserError):  # callers that need the id report this; here a record is at stake
         return UNKNOWN
 
 
@@ -94,7 +94,7 @@ def _folders(workspace: Workspace, given: Path | None) -> list[Path]:
 
 
 def _is_of(workspace: Workspace, folder: Path) -> bool:
-    """Not of another workspace that has its id: a copy that has not been written to, or one that a stranger made."""
+    """Whether a folder with the workspace's id is its own, not an unwritten copy's or a stranger's."""
     if folder.name.endswith(_crc(workspace)):
         return True
     root = folder / ROOT
@@ -119,21 +119,21 @@ def _bring_in(workspace: Workspace, writer: str, content: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path, flags: int) -> Iterator[IO[bytes]]:
-    """The file under `path`, to this process alone: a lock between processes of one node, on its own disk, holds.
+    """Open `path` for this process only, by a lock between processes of one node, which is reliable on its own disk.
 
-    Raises BlockingIOError while another has it, for no process may wait for one that waits for the shared file system.
+    Raises BlockingIOError while another process has it: none may wait for one that waits for the shared file system.
     """
     while True:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_nlink:  # else another imported it while this one waited
+            if os.fstat(descriptor).st_nlink:  # otherwise another process has imported it meanwhile
                 yield file
                 return
 
 
 def _is_private(folder: Path, *, create: bool) -> bool:
-    """Whether the folder is ours alone: the temporary folder is shared with strangers."""
+    """Whether only this user has access to the folder: strangers share the temporary folder."""
     if create:
         folder.mkdir(mode=0o700, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""What is known of stages, attempts and writers: the parts of the folded state, and what follows from them."""
+"""What is known about stages, attempts and writers: parts of the folded state, and what can be derived from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WriterState:
     next: int = 0
     """Every sequence number below it has been seen."""
     ahead: set[int] = field(default_factory=set)
-    """Seen beyond a gap."""
+    """Sequence numbers seen beyond a gap."""
 
     @property
     def missing(self) -> int:
@@ -70,17 +70,17 @@ class AttemptState:
     progress: Entry[ProgressMade] | None = None
     checkpoint: Entry[CheckpointSaved] | None = None
     energy: dict[str, Entry[EnergyCounted]] = field(default_factory=dict)
-    """Writer (one a node) -> its last cumulative figures."""
+    """Writer (one per node) -> its last cumulative figures."""
     readings: dict[str, Entry[EnergyRead]] = field(default_factory=dict)
-    """The last of each hour and writer (one a node), by `HOUR@WRITER`: enough for sums and for factors by hour."""
+    """`HOUR@WRITER` -> the last reading of that hour and writer (one per node): enough for sums and hourly factors."""
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Writer -> the last monotonic and the last wall-clock second at which it gave a sign of life."""
+    """Writer -> the last monotonic and the last wall-clock second of a sign of life."""
     held: Held | None = None
-    """Its part of the job's allocation, once the scheduler's accounts were read; follows from `State.accounts`."""
+    """Its part of the job's allocation, once the scheduler's accounts were read; derived from `State.accounts`."""
 
     @property
     def cluster(self) -> str | None:
-        """Name of the profile that it ran under."""
+        """Name of the profile it ran under."""
         if self.started is not None:
             return self.started.event.cluster
         return self.held.run.profile if self.held else None
@@ -112,7 +112,7 @@ class AttemptState:
 
     @property
     def last_seen_s(self) -> float | None:
-        """Wall-clock time of the last sign of life of any of its writers."""
+        """Wall-clock time of the last sign of life from any of its writers."""
         if len(self.seen) == 1:
             ((_, wall_s),) = self.seen.values()
             return wall_s
@@ -137,46 +137,47 @@ class StageState:
     """Job -> when it was submitted, in seconds since the epoch."""
     cancelled_jobs: set[str] = field(default_factory=set)
     unattended: dict[tuple[str, float], AttemptState] = field(default_factory=dict)
-    """Job and start -> a run of it in which no attempt ever said a word: killed before, or by a broken node. Their
-    numbers are negative.
+    """Job and start -> a run in which no attempt recorded anything: killed before, or by a broken node.
+
+    Their attempt numbers are negative.
     """
 
     @property
     def runs(self) -> list[AttemptState]:
-        """All that held an allocation for it: its attempts, and runs of its jobs in which there was none."""
+        """Everything that held an allocation for it: its attempts, and runs of its jobs without an attempt."""
         if not self.unattended:
             return self.attempts
         return [*self.attempts, *(self.unattended[key] for key in sorted(self.unattended))]
 
     @property
     def attempts(self) -> list[AttemptState]:
-        """In the order of their numbers."""
+        """In order of their numbers."""
         if len(self.attempts_by_key) < 2:
             return list(self.attempts_by_key.values())
         return [self.attempts_by_key[key] for key in sorted(self.attempts_by_key)]
 
     @property
     def jobs(self) -> set[str]:
-        """Submitted and not withdrawn."""
+        """Jobs submitted and not withdrawn."""
         return self.submitted_s.keys() - self.cancelled_jobs
 
     @property
     def all_jobs(self) -> set[str]:
-        """Those that it was or is in, also where no submission of them is recorded."""
+        """Jobs that the stage was or is in, even if no submission of them is recorded."""
         jobs = self.jobs
         jobs.update(job for _, job in self.attempts_by_key if job)
         return jobs
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a person has cancelled the job that tried it last, or was to try it first, and it has no other."""
+        """Whether a person cancelled the last job that tried it, or was to try it first, and it has no other."""
         if not self.cancelled_jobs or self.jobs or self.status in ("done", "failed"):
             return False
         return all(attempt.job in self.cancelled_jobs for attempt in self.attempts[-1:])
 
     @property
     def is_open(self) -> bool:
-        """By the ledger's word, a job of it may still change something: neither done nor failed for good."""
+        """Whether a job may still change it, by the ledger: it is neither done nor failed for good."""
         if self.done:
             return False
         status = self.status
@@ -184,18 +185,18 @@ class StageState:
 
     @property
     def progress(self) -> ProgressMade | None:
-        """Of the latest attempt that got that far."""
+        """Progress of the latest attempt that recorded any."""
         reached = [attempt.progress for attempt in self.attempts if attempt.progress]
         return reached[-1].event if reached else None
 
     @property
     def ended_s(self) -> float | None:
-        """When it was done; None while it is not."""
+        """When it was done; None if it is not."""
         return max(entry.wall_s for entry in self.done.values()) if self.done else None
 
     @property
     def result(self) -> Any:
-        """What the stage said when it was done; None when it is not, or said nothing."""
+        """What the stage returned; None if it is not done or returned nothing."""
         return self.done[max(self.done)].event.result if self.done else None
 
     @property
@@ -207,14 +208,14 @@ class StageState:
 
     @property
     def diagnosed(self) -> AttemptDiagnosed | None:
-        """The verdict on the last attempt; None where there is none, or it is not needed."""
+        """The verdict on the last attempt; None if there is none or none is needed."""
         attempts = self.attempts
         entry = attempts[-1].diagnosed if attempts else None
         return entry.event if entry else None
 
     @property
     def status(self) -> StageStatus:
-        """By the ledger's word alone; a missing end reads as `running`, a caller that knows more decides."""
+        """The status by the ledger only. A missing end reads as `running`; a caller that knows more decides."""
         attempts = self.attempts
         if self.done or any(attempt.outcome == "done" for attempt in attempts):
             return "done"

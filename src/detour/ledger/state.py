@@ -1,9 +1,9 @@
-"""What happened, folded from the ledger's entries: the same whatever the order of arrival, and however often.
+"""What happened, folded from the ledger's entries: the same whatever their order, and however often they arrive.
 
-Each event is kept with its place in the ledger, and gives way only to a later one of its own attempt; so
-records may come twice (a segment beside its sources, an imported spool) or late. Inside a writer the sequence decides;
-between writers the cause does: a higher attempt number follows a lower one. Wall clocks of different machines decide
-nothing but the choice among equals.
+Each event is kept with its place in the ledger, and replaced only by a later one of its own attempt, so records may
+come twice (a segment and its sources, an imported spool) or late. Within a writer the sequence decides; between
+writers, causality: a higher attempt number follows a lower one. Wall clocks of different machines decide only between
+equals.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterSt
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
 
 SCORED = 100
-"""Jobs whose forecast's score is kept at hand; all of them are in the journals."""
+"""Upper bound on jobs whose forecast's score is kept in memory; the journals have all of them."""
 
 
 def speed_key(cluster: str, signature: str) -> str:
-    """Trainings on this cluster whose time differs by their tokens alone."""
+    """The key of trainings on this cluster whose times differ only by their tokens."""
     return f"{cluster} {signature}"
 
 
 @dataclass(slots=True)
 class State:
-    """The folded ledger. `add` is idempotent and indifferent to the order of entries."""
+    """The folded ledger. `add` is idempotent and independent of the order of entries."""
 
     stages: dict[str, StageState] = field(default_factory=dict)
     writers: dict[str, WriterState] = field(default_factory=dict)
@@ -64,31 +64,31 @@ class State:
     wanted_s: dict[str, float] = field(default_factory=dict)
     """Chain -> when it was last planned or submitted."""
     cancelled_s: dict[str, float] = field(default_factory=dict)
-    """Chain -> when the whole of it was last cancelled."""
+    """Chain -> when it was last cancelled as a whole."""
     wanted_by: dict[str, str] = field(default_factory=dict)
-    """Chain -> the writer that planned or submitted it last."""
+    """Chain -> the writer that last planned or submitted it."""
     expected_s: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Stage -> when it was last priced, and the wall time that was expected."""
+    """Stage -> when it was last priced, and the expected wall time."""
     accounts: dict[str, dict[str, Entry[JobAccounted]]] = field(default_factory=dict)
-    """Job -> its runs by the scheduler's accounts, by the start of each (`-`: it never had nodes)."""
+    """Job -> its runs by the scheduler's accounts, by start (`-` if it never had nodes)."""
     jobs: dict[str, list[tuple[str, AttemptState]]] = field(default_factory=dict, compare=False, repr=False)
     """Job -> the attempts in it, with their stages."""
     speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
     """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
     scores: dict[str, Entry[ForecastScored]] = field(default_factory=dict)
-    """Job -> what became of the first forecast of its start; the jobs that started last."""
+    """Job -> the score of the first forecast of its start, for the jobs that started last."""
     records: int = 0
-    """Distinct records that were folded."""
+    """Number of distinct records folded."""
     damaged_sources: int = 0
     """Bad lines that were in journals when they were compacted."""
 
     @property
     def missing(self) -> int:
-        """Records known to have been written and never seen."""
+        """Number of records known to have been written and never seen."""
         return sum(writer.missing for writer in self.writers.values())
 
     def is_chain_cancelled(self, chain: str) -> bool:
-        """Whether a person has cancelled it as a whole, and has not planned or submitted it since."""
+        """Whether a person cancelled it as a whole and has not planned or submitted it since."""
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
     def add(self, entries: Iterable[Entry[Any]]) -> None:
@@ -117,7 +117,7 @@ class State:
             self.settle(job)
 
     def settle(self, job: str) -> None:
-        """Give each attempt in a job its part of the job's time, and runs without one to the stage they were for."""
+        """Give each attempt in a job its part of the job's time, and runs without an attempt to the stage they had."""
         attempts = [one for one in self.jobs.get(job, ()) if one[1].started is not None]
         attempts.sort(key=lambda one: (one[1].started_s, one[0], one[1].number))
         runs = [entry.event for entry in self.accounts[job].values()]
@@ -214,7 +214,7 @@ class State:
 
 def _add_to_attempt(attempt: AttemptState, entry: Entry[Any]) -> None:
     _, writer, wall_s, mono_s, event, *_ = entry
-    if type(event) is AttemptDiagnosed:  # by the next attempt perhaps: no sign of life of this one
+    if type(event) is AttemptDiagnosed:  # may be by the next attempt: not a sign of life of this one
         attempt.diagnosed = entry if attempt.diagnosed is None else max(attempt.diagnosed, entry)
         return
     seen = attempt.seen.get(writer)

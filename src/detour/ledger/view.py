@@ -1,6 +1,6 @@
-"""The one way to look at the ledger: its folded state, and the events of commands that the fold does not keep.
+"""The one way to read the ledger: its folded state, and the events of commands that the fold does not keep.
 
-Looking again reads what is new; between commands, a cache on this node keeps what was read (see `cache`).
+Refreshing reads what is new; between commands, a cache on this node keeps what was read (see `cache`).
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
 WORTH_KEEPING = 2_000
-"""New records since the cache was written, beyond which reading them again would be felt."""
+"""New records since the cache was written from which rereading them would be noticeable."""
 WORTH_SHARE = 0.02
-"""Of all records: to keep a large state takes as long as to read that many."""
+"""Share of all records: writing a large state to the cache takes as long as reading that many."""
 KEPT = (JobEvent, BudgetEvent, ChainPriced, ForecastEvent)
 
 E = TypeVar("E", bound=Event)
 
 
 class LedgerView:
-    """`state` and `commands` are as of the last `refresh`, or of the beginning."""
+    """`state` and `commands` are as of the last `refresh`, which the constructor also calls."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         cached = cache.restore(workspace)
         self._stamp = cached and cached.stamp
-        """Of the cached commands, while they have not been needed; None: all are in memory."""
+        """Stamp of the cached commands until they are needed; None if all are in memory."""
         self.state = cached.state if cached else State()
         self._reader = cached.reader if cached else LedgerReader(workspace)
         self.touched: set[str] = set()
-        """Stages of which something was read; emptied by those who care."""
+        """Stages for which something was read; callers that use it empty it."""
         self._commands: dict[tuple[str, int], Entry[Any]] = {}
         self._kept_records = self.state.records
         self.refresh()
 
     def refresh(self, *, lately: bool = False) -> None:
-        """`lately`: only of journals that were written within the last minutes, and of new ones."""
+        """Read what is new; `lately` only from new journals and those written within the last minutes."""
         for batch in self._reader.read_new(lately=lately):
             self.state.add(batch)
             self._remember(batch)
@@ -51,7 +51,7 @@ class LedgerView:
             self._kept_records = self.state.records
 
     def commands(self, kind: type[E]) -> list[Entry[E]]:
-        """Events of this kind, of those in `KEPT`: each once, in the order of their clocks."""
+        """Events of this kind, which must be among `KEPT`: each once, in order of wall-clock time."""
         found = [entry for entry in self._all_commands().values() if isinstance(entry.event, kind)]
         return sorted(found, key=lambda entry: (entry.wall_s, entry.writer, entry.sequence))
 
@@ -61,7 +61,7 @@ class LedgerView:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What could not be read of the ledger, in sentences for people."""
+        """What could not be read from the ledger, as sentences for people."""
         return tuple(self._warnings())
 
     def _warnings(self) -> Iterator[str]:

@@ -1,24 +1,24 @@
-"""Where everything lies: one directory on the shared file system, private by default.
+"""The layout of a workspace: one directory on the shared file system, private by default.
 
 <workspace>/
   workspace.json                    its id (detour.ledger.identity)
-  ledger/<yyyy-mm>/<writer>.jsonl   append-only journals, one writer a file
+  ledger/<yyyy-mm>/<writer>.jsonl   append-only journals, one per writer
   stages/<kind>-<key>/
-    stage.json                      what it is (detour.planning.Stage), written before anything runs
+    stage.json                      the stage (detour.planning.Stage), written before anything runs
     work/                           kept between attempts: checkpoints, per-seed results
     output.<attempt>/               being written
     output/                         complete, renamed into place; output/manifest.json is the success marker
-    failed.json                     a failure that a retry cannot cure by itself; removed by `retry`
-    logs/                           one file an attempt
+    failed.json                     a failure that running again does not cure by itself; removed by `retry`
+    logs/                           one file per attempt
   chains/<name>/plan.json           the plan as last submitted
   code/<digest>/                    snapshots of the code that jobs run
-  models/<chain>                    link to the exported encoder; leads nowhere until the export is done
+  models/<chain>                    link to the exported encoder; dangling until the export is done
   models/<chain>@<alias>            link to the version that an alias leads to (detour.models)
   hub/<chain>/                      card and model as they go to the hub (detour.cards)
-  claims/<name>.json                who is doing now what only one may do
+  claims/<name>.json                which process is doing something that only one may do
   compiled/<uid>/                   what torch has compiled for that user
-  pins/<stage id>                   kept whatever plans say; in it, why
-  .trash/                           on its way out: see detour.housekeeping.removing
+  pins/<stage id>                   kept whatever the plans need; its content says why
+  .trash/                           being removed: see detour.housekeeping.removing
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Workspace:
 
     @classmethod
     def find(cls, given: str | Path | None = None) -> Workspace:
-        """The directory given, else `$DETOUR_WORKSPACE`, else `./workspace`; it need not exist yet.
+        """The given directory, or `$DETOUR_WORKSPACE`, or `./workspace`; it need not exist yet.
 
-        Raises UserError for a file, and for a path that no batch script can hold.
+        Raises UserError for a file, or a path that batch scripts cannot contain.
         """
         root = Path(given or os.environ.get(VARIABLE) or "workspace").absolute()
         if {"Cc", "Cs"}.intersection(map(unicodedata.category, str(root))):
@@ -56,8 +56,8 @@ class Workspace:
         return cls(root)
 
     def create(self) -> None:
-        """Folders and identity, durably. Raises UserError where a link stands in place of a folder."""
-        from detour.ledger.folders import make_folder  # what only reads, as `detour status`, starts without it
+        """Create folders and identity, durably. Raises UserError if a link is in place of a folder."""
+        from detour.ledger.folders import make_folder  # read-only commands such as `detour status` start without it
         from detour.ledger.identity import establish
 
         make_folder(self.root, self.root)
@@ -74,13 +74,13 @@ class Workspace:
         return self.root / "claims"
 
     def stage(self, stage_id: str) -> Path:
-        return Path(f"{self.root}/stages/{stage_id}")  # a report asks thousands of times; one step, not three
+        return Path(f"{self.root}/stages/{stage_id}")  # a report calls this thousands of times: one step, not three
 
     def output(self, stage_id: str) -> Path:
         return Path(f"{self.root}/stages/{stage_id}/output")
 
     def output_file(self, stage_id: str, name: str) -> str:
-        """Its path as text: to make ten thousand `Path`s takes a report as long as to read the files."""
+        """The path as text: creating ten thousand `Path`s takes a report as long as reading the files."""
         return f"{self.root}/stages/{stage_id}/output/{name}"
 
     def manifest(self, stage_id: str) -> Path:
@@ -90,11 +90,11 @@ class Workspace:
         return self.stage(stage_id) / "failed.json"
 
     def is_done(self, stage_id: str) -> bool:
-        """The marker's word, which outranks Slurm's and the ledger's."""
+        """Whether the success marker exists, which takes precedence over Slurm and the ledger."""
         return _is_file(self.output_file(stage_id, MANIFEST))
 
     def has_failed(self, stage_id: str) -> bool:
-        """For good: until `retry` takes the marker away."""
+        """Whether it failed for good: until `retry` removes the marker."""
         return _is_file(f"{self.root}/stages/{stage_id}/failed.json")
 
     def chain(self, name: str) -> Path:
@@ -102,8 +102,10 @@ class Workspace:
 
 
 def _is_file(path: str) -> bool:
-    """What may not be looked at raises OSError. A `status` asks hundreds of times, and `Path.is_file` takes six times
-    as long."""
+    """Whether a regular file is at the path; six times as fast as `Path.is_file`, and called hundreds of times.
+
+    Raises OSError if it may not be looked at.
+    """
     try:
         return S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError, ValueError):

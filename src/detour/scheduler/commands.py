@@ -171,9 +171,7 @@ class SubmissionRefused(UserError):
 
 @dataclass(frozen=True, slots=True)
 class SubmitAnswer:
-    """The answer of one `sbatch`. At most one of `job_id`, `limit` and `refusal` is set; without any, nothing
-    is known.
-    """
+    """The answer of one `sbatch`. At most one of `job_id`, `limit` and `refusal` is set; if none, nothing is known."""
 
     job_id: str | None = None
     limit: str | None = None
@@ -234,8 +232,7 @@ class Slurm:
         return self.ask("squeue", "--all", _of(users), f"--format={shown}")
 
     def accounting(self, since: str, users: Sequence[str], job_ids: Sequence[str]) -> CommandResult:
-        """Every run of these jobs since `since` (a time in sacct's format), each requeue as its own row; with the
-        header.
+        """Every run of these jobs since `since` (a time in sacct's format), each requeue on its own row; with header.
 
         Requested by id as long as the ids fit a command line, otherwise all jobs of the users: Slurm 22.05 finds a job
         that way only some seconds after it finds it by id.

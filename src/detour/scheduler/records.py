@@ -164,9 +164,7 @@ def _dependency(text: str) -> str:
 
 
 def parse_time_s(text: str) -> float | None:
-    """Seconds since the epoch, also from Slurm's local ISO form if a site's wrapper drops our setting; None if
-    neither.
-    """
+    """Seconds since the epoch, also from Slurm's local ISO form if a site's wrapper drops our setting; else None."""
     if text.isdecimal():
         seconds = float(text)
     else:

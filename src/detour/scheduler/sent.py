@@ -58,9 +58,7 @@ class Sent:
     released_s: float = 0.0
     """When a person last held and last released it, in seconds since the epoch."""
     owner: str | None = None
-    """The other user who owns the job in the queue: awaited and never changed. None if it is ours or not in the
-    queue.
-    """
+    """The other user who owns the job in the queue: awaited, never changed. None if it is ours or not in the queue."""
 
     @property
     def slot(self) -> Slot:

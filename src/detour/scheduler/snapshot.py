@@ -58,9 +58,7 @@ class Snapshot:
         return JobState.UNKNOWN if self._lags(runs[-1]) else runs[-1].state
 
     def rewrites_tags(self, job_ids: Collection[str]) -> bool:
-        """Whether the site rewrites names and comments: some of these jobs are shown, and none with a tag of any
-        workspace.
-        """
+        """Whether the site rewrites names and comments: some of these jobs are shown, but none has a tag."""
         ids = {parse_job_ids(job_id).id for job_id in job_ids}
         found = [one for one in (*(self.queue or ()), *(self.accounting or ())) if one.ids.id in ids]
         return bool(found) and not any(one.tag for one in found)

@@ -12,9 +12,7 @@ class Standing(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     INTERRUPTED = "interrupted"
-    """Ended by its time limit, preemption or a broken node: the next segment or a requeue resumes it from a
-    checkpoint.
-    """
+    """Ended by its time limit, preemption or a broken node: the next segment or a requeue resumes the work."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
