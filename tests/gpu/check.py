@@ -1,10 +1,10 @@
-"""Everything that a GPU has to show, in minutes, on a bare machine: correctness, then speed, a fine-tuning, energy.
+"""Check everything that needs a GPU, within minutes, on a bare machine: correctness, speed, fine-tuning and energy.
 
     python tests/gpu/check.py OUT [--wheels DIR] [--only PART ...] [--cpu-rehearsal]
 
-Needs Python, torch and transformers; what else is missing is installed beside OUT from wheels (`make wheels`), without
-a network. Each part is a process with a time limit of its own, and what it prints is in OUT at once: a machine that is
-taken away costs the parts that had not run. `--cpu-rehearsal` runs all parts, small, on a machine without a GPU.
+Requires Python, torch and transformers; other packages are installed under OUT from wheels (`make wheels`), without a
+network. Each part is a process with its own time limit and writes its output to OUT immediately, so that losing the
+machine only loses the parts that have not run. `--cpu-rehearsal` runs small versions of all parts without a GPU.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--wheels", type=Path, help="folder of wheels, as `make wheels` fills it")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="these parts alone")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="run only these parts")
     parser.add_argument("--cpu-rehearsal", action="store_true")
     options = parser.parse_args()
     out = options.out.resolve()
@@ -86,11 +86,11 @@ def main() -> None:
     failed = [
         part.name for part in parts if part.name in (options.only or [part.name]) and not _run(part, out, environment)
     ]
-    sys.exit(f"not all went well: {', '.join(failed)}" if failed else 0)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 def _environment(out: Path, wheels: Path | None) -> dict[str, str]:
-    """Our code and the wheels are found by path: nothing is installed into the machine's Python."""
+    """Put our code and the wheels on PYTHONPATH, so that nothing is installed in the machine's Python."""
     paths = [str(ROOT / "src"), str(ROOT)]
     if wheels is not None:
         site = out / "site"

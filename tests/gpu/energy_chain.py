@@ -1,14 +1,15 @@
-"""Energy of a quickstart chain on this machine's GPUs: detour's NVML readings against nvidia-smi's power.
+"""Compare the energy of a quickstart chain on this machine's GPUs: detour's NVML readings and nvidia-smi's power.
 
     python -m tests.gpu.energy_chain OUT [--seconds N] [--rehearse] [KEY=VALUE]...
 
-Runs `detour run quickstart`, with a model large enough to load a GPU, in OUT/workspace while `nvidia-smi` tells every
-board's power five times a second. For exactly the time between an attempt's first and last reading, the difference of
-the energy counters stands beside the integral of that power; then what `detour report` says of the trainings. After
-`--seconds` the chain is stopped, as by Ctrl-C, and what has run is compared. Overrides come after those of this file.
+Runs `detour run quickstart` in OUT/workspace, with a model large enough to load a GPU, while `nvidia-smi` samples the
+power of every GPU five times per second. The energy counters' difference between the first and the last reading of an
+attempt is compared with the integral of that power over exactly the same time; then follow the trainings' figures from
+`detour report`. After `--seconds` the chain is stopped as by Ctrl-C, and what has run is compared. Overrides come after
+those of this file.
 
-Without an NVIDIA GPU it says "not measured" and ends well. `--rehearse` runs a small chain on the CPU beside a made-up
-GPU and nvidia-smi (`fake_gpu`), of which the difference is known, and fails where another one comes out.
+Without an NVIDIA GPU it prints "not measured" and exits with 0. `--rehearse` runs a small chain on the CPU with a fake
+GPU and nvidia-smi (`fake_gpu`) whose difference is known, and fails if the comparison gives another one.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ J_PER_WH = 3600.0
 DETOUR = (sys.executable, "-c", "from detour.launch.cli import main; main()")
 BOARDS = ("nvidia-smi", "--query-gpu=uuid,name,driver_version,power.limit", "--format=csv,noheader,nounits")
 READING_S = "2"
-"""Between two readings: the chain is short."""
+"""Interval between readings; the chain is short."""
 SAVING_S = 20.0
-"""How long a chain that is stopped may take to save."""
+"""Time that a stopped chain may take to save."""
 LARGE = (
     "model.config.hidden_size=768",
     "model.config.intermediate_size=1152",
@@ -65,7 +66,7 @@ LARGE = (
 )
 SMALL = ("phases.0.tokens=60k", "phases.0.schedule.warmup=6k", "phases.0.gate=null", "phases.1.tokens=20k")
 CLOSE = 0.005
-"""By which the difference may miss the known one in a rehearsal."""
+"""Tolerance of the difference in a rehearsal."""
 PROFILE = """\
 extends: {local}
 name: gpu-check
@@ -88,13 +89,13 @@ class Board:
 
 @dataclass
 class Row:
-    """Some stages: what the counters say of the time in which they were read."""
+    """The energy of one or more stages, by counters, in the time between their readings."""
 
     name: str
     counted_j: float = 0.0
     readings: int = 0
     measured: dict[str, list[Interval]] = field(default_factory=dict)
-    """By UUID; not merged."""
+    """Unmerged, by UUID."""
 
     def add(self, uuid: str, pieces: Iterable[Piece]) -> None:
         seen = [piece for piece in pieces if piece.seen_s > 0]
@@ -106,7 +107,7 @@ class Row:
         return fsum(end_s - start_s for spans in self.measured.values() for start_s, end_s in merged(spans))
 
     def smi_j(self, samples: Mapping[str, list[Sample]]) -> float | None:
-        """By nvidia-smi, over the same time of the same boards."""
+        """Energy of the same GPUs over the same time, by nvidia-smi."""
         parts = [energy_j(samples.get(uuid, []), merged(spans)) for uuid, spans in self.measured.items() if spans]
         known = [part for part in parts if part is not None]
         return fsum(known) if parts and len(known) == len(parts) else None
@@ -121,9 +122,9 @@ def boards() -> list[Board]:
 
 
 def rows_of(readings: Sequence[Entry[EnergyRead]], stages: Mapping[str, str]) -> list[Row]:
-    """One for each name that `stages` gives (id -> name), in the order of their first readings, and the sum.
+    """A row for each name in `stages` (id -> name), in the order of their first readings, and a row for the sum.
 
-    Where several attempts watched a board at once, each interval is divided among them, and is in the sum once.
+    If several attempts read a GPU at the same time, each interval is divided among them and counts once in the sum.
     """
     traces = traces_of(readings)
     spans = spans_of(traces)
@@ -141,7 +142,7 @@ def rows_of(readings: Sequence[Entry[EnergyRead]], stages: Mapping[str, str]) ->
 
 
 def run_chain(workspace: Path, profile: Path, gpus: int, overrides: Sequence[str], limit_s: float) -> bool:
-    """Whether it ended well, or was stopped in time; what it prints goes on to our output."""
+    """Run the chain; whether it succeeded or was stopped by the time limit."""
     command = [*DETOUR, "run", "quickstart", "-w", str(workspace), "--cluster", str(profile), "--gpus", str(gpus)]
     process = subprocess.Popen([*command, "--quiet", *overrides], env=os.environ | {"DETOUR_ENERGY_SECONDS": READING_S})
     try:
@@ -155,13 +156,13 @@ def run_chain(workspace: Path, profile: Path, gpus: int, overrides: Sequence[str
 
 
 def energy_readings(workspace: Workspace) -> list[Entry[EnergyRead]]:
-    """All of them: the folded state keeps the last of each hour."""
+    """All readings; the folded state only keeps the last one of each hour."""
     entries: Iterator[Entry[Any]] = chain.from_iterable(LedgerReader(workspace).read_new())
     return [entry for entry in entries if isinstance(entry.event, EnergyRead)]
 
 
 def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
-    """What `detour report --json` says."""
+    """The output of `detour report --json`."""
     command = [*DETOUR, "report", "-w", str(workspace), "--cluster", str(profile), "--json"]
     answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     content: dict[str, Any] = json.loads(answer.stdout)
@@ -169,7 +170,7 @@ def report_of(workspace: Path, profile: Path) -> dict[str, Any]:
 
 
 def trainings_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """By stage, in the order of their starts; those that did not start come last."""
+    """Pretraining stages by id, in the order of their starts; those that did not start come last."""
     trainings = [stage for stage in report["stages"].values() if stage["kind"] == "pretrain"]
     trainings.sort(key=lambda stage: min((attempt["started_s"] for attempt in stage["attempts"]), default=inf))
     return {stage["id"]: stage for stage in trainings}
@@ -205,7 +206,7 @@ def show_samples(samples: Samples, known: Sequence[Board]) -> None:
 
 
 def show_report(trainings: Mapping[str, Any]) -> None:
-    """CPU and RAM are in it, and time that no reading saw."""
+    """Print the report's energy, which also covers CPU, RAM and time without readings."""
     for stage in trainings.values():
         for figure in stage["cost"]["energy"]:
             if (band := figure["it_energy_kwh"]) is not None:

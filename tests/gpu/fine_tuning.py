@@ -1,12 +1,12 @@
-"""How fast this device fine-tunes: several seeds at once, as jobs run them, and what 72 fine-tunes would take.
+"""Measure the speed of fine-tuning on this device, and estimate the time for a benchmark of 72 fine-tunes.
 
     python -m tests.gpu.fine_tuning [--tiny] [--limit-s SECONDS]
 
-A base-size encoder of random weights learns made-up tasks (`made_up_tasks`). What jobs do comes first, with its
-estimate (`fine_tuning_estimate`); then, whether seeds at once learn what they learn one after the other in the plain
-way; then other ways. Each line is printed as soon as it is known; a variant that fails prints its error, and what there
-was no time for is said. Seeds that run at once are processes, each with a model of its own; compiled code is kept where
-all find it, and the first process has to make it.
+A base-size encoder with random weights is trained on made-up tasks (`made_up_tasks`). The mode that jobs use comes
+first, with its estimate (`fine_tuning_estimate`); then a check that concurrent seeds agree with sequential ones in the
+plain mode; then other modes. Results are printed as they come, also the errors of modes that fail, and what was
+skipped for lack of time. Concurrent seeds are processes, each with its own model; they share a cache of compiled code,
+which the first process fills.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ from tests.gpu.made_up_tasks import ShapeName
 SHIPPED, PLAIN = "graphed, local", "padded"
 FIRST_SEED, MOST_SEEDS = 42, 5
 MEAN_APART, MOST_APART = 0.01, 0.05
-"""Of losses of two ways to compute the same in bf16, as shares of the loss: more is no rounding."""
+"""Upper bounds on the relative difference between losses of two bf16 computations that differ only in rounding."""
 ANSWER_S, TINY_ANSWER_S = 90.0, 300.0
-"""In which a process must have answered: compiling is slow, on a shared CPU above all."""
+"""Time limit for a process to answer; compiling is slow, especially on a shared CPU."""
 
 
 @dataclass
 class Bench:
-    """What is known so far, and until when more may be measured."""
+    """The results so far, and the time when the last measurement may begin."""
 
     tiny: bool
     ends_at: float
     workers: dict[int, Worker] = field(default_factory=dict)
-    """By seed. One that failed is gone: a device error stays with its process."""
+    """By seed. A process that failed is removed, as a device error persists in it."""
     start_s: float = 0.0
     failed: int = 0
     costs: dict[ShapeName, Cost] = field(default_factory=dict)
     warm_s: float = 0.0
-    """What the first steps of a process's first seed take longer than another seed's, compiled code from the cache."""
+    """Extra time of the first steps of a process's first seed, with compiled code from the cache."""
     cold_s: float = 0.0
-    """What the first compilation takes above that."""
+    """Additional time of the very first compilation."""
 
     @property
     def answer_s(self) -> float:
         return TINY_ANSWER_S if self.tiny else ANSWER_S
 
     def begin(self, seeds: int) -> None:
-        """Processes of the first seeds, where they are not there yet and there is time to use them."""
+        """Start the processes of the first `seeds` seeds that do not run yet, if there is time to use them."""
         if self.ends_at - time.monotonic() < 5:
             return
         context = multiprocessing.get_context("spawn")
@@ -75,7 +75,7 @@ class Bench:
             say(f"{len(good)} processes have torch and the device after {max(good):.1f} s")
 
     def measure(self, mode: str, shape: ShapeName, seeds: int = 1, *, counts: bool = False) -> list[Rate]:
-        """`counts`: for the estimate."""
+        """Measure seeds that run concurrently. `counts`: the result is used for the estimate."""
         label = f"{shape:8} {mode:17} {seeds} at once"
         rates: list[Rate] = self._all(label, _seeds(seeds), Order(mode, shape, self.tiny))
         if rates:
@@ -94,7 +94,7 @@ class Bench:
             say(line)
 
     def agree(self, shape: ShapeName, seeds: int) -> None:
-        """Seeds at once in the shipped way against the same seeds one after the other in the plain one."""
+        """Compare concurrent seeds in the shipped mode with the same seeds, run one by one, in the plain mode."""
         label = f"agreement, {shape}"
         at_once: list[Whole] = self._all(label, _seeds(seeds), Order(SHIPPED, shape, self.tiny, whole=True))
         plain = Order(PLAIN, shape, self.tiny, whole=True)
@@ -121,7 +121,7 @@ class Bench:
         )
 
     def _all(self, label: str, seeds: Sequence[int], order: Order) -> list[Any]:
-        """Processes first get ready, each in its time, and then act together; nothing where any of them fails."""
+        """Let processes prepare, and once all are ready, act together; an empty list if any of them fails."""
         self.begin(max(seeds) - FIRST_SEED + 1)
         if (left_s := self.ends_at - time.monotonic()) < 5:
             say(f"{label}: skipped, no time left")
@@ -181,13 +181,13 @@ def say(line: str) -> None:
 
 
 def shipped_first(bench: Bench) -> None:
-    """In the order of what is asked first."""
+    """All measurements, the most important ones first."""
     bench.begin(MOST)
     cold = bench.measure(SHIPPED, "cases", counts=True)
     bench.agree("cases", MOST)
     warm = bench.measure(SHIPPED, "cases", MOST, counts=True)
     if cold and warm:
-        another_s = warm[0].first_s  # in the process that has been warm
+        another_s = warm[0].first_s  # this process was already warm
         bench.warm_s = max(0.0, max(rate.first_s for rate in warm[1:]) - another_s)
         bench.cold_s = max(0.0, cold[0].first_s - another_s - bench.warm_s)
     others: tuple[ShapeName, ...] = ("windows", "titles", "notes")
@@ -210,7 +210,7 @@ def shipped_first(bench: Bench) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a small model and short documents, for a CPU")
-    parser.add_argument("--limit-s", type=float, help="begin nothing after so many seconds; else 145, 500 if tiny")
+    parser.add_argument("--limit-s", type=float, help="start no measurement after this time [145; 500 with --tiny]")
     options = parser.parse_args()
     bench = Bench(options.tiny, time.monotonic() + (options.limit_s or (500 if options.tiny else 145)))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

@@ -1,8 +1,8 @@
-"""What the 72 fine-tunes of configs/benchmarks/french-biomedical.yaml take by measured seconds.
+"""Estimate the time of the 72 fine-tunes in configs/benchmarks/french-biomedical.yaml from measured step times.
 
-Steps, batches and documents are read in the benchmark. What is not published there is assumed: documents of FrACCO and
-CANTEMIST-FR are as long as the shape `cases`, those of DISTEMIST-FR, DiaMED and MedDialog-FR as `notes`, EMEA's windows
-as `windows`, MEDLINE's titles as `titles`; all documents of a split that comes with the data are trained on.
+Steps, batches and documents come from the benchmark. Unpublished lengths are assumed: documents of FrACCO and
+CANTEMIST-FR as long as the shape `cases`, those of DISTEMIST-FR, DiaMED and MedDialog-FR as `notes`, EMEA's windows as
+`windows`, MEDLINE's titles as `titles`. Where the split comes with the data, all documents count as training data.
 
     seconds of a task = start + first steps + seeds x (build + steps x step + predictions x prediction)
 """
@@ -21,8 +21,8 @@ from tests.gpu.made_up_tasks import ShapeName
 BENCHMARK = Path(__file__).resolve().parents[2] / "configs" / "benchmarks" / "french-biomedical.yaml"
 GOAL_H = 0.45
 SPLITS = {"emea": (30, 27, 24), "medline": (833, 832, 833)}
-"""Of QUAERO, items for training, validation and test: MEDLINE's titles as published, EMEA's windows of about 750 tokens
-for its 14,944, 13,271 and 12,042 words."""
+"""Training, validation and test items of QUAERO: MEDLINE's titles as published; for EMEA, windows of about 750 tokens
+from its 14,944, 13,271 and 12,042 words."""
 SHAPES: dict[str, ShapeName] = {
     "diamed": "notes",
     "meddialog-fr": "notes",
@@ -30,23 +30,23 @@ SHAPES: dict[str, ShapeName] = {
     "emea": "windows",
     "medline": "titles",
 }
-"""All others: `cases`."""
+"""All other tasks have the shape `cases`."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Measured, of all seeds that run at once taken together."""
+    """Measured cost per unit of work, with all concurrent seeds taken together."""
 
     variant: str
     build_s: float
-    """A seed's model and graphs, shared out over those at once."""
+    """Time per seed for its model and graphs, divided by the number of concurrent seeds."""
     step_s: float
     prediction_s: float
 
 
 def estimate_lines(costs: Mapping[ShapeName, Cost], once_s: float, cold_s: float) -> Iterator[str]:
-    """`once_s`: a job's start and what the first steps of its first seed take longer, with compiled code from the
-    cache; `cold_s`: what the very first compilation takes above that."""
+    """`once_s`: start-up of a job and the extra time of its first steps, with compiled code from the cache; `cold_s`:
+    additional time of the very first compilation."""
     benchmark, total_s = load_benchmark(BENCHMARK), cold_s
     seeds = len(benchmark.seeds)
     for task in benchmark.tasks:
@@ -69,7 +69,7 @@ def estimate_lines(costs: Mapping[ShapeName, Cost], once_s: float, cold_s: float
 
 
 def sizes(task: Task) -> tuple[int, int]:
-    """Steps of a fine-tuning, and items that it predicts: those of validation each time, those of test once."""
+    """Steps and predicted items of one fine-tuning: the validation items at every validation, the test items once."""
     train, validation, test = _split(task)
     epoch_steps = math.ceil(train / task.batch_sequences)
     steps = task.steps or epoch_steps * (task.epochs or 0)

@@ -1,4 +1,4 @@
-"""One seed's process: it makes a fine-tuning ready, says so, and measures its steps when it is asked to."""
+"""The process of one seed: it prepares a fine-tuning, reports that it is ready, and measures steps on request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODES = {
     "graphed, local": Mode(joined=True, fused=True, graphed=True, kernel=KERNEL + LOCAL),
     "graphed, fa4": Mode(joined=True, fused=True, graphed=True, kernel="flash_attention_4" + LOCAL),
 }
-"""Without CUDA there are neither graphs nor kernels for narrow windows: the rest of a mode is rehearsed."""
+"""Without CUDA there are no graphs and no kernels for narrow windows; the rest of a mode is rehearsed."""
 MEASURED_S, TINY_S = 2.5, 0.2
 FIRST_STEPS, TINY_WARM_UP_STEPS = 12, 4
 WHOLE_STEPS, VALIDATE_EVERY = 24, 12
@@ -45,12 +45,12 @@ class Order:
     shape: ShapeName
     tiny: bool
     whole: bool = False
-    """A short fine-tuning up to its test scores, in place of a speed."""
+    """Run a short fine-tuning to its test scores instead of measuring speed."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one process in steady steps; what came before them is apart."""
+    """The speed of one process in steady state; warm-up is reported separately."""
 
     step_s: float
     """Mean."""
@@ -58,26 +58,26 @@ class Rate:
     slowest_s: float
     samples_s: float
     tokens_s: float
-    """Real ones, without what fills up."""
+    """Without padding."""
     prediction_s: float
-    """A document."""
+    """Per document."""
     build_s: float
-    """The model, its optimizer and its move to the device."""
+    """Time to build model and optimizer and to move them to the device."""
     first_s: float
-    """What the first steps took above as many steady ones: compiling, allocating, choosing kernels."""
+    """Extra time of the first steps over steady ones: compiling, allocating, choosing kernels."""
     memory_gib: float
-    """Of this process at most, by torch's count."""
+    """Peak of this process, as counted by torch."""
     device_gib: float
     """In use on the whole device."""
     busy_percent: float | None
-    """Share of the last moments in which the device ran any kernel."""
+    """NVML's recent utilization: the share of time in which any kernel ran."""
     loss: float
-    """Mean of the first steps."""
+    """Mean over the first steps."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """What a short fine-tuning left behind."""
+    """The results of a short fine-tuning."""
 
     losses: list[float]
     keys: list[str]
@@ -87,7 +87,7 @@ class Whole:
 
 @dataclass
 class Worker:
-    """The other end of a seed's process."""
+    """A seed's process, seen from the bench."""
 
     process: BaseProcess
     connection: Connection
@@ -97,7 +97,7 @@ class Worker:
             self.connection.send(message)
 
     def answer(self, limit_s: float) -> Any:
-        """What it sent; what went wrong as a string."""
+        """The process's answer; a string describes an error."""
         try:
             if not self.connection.poll(max(limit_s, 0.1)):
                 self.process.kill()
@@ -108,13 +108,13 @@ class Worker:
             return f"the process ended with {self.process.exitcode}"
 
     def end(self) -> None:
-        self.connection.close()  # it leaves by itself, unless it hangs
+        self.connection.close()  # the process then exits by itself, unless it hangs
         self.process.join(5)
         self.process.kill()
 
 
 def start(context: SpawnContext, seed: int) -> Worker:
-    """It first sends the seconds until it had torch and the device."""
+    """Start a seed's process; its first answer is the time in seconds until torch and the device were ready."""
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, seed, time.time()))
     process.start()
@@ -124,7 +124,7 @@ def start(context: SpawnContext, seed: int) -> Worker:
 
 @dataclass
 class _Listener:
-    """What fine-tuning needs of an attempt."""
+    """The part of an attempt that fine-tuning uses."""
 
     stop_reason: str | None = None
     losses: list[float] = field(default_factory=list)
@@ -147,7 +147,7 @@ def _serve(connection: Connection, seed: int, started_at_s: float) -> None:
                 return
             try:
                 if isinstance(message, Order):
-                    ready = None  # frees the last one's memory
+                    ready = None  # free the memory of the previous one
                     _forget()
                     ready = _Ready(message, seed, Path(folder))
                     connection.send(None)
@@ -160,7 +160,7 @@ def _serve(connection: Connection, seed: int, started_at_s: float) -> None:
 
 
 class _Ready:
-    """A fine-tuning past its first steps; a whole one, before them."""
+    """A prepared fine-tuning: after its warm-up steps, or at its start if it is to run whole."""
 
     def __init__(self, order: Order, seed: int, folder: Path) -> None:
         self.order, self.listener = order, _Listener()
@@ -190,7 +190,7 @@ class _Ready:
         self.warm_up_s = time.perf_counter() - started_s
 
     def _of_each_size(self) -> list[Indices]:
-        """Of the sizes that graphs are recorded for, when one comes for the second time."""
+        """One batch for each size that graphs are recorded for."""
         if self.tuning.model.graphs is None:
             return []
         longest = self.tuning.task.max_length
@@ -236,7 +236,7 @@ class _Ready:
         )
 
     def _prediction_s(self) -> float:
-        """The second time, since the first one tunes."""
+        """Time of the second prediction, as the first one tunes."""
         for _ in range(2):
             _synchronize()
             started_s = time.perf_counter()

@@ -1,12 +1,12 @@
-"""Whether the fast path learns what the reference learns: one model, the same rows, several ways to compute a step.
+"""Compare the loss curves of the fast path and the reference: same model and rows, different ways to compute a step.
 
     python -m tests.gpu.loss_curves [--tiny]
 
-The text is a random chain of words, each with few successors, among which mostly the word before the last chooses: the
-loss falls within the 300 steps, and lower by attention. The reference is transformers' layers, not compiled, through
-torch's kernel; what another kernel alone changes in its curve is the noise that bf16 makes. Printed are each curve's
-mean over the last 50 steps, and the largest distance of means over 10 steps from the reference's. A row is too little
-for a GPU to be busy with, so all ways run at once.
+The text is a random chain of words with few successors each, mostly determined by the word before the last, so that the
+loss falls within the 300 steps, and falls further with attention. The reference is transformers' layers, uncompiled,
+with torch's kernel; the change that only another kernel makes to its curve is the noise of bf16. For each curve the
+mean over the last 50 steps is printed, and the largest distance of 10-step means from the reference. One row does not
+occupy a GPU, so all of them run concurrently.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OPTIMIZER = Optimizer(lr=3e-4)
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is computed."""
+    """A way to compute a step."""
 
     name: str
     kernel: str = "varlen"

@@ -1,4 +1,4 @@
-"""Tasks of random tokens in realistic lengths, and encoders of random weights: neither changes the speed."""
+"""Tasks of random tokens with realistic lengths, and encoders with random weights; neither affects speed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST_WORD_ID, PADDING_ID = 5, 0
 LABELS = tuple(f"label {number}" for number in range(30))
 TRAIN, HELD = 400, 48
 TOKENS_A_WORD, WORDS_AN_ENTITY = 1.5, 12
-"""An entity every so many words, of one to four words."""
+"""Tokens per word; words per entity, which has one to four words."""
 
 
 class Shape(NamedTuple):
@@ -42,11 +42,11 @@ SHAPES: dict[ShapeName, Shape] = {
     "windows": Shape(750, 1024, 16, is_ner=True),
     "titles": Shape(25, 1024, 16, is_ner=True),
 }
-"""Clinical cases and shorter notes, of several labels; windows of long documents, and titles, with nested entities."""
+"""Multilabel: clinical cases and shorter notes. Nested entities: windows of long documents, and titles."""
 
 
 def encoder_config(*, tiny: bool) -> ModernBertConfig:
-    """ModernBERT-base with the French vocabulary, or one of two layers."""
+    """ModernBERT-base with the French vocabulary, or a tiny model of two layers."""
     special = {f"{role}_token_id": number for number, role in enumerate(("pad", "bos", "eos", "cls", "sep"))}
     if not tiny:
         return ModernBertConfig(vocab_size=32_768, **special)
@@ -55,7 +55,7 @@ def encoder_config(*, tiny: bool) -> ModernBertConfig:
 
 
 def made_workload(name: ShapeName, config: ModernBertConfig, *, tiny: bool) -> tuple[Task, Any]:
-    """The task, and what fine-tuning needs of it; with `tiny`, documents of a tenth of the length."""
+    """A task and its workload; with `tiny`, documents are a tenth as long."""
     shape = SHAPES[name]
     if tiny:
         shape = shape._replace(mean_tokens=max(12, shape.mean_tokens // 10), max_length=shape.max_length // 10)
@@ -85,7 +85,7 @@ def made_workload(name: ShapeName, config: ModernBertConfig, *, tiny: bool) -> t
 
 
 def random_encoder(config: ModernBertConfig) -> Any:
-    """Made on the device, which is faster than on the CPU."""
+    """Created directly on the device, which is faster."""
     with DEVICE:
         return AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
 
@@ -107,7 +107,7 @@ class MadeEntities(EntityRecognition):
 
 
 def _token_ids(draw: np.random.Generator, shape: Shape, vocabulary: int, count: int) -> list[list[int]]:
-    """Lengths of a log-normal distribution, as those of clinical cases nearly are."""
+    """Random tokens; lengths are log-normal, approximately like those of clinical cases."""
     spread = 0.6
     lengths = draw.lognormal(np.log(shape.mean_tokens) - spread**2 / 2, spread, count).round()
     return [

@@ -1,4 +1,4 @@
-"""The power that `nvidia-smi` tells, sampled beside some work, and its integral over given intervals."""
+"""Sample the power reported by `nvidia-smi` during some work, and integrate it over given intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from math import fsum, isfinite
 
 EVERY_MS = 200
 FIELDS = ("power.draw.instant", "power.draw")
-"""The second is a mean over the last second, on boards since Ampere."""
+"""Since Ampere, the second one is the mean over the last second."""
 COMMAND = (
     "nvidia-smi",
     f"--query-gpu=timestamp,uuid,{','.join(FIELDS)}",
@@ -25,7 +25,7 @@ COMMAND = (
 STAMP = "%Y/%m/%d %H:%M:%S.%f"
 """In local time."""
 LONGEST_GAP_S = 2.0
-"""Between two samples; what lies in a longer gap is not known."""
+"""Longest gap between two samples over which power is interpolated."""
 
 Interval = tuple[float, float]
 """Start and end, seconds since the epoch."""
@@ -35,14 +35,14 @@ Sample = tuple[float, float]
 
 @dataclass
 class Samples:
-    """What was read of each GPU, by UUID, for each of FIELDS; a board may not know one of them."""
+    """Samples by field and UUID; a GPU may lack one of the fields."""
 
     by_field: dict[str, dict[str, list[Sample]]] = field(default_factory=lambda: {name: {} for name in FIELDS})
     lines: list[str] = field(default_factory=list)
-    """As they came."""
+    """The raw lines."""
 
     def add(self, line: str) -> None:
-        """A line cut at its end, or a figure that is not there, adds nothing."""
+        """Add a line; truncated lines and missing values are ignored."""
         self.lines.append(line)
         parts = [part.strip() for part in line.split(",")]
         if len(parts) != 2 + len(FIELDS):
@@ -57,7 +57,7 @@ class Samples:
 
 @contextmanager
 def sampling() -> Iterator[Samples]:
-    """While the block runs. To a terminal, lines come one by one: none is lost in a buffer at the end."""
+    """Sample while the block runs, through a terminal, as nvidia-smi would buffer lines in a pipe."""
     samples = Samples()
     main, other = pty.openpty()
     process = subprocess.Popen(COMMAND, stdout=other, stderr=subprocess.STDOUT)
@@ -79,7 +79,7 @@ def _collect(terminal: int, samples: Samples) -> None:
 
 
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same time, each instant once."""
+    """The union of the intervals, as disjoint intervals."""
     found: list[Interval] = []
     for start_s, end_s in sorted(intervals):
         if found and start_s <= found[-1][1]:
@@ -90,7 +90,7 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def energy_j(samples: Sequence[Sample], intervals: Sequence[Interval]) -> float | None:
-    """By trapezoids, cut where the intervals are; None where samples are missing for some of it."""
+    """Trapezoidal integral over the intervals; None if samples are missing for part of them."""
     parts = [_integral(samples, start_s, end_s) for start_s, end_s in intervals]
     known = [part for part in parts if part is not None]
     return fsum(known) if parts and len(known) == len(parts) else None
