@@ -1,4 +1,4 @@
-"""A chain out of the rows of its stages: what they used, when it will end; pure functions."""
+"""A chain's status from the rows of its stages: what they used and when it will end. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Costed(NamedTuple):
 
 
 def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, now_s: float) -> ChainStatus:
-    """The stages' energy is by the method that suits the whole chain, so that it can be compared, and sums up."""
+    """The status of a chain. One method of energy for all its stages, so they can be compared and added up."""
     name, target = planned.chain, planned.target
     figures = [figure for row in rows for figure in row.all_figures]
     sums = sums_of(figures)

@@ -1,4 +1,4 @@
-"""Energy and CO2 of some attempts, by method, and the one figure to quote."""
+"""Energy and CO2 of some attempts, by method, and the figure to quote."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class EnergyTotal(NamedTuple):
 
 
 Sums = Mapping[Method, Mapping[str, EnergyFigure]]
-"""By method and name of the site."""
+"""By method and by name of the site."""
 
 
 def sums_of(figures: Iterable[EnergyFigure]) -> Sums:
-    """In the order of `Method`."""
+    """Sums in the order of `Method`."""
     grouped: dict[Method, dict[str, list[EnergyFigure]]] = {method: {} for method in Method}
     for figure in figures:
         grouped[figure.method].setdefault(figure.site.name, []).append(figure)
@@ -36,19 +36,19 @@ def sums_of(figures: Iterable[EnergyFigure]) -> Sums:
 
 
 def totals(sums: Sums) -> list[EnergyTotal]:
-    """One a method, over all sites; a site without a figure makes the sum unknown."""
+    """One total per method, over all sites; a site without a figure makes the sum unknown."""
     return [_sum(method.value, list(of_method.values())) for method, of_method in sums.items()]
 
 
 def chosen(sums: Sums) -> dict[str, Method]:
-    """For each site, by name, the method to quote by: the best that saw enough of all of these."""
+    """Name of each site -> the method to quote: the best with enough coverage of all its figures."""
     sites = dict.fromkeys(site for of_method in sums.values() for site in of_method)
     best = {site: preferred(by_site[site] for by_site in sums.values() if site in by_site) for site in sites}
     return {site: figure.method for site, figure in best.items() if figure is not None}
 
 
 def quoted(figures: Sequence[EnergyFigure], methods: Mapping[str, Method]) -> EnergyTotal | None:
-    """The sum over all sites, each by its method, the methods named; None when a site has none."""
+    """The sum over all sites by the given methods, with the methods named; None if a site has no figure."""
     by_site: dict[str, list[EnergyFigure]] = {}
     for figure in figures:
         name = figure.site.name

@@ -1,4 +1,4 @@
-"""When a chain will end: what is left of each stage, along the path that takes longest; a pure function of its rows."""
+"""When a chain will end: what is left of each stage, along the longest path. A pure function of its rows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from detour.monitoring.status import StageRow
 
 class Outlook(NamedTuple):
     ends_s: float | None
-    """When the last stage is expected to end, in seconds since the epoch; None where nothing of it is known."""
+    """When the last stage is expected to end, in seconds since the epoch; None if no duration is known."""
     unknown: int
-    """Stages of unknown duration, which are counted as none: the end is then not before `ends_s`."""
+    """Number of stages of unknown duration, which count as zero: the end is then not before `ends_s`."""
     path: tuple[str, ...]
-    """Ids of the stages that the end waits for, first to last."""
+    """Ids of the stages that the end waits for, in order."""
 
 
 def outlook(rows: Sequence[StageRow], now_s: float) -> Outlook:
-    """`rows` in the plan's order. A stage starts when Slurm expects it, or as soon as its inputs are done, and then
-    takes what its remaining work takes at its recent rate, or what it was priced at.
+    """`rows` must be in plan order.
+
+    A stage starts when Slurm expects it to or as soon as its inputs are done, and then takes its remaining work at its
+    recent rate, or the time it was priced at.
     """
     ends_s: dict[str, float] = {}
     before: dict[str, str | None] = {}

@@ -1,4 +1,4 @@
-"""Which chains of a status are wanted; pure."""
+"""Which chains of a status are wanted. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from detour.monitoring.groups import groups
 from detour.monitoring.status import ChainStatus, Status
 
 STUCK = "stuck"
-"""In place of a state: whatever does not go on without a person."""
+"""Used in place of a state: any stage that needs a person to continue."""
 
 
 class Wanted(NamedTuple):
-    """All that is given must hold."""
+    """Conditions on a chain, all of which must hold."""
 
     states: frozenset[str] = frozenset()
-    """A stage is in one of these."""
+    """At least one stage is in one of these."""
     sweep: str | None = None
     user: str | None = None
     age_s: float | None = None
-    """Longest time since the chain gave a sign."""
+    """Longest time since the chain's last sign of activity."""
 
     def holds(self, chain: ChainStatus, now_s: float) -> bool:
         in_state = not self.states or any(
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
 
 def filtered(status: Status, wanted: Wanted) -> Status:
-    """The same of the chains that are wanted."""
+    """The status with only the chains that are wanted."""
     if wanted == Wanted():
         return status
     chains = tuple(chain for chain in status.chains if wanted.holds(chain, status.now_s))

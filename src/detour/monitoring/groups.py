@@ -1,4 +1,4 @@
-"""Chains that belong together, a sweep's or a project's: what they share is counted once."""
+"""Chains of one sweep or project; stages that they share are counted once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detour.monitoring.status import ChainStatus, GroupStatus
 
 
 def groups(chains: Iterable[ChainStatus], name_of: Callable[[ChainStatus], str | None]) -> tuple[GroupStatus, ...]:
-    """One a name, in the order of their first chains; chains without one are in none."""
+    """One group per name, in the order of their first chains; chains without a name are in none."""
     members: dict[str, list[ChainStatus]] = {}
     for chain in chains:
         if (name := name_of(chain)) is not None:

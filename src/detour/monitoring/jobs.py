@@ -1,8 +1,8 @@
-"""What Slurm says of the jobs that the ledger holds to be open: asked at most once an interval, for all viewers.
+"""What Slurm reports about jobs that the ledger has as open, asked at most once per interval for all viewers.
 
-All viewers of a user on one node share the last reading, kept in a private file there; between two readings the ledger
-alone says what is new. What Slurm does not say stays unknown, and the reading says what is missing. While the queue
-cannot be read, jobs stay as they were last seen, each with the time of that; how a job ended is asked once.
+All viewers of a user on one node share the last reading, in a private file there; between readings only the ledger
+shows what is new. What Slurm does not report stays unknown, and the reading says what is missing. While the queue
+cannot be read, jobs stay as last seen, each with the time of that. How a job ended is asked once.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from detour.text import format_duration
 
 FORMAT = 3
 PATIENCE_S = 10.0
-"""Who only looks does not wait as long for a controller that is down as who submits."""
+"""Seconds to wait for an unreachable controller: less than when submitting."""
 LATE_S = 3600.0
-"""Clocks of login node and accounts may differ by less."""
+"""Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
 _OPEN = (Standing.WAITING.value, Standing.RUNNING.value, Standing.UNKNOWN.value)
 
 
@@ -39,9 +39,10 @@ class _Kept(NamedTuple):
 
 
 def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = None) -> Reading:
-    """The last reading, if it is young enough and knew of all these jobs; else a new one: a squeue, and a sacct only if
-    some of them have left the queue, or wait again, and it is not known how they ended. What is no id of Slurm's is not
-    asked about.
+    """The last reading, if it is recent enough and covers all these jobs; otherwise a new one.
+
+    A new one takes a squeue, and a sacct only if jobs have left the queue or are pending again and their end is
+    unknown. Ids that are not Slurm's are skipped.
     """
     question = question._replace(jobs=list(filter(is_job_id, question.jobs)))
     kept = _kept(workspace)
@@ -76,7 +77,7 @@ def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None)
 
 
 def _as_last_seen(snapshot: Snapshot, last: Reading | None) -> Reading:
-    """Without a queue, what was known of it before, with its age."""
+    """What was last known, with its age, because the queue cannot be read."""
     missing = list(snapshot.missing)
     if last is None or last.queue_s is None:
         return Reading(snapshot.taken_s, {}, missing)
@@ -95,7 +96,7 @@ def _before(seen: Mapping[str, SeenJob], job: str) -> str:
 
 
 def _earlier_end(snapshot: Snapshot, job: str) -> str:
-    """How the last run of this job that has ended did, by the accounts."""
+    """How the last ended run of this job ended, by the accounts."""
     ids = parse_job_ids(job)
     ended = [
         record
@@ -137,7 +138,7 @@ def _keep(workspace: Workspace, question: Question, reading: Reading) -> None:
 
 
 def _kept(workspace: Workspace) -> _Kept | None:
-    """None also when there is the least doubt about the file."""
+    """None also at the slightest doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "jobs").read_bytes())
         if data["format"] == FORMAT and data["workspace"] == str(workspace.root):

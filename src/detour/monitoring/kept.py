@@ -1,8 +1,8 @@
-"""A status as it was last shown, shown again while nothing has changed: where nothing is under way, nothing ages.
+"""A status as last shown, shown again while nothing has changed: if nothing is under way, nothing ages.
 
-Only a cache, on this node and private. It is tied to all that a status is made of: the journals, the plans, the markers
-of every stage, and the code that renders it. It works on strings and imports next to nothing: most of what `detour
-status` takes is imports.
+Only a cache, on this node and private. It is tied to everything that a status is made of: the journals, the plans, the
+markers of every stage, and the code that renders it. It works on strings and has almost no imports, since imports are
+most of the time of `detour status`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from zlib import crc32
 from detour.ledger.private import private_file
 
 SEPARATOR = "\0"
-"""Between the parts of the file; it is in no path, and in no text that is shown."""
+"""Separates the parts of the file; occurs in no path, and in no text that is shown."""
 CODE = ("monitoring", "launch/text")
 
 
 class Kept:
-    """Of one workspace and one way of showing it: the arguments, the width, the colours."""
+    """The cache for one workspace and one way of showing it: the arguments, the width, the colours."""
 
     def __init__(self, root: str, way: Sequence[object]) -> None:
         self._root, self._way = root, repr(tuple(way))
         self._sources: str | None = None
 
     def text(self) -> str | None:
-        """What was shown, if it still holds; None also when there is the least doubt."""
+        """What was last shown, if it is still valid; None at the slightest doubt."""
         try:
             self._sources = _sources(self._root)
             with open(self._path(), encoding="utf-8") as file:  # noqa: PTH123
@@ -37,7 +37,7 @@ class Kept:
         return text if is_same else None
 
     def keep(self, stages: Iterable[str], text: str) -> None:
-        """After `text()`: what changed since then makes it void. A node without room does without."""
+        """Store what was shown, after `text()`; any change since then makes it invalid. Does nothing without room."""
         ids = list(stages)
         try:
             path = self._path()
@@ -78,7 +78,7 @@ def _stamp(name: str, status: os.stat_result) -> str:
 
 
 def _markers(root: str, stages: Iterable[str]) -> str:
-    """Whether each stage is done, else when it failed, if it did."""
+    """Whether each stage is done, and otherwise when it failed, if it did."""
     return " ".join(_marker(f"{root}/stages/{stage}") for stage in stages)
 
 

@@ -1,7 +1,7 @@
-"""What a stage is doing now, decided from what is known of it; a pure function of the evidence.
+"""What a stage is doing now: a pure function of the evidence.
 
-Markers on disk outrank all else. Where a process can be asked it is; else the scheduler's word counts, if there is one;
-else a recent sign of life. What none of them shows is `unknown`: silence never makes a failure.
+Markers on disk take precedence. Then a process is asked if it can be, then the scheduler's report counts if there is
+one, then a recent sign of life. Otherwise a stage is `unknown`: silence is never a failure.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Marker = Literal["done", "failed"]
 
 
 class Evidence(NamedTuple):
-    """What is known beside a stage's own events."""
+    """What is known in addition to a stage's own events."""
 
     now_s: float
     writers: Mapping[str, WriterState] = MappingProxyType({})
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
-    """Job id -> what Slurm says of it; a job that is not there is unknown, not ended."""
+    """Job id -> what Slurm reports about it; a missing job is unknown, not ended."""
     waiting_for_room: frozenset[str] = frozenset()
-    """Stages whose owner lives, though their journal is silent (`room`)."""
+    """Stages whose owner is alive although their journal is silent (`room`)."""
     disk_is_full: bool = False
 
     def is_later(self, attempt: AttemptState) -> bool:
-        """Whether Slurm has described the attempt's job, as it can be known, since the attempt's last sign of life."""
+        """Whether Slurm has reported a known state of the attempt's job since the attempt's last sign of life."""
         seen = self.jobs.get(attempt.job or "")
         return seen is not None and seen.standing != "unknown" and seen.seen_s > (attempt.last_seen_s or 0.0)
 
@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
 
 
 def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
-    """One word for a stage."""
+    """The status of a stage, in one word."""
     if marker is not None:
         return marker
     if known is None:
@@ -49,11 +49,11 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
     status = known.status
     if status == "running":
         status = _of_open_attempt(known, evidence)
-    elif status == "done":  # its output was removed since
+    elif status == "done":  # its output has been removed since
         status = "planned"
     elif (
         status == "failed" and known.failed and _last_number(known) <= max(known.failed)
-    ):  # `retry` took the marker away
+    ):  # `retry` has removed the marker
         status = "interrupted"
     if status == "running":
         return status
@@ -63,12 +63,12 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
     if "waiting" in queued:
         return "submitted"
     if status == "interrupted" and known.attempts and evidence.standing(known.attempts[-1].job) == "cancelled":
-        return "cancelled"  # by scancel: the job was asked to stop, saved, and no other is left
+        return "cancelled"  # by scancel: asked to stop, the job saved, and there is no other
     return _of_ended_jobs(queued) if status == "submitted" and queued else status
 
 
 def _of_ended_jobs(standings: Collection[str]) -> StageStatus:
-    """Of a stage without a recorded start. What succeeded without a marker may still be about to show it."""
+    """The status of a stage without a recorded start; the marker of a job that succeeded may still appear."""
     if "unknown" in standings:
         return "submitted"
     if "succeeded" in standings:
@@ -79,7 +79,7 @@ def _of_ended_jobs(standings: Collection[str]) -> StageStatus:
 
 
 def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) -> bool | None:
-    """None where it cannot be known from here."""
+    """None if it cannot be known from here."""
     writer = writers.get(attempt.started.writer) if attempt.started else None
     return writer.process.is_alive() if writer and writer.process else None
 

@@ -1,8 +1,8 @@
-"""What a monitor remembers between two looks, so that looking again costs what is new.
+"""What a monitor remembers between two looks, so that another look costs only what is new.
 
-A chain of which nothing was read since is shown as it was, for as long as its own clock stands still: what runs ages by
-the second, what waits by some seconds more. From time to time everything is looked at again, for changes without an
-event: a marker that a person removed, a journal that continues after a long pause.
+A chain without new events is shown as before until it ages: by the second if it is running, by some seconds if it is
+pending. From time to time everything is read again, for changes without an event: a marker that a person removed, a
+journal that continues after a long pause.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from detour.planning.files import ChainOutline
 from detour.planning.selection import Known
 
 FULL_S = 30.0
-"""How often everything is looked at."""
+"""Seconds between looks at everything."""
 AGES_S = {"running": 2.0, "unknown": 2.0, "submitted": 10.0}
-"""By status: how long a stage may be shown as it was."""
+"""Status -> seconds for which a stage may be shown as before."""
 
 
 class _Kept(NamedTuple):
@@ -31,17 +31,17 @@ class _Kept(NamedTuple):
 class Memory:
     def __init__(self) -> None:
         self.needed_by: Mapping[str, Sequence[str]] = {}
-        """Stage -> the chains that have it."""
+        """Stage -> the chains that need it."""
         self._known: Known | None = None
         self._chains: dict[str, _Kept] = {}
         self._full_s = float("-inf")
 
     def is_due(self, now_s: float) -> bool:
-        """Whether everything is to be looked at."""
+        """Whether it is time to read everything."""
         return not 0 <= now_s - self._full_s < FULL_S
 
     def look(self, now_s: float, known: Known, touched: Collection[str], *, is_full: bool) -> None:
-        """A look begins: forget what it may find changed."""
+        """Begin a look: forget what may have changed."""
         if known is not self._known:
             self._known, self.needed_by = known, known.needed_by()
             is_full = True
@@ -54,7 +54,7 @@ class Memory:
                 self._chains.pop(chain, None)
 
     def chain(self, planned: ChainOutline, reading: Reading, now_s: float) -> ChainStatus | None:
-        """As it was, if that still holds."""
+        """The chain's status at an earlier look, if still valid."""
         kept = self._chains.get(planned.chain)
         if kept is None or kept.planned is not planned or kept.asked_s != reading.taken_s or now_s >= kept.until_s:
             return None

@@ -1,6 +1,6 @@
-"""Looks at a workspace: plans, markers, the ledger, and what the scheduler says where it is asked.
+"""Reads a workspace's status from plans, markers, the ledger, and the scheduler if it is asked.
 
-Needs neither torch nor pydantic, and decides nothing: see `liveness` for what a stage's status is.
+Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a stage's status.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from detour.site import Site
 from detour.text import natural_key
 
 POLL_S = 60.0
-"""Poll interval where no plan names the site's."""
+"""Poll interval in seconds if no plan has the site's."""
 
 
 def monitor(workspace: Workspace, *, offline: bool = False, with_segments: bool = True) -> Monitor:
-    """A monitor that asks Slurm about open jobs, unless `offline`; nothing of the scheduler is imported before."""
+    """A monitor that asks Slurm about open jobs unless `offline`. The scheduler's modules are imported only to ask."""
     return Monitor(workspace, ask=None if offline else partial(_ask, workspace), with_segments=with_segments)
 
 
@@ -54,14 +54,14 @@ def _ask(workspace: Workspace, question: Question) -> Reading:
 
 
 class Monitor:
-    """Keeps the folded ledger, so that looking again costs what is new."""
+    """Keeps the folded ledger, so that another look costs only what is new."""
 
     def __init__(
         self, workspace: Workspace, site_of: SiteOf = no_site, ask: Ask | None = None, *, with_segments: bool = True
     ) -> None:
-        """`site_of` is asked about attempts whose event and plan hold no `site` of their own; `ask`, about jobs that
-        were submitted and whose end the ledger does not know: without it, or where it does not know, they are unknown.
-        Rows come without segments where these are not wanted, as for a line a stage.
+        """`site_of` is used for attempts of plans without a `site`; `ask`, for submitted jobs without a recorded end.
+
+        Without `ask` or an answer, these are unknown. `with_segments=False` leaves segments out of the rows.
         """
         self.workspace, self.site_of, self.ask = workspace, site_of, ask
         self.with_segments = with_segments
@@ -70,14 +70,14 @@ class Monitor:
         self._spans: Spans = {}
         self._outlines, self._memory = Outlines(workspace), Memory()
         self._open: dict[str, StageState] = {}
-        """Stages of which a job or an attempt may still change something."""
+        """Stages that a job or an attempt may still change."""
         self._unread: dict[str, str] = {}
         """Stage -> why its markers could not be read."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
-        """The status of the chains that the names mean (see `select_chains`), of all when none is named.
+        """The status of the chains that the names mean (see `select_chains`); without names, of all chains.
 
-        Raises UserError for a name of nothing.
+        Raises UserError for an unknown name.
         """
         at_s = time.time() if now_s is None else now_s
         is_full = self._memory.is_due(at_s)
@@ -123,7 +123,7 @@ class Monitor:
     def _looked_at(
         self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
     ) -> ChainStatus:
-        """Now, with `rows` of stages that other chains have too."""
+        """The chain's current status; `rows` collects those of stages that several chains share."""
         costed = []
         for stage in planned.stages:
             row = rows.get(stage.id)
@@ -138,7 +138,7 @@ class Monitor:
     def _reading(
         self, known: Known, shown: Sequence[ChainOutline], touched: Collection[str], *, is_full: bool
     ) -> Reading:
-        """What is said of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
+        """The reading of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
         for stage_id in self.state.stages if is_full else touched:
             stage = self.state.stages.get(stage_id)
             if stage is not None and stage.is_open:
@@ -204,7 +204,7 @@ class Monitor:
             return None
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
-        """0 for a stage without inputs."""
+        """When the last input was done: 0 without inputs, None while one is not done."""
         ready_s = 0.0
         for stage_id in planned.inputs.values():
             stage = self.state.stages.get(stage_id)
@@ -242,12 +242,12 @@ def read_status(
     ask: Ask | None = None,
     now_s: float | None = None,
 ) -> Status:
-    """One look; see `Monitor`."""
+    """A single look; see `Monitor`."""
     return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is none or it is no object."""
+    """The object in a JSON file; empty if there is no file or no object in it."""
     try:
         content = orjson.loads(path.read_bytes())
     except (OSError, ValueError):

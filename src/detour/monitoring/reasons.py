@@ -1,7 +1,7 @@
-"""Why a job waits, in words: Slurm's reason, and which of the two waits it is.
+"""Why a job is pending, in words: Slurm's reason, and which of the two waits it is.
 
-A job first becomes eligible (its dependencies end, no one holds it, its begin time comes), and is then started
-(nodes are free, its turn has come, no limit stands in the way).
+A job first becomes eligible (its dependencies end, it is not held, its begin time comes), and then starts (nodes are
+free, its turn has come, no limit prevents it).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 Wait = Literal["eligible", "start"]
-"""What a pending job waits for: to become eligible, or, being eligible, to start."""
+"""What a pending job waits for: to become eligible, or to start once it is."""
 _BEFORE_ELIGIBLE = {
     "Dependency": "waits for the jobs before it",
     "DependencyNeverSatisfied": "a job that it waits for failed: it can never start",
@@ -43,7 +43,7 @@ def wait_of(reason: str, is_held: bool) -> Wait:
 
 
 def reason_in_words(reason: str, is_held: bool) -> str:
-    """`others are ahead of it (Priority)`: ours, then Slurm's own word."""
+    """`others are ahead of it (Priority)`: our words, then Slurm's reason."""
     word = _word(reason)
     if is_held:
         return reason if reason.startswith("held by Slurm") else f"held by a person ({reason or 'priority 0'})"

@@ -1,5 +1,7 @@
-"""Signs of life that need no room: on a full disk, or over a quota, no journal takes any, and a job that waits for room
-would look dead. It refreshes its claim all the while, which changes a time alone.
+"""Signs of life that need no room on the disk.
+
+On a full disk or over a quota, journals take no events, so a job that waits for room would look dead. It keeps
+refreshing its claim, which changes only a time.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from detour.ledger.workspace import Workspace
 from detour.text import format_duration
 
 SILENT_S = 30.0
-"""Three heartbeats of a job: one that runs and was silent for longer has lost contact."""
+"""Three heartbeats, in seconds: a running job that was silent for longer has lost contact."""
 ALMOST_NOTHING_BYTES = 64 * 1024
 """Less than the reserve of one journal."""
 NEXT_STEP = "free some space: it goes on by itself, and ends after 15 minutes without room"
 
 
 def disk_is_full(workspace: Workspace) -> bool:
-    """Whether the disk has no room, or takes no file. Of a user's quota the system says nothing here."""
+    """Whether the disk has no room or takes no more files. A user's quota is not visible here."""
     try:
         disk = os.statvfs(workspace.root)
     except OSError:
@@ -27,8 +29,9 @@ def disk_is_full(workspace: Workspace) -> bool:
 
 
 def silent_s(workspace: Workspace, known: StageState, now_s: float) -> float | None:
-    """For how long the journal of its last attempt has said nothing while its owner lived, by its claim; None where the
-    journal is not silent, the owner is too, or the attempt has ended.
+    """Seconds for which the last attempt's journal has been silent while its claim shows that its owner is alive.
+
+    None if the journal is not silent, the owner is silent too, or the attempt has ended.
     """
     last = known.attempts[-1] if known.attempts else None
     if last is None or last.ended is not None or now_s - (last.last_seen_s or 0.0) <= SILENT_S:
@@ -41,7 +44,7 @@ def silent_s(workspace: Workspace, known: StageState, now_s: float) -> float | N
 
 
 def waits_in_words(waited_s: float, *, is_full: bool) -> str:
-    """Of a job that refreshes its claim, and whose journal has been silent for so long."""
+    """Describes a job that refreshes its claim and whose journal has been silent for `waited_s`."""
     since = format_duration(waited_s)
     if is_full:
         return f"the disk is full, and it has waited for room for {since}"
@@ -49,7 +52,7 @@ def waits_in_words(waited_s: float, *, is_full: bool) -> str:
 
 
 def awaited_room(workspace: Workspace, known: StageState | None, now_s: float) -> str | None:
-    """What a stage that runs waits for, and what a person does; None where its journal is not silent, or it is."""
+    """What a running stage waits for, and what to do; None unless its journal is silent and its owner alive."""
     waited_s = None if known is None else silent_s(workspace, known, now_s)
     if waited_s is None:
         return None

@@ -1,4 +1,4 @@
-"""A stage's row, out of what the ledger holds of it; pure functions."""
+"""A stage's row, computed from its state in the ledger. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from detour.planning.files import StageOutline
 
 
 class Context(NamedTuple):
-    """What a row needs beside the stage's own events."""
+    """What a row needs in addition to the stage's own events."""
 
     chains: tuple[str, ...] = ()
-    """That need it."""
+    """The chains that need the stage."""
     inputs_ready_s: float | None = None
-    """When the last of its inputs was done; None where one is not."""
+    """When the last of its inputs was done; None if one is not."""
     expected_s: float | None = None
-    """Its duration, as it was priced."""
+    """Its duration as priced."""
     usages: Mapping[AttemptKey, AttemptUsage] = MappingProxyType({})
     """What its runs held."""
     with_segments: bool = True
@@ -39,7 +39,7 @@ def stage_row(
     evidence: Evidence,
     context: Context,
 ) -> StageRow:
-    """`failure` is what the failure marker says, if it has one. Without energy."""
+    """The row without its energy. `failure` is the content of the failure marker, if there is one."""
     attempts = known.attempts if known else []
     reached = [attempt for attempt in attempts if attempt.progress]
     latest = reached[-1].progress if reached else None
@@ -94,7 +94,7 @@ def stage_row(
 def with_energy(
     row: StageRow, energy: EnergyTotal | None, of_attempts: Mapping[tuple[int, str | None], EnergyTotal | None]
 ) -> StageRow:
-    """`of_attempts` by number and job."""
+    """The row with its energy; `of_attempts` is by number and job."""
     if energy is None:
         return row
     segments = (
@@ -103,7 +103,7 @@ def with_energy(
         )
         for segment in row.segments
     )
-    # What has begun has used something: a sum of 0 means that nothing was seen yet.
+    # What has begun has used energy: a sum of 0 means that nothing has been measured yet.
     return row._replace(
         segments=tuple(segments),
         energy_kwh=energy.energy_kwh or None,
@@ -113,7 +113,7 @@ def with_energy(
 
 
 def with_causes(rows: Sequence[StageRow]) -> list[StageRow]:
-    """A chain's rows, in the plan's order: what waits for a failed stage says so, and the advice stands there alone."""
+    """A chain's rows, in plan order: those that wait for a failed stage say so, and only that stage has the advice."""
     found: dict[str, StageRow] = {}
     for row in rows:
         inputs = [found[stage] for stage in row.inputs if stage in found]
@@ -130,7 +130,7 @@ def _blocks(row: StageRow) -> bool:
 
 
 def added(values: Iterable[float | None]) -> float | None:
-    """The sum of what is known; None where nothing is."""
+    """The sum of the known values; None if there are none."""
     known = [value for value in values if value is not None]
     return fsum(known) if known else None
 
@@ -147,7 +147,7 @@ def _left_s(
     rate_per_s: float | None,
     expected_s: float | None,
 ) -> float | None:
-    """At its rate, else what its price leaves for the share that is left."""
+    """Time left: at the stage's rate, otherwise the share of its price that is left."""
     if status == "done":
         return 0.0
     if eta_s is not None:
@@ -163,7 +163,7 @@ def _starts_s(jobs: Iterable[str], evidence: Evidence) -> float | None:
 
 
 def _rate_per_s(last: AttemptState, status: StageStatus) -> float | None:
-    """By the last attempt that reported progress."""
+    """The rate of the last attempt that reported progress."""
     if last.progress is None:
         return None
     latest = last.progress.event
@@ -174,7 +174,7 @@ def _rate_per_s(last: AttemptState, status: StageStatus) -> float | None:
 
 
 def _mean_rate_per_s(attempt: AttemptState) -> float | None:
-    """Over the attempt's progress, by its writer's own clock; None for one line, or one of another unit."""
+    """Mean rate over the attempt's progress, by its writer's clock; None for a single report or a change of unit."""
     first, last = attempt.first_progress, attempt.progress
     if first is None or last is None or first.writer != last.writer or first.event.unit != last.event.unit:
         return None

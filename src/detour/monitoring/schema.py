@@ -1,4 +1,4 @@
-"""The JSON Schema of `detour status --json`, out of the read model's own types, so that the two cannot diverge."""
+"""The JSON Schema of `detour status --json`, generated from the read model's types so that they cannot diverge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 
 def status_schema() -> dict[str, Any]:
-    """Draft 2020-12. Each of the model's types is a definition by its name; nothing beside what it lists is allowed."""
+    """Draft 2020-12. Each type of the model is a definition under its name, and allows no further properties."""
     definitions: dict[str, Any] = {}
     root = _of(Status, definitions)
     status = definitions[Status.__name__]
@@ -46,7 +46,7 @@ def _of(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _object(model: type, definitions: dict[str, Any]) -> dict[str, Any]:
     if model.__name__ not in definitions:
-        definitions[model.__name__] = {}  # while it is being made, in case it holds itself
+        definitions[model.__name__] = {}  # while it is being built, in case it contains itself
         fields = {**get_type_hints(model), **DERIVED.get(model, {})}
         properties = {name: _of(annotation, definitions) for name, annotation in fields.items()}
         definitions[model.__name__] = {

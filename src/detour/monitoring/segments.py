@@ -1,4 +1,4 @@
-"""A stage's jobs and their attempts as rows: what each came to, and what it waited for."""
+"""A stage's jobs and their attempts as rows: the outcome of each, and what it waited for."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def segment_rows(
     evidence: Evidence,
     inputs_ready_s: float | None,
 ) -> tuple[SegmentRow, ...]:
-    """By job, in the order of their ids; attempts without a job (`detour run`, a shell) come first.
+    """One row per job, in the order of their ids, after the attempts without a job (`detour run`, a shell).
 
     `jobs` are all of the stage's, `usages` what its runs held. `inputs_ready_s` is when the last of the stage's inputs
-    was done; None where one is not.
+    was done; None if one is not.
     """
     attempts = known.attempts
     by_job: dict[str | None, list[AttemptState]] = {}
@@ -49,7 +49,7 @@ def segment_rows(
 
 
 def in_order(jobs: Collection[str]) -> list[str]:
-    """By their numbers."""
+    """Sorted by number."""
     return sorted(jobs, key=natural_key) if len(jobs) > 1 else list(jobs)
 
 
@@ -78,8 +78,10 @@ def _segment_row(
 def _eligible_s(
     submitted_s: float | None, ready_s: float | None, started_s: float | None, seen: SeenJob | None
 ) -> float | None:
-    """When nothing but its turn was left to wait for: it was submitted, and all before it was done. None: not yet, or
-    unknown."""
+    """When the job was submitted and everything before it was done, so it waited only for its turn.
+
+    None if that is not yet so, or unknown.
+    """
     if submitted_s is None or ready_s is None:
         return None
     if started_s is None and seen is not None and wait_of(seen.reason, seen.is_held) == "eligible":

@@ -1,4 +1,4 @@
-"""The constants of the place where an attempt ran, for chains whose plan holds none."""
+"""The constants of the place where an attempt ran, for chains whose plan does not hold them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 from detour.site import Site
 
 SiteOf = Callable[[str | None], Site]
-"""Name of a cluster profile (None: not recorded) -> its constants."""
+"""Name of a cluster profile (None if not recorded) -> its constants."""
 
 
 @cache
 def no_site(name: str | None) -> Site:
-    """A place of which nothing is known."""
+    """A place about which nothing is known."""
     return Site(name or "an unknown cluster")

@@ -1,7 +1,7 @@
-"""The word for what a stage is doing, why, and what its user does next; pure functions of the evidence.
+"""The word for what a stage is doing, why, and what its user does next. Pure functions of the evidence.
 
-`liveness` decides among the ledger's eight statuses; the word here is finer: what is normal life on a shared cluster
-(preempted, requeued, saved at limit) is kept apart from what needs a person.
+`liveness` decides among the ledger's eight statuses; the words here are finer: they separate normal events on a shared
+cluster (preempted, requeued, saved at limit) from what needs a person.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ StateWord = Literal[
     "done",
 ]
 WORDS: tuple[StateWord, ...] = get_args(StateWord)
-"""Worst first, among those that need a person, and among those that do not."""
+"""Worst first, among those that need a person and among those that do not."""
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
-"""How the reason of an attempt begins that saved because its time was over."""
+"""Beginnings of the reason of an attempt that saved because its time was over."""
 START_S = 120.0
-"""From a job's start to its first sign of life: an interpreter and libraries, read from a busy file system."""
+"""Seconds from a job's start to its first sign of life: interpreter and libraries load from a busy file system."""
 _OF_ENDS: dict[str, StateWord] = {
     "PREEMPTED": "preempted",
     "REQUEUED": "requeued",
@@ -52,15 +52,15 @@ _OF_ENDS: dict[str, StateWord] = {
 class Judged(NamedTuple):
     state: StateWord
     why: str | None = None
-    """In words; None where there is nothing to say."""
+    """In words; None if there is nothing to say."""
     needs: bool = False
-    """Whether nothing goes on without a person."""
+    """Whether a person is needed to continue."""
     next_step: str | None = None
-    """What that person does; `{chain}` stands for a chain that has the stage."""
+    """What that person does; `{chain}` is replaced by a chain that has the stage."""
 
 
 def judge(kind: str, known: StageState | None, status: StageStatus, failure: str | None, evidence: Evidence) -> Judged:
-    """`status` is `liveness.stage_status`'s; `failure`, what the failure marker says, if there is one."""
+    """The word for a stage. `status` comes from `liveness.stage_status`, `failure` from its failure marker, if any."""
     match status:
         case "done":
             return Judged("promoted" if kind == "promote" else "done")
@@ -120,7 +120,7 @@ def _lost(why: str) -> Judged:
 
 
 def _run_s(job: SeenJob) -> float:
-    """For how long it had run when it was last seen; 0 where that is unknown."""
+    """Seconds it had run when last seen; 0 if unknown."""
     return job.seen_s - job.started_s if job.started_s is not None else 0.0
 
 
@@ -140,7 +140,7 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
 
 
 def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
-    """With no job left that could take it up."""
+    """The word for a stage that has stopped without another job that could continue it."""
     last = known.attempts[-1] if known and known.attempts else None
     seen = _last_seen(known, evidence)
     again = "`detour retry {chain}` submits it again"
@@ -156,7 +156,7 @@ def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) 
 
 
 def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = None) -> StateWord | None:
-    """How the last attempt ended; None where it is not known to have ended without its result."""
+    """How the last attempt ended; None unless it is known to have ended without its result."""
     seen = evidence.jobs.get(attempt.job or "")
     slurms = seen.before or seen.state if seen else ""
     word = _OF_ENDS.get(slurms)
@@ -173,7 +173,7 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
 
 
 def _end_in_words(seen: SeenJob) -> str:
-    """With exit code and signal where it was the job itself that failed."""
+    """How the job ended; with exit code and signal if the job itself failed."""
     if seen.standing != "failed":
         return f"ended as {seen.state}"
     code = f", exit code {seen.exit_code}" if seen.exit_code else ""
@@ -182,7 +182,7 @@ def _end_in_words(seen: SeenJob) -> str:
 
 
 def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
-    """By Slurm, or by its machine where that is this one; not by its own signs of life."""
+    """Whether Slurm, or this machine if it ran here, reports that it is running; its own signs of life do not count."""
     last = known.attempts[-1] if known and known.attempts else None
     return last is not None and (
         evidence.standing(last.job) == "running" or process_is_alive(last, evidence.writers) is True
@@ -190,7 +190,7 @@ def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
 
 
 def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
-    """Since the last sign of life of the last attempt, while that has no end."""
+    """Seconds since the last attempt's last sign of life; None if the attempt has ended."""
     last = known.attempts[-1] if known and known.attempts else None
     if last is not None and last.ended is None and last.last_seen_s is not None:
         return max(evidence.now_s - last.last_seen_s, 0.0)
@@ -198,13 +198,13 @@ def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
 
 
 def _waiting_job(known: StageState | None, evidence: Evidence) -> SeenJob | None:
-    """Of several segments the one that is next: the others wait for it."""
+    """The pending job; of several segments the next one, since the others wait for it."""
     waiting = [job for job in _seen_jobs(known, evidence) if job.standing == "waiting"]
     return min(waiting, key=lambda job: job.reason == "Dependency", default=None)
 
 
 def _last_seen(known: StageState | None, evidence: Evidence) -> SeenJob | None:
-    """The job that ended last, by Slurm's word."""
+    """The job that ended last, according to Slurm."""
     ended = [job for job in _seen_jobs(known, evidence) if job.standing not in ("waiting", "running")]
     return max(ended, key=lambda job: (job.started_s is not None, job.ended_s or 0.0), default=None)
 

@@ -1,11 +1,11 @@
-"""The one read model of what is going on: for the command line, the live view, the web page and JSON.
+"""The read model of what is going on, for the command line, the live view, the web page and JSON.
 
     Status: project -> sweep -> chain -> stage -> segment (a job) -> attempt
 
-`detour.monitoring.monitor` makes it; it is immutable, and `to_json` gives all of it as plain values, in the form that
-`detour.monitoring.schema` describes. Every figure that is not known is None; every time is in seconds since the epoch,
-so that the age of any figure is its distance from `Status.now_s`. Named tuples, because they are made at import in a
-third of the time of dataclasses, and `detour status` is to answer at once.
+`detour.monitoring.monitor` builds it. It is immutable, and `to_json` gives all of it as plain values, in the form
+described by `detour.monitoring.schema`. Every unknown figure is None; every time is in seconds since the epoch, so a
+figure's age is its distance from `Status.now_s`. These are named tuples because their classes are created at import in
+a third of the time of dataclasses, and `detour status` must answer at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNDER_WAY = ("running", "submitted", "unknown")
 
 
 class AttemptRow(NamedTuple):
-    """One run of a stage; a requeued job makes several."""
+    """One run of a stage; a requeued job has several."""
 
     number: int
     state: StateWord
@@ -35,16 +35,16 @@ class AttemptRow(NamedTuple):
     gpus: float | None
     started_s: float | None
     ended_s: float | None
-    """None while it runs, and where its end was not recorded."""
+    """None while it runs, or if its end was not recorded."""
     seen_s: float | None
-    """Its last sign of life."""
+    """Time of its last sign of life."""
     elapsed_s: float | None
     """By its own clock, to its end or last sign of life."""
     done: int | None
     total: int | None
     unit: str | None
     saved_tokens: int | None
-    """Of its last checkpoint."""
+    """Tokens at its last checkpoint."""
     exit_code: int | None
     reason: str | None
     gpu_hours: float | None
@@ -59,66 +59,66 @@ class SegmentRow(NamedTuple):
     job: str | None
     """None for attempts without a scheduler."""
     seen: SeenJob | None
-    """What Slurm says of it; None where it was not asked, or does not know."""
+    """What Slurm reports about it; None if it was not asked or does not know."""
     submitted_s: float | None
     eligible_s: float | None
-    """When it was submitted and all before it was done. None: not yet, or unknown."""
+    """When it was submitted and everything before it was done; None if not yet so or unknown."""
     started_s: float | None
     starts_s: float | None
-    """While it waits: when Slurm expects to start it."""
+    """For a pending job, when Slurm expects to start it."""
     dependency_wait_s: float | None
-    """From its submission until it was eligible, so far: dependencies, holds."""
+    """From its submission until it was eligible, or until now: dependencies, holds."""
     queue_wait_s: float | None
-    """From then until it started, so far: resources, priority, limits."""
+    """From then until it started, or until now: resources, priority, limits."""
     attempts: tuple[AttemptRow, ...]
 
 
 class StageRow(NamedTuple):
-    """One stage; shared by several chains, it is the same in each but for `next_step`."""
+    """One stage; for several chains that share it, only `next_step` differs."""
 
     id: str
     name: str
-    """What people call it, whatever its seed: `evaluate icd10-chapter`."""
+    """Its name for people, without its seed: `evaluate icd10-chapter`."""
     seed: int | None
     kind: str
     status: StageStatus
-    """In one of the ledger's eight words."""
+    """One of the ledger's eight words."""
     state: StateWord
     """The same in finer words, for people: see docs/watching.md."""
     reason: str | None
-    """Why it waits, failed or stopped."""
+    """Why it is pending, failed or stopped."""
     needs_person: bool
-    """Nothing goes on without one."""
+    """Whether a person is needed to continue."""
     next_step: str | None
     """What that person does."""
     inputs: tuple[str, ...]
     """Ids of the stages that it waits for."""
     blocked_by: str | None
-    """Of a stage that cannot run: the id of the failed stage that it waits for, directly or not."""
+    """The id of the failed stage that it waits for, directly or not, if it cannot run."""
     chains: tuple[str, ...]
-    """All that need it."""
+    """All chains that need it."""
     done: int | None
     total: int | None
     unit: str | None
     """`done` of `total` tokens, documents or steps, as last reported."""
     progress_s: float | None
-    """When that was reported."""
+    """When this was reported."""
     seen_s: float | None
-    """Last sign of life."""
+    """Time of the last sign of life."""
     rate_per_s: float | None
-    """Units a second: of this moment while it runs, of its last attempt when it ended."""
+    """Units per second: current while it runs, otherwise of its last attempt."""
     mfu: float | None
-    """Share of its GPUs' peak arithmetic, as last reported."""
+    """Share of the peak arithmetic of its GPUs, as last reported."""
     eta_s: float | None
-    """What is left at that rate, while it runs."""
+    """Time left at that rate, while it runs."""
     expected_s: float | None
-    """Its duration, as it was priced."""
+    """Its duration as priced."""
     left_s: float | None
-    """What is left to run, at its rate or its price."""
+    """Time left to run, at its rate or by its price."""
     starts_s: float | None
-    """While it waits: when Slurm expects to start it."""
+    """For a pending stage, when Slurm expects to start it."""
     figures: Mapping[str, float | None]
-    """As last reported: loss, validation_loss, lr..."""
+    """Figures as last reported: loss, validation_loss, lr..."""
     attempts: int
     jobs: tuple[str, ...]
     segments: tuple[SegmentRow, ...]
@@ -126,7 +126,7 @@ class StageRow(NamedTuple):
     """Over all attempts."""
     gpu_hours: float | None
     by_journal: int
-    """Attempts that have ended and whose hours are the journal's: sacct was not asked about them yet, or cannot say."""
+    """Attempts that have ended and whose hours are the journal's: not asked of sacct yet, or unknown to it."""
     energy_kwh: float | None
     """Of the facility, by `energy_method`."""
     co2_g: float | None
@@ -152,7 +152,7 @@ class StageRow(NamedTuple):
 
     @property
     def gravity(self) -> tuple[bool, int]:
-        """The worse, the smaller."""
+        """Sorts worse stages first."""
         return not self.needs_person, WORDS.index(self.state)
 
 
@@ -162,48 +162,48 @@ class ChainStatus(NamedTuple):
     project: str | None
     cluster: str | None
     user: str | None
-    """Who planned or submitted it last."""
+    """The user who last planned or submitted it."""
     stages: tuple[StageRow, ...]
     submitted_s: float | None
     """When it was first submitted."""
     active_s: float | None
-    """When anything of it last gave a sign: a plan, a submission, an attempt."""
+    """Time of its last sign of activity: a plan, a submission, an attempt."""
     ends_s: float | None
-    """When it is expected to end; None where it has ended, or nothing is known."""
+    """When it is expected to end; None if it has ended, or nothing is known."""
     unknown_durations: int
-    """Stages that `ends_s` leaves out: it is then the earliest."""
+    """Number of stages that `ends_s` leaves out, which makes it a lower bound."""
     critical_path: tuple[str, ...]
     """Ids of the stages that its end waits for."""
     elapsed_s: float | None
     """Sum over attempts, which may have run side by side."""
     gpu_hours: float | None
-    """Of its stages, shared ones in full."""
+    """Sum over its stages, shared ones in full."""
     by_journal: int
-    """Attempts of its stages whose hours are the journal's."""
+    """Number of attempts of its stages whose hours are the journal's."""
     energy: tuple[EnergyTotal, ...]
-    """One a method, never to be added."""
+    """One per method; the methods must not be added up."""
     quoted: EnergyTotal | None
-    """The one to quote; None when some site has no figure."""
+    """The figure to quote; None if a site has none."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """By the ledger's words."""
+        """Number of stages by the ledger's words."""
         return dict(Counter(stage.status for stage in self.stages))
 
     @property
     def states(self) -> dict[str, int]:
-        """By the finer words, worst first."""
+        """Number of stages by the finer words, worst first."""
         counted = Counter(stage.state for stage in self.stages)
         return {word: counted[word] for word in WORDS if word in counted}
 
     @property
     def worst(self) -> StageRow | None:
-        """The stage that says how the chain is: the first of the gravest."""
+        """The stage that represents the chain: the first of the worst."""
         return min(self.stages, key=lambda row: row.gravity, default=None)
 
     @property
     def state(self) -> StateWord:
-        """Of its worst stage; `done` when all are."""
+        """The state of its worst stage; `done` if all are."""
         return "done" if self.is_done or self.worst is None else self.worst.state
 
     @property
@@ -216,12 +216,12 @@ class ChainStatus(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """Nothing of it runs, waits, or may do so unseen."""
+        """Whether none of its stages is running or pending, or may be."""
         return not any(stage.status in _UNDER_WAY for stage in self.stages)
 
 
 class GroupStatus(NamedTuple):
-    """Chains of one sweep, or of one project: what they share is counted once."""
+    """The chains of one sweep or project; stages that they share are counted once."""
 
     name: str
     chains: tuple[str, ...]
@@ -239,20 +239,20 @@ class Status(NamedTuple):
     sweeps: tuple[GroupStatus, ...] = ()
     projects: tuple[GroupStatus, ...] = ()
     queue_s: float | None = None
-    """When Slurm's queue was last read; None where it was not."""
+    """When Slurm's queue was last read; None if it was not."""
     warnings: tuple[str, ...] = ()
-    """What could not be read, in sentences."""
+    """What could not be read, as sentences."""
     forecasts: Accuracy | None = None
     """How good forecasts of starts have been; None before the first."""
 
     @property
     def is_still(self) -> bool:
-        """Whether it stays so while nothing is written: nothing is under way, and Slurm was not asked."""
+        """Whether it cannot change while nothing is written: nothing is under way, and Slurm was not asked."""
         rows = (row for chain in self.chains for row in chain.stages)
         return self.queue_s is None and not self.warnings and not any(row.status in _UNDER_WAY for row in rows)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; derived figures of stages and chains included."""
+        """Plain values, including derived figures of stages and chains."""
         return {"schema": SCHEMA, **plain_values(self)}
 
 
@@ -267,11 +267,11 @@ DERIVED: dict[type, dict[str, Any]] = {
         "states": Mapping[str, int],
     },
 }
-"""Properties that stand in JSON beside the fields, with their types."""
+"""Properties that are in JSON next to the fields, with their types."""
 
 
 def plain_values(value: Any) -> Any:
-    """Named tuples as objects, with what is derived from them; other tuples as lists."""
+    """Named tuples as objects with their derived values; other tuples as lists."""
     if isinstance(value, tuple) and (fields := getattr(value, "_fields", ())):
         derived = {name: getattr(value, name) for name in DERIVED.get(type(value), ())}
         return {name: plain_values(part) for name, part in zip(fields, value, strict=True)} | derived

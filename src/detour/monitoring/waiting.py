@@ -1,4 +1,4 @@
-"""Whether there is anything left to wait for in some chains; pure."""
+"""Whether there is anything left to wait for in some chains. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Verdict = Literal["done", "going on", "stopped"]
 
 
 def verdict(chains: Sequence[ChainStatus], *, fail_fast: bool = False) -> Verdict:
-    """`done`: all are. `stopped`: what is left neither runs nor is pending, or with `fail_fast`, a stage has failed."""
+    """`done` if all chains are; `stopped` if nothing left is running or pending, or if one failed with `fail_fast`."""
     if all(chain.is_done for chain in chains):
         return "done"
     if fail_fast and any(row.status == "failed" for chain in chains for row in chain.stages):
