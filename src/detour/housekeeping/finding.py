@@ -1,7 +1,7 @@
-"""What could be removed from a workspace without anything being missed, found in markers, plans, pins and the ledger.
+"""What could be removed from a workspace without being missed, according to markers, plans, pins and the ledger.
 
-What is planned, runs, waits in the queue or is pinned stays, with all that it is made of. What the ledger does not
-know to have ended counts as waiting. Nothing here changes anything: see `removing`.
+What is planned, running, pending in the queue or pinned is kept, with everything it is made of. Jobs that the ledger
+does not know to have ended count as pending. Nothing here changes anything: see `removing`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from detour.planning.files import chain_names, read_plan_outline, read_stage_out
 
 TRASH = ".trash"
 KEPT_CODE = 1
-"""Code snapshots that stay, the newest."""
+"""Number of newest code snapshots that are kept."""
 
 
 class Kind(StrEnum):
@@ -42,28 +42,28 @@ class Removable:
     path: Path
     extent: Extent
     stage: str | None = None
-    """Whose claim is to be held while it goes."""
+    """The stage whose claim must be held during the removal."""
 
 
 class UnreadablePlan(UserError):
-    """Of what it needs nothing is known: so nothing is removed."""
+    """A plan that cannot be read: what it needs is unknown, so nothing is removed."""
 
 
 class Survey:
-    """One look at a workspace, through which everything is decided."""
+    """One look at a workspace, on which every decision is based."""
 
     def __init__(self, workspace: Workspace, state: State) -> None:
         self.workspace, self.state = workspace, state
 
     @cached_property
     def kept(self) -> set[str]:
-        """Ids of stages that must stay whole. Raises UnreadablePlan."""
+        """Ids of stages that must be kept whole. Raises UnreadablePlan."""
         busy = {stage for stage in self.present if self.is_busy(stage)}
         return needed(self._planned_inputs.keys() | pinned(self.workspace) | self._linked | busy, self._inputs)
 
     @cached_property
     def _planned_inputs(self) -> dict[str, tuple[str, ...]]:
-        """Of all stages of all chains, done or not."""
+        """Inputs of all stages of all chains, done or not."""
         try:
             plans = [read_plan_outline(self.workspace, chain) for chain in chain_names(self.workspace)]
         except (UserError, OSError) as error:
@@ -76,7 +76,7 @@ class Survey:
         return sorted(path.name for path in folder.iterdir() if _is_folder(path)) if folder.is_dir() else []
 
     def is_busy(self, stage: str) -> bool:
-        """Whether a job runs or waits that may use it, or may have been: unknown is busy."""
+        """Whether a job that may use it is running or pending; unknown counts as busy."""
         held = holder(self.workspace, stage)
         if held is not None and not held.is_stale:
             return True
@@ -89,15 +89,13 @@ class Survey:
 
     @property
     def _linked(self) -> set[str]:
-        """Stages of exported models that links in `models/` lead to."""
+        """Stages of exported models that are the target of links in `models/`."""
         folder = self.workspace.root / "models"
-        links = (
-            folder.iterdir() if folder.is_dir() else ()
-        )  # a glob takes a folder that may not be read for an empty one
+        links = folder.iterdir() if folder.is_dir() else ()  # a glob would treat an unreadable folder as empty
         return {part for link in links if link.is_symlink() for part in link.readlink().parts if part in self.present}
 
     def _inputs(self, stage: str) -> Collection[str]:
-        """As a plan says, else the stage's own file. Raises UnreadablePlan where neither can be read."""
+        """The inputs by a plan, or else by the stage's own file. Raises UnreadablePlan if neither can be read."""
         if stage in self._planned_inputs:
             return self._planned_inputs[stage]
         try:
@@ -107,7 +105,7 @@ class Survey:
 
 
 def find(survey: Survey) -> Iterator[Removable]:
-    """Raises UnreadablePlan."""
+    """Everything that could be removed. Raises UnreadablePlan."""
     for stage in survey.present:
         for kind, path in _of_stage(survey, stage):
             yield Removable(kind, path, measure(path), stage)
@@ -133,7 +131,7 @@ def _of_stage(survey: Survey, stage: str) -> Iterator[tuple[Kind, Path]]:
 
 
 def _code(survey: Survey) -> Iterator[tuple[Kind, Path]]:
-    """Jobs that wait run a snapshot, and no record says which; so while one waits, all stay."""
+    """Old snapshots. Pending jobs run a snapshot, and no record says which, so all are kept while a job is pending."""
     if survey.anything_queued:
         return
     snapshots = [path for path in (survey.workspace.root / "code").glob("*") if _is_folder(path)]
@@ -142,7 +140,7 @@ def _code(survey: Survey) -> Iterator[tuple[Kind, Path]]:
 
 
 def _compiled(survey: Survey) -> Iterator[tuple[Kind, Path]]:
-    """Of each user: what torch compiled, which saves the next attempt some seconds or minutes."""
+    """What torch compiled for each user, which saves the next attempt seconds or minutes."""
     if not survey.anything_queued:
         folders = sorted((survey.workspace.root / "compiled").glob("*"))
         yield from ((Kind.COMPILED, path) for path in folders if _is_folder(path))

@@ -1,4 +1,4 @@
-"""What lies in a folder: bytes and inodes, and whether this user may take all of it away."""
+"""The size of a folder in bytes and inodes, and whether this user may remove all of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Extent(NamedTuple):
     size_bytes: int
     inodes: int
     blocked: str | None
-    """Why not all of it can be removed by this user."""
+    """Why this user cannot remove all of it; None if they can."""
 
 
 def measure(path: Path) -> Extent:
-    """Of a file, a link (not of what it leads to) or a folder with all that is in it. Raises OSError if it is gone."""
+    """Measure a file, a link (not its target) or a folder with its contents. Raises OSError if it is gone."""
     status = path.lstat()
     if not path.is_dir() or path.is_symlink():
         return Extent(status.st_size, 1, _kept_by_parent(path))
@@ -31,11 +31,11 @@ def measure(path: Path) -> Extent:
 
 
 def _ignored(_error: OSError) -> None:
-    """A folder that cannot be listed is found closed by its parent's walk."""
+    """Ignored: the walk of its parent reports a folder that cannot be listed as closed."""
 
 
 def _kept_by_parent(path: Path) -> str | None:
-    """Renaming takes the right to write to the parent; in a sticky one, to own the entry."""
+    """Why the parent prevents a rename: it needs write permission and, if the parent is sticky, the entry's owner."""
     if closed := _closed(path.parent):
         return closed
     owner, sticky = path.lstat().st_uid, path.parent.stat().st_mode & 0o1000

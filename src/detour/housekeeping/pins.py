@@ -1,4 +1,4 @@
-"""Stages that a person wants to keep, whatever plans say: <workspace>/pins/<stage id>, with the reason in it."""
+"""Stages that a person wants to keep whatever the plans need: <workspace>/pins/<stage id>, containing the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detour.ledger.workspace import Workspace
 
 
 def pinned(workspace: Workspace) -> set[str]:
-    """Ids of stages."""
+    """Ids of the pinned stages."""
     folder = _folder(workspace)
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
 
@@ -23,7 +23,7 @@ def pin(workspace: Workspace, stages: Iterable[str], why: str) -> None:
 
 
 def unpin(workspace: Workspace, stages: Iterable[str]) -> list[str]:
-    """Those that were pinned."""
+    """Remove pins; returns the stages that were pinned."""
     found = [stage for stage in stages if (_folder(workspace) / stage).exists()]
     for stage in found:
         (_folder(workspace) / stage).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is needed: all that a wanted stage is made of, however far back."""
+"""What is needed: everything a wanted stage is made of, however far back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 
 def needed(wanted: Iterable[str], inputs_of: Callable[[str], Collection[str]]) -> set[str]:
-    """Ids of the wanted stages, and of all stages whose output one of them reads, directly or through others."""
+    """Ids of the wanted stages and of all stages whose output they read, directly or not."""
     found: set[str] = set()
     waiting = list(wanted)
     while waiting:

@@ -1,6 +1,6 @@
-"""Removal that a kill at any instant leaves harmless: out of sight by one rename, then deleted.
+"""Removal that is safe to kill at any instant: renamed into the trash folder, then deleted.
 
-What a kill leaves in the trash folder is found there by the next `find`.
+After a kill, the next `find` finds what is left in the trash folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detour.ledger.workspace import Workspace
 
 
 def remove(workspace: Workspace, found: Removable) -> None:
-    """Raises OSError where the file system refuses, UserError where a link stands in place of a folder on the way."""
+    """Raises OSError if the file system refuses, UserError if a folder on the way is a link."""
     trash = workspace.root / TRASH
     doomed = found.path
     refuse_links(workspace.root, doomed.parent)
