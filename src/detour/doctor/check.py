@@ -1,4 +1,4 @@
-"""A cluster profile held against the live cluster and this environment; changes nothing."""
+"""Compares a cluster profile with the live cluster and this environment; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Checked:
 
 
 def check(cluster: Cluster, profile: Path, workspace: Workspace) -> Checked:
-    """Seven questions to Slurm at most; what it does not answer is a finding of its own, not an error."""
+    """At most seven questions to Slurm; a missing answer is a finding, not an error."""
     live, findings = LiveCluster(), list[Finding]()
     if cluster.scheduler == "slurm":
         live = ask_cluster(Slurm(cluster=cluster.slurm_cluster), user_name(), time.time)

@@ -1,7 +1,7 @@
-"""This machine and this environment, as the jobs will find them: what is here, and what of it stands in the way.
+"""This machine and this environment as jobs will find them: what is here, and what prevents jobs from running.
 
-Gathering reads the machine; judging is pure. Compute nodes run the same interpreter from the same folder, so that
-what is wrong here is wrong there.
+Gathering reads the machine; judging is pure. Compute nodes run the same interpreter from the same folder, so what is
+wrong here is wrong there.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from detour.scheduler.client_environment import ignored
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 COMPOSER = Requirement("mosaicml")
-"""Installed beside the others, without its own pins, so no list of ours holds it."""
+"""Installed without its own pins, so it is in none of our lists."""
 SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "wekafs", "cifs", "afs", "orangefs", "9p")
 LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "f2fs", "ramfs", "devtmpfs")
 LITTLE_BYTES, NO_BYTES = 20 * 10**9, 10**9
-"""A chain of the base recipe keeps some 10 GB; below a gigabyte not even a checkpoint fits."""
+"""A chain of the base recipe stores some 10 GB; below a gigabyte not even a checkpoint fits."""
 FEW_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFolder:
-    """A folder, or the nearest one above it that is there."""
+    """A folder, or the nearest parent that exists."""
 
     path: Path
     exists: bool
     mode: int
     owned: bool
-    """By this user."""
+    """Whether this user owns it."""
     refusal: str | None
     """Why nothing can be written there."""
     filesystem: str | None
     free_bytes: int
     free_files: int | None
     clock_offset_s: float | None
-    """How far the file system's clock is ahead of this machine's."""
+    """Seconds by which the file system's clock is ahead of this machine's."""
 
 
 def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
@@ -71,8 +71,10 @@ def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
 
 
 def declared() -> tuple[SpecifierSet, list[Requirement]]:
-    """What Python and which packages jobs need: from the checkout where there is one, for an installed copy is as old
-    as its installation."""
+    """The Python and the packages that jobs need.
+
+    From the checkout if there is one, since the metadata of an installed copy is as old as its installation.
+    """
     if PYPROJECT.exists():
         project = tomllib.loads(PYPROJECT.read_text())["project"]
         texts = [*project["dependencies"], *project["optional-dependencies"]["train"]]
@@ -89,7 +91,7 @@ def python_finding(wanted: SpecifierSet, found: str) -> Finding:
 
 
 def package_findings(requirements: Sequence[Requirement], versions: Mapping[str, str | None]) -> Iterator[Finding]:
-    """One for each package that is missing or another version than asked for, one for all that fit."""
+    """One finding for each missing or wrong package, and one for all that fit."""
     fitting = 0
     for requirement in requirements:
         found, wanted = versions[requirement.name], str(requirement.specifier) or "any version"
@@ -104,7 +106,7 @@ def package_findings(requirements: Sequence[Requirement], versions: Mapping[str,
 
 
 def build_findings(cluster: Cluster, torch: str | None) -> Iterator[Finding]:
-    """A torch for CPUs on a cluster with GPUs; which build it is shows in the version of the wheel."""
+    """A torch for CPUs on a cluster with GPUs; the version of the wheel shows its build."""
     if cluster.gpu is None or cluster.gpu.simulated or torch is None:
         return
     if torch.endswith("+cpu"):
@@ -113,7 +115,7 @@ def build_findings(cluster: Cluster, torch: str | None) -> Iterator[Finding]:
 
 
 def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
-    """Variables that would change what Slurm's clients do, and that `detour` keeps from them."""
+    """Variables that would change what Slurm's clients do, and that `detour` removes from their environment."""
     if not names:
         yield Finding("Slurm's variables", "ok", "none set")
         return
@@ -122,7 +124,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def look_at(path: Path, mounts: str) -> WorkspaceFolder:
-    """What a folder is like. A file is written to its nearest folder that is there, and removed."""
+    """The properties of a folder. A file is written to the nearest folder that exists, and removed."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     status, space = there.stat(), os.statvfs(there)
     refusal, offset_s = None, None
@@ -145,7 +147,7 @@ def look_at(path: Path, mounts: str) -> WorkspaceFolder:
 
 
 def filesystem(path: Path, mounts: str) -> str | None:
-    """Type of the file system that holds `path`; `mounts` as in /proc/self/mounts, later mounts above earlier ones."""
+    """Type of the file system that holds `path`; `mounts` as in /proc/self/mounts, where later mounts hide earlier."""
     found, depth = None, -1
     for line in mounts.splitlines():
         _, point, kind = (*line.split(), "", "", "")[:3]
@@ -187,7 +189,7 @@ def _privacy(folder: WorkspaceFolder) -> Finding:
 
 
 def _space(folder: WorkspaceFolder) -> Finding:
-    """Free space of the file system; a quota may leave less, and is not known here."""
+    """Free space of the file system. A quota may leave less, and is not known here."""
     free = f"{folder.free_bytes / 1e9:,.0f} GB free"
     verdict: Verdict = "ok"
     if folder.free_bytes < LITTLE_BYTES:
@@ -197,7 +199,7 @@ def _space(folder: WorkspaceFolder) -> Finding:
 
 
 def sharing_findings(cluster: Cluster, workspace: Path, environment: Path, mounts: str) -> Iterator[Finding]:
-    """Jobs see the workspace and Python only on a file system that their nodes have too."""
+    """Whether jobs see the workspace and Python: only on a file system that their nodes share."""
     if cluster.scheduler == "local" or (cluster.gpu and cluster.gpu.simulated):
         return
     for subject, path in (("workspace's file system", workspace), ("Python's file system", environment)):

@@ -1,4 +1,4 @@
-"""What a comparison of a profile with the truth comes to: a verdict, both sides, and what to write instead."""
+"""The result of comparing a profile with reality: a verdict, both sides, and what to write instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Verdict = Literal["problem", "warning", "unknown", "ok"]
 VERDICTS: tuple[Verdict, ...] = ("problem", "warning", "unknown", "ok")
-"""The worst first."""
+"""Worst first."""
 MOST_NAMES = 8
 
 
@@ -20,12 +20,12 @@ class Finding:
     subject: str
     verdict: Verdict
     profile: str | None = None
-    """What the profile says, for people; None: nothing."""
+    """What the profile says, for people; None if nothing."""
     site: str | None = None
-    """What is so; None: nothing is said."""
+    """What is so at the site; None if it gives no answer."""
     advice: str = ""
     change: Mapping[str, Any] = field(default_factory=dict)
-    """What to write in a profile that extends this one; None as a value removes."""
+    """What to write in a profile that extends this one; a value of None removes the key."""
 
 
 def limit_finding(
@@ -36,7 +36,7 @@ def limit_finding(
     change: Callable[[int], Mapping[str, Any]],
     advice: str = "jobs that ask for more are refused or wait forever",
 ) -> Finding:
-    """A limit that the profile may undercut, which is a person's wish, but not exceed; None is no limit."""
+    """Compare a limit that the profile may undercut, as a person may want, but not exceed; None is no limit."""
     said = ("no limit" if ours is None else show(ours), "no limit" if theirs is None else show(theirs))
     if theirs is None or (ours is not None and ours <= theirs):
         return Finding(subject, "ok", *said)
@@ -44,18 +44,18 @@ def limit_finding(
 
 
 def shorter(*limits: int | None) -> int | None:
-    """The limit that holds; None where there is none."""
+    """The limit that applies; None if there is none."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def longest(limits: Iterable[int | None]) -> int | None:
-    """The most that is asked for; None as soon as one has no limit."""
+    """The largest value; None if one of them has no limit."""
     known = list(limits)
     return None if None in known else max((limit for limit in known if limit is not None), default=None)
 
 
 def merged_changes(findings: Iterable[Finding]) -> dict[str, Any]:
-    """All changes as one document; of two for one key the first holds."""
+    """All changes as one document; the first change of a key counts."""
     document: dict[str, Any] = {}
     for finding in findings:
         _lay_below(document, finding.change)
@@ -71,7 +71,7 @@ def _lay_below(document: dict[str, Any], change: Mapping[str, Any]) -> None:
 
 
 def listed(there: Iterable[str], like: str = "") -> str:
-    """Names in a sentence; of many, those most like the one looked for."""
+    """Names as part of a sentence; if there are many, those most like `like`."""
     names = sorted(there)
     if len(names) <= MOST_NAMES:
         return ", ".join(names) or "none"

@@ -1,7 +1,7 @@
-"""What a profile's jobs ask for, held against what the site gives: partitions, nodes, QOS and accounts.
+"""Compares what a profile's jobs request with what the site offers: partitions, nodes, QOS and accounts.
 
-A profile that asks for more than there is has a problem, because such jobs are refused or wait forever. What the
-site did not answer is unknown, and no fault of the profile.
+Requesting more than there is is a problem, because such jobs are refused or wait forever. What the site did not answer
+is unknown, and not the profile's fault.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def partition_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]
 
 
 def _renamed(key: str, name: str, use: Use, live: LiveCluster) -> dict[str, Any]:
-    """The partition most like it that has GPUs, or has none, as the jobs want it."""
+    """The partition with the most similar name that has GPUs, or has none, as the jobs need."""
     with_gpus = {kind.partition for kind in live.nodes or () if kind.gpus}
     fitting = [name for name in live.partitions or {} if (name in with_gpus) == (use == "gpu")]
     found = get_close_matches(name, fitting, 1)
@@ -63,7 +63,7 @@ def _longest_run(
     qos_required: bool,
     live: LiveCluster,
 ) -> Finding:
-    """The longest job that the profile's QOS would send there, against the partition's limit and its own QOS'."""
+    """The longest job that the profile's QOS would send there, against the limits of the partition and its own QOS."""
     without_qos = [ours.wall] if not serving or not qos_required else []
     asked = longest([*(shorter(qos.wall, ours.wall) for qos in serving), *without_qos])
     own_qos = (live.qos or {}).get(theirs.own_qos or "")
@@ -95,7 +95,7 @@ def _admission(
 
 
 def node_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
-    """The nodes of the GPU partition; where the profile names none, all nodes that have its constraint."""
+    """The nodes of the GPU partition; if the profile names none, all nodes with its constraint."""
     if cluster.gpu is None:
         return
     if live.nodes is None:
@@ -139,7 +139,7 @@ def _gpus(cluster: Cluster, there: Sequence[NodeKind]) -> Iterator[Finding]:
 
 
 def satisfies(constraint: str, features: frozenset[str]) -> bool:
-    """`gpu&hbm80g`, `a100|h100`; counts and brackets, which say how many nodes, are not looked at."""
+    """Whether features satisfy `gpu&hbm80g` or `a100|h100`; counts and brackets, which number nodes, are ignored."""
     alternatives = re.sub(r"\*\d+|[\[\]()]", "", constraint).split("|")
     return any(set(re.split("[&,]", one)) <= features for one in alternatives)
 
@@ -176,7 +176,7 @@ def _in_qos(qos: Qos, key: str, write: Callable[[int], str | int]) -> Callable[[
 
 
 def account_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
-    """Whether the accounts that jobs name are this user's, and may use the QOS that go with them."""
+    """Whether the accounts that jobs name are this user's, and may use their QOS."""
     if live.accounting == "off":
         return
     if live.accounts is None:
@@ -204,7 +204,7 @@ def _account_qos(subject: str, cluster: Cluster, use: Use, account: str, allowed
 
 
 def _other_account(cluster: Cluster, use: Use, yours: Mapping[str, frozenset[str]]) -> dict[str, Any]:
-    """The first of the user's accounts that may use the default QOS and, if possible, has the profile's suffix."""
+    """The first of the user's accounts that may use the default QOS and, preferably, has the profile's suffix."""
     qos, suffix = cluster.default_qos(use), cluster.account_suffix if use == "gpu" else ""
     order = sorted(yours, key=lambda name: (not name.endswith(suffix), name))
     account = next((name for name in order if qos is None or qos.name in yours[name]), None)

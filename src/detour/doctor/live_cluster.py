@@ -1,7 +1,7 @@
-"""What a live Slurm says of itself: partitions, nodes, QOS, accounts and settings, read from its clients' text.
+"""What a live Slurm reports: partitions, nodes, QOS, accounts and settings, read from its clients' text.
 
-Asked once, by `detour doctor`; what did not answer stays None, with the reason beside it. None as a limit means that
-there is none.
+Asked once, by `detour doctor`. Anything without an answer stays None, with the reason in `silences`. A limit of None
+means that there is none.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class LivePartition:
     wall_s: int | None = None
     default_wall_s: int | None = None
     qos: frozenset[str] | None = None
-    """Those allowed; None: all."""
+    """Those allowed; None for all."""
     accounts: frozenset[str] | None = None
     own_qos: str | None = None
-    """Whose limits hold for every job of the partition."""
+    """The QOS whose limits apply to every job of the partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class NodeKind:
     partition: str
     nodes: int
     cpus: int
-    """Logical CPUs a node: hardware threads where the site counts them."""
+    """Logical CPUs per node: hardware threads if the site counts them."""
     gpus: int
     gpu_type: str | None
     features: frozenset[str]
@@ -69,14 +69,16 @@ class LiveCluster:
     """The user's accounts, with the QOS that each may use."""
     accounting: Accounting | None = None
     clock_offset_s: float | None = None
-    """How far the controller's clock is ahead of this machine's."""
+    """Seconds by which the controller's clock is ahead of this machine's."""
     silences: tuple[str, ...] = ()
     """What did not answer, and why."""
 
 
 def ask_cluster(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveCluster:
-    """Seven questions at most, each once: a controller that is down takes its clients half a minute, and is not asked
-    again."""
+    """At most seven questions, each asked once.
+
+    If the controller is down, its clients take half a minute each, so it is not asked again.
+    """
     silences: list[str] = []
 
     def heard(question: Callable[[], T]) -> T | None:
@@ -121,7 +123,7 @@ def _accounting(slurm: Slurm, user: str, settings: Mapping[str, str] | None, sil
 
 
 def read_accounting_answer(answer: CommandResult) -> Accounting | None:
-    """Whether sacct serves this user; None where its silence may pass."""
+    """Whether sacct serves this user; None if it failed in a way that may be temporary."""
     if answer.returncode == 0 and answer.stdout.strip():
         return "on"
     if "accounting storage is disabled" in answer.stderr:
@@ -130,7 +132,7 @@ def read_accounting_answer(answer: CommandResult) -> Accounting | None:
 
 
 def read_partitions(text: str) -> dict[str, LivePartition]:
-    """By name, from `scontrol --oneliner show partition`."""
+    """Partitions by name, from `scontrol --oneliner show partition`."""
     found = {}
     for line in text.splitlines():
         field = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -169,7 +171,7 @@ def read_nodes(text: str) -> tuple[NodeKind, ...]:
 
 
 def read_qos(text: str) -> dict[str, LiveQos]:
-    """By name, from `sacctmgr show qos`: name|MaxWall|MaxSubmitPU|MaxTRESPU."""
+    """QOS by name, from `sacctmgr show qos`: name|MaxWall|MaxSubmitPU|MaxTRESPU."""
     found = {}
     for line in text.splitlines():
         name, wall, submitted, resources = (*line.split("|"), "", "", "")[:4]
@@ -180,7 +182,7 @@ def read_qos(text: str) -> dict[str, LiveQos]:
 
 
 def read_accounts(text: str) -> dict[str, frozenset[str]]:
-    """From `sacctmgr show assoc`: account|qos,qos; rows of one account (a partition each) are united."""
+    """Accounts from `sacctmgr show assoc`: account|qos,qos. Rows of one account (one per partition) are merged."""
     found: dict[str, frozenset[str]] = {}
     for line in text.splitlines():
         account, _, qos = line.partition("|")
@@ -190,7 +192,7 @@ def read_accounts(text: str) -> dict[str, frozenset[str]]:
 
 
 def read_limit_s(text: str) -> int | None:
-    """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and nothing."""
+    """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and an empty text."""
     seconds = parse_elapsed_s(text)
     return None if seconds is None else int(seconds)
 

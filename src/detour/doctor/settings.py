@@ -1,4 +1,4 @@
-"""A cluster profile held against the live site: every comparison that the site's answers allow. Pure."""
+"""Compares a cluster profile with the live site, as far as the site's answers allow. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from detour.doctor.limits import account_findings, node_findings, partition_find
 from detour.doctor.live_cluster import LiveCluster
 
 OLDEST = (20, 2)
-"""The first Slurm whose text is read."""
+"""The oldest Slurm whose text output can be read."""
 SRUN_FORGETS = (22, 5)
-"""From here on srun does not take --cpus-per-task from sbatch."""
+"""From this version on, srun does not inherit --cpus-per-task from sbatch."""
 SHORT_MEMORY_S = 60
 CLOCK_TOLERANCE_S = 5.0
 

@@ -1,4 +1,4 @@
-"""The tasks of a benchmark: what is to be put where, and what is there."""
+"""The tasks of a benchmark: which files they need and where, and what is there."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class TaskCheck:
     type: str
     state: Literal["ready", "missing", "problem"]
     said: str
-    """What there is; or what is wrong, in one sentence."""
+    """What is there; or what is wrong, in one sentence."""
     place: str = ""
-    """Where the files are expected: a path, or a data set of the hub."""
+    """Where the files are expected: a path, or a data set on the hub."""
     layout: str = ""
-    """What they must be."""
+    """The layout that the files must have."""
     obtain: str = ""
-    """Where they are had, as the benchmark says."""
+    """Where to obtain them, according to the benchmark."""
     notes: tuple[str, ...] = ()
-    """What a reader of the score should know of the data."""
+    """What readers of the score should know about the data."""
 
 
 def check_tasks_of(recipe_or_sweep: Path) -> list[TaskCheck]:
-    """By path or by name. Raises RecipeError for a bad file."""
+    """Check a recipe or sweep, given by path or by name. Raises RecipeError for a bad file."""
     path = recipe_path(recipe_or_sweep)
     return check_tasks(expand(load_sweep(path)) if is_sweep(path) else [load_recipe(path)])
 
 
 def check_tasks(recipes: Iterable[Recipe]) -> list[TaskCheck]:
-    """Every task of the recipes' benchmarks once, read whole."""
+    """Every task of the recipes' benchmarks once, with its files read whole."""
     benchmarks: dict[str, Benchmark] = {one.benchmark.digest: one.benchmark for one in recipes if one.benchmark}
     tasks = {task.digest: task for benchmark in benchmarks.values() for task in benchmark.tasks}
     return [check_task(task) for task in tasks.values()]
@@ -67,7 +67,7 @@ def check_task(task: Task) -> TaskCheck:
 
 
 def found(documents: TaskDocuments) -> str:
-    """`16 + 8 + 8 documents, 22 labels`; of a task of entities with their number."""
+    """`16 + 8 + 8 documents, 22 labels`; with the number of entities for an entity task."""
     sizes = " + ".join(f"{len(split):,}" for split in (documents.train, documents.validation, documents.test))
     entities = sum(counts.entities for counts in documents.entity_counts.values())
     of_entities = f", {counted(entities, 'entity', 'entities')}" if entities else ""
