@@ -271,9 +271,7 @@ def command_journal(workspace: Workspace) -> Journal:
 
 
 def trimmed(items: list[_Pending]) -> list[_Pending]:
-    """The items that fit the queue's limits. The oldest progress is dropped first, then the oldest others; no
-    end is.
-    """
+    """The items that fit the queue's limits: the oldest progress goes first, then the oldest others; ends are kept."""
     excess = len(items) - QUEUE_RECORDS
     excess_bytes = sum(len(item.line) for item in items) - QUEUE_BYTES
     droppable = [item for item in items if item.durability is Durability.DROPPABLE]
