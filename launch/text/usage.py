@@ -111,6 +111,8 @@ def usage_notes(found: Counted) -> Iterator[str]:
         notes = dump.notes
         if notes.layout and notes.layout != "given":
             yield f"{dump.name}: without a header, read as {notes.layout} columns"
+        if notes.gpus_are_requested:
+            yield f"{dump.name}: has no column of allocated GPUs: those that were requested are counted"
         for state, rows in notes.unknown_states.most_common():
             yield f"{dump.name}: {number_of(rows, 'row')} in state {plain(state)}, which is none of Slurm's"
         yield from notes.broken
@@ -129,6 +131,8 @@ def usage_notes(found: Counted) -> Iterator[str]:
         yield f"{number_of(whole.pending, 'job')} still pending: in no figure"
     if whole.no_gpus:
         yield f"{number_of(whole.no_gpus, 'job')} without a number of GPUs or a duration: not in GPU-h"
+    elif whole.unknown_gpu_us:
+        yield "jobs that have not ended in the period are without a number of GPUs: not in GPU-h"
     if whole.no_cpus:
         yield f"{number_of(whole.no_cpus, 'job')} without a number of CPUs or a duration: not in CPU-h"
 
@@ -150,6 +154,7 @@ def usage_json(found: Counted) -> dict[str, Any]:
                 "broken": dump.notes.n_broken,
                 "unknown_states": dict(dump.notes.unknown_states),
                 "layout": dump.notes.layout,
+                "gpus_are_requested": dump.notes.gpus_are_requested,
             }
             for dump in found.dumps
         ],

@@ -21,7 +21,9 @@ from tests.sacct.dumps import DAY_S, HEADER, JOB, job, lines_of, read, read_one
         ("cpu=8,gres/gpu=4", "", 4, None),
         ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2", "", 3, "a100,v100"),
         ("cpu=8,gres/gpu:1g.10gb=2,gres/gpumem=10G,gres/gpuutil=0", "", 2, "1g.10gb"),
-        ("cpu=8,gres/shard=3", "cpu=8", 0, None),
+        ("cpu=8,gres/shard=3", "cpu=8", None, None),
+        ("cpu=8,gres/gpu=1,gres/shard=3", "", 1, None),
+        ("cpu=8,gres/mps=50", "", None, None),
         ("cpu=8,node=1", "cpu=8,gres/gpu=4", None, None),
         ("1=40,2=340000,4=1,5=40", "", 0, None),
         ("1=40,2=340000,4=1,5=40,1002=2", "", None, None),
@@ -46,6 +48,28 @@ def test_where_gres_alone_is_listed_an_empty_list_is_no_gpu(gres: str, asked: st
 def test_gpus_in_an_unknown_form_are_unknown_where_other_resources_are_none(gres: str, gpus: int | None) -> None:
     (row,) = read_rows(lines_of(job(AllocTRES="", ReqTRES="cpu=8", AllocGRES=gres), header=[*HEADER, "AllocGRES"]))
     assert row.n_gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "gpus"),
+    [
+        ("ReqTRES", "billing=8,cpu=8,gres/gpu=4,gres/gpu:h100=4", 4),
+        ("ReqTRES", "billing=8,cpu=8", 0),
+        ("ReqTRES", "", None),
+        ("ReqGRES", "gpu:4", 8),
+        ("ReqGRES", "PER_NODE:gres:gpu:a100:4", 8),
+        ("ReqGRES", "PER_JOB:gpu:4", None),
+        ("num_gpus_req", "4", 4),
+    ],
+)
+def test_where_no_allocation_is_listed_gpus_are_those_requested_and_of_gres_on_each_node(
+    column: str, text: str, gpus: int | None
+) -> None:
+    header = [*(name for name in HEADER if name not in ("AllocTRES", "ReqTRES")), column]
+    dump = read_rows(lines_of(job(**{"NNodes": "2", column: text}), header=header))
+    (row,) = dump
+    assert row.n_gpus == gpus
+    assert dump.notes.gpus_are_requested
 
 
 @pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])
@@ -142,7 +166,7 @@ def test_every_field_is_built_from_its_columns() -> None:
         job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
         qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",
         elapsed="00:05", suspended="00:01", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0",
-        nodes="n[1-2]", n_nodes="2", n_cpus="8", n_gpus="", allocated="", requested="gres/gpu=2",
+        nodes="n[1-2]", n_nodes="2", n_cpus="8", n_gpus="", n_gpus_requested="", allocated="", requested="gres/gpu=2",
         allocated_gres="gpu:h100:2", requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500",
         energy="1.5K", restarts="1",
     )  # fmt: skip

@@ -261,7 +261,17 @@ def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first
     assert str(refused.value).startswith(f"{path}:")
 
 
-@pytest.mark.parametrize(("content", "said"), [(b'{"jobs": []}', "is JSON"), (b"PAR1", "Parquet"), (b"PK\3\4", "zip")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"jobs": []}', "is JSON"),
+        (b'[{"jobid": 1}]', "is JSON"),
+        (b"PAR1", "Parquet"),
+        (b"PK\3\4", "zip"),
+        ("JobID|State".encode("utf-16"), "UTF-16"),
+        (b"JobId=5 UserId=ada(1001) Name=a", "jobcomp/filetxt"),
+    ],
+)
 def test_other_kinds_of_files_are_refused_by_their_kind(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "dump").write_bytes(content)
     with pytest.raises(UserError, match=said):
@@ -289,6 +299,31 @@ def test_a_table_without_a_header_in_the_form_that_xdmod_keeps_is_known() -> Non
     assert (first.user, first.qos, first.n_gpus, first.n_cpus, first.name) == ("ada", "t3", 2, 12, "a | name")
     assert (first.state, first.cancelled_by, first.elapsed_s) == ("CANCELLED", "1001", 7200)
     assert dump.notes.layout == "Open XDMoD's"
+
+
+def test_the_form_of_before_alloctres_is_told_from_the_later_ones() -> None:
+    row = (
+        "17|17|jz|gpu|abc|abc|45|ada|1001|2016-03-01T00:00:00|2016-03-01T00:00:00|2016-03-01T01:00:00|"
+        "2016-03-01T03:00:00|02:00:00|0:0|COMPLETED|2|12|12|31000Mn|{}|37-14:00:00|n[31-32]|a | name\n"
+    )
+    for listed, layout, gpus in (
+        ("gpu:2|cpu=12,node=2", "Open XDMoD's oldest", 4),
+        ("|cpu=12,node=2", "Open XDMoD's oldest", 0),
+        ("cpu=12,gres/gpu=3|cpu=12,gres/gpu=3,node=2", "Open XDMoD's older", 3),
+    ):
+        dump = read_rows([row.format(listed)])
+        assert [one.n_gpus for one in dump] == [gpus]
+        assert dump.notes.layout == layout
+
+
+def test_a_queue_beside_the_gpu_time_is_how_long_a_job_waited() -> None:
+    """As in AcmeTrace's tables."""
+    table = [
+        "job_id,user,gpu_num,state,submit_time,start_time,end_time,duration,queue,gpu_time\n",
+        "dlc1,u1,64,FAILED,2023-05-17 11:00:58+00:00,2023-05-17 11:01:08+00:00,2023-05-17 11:01:16+00:00,8,10.0,512\n",
+    ]
+    (row,) = read_rows(table)
+    assert (row.partition, row.n_gpus, row.elapsed_s, row.wait_s) == (None, 64, 8, 10)
 
 
 def test_columns_can_be_named_for_a_table_without_a_header() -> None:

@@ -61,6 +61,10 @@ def test_local_times_follow_the_zone_also_on_days_on_which_the_clock_changes() -
     assert after - before == 3600
 
 
+def test_the_form_of_seconds_since_the_epoch_has_its_name_too() -> None:
+    assert time_parser(UTC, "%s")("1772323200") == 1_772_323_200
+
+
 def test_any_other_form_can_be_named() -> None:
     assert time_parser(UTC, "%d/%m/%Y %H:%M")("01/03/2026 12:00") == NOON_S
     with pytest.raises(ValueError, match="a time of the form '%d/%m/%Y %H:%M'"):

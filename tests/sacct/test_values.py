@@ -131,4 +131,4 @@ def test_the_older_gres_is_read_too(text: str, gpus: int | None, kind: str | Non
 def test_every_layout_names_known_columns() -> None:
     assert "jobname" in FREE_TEXT
     for columns in LAYOUTS.values():
-        assert find_columns(columns, {}).keys() >= {"job", "start", "end", "allocated", "name"}
+        assert find_columns(columns, {}).keys() >= {"job", "start", "end", "requested", "name"}

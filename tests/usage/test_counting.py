@@ -102,6 +102,21 @@ def test_what_nothing_tells_is_unknown_and_counted_as_such() -> None:
     assert (found.no_cpus, found.no_gpus, found.no_nodes, found.no_wait, found.no_eligible_wait) == (1,) * 5
 
 
+@pytest.mark.parametrize("end_s", [MARCH_S + 3 * HOUR_S, None], ids=["ended", "running"])
+def test_what_is_unknown_of_a_job_is_so_in_each_period_in_which_it_ran(end_s: float | None) -> None:
+    row = OVER_MIDNIGHT._replace(n_gpus=None, end_s=end_s, submit_s=None)
+    found = counted(row, Counting.SPLIT)
+    assert hours(found) == {"2026-02": (0, 24.0, None, None), "2026-03": (1, 72.0, None, 0.0)}
+    assert [found[month].no_gpus for month in ("2026-02", "2026-03")] == [0, 1]
+    within = counted(row, Counting.SPLIT, since_s=MARCH_S - HOUR_S, until_s=MARCH_S)
+    assert hours(within) == {"2026-02": (0, 24.0, None, None)}
+
+
+def test_an_unknown_number_for_no_time_is_no_unknown_time() -> None:
+    found = counted(OVER_MIDNIGHT._replace(n_gpus=None, end_s=MARCH_S - HOUR_S, elapsed_s=0), Counting.SPLIT)
+    assert hours(found) == {"2026-02": (1, 0.0, 0.0, 4.0)}
+
+
 @pytest.mark.parametrize(
     ("label", "unit", "coarse"),
     [

@@ -26,6 +26,7 @@ from detour.sacct.values import (
 
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
 """By one of which a record's first line is known from the rest of a name."""
+_COUNTS = ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "n_gpus_requested", "restarts")
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
 """Names without blanks."""
 
@@ -71,7 +72,7 @@ class RowBuilder:
             self._time: ("submit", "eligible", "start", "end"),
             parse_duration_s: ("elapsed_raw", "elapsed", "suspended"),
             self._limit: ("limit", "limit_minutes"),
-            self._holding.count: ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "restarts"),
+            self._holding.count: _COUNTS,
             self._exit: ("exit", "derived_exit"),
             self._holding.tres: ("allocated", "requested"),
             tres_text: ("allocated", "requested"),
@@ -160,8 +161,8 @@ class RowBuilder:
         states, cancelled_by = zip(*map(self._state, of.state), strict=True)
         held = list(
             map(
-                self._holding.of, of.n_nodes, of.n_cpus, of.n_gpus, of.allocated, of.allocated_gres, of.requested,
-                of.requested_gres,
+                self._holding.of, of.n_nodes, of.n_cpus, of.n_gpus, of.n_gpus_requested, of.allocated,
+                of.allocated_gres, of.requested, of.requested_gres,
             )
         )  # fmt: skip
         nodes = each(nodes_held, of.nodes)

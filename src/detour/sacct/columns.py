@@ -40,6 +40,7 @@ class Cells(NamedTuple, Generic[Text]):
     n_nodes: Text
     n_cpus: Text
     n_gpus: Text
+    n_gpus_requested: Text
     allocated: Text
     requested: Text
     allocated_gres: Text
@@ -78,6 +79,7 @@ _NAMES = {
     "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
     "n_cpus": "NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus",
     "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
+    "n_gpus_requested": "ReqGPUs, num_gpus_req, gpus_req, gpus_requested",
     "allocated": "AllocTRES, tres_alloc",
     "requested": "ReqTRES, tres_req",
     "allocated_gres": "AllocGRES, gres_alloc, gres_used",
@@ -89,6 +91,9 @@ _NAMES = {
     "restarts": "Restarts, restart_cnt",
 }
 """Our field -> its columns, the best first where a dump has several; spelled with or without `_`, in any case."""
+_OTHERWISE_BESIDE = {"queue": "gputime"}
+"""Columns that mean something else where another stands beside them: AcmeTrace's `queue` is the time that a job waited.
+"""
 _FREE_TEXT = """jobname name comment admincomment systemcomment submitline workdir wckey constraints reason extra
     container reservation stdin stdout stderr"""
 FREE_TEXT = frozenset(_FREE_TEXT.split())
@@ -98,6 +103,7 @@ NEEDED = "JobID, Start, and End or Elapsed"
 _XDMOD = """JobID JobIDRaw Cluster Partition QOS Account Group GID User UID Submit Eligible Start End Elapsed ExitCode
     State NNodes NCPUS ReqCPUS ReqMem ReqTRES AllocTRES Timelimit NodeList JobName"""
 LAYOUTS: Mapping[str, Sequence[str]] = {
+    "Open XDMoD's oldest": _XDMOD.replace("QOS ", "").replace("ReqTRES AllocTRES", "ReqGRES ReqTRES").split(),
     "Open XDMoD's": _XDMOD.split(),
     "Open XDMoD's older": _XDMOD.replace("QOS ", "").split(),
 }
@@ -124,7 +130,8 @@ def find_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, 
     named = [plain_name(column) for column in header]
     best: dict[str, tuple[int, int]] = {}
     for index, name in enumerate(named):
-        if (known := _FIELD_OF.get(name)) and (known[0] not in best or known[1] < best[known[0]][0]):
+        known = None if _OTHERWISE_BESIDE.get(name) in named else _FIELD_OF.get(name)
+        if known and (known[0] not in best or known[1] < best[known[0]][0]):
             best[known[0]] = (known[1], index)
     found = {field: index for field, (_, index) in best.items()}
     for field, column in chosen.items():

@@ -27,6 +27,13 @@ _FOREIGN = (
     (b"PAR1", "is a Parquet file", "write its table as CSV"),
     (b"SQLite", "is a database", "write its table as CSV"),
     (b"{", "is JSON, in which some versions of Slurm give wrong exit codes", "make it with `sacct --parsable2`"),
+    (b"[", "is JSON", "write a table, as CSV, with a row for each attempt"),
+    (b"\xff\xfe", "is UTF-16, as PowerShell writes files", "save it as UTF-8"),
+    (
+        b"JobId=",
+        "is the log of Slurm's jobcomp/filetxt plugin",
+        "make a dump of the same jobs with `sacct --parsable2`",
+    ),
 )
 
 

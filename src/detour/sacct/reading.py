@@ -24,6 +24,7 @@ from detour.sacct.building import BadCell, RowBuilder
 from detour.sacct.columns import NEEDED
 from detour.sacct.continuing import Continuing
 from detour.sacct.heading import Table
+from detour.sacct.holding import lists_requests_alone
 from detour.sacct.opening import STANDARD_INPUT, opened
 from detour.sacct.records import Broken, Records, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
@@ -65,6 +66,8 @@ class Notes:
     n_broken: int = 0
     layout: str | None = None
     """By which a dump without a header was read."""
+    gpus_are_requested: bool = False
+    """Whether it says how many GPUs were requested, and not how many were allocated: the former then count."""
 
 
 @dataclass(slots=True)
@@ -95,6 +98,7 @@ class Dump:
             raise UserError(f"{self.name}: is empty: expected a header with {NEEDED}, as `sacct --parsable2` prints")
         table = Table.of(first, self.name, self.dialect.columns, self.dialect.chosen)
         self.notes.layout = table.layout
+        self.notes.gpus_are_requested = lists_requests_alone(table.at)
         zone, form = self.dialect.time_zone, self.dialect.time_format
         parse_time, parse_later = time_parser(zone, form), time_parser(zone, form, later=True)
         build = RowBuilder(table.header, table.at, parse_time, parse_later, opaque_ids=table.quoted)

@@ -20,6 +20,7 @@ _SIZES = """averss maxrss avevmsize maxvmsize avepages maxpages avediskread maxd
     reqmem avecpufreq"""
 _LISTS = """tresusageinave tresusageinmax tresusageinmin tresusageintot tresusageoutave tresusageoutmax tresusageoutmin
     tresusageouttot"""
+_GRES = "reqgres allocgres"
 _WORDS = "group gid uid sluid mcslabel qosreq blockid failednode flags mincpunode maxrssnode maxvmsizenode maxpagesnode"
 _SHAPES = {
     _CLOCKS: re.compile(r"(?:(?:\d+-)?\d+(?::\d+){1,2}(?:\.\d+)?|INVALID|None|UNLIMITED|Partition_Limit)?$"),
@@ -27,6 +28,7 @@ _SHAPES = {
     _NUMBERS: re.compile(r"(?:-?\d+(?:\.\d+)?)?$"),
     _SIZES: re.compile(r"(?:-?\d+(?:\.\d+)?[KMGTPE]?[cn?]?|Unknown)?$"),
     _LISTS: re.compile(r"(?:[^=,]+=[^=,]*(?:,[^=,]+=[^=,]*)*)?$"),
+    _GRES: re.compile(r"(?!(?:billing|cpu|mem|node)=)"),
     _WORDS: re.compile(r"\S*$"),
 }
 SHAPES = {column: shape for columns, shape in _SHAPES.items() for column in columns.split()}

@@ -14,6 +14,8 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d
 _MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " for at in range(1440)}
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
+_EPOCH_FORM = "%s"
+"""Seconds since the epoch, of which strptime knows nothing."""
 _DAY_S = 86_400
 """The epoch itself, in any zone, is how databases say that there was no such time."""
 _MILLISECONDS = 1e11
@@ -25,6 +27,7 @@ def time_parser(zone: tzinfo, form: str | None = None, *, later: bool = False) -
 
     In the hour that a clock repeats in autumn, a time without an offset is taken for the first one, or for the `later`.
     """
+    form = None if form == _EPOCH_FORM else form
     clock = _Clock(zone, form, int(later))
     midnights: dict[str, float] = {}
 

@@ -29,8 +29,8 @@ _SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
 _JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
 _GRES_GPU = re.compile(
-    r"(?:(?:gres[:/])?gpu|7696487)(?::(?P<type>\(null\)|\d+(?=[:=]\d)|[^:=,(]*[a-z][^:=,(]*))?(?:[:=](?P<count>\d+))?"
-    r"(?:\([^)]*\))?$",
+    r"(?:per_node:)?(?:(?:gres[:/])?gpu|7696487)(?::(?P<type>\(null\)|\d+(?=[:=]\d)|[^:=,(]*[a-z][^:=,(]*))?"
+    r"(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$",
     re.IGNORECASE,
 )
 """Types may be numbers, `gpu:3090:2`; some versions print the number by which Slurm's database knows the name gpu."""
@@ -178,6 +178,7 @@ def parse_energy_j(text: str) -> float | None:
 
 LAST_OF_SLURM = 1000
 """Numbers of resources beyond it are given by the site."""
+_PARTS_OF_GPUS = frozenset({"gres/shard", "gres/mps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,8 @@ class Tres:
     nodes: int | None = None
     billing: float | None = None
     has_nameless: bool = False
-    """Whether something is listed that may be GPUs, by a number of the site's own or in an unknown form."""
+    """Whether something is listed that may be GPUs, by a number of the site's own or in an unknown form, or is of them:
+    shards and MPS say nothing of how many."""
 
 
 def parse_tres(text: str) -> Tres:
@@ -208,8 +210,12 @@ def parse_tres(text: str) -> Tres:
         cpus=parse_count(found.get("cpu", found.get("1", ""))),
         nodes=parse_count(found.get("node", found.get("4", ""))),
         billing=_number(found.get("billing", found.get("5", ""))),
-        has_nameless=any(name.isdecimal() and int(name) > LAST_OF_SLURM for name in found),
+        has_nameless=any(_may_be_gpus(name) for name in found),
     )
+
+
+def _may_be_gpus(name: str) -> bool:
+    return name in _PARTS_OF_GPUS or (name.isdecimal() and int(name) > LAST_OF_SLURM)
 
 
 def typed_gpus(text: str) -> dict[str, int]:
@@ -225,7 +231,7 @@ def parse_gres(text: str) -> Tres:
         if found := _GRES_GPU.match(part):
             total = (total or 0) + int(found["count"] or 1)
             types |= {found["type"]} - {None, "(null)"}
-        elif re.match(r"(?:gres[:/])?gpu[:=(]", part, re.IGNORECASE):
+        elif re.match(r"(?:per_\w+:)?(?:gres[:/])?gpu[:=(]", part, re.IGNORECASE):
             return Tres(has_nameless=True)
     return Tres(gpus=total, gpu_type=",".join(sorted(types)) or None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -10,7 +11,8 @@ from detour.sacct.rows import JobRow
 from detour.usage.calendar import Calendar
 from detour.usage.totals import ONE, micro
 
-_JOB, _WAITS = ONE.jobs, ONE.wait_us + ONE.eligible_wait_us
+_WAITS = ONE.wait_us + ONE.eligible_wait_us
+_NOTHING_HELD = ONE.no_cpus + ONE.no_gpus + ONE.no_nodes
 UNDATED = "unknown"
 """The period of what has no date."""
 ENDED = frozenset(
@@ -76,15 +78,14 @@ class Rule:
         return {self._label(at_s): _whole(row, held_s)} if self._holds(at_s) else {}
 
     def _split(self, row: JobRow, start_s: float, seen_s: float | None, held_s: float) -> dict[str, int]:
-        found: dict[str, int] = {}
+        found: defaultdict[str, int] = defaultdict(int)
         if self._holds(seen_s):
             found[self._label(seen_s)] = _job(row)
-        if self._holds(start_s) and (wait := _wait(row)):
-            label = self._label(start_s)
-            found[label] = found.get(label, 0) + wait
         each_us = _held_us(row.n_cpus, row.n_gpus, row.n_nodes)
         for label, seconds in self._pieces(start_s, held_s):
-            found[label] = found.get(label, 0) + each_us * micro(seconds)
+            found[label] += each_us * micro(seconds)
+        if self._holds(start_s) and (wait := _wait(row)):
+            found[self._label(start_s)] += wait
         return found
 
     def _pieces(self, start_s: float, held_s: float) -> list[tuple[str, float]]:
@@ -137,39 +138,43 @@ def _held_s(row: JobRow, counting: Counting) -> float:
 
 
 def _whole(row: JobRow, held_s: float) -> int:
+    if row.start_s is None:
+        return _job(row)
     return _job(row) + _wait(row) + _held_us(row.n_cpus, row.n_gpus, row.n_nodes) * micro(held_s)
 
 
 def _job(row: JobRow) -> int:
+    """What is unknown of a job without any time on its nodes changes no sum."""
     if row.start_s is None:
         return row.tasks * (ONE.pending if row.end_s is None else ONE.never_started)
-    counted = _JOB
-    if row.end_s is None:
-        counted += ONE.running
-    if row.elapsed_s is None or row.n_cpus is None:
-        counted += ONE.no_cpus
-    if row.elapsed_s is None or row.n_gpus is None:
-        counted += ONE.no_gpus
-    if row.elapsed_s is None or row.n_nodes is None:
-        counted += ONE.no_nodes
-    if row.submit_s is None:
-        counted += ONE.no_wait
-    if row.eligible_s is None:
-        counted += ONE.no_eligible_wait
-    return counted
+    counted = ONE.jobs if row.end_s is not None else ONE.jobs + ONE.running
+    if row.elapsed_s is None:
+        return counted + _NOTHING_HELD
+    return counted + _unknown(row.n_cpus, row.n_gpus, row.n_nodes) if row.elapsed_s else counted
+
+
+@lru_cache(1 << 14)
+def _unknown(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
+    return ONE.no_cpus * (cpus is None) + ONE.no_gpus * (gpus is None) + ONE.no_nodes * (nodes is None)
 
 
 def _wait(row: JobRow) -> int:
+    """Of a job that ran."""
     start_s, submit_s, eligible_s = row.start_s, row.submit_s, row.eligible_s
-    if start_s is None:
-        return 0
+    assert start_s is not None
     if submit_s == eligible_s and submit_s is not None:
         return _WAITS * micro(max(0, start_s - submit_s))
-    wait = ONE.wait_us * micro(max(0, start_s - submit_s)) if submit_s is not None else 0
-    return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s)) if eligible_s is not None else wait
+    wait = ONE.no_wait if submit_s is None else ONE.wait_us * micro(max(0, start_s - submit_s))
+    if eligible_s is None:
+        return wait + ONE.no_eligible_wait
+    return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s))
 
 
 @lru_cache(1 << 14)
 def _held_us(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
     """What a microsecond on its nodes adds."""
-    return ONE.cpu_us * (cpus or 0) + ONE.gpu_us * (gpus or 0) + ONE.node_us * (nodes or 0)
+    return (
+        (ONE.unknown_cpu_us if cpus is None else ONE.cpu_us * cpus)
+        + (ONE.unknown_gpu_us if gpus is None else ONE.gpu_us * gpus)
+        + (ONE.unknown_node_us if nodes is None else ONE.node_us * nodes)
+    )

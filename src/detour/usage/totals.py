@@ -36,32 +36,37 @@ class Totals(NamedTuple):
     no_wait: int = 0
     """Jobs without the time of their submission."""
     no_eligible_wait: int = 0
+    unknown_cpu_us: int = 0
+    """Time on nodes of such jobs: it may lie in other periods than the one in which the job counts."""
+    unknown_gpu_us: int = 0
+    unknown_node_us: int = 0
 
     @property
     def cpu_h(self) -> float | None:
-        return self._hours(self.cpu_us, self.no_cpus)
+        return _hours(self.cpu_us, self.no_cpus or self.unknown_cpu_us)
 
     @property
     def gpu_h(self) -> float | None:
-        return self._hours(self.gpu_us, self.no_gpus)
+        return _hours(self.gpu_us, self.no_gpus or self.unknown_gpu_us)
 
     @property
     def node_h(self) -> float | None:
-        return self._hours(self.node_us, self.no_nodes)
+        return _hours(self.node_us, self.no_nodes or self.unknown_node_us)
 
     @property
     def wait_h(self) -> float | None:
         """From submission to start, summed over jobs in the period in which they started."""
-        return self._hours(self.wait_us, self.no_wait)
+        return _hours(self.wait_us, self.no_wait)
 
     @property
     def eligible_wait_h(self) -> float | None:
         """From being eligible to start: without holds, dependencies and a start time that was asked for."""
-        return self._hours(self.eligible_wait_us, self.no_eligible_wait)
+        return _hours(self.eligible_wait_us, self.no_eligible_wait)
 
-    def _hours(self, sum_us: int, unknown: int) -> float | None:
-        """None where nothing of it is known."""
-        return None if unknown and not sum_us and unknown >= self.jobs else sum_us / _MICRO_HOUR
+
+def _hours(known_us: int, unknown: int) -> float | None:
+    """What is known, if anything is: 0 stands only where nothing is unknown."""
+    return None if unknown and not known_us else known_us / _MICRO_HOUR
 
 
 ONE = Totals(*(1 << (_DIGIT_BITS * place) for place in range(len(Totals._fields))))
