@@ -1,4 +1,4 @@
-"""Tokens to steps: the few lines of arithmetic that planning and training must agree on."""
+"""Convert tokens to steps: the arithmetic that planning and training must agree on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detour.config.models import Phase, Recipe, WarmupConstant
 
 
 def steps_for_tokens(tokens: int, step_tokens: int) -> int:
-    """Whole steps that reach at least `tokens`: 10 B at 3,145,728 tokens a step are 3,179."""
+    """Return the whole steps that cover at least `tokens`: 10 B at 3,145,728 tokens per step are 3,179 steps."""
     return -(-tokens // step_tokens)
 
 
@@ -20,16 +20,16 @@ class PhaseSteps:
     steps: int
     warmup_steps: int
     first_row: int
-    """Packed rows consumed by the phases before, since one last restarted: data continue where they stopped."""
+    """Packed rows that earlier phases consumed since the last restart; the phase continues from there."""
 
     @property
     def tokens(self) -> int:
-        """Tokens actually seen: the planned ones rounded up to a whole step."""
+        """Tokens actually seen: the planned ones, rounded up to a whole step."""
         return self.steps * self.step_tokens
 
 
 def phase_steps(recipe: Recipe) -> dict[str, PhaseSteps]:
-    """Phase name -> its steps, in the recipe's order."""
+    """Return phase name -> its steps, in the recipe's order."""
     step_tokens = recipe.batch.sequences * recipe.data.sequence_length
     first_row = 0
     planned = {}

@@ -1,10 +1,9 @@
-"""From a recipe to its stages: a pure function, once the files that a recipe names have been looked at.
+"""Build the stages of a recipe. Apart from inspecting the files that the recipe names, this is pure.
 
     prepare -> (pretrain -> promote) for each phase -> export -> evaluate (task x seed) -> summarize
 
-What enters a stage's `settings` determines its result and so its key; everything else goes to `runtime`.
-Settings that many chains share are dumped and digested once, so that a sweep of ten thousand chains plans in
-seconds.
+A stage's `settings` determine its result and so its key; everything else goes to `runtime`. Settings that many chains
+share are serialised and digested once, so a sweep of ten thousand chains is planned in seconds.
 """
 
 from __future__ import annotations
@@ -46,22 +45,22 @@ from detour.planning.stage import (
 )
 
 UNGATED = {"gate": Gate()}
-"""What a training knows of its phase's gate, which only the promotion asks for."""
+"""Update that resets a phase's gate, which only the promotion depends on."""
 
 
 Inspect = Callable[[File | str], Content | None]
-"""Looks at a file entry of the recipe or at a `pretrained` id; None for a hub id, which needs no look."""
+"""Inspects a file entry of the recipe or a `pretrained` id; None for a hub id, which needs no inspection."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A stage without its inputs: made once for all chains that share its parts."""
+    """A stage without its inputs, made once for all chains that share its parts."""
 
     kind: type[Stage]
     settings: Settings
     runtime: Runtime
     missing: tuple[str, ...] = ()
-    """Why files that enter the settings cannot be looked at."""
+    """Why files that enter the settings cannot be inspected."""
 
     def stage(self, inputs: Mapping[str, str]) -> Stage:
         key = stage_key(self.kind.kind, self.settings.digest, inputs)
@@ -73,14 +72,14 @@ Made = TypeVar("Made")
 
 @dataclass(slots=True)
 class Planner:
-    """Plans chain after chain, remembering what they share by the digests of its parts."""
+    """Plans one chain after another, caching what they share by the digests of its parts."""
 
     inspect: Inspect
     _contents: dict[str, Content | None] = field(default_factory=dict)
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def plan(self, recipe: Recipe) -> Plan:
-        """The chain of one recipe. Pure but for `inspect`, which is asked once for every entry."""
+        """Plan the chain of one recipe. Pure except for `inspect`, which is called once per entry."""
         chain = _Chain(self, recipe, phase_steps(recipe))
         chain.build()
         return Plan(recipe.name, tuple(chain.stages), tuple(dict.fromkeys(chain.missing)))
@@ -92,19 +91,19 @@ class Planner:
         return self._contents[place]
 
     def pretrained(self, name: str, revision: str | None) -> tuple[Published | Folder, Content | None]:
-        """Identity of published weights or a tokenizer: a folder by its content, a hub id by its name."""
+        """Identify published weights or a tokenizer: a folder by its content, a hub id by its name."""
         content = self.content(name)
         return Published(name, revision) if content is None else Folder(content.files), content
 
     def once(self, parts: tuple[object, ...], make: Callable[[], Made]) -> Made:
-        """What `make` says, asked once for equal `parts`: what it is, and the digests of all that it depends on."""
+        """Return the result of `make`, called once per `parts`: a label and the digests of everything it depends on."""
         made: Made | None = self._made.get(parts)
         if made is None:
             made = self._made[parts] = make()
         return made
 
     def evaluations(self, recipe: Recipe, benchmark: Benchmark) -> dict[str, _Template]:
-        """Role in the summary -> what is evaluated, whatever the weights."""
+        """Return role in the summary -> evaluation, independent of the weights."""
 
         def make() -> dict[str, _Template]:
             return {
@@ -128,7 +127,7 @@ TSV = (".tsv", ".tsv.gz", ".tsv.zst")
 
 
 def _as_read(entry: Columns, content: Content | None) -> Columns:
-    """Without its place, and with the `quoting` that its files' names decide, for that changes what is read."""
+    """Return the entry without its location, and with `quoting` resolved from its file names, since it matters."""
     names = [path.name.lower() for path in content.paths] if content else []
     if entry.quoting == "auto" and names and all(name.endswith(TSV) for name in names):
         entry = entry.model_copy(update={"quoting": "none"})
@@ -280,7 +279,7 @@ class _Chain:
         return self.planner.once(parts, make)
 
     def _probe(self, phase: Phase) -> _Template | None:
-        """The evaluation that the phase's gate asks for."""
+        """Return the evaluation that the phase's gate requires, if any."""
         probe, benchmark = phase.gate.probe, self.recipe.benchmark
         if probe is None or benchmark is None:
             return None
@@ -311,7 +310,7 @@ def _size_digests(recipe: Recipe) -> tuple[str, str]:
 
 
 def _size(recipe: Recipe) -> dict[str, Any]:
-    """What gives the model's size; see `ModelRuntime`."""
+    """Return the values that determine the model's size; see `ModelRuntime`."""
     train = recipe.tokenizer.train
     return {"model": recipe.model, "vocabulary": train.vocabulary if train else None}
 
@@ -325,7 +324,7 @@ def _missing(*contents: Content | None) -> tuple[str, ...]:
 
 
 def _sum(sizes: Iterable[int | None]) -> int | None:
-    """None when one of them is unknown."""
+    """Return the sum, None if any size is unknown."""
     listed = list(sizes)
     known = [size for size in listed if size is not None]
     return sum(known) if len(known) == len(listed) else None

@@ -1,7 +1,7 @@
-"""The one reader and writer of stages/<id>/stage.json and chains/<name>/plan.json.
+"""Read and write stages/<id>/stage.json and chains/<name>/plan.json; no other module does.
 
-An outline is enough to show or choose stages: it is read without pydantic, so that `detour status` answers
-at once, and its stages' keys are not checked. To run, price or report, the stages themselves are read.
+An outline is enough to show or select stages. It is read without pydantic and without checking keys, so `detour status`
+is fast. To run, price or report, the stages themselves are read.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 STAGE, PLAN = "stage.json", "plan.json"
 FEW = 5
-"""Names up to which a message lists them all."""
+"""Maximum number of names that a message lists."""
 Parsed = TypeVar("Parsed")
 
 
 class Target(NamedTuple):
-    """What a chain was last planned for, as far as `status` and a retry need it; None where no file says."""
+    """What a chain was last planned for, as far as `status` and retries need it; None for what the file lacks."""
 
     cluster: str | None = None
     site: Site | None = None
     poll_s: float | None = None
-    """The site's poll interval: how often Slurm may be asked."""
+    """The site's poll interval: minimum time between queries to Slurm."""
     profile: Mapping[str, Any] | None = None
-    """The cluster's profile, where it is not the one that its name finds."""
+    """The cluster's profile, if it is not the one found by its name."""
     options: Mapping[str, Any] | None = None
-    """Fields of `detour.orchestration.requests.JobOptions`, as it was submitted with."""
+    """Fields of `detour.orchestration.requests.JobOptions` that it was submitted with."""
     slurm_cluster: str | None = None
-    """As in the cluster's profile."""
+    """The Slurm cluster, as in the cluster's profile."""
     sweep: str | None = None
     """The sweep that the chain is part of."""
     project: str | None = None
-    """That its hours are booked on."""
+    """The project that its hours are charged to."""
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
@@ -73,7 +73,7 @@ def _mapping(value: object) -> Mapping[str, Any] | None:
 
 
 class StageOutline(NamedTuple):
-    """What a person sees of a stage, and what it waits for."""
+    """What users see of a stage, and its inputs."""
 
     kind: str
     key: str
@@ -97,13 +97,13 @@ class ChainOutline(NamedTuple):
 
 
 def chain_names(workspace: Workspace) -> list[str]:
-    """Of all chains that were planned in the workspace, sorted; also of those whose plan may not be read.
+    """Return the names of all chains planned in the workspace, sorted, including those whose plan cannot be read.
 
-    Raises OSError where the folder of all chains cannot be read: what is not seen must not be taken for not planned.
+    Raises OSError if the folder of chains cannot be read, so that unreadable chains do not count as not planned.
     """
     folder = workspace.root / "chains"
     try:
-        names = os.listdir(folder)  # noqa: PTH208  Path.glob takes a folder that may not be read for an empty one
+        names = os.listdir(folder)  # noqa: PTH208  Path.glob treats an unreadable folder as empty
     except FileNotFoundError:
         return []
     return sorted(name for name in names if _is_there(folder / name / PLAN))
@@ -125,26 +125,26 @@ def stage_file(workspace: Workspace, stage_id: str) -> Path:
 
 
 def read_stage(workspace: Workspace, stage_id: str) -> Stage:
-    """Raises UserError when there is no such stage, or its file is damaged or was edited."""
+    """Read a stage. Raises UserError if there is no such stage, or its file is damaged or was edited."""
     from detour.planning.stage import Stage
 
     return _read_stage(workspace, stage_id, Stage.from_json)
 
 
 def read_stage_outline(workspace: Workspace, stage_id: str) -> StageOutline:
-    """Raises UserError when there is no such stage, or its file is damaged."""
+    """Read a stage's outline. Raises UserError if there is no such stage, or its file is damaged."""
     return _read_stage(workspace, stage_id, _outline)
 
 
 def read_plan(workspace: Workspace, chain: str) -> tuple[Plan, Target]:
-    """A chain as last planned. Raises UserError when there is no such chain, or its file is damaged or was edited."""
+    """Read a chain as last planned. Raises UserError if there is none, or its file is damaged or was edited."""
     from detour.planning.plan import Plan
 
     return _read_plan(workspace, chain, lambda data: (Plan.from_json(data), Target.from_json(data)))
 
 
 def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
-    """Raises UserError when there is no such chain, or its file is damaged."""
+    """Read a chain's outline. Raises UserError if there is no such chain, or its file is damaged."""
 
     def parse(data: Mapping[str, Any]) -> ChainOutline:
         return ChainOutline(chain, tuple(map(_outline, data["stages"])), Target.from_json(data))
@@ -153,10 +153,10 @@ def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
 
 
 def write_stage(workspace: Workspace, stage: Stage) -> None:
-    """The stage's file, unless it is there and says the same, or says how the stage was done.
+    """Write the stage's file, unless it has the same content already or records how a finished stage was run.
 
-    A new file is written in place, a third of the file system's work: what a kill cuts short is written again by the
-    next command, and no job looks before one has come to its end. Not synced.
+    A new file is written in place, which takes a third of the file system operations: a file truncated by a kill is
+    rewritten by the next command, and no job reads it before a command has completed. Not synced.
     """
     from detour.files import naming, write_atomic
     from detour.ledger.folders import make_folder
@@ -174,7 +174,7 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
 
 
 def holds_plan(workspace: Workspace, plan: Plan) -> bool:
-    """Whether the chain's file is there, can be read, and names the plan's stages."""
+    """Whether the chain's file exists, can be read, and lists the plan's stages."""
     try:
         kept = read_plan_outline(workspace, plan.chain)
     except UserError:
@@ -183,7 +183,7 @@ def holds_plan(workspace: Workspace, plan: Plan) -> bool:
 
 
 def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:
-    """Not synced."""
+    """Write the chain's file. Not synced."""
     from detour.files import write_atomic
     from detour.ledger.folders import make_folder
 
@@ -214,14 +214,14 @@ def _read_plan(workspace: Workspace, chain: str, parse: Callable[[Any], Parsed])
 
 
 def unknown_chain(workspace: Workspace, chain: str) -> UserError:
-    """With the nearest name where one is near."""
+    """Return the error for an unknown chain, with the closest name if one is similar."""
     names = chain_names(workspace)
     known = nearest(chain, names) if names else "; there is none yet: `detour run RECIPE` makes one"
     return UserError(f"no chain named {chain!r} in {workspace.root}{known}")
 
 
 def nearest(word: str, names: Iterable[str], listed_by: str = "detour list") -> str:
-    """`; did you mean 'base'?`; where none is near, the names if they are few, else which command lists them."""
+    """Return `; did you mean 'base'?`; if no name is close, the names if they are few, or a command that lists them."""
     from difflib import get_close_matches
 
     known = list(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""What can start now. The local executor has no dependencies of its own, so the waiting command keeps the plan's."""
+"""Which stages can start. The local executor has no dependencies, so the command that runs it applies the plan's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 def startable(stages: Sequence[AnyNode], done: Collection[str], busy: Collection[str]) -> list[AnyNode]:
-    """Stages whose inputs are all in `done` and that are neither done nor `busy`, in the plan's order."""
+    """Return the stages whose inputs are all in `done` and that are neither done nor `busy`, in the plan's order."""
     return [
         stage
         for stage in stages
@@ -29,7 +29,7 @@ def startable(stages: Sequence[AnyNode], done: Collection[str], busy: Collection
 
 
 def downstream(stages: Sequence[AnyNode], roots: Collection[str]) -> list[AnyNode]:
-    """The stages that need any of `roots`, directly or not, and the roots themselves, in the plan's order."""
+    """Return `roots` and all stages that depend on them, directly or indirectly, in the plan's order."""
     reached = set(roots)
     for stage in stages:
         if reached.intersection(stage.inputs.values()):
@@ -38,9 +38,9 @@ def downstream(stages: Sequence[AnyNode], roots: Collection[str]) -> list[AnyNod
 
 
 def nearest_inputs(stages: Sequence[Node]) -> dict[str, tuple[str, ...]]:
-    """Stage id -> those of its inputs that no other input needs too, which is all it must wait for.
+    """Return stage id -> the inputs that no other input depends on, which are all it must wait for.
 
-    A promotion reads the corpus and the checkpoint; the checkpoint's training has waited for the corpus already.
+    A promotion reads the corpus and the checkpoint, but the checkpoint's training has already waited for the corpus.
     """
     ancestors: dict[str, frozenset[str]] = {}
     nearest: dict[str, tuple[str, ...]] = {}

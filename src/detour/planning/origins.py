@@ -1,4 +1,4 @@
-"""Where documents, tokenizers and weights come from. What they hold enters a stage's key; where they lie does not."""
+"""Origins of documents, tokenizers and weights. Their content enters a stage's key; their location does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Head = Literal["pretrained", "new"]
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a file holds, wherever it lies."""
+    """The content of a file, independent of its location."""
 
     name: str
     fingerprint: str
@@ -27,7 +27,7 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Weights or a tokenizer by their hub id."""
+    """Weights or a tokenizer identified by a hub id."""
 
     pretrained: str
     revision: str | None
@@ -39,7 +39,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Weights or a tokenizer by the content of a local folder."""
+    """Weights or a tokenizer identified by the content of a local folder."""
 
     files: tuple[FileContent, ...]
     head: Head = "pretrained"
@@ -59,7 +59,7 @@ class RandomWeights:
 
 class SourceSettings(NamedTuple):
     source: Source
-    """As `without_place` leaves it."""
+    """The source, without its location (`without_place`)."""
     files: tuple[FileContent, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -73,16 +73,16 @@ class SourceSettings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The files behind one entry of a recipe: where they are here, and what is in them anywhere."""
+    """The files behind one entry of a recipe: their paths on this machine and their content."""
 
     paths: tuple[Path, ...]
     fingerprints: tuple[str, ...]
     size_bytes: int | None = None
-    """Of all files together; None where they are not here."""
+    """Total size of the files; None if they are not on this machine."""
     missing: str | None = None
-    """Why they cannot be looked at on this machine; the keys that depend on them are then provisional."""
+    """Why they cannot be inspected on this machine; keys that depend on them are then provisional."""
     root: Path | None = None
-    """Where the names of folders count too, because they say the split: the one that all the files are in."""
+    """Common folder of the files, if names of folders below it matter too because they give the split."""
 
     @property
     def files(self) -> tuple[FileContent, ...]:
@@ -91,7 +91,7 @@ class Content:
 
 
 def without_place(file: AnyFile) -> AnyFile:
-    """A file's entry without where it lies: its content is what counts."""
+    """Return a file's entry without its location, since only the content counts."""
     nowhere = {"path": "", "package": None, "hub": None, "revision": None}
     return file.model_copy(update={key: value for key, value in nowhere.items() if key in type(file).model_fields})
 
@@ -101,7 +101,7 @@ def placeless_json(file: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def origin_of(data: Mapping[str, Any]) -> Any:
-    """What `to_json` of `Published`, `Folder` or `RandomWeights` wrote; raises KeyError for anything else."""
+    """Read what `to_json` of `Published`, `Folder` or `RandomWeights` wrote. Raises KeyError for anything else."""
     if "config" in data:
         return RandomWeights(data["config"])
     head = data.get("head", "pretrained")
@@ -119,5 +119,5 @@ def files_json(files: Iterable[FileContent]) -> list[dict[str, str]]:
 
 
 def _head_json(head: Head) -> dict[str, str]:
-    """Nothing for the default, which stages were planned without."""
+    """Write nothing for the default, so that earlier stages keep their keys."""
     return {} if head == "pretrained" else {"head": head}

@@ -1,7 +1,7 @@
-"""Outlines of all plans, each read again only when its file has changed, and kept between commands on this node.
+"""Outlines of all plans, reread only when their files change, and cached between commands on this node.
 
-A plan holds every setting of every stage, an outline a line a stage. Much of what a `status` of a large workspace takes
-would be the reading of plans that no one has touched.
+A plan holds every setting of every stage, an outline one line per stage. Without the cache, `status` of a large
+workspace would spend much of its time reading unchanged plans.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from detour.planning.selection import Known
 
 FORMAT = 1
 WORTH_KEEPING = 4
-"""Plans that had to be read, from which on it would be felt next time."""
+"""Number of plans that had to be read from which the cache is updated."""
 _Stamp = tuple[int, int, int]
 
 
 class Outlines:
-    """Of one workspace; `known` looks at every plan's file, and reads those that are new or other ones."""
+    """The outlines of one workspace; `known` stats every plan's file and reads those that are new or changed."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -34,7 +34,7 @@ class Outlines:
         self._known: Known | None = None
 
     def known(self) -> Known:
-        """The same object as before while nothing has changed."""
+        """Return the outlines: the same object as before if nothing has changed."""
         present: dict[str, tuple[_Stamp, ChainOutline]] = {}
         unreadable, n_read = [], 0
         for name in chain_names(self._workspace):
@@ -77,7 +77,7 @@ def _keep(workspace: Workspace, outlines: dict[str, tuple[_Stamp, ChainOutline]]
 
 
 def _restored(workspace: Workspace) -> dict[str, tuple[_Stamp, ChainOutline]]:
-    """Empty where there is the least doubt."""
+    """Read the cached outlines; empty unless the cache is valid."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "plans").read_bytes())
         if data["format"] == FORMAT and data["workspace"] == str(workspace.root):

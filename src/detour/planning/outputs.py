@@ -1,4 +1,4 @@
-"""What each kind of stage leaves in its output folder: the files that a person or a later stage looks for."""
+"""Files that each kind of stage writes to its output folder, for users and later stages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detour.planning.settings import PrepareSettings
 from detour.planning.stage import PrepareStage, Stage, StageKind
 
 MANIFEST = "manifest.json"
-"""In every output: digests and provenance, and the mark that it is complete."""
+"""File in every output with digests and provenance; it marks the output as complete."""
 _FIXED: Mapping[StageKind, tuple[str, ...]] = {
     "pretrain": ("checkpoint.safetensors", "config.json", "history.json"),
     "promote": ("model/config.json", "model/model.safetensors", "optimizer.safetensors", "promotion.json"),
@@ -27,13 +27,13 @@ _FIXED: Mapping[StageKind, tuple[str, ...]] = {
 
 
 def planned_files(stage: Stage) -> list[str]:
-    """Relative to the stage's output folder. A stage may leave more, as a patch of uncommitted code; never less."""
+    """Return paths relative to the output folder. A stage may write more, such as a patch of uncommitted code."""
     named = _corpus_files(stage.settings) if isinstance(stage, PrepareStage) else _FIXED[stage.kind]
     return [*named, MANIFEST]
 
 
 def planned_outputs(stage: Stage, output_of: Callable[[str], object]) -> dict[str, Any]:
-    """`output_of` says where the output of a stage id lies."""
+    """Return the stage's output folder, which `output_of` gives for a stage id, and its files."""
     return {"folder": str(output_of(stage.id)), "files": planned_files(stage)}
 
 

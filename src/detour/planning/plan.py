@@ -1,4 +1,4 @@
-"""A chain with its stages and keys, before anything runs; what plan.json holds."""
+"""A chain with its stages and keys, before anything runs: the content of plan.json."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from detour.planning.stage import PretrainStage, Stage
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One chain, in an order in which every stage comes after its inputs."""
+    """One chain, ordered so that every stage comes after its inputs."""
 
     chain: str
     stages: tuple[Stage, ...]
     missing: tuple[str, ...] = ()
-    """What was not found here; a plan with missing files can be read and priced, not run."""
+    """What was not found on this machine; a plan with missing files can be read and priced, but not run."""
 
     def to_json(self, *, stages: bool = True) -> dict[str, Any]:
         plan: dict[str, Any] = {
@@ -38,6 +38,6 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """Raises KeyError, TypeError or ValueError for what is no plan."""
+        """Raises KeyError, TypeError or ValueError if the data is not a plan."""
         stages = tuple(map(Stage.from_json, data["stages"]))
         return cls(data["chain"], stages, tuple(data.get("missing", ())))

@@ -1,9 +1,9 @@
-"""What a person means by a word on the command line: a chain, a sweep, a stage, or a pattern over their names.
+"""Resolve a word on the command line to chains and stages: by name, id or label, or by a pattern.
 
-base-30k                 a chain; else all chains of a sweep of that name
-pretrain-0a1b2c          a stage by its id, or by a label that one stage alone has
+base-30k                 a chain, or all chains of the sweep of that name
+pretrain-0a1b2c          a stage by its id, or by a label that only one stage has
 base-30k/pretrain clm    a stage of that chain, by id or label
-'base-*'                 chains; where none fits, stages by id or label
+'base-*'                 chains; if none matches, stages by id or label
 '*/evaluate *'           stages of chains
 """
 
@@ -20,22 +20,22 @@ WILD = frozenset("*?[")
 
 
 class Selection(NamedTuple):
-    """Each once, in the order of the workspace."""
+    """Selected chains and stages, each once, in the order of the workspace."""
 
     chains: tuple[str, ...] = ()
-    """Meant as a whole."""
+    """Chains selected as a whole."""
     stages: tuple[str, ...] = ()
-    """Ids of stages that are meant by themselves."""
+    """Ids of stages selected individually."""
     within: tuple[str, ...] = ()
-    """Of one word: the chains by which its stages were named."""
+    """For a single word: the chains in which its stages were selected."""
 
 
 class Known(NamedTuple):
-    """All that can be meant in a workspace."""
+    """Everything that can be selected in a workspace."""
 
     chains: Mapping[str, ChainOutline]
     unreadable: tuple[str, ...] = ()
-    """Why plans could not be read, in sentences."""
+    """Messages about plans that could not be read."""
 
     @property
     def sweeps(self) -> dict[str, list[str]]:
@@ -48,11 +48,11 @@ class Known(NamedTuple):
 
     @property
     def stages(self) -> dict[str, StageOutline]:
-        """By id; what several chains share is there once."""
+        """The stages by id, shared ones once."""
         return {stage.id: stage for outline in self.chains.values() for stage in outline.stages}
 
     def needed_by(self) -> dict[str, list[str]]:
-        """Stage id -> the chains that have it."""
+        """Return stage id -> the chains that contain it."""
         found: dict[str, list[str]] = {}
         for name, outline in self.chains.items():
             for stage_id in dict.fromkeys(stage.id for stage in outline.stages):
@@ -61,7 +61,7 @@ class Known(NamedTuple):
 
 
 def known_chains(workspace: Workspace) -> Known:
-    """Every plan that can be read."""
+    """Read the outline of every plan that can be read."""
     outlines, unreadable = {}, []
     for name in chain_names(workspace):
         try:
@@ -72,9 +72,9 @@ def known_chains(workspace: Workspace) -> Known:
 
 
 def select(workspace: Workspace, words: Sequence[str], known: Known | None = None) -> Selection:
-    """What the words name together. Only where one is not simply a chain are all plans read, unless they are `known`.
+    """Return what the words select together. Plans are read only if a word is not a chain's name and `known` is None.
 
-    Raises UserError for a word that names nothing, with the nearest name, and for a label that several stages have.
+    Raises UserError for a word that matches nothing, with the closest name, and for a label that several stages have.
     """
     names = chain_names(workspace)
     if set(words) <= set(names):
@@ -92,9 +92,7 @@ def select(workspace: Workspace, words: Sequence[str], known: Known | None = Non
 
 
 def select_chains(workspace: Workspace, words: Sequence[str], known: Known | None = None) -> tuple[str, ...]:
-    """As `select`, for what is about whole chains: a stage stands for the chain by which it is named, else for all that
-    have it.
-    """
+    """Like `select`, for whole chains: a stage selects the chain it was named with, or all chains that contain it."""
     names = chain_names(workspace)
     if set(words) <= set(names):
         return tuple(name for name in names if name in words)
@@ -129,7 +127,7 @@ def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
 
 
 def _of_chains(known: Known, chain: str, stage: str) -> Selection | None:
-    """Of all chains that fit, the stages that fit."""
+    """Return the matching stages of the matching chains, None if there are none."""
     of_chain, fits = _matcher(chain), _matcher(stage)
     found = {
         name: [one.id for one in outline.stages if fits(one.id) or fits(one.label)]
@@ -141,18 +139,18 @@ def _of_chains(known: Known, chain: str, stage: str) -> Selection | None:
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    """As a shell matches file names, upper and lower case apart; a name without wild cards is itself."""
+    """Return a case-sensitive shell-style matcher; a pattern without wildcards matches only itself."""
     if WILD.isdisjoint(pattern):
         return pattern.__eq__
     import re
-    from fnmatch import translate  # a `status` of all chains starts without them
+    from fnmatch import translate  # imported late to keep plain `status` fast
 
     matches = re.compile(translate(pattern)).match
     return lambda name: matches(name) is not None
 
 
 def unknown(workspace: Workspace, known: Known, word: str) -> UserError:
-    """With the nearest name where one is near, and never with all of them."""
+    """Return the error for an unknown word, with the closest name if one is similar."""
     if not known.chains:
         return unknown_chain(workspace, word)
     chain, slash, stage = word.partition("/")

@@ -1,9 +1,9 @@
-"""What each kind of stage is given: settings determine its result, runtime values only how fast it runs and where.
+"""Settings and runtime values of each kind of stage: settings determine its result, runtime values its speed and place.
 
-Sections of a recipe (`detour.config.models`) are typed already and are kept as they are. Each pair of `to_json` and
-`from_json`, here and in `detour.planning.origins`, is all that knows how stage.json and plan.json write these values.
-Settings are written without anything that leaves the result as it is, because their digest makes the stage's key.
-`from_json` takes a stage's whole entry and raises KeyError, TypeError or ValueError for one that it cannot read.
+Sections of a recipe (`detour.config.models`) are typed already and are used unchanged. Only the pairs of `to_json` and
+`from_json`, here and in `detour.planning.origins`, know how stage.json and plan.json store these values. Settings omit
+everything that does not affect the result, because their digest determines the stage's key. `from_json` takes a stage's
+whole entry and raises KeyError, TypeError or ValueError if it cannot read it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from detour.planning.origins import (
 )
 
 Entry = Mapping[str, Any]
-"""A stage in JSON values: kind, key, label, settings, inputs, runtime."""
+"""A stage as JSON values: kind, key, label, settings, inputs, runtime."""
 
 
 class _Values(ABC):
@@ -51,7 +51,7 @@ class _Values(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """Equal for equal JSON values; that of settings enters the stage's key."""
+        """A digest that is equal for equal JSON values; that of the settings enters the stage's key."""
         return digest(self.to_json())
 
 
@@ -59,7 +59,7 @@ class _Values(ABC):
 class PrepareSettings(_Values):
     sources: tuple[SourceSettings, ...]
     tokenizer: Published | Folder | Tokenizer
-    """A `Tokenizer` is one that is learnt from the sources."""
+    """A `Tokenizer` is trained on the sources."""
     validation_tokens: int
     sequence_length: int
     shuffle_seed: int
@@ -67,7 +67,7 @@ class PrepareSettings(_Values):
 
     @property
     def training(self) -> TokenizerTraining | None:
-        """How the tokenizer is learnt; None for one that is loaded."""
+        """How the tokenizer is trained; None if it is loaded."""
         return self.tokenizer.train if isinstance(self.tokenizer, Tokenizer) else None
 
     def to_json(self) -> dict[str, Any]:
@@ -98,11 +98,11 @@ class PrepareSettings(_Values):
 @dataclass(frozen=True)
 class PrepareRuntime(_Values):
     source_paths: Mapping[str, tuple[Path, ...]]
-    """Source -> its files on this machine."""
+    """Source name -> its files on this machine."""
     source_bytes: int | None = None
-    """Of all files together; None where one of them is not here."""
+    """Total size of the files; None if any is not on this machine."""
     tokenizer: str | None = None
-    """Hub id or folder to load; None for a tokenizer that is learnt."""
+    """Hub id or folder to load; None for a tokenizer that is trained."""
     tokenizer_revision: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -126,11 +126,11 @@ class PrepareRuntime(_Values):
 
 @dataclass(frozen=True)
 class ModelRuntime(_Values):
-    """What gives the model's size, for prices, and where its first weights come from."""
+    """What determines the model's size, for prices, and the origin of its initial weights."""
 
     model: Model
     vocabulary: int | None
-    """Of the tokenizer that the recipe has learnt; None where it comes with the model."""
+    """Vocabulary size of the tokenizer that the recipe trains; None if the tokenizer comes with the model."""
 
     def to_json(self) -> dict[str, Any]:
         return {"model": self.model.as_json, "vocabulary": self.vocabulary}
@@ -139,16 +139,16 @@ class ModelRuntime(_Values):
 @dataclass(frozen=True)
 class PretrainSettings(_Values):
     model: Published | Folder | RandomWeights | None
-    """Where the weights start; None for a phase that builds on another."""
+    """Origin of the initial weights; None for a phase that builds on another."""
     phase: Phase
-    """Its name and its gate change no weights and are not written."""
+    """The phase. Its name and gate do not affect the weights and are not written."""
     optimizer: Optimizer
     batch_sequences: int
     sequence_length: int
     seeds: Seeds
     precision: Precision
     first_row: int
-    """Packed rows consumed by the phases before."""
+    """Packed rows consumed by earlier phases."""
 
     @property
     def step_tokens(self) -> int:
@@ -186,7 +186,7 @@ class PretrainSettings(_Values):
 class PretrainRuntime(ModelRuntime):
     microbatch_sequences: int | Literal["auto"]
     training: Training
-    """Its precision changes the result: it is written with the settings."""
+    """How the training runs. Its precision affects the result and is written with the settings."""
     tokens: int
     """Tokens of all `steps`."""
     steps: int
@@ -220,13 +220,13 @@ class PretrainRuntime(ModelRuntime):
 @dataclass(frozen=True)
 class PromoteSettings(_Values):
     phase: Phase
-    """With its gate, but its name is not written."""
+    """The phase, with its gate. Its name is not written."""
     tokens: int
     steps: int
     sequence_length: int
     seeds: Seeds
     probe: EvaluateSettings | None = None
-    """What the gate's probe fine-tunes on."""
+    """The fine-tuning of the gate's probe, if it has one."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -297,7 +297,7 @@ class ExportRuntime(ModelRuntime):
 @dataclass(frozen=True)
 class EvaluateSettings(_Values):
     task: Task
-    """Without its `documents` and `obtain`, and its data as `without_place` leaves them."""
+    """The task, without `documents`, `obtain` and the location of its data (`without_place`)."""
     seed: int
     files: tuple[FileContent, ...]
 
@@ -320,7 +320,7 @@ class EvaluateRuntime(ModelRuntime):
     paths: tuple[Path, ...]
     """The task's files on this machine."""
     documents: TaskSize | None
-    """How many documents the task has, where that is published."""
+    """Number of documents of the task, if published."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -368,12 +368,12 @@ Runtime = PrepareRuntime | PretrainRuntime | PromoteRuntime | ExportRuntime | Ev
 
 
 def phase_json(phase: Phase) -> dict[str, Any]:
-    """A phase without its name and its gate."""
+    """Return a phase as JSON, without its name and gate."""
     return {key: value for key, value in phase.as_json.items() if key not in ("name", "gate")}
 
 
 def _phase(entry: Entry, **more: Any) -> Phase:
-    """Named as the label ends: the name changes no result, so the settings have none."""
+    """Read a phase, with its name from the label: it does not affect the result, so the settings omit it."""
     _, _, name = entry["label"].partition(" ")
     return Phase.model_validate({"name": name, **entry["settings"]["phase"], **more})
 
@@ -384,7 +384,7 @@ def _model(runtime: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(runtime: Mapping[str, Any], name: str) -> int:
-    """Runtime values are in no key, so an edit shows here alone."""
+    """Read a whole number. Runtime values enter no key, so only this check detects an edit."""
     value = runtime[name]
     if type(value) is not int or not 0 <= value < 2**63:
         raise TypeError(f"{name} is {value!r}, expected a whole number")

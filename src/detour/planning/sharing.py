@@ -1,4 +1,4 @@
-"""Many chains as one plan: equal keys are one stage, done once for all chains that need it."""
+"""Combine many chains into one plan, in which stages with equal keys are one stage, run once for all chains."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class SharedPlan:
 
     plans: list[Plan] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
-    """By id, in the order of first need."""
+    """Stages by id, in the order in which they are first needed."""
     uses: dict[str, int] = field(default_factory=dict)
-    """Stage id -> how many chains need it."""
+    """Stage id -> number of chains that need it."""
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> SharedPlan:
-        """Linear in the number of stages."""
+        """Combine the plans, in time linear in the number of stages."""
         shared = cls()
         stages, uses = shared.stages, shared.uses
         for plan in plans:
@@ -36,33 +36,33 @@ class SharedPlan:
 
     @property
     def needed(self) -> int:
-        """Stages that the chains would run if each ran alone."""
+        """Number of stages that the chains would run without sharing."""
         return sum(self.uses.values())
 
     @property
     def saved(self) -> int:
-        """Stages that sharing saves."""
+        """Number of stages that sharing saves."""
         return self.needed - len(self.stages)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What was not found here, of all chains."""
+        """What was not found on this machine, for all chains."""
         return tuple(dict.fromkeys(entry for plan in self.plans for entry in plan.missing))
 
 
 @dataclass(slots=True)
 class Branch:
-    """A step that some chains share: the corpus, a phase with its promotion, at the end an export with its results."""
+    """A step that some chains share: the corpus, a phase with its promotion, or the export with its results."""
 
     stages: tuple[Stage, ...]
     chains: list[str] = field(default_factory=list)
-    """Names of the chains that pass through here."""
+    """Names of the chains that contain this step."""
     branches: dict[tuple[str, ...], Branch] = field(default_factory=dict)
-    """The next steps, by the ids of their stages."""
+    """Next steps, by the ids of their stages."""
 
 
 def tree(plans: Iterable[Plan]) -> dict[tuple[str, ...], Branch]:
-    """Chains with equal beginnings as one trunk; equal chains under several names are one branch to the end."""
+    """Return chains as a tree: those that begin alike share a trunk, and identical ones are one branch to the end."""
     roots: dict[tuple[str, ...], Branch] = {}
     for plan in plans:
         level = roots
@@ -77,7 +77,7 @@ def tree(plans: Iterable[Plan]) -> dict[tuple[str, ...], Branch]:
 
 
 def _steps(plan: Plan) -> list[tuple[Stage, ...]]:
-    """The chain in steps: a promotion belongs to its phase, all that follows the last one is one step."""
+    """Split a chain into steps: a promotion belongs to its phase, and everything after the last one is one step."""
     steps: list[list[Stage]] = []
     for stage in plan.stages:
         if stage.kind in ("prepare", "pretrain", "export"):

@@ -1,8 +1,8 @@
-"""The unit of work: what determines its result, and the key that stands for it.
+"""The stage, a unit of work, and its key.
 
-A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in canonical
-JSON. Names, clusters, wall time, GPU counts and microbatches are no part of it, so equal work is recognised across
-chains, days and users. The code's version is provenance: recorded with the result, not part of the key.
+A key is the SHA-256 of a stage's kind, its result-determining settings and its inputs' keys, in canonical JSON. Names,
+clusters, wall time, GPU counts and microbatches are not part of it, so equal work is recognised across chains, days and
+users. The code version is provenance: recorded with the result, not part of the key.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from detour.text import stage_label
 StageKind = Literal["prepare", "pretrain", "promote", "export", "evaluate", "summarize"]
 KEY_LENGTH = 16
 PARTS_KEPT = 2048
-"""Of stages that were read: more than the chains of any sweep have in common, and a few megabytes."""
+"""Number of stage parts to cache when reading: more than the chains of any sweep share, in a few megabytes."""
 
 
 def stage_key(kind: str, settings_digest: str, inputs: Mapping[str, str]) -> str:
-    """First 64 bits, in hex; `inputs` maps role to stage id.
+    """Return the first 64 bits of the hash, in hex; `inputs` maps role to stage id.
 
-    Hashes `canonical([kind, settings_digest, inputs])`; of ASCII strings, which all of them are, orjson makes the same
-    bytes, and sooner.
+    Hashes `canonical([kind, settings_digest, inputs])`. All strings are ASCII, for which orjson yields the same bytes
+    faster.
     """
     content = orjson.dumps((kind, settings_digest, inputs), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).hexdigest()[:KEY_LENGTH]
@@ -54,18 +54,18 @@ def stage_key(kind: str, settings_digest: str, inputs: Mapping[str, str]) -> str
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One node of a plan; immutable and JSON round-trippable (`to_json`, `from_json`). Each kind has its class."""
+    """One node of a plan; immutable and JSON round-trippable (`to_json`, `from_json`). Each kind has its own class."""
 
     settings: Settings
-    """Determine the result."""
+    """Values that determine the result."""
     inputs: Mapping[str, str]
     """Role -> id of the stage whose output is read."""
     runtime: Runtime
-    """Changes speed or place, never the result."""
+    """Values that affect speed or place, never the result."""
     key: str = ""
-    """Left empty, it is computed."""
+    """Computed if left empty."""
     id: str = field(init=False, repr=False, compare=False)
-    """`<kind>-<key>`; kept, because a plan asks for it many times."""
+    """`<kind>-<key>`; stored, because planning reads it many times."""
     kind: ClassVar[StageKind]
 
     def __post_init__(self) -> None:
@@ -75,12 +75,12 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """What people call it, whatever its seed: `prepare`, `pretrain clm`, `evaluate icd10-chapter`."""
+        """Name without the seed: `prepare`, `pretrain clm`, `evaluate icd10-chapter`."""
         return self.kind
 
     @property
     def label(self) -> str:
-        """What people read, unique within a chain: the name, and the seed where there is one."""
+        """Name with the seed, if there is one; unique within a chain."""
         return self.name
 
     def to_json(self) -> dict[str, Any]:
@@ -95,9 +95,7 @@ class Stage:
 
     @staticmethod
     def from_json(entry: Entry) -> Stage:
-        """Raises ValueError when the recorded key is not the key of the recorded settings; KeyError, TypeError or
-        ValueError for what is no stage.
-        """
+        """Raises ValueError if the key does not match the settings; KeyError, TypeError or ValueError for other data."""
         kind, key, inputs = entry["kind"], entry["key"], entry["inputs"]
         hashed = stage_key(kind, _digest(orjson.dumps(entry["settings"])), inputs)
         if hashed != key:
@@ -128,7 +126,7 @@ class _PhaseStage(Stage):
 
     @property
     def phase(self) -> str:
-        """Its name in the recipe."""
+        """Name of the phase in the recipe."""
         return self.settings.phase.name
 
     @property
@@ -207,7 +205,7 @@ def _digest(settings: bytes) -> str:
 
 @lru_cache(maxsize=PARTS_KEPT)
 def _parts(kind: str, written: bytes) -> tuple[Settings, Runtime]:
-    """Settings and runtime out of an entry's JSON; the chains of a sweep have most of them in common."""
+    """Parse settings and runtime of an entry's JSON; cached, because the chains of a sweep share most of them."""
     _, settings, runtime = _KINDS[kind]
     entry = orjson.loads(written)
     return settings.from_json(entry), runtime.from_json(entry)
