@@ -1,4 +1,4 @@
-"""What a site charges for an attempt, as its profile's rule says; pure."""
+"""What a site charges for an attempt, by its profile's billing rule; pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def boards(cluster: Cluster, gpus: int) -> float | None:
-    """What GPUs of the profile's type are in boards; None for slices (MIG) of unknown size."""
+    """Convert GPUs of the profile's type to boards; None for slices (MIG) of unknown size."""
     share = board_share(cluster.gpu.type) if cluster.gpu and gpus else 1.0
     if share == 1.0:
         return gpus
@@ -22,13 +22,13 @@ def boards(cluster: Cluster, gpus: int) -> float | None:
 def billed_gpus(
     cluster: Cluster, gpus: float | None, cpus: int | None, nodes: int, exclusive: bool = False
 ) -> float | None:
-    """GPUs charged for an allocation; None when the rule needs something that is unknown, 0 where nothing is charged.
+    """Return the GPUs charged for an allocation; None if the rule needs an unknown value, 0 if nothing is charged.
 
-    gpu          what was reserved
+    gpu          the reserved GPUs
     cores-share  raised to the share of a node's cores: one GPU with half the cores of a 4-GPU node counts 2
-    whole-node   all GPUs of every node, however few were asked for
-    With `multi_node_bills_whole_nodes`, several nodes or `--exclusive` count as whole nodes. Where Slurm hands out dies
-    (GCD), two of them are one GPU on the bill if the profile says so.
+    whole-node   all GPUs of every node, however few were requested
+    With `multi_node_bills_whole_nodes`, several nodes or `--exclusive` count as whole nodes. If Slurm allocates dies
+    (GCD), `gcd_per_gpu` of them are billed as one GPU.
     """
     billing, gpu = cluster.billing, cluster.gpu
     if billing.rule == "none":
@@ -50,7 +50,7 @@ def billed_gpus(
 
 
 def billed_gpu_hours(cluster: Cluster, usage: AttemptUsage) -> float | None:
-    """`billed_gpus` x elapsed; None when the GPUs of the attempt are unknown."""
+    """Return `billed_gpus` x elapsed time; None if the attempt's GPUs are unknown."""
     if usage.gpus is None:
         return None
     counted = billed_gpus(cluster, usage.gpus, usage.cpus, usage.nodes)

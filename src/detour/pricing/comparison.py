@@ -1,4 +1,4 @@
-"""Finished stages set against the price they were given before they ran; pure."""
+"""Compare finished stages with the prices quoted before they ran; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detour.times import is_duration
 
 
 class Quoted(NamedTuple):
-    """What was said of a stage, and when."""
+    """The price quoted for a stage, and when."""
 
     at_s: float
     wall_s: Band | None
@@ -26,20 +26,20 @@ class Quoted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One finished stage. None is unknown: it was not priced, or its price was unknown."""
+    """One finished stage and its last quote, None if it was not priced."""
 
     finished: Finished
     quoted: Quoted | None
 
     @property
     def error(self) -> float | None:
-        """Actual over expected duration, less 1: 0.1 took a tenth longer than expected."""
+        """Actual over expected duration, minus 1: 0.1 is 10 % longer than expected. None if no duration was quoted."""
         expected = self.quoted.wall_s.expected if self.quoted and self.quoted.wall_s else None
         return self.finished.elapsed_s / expected - 1 if expected else None
 
     @property
     def is_within(self) -> bool | None:
-        """Whether it lay in the band that was given."""
+        """Whether the duration lay in the quoted band; None if none was quoted."""
         band = self.quoted.wall_s if self.quoted else None
         return None if band is None else band.low <= self.finished.elapsed_s <= band.high
 
@@ -51,17 +51,17 @@ class Accuracy:
     kind: str
     stages: int
     priced: int
-    """Those that had a price; the rest of the figures are of these."""
+    """Stages with a quoted duration, which the following figures are about."""
     expected_s: float
     actual_s: float
     median_error: float | None
     largest_error: float | None
-    """By amount, with its sign."""
+    """The error of the largest magnitude, with its sign."""
     within: int
 
 
 def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainPriced:
-    """What `quotes` reads later; stages (by id) of one price together."""
+    """Build the event that `quotes` reads later, with stages (by id) grouped by price."""
     groups: dict[Price, list[str]] = {}
     for stage_id, price in prices.items():
         groups.setdefault(price, []).append(stage_id)
@@ -81,7 +81,7 @@ def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainP
 
 
 def quotes(entries: Iterable[Entry[ChainPriced]]) -> dict[str, list[Quoted]]:
-    """Stage id -> what was said of it, oldest first."""
+    """Return stage id -> its quotes, oldest first."""
     found: dict[str, list[Quoted]] = {}
     for entry in entries:
         for price in entry.event.prices:
@@ -94,7 +94,7 @@ def quotes(entries: Iterable[Entry[ChainPriced]]) -> dict[str, list[Quoted]]:
 
 
 def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) -> list[Compared]:
-    """Each with the last price from before it first ran; in the order in which they ended."""
+    """Pair each stage with its last quote from before it first ran, in the order in which they ended."""
     rows = []
     for one in sorted(finished, key=lambda one: one.ended_s):
         before = [quote for quote in quoted.get(one.stage.id, ()) if quote.at_s <= one.started_s]
@@ -103,7 +103,7 @@ def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) ->
 
 
 def accuracy(rows: Iterable[Compared]) -> list[Accuracy]:
-    """By kind, in the order in which kinds first ended."""
+    """Return the accuracy of each kind, in the order in which the kinds first ended."""
     by_kind: dict[str, list[Compared]] = {}
     for row in rows:
         by_kind.setdefault(row.finished.stage.kind, []).append(row)

@@ -1,6 +1,7 @@
-"""How long a stage should take where nothing like it was measured here: from the profile's table, else from arithmetic.
+"""Estimate the duration of stages with nothing similar measured here: from the profile's table, or by arithmetic.
 
-Every estimate says where it came from. What neither the profile nor the stage says is unknown, never guessed.
+Every estimate states its source. A duration that neither the profile nor the stage determines is unknown, never
+guessed.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from detour.flops import BASE, LARGE, Shape, expected_context, training_flops_pe
 from detour.planning.stage import EvaluateStage, ExportStage, PretrainStage, PromoteStage, Stage, SummarizeStage
 
 PRETRAINING_MFU = Band(0.15, 0.30, 0.45)
-"""Share of the peak; public ModernBERT-size runs on A100 and H100 lie in this range."""
+"""Share of the peak. Public ModernBERT-size runs on A100 and H100 lie in this range."""
 FINETUNING_MFU = Band(0.05, 0.15, 0.30)
-"""Batches of a few documents keep a GPU less busy."""
+"""Share of the peak; lower, because batches of a few documents keep a GPU less busy."""
 FILL = Band(0.1, 0.5, 1.0)
-"""Real tokens of a document as a share of the longest it may be; batches hold documents of like length."""
+"""Real tokens of a document as a share of the maximum length; batches hold documents of similar length."""
 FORWARD = 1 / 3
-"""A forward pass alone, as a share of forward and backward."""
+"""A forward pass as a share of a forward and backward pass."""
 BYTES_PER_S = Band(0.2e9, 1e9, 3e9)
-"""One process on a parallel file system, with a digest of what it writes."""
+"""Throughput of one process on a parallel file system that also digests what it writes."""
 CHECKPOINT_BYTES_PER_WEIGHT = 12
 """fp32 weights and AdamW's two moments."""
 START_UP_S = Band(10.0, 60.0, 180.0)
-"""From the start of the job to the first step: imports, device, data; assumed until measured here."""
+"""From the start of the job to the first step (imports, device, data); assumed until measured here."""
 FRENCH_VOCABULARY = 32_768
-"""Tokens of the published ModernCamemBERT models."""
+"""Vocabulary size of the published ModernCamemBERT models."""
 UNKNOWN_SIZE = "unknown: not measured here, and the model's size is unknown"
 UNKNOWN_PEAK = "unknown: not measured here, and no peak speed is known"
 ModelStage = PretrainStage | PromoteStage | ExportStage | EvaluateStage
-"""Stages whose time depends on the size of the model."""
+"""Stages whose duration depends on the model's size."""
 
 
 class Estimate(NamedTuple):
     wall_s: Band | None
     source: str
-    """Where the duration came from, or why there is none."""
+    """Source of the duration, or why there is none."""
 
 
 def estimate(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
-    """`gpus` is how many the stage holds; a stage that runs on none is estimated only where it needs none."""
+    """Estimate a stage that holds `gpus` GPUs."""
     if isinstance(stage, PretrainStage):
         return _training(stage, cluster, max(1, gpus))
     if isinstance(stage, EvaluateStage):
@@ -58,7 +59,7 @@ def estimate(stage: Stage, cluster: Cluster, gpus: int) -> Estimate:
 
 
 def model_shape(stage: ModelStage) -> Shape | None:
-    """From the recipe's config; for a published model from the size in its name, else None."""
+    """Return the shape from the recipe's config; for a published model from the size in its name, if any."""
     model = stage.runtime.model
     if model.config is not None:
         return Shape.from_config({"vocab_size": stage.runtime.vocabulary, **model.config})
@@ -69,7 +70,7 @@ def model_shape(stage: ModelStage) -> Shape | None:
 
 
 def table_row(stage: PretrainStage, cluster: Cluster) -> Throughput | None:
-    """The profile's row for a training: one over whole chains first, since it holds start-up and validation too."""
+    """Return the profile's row for a training; one over whole chains, with start-up and validation, comes first."""
     name = stage.runtime.model.pretrained or ""
     rows = [
         row
@@ -83,7 +84,7 @@ def table_row(stage: PretrainStage, cluster: Cluster) -> Throughput | None:
 
 
 def inverse(band: Band) -> Band:
-    """Speed to duration: the highest speed gives the shortest."""
+    """Convert speed to duration: the highest speed gives the shortest."""
     return Band(1 / band.high, 1 / band.expected, 1 / band.low)
 
 
@@ -109,7 +110,7 @@ def _training(stage: PretrainStage, cluster: Cluster, gpus: int) -> Estimate:
 
 
 def _upkeep_s(stage: PretrainStage, token_s: Band, parameters: int | None) -> Band:
-    """Checkpoints and validations; `token_s` is what a training token takes one GPU."""
+    """Return the time for checkpoints and validations; `token_s` is one GPU's time per training token."""
     training, steps = stage.runtime.training, stage.runtime.steps
     validations = 2 + (steps // training.validate_every if training.validate_every else 0)
     validation_s = token_s * (validations * stage.runtime.validation_tokens * FORWARD)
@@ -120,7 +121,7 @@ def _upkeep_s(stage: PretrainStage, token_s: Band, parameters: int | None) -> Ba
 
 
 def _evaluation(stage: EvaluateStage, cluster: Cluster) -> Estimate:
-    """An upper estimate: every document as long as the task allows."""
+    """Return an upper estimate, whose high end takes every document to be as long as the task allows."""
     shape, peak = model_shape(stage), cluster.gpu.peak_tflops_bf16 if cluster.gpu else None
     if shape is None or peak is None:
         return Estimate(None, UNKNOWN_SIZE if shape is None else UNKNOWN_PEAK)
@@ -139,7 +140,7 @@ def _evaluation(stage: EvaluateStage, cluster: Cluster) -> Estimate:
 
 
 class _Splits(NamedTuple):
-    """Documents of each split, and who says so."""
+    """Documents of each split, and their source."""
 
     train: float
     validation: float
@@ -148,7 +149,7 @@ class _Splits(NamedTuple):
 
 
 def _documents(task: Task, published: TaskSize | None) -> tuple[float | None, str]:
-    """Forward and backward passes of a fine-tuning, in documents, validations and test included where known."""
+    """Return the work of a fine-tuning in documents passed forward and backward, with validations and test if known."""
     epochs, steps, batch, splits = task.epochs, task.steps, task.batch_sequences, _splits(task, published)
     if steps is not None:
         basis = f"{steps:,} steps of {batch} documents"
@@ -165,8 +166,9 @@ def _documents(task: Task, published: TaskSize | None) -> tuple[float | None, st
 
 
 def _splits(task: Task, published: TaskSize | None) -> _Splits | None:
-    """By the task's own split, else by how many documents are published; of a split that comes with the data no one
-    knows the parts, so all are counted as trained on.
+    """Return the sizes of the task's own split, or of the published number of documents.
+
+    The parts of a split that comes with the data are unknown, so all documents count as training documents.
     """
     split = task.split
     if split is not None and split.unit == "documents":
@@ -181,7 +183,7 @@ def _splits(task: Task, published: TaskSize | None) -> _Splits | None:
 
 
 def _promotion(stage: PromoteStage, cluster: Cluster) -> Estimate:
-    """With the fine-tuning that its gate's probe asks for."""
+    """Estimate a promotion, with the fine-tuning that its gate's probe requires."""
     judged, settings, runtime = _conversion(stage, cluster), stage.settings.probe, stage.runtime.probe
     if settings is None or runtime is None:
         return judged
@@ -192,7 +194,7 @@ def _promotion(stage: PromoteStage, cluster: Cluster) -> Estimate:
 
 
 def _conversion(stage: PromoteStage | ExportStage, cluster: Cluster) -> Estimate:
-    """Reading, checking and writing a model; a promotion also validates it and what it started from."""
+    """Estimate reading, checking and writing a model; a promotion also validates it and its initial weights."""
     shape = model_shape(stage)
     if shape is None:
         return Estimate(None, UNKNOWN_SIZE)

@@ -1,4 +1,4 @@
-"""What this workspace has measured: durations of finished stages, so that the next plan is priced by the last."""
+"""Measured durations of a workspace's finished stages, by which later plans are priced."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from detour.pricing.estimates import START_UP_S
 from detour.pricing.price import Measured, work_signature, work_units
 
 LATEST = 5
-"""Stages of one kind that count: machines and versions change, so the newest say most."""
+"""Number of newest stages of one kind that count, since machines and versions change."""
 LEAST_ERROR = 0.05
 ERROR_OF_ONE = 0.10
-"""Of a single measurement, which has no spread."""
+"""Relative error of a single measurement, which has no spread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A stage that is done, and what all its attempts took together."""
+    """A finished stage, with the total over all its attempts."""
 
     stage: Stage
     signature: str
     """`work_signature`."""
     units: float | None
-    """`work_units` of the GPUs it had."""
+    """`work_units` for the GPUs it had."""
     cluster: str | None
-    """Profile that the last attempt ran under."""
+    """Cluster profile of the last attempt."""
     attempts: int
     elapsed_s: float
     """Allocated time of all attempts."""
     gpus: float | None
     gpu_hours: float | None
     start_up_s: float
-    """Of the last attempt, up to its first progress; 0 where it reported none."""
+    """Time of the last attempt up to its first progress; 0 if it reported none."""
     started_s: float
-    """When the first attempt began, in seconds since the epoch."""
+    """When the first attempt started, in seconds since the epoch."""
     ended_s: float
     result: Mapping[str, Any]
 
@@ -55,13 +55,13 @@ class _Sample(NamedTuple):
 
 
 class LedgerHistory:
-    """Answers `detour.pricing.price.History` for one cluster, from stages that ended well in one attempt.
+    """Implements `detour.pricing.price.History` for one cluster, from stages that completed in a single attempt.
 
-    Several attempts mix in redone work and waiting, and price nothing.
+    Stages with several attempts are left out: their time includes redone work and waiting.
     """
 
     def __init__(self, finished: Iterable[Finished], cluster: str, speeds: Mapping[str, tuple[float, float]]) -> None:
-        """`speeds` as in the folded ledger: benchmarks, which count where no stage has ended yet."""
+        """`speeds` are benchmarks from the folded ledger, used if no stage has finished yet."""
         self._cluster, self._speeds = cluster, speeds
         self._samples: dict[str, list[_Sample]] = {}
         for one in sorted(finished, key=lambda one: one.ended_s):
@@ -71,7 +71,7 @@ class LedgerHistory:
 
     @property
     def signatures(self) -> list[str]:
-        """What there is a measurement for, the kinds that ended first ahead."""
+        """Signatures with a measurement, in the order in which they first ended."""
         return list(self._samples)
 
     def measured(self, signature: str) -> Measured | None:
@@ -94,9 +94,9 @@ class LedgerHistory:
 def finished_stages(
     workspace: Workspace, state: State, planned: Mapping[str, Stage] | None = None
 ) -> Iterator[Finished]:
-    """Those whose marker is there too; reads their stage files, and leaves out what it cannot read.
+    """Yield the finished stages that also have their marker, reading their stage files and skipping unreadable ones.
 
-    With `planned`, by id, only these, and without their files.
+    With `planned` (by id), only those stages are considered, and no files are read.
     """
     for stage_state in state.stages.values():
         if planned is not None and stage_state.id not in planned:
@@ -109,7 +109,10 @@ def finished_stages(
 
 
 def _sample(finished: Finished) -> _Sample | None:
-    """A training's time grows with its tokens from the first step on: checkpoints and validations come with them."""
+    """Return the sample of a finished stage, None without units.
+
+    A training's time is proportional to its tokens, with checkpoints and validations, once it has started up.
+    """
     if not finished.units:
         return None
     fixed_s = finished.start_up_s if finished.stage.kind == "pretrain" else 0.0

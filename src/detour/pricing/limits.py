@@ -1,4 +1,4 @@
-"""The time limit that a stage asks for, from its price."""
+"""The time limit that is requested for a stage, from its price."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from detour.planning.stage import PromoteStage, Stage
 from detour.pricing.price import Price
 
 MARGIN = 1.25
-"""Asked for beyond the highest estimate, so that a slow day does not cost a segment."""
+"""Factor on the highest estimate, so that a slow day does not cost a segment."""
 LEAST_WALL_S = 600
 UNPRICED_WALL_S = {
     "prepare": 4 * 3600,
@@ -16,11 +16,11 @@ UNPRICED_WALL_S = {
     "evaluate": 4 * 3600,
     "summarize": 600,
 }
-"""Time limit of a stage of unknown duration."""
+"""Time limits of stages of unknown duration, by kind."""
 
 
 def stage_limit_s(stage: Stage, price: Price) -> int:
-    """What is asked for a stage, spare segments aside: over the highest estimate, or a default where there is none."""
+    """Return a stage's time limit without spare segments: above its highest estimate, or a default if it has none."""
     if price.wall_s is None:
         is_probed = isinstance(stage, PromoteStage) and stage.settings.probe is not None
         return UNPRICED_WALL_S[stage.kind] + (UNPRICED_WALL_S["evaluate"] if is_probed else 0)

@@ -1,4 +1,4 @@
-"""What a set of stages costs on one cluster: each stage's price, sums by part, the longest path."""
+"""The price of a set of stages on one cluster: each stage's price, sums by part, and the critical path."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
 
 @dataclass(frozen=True, slots=True)
 class PlanPrice:
-    """Some stages, each counted once."""
+    """The price of some stages, each counted once."""
 
     cluster: Cluster = field(repr=False)
     stages: tuple[Stage, ...] = field(repr=False)
     prices: Mapping[str, Price] = field(repr=False)
-    """By stage id."""
+    """Prices by stage id."""
     parts: Mapping[str, Total]
     whole: Total
     critical_path_s: Band
@@ -31,14 +31,14 @@ class PlanPrice:
 def price_in(
     workspace: Workspace, state: State, stages: Collection[Stage], cluster: Cluster, gpus: int | None = None
 ) -> PlanPrice:
-    """As `price_plan`, with what the workspace's finished stages took; `state` is its folded ledger."""
+    """Like `price_plan`, using the durations of the workspace's finished stages; `state` is its folded ledger."""
     return price_plan(
         stages, cluster, LedgerHistory(finished_stages(workspace, state), cluster.name, state.speeds), gpus
     )
 
 
 def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
-    """`stages` in the plan's order; `gpus` is what a training asks for."""
+    """Price `stages`, given in the plan's order; `gpus` is the number that a training requests."""
     prices = prices_of(stages, cluster, history, gpus)
     return PlanPrice(
         cluster=cluster,

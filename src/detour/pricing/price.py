@@ -1,8 +1,8 @@
-"""What a stage will cost, before it runs, and where every number came from.
+"""The price of a stage before it runs, with the source of its duration.
 
-Durations come from this workspace's own history on the same cluster, else from the cluster profile's table, else from
-arithmetic with stated assumptions (`estimates`). What was not measured and cannot be derived has no price: it is
-None, is named, and is left out of sums that then say so.
+Durations come from this workspace's own history on the same cluster, otherwise from the cluster profile's table,
+otherwise from arithmetic with stated assumptions (`estimates`). A stage that was not measured and cannot be estimated
+has no price: it is None, is named, and is left out of sums, which say so.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from detour.pricing.estimates import CHECKPOINT_BYTES_PER_WEIGHT, Estimate, Mode
 
 GPU_KINDS = frozenset({"pretrain", "promote", "evaluate"})
 NEAR = 2.0
-"""Beyond this factor in size, a measurement is extrapolated."""
+"""Factor in size beyond which a measurement counts as extrapolated."""
 EXTRAPOLATION_ERROR = 0.3
 START_ERROR_S = 2.0
-"""Starts of the same work (imports, first reads) differ by so much from one time to the next; it is most of the error
-of a stage of seconds. Quickstart's masked phase took 13.4, 14.9 and 14.2 s.
+"""Variation of the start-up (imports, first reads) between runs of the same work, which dominates the error of stages
+that take seconds. Quickstart's masked phase took 13.4, 14.9 and 14.2 s.
 """
 WEIGHT_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 class Measured(NamedTuple):
-    """How long like stages took on this cluster: `fixed_s` plus `unit_s` for each of the stage's `work_units`."""
+    """How long similar stages took on this cluster: `fixed_s` plus `unit_s` for each of the stage's `work_units`."""
 
     fixed_s: float
     unit_s: float
     units: float | None
-    """How many units they had, in the mean; None for a speed that holds for any number."""
+    """Mean number of units that they had; None for a speed that holds for any number."""
     stages: int
-    """How many finished stages stand behind it; 0 for a benchmark."""
+    """Number of finished stages that were measured; 0 for a benchmark."""
     error: float
-    """Relative half-width of the band around a stage of as many units."""
+    """Relative half-width of the band for a stage of the same number of units."""
 
 
 class History(Protocol):
-    """What was measured on the cluster that is priced for."""
+    """Measurements on the cluster for which stages are priced."""
 
     def measured(self, signature: str) -> Measured | None:
-        """`signature` is that of `work_signature`."""
+        """Return the measurement for a `work_signature`, if any."""
         ...
 
 
@@ -66,13 +66,13 @@ class Price:
     gpu_hours: Band | None
     billed_hours: Band | None
     disk_bytes: int | None
-    """What stays."""
+    """Disk space of the stage's output."""
     work_bytes: int | None
-    """What it takes beside that while it runs."""
+    """Additional disk space while it runs."""
     source: str
-    """Where the duration came from."""
+    """Source of the duration."""
     _hash: int = field(init=False, repr=False, compare=False)
-    """Kept, because sums over a sweep look up the price of every stage."""
+    """Stored, because sums over a sweep look up the price of every stage."""
 
     def __post_init__(self) -> None:
         figures = self.wall_s, self.gpu_hours, self.billed_hours, self.disk_bytes, self.work_bytes
@@ -83,7 +83,7 @@ class Price:
 
 
 def work_signature(stage: Stage) -> str:
-    """Equal for stages whose time differs by their `work_units` alone, on the same machine."""
+    """Return a text that is equal for stages whose duration differs only by `work_units` on the same machine."""
     if isinstance(stage, PretrainStage):
         settings, phase = stage.settings, stage.settings.phase
         frozen = sum(layers.last - layers.first + 1 for layers in phase.freeze)
@@ -100,7 +100,7 @@ def work_signature(stage: Stage) -> str:
 
 
 def work_units(stage: Stage, gpus: float) -> float | None:
-    """What the duration grows with: tokens a GPU, bytes of text; 1 where like stages are of one size."""
+    """Return what the duration is proportional to: tokens per GPU, or bytes of text; 1 if similar stages are equal."""
     if isinstance(stage, PretrainStage):
         return stage.runtime.tokens / max(1, gpus)
     if isinstance(stage, PrepareStage):
@@ -110,13 +110,13 @@ def work_units(stage: Stage, gpus: float) -> float | None:
 
 
 def training_gpus(cluster: Cluster, gpus: int | None = None) -> int:
-    """What a training asks for: `gpus`, else what the profile says, else all of a node."""
+    """Return the GPUs that a training requests: `gpus`, otherwise the profile's number, otherwise a whole node's."""
     node_gpus = cluster.gpu.per_node if cluster.gpu else 0
     return gpus if gpus is not None else min(cluster.training_gpus or node_gpus, node_gpus)
 
 
 def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = None) -> Price:
-    """`gpus` is what a training asks for; by default what the profile says, else a whole node's."""
+    """Price a stage; `gpus` is the number that a training requests, by default that of `training_gpus`."""
     node_gpus = cluster.gpu.per_node if cluster.gpu else 0
     if stage.kind == "pretrain":
         count = training_gpus(cluster, gpus)
@@ -141,7 +141,9 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
 
 
 def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> dict[str, Price]:
-    """By stage id. Stages with equal settings and runtime are priced once, and equal prices are one object."""
+    """Return the prices by stage id. Stages with equal settings and runtime are priced once, and equal prices share one
+    object.
+    """
     by_shape: dict[tuple[str, str, str], Price] = {}
     distinct: dict[Price, Price] = {}
     prices = {}
@@ -156,9 +158,9 @@ def prices_of(stages: Iterable[Stage], cluster: Cluster, history: History, gpus:
 
 
 def disk_bytes(stage: Stage) -> int | None:
-    """What stays on disk: a phase's last trainer state, a promoted one, an exported model. None where it is unknown.
+    """Return the disk space of a stage's output: a phase's last trainer state, a promoted one or an exported model.
 
-    Results and predictions are taken for nothing. The tokens of a corpus are unknown before they are there.
+    Results and predictions count as 0. The size of a corpus is unknown (None) until it is prepared.
     """
     if isinstance(stage, PretrainStage | PromoteStage):
         bytes_per_weight = CHECKPOINT_BYTES_PER_WEIGHT
@@ -171,7 +173,9 @@ def disk_bytes(stage: Stage) -> int | None:
 
 
 def work_bytes(stage: Stage) -> int | None:
-    """What a training keeps for a resume, and what it is writing, less the one that stays; gone when it has ended."""
+    """Return the temporary disk space of a training: checkpoints to resume from and the one being written, apart from
+    the one that stays.
+    """
     if not isinstance(stage, PretrainStage):
         return 0
     shape, kept = model_shape(stage), stage.runtime.training.checkpoints_kept
@@ -194,14 +198,14 @@ def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:
 
 
 def _around(expected_s: float, relative: float) -> Band:
-    """No narrower than what starts differ by."""
+    """Return a band around a duration, at least as wide as the variation of start-up."""
     if expected_s * relative >= START_ERROR_S:
         return Band.around(expected_s, relative)
     return Band(max(0.0, expected_s - START_ERROR_S), expected_s, expected_s + START_ERROR_S)
 
 
 def _charged(hours: Band | None, gpus: float | None) -> Band | None:
-    """Nothing is charged for no GPU, however long it takes."""
+    """Multiply hours by GPUs; 0 GPUs cost nothing even if the duration is unknown."""
     if gpus == 0:
         return Band(0, 0, 0)
     return None if hours is None or gpus is None else hours * gpus

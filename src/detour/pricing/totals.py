@@ -1,4 +1,4 @@
-"""What a plan costs: sums of distinct stages, for the whole and for each part that people ask about."""
+"""The cost of a plan: sums over distinct stages, in total and for each part."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from detour.pricing.billing import boards
 from detour.pricing.price import Price
 
 PARTS = {"pretraining": ("pretrain",), "promotion": ("promote",), "evaluation": ("evaluate",)}
-"""Part of a plan -> kinds of stages; what is left takes no GPU."""
+"""Part of a plan -> kinds of stages; the remaining kinds use no GPU."""
 REST = "no GPU"
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Sum of distinct stages; what has no price is named, never counted as free."""
+    """A sum over distinct stages; those without a price are listed, not counted as free."""
 
     stages: int
     hours: Band
-    """Of all stages, one after the other."""
+    """Duration of all stages if run one after the other."""
     gpu_hours: Band
     billed_hours: Band
     disk_bytes: int
-    """What stays."""
+    """Disk space of the outputs."""
     work_bytes: int
-    """What the largest of them takes beside that while it runs."""
+    """Largest additional disk space of a single stage while it runs."""
     figures: tuple[EnergyFigure, ...]
-    """Energy and CO2 by method; their bands hold the method's error and that of the durations."""
+    """Energy and CO2 by method; their bands include the errors of the method and of the durations."""
     unpriced: tuple[Stage, ...]
     """Stages of unknown duration."""
     without_gpu_hours: tuple[Stage, ...]
-    """Those of them that would hold a GPU."""
+    """Stages of unknown GPU-hours."""
     unsized: tuple[Stage, ...]
     """Stages of unknown disk use."""
 
 
 class _Group(NamedTuple):
-    """Stages of one price."""
+    """Stages that share a price."""
 
     price: Price
     stages: list[Stage]
 
 
 def total(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster) -> Total:
-    """`stages` each once; `prices` by stage id. Linear, and quick where stages share prices."""
+    """Sum over `stages`, which must be distinct; `prices` are by stage id. Fast if stages share prices."""
     return _total(_groups(stages, prices), cluster)
 
 
 def totals_by_part(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster) -> dict[str, Total]:
-    """Pretraining beside evaluation and the rest; a part without stages is left out."""
+    """Return the totals of pretraining, promotion, evaluation and the rest, without parts that have no stages."""
     part_of = {kind: part for part, kinds in PARTS.items() for kind in kinds}
     parts: dict[str, list[_Group]] = {part: [] for part in (*PARTS, REST)}
     for group in _groups(stages, prices):
@@ -66,7 +66,7 @@ def totals_by_part(stages: Iterable[Stage], prices: Mapping[str, Price], cluster
 
 
 def gpu_hours_of(uses: Mapping[str, int], prices: Mapping[str, Price]) -> Band:
-    """Every stage (by id) as often as `uses` says."""
+    """Sum GPU-hours, counting each stage (by id) as often as `uses` says."""
     counted: dict[Price, int] = {}
     for stage_id, times in uses.items():
         price = prices[stage_id]
@@ -75,9 +75,10 @@ def gpu_hours_of(uses: Mapping[str, int], prices: Mapping[str, Price]) -> Band:
 
 
 def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Band:
-    """Wall time when every stage starts as soon as its inputs are there: no queue. `stages` in the plan's order.
+    """Return the wall time if every stage starts as soon as its inputs exist, without queueing.
 
-    The path is the one of the expected durations; its low and high are those of its stages together.
+    `stages` are in the plan's order. The path is that of the expected durations; its low and high are the sums over its
+    stages.
     """
     ends_s: dict[str, float] = {}
     before: dict[str, str | None] = {}
@@ -98,7 +99,7 @@ def critical_path_s(stages: Iterable[Stage], prices: Mapping[str, Price]) -> Ban
 
 
 def energy_of(cluster: Cluster, gpus: int, cores: int, wall_s: float) -> tuple[EnergyFigure, EnergyFigure]:
-    """By the card's convention and by the estimate of reserved hardware."""
+    """Return the energy by the card's convention and by the estimate for reserved hardware."""
     site, held = site_of(cluster), boards(cluster, gpus)
     reserved = None if held is None else held * wall_s / HOUR_S
     return card_convention(site, reserved, wall_s), estimated(site, wall_s, held, cores, None)
@@ -147,7 +148,7 @@ def _energy(groups: Iterable[_Group], cluster: Cluster) -> tuple[EnergyFigure, .
 
 
 def _widened(figure: EnergyFigure, wall_s: Band) -> EnergyFigure:
-    """A figure of the expected duration, with the shortest one's low end and the longest one's high end."""
+    """Widen the band of a figure for the expected duration to cover the shortest and longest durations."""
     energy = figure.it_energy_kwh
     if energy is None or not wall_s.expected:
         return figure

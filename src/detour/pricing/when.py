@@ -1,7 +1,7 @@
-"""What a plan would emit if it started at other hours, where hourly grid factors or a forecast are given.
+"""What a plan would emit if it started at another hour, given hourly grid factors or a forecast of them.
 
-The plan's stages are laid out as soon as their inputs are there, without queueing, and draw their estimated energy (M2)
-evenly. Only the start moves, so what changes from hour to hour is the grid alone.
+Every stage starts as soon as its inputs exist, without queueing, and draws its estimated energy (M2) evenly. Only the
+start moves, so the grid is the only difference between hours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detour.site import Sourced
 from detour.text import format_duration
 
 HORIZON_S = 7 * 86400.0
-"""Starts further ahead are not looked at: no forecast holds for so long."""
+"""Starts further ahead are not considered, because no forecast reaches that far."""
 
 
 class Draw(NamedTuple):
@@ -34,7 +34,7 @@ class Draw(NamedTuple):
 
 
 class QueueStart(NamedTuple):
-    """When the queue lets a plan start, in epoch seconds, and who says so."""
+    """When the queue is expected to let a plan start, in seconds since the epoch, and the source of that estimate."""
 
     at_s: float
     by: str
@@ -49,15 +49,15 @@ class Start(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class StartTimes:
     starts: tuple[Start, ...]
-    """Now (or when the factors begin), then every full hour until the factors end or a week is over."""
+    """Now (or the first factor), then every full hour until the factors end, at most a week ahead."""
     duration_s: float
     pue: Sourced
     unpriced: tuple[Stage, ...]
-    """Stages of unknown duration: not in the grams."""
+    """Stages of unknown duration, which the grams do not include."""
     expected: Start | None = None
-    """When the queue would let it start, where that is known."""
+    """The start that the queue is expected to allow, if known."""
     expected_by: str | None = None
-    """Who says so."""
+    """Source of the expected start."""
 
     @property
     def least(self) -> Start:
@@ -76,9 +76,9 @@ def start_times(
     now_s: float,
     queue: QueueStart | None = None,
 ) -> StartTimes:
-    """`stages` in the plan's order, those that are left to run.
+    """Compare start times for the remaining `stages`, given in the plan's order.
 
-    Raises UserError where nothing can be said: no PUE, no duration, no factor for any start from now on.
+    Raises UserError if there is no PUE, no known duration, or no start that the factors cover.
     """
     pue = cluster.site.pue
     if pue is None:
@@ -106,7 +106,7 @@ def start_times(
 
 
 def draws(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster) -> Iterator[Draw]:
-    """Of the stages with a known duration and energy; those side by side in one."""
+    """Yield the energy of the stages with a known duration and energy, merging those over the same time span."""
     ends_s: dict[str, float] = {}
     together: dict[tuple[float, float], Band] = {}
     pue = cluster.site.pue.value if cluster.site.pue else 1.0
@@ -124,7 +124,7 @@ def draws(stages: Iterable[Stage], prices: Mapping[str, Price], cluster: Cluster
 
 
 def emitted(drawn: Iterable[Draw], factors: HourlyFactors, at_s: float) -> Band | None:
-    """Grams of a plan that starts then; None where a factor is missing for a part of it."""
+    """Return the grams of a plan that starts at `at_s`; None if a factor is missing for a part of it."""
     parts = []
     for draw in drawn:
         factor = factors.mean(at_s + draw.start_s, at_s + draw.end_s)
