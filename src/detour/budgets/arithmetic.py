@@ -1,7 +1,7 @@
-"""Whether a submission fits into a budget: asked + reserved + spent against the cap. Pure.
+"""Whether a submission fits into a budget: requested + reserved + spent against the cap. Pure.
 
-A stage runs once, so reservations of the same stage are not added up: the largest counts, less what the stage has spent
-since it was made.
+A stage runs once, so reservations for the same stage are not added up: the largest counts, minus what the stage has
+spent since the reservation was made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNITS: Mapping[Measure, str] = {
 
 
 class Spending(NamedTuple):
-    """What one attempt has used so far."""
+    """The usage of one attempt so far."""
 
     stage: str
     facts: Facts
@@ -38,21 +38,21 @@ class Spending(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A budget in its present period, before anything more is asked for."""
+    """A budget in its current period, before anything more is requested."""
 
     budget: Budget
     spent: Mapping[Measure, float]
     reserved: Mapping[str, Amounts]
-    """By stage id, what is still held of it."""
+    """Amounts still reserved, by stage id."""
     unknown: Mapping[Measure, int]
-    """Attempts and reservations of unknown amount, which are not in the sums."""
+    """Number of attempts and reservations of unknown amount, which the sums do not include."""
 
     def reserved_sum(self, measure: Measure) -> float:
         return fsum(amounts.get(measure) or 0.0 for amounts in self.reserved.values())
 
 
 class Line(NamedTuple):
-    """One cap's arithmetic."""
+    """The arithmetic of one cap."""
 
     budget: str
     measure: Measure
@@ -61,9 +61,9 @@ class Line(NamedTuple):
     spent: float
     reserved: float
     asked: float
-    """Beyond what is reserved for the same stages already."""
+    """Amount requested in addition to what is already reserved for the same stages."""
     unknown: int
-    """Stages of the submission of unknown amount."""
+    """Number of stages of the submission of unknown amount."""
 
     @property
     def after(self) -> float:
@@ -71,12 +71,12 @@ class Line(NamedTuple):
 
     @property
     def left(self) -> float | None:
-        """Before the submission; None where there is no hard cap."""
+        """Amount left before the submission; None without a hard cap."""
         return None if self.hard is None else self.hard - self.spent - self.reserved
 
     @property
     def is_refused(self) -> bool:
-        """Too much, or not known to be little enough. Asking for nothing is never too much."""
+        """Whether the cap would be exceeded, or an amount is unknown. Requesting nothing never exceeds it."""
         if self.hard is None:
             return False
         return self.unknown > 0 or (self.asked > 0 and self.after > self.hard * (1 + ROUNDING))
@@ -87,7 +87,7 @@ class Line(NamedTuple):
 
 
 def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] | None:
-    """First instant of the present period and first one after it, in seconds since the epoch; None outside of it."""
+    """Return the start of the current period and its end (exclusive), in seconds since the epoch; None outside it."""
     time_zone = budget.period.time_zone
     window = budget.period.window(local(now_s, time_zone).date())
     if window is None:
@@ -106,7 +106,7 @@ def balance(
     evidence: Evidence,
     window_s: tuple[float | None, float | None] = (None, None),
 ) -> Balance:
-    """`window_s` bounds the present period; what is held counts in it whenever it was reserved."""
+    """Return the balance within `window_s`, the current period; reservations count whenever they were made."""
     ours = [spending for spending in spendings if budget.scope.matches(spending.facts)]
     spent_by_stage: dict[str, list[Spending]] = {}
     for spending in ours:
@@ -130,7 +130,7 @@ def balance(
 
 
 def check(present: Balance, asked: Mapping[str, Amounts]) -> list[Line]:
-    """Every cap's arithmetic for a submission; `asked` by stage id."""
+    """Return every cap's arithmetic for a submission; `asked` is by stage id."""
     budget = present.budget
     return [
         Line(
@@ -151,7 +151,7 @@ def check(present: Balance, asked: Mapping[str, Amounts]) -> list[Line]:
 
 
 def fitting(lines: Iterable[Line], asked: Mapping[str, Amounts], inputs: Mapping[str, Collection[str]]) -> list[str]:
-    """Stages, in the order of `asked`, that would fit together with all the asked ones they need.
+    """Return the stages, in the order of `asked`, that fit together with all requested stages that they need.
 
     `inputs` maps a stage to the stages it reads.
     """
@@ -173,7 +173,7 @@ def fitting(lines: Iterable[Line], asked: Mapping[str, Amounts], inputs: Mapping
 
 
 def share_within(spending: Spending, window_s: tuple[float | None, float | None]) -> float:
-    """The share of an attempt's time that lies in the window; all or nothing for one of no length."""
+    """Return the share of an attempt's time that lies in the window; 0 or 1 for an attempt of no length."""
     first_s, last_s = (spending.start_s if window_s[0] is None else window_s[0]), window_s[1]
     last_s = max(spending.end_s, spending.start_s) if last_s is None else last_s
     length_s = spending.end_s - spending.start_s
@@ -183,7 +183,7 @@ def share_within(spending: Spending, window_s: tuple[float | None, float | None]
 
 
 def _rest(amounts: Amounts, spendings: Iterable[Spending], since_s: float) -> Amounts:
-    """What is left of a stage's reservation after what it has used since."""
+    """Return what is left of a stage's reservation after its usage since then."""
     used = [spending.amounts for spending in spendings if spending.start_s >= since_s]
     return {
         measure: None if value is None else max(0.0, value - fsum(one.get(measure) or 0.0 for one in used))

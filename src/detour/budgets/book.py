@@ -1,4 +1,4 @@
-"""Everything that counts against budgets in a workspace, as the ledger and the markers have it now."""
+"""Everything that counts against budgets in a workspace, from the ledger and the markers."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from detour.site import Site
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a submission wants: its stages that are neither done nor on their way."""
+    """What a submission requests, for its stages that are neither done nor in flight."""
 
     facts: Facts
     stages: Sequence[Stage]
     amounts: Mapping[str, Amounts]
-    """By stage id, in the plan's order."""
+    """Amounts by stage id, in the plan's order."""
     unpriced: frozenset[str] = frozenset()
-    """Stages of unknown duration, which ask for a default limit."""
+    """Stages of unknown duration, which request a default time limit."""
 
 
 class Book:
-    """Reservations, spendings, and the evidence of which still count."""
+    """Reservations, spendings, and the evidence for which of them still count."""
 
     def __init__(self, view: LedgerView, now_s: float | None = None) -> None:
         self.workspace, self.view = view.workspace, view
@@ -57,18 +57,18 @@ class Book:
         self.evidence = self._evidence()
 
     def balance(self, budget: Budget) -> Balance | None:
-        """None outside the budget's period."""
+        """Return the budget's balance, None outside its period."""
         bounds = window_s(budget, self.now_s)
         return bounds and balance(budget, self.reservations, self.spendings, self.evidence, bounds)
 
     def check(self, budgets: Iterable[Budget], asked: Asked) -> list[Line]:
-        """The arithmetic of every cap that applies to the submission now."""
+        """Return the arithmetic of every cap that currently applies to the submission."""
         matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
         present = [self.balance(budget) for budget in matching]
         return [line for one in present if one is not None for line in check(one, asked.amounts)]
 
     def without_what_is_on_its_way(self, asked: Asked) -> Asked:
-        """What others have reserved and handed over already is theirs to pay; this submission joins it."""
+        """Leave out stages that other submissions have reserved and handed over, which this one shares."""
         joined = {
             stage
             for made in self.reservations
@@ -96,7 +96,7 @@ class Book:
         return Evidence(self.now_s, self._is_finished, in_flight, is_alive, last_seen_s.get)
 
     def _spendings(self) -> Iterator[Spending]:
-        """Every attempt, by the facts of the reservation that it ran under."""
+        """Yield the spending of every attempt, with the facts of the reservation that it ran under."""
         made_for: dict[str, list[Reservation]] = {}
         for made in self.reservations:
             for stage in made.amounts:
@@ -112,7 +112,7 @@ class Book:
                 yield Spending(stage_id, facts, usage.start_s, usage.end_s, amounts_of(usage, attempt))
 
     def _facts(self, attempt: AttemptState) -> Facts:
-        """Of an attempt without a reservation."""
+        """Return the facts of an attempt without a reservation."""
         writer = self.view.state.writers.get(attempt.started.writer) if attempt.started else None
         return {
             "cluster": attempt.cluster,
@@ -126,7 +126,7 @@ class Book:
         return self.workspace.is_done(stage) or self._is_doomed(stage)
 
     def _is_doomed(self, stage: str) -> bool:
-        """Whether it failed for good, or waits for one that did."""
+        """Whether the stage failed for good, or depends on one that did."""
         if not self._failed or stage in self._failed:
             return stage in self._failed
         if stage not in self._doomed:
@@ -135,8 +135,9 @@ class Book:
 
 
 class _AttemptAmounts:
-    """What attempts have used, with the constants of the profiles they ran under. Energy is estimated (M2), as that of
-    reservations: a budget adds both up, and methods are never added.
+    """Computes the amounts that attempts used, with the constants of their cluster profiles.
+
+    Energy is estimated (M2), as for reservations: a budget adds both, and different methods are never added.
     """
 
     def __init__(self) -> None:
@@ -153,7 +154,7 @@ class _AttemptAmounts:
         }
 
     def _cluster(self, name: str | None) -> Cluster | None:
-        """Names come from journals: they are looked up among the profiles there are, never opened as paths."""
+        """Load a profile by a name from a journal: it is looked up among known profiles, never opened as a path."""
         if name is None:
             return None
         if name not in self._clusters:
@@ -170,7 +171,7 @@ def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:
 
 
 def _inputs(workspace: Workspace, stage: str) -> list[str]:
-    """Of a stage as it was planned; empty where that cannot be read."""
+    """Return the inputs of a stage as planned; empty if they cannot be read."""
     try:
         return list(read_stage_outline(workspace, stage).inputs.values())
     except UserError:

@@ -1,7 +1,7 @@
-"""How fast a budget is used: against a linear pace, and where it leads. Pure arithmetic on one measure.
+"""The burn-down of a budget: its pace against linear use, and a forecast. Pure arithmetic on one measure.
 
-The forecast keeps the rate of the last four weeks. Its band is what the slowest and the fastest of the last week,
-the last four weeks and the whole period would give: a range that a person can check by hand, not a confidence interval.
+The forecast extrapolates the rate of the last four weeks. Its band spans the rates of the last week, the last four
+weeks and the whole period: a range that can be checked by hand, not a confidence interval.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detour.accounting.energy import Band
 from detour.times import DAY_S, days_later_s
 
 RECENT_DAYS = (28.0, 7.0)
-"""The first one gives the expected rate."""
+"""Spans over which the rate is measured; the first one gives the expected rate."""
 ROWS = 12
 
 
@@ -28,17 +28,17 @@ class Piece(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An instant of the burn-down."""
+    """The burn-down at one instant."""
 
     at_s: float
     spent: float
     pace: float | None
-    """What a linear use of the cap would have come to; None without a cap or an end."""
+    """What linear use of the cap would amount to; None without a cap or an end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """One measure of a budget, in one period, at one instant. None is unknown, or has no sense without a bound."""
+    """One measure of a budget in one period, at one instant. None means unknown, or undefined without a bound."""
 
     now_s: float
     start_s: float
@@ -47,15 +47,15 @@ class Burn:
     spent: float
     reserved: float
     pace: float | None
-    """What should be used by now to use up the cap evenly."""
+    """What linear use of the cap would amount to by now."""
     rate_per_day: Band | None
     rows: tuple[Row, ...]
     time_zone: str = "UTC"
-    """In which its days begin."""
+    """Time zone in which its days begin."""
 
     @property
     def forecast(self) -> Band | None:
-        """Used at the end of the period, and never less than what is spent and reserved already."""
+        """Usage at the end of the period, at least what is already spent and reserved."""
         if self.rate_per_day is None or self.end_s is None:
             return None
         days = max(0.0, self.end_s - self.now_s) / DAY_S
@@ -65,14 +65,14 @@ class Burn:
 
     @property
     def lapses(self) -> Band | None:
-        """What will not have been used when the period ends: most likely, and between which amounts."""
+        """Amount that will be unused when the period ends; None if none is expected."""
         if self.cap is None or self.forecast is None or self.forecast.expected >= self.cap:
             return None
         used = self.forecast
         return Band(*(max(0.0, self.cap - each) for each in (used.high, used.expected, used.low)))
 
     def exhausted_s(self) -> tuple[float | None, float | None, float | None]:
-        """When the cap is reached: at the highest, expected and lowest rate; None where not before the period ends."""
+        """Return when the cap is reached at the highest, expected and lowest rate; None if not within the period."""
         if self.cap is None or self.rate_per_day is None:
             return None, None, None
         left, rate = max(0.0, self.cap - self.spent), self.rate_per_day
@@ -91,7 +91,7 @@ def burn(
     window_s: tuple[float | None, float | None],
     time_zone: str = "UTC",
 ) -> Burn:
-    """`pieces` within the window or across its ends; of a window without a start, it is the first use."""
+    """Compute the burn-down of `pieces` that overlap the window; a window without a start begins at the first use."""
     start_s = window_s[0]
     if start_s is None:
         start_s = min((piece.start_s for piece in pieces), default=now_s)
@@ -118,7 +118,7 @@ def burn(
 
 
 def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
-    """What the pieces used between two instants."""
+    """Return the amount used between two instants."""
     inside = [piece for piece in pieces if piece.start_s < last_s and piece.end_s >= first_s]
     return fsum(
         piece.amount
@@ -136,7 +136,7 @@ def _overlap(piece: Piece, first_s: float, last_s: float) -> float:
 
 
 def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:
-    """None before a day has passed."""
+    """Return the rate per day, None before a day has passed."""
     past_days = (now_s - start_s) / DAY_S
     if past_days < 1:
         return None
@@ -148,7 +148,7 @@ def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:
 
 
 def _instants(start_s: float, now_s: float, time_zone: str) -> list[float]:
-    """Evenly from the start to now, in whole days, weeks or four weeks."""
+    """Return evenly spaced instants from the start to now, in steps of 1, 7, 28, 91 or 364 days."""
     for step_days in (1, 7, 28, 91, 364):
         step_s = step_days * DAY_S
         if (now_s - start_s) / step_s < ROWS:

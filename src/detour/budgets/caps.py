@@ -1,4 +1,4 @@
-"""What may be spent: caps on hours, energy and CO2, for a project, an account, a cluster, a sweep, over a period.
+"""Budget files: caps on hours, energy and CO2 for a project, an account, a cluster or a sweep, over a period.
 
     name: abc-2026
     scope: {account: abc@h100}
@@ -6,7 +6,7 @@
     gpu_hours: {soft: 9000, hard: 10000}
     co2_kg: {hard: 300}
 
-Only the caps are here; what is asked, reserved and spent is counted by accounting.
+Only the caps are defined here; `arithmetic` compares them with what is requested, reserved and spent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEASURES: tuple[Measure, ...] = ("gpu_hours", "billed_hours", "energy_kwh", "co2
 
 
 class Cap(Written):
-    """Past `soft` a plan is warned about, past `hard` it is refused; None is no limit."""
+    """A plan above `soft` causes a warning, and one above `hard` is refused; None means no limit."""
 
     soft: NotNegative | None = None
     hard: NotNegative | None = None
@@ -46,7 +46,7 @@ class Cap(Written):
 
 
 class Scope(Written):
-    """What counts against the budget: all that is given must match (`*` and `?` allowed); nothing given matches all."""
+    """What counts against the budget. All given patterns (with `*` and `?`) must match; an empty scope matches all."""
 
     project: str | None = None
     account: str | None = None
@@ -56,7 +56,7 @@ class Scope(Written):
     user: str | None = None
 
     def matches(self, facts: Mapping[str, str | None]) -> bool:
-        """`facts` holds what is known of a submission, by the names above; unknown matches no pattern but none."""
+        """Whether the facts of a submission, by the names above, match; an unknown fact matches no pattern."""
         for name in type(self).model_fields:
             pattern, value = getattr(self, name), facts.get(name)
             if pattern is not None and (value is None or not fnmatchcase(value, pattern)):
@@ -65,13 +65,13 @@ class Scope(Written):
 
 
 class Period(Written):
-    """From `start` to `end`, both included; or again and again for each month, quarter or year between them."""
+    """From `start` to `end`, inclusive; or renewed every month, quarter or year between them."""
 
     start: date | None = None
     end: date | None = None
     every: Literal["month", "quarter", "year"] | None = None
     time_zone: TimeZone = "UTC"
-    """In which its days begin."""
+    """Time zone in which its days begin."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Period:
@@ -80,7 +80,7 @@ class Period(Written):
         return self
 
     def window(self, day: date) -> tuple[date | None, date | None] | None:
-        """First and last day of the period that `day` lies in, None where it has no bound; None outside of it."""
+        """Return the first and last day of the period that contains `day`, each None if unbounded; None if outside."""
         if (self.start is not None and day < self.start) or (self.end is not None and day > self.end):
             return None
         if self.every is None:
@@ -98,11 +98,11 @@ class Budget(Written):
     scope: Scope = Scope()
     period: Period = Period()
     gpu_hours: Cap | None = None
-    """GPUs x elapsed, as allocated."""
+    """GPUs x elapsed time, as allocated."""
     billed_hours: Cap | None = None
-    """By the site's own rule."""
+    """Hours billed by the site's own rule."""
     energy_kwh: Cap | None = None
-    """Facility energy, PUE included."""
+    """Facility energy, including PUE."""
     co2_kg: Cap | None = None
 
     @model_validator(mode="after")
@@ -112,21 +112,21 @@ class Budget(Written):
         return self
 
     def caps(self) -> dict[Measure, Cap]:
-        """The measures that are limited."""
+        """Return the measures that have a cap."""
         found: dict[Measure, Cap | None] = {measure: getattr(self, measure) for measure in MEASURES}
         return {measure: cap for measure, cap in found.items() if cap is not None}
 
 
 def load_budget(path: Path) -> Budget:
-    """Raises RecipeError (exit code 2)."""
+    """Load a budget file. Raises RecipeError (exit code 2)."""
     tree, problems = read_layers(path, keep, os.environ)
     return validate(Budget, tree, problems)
 
 
 def load_budgets(folder: Path | None = None) -> list[Budget]:
-    """All budgets of a folder, by default of the nearest `configs/budgets`; every problem of all files at once.
+    """Load all budgets of a folder, by default the nearest `configs/budgets`; without a folder there are none.
 
-    No folder means no budget; two budgets of one name are refused.
+    Raises RecipeError with the problems of all files at once, including two budgets of the same name.
     """
     folder = folder or next((root / "budgets" for root in config_roots()), None)
     budgets: dict[str, Budget] = {}

@@ -1,4 +1,4 @@
-"""The message of a refusal: which caps do not hold the submission, by how much, and what of it would fit."""
+"""The message of a refusal: which caps the submission exceeds, by how much, and which of its stages would fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.text import counted, stage_names, wrapped
 
 
 def refusal(caps: Sequence[Line], asked: Asked) -> str:
-    """The arithmetic of every cap that does not hold the submission, then what would fit into all of them."""
+    """Return the arithmetic of every cap that the submission exceeds, then what would fit into all caps."""
     text = [line for cap in caps if cap.is_refused for line in _arithmetic(cap)]
     text += by_default(caps, asked)
     names = {stage.id: stage.name for stage in asked.stages}
@@ -25,7 +25,7 @@ def refusal(caps: Sequence[Line], asked: Asked) -> str:
 
 
 def by_default(caps: Sequence[Line], asked: Asked) -> list[str]:
-    """Why so much is asked for, where stages of unknown duration count by their default time limits."""
+    """Explain a large request: stages of unknown duration count by their default time limits."""
     measures = {cap.measure for cap in caps}
     number = sum(any(asked.amounts[stage].get(measure) for measure in measures) for stage in asked.unpriced)
     if not number:

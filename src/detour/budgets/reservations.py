@@ -1,4 +1,4 @@
-"""What submissions have reserved, folded from their events; nothing is ever deleted. Pure.
+"""Reservations of submissions, folded from their events; nothing is ever deleted. Pure.
 
 What a reservation still holds is derived: a stage that is done, failed or released holds nothing, nor does any stage of
 a submission whose submitter died before it handed anything over.
@@ -15,50 +15,50 @@ from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, B
 from detour.ledger.record import Entry
 
 EXPIRES_S = 900.0
-"""Without a sign of life from a submitter on another machine, after which it is taken for dead."""
+"""Time without a sign of life after which a submitter on another machine counts as dead."""
 
 Amounts = Mapping[Measure, float | None]
-"""Of a stage, by measure; what is unknown is None or not there."""
+"""Amounts of a stage by measure; unknown ones are None or missing."""
 Facts = Mapping[str, str | None]
-"""What a budget's scope asks about: project, account, cluster, sweep, chain, user."""
+"""What a budget's scope is matched against: project, account, cluster, sweep, chain, user."""
 
 
 @dataclass(slots=True)
 class Reservation:
-    """What one submission asked for."""
+    """What one submission has reserved."""
 
     submission: str
     facts: Facts
     at_s: float
     writer: str
-    """Journal of the submitter."""
+    """Writer id of the submitter's journal."""
     amounts: dict[str, Amounts]
-    """By stage id."""
+    """Amounts by stage id."""
     over: tuple[str, ...] = ()
-    """Budgets whose hard cap it exceeds, knowingly."""
+    """Budgets whose hard cap it knowingly exceeds."""
     why: str | None = None
     committed: bool = False
     released: set[str] = field(default_factory=set)
-    """Stages that hold nothing any more."""
+    """Stages that no longer hold anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of stages and submitters beside the reservations."""
+    """What is known about stages and submitters apart from the reservations."""
 
     now_s: float
     is_finished: Callable[[str, float], bool] = lambda stage, since_s: False  # noqa: ARG005
-    """Whether the stage is done, failed for good, or waits for one that failed, since then."""
+    """Whether a stage, reserved at the given time, is done, failed for good or depends on one that failed."""
     in_flight: AbstractSet[str] = frozenset()
-    """Stages that Slurm has for good, or that run now."""
+    """Stages that Slurm has accepted, or that are running."""
     is_alive: Callable[[str], bool | None] = lambda writer: None  # noqa: ARG005
-    """Whether the process behind a journal lives; None where that cannot be known from here."""
+    """Whether the process behind a journal is alive; None if this cannot be determined from here."""
     last_seen_s: Callable[[str], float | None] = lambda writer: None  # noqa: ARG005
-    """When that journal was last written to."""
+    """When the journal was last written to."""
 
 
 def reserved_stages(amounts: Mapping[str, Amounts]) -> list[ReservedStages]:
-    """For `BudgetReserved`: stages of equal amounts together."""
+    """Group stages of equal amounts, for `BudgetReserved`."""
     groups: dict[tuple[tuple[Measure, float | None], ...], list[str]] = {}
     for stage, of_stage in amounts.items():
         groups.setdefault(tuple(sorted(of_stage.items())), []).append(stage)
@@ -66,7 +66,7 @@ def reserved_stages(amounts: Mapping[str, Amounts]) -> list[ReservedStages]:
 
 
 def reservations(entries: Iterable[Entry[BudgetEvent]]) -> list[Reservation]:
-    """Every reservation ever made, the same whatever the order of the entries."""
+    """Return every reservation ever made, independent of the order of the entries."""
     made: dict[str, Reservation] = {}
     committed: set[str] = set()
     released: dict[str, list[Collection[str] | None]] = {}
@@ -117,5 +117,5 @@ def _reservation(event: BudgetReserved, entry: Entry[BudgetEvent]) -> Reservatio
 
 
 def _number(amount: float | None) -> float | None:
-    """What is no amount is unknown."""
+    """Return an amount; an invalid one is unknown."""
     return float(amount) if amount is not None and amount >= 0 else None

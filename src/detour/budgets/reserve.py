@@ -1,7 +1,7 @@
-"""Budgets at work: what is reserved and spent in a workspace, and the one door by which a submission gets its share.
+"""Reserve budget for submissions; every submission gets its share through this module.
 
-Between users a claim keeps the order: who holds it reads the whole ledger, adds up, and records the reservation before
-letting go. A submitter that dies leaves a claim and perhaps a reservation that need no cleaning up.
+A claim serialises users: its holder reads the whole ledger, adds up, and records the reservation before releasing the
+claim. A submitter that dies leaves a claim and possibly a reservation that need no cleaning up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PATIENCE_S = 60.0
 
 
 def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Asked:
-    """By their limits: the wall time that is asked for, which no stage can exceed without asking again."""
+    """Return what the stages request, by their time limits, which no stage can exceed without another request."""
     by_price: dict[Price, Amounts] = {}
     for stage in stages:
         price = prices[stage.id]
@@ -62,7 +62,7 @@ def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
 
 
 def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: str | None = None) -> Facts:
-    """`account` as given to sbatch; the project is what stands before its `@`."""
+    """Return the facts of a submission. `account` is as given to sbatch; the project is the part before its `@`."""
     account = account or cluster.full_account("gpu")
     return {
         "project": account.partition("@")[0] if account else None,
@@ -76,14 +76,14 @@ def facts_of(cluster: Cluster, account: str | None, chain: str | None, sweep: st
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the budgets that apply would say to a submission now."""
+    """The arithmetic of the budgets that apply, for a submission made now."""
 
     lines: tuple[Line, ...]
     asked: Asked
 
 
 def outlook(view: LedgerView, asked: Asked) -> Outlook:
-    """By the time limits that would be asked for; nothing is reserved."""
+    """Check a submission by its time limits, without reserving anything."""
     book = Book(view)
     asked = book.without_what_is_on_its_way(asked)
     return Outlook(tuple(book.check(load_budgets(), asked)), asked)
@@ -91,7 +91,7 @@ def outlook(view: LedgerView, asked: Asked) -> Outlook:
 
 @dataclass(slots=True)
 class Share:
-    """A share of the budgets, from its reservation on."""
+    """A submission's reserved share of the budgets."""
 
     journal: Journal
     submission: str
@@ -101,11 +101,11 @@ class Share:
 
     @property
     def exceeded(self) -> tuple[Line, ...]:
-        """Caps that the submission exceeds: soft ones, and hard ones for a recorded reason."""
+        """Caps that the submission exceeds: soft ones, and hard ones with a recorded reason."""
         return tuple(line for line in self.lines if line.is_refused or line.is_warned)
 
     def commit(self) -> None:
-        """What was reserved has been handed over: it holds until its stages end, whatever becomes of this process."""
+        """Keep the reservation until its stages end, even if this process dies: the stages have been handed over."""
         self.journal.append(BudgetCommitted(submission=self.submission))
         self.is_open = False
 
@@ -118,9 +118,9 @@ class Share:
 def reserving(
     workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
 ) -> Iterator[Share]:
-    """The submission's share while the block runs; given back at its end, unless `commit` was called.
+    """Hold the submission's share during the block and release it at its end, unless `commit` was called.
 
-    Raises BudgetRefused as `reserve` does. After a kill, the share is free again by itself.
+    Raises the errors of `reserve`. After a kill, the share becomes free by itself.
     """
     share = reserve(workspace, journal, budgets, asked, why_over)
     try:
@@ -133,10 +133,10 @@ def reserving(
 def reserve(
     workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
 ) -> Share:
-    """Record the submission's share, if every budget that applies holds it, or `why_over` says why it need not.
+    """Record the submission's share, if it fits into every budget that applies or `why_over` gives a reason to exceed.
 
-    Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError when the ledger cannot be read
-    or written, or another process has been reserving for longer than a minute.
+    Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError if the ledger cannot be read or
+    written, or another process has been reserving for longer than a minute.
     """
     with _exclusively(workspace):
         book = Book(LedgerView(workspace))
@@ -164,7 +164,7 @@ def reserve(
 
 
 def release_stages(workspace: Workspace, journal: Journal, stages: Collection[str], why: str) -> None:
-    """Free what is reserved for stages that will not run after all, by any user."""
+    """Release what any user has reserved for stages that will not run after all."""
     for made in Book(LedgerView(workspace)).reservations:
         freed = sorted(made.amounts.keys() & set(stages) - made.released)
         if freed:
@@ -172,7 +172,7 @@ def release_stages(workspace: Workspace, journal: Journal, stages: Collection[st
 
 
 def release_submission(workspace: Workspace, submission: str) -> None:
-    """Free all that one submission has reserved. Raises UserError when it has reserved nothing."""
+    """Release everything that one submission has reserved. Raises UserError if it has reserved nothing."""
     if submission not in {made.submission for made in Book(LedgerView(workspace)).reservations}:
         raise UserError(f"no submission {submission!r} has reserved anything in {workspace.root}")
     with command_journal(workspace) as journal:
@@ -181,7 +181,7 @@ def release_submission(workspace: Workspace, submission: str) -> None:
 
 @contextmanager
 def _exclusively(workspace: Workspace) -> Iterator[None]:
-    """One at a time adds up and reserves; waits up to a minute for the others, which take milliseconds."""
+    """Hold the claim on reservations; waits up to a minute for the others, which take milliseconds."""
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:

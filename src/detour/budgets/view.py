@@ -1,4 +1,4 @@
-"""A budget as `detour budget` shows it: what is spent and reserved in its present period, and where that leads."""
+"""A budget as `detour budget` shows it: what is spent and reserved in its current period, with a forecast."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from detour.budgets.reservations import Reservation, is_held
 
 @dataclass(frozen=True, slots=True)
 class BudgetView:
-    """A budget in its present period."""
+    """A budget in its current period."""
 
     budget: Budget
     balance: Balance
     burns: dict[Measure, Burn]
     reservations: tuple[Reservation, ...]
-    """Those of which something still counts."""
+    """Reservations that still hold something."""
     overrides: tuple[Reservation, ...]
-    """Those that exceeded it, with a recorded reason."""
+    """Reservations that exceeded it, with a recorded reason."""
 
 
 def budget_view(book: Book, budget: Budget) -> BudgetView | None:
-    """None outside the budget's period."""
+    """Return the view of a budget, None outside its period."""
     balance, bounds = book.balance(budget), window_s(budget, book.now_s)
     if balance is None or bounds is None:
         return None
