@@ -95,7 +95,7 @@ class Stage:
 
     @staticmethod
     def from_json(entry: Entry) -> Stage:
-        """Raises ValueError if the key does not match the settings; KeyError, TypeError or ValueError for other data."""
+        """Raises ValueError if the key does not match the settings; KeyError, TypeError or ValueError if malformed."""
         kind, key, inputs = entry["kind"], entry["key"], entry["inputs"]
         hashed = stage_key(kind, _digest(orjson.dumps(entry["settings"])), inputs)
         if hashed != key:
