@@ -1,11 +1,11 @@
-"""Shuffling more documents than memory holds.
+"""Shuffle more documents than fit in memory.
 
-Documents are scattered by the hash of their index over bucket files, each a range of hashes; read back bucket by
-bucket and sorted inside each, they come out in the order of their hashes. That order depends on the key alone, not on
-the number of buckets, and memory holds one bucket at a time.
+Documents are scattered over bucket files by the hash of their index; each bucket holds a range of hashes. Reading
+bucket by bucket and sorting within each yields them in the order of their hashes. That order depends only on the key,
+not on the number of buckets, and memory holds one bucket at a time.
 
-What has been scattered is committed now and then, and an interrupted scattering resumes from the last commit: bucket
-files only ever grow, so that what came after it can be cut off.
+Scattered documents are committed from time to time, and an interrupted scattering resumes from the last commit: bucket
+files only grow, so everything after it can be truncated.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from detour.corpus.order import scattered
 from detour.files import write_atomic
 
 BUCKET_BYTES = 32 << 20
-"""Tokens aimed at in one bucket."""
+"""Target size of the tokens in one bucket."""
 MAX_BUCKET_BITS = 10
 PENDING_BYTES = 32 << 20
-"""Tokens held back before they are written, over all buckets."""
+"""Size of the tokens that are buffered before they are written, over all buckets."""
 RUN_DOCUMENTS = 4096
 COMMIT = "committed.json"
 
@@ -45,10 +45,10 @@ class Documents:
 
 
 class Buckets:
-    """`add` every document, in any grouping, `commit`, then go through `shuffled`, as often as need be."""
+    """Call `add` with all documents, in any grouping, then `commit`, then iterate over `shuffled` as often as needed."""
 
     def __init__(self, folder: Path, key: int, dtype: str, expected_tokens: int) -> None:
-        """Resumes from the last commit in `folder`, if it can: see `documents`."""
+        """Resume from the last commit in `folder`, if possible; `documents` tells how many it holds."""
         self.folder = folder
         self.key = key
         self.dtype = np.dtype(dtype)
@@ -58,16 +58,16 @@ class Buckets:
         self._added = 0
         self.is_committed = False
         self.final: dict[str, int] | None = None
-        """What the commit of the last document noted; None while documents are to follow."""
+        """What the final commit recorded; None while more documents are expected."""
         self._restore()
 
     @property
     def documents(self) -> int:
-        """Added so far, and in earlier attempts; the next one gets this index."""
+        """Number of documents added, including by earlier attempts; the next one gets this index."""
         return self._added + sum(len(documents.lengths) for documents in self._pending)
 
     def commit(self, final: Mapping[str, int] | None = None) -> None:
-        """Put on disk what was added. `final` says that nothing is to follow, and is kept for later attempts."""
+        """Write everything added to disk. `final` marks the last commit and is stored for later attempts."""
         self._write()
         os.sync()  # one call for thousands of files
         sizes = {path.name: path.stat().st_size for path in self.folder.iterdir() if path.name != COMMIT}
@@ -79,7 +79,7 @@ class Buckets:
         shutil.rmtree(self.folder)
 
     def _restore(self) -> None:
-        """As of the last commit; without one that its files bear out, the folder is emptied."""
+        """Restore the state of the last commit; if there is none that matches the files, empty the folder."""
         try:
             state = orjson.loads((self.folder / COMMIT).read_bytes())
             sizes = state["sizes"]
@@ -100,14 +100,14 @@ class Buckets:
         self._added, self.final, self.is_committed = state["documents"], state["final"], True
 
     def add(self, documents: Documents) -> None:
-        """Documents take the next indices."""
+        """Add documents, which get the next indices."""
         self._pending.append(documents)
         self._pending_bytes += documents.tokens.nbytes + documents.lengths.nbytes
         if self._pending_bytes >= PENDING_BYTES:
             self._write()
 
     def shuffled(self) -> Iterator[Documents]:
-        """All documents in the order of their hashes, in runs of a few thousand."""
+        """Yield all documents in the order of their hashes, in runs of a few thousand."""
         self._write()
         for bucket in range(1 << self.bits):
             names = self._names(bucket)
@@ -141,7 +141,7 @@ class Buckets:
         self._append(entries, tokens)
 
     def _append(self, entries: NDArray[Any], tokens: NDArray[Any]) -> None:
-        """Documents in the order of their hashes, so that each bucket's are neighbours."""
+        """Append documents that are in the order of their hashes, so that those of a bucket are adjacent."""
         token_ends = np.concatenate([[0], np.cumsum(entries["length"])])
         firsts = [bucket << (64 - self.bits) for bucket in range(1 << self.bits)]
         cuts = [*np.searchsorted(entries["hash"], np.array(firsts, dtype=np.uint64)).tolist(), len(entries)]

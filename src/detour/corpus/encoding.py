@@ -1,7 +1,7 @@
-"""Texts to tokens on all cores, in the order of the texts, whatever the number of workers.
+"""Tokenise texts on all cores, in the order of the texts, independent of the number of workers.
 
-Workers are fresh processes that hold nothing but the tokenizer. Few batches are under way at a time, so memory does not
-grow with the corpus.
+Workers are fresh processes that hold only the tokenizer. Few batches are in flight at a time, so memory does not grow
+with the corpus.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from detour.errors import DetourError
 
 BATCH_CHARACTERS = 1 << 18
 BATCHES_UNDER_WAY = 4
-"""A worker; enough to keep it busy while the reader opens the next file."""
+"""Batches in flight per worker: enough to keep it busy while the reader opens the next file."""
 PIECE_CHARACTERS = 1 << 20
-"""Longest text handed to the tokenizer at once: it needs some hundred bytes a character."""
+"""Longest text passed to the tokenizer at once, which needs some hundred bytes per character."""
 PR_SET_PDEATHSIG = 1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -40,7 +40,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 class Batch:
     texts: list[str]
     position: int
-    """Bytes of the input files gone through when its last text was read."""
+    """Bytes of the input files read up to its last text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class EncodedBatch:
 
 
 class DocumentEncoder:
-    """A tokenizer as it is applied to a corpus; see `document_tokenizer`."""
+    """The tokenizer as applied to a corpus; see `document_tokenizer`."""
 
     def __init__(self, folder: Path, special: SpecialTokens, dtype: str) -> None:
         self.tokenizer: Tokenizer = document_tokenizer(folder, special)
@@ -72,14 +72,14 @@ class DocumentEncoder:
 
 
 Encode = Callable[[Iterable[Batch]], Iterator[EncodedBatch]]
-"""Batches in, their documents out, in the same order."""
+"""Turns batches into their documents, in the same order."""
 
 
 @contextmanager
 def encoding_pool(folder: Path, special: SpecialTokens, dtype: str, workers: int) -> Iterator[Encode]:
-    """Encodes with the tokenizer saved in `folder`, in `workers` processes; one worker is this process itself.
+    """Encode with the tokenizer saved in `folder`, in `workers` processes; a single worker is this process itself.
 
-    Encoding raises DetourError when a worker dies, as it does when memory runs out.
+    Encoding raises DetourError if a worker dies, as happens when memory runs out.
     """
     if workers <= 1:
         encoder = DocumentEncoder(folder, special, dtype)
@@ -87,7 +87,7 @@ def encoding_pool(folder: Path, special: SpecialTokens, dtype: str, workers: int
         return
     executor = ProcessPoolExecutor(
         workers,
-        # Not fork: the parent has threads, of the energy meter and of the tokenizers library.
+        # Not fork: the parent has threads, from the energy meter and the tokenizers library.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(folder, special, dtype, os.getpid()),
@@ -115,7 +115,7 @@ class _Pool:
             while waiting:
                 yield _result(waiting)
         except BrokenProcessPool as error:
-            self._kill()  # the executor's own way is a SIGTERM, which workers do not receive
+            self._kill()  # the executor would send SIGTERM, which workers do not receive
             raise DetourError(
                 "a tokenising process died, probably for want of memory: ask for more, or for fewer cores"
             ) from error
@@ -128,8 +128,8 @@ class _Pool:
 
 @contextmanager
 def _held_back(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """Processes started meanwhile never receive these signals: what Ctrl-C or Slurm send to the whole group is for the
-    parent, which decides when to stop. It receives them afterwards."""
+    """Block signals, so that processes started meanwhile never receive them: signals that Ctrl-C or Slurm send to the
+    whole group are for the parent, which decides when to stop and receives them afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -164,7 +164,7 @@ def _with_long_ones_emptied(texts: list[str]) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cuts before a space, where byte-level tokens begin anyway; in the middle only where there is none to be found."""
+    """Split a text before spaces, where byte-level tokens begin anyway, or anywhere if there is no space."""
     start = 0
     while len(text) - start > PIECE_CHARACTERS:
         cut = text.rfind(" ", start + 1, start + PIECE_CHARACTERS)

@@ -1,6 +1,6 @@
-"""Which files an entry of a recipe means, and what they are, by their content.
+"""Resolve the file entries of a recipe, and identify files by their content.
 
-For the login node too: imports neither numpy nor torch, nor any package that ships files.
+Also used on login nodes: imports neither numpy nor torch, nor any package that ships files.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ COMPRESSED_SUFFIXES = {".gz", ".zst"}
 
 
 class SourceError(UserError):
-    """A file of a corpus or a task is missing or is not what the recipe takes it for; names the file and the place."""
+    """A file of a corpus or a task is missing or is not what the recipe says; names the file and the place in it."""
 
 
 @contextmanager
 def importing_for(path: Path) -> Iterator[None]:
-    """Raises SourceError for a package that only some files take, and that a login node may do without."""
+    """Raise SourceError if a package is missing that only some file formats need and a login node may lack."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -48,10 +48,10 @@ def importing_for(path: Path) -> Iterator[None]:
 
 
 def resolve_files(entry: File) -> list[Path]:
-    """The files of an entry, absolute and sorted; at least one.
+    """Return the files of an entry, absolute and sorted; at least one.
 
-    Raises SourceError when there is none, when one of them is not a readable file with content or is there twice, when
-    a pattern would pass something over, or when the package that ships them is not installed.
+    Raises SourceError if there is none, if one is not a readable, non-empty file or appears twice, if a pattern would
+    silently skip something, or if the package that ships them is not installed.
     """
     if entry.package is None:
         pattern = written_path(entry.path).absolute()
@@ -69,7 +69,7 @@ def resolve_files(entry: File) -> list[Path]:
 
 
 def look_into(paths: Sequence[Path]) -> list[str]:
-    """Fingerprints of the files' contents, in the same order; raises SourceError for one that cannot be read."""
+    """Return the fingerprints of the files, in the same order. Raises SourceError if one cannot be read."""
     try:
         return fingerprints(paths)
     except OSError as error:
@@ -77,20 +77,19 @@ def look_into(paths: Sequence[Path]) -> list[str]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files of a local model or tokenizer, sorted."""
+    """Return all files of a local model or tokenizer, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def check_unchanged(paths: Sequence[Path], planned: Sequence[str]) -> None:
-    """Raises SourceError unless the files hold what they held when the chain was planned: a stage's key stands for
-    that content, and no other may go under its name."""
+    """Raise SourceError if the files changed after the chain was planned: a stage's key depends on their content."""
     for path, was, now in zip(paths, planned, look_into(paths), strict=True):
         if was != now:
             raise SourceError(f"{path}: its content changed after the chain was planned; plan it again")
 
 
 def check_folder_unchanged(folder: Path, planned: Sequence[tuple[str, str]]) -> None:
-    """As `check_unchanged`, of a local model or tokenizer; `planned` is each file's name and fingerprint."""
+    """Like `check_unchanged`, for a local model or tokenizer; `planned` has each file's name and fingerprint."""
     paths = files_below(folder)
     if [path.name for path in paths] != [name for name, _ in planned]:
         raise SourceError(f"{folder}: files were added or removed after the chain was planned; plan it again")
@@ -98,7 +97,7 @@ def check_folder_unchanged(folder: Path, planned: Sequence[tuple[str, str]]) -> 
 
 
 def file_format(path: Path, given: str) -> Format:
-    """The format given, or for `auto` the one that the name says; a compression suffix is passed over."""
+    """Return the format given, or for `auto` the one by the file name, ignoring a compression suffix."""
     if given != "auto":
         return given  # type: ignore[return-value]  # the recipe's models allow no other
     found = FORMAT_OF_SUFFIX.get(_suffix(path))
@@ -115,15 +114,15 @@ def is_tsv(path: Path) -> bool:
 
 
 def _suffix(path: Path) -> str:
-    """Without that of a compression, in small letters."""
+    """Return the suffix in lower case, ignoring a compression suffix."""
     return Path(path.stem if path.suffix in COMPRESSED_SUFFIXES else path.name).suffix.lower()
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Files, and links to files, sorted. Raises SourceError for what a pattern meets and would pass over.
+    """Return the matching files and links to files, sorted. Raises SourceError for matches that would be skipped.
 
-    As far as the path exists as it is written, it is no pattern: a folder may have brackets in its name. Hidden files,
-    as half-written ones often are, match only a pattern that begins with a dot, as in a shell.
+    Leading parts of the path that exist as written are not patterns: folder names may contain brackets. Hidden files,
+    such as partially written ones, match only a pattern that begins with a dot, as in a shell.
     """
     base, rest = _literal(pattern)
     if not rest:
@@ -145,7 +144,7 @@ def _matches(pattern: Path) -> list[Path]:
 
 
 def _literal(pattern: Path) -> tuple[Path, tuple[str, ...]]:
-    """The part of a path that exists as it is written, and what is left of it."""
+    """Split a path into the part that exists as written and the remaining parts."""
     base = Path(pattern.anchor)
     parts = pattern.parts[1:]
     for place, part in enumerate(parts):
@@ -169,7 +168,7 @@ def _check_readable(path: Path) -> None:
 
 
 def _check_distinct(paths: Sequence[Path]) -> None:
-    """Raises SourceError for a file that would be read twice."""
+    """Raise SourceError if a file would be read twice."""
     known: dict[tuple[int, int], Path] = {}
     for path in paths:
         status = path.stat()
@@ -186,7 +185,7 @@ def _relative(entry: File) -> Path:
 
 
 def _package_folder(package: str) -> Path:
-    """Where an installed package lies; found without importing it."""
+    """Return the folder of an installed package, without importing it."""
     top, *inner = package.split(".")
     try:
         spec = importlib.util.find_spec(top)

@@ -1,8 +1,7 @@
-"""What is in a file, as one digest: equal for equal bytes wherever the file lies, another one for a byte that differs.
+"""Digests of file contents, independent of the files' location.
 
-Keys follow content, so a file is read to its end, once: the digest of a large one is remembered under the file's size,
-times, inode and device, as long as these stay the same. Only a cache, private to a user, outside the ledger: it may be
-deleted at any time.
+Keys depend on content, so files are read completely. The digest of a large file is cached under its size, times, inode
+and device. The cache is private to the user and may be deleted at any time.
 
 <XDG_CACHE_HOME or ~/.cache>/detour/digests/<2 hex digits>/<the other 62>     the digest, in hex
 """
@@ -21,15 +20,15 @@ from pathlib import Path
 from detour.files import write_atomic
 
 REMEMBERED_FROM_BYTES = 3 << 20
-"""Smaller files are read as fast as a digest is looked up."""
+"""Minimum size of files whose digest is cached; smaller ones are read as fast as the cache."""
 SETTLED_AFTER_S = 2.0
-"""A file written to this recently may be written to again without another time stamp: its digest is not remembered."""
+"""Minimum age of a file whose digest is cached; a later write to a newer one might not change its time stamp."""
 READERS = 8
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of the file's size, in decimal digits, and its content; raises OSError when it cannot be read."""
+    """Return the SHA-256 of the file's size (in decimal digits) and content. Raises OSError if it cannot be read."""
     status = path.stat()
     kept = _kept(status) if status.st_size > REMEMBERED_FROM_BYTES else None
     if kept and (known := _recalled(kept)):
@@ -39,14 +38,14 @@ def fingerprint(path: Path) -> str:
         found = hashlib.file_digest(file, lambda: hashlib.sha256(str(status.st_size).encode())).hexdigest()
     is_settled = begun_s - max(status.st_mtime, status.st_ctime) > SETTLED_AFTER_S
     if kept and is_settled and _kept(path.stat()) == kept:
-        with suppress(OSError):  # a full or read-only home: the file is read again next time
+        with suppress(OSError):  # full or read-only home: the file is read again next time
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(kept, found, sync=False)
     return found
 
 
 def fingerprints(paths: Sequence[Path]) -> list[str]:
-    """In the same order; several files are read at a time."""
+    """Return the fingerprints in the same order, reading several files at a time."""
     if len(paths) < 2:
         return [fingerprint(path) for path in paths]
     with ThreadPoolExecutor(READERS) as readers:
@@ -54,7 +53,7 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
 
 
 def _kept(status: os.stat_result) -> Path | None:
-    """Where the digest of a file in this state is remembered; None where there is no home."""
+    """Return where the digest of a file in this state is cached; None if there is no home folder."""
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  raises nothing
     if not folder.startswith("/"):
         return None

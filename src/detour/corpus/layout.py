@@ -1,10 +1,10 @@
-"""The folder that `prepare` leaves behind, and the index that says what is in it.
+"""The output folder of `prepare`, and the index of its content.
 
-tokenizer/                   what AutoTokenizer loads
+tokenizer/                   loaded by AutoTokenizer
 index.json                   `Index`; written last, so a folder without it is not a corpus
 <split>/<source>/
     tokens.bin               every document with its [CLS] and [SEP], one after the other, in shuffled order
-    documents.npy            int64: where each document starts in tokens.bin, and where the last one ends
+    documents.npy            int64: start of each document in tokens.bin, and the end of the last one
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Record(BaseModel):
 
 
 class SpecialTokens(_Record):
-    """Token ids."""
+    """Ids of the special tokens."""
 
     pad: int
     cls: int
@@ -48,18 +48,18 @@ class SourceIndex(_Record):
     validation_tokens: int
     validation_documents: int
     blank_documents: int
-    """Rows whose text was empty; they are left out."""
+    """Rows whose text was blank, which are left out."""
     excluded_documents: int
     read_documents: int | None = None
-    """Rows of its files, with those that are not here; this and what follows are unknown in older corpora."""
+    """Rows of its files, including those left out. Unknown in older corpora, like the following counts."""
     repeated_documents: int | None = None
-    """Neither blank nor excluded, and equal to an earlier one, of this source or of one before it."""
+    """Documents, neither blank nor excluded, that repeat an earlier one of this or a previous source."""
     left_out_documents: int | None = None
-    """Of these, how many are left out: all where the recipe drops repeats, else none."""
+    """Repeated documents that are left out: all if the recipe drops repeats, otherwise none."""
     validation_seen_documents: int | None = None
-    """Validation documents that are also in a source's training split."""
+    """Validation documents that are also in the training split of any source."""
     sha256: dict[str, str]
-    """Digest of every file of this source, by its path in the folder."""
+    """Digest of every file of this source, by path in the folder."""
 
 
 class Index(_Record):
@@ -70,7 +70,7 @@ class Index(_Record):
     sequence_length: int
     shuffle_seed: int
     sources: dict[str, SourceIndex]
-    """In the recipe's order, which decides ties in the mix."""
+    """Sources in the recipe's order, which breaks ties in the mix."""
 
     @property
     def tokens(self) -> int:
@@ -78,7 +78,7 @@ class Index(_Record):
 
     @property
     def counts(self) -> dict[str, int | None]:
-        """What became of the rows of all sources; None where an older corpus does not say."""
+        """Counts of rows over all sources, by what became of them; None if an older corpus lacks the count."""
         names = ("read", "blank", "excluded", "repeated", "left_out", "validation_seen")
         found = {name: [getattr(source, f"{name}_documents") for source in self.sources.values()] for name in names}
         return {name: None if None in values else sum(values) for name, values in found.items()}
@@ -101,7 +101,7 @@ def write_index(folder: Path, index: Index) -> None:
 
 
 def read_index(folder: Path) -> Index:
-    """Raises NotReady when the folder is no complete corpus."""
+    """Read the index of a corpus. Raises NotReady if the folder is not a complete corpus."""
     path = folder / INDEX
     try:
         return Index.model_validate_json(path.read_bytes())
@@ -114,7 +114,7 @@ def read_index(folder: Path) -> Index:
 
 
 def verify(folder: Path) -> None:
-    """Read every token file and compare it with its digest; raises NotReady at the first that differs."""
+    """Check every file of the corpus against its digest. Raises NotReady at the first that differs."""
     for source in read_index(folder).sources.values():
         for name, digest in source.sha256.items():
             path = folder / name
@@ -125,7 +125,7 @@ def verify(folder: Path) -> None:
 
 
 def open_tokens(folder: Path, index: Index, split: Split, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(tokens, document offsets), both memory-mapped; raises NotReady when their sizes do not agree with the index."""
+    """Return (tokens, document offsets), memory-mapped. Raises NotReady if their sizes disagree with the index."""
     place = source_folder(folder, split, source)
     entry = index.sources[source]
     expected = entry.train_tokens if split == "train" else entry.validation_tokens
@@ -139,5 +139,5 @@ def open_tokens(folder: Path, index: Index, split: Split, source: str) -> tuple[
             f"{place}: {len(tokens):,} tokens, documents end at {int(offsets[-1]):,}, "
             f"the index says {expected:,}; prepare the corpus again"
         )
-    # Plain views: slicing numpy's memmap class costs ten times more.
+    # Plain views: slicing numpy's memmap class is ten times slower.
     return tokens.view(np.ndarray), offsets.view(np.ndarray)

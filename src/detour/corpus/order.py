@@ -1,7 +1,7 @@
-"""Orders that are drawn at random yet can be looked up: pure functions of a seed, equal on every machine.
+"""Random orders that can be looked up: pure functions of a seed, equal on every machine.
 
-Shuffles sort by a keyed hash of the index instead of drawing from a generator, whose stream may change between
-versions of a library. The mix of sources is a cycle of rows in which every source keeps to its share.
+Shuffles sort by a keyed hash of the index instead of drawing from a generator, whose stream may change between library
+versions. The mix of sources is a cycle of rows in which every source gets its share.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIX_RESOLUTION = 100_000
-"""Longest cycle of the mix, in rows; weights that need a longer one are rounded to this many parts."""
+"""Maximum cycle length of the mix, in rows; weights that need a longer one are rounded to this many parts."""
 
 
 def order_key(seed: int, *labels: str | int) -> int:
-    """64 bits that stand for one shuffle: of this seed, this source, this epoch."""
+    """Return a 64-bit key that identifies one shuffle: of a seed, a source, an epoch."""
     text = "\0".join(str(part) for part in (seed, *labels))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def scattered(indices: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
-    """A keyed bijection on 64 bits, so that distinct indices never tie.
+    """Hash indices by a keyed bijection on 64 bits, so that distinct indices never tie.
 
     Two rounds of the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
     2014), with the key added before each.
@@ -42,14 +42,14 @@ def scattered(indices: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
 
 
 def shuffled(count: int, key: int) -> NDArray[np.int64]:
-    """The numbers below `count` in the order of their hashes."""
+    """Return the numbers below `count` in the order of their hashes."""
     return np.argsort(scattered(np.arange(count, dtype=np.uint64), key), kind="stable")
 
 
 def mix_parts(weights: Sequence[float]) -> list[int]:
-    """Whole parts in the ratio of the weights as they are written: 0.7, 0.2, 0.1 are 7, 2, 1.
+    """Return integer parts in the exact ratio of the weights: 0.7, 0.2, 0.1 are 7, 2, 1.
 
-    Where that needs more than MIX_RESOLUTION parts, the nearest whole parts that sum to it, at least one each.
+    If that takes more than MIX_RESOLUTION parts, return the closest integers, each at least 1, that sum to it.
     """
     fractions = [Fraction(str(weight)) for weight in weights]
     denominator = math.lcm(*(fraction.denominator for fraction in fractions))
@@ -70,11 +70,11 @@ def mix_parts(weights: Sequence[float]) -> list[int]:
 
 
 def mix_cycle(parts: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """One cycle of sum(parts) rows: for each, its source, and how many rows of that source came before it.
+    """Return one cycle of sum(parts) rows: the source of each row, and the number of earlier rows of that source.
 
-    After any n rows, a source of share w has given more than n * w - 1 and fewer than n * w + 1 of them. Its j-th row
-    (from 0) may come from floor(j / w) on and must come before ceil((j + 1) / w); taking the earliest deadline among
-    those that may come meets them all (Baruah, Cohen, Plaxton and Varvel, "Proportionate progress", 1996).
+    Among any first n rows, a source of share w has more than n * w - 1 and fewer than n * w + 1. Its j-th row (from 0)
+    may come from floor(j / w) on and must come before ceil((j + 1) / w); taking the earliest deadline among eligible
+    rows meets all of them (Baruah, Cohen, Plaxton and Varvel, "Proportionate progress", 1996).
     """
     total = sum(parts)
     sources = np.empty(total, dtype=np.int32)

@@ -1,12 +1,12 @@
-"""Full rows of packed documents, looked up by number: row i is the same for every reader, in whatever order.
+"""Full rows of packed documents, looked up by number: row i is the same for every reader, in any order of access.
 
-Each source is an endless stream of tokens: epoch after epoch, every epoch holding every document exactly once, in an
-order of its own. A row is the next `sequence_length` tokens of one source's stream; where it cuts a document, the rest
-opens that source's next row as a document of its own. The mix says whose turn each row is.
+Each source is an endless stream of tokens: one epoch after another, each with every document exactly once, in an order
+of its own. A row is the next `sequence_length` tokens of one source's stream; if it cuts a document, the rest begins
+that source's next row as a separate document. The mix determines the source of each row.
 
-Documents already lie in shuffled order on disk. An epoch reorders runs of them (`_block_starts`): single documents in
-a corpus of up to a million, longer runs in larger ones, so that memory stays at tens of MB a source and rows are read
-in few contiguous pieces however large the corpus is.
+Documents are already in shuffled order on disk. An epoch reorders blocks of them (`_block_starts`): single documents if
+there are up to a million, longer runs otherwise. So memory stays at tens of MB per source, and rows are read in few
+contiguous pieces, for corpora of any size.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class PackedRow:
     input_ids: NDArray[np.int64]
     """(sequence_length,)"""
     cu_seqlens: NDArray[np.int32]
-    """(documents + 1,): where each document starts in the row; the last entry is sequence_length."""
+    """(documents + 1,): start of each document in the row; the last entry is sequence_length."""
     source: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    """One pass over a stream: its blocks in this epoch's order."""
+    """One pass over a stream."""
 
     blocks: NDArray[np.int64]
-    """(m,) block numbers in this epoch's order."""
+    """(m,): block numbers in this epoch's order."""
     ends: NDArray[np.int64]
-    """(m,) tokens of this epoch up to and with each of them."""
+    """(m,): tokens of this epoch up to and including each block."""
 
 
 class _Stream:
-    """One source's tokens, endless when `shuffle_key` is given, else once and as they lie on disk."""
+    """One source's tokens: shuffled anew every epoch if `shuffle_seed` is given, otherwise as on disk."""
 
     def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64], shuffle_seed: int | None, name: str) -> None:
         self.tokens = tokens
@@ -65,7 +65,7 @@ class _Stream:
         return _Epoch(order, np.cumsum(self.block_lengths[order]))
 
     def read(self, start: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Tokens [start, start + length) of the stream, and where documents begin and end among them."""
+        """Return tokens [start, start + length) of the stream, and the document boundaries among them."""
         pieces: list[NDArray[Any]] = []
         document_lengths: list[NDArray[np.int64]] = []
         while length:
@@ -105,15 +105,15 @@ class _Stream:
 class PackedRows:
     """The rows of one split of a prepared corpus.
 
-    `train` is endless: `row(i)` answers for every i >= 0, and after any n rows each source has given its share of them,
-    give or take one. `validation` is finite (`len`), in one fixed order, source after source, whatever the seed.
-    Cheap to open, safe to fork and to pickle: only the paths travel.
+    `train` is endless: `row(i)` works for every i >= 0, and after any n rows each source has contributed its share of
+    them, to within one row. `validation` is finite (`len`), in a fixed order, source after source, independent of the
+    seed. Cheap to open, and safe to fork and pickle: only the arguments are pickled.
     """
 
     def __init__(
         self, folder: Path, split: Split, sequence_length: int, shuffle_seed: int, *, check_digests: bool = False
     ) -> None:
-        """Raises NotReady when the folder is incomplete or damaged, or holds no full row for validation."""
+        """Raises NotReady if the folder is incomplete or damaged, or has no full row for validation."""
         if check_digests:
             verify(folder)
         self._arguments = (folder, split, sequence_length, shuffle_seed)
@@ -142,7 +142,7 @@ class PackedRows:
         return int(self._row_ends[-1])
 
     def place(self, i: int) -> tuple[int, int]:
-        """(source number, row of that source's stream) of row i."""
+        """Return (source number, row of that source's stream) for row i."""
         if i < 0 or (self.split == "validation" and i >= len(self)):
             raise IndexError(f"row {i} is outside this split")
         if self.split == "validation":
@@ -158,7 +158,7 @@ class PackedRows:
         return PackedRow(ids, boundaries, self.names[source])
 
     def epoch_of(self, rows: int) -> dict[str, float]:
-        """How often each training source has been gone through once the first `rows` rows are used."""
+        """Return how many epochs of each training source the first `rows` rows use."""
         cycles, position = divmod(rows, len(self._cycle_sources))
         used = np.bincount(self._cycle_sources[:position], minlength=len(self.names)) + cycles * self._parts
         lengths = [len(stream.tokens) for stream in self._streams]
@@ -169,7 +169,7 @@ class PackedRows:
 
 
 def _block_starts(offsets: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """First document of each block, and the number of documents: at most `most` blocks of about equal tokens."""
+    """Return the first document of each of at most `most` blocks of similar size, then the number of documents."""
     documents = len(offsets) - 1
     if documents <= most:
         return np.arange(documents + 1)
@@ -179,7 +179,7 @@ def _block_starts(offsets: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _concatenated_ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
-    """range(starts[0], stops[0]) and so on, one after the other."""
+    """Concatenate range(starts[0], stops[0]), range(starts[1], stops[1]) and so on."""
     lengths = stops - starts
     ends = np.cumsum(lengths)
     concatenated: NDArray[np.int64] = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)

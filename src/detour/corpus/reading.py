@@ -1,4 +1,4 @@
-"""The text of a corpus: its sources, their documents in batches, and a sample of them."""
+"""Read the text of a corpus: its sources, their documents in batches, and a sample of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from detour.corpus.order import order_key, scattered
 from detour.corpus.sources import Table, read_texts
 
 COMPRESSION = 6
-"""Text in a compressed file against its size; roughly, for sizing buckets and the pool."""
+"""Approximate ratio of text to compressed size, for sizing the buckets and the pool."""
 COMPRESSED = {".gz", ".zst", ".parquet"}
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """One source of a recipe, with its files found."""
+    """One source of a recipe, with its files resolved."""
 
     name: str
     paths: Sequence[Path]
@@ -37,7 +37,7 @@ class TextSource:
 
     @property
     def text_bytes(self) -> int:
-        """An estimate."""
+        """Estimated size of the text."""
         return sum(path.stat().st_size * (COMPRESSION if path.suffix in COMPRESSED else 1) for path in self.paths)
 
     def tables(self) -> Iterator[Table]:
@@ -54,10 +54,10 @@ class TextSource:
 
 @dataclass(frozen=True, slots=True)
 class CorpusSpec:
-    """What a corpus is made of, beside its tokenizer."""
+    """What a corpus is made of, apart from its tokenizer."""
 
     sources: Sequence[TextSource]
-    """Those of weight 0 are left out."""
+    """The sources; those of weight 0 are not used."""
     validation_tokens: int
     sequence_length: int
     shuffle_seed: int
@@ -72,18 +72,18 @@ class CorpusSpec:
 
 
 class SourceReader:
-    """The documents of one source, to be gone through once, and what was passed over."""
+    """Iterates over the documents of one source, once, counting those that are skipped."""
 
     def __init__(self, source: TextSource) -> None:
         self.source = source
         self.blank = 0
         self.excluded = 0
         self.position = 0
-        """Bytes of the source's files gone through."""
+        """Bytes of the source's files read so far."""
         self._texts = self._read()
 
     def texts(self) -> Iterator[str]:
-        """Those that are left; blank ones are passed over."""
+        """Return the remaining documents, without blank ones."""
         return self._texts
 
     def _read(self) -> Iterator[str]:
@@ -113,9 +113,9 @@ class SourceReader:
 
 
 def sampled_texts(spec: CorpusSpec, documents: int | None) -> Iterator[str]:
-    """About `documents` documents drawn evenly from each source by its weight, in the files' order; None for all.
+    """Yield about `documents` documents, from each source in proportion to its weight, in file order; None for all.
 
-    The draw is by the hash of a document's number, as the shuffle is. It takes one more reading of the files, to count.
+    The draw is by the hash of the document's number, as for the shuffle. The files are read twice, first to count.
     """
     for source in spec.used:
         if documents is None:
@@ -131,7 +131,7 @@ def sampled_texts(spec: CorpusSpec, documents: int | None) -> Iterator[str]:
 
 
 def _chosen(count: int, wanted: int, key: int) -> NDArray[np.bool_]:
-    """(count,): true for the `wanted` numbers with the smallest hashes."""
+    """Return a (count,) array that is true for the `wanted` numbers with the smallest hashes."""
     if wanted >= count:
         return np.ones(count, dtype=np.bool_)
     hashes = scattered(np.arange(count, dtype=np.uint64), key)

@@ -1,8 +1,8 @@
-"""Documents that are there more than once, known by the digests of their tokens.
+"""Find repeated documents by the digests of their tokens.
 
-Two documents are repeats when the tokenizer makes the same tokens of them. With digests of 64 bits, one in four
-thousand corpora of a hundred million documents has a pair that is taken for repeats by mistake. What is known of
-documents lies in files: memory holds a few bytes a document, and a part of the digests at a time.
+Two documents are repeats if the tokenizer produces the same tokens. With 64-bit digests, one in four thousand corpora
+of a hundred million documents has a false pair of repeats. Digests and lengths are stored in files, so memory holds a
+few bytes per document and a part of the digests at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detour.corpus.buckets import Documents
 
 DIGEST_BYTES = 8
 PART_DOCUMENTS = 1 << 20
-"""Digests looked at together."""
+"""Number of digests processed at a time."""
 
 Digests = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
@@ -29,15 +29,15 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What decides where documents go, an entry each, in their order."""
+    """Digest and length of every document, in order, by which they are divided."""
 
     digests: Digests
     lengths: NDArray[np.int64]
-    """In tokens."""
+    """Lengths in tokens."""
 
 
 def outline(documents: Iterable[Documents], folder: Path) -> Outline:
-    """Kept in `folder`, mapped into memory."""
+    """Write the outline of the documents to `folder` and return it, memory-mapped."""
     places = folder / "digests.bin", folder / "lengths.bin"
     with places[0].open("wb") as digests, places[1].open("wb") as lengths:
         for run in documents:
@@ -50,7 +50,7 @@ def outline(documents: Iterable[Documents], folder: Path) -> Outline:
 
 
 def mapped(path: Path, dtype: str) -> NDArray[Any]:
-    """The numbers in a file; an empty one cannot be mapped."""
+    """Return the numbers in a file, memory-mapped unless it is empty, which is not possible."""
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype=dtype)
 
 
@@ -61,7 +61,7 @@ def write_chosen(path: Path, digests: Digests, chosen: Flags) -> None:
 
 
 def repeated(digests: Digests, earlier: Sequence[Digests] = ()) -> Flags:
-    """True for each document that is there before: in the same array, or in one of the `earlier` ones."""
+    """Return true for each document that occurs before: in the same array, or in one of the `earlier` ones."""
     again = np.zeros(len(digests), dtype=np.bool_)
     parts = len(digests) // PART_DOCUMENTS + 1
     for low, high in pairwise((part << 64) // parts for part in range(parts + 1)):
@@ -76,7 +76,7 @@ def repeated(digests: Digests, earlier: Sequence[Digests] = ()) -> Flags:
 
 
 def seen(digests: Digests, others: Sequence[Digests]) -> int:
-    """How many of `digests` are in one of the others."""
+    """Return how many of `digests` occur in any of the others."""
     found = np.zeros(len(digests), dtype=np.bool_)
     for array in others:
         for part in _parts(len(array)):
@@ -85,7 +85,7 @@ def seen(digests: Digests, others: Sequence[Digests]) -> int:
 
 
 def _between(digests: Digests, low: int, high: int) -> Flags:
-    """Which are from `low` on and below `high`."""
+    """Return which digests are at least `low` and below `high`."""
     above: Flags = digests >= np.uint64(low)
     return above if high >> 64 else above & (digests < np.uint64(high))
 

@@ -1,10 +1,10 @@
-"""From text files to a corpus on disk: each source is read, tokenised, shuffled, divided and indexed in turn.
+"""Build a corpus on disk from text files: each source is read, tokenised, shuffled, divided and indexed in turn.
 
     files -> texts -> tokens -> buckets -> validation and training documents in shuffled order -> index
 
-The result depends on the texts, the tokenizer and the shuffle seed, not on the number of workers. A source that is done
-stays in the work folder, and so does what was tokenised of one that is not: an interrupted preparation reads again what
-it had read, which takes little of the time, and tokenises only the rest.
+The result depends on the texts, the tokenizer and the shuffle seed, not on the number of workers. Finished sources and
+the tokens of an unfinished one stay in the work folder. An interrupted preparation reads the text again, which is fast,
+and tokenises only the rest.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from detour.ledger.attempt import Attempt
 
 BYTES_PER_TOKEN = 3
 POOL_FROM_BYTES = 8 << 20
-"""Less text than this is tokenised faster than workers start."""
+"""Minimum size of text for a pool of workers; less is tokenised faster than workers start."""
 COMMIT_EVERY_S = 60.0
 ENTRY = "entry.json"
 
 
 @dataclass(slots=True)
 class _Meter:
-    """What this attempt has done, reported as it works."""
+    """Counts and reports the progress of this attempt."""
 
     attempt: Attempt
     total_bytes: int
@@ -67,7 +67,7 @@ class _Meter:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Reading, tokenising and writing together; None when this attempt tokenised nothing."""
+        """Speed of reading, tokenising and writing together; None if this attempt tokenised nothing."""
         return self.tokens / (time.perf_counter() - self.started_s) if self.tokens else None
 
     def check_stop(self) -> None:
@@ -85,10 +85,10 @@ def prepare_corpus(
     workers: int,
     attempt: Attempt,
 ) -> tuple[Index, float | None]:
-    """Fill `output_dir` with every source and the index; (index, tokens per second of this attempt).
+    """Write all sources and the index to `output_dir`; return (index, tokens per second of this attempt).
 
-    `tokenizer_folder` may lie inside `output_dir`. Raises SourceError for text that cannot be used, Interrupted when
-    the attempt is asked to stop.
+    `tokenizer_folder` may be inside `output_dir`. Raises SourceError for text that cannot be used, Interrupted if the
+    attempt must stop.
     """
     dtype = token_dtype(vocabulary)
     meter = _Meter(attempt, sum(source.size for source in spec.used))
@@ -122,7 +122,7 @@ def prepare_corpus(
 
 
 def _with_seen(entries: Mapping[str, SourceIndex], folders: Mapping[str, Path]) -> dict[str, SourceIndex]:
-    """Each source with how many of its validation documents are in the training of any."""
+    """Add to each source the number of its validation documents that are in the training split of any source."""
     train = [_digests(folder, "train") for folder in folders.values()]
     in_training = {name: seen(_digests(folders[name], "validation"), train) for name in entries}
     return {
@@ -132,7 +132,7 @@ def _with_seen(entries: Mapping[str, SourceIndex], folders: Mapping[str, Path]) 
 
 
 def _finished(folder: Path) -> SourceIndex | None:
-    """A source that an earlier attempt completed; one whose files have been moved on since does not count."""
+    """Return a source that an earlier attempt completed; None if its files have been moved since."""
     entry = folder / ENTRY
     needed = [folder / split for split in SPLITS] + [folder / _digest_file(split) for split in SPLITS]
     if not entry.is_file() or not all(path.exists() for path in needed):
@@ -149,8 +149,8 @@ def _prepare_source(
     meter: _Meter,
     earlier: Sequence[Digests],
 ) -> SourceIndex:
-    """`earlier` are the digests of the documents of the sources before."""
-    if (folder / ENTRY).exists():  # of a source whose files have been moved on and lost
+    """Prepare one source; `earlier` are the digests of the documents of previous sources."""
+    if (folder / ENTRY).exists():  # of a source whose files have been moved and lost
         shutil.rmtree(folder)
     read = SourceReader(source)
     key = order_key(spec.shuffle_seed, source.name)
@@ -181,7 +181,7 @@ def _entry(
     again: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> SourceIndex:
-    """`again` and `kept` have a value for each document that is not blank or excluded."""
+    """Return the index entry; `again` and `kept` have a value for each document that is neither blank nor excluded."""
     train, validation = written["train"], written["validation"]
     return SourceIndex(
         weight=source.weight,
@@ -217,9 +217,9 @@ def _digests(folder: Path, split: Split) -> Digests:
 
 
 def _scatter(read: SourceReader, buckets: Buckets, encode: Encode, meter: _Meter) -> Mapping[str, int]:
-    """Tokenise what earlier attempts have not; returns how many documents were `blank` and `excluded`.
+    """Tokenise what earlier attempts have not, and return how many documents were `blank` and `excluded`.
 
-    A stop loses what is under way in the workers, a kill up to COMMIT_EVERY_S of work.
+    A stop loses what is in flight in the workers, a kill up to COMMIT_EVERY_S of work.
     """
     if buckets.final is not None:
         return buckets.final
@@ -239,7 +239,7 @@ def _scatter(read: SourceReader, buckets: Buckets, encode: Encode, meter: _Meter
 
 
 def _pass_over(read: SourceReader, documents: int, meter: _Meter) -> None:
-    """Read up to where earlier attempts came."""
+    """Skip the documents that earlier attempts tokenised."""
     found = 0
     for _ in islice(read.texts(), documents):
         meter.check_stop()

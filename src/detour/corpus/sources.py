@@ -1,7 +1,7 @@
-"""Rows of the files that people have: jsonl, csv, parquet, plain text; compressed or not; read as a stream.
+"""Stream rows from jsonl, csv, parquet and plain text files, compressed or not.
 
-Whatever is wrong is said once, by file and line or byte; nothing is passed over silently except rows that the recipe
-excludes and, in a corpus, blank texts, and both are counted.
+Any problem is reported with its file and line or byte. Only rows that the recipe excludes and, in a corpus, blank texts
+are skipped, and both are counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Values = Sequence[Any]
 
 
 class Table:
-    """The chosen columns of one file's rows, to be gone through once, with what has been passed so far."""
+    """The selected columns of one file's rows, which can be iterated once, with the position reached."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Table:
         quoting: str = "auto",
         exclude: Mapping[str, str] | None = None,
     ) -> None:
-        """`exclude` maps a column to a regular expression: rows where it matches at the start are left out.
+        """`exclude` maps a column to a regular expression: rows whose value matches at its start are left out.
 
-        A text file is one row with one column, `text`. Raises SourceError when the format is not known.
+        A text file is one row with one column, `text`. Raises SourceError if the format is unknown.
         """
         self.path = path
         self.format: Format = file_format(path, format)
@@ -46,15 +46,15 @@ class Table:
         self.has_quotes = not is_tsv(path) if quoting == "auto" else quoting == "double"
         self.excluded = 0
         self.position = 0
-        """Bytes of the file gone through, roughly; equal to its size at the end."""
+        """Approximate number of bytes of the file read so far; equal to its size at the end."""
         self.place = ""
-        """Where the row given last is: `line 12`, `row 3`."""
+        """Place of the last row yielded: `line 12`, `row 3`."""
         self._wanted = [*columns, *(exclude or {})]
         self._given = len(columns)
         self._patterns = [_compiled(path, column, pattern) for column, pattern in (exclude or {}).items()]
 
     def __iter__(self) -> Iterator[Values]:
-        """Rows that are not excluded; raises SourceError for anything unreadable and for a file without a row."""
+        """Yield rows that are not excluded. Raises SourceError for anything unreadable and for a file without rows."""
         readers: dict[Format, Callable[[], Iterator[Values]]] = {
             "jsonl": self._jsonl,
             "csv": self._csv,
@@ -73,7 +73,7 @@ class Table:
         self.position = self.path.stat().st_size
 
     def error(self, problem: str) -> SourceError:
-        """A problem with the row given last."""
+        """Return the error for a problem with the last row yielded."""
         return SourceError(f"{self.path}: {self.place}: {problem}")
 
     def _is_excluded(self, values: Values) -> bool:
@@ -183,7 +183,7 @@ class Table:
 
 
 def read_texts(table: Table) -> Iterator[str]:
-    """The single column of a table, as text; blank ones are given as they are. Raises SourceError for other values."""
+    """Yield the single column of a table as text, including blank texts. Raises SourceError for other values."""
     for (value,) in table:
         if value is None:
             yield ""
@@ -201,6 +201,6 @@ def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
 
 
 def kind_of(value: object) -> str:
-    """What JSON calls a value of this type."""
+    """Return the JSON name of a value's type."""
     kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
     return kinds.get(type(value), "null" if value is None else type(value).__name__)

@@ -1,4 +1,4 @@
-"""Lines of a file that may be compressed and may not be text at all."""
+"""Read lines from a file that may be compressed, or may not be text at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import IO
 from detour.corpus.files import SourceError, importing_for
 
 MAX_LINE_BYTES = 1 << 28
-"""Longest line, and longest text document, that is read; more is taken for a file of another kind."""
+"""Maximum length of a line or a text document; anything longer is taken for another kind of file."""
 ZSTD_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
-"""Frames without content, with which parallel compressors (pzstd) begin."""
+"""Magic numbers of frames without content, with which files of parallel compressors (pzstd) begin."""
 MAGIC = {"gzip": (b"\x1f\x8b",), "zstd": (b"\x28\xb5\x2f\xfd", *ZSTD_SKIPPABLE)}
 KIND_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 BUFFER_BYTES = 1 << 20
@@ -23,27 +23,27 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class TextFile:
-    """Decoded UTF-8 lines of a plain, gzip or zstd file, with the place reached in it.
+    """Decoded UTF-8 lines of a plain, gzip or zstd file, with the position reached.
 
-    Raises SourceError, with the file's name and the byte, for what is unreadable, damaged, binary or not UTF-8. Bytes
-    of compressed files are counted after decompression, except in `position`.
+    Raises SourceError, with the file name and the byte, for content that is unreadable, damaged, binary or not UTF-8.
+    Bytes of compressed files are counted after decompression, except in `position`.
     """
 
     def __init__(self, path: Path, raw: io.FileIO, data: IO[bytes]) -> None:
         self.path = path
         self.line = 0
-        """Number of the line given last, from 1."""
+        """Number of the last line yielded, from 1."""
         self._raw = raw
         self._data = data
         self._offset = 0
 
     @property
     def position(self) -> int:
-        """Bytes of the file itself read so far; a little ahead of the lines given."""
+        """Bytes of the file itself read so far; slightly ahead of the lines yielded."""
         return self._raw.tell()
 
     def byte_lines(self) -> Iterator[bytes]:
-        """Lines with their line ends, checked to hold no NUL byte; UTF-8 is left to `decode`."""
+        """Yield lines with their line ends, checked for NUL bytes; UTF-8 is checked by `decode`."""
         while line := self._data.readline(MAX_LINE_BYTES):
             start, self._offset = self._offset, self._offset + len(line)
             self.line += 1
@@ -64,7 +64,7 @@ class TextFile:
         return map(self.decode, self.byte_lines())
 
     def decode(self, line: bytes) -> str:
-        """The text of the line given last."""
+        """Return the text of the last line yielded. Raises SourceError if it is not UTF-8."""
         try:
             return line.decode()
         except UnicodeDecodeError as error:
@@ -76,7 +76,7 @@ class TextFile:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextFile]:
-    """Opened by what the file starts with, not by its name; raises SourceError as `TextFile` does."""
+    """Open a file, recognising compression by its first bytes. Raises SourceError like `TextFile`."""
     with ExitStack() as stack:
         raw: io.FileIO | None = None
         try:

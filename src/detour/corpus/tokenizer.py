@@ -1,4 +1,4 @@
-"""The tokenizer of a corpus: learnt from its own text, or published; saved where `AutoTokenizer` loads it."""
+"""The tokenizer of a corpus: trained on its own text, or published."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "<mask>",
 }
-"""Ids 0 to 4, in this order. The mask is written as the French models' users write it."""
+"""Tokens with the ids 0 to 4, in this order. The mask is spelt as users of the French models expect."""
 TOKENIZER_FILE = "tokenizer.json"
 
 
 class TokenizerError(UserError):
-    """A tokenizer cannot be had or does not fit its purpose."""
+    """A tokenizer cannot be loaded or does not fit its purpose."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> Any:
-    """A byte-level BPE of at most `vocabulary` tokens, special ones included, as a fast transformers tokenizer.
+    """Train a byte-level BPE of at most `vocabulary` tokens, special ones included, as a fast transformers tokenizer.
 
-    The same texts in the same order give the same tokenizer. No text is unknown to it: all 256 bytes are tokens.
+    The same texts in the same order give the same tokenizer. It can encode any text, because all 256 bytes are tokens.
     """
     from transformers import PreTrainedTokenizerFast
 
-    # As in RoBERTa, the mask takes the space before it, so that what it stands for is a whole word with its space.
+    # As in RoBERTa, the mask absorbs the space before it, so that it replaces a whole word with its space.
     mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, normalized=False, special=True)
     named = SPECIAL_TOKENS | {"mask_token": mask}
     backend = Tokenizer(models.BPE())
@@ -59,12 +59,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> A
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """A published tokenizer by hub id, or from a folder, that gives the ids of its own tokenizer.json.
+    """Load a published tokenizer, by hub id or folder, that produces the ids of its own tokenizer.json.
 
-    `AutoTokenizer` would rebuild it by the class that its config names, and give other ids where that class is not the
-    file's. One that does not put a text between [CLS] and [SEP] is given the template that corpora are made with. Code
-    that a repository ships is never run. Raises TokenizerError when it cannot be had, lacks a token or differs from its
-    file.
+    `AutoTokenizer` would rebuild it with the class named in its config, which may produce other ids. If it does not put
+    a text between [CLS] and [SEP], it gets the template used for corpora. Code that a repository ships is never run.
+    Raises TokenizerError if it cannot be loaded, lacks a token or differs from its file.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -76,7 +75,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     try:
         loader = PreTrainedTokenizerFast if file else AutoTokenizer
         tokenizer = loader.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except Exception as error:  # a dozen libraries raise their own; whichever it is, there is no tokenizer
+    except Exception as error:  # many libraries raise their own errors; in any case there is no tokenizer
         at = f" (revision {revision})" if revision else ""
         raise TokenizerError(
             f"tokenizer {name}{at}: cannot be loaded: {_first_sentence(error)} Give a folder that holds it, "
@@ -91,7 +90,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 
 def _tokenizer_file(name: str, revision: str | None) -> Path | None:
-    """tokenizer.json of a folder or a hub id; None where there is none or the hub cannot be reached."""
+    """Return tokenizer.json of a folder or a hub id; None if there is none or the hub cannot be reached."""
     from transformers.utils import cached_file
 
     try:
@@ -102,7 +101,7 @@ def _tokenizer_file(name: str, revision: str | None) -> Path | None:
 
 
 def _difference(loaded: Tokenizer, own: Tokenizer) -> str | None:
-    """How a loaded tokenizer differs, in the ids of a text, from its own file; special tokens may have been added."""
+    """Return how a loaded tokenizer would produce other ids than its own file; added special tokens are allowed."""
     now, file = (json.loads(backend.to_str()) for backend in (loaded, own))
     if changed := [part for part in ("normalizer", "pre_tokenizer", "model") if now[part] != file[part]]:
         return f"is loaded with another {' and '.join(changed)} than its {TOKENIZER_FILE} has"
@@ -119,7 +118,7 @@ def _difference(loaded: Tokenizer, own: Tokenizer) -> str | None:
 
 
 def _put_between(backend: Tokenizer, special: SpecialTokens) -> None:
-    """Have a text put between [CLS] and [SEP], as every document of a corpus is, unless it is already."""
+    """Make the tokenizer put texts between [CLS] and [SEP], as in a corpus, unless it already does."""
     backend.no_padding()
     backend.no_truncation()
     text = "a"
@@ -129,15 +128,15 @@ def _put_between(backend: Tokenizer, special: SpecialTokens) -> None:
 
 
 def vocabulary_size(tokenizer: Any) -> int:
-    """Rows that an embedding needs: the largest id and one, which is more than the tokens where ids have holes."""
+    """Return the rows that an embedding needs: the largest id plus one, more than the tokens if ids have gaps."""
     ids: Iterable[int] = tokenizer.get_vocab().values()
     return max(ids) + 1
 
 
 def special_tokens(tokenizer: Any) -> SpecialTokens:
-    """Ids of the tokens that pretraining needs; raises TokenizerError naming those that are absent.
+    """Return the ids of the tokens that pretraining needs. Raises TokenizerError naming those that are missing.
 
-    Where there is no [CLS] or [SEP], the tokens for the beginning and end of a sequence do.
+    Without [CLS] or [SEP], the tokens for the beginning and end of a sequence are used.
     """
     ids = {
         "pad": tokenizer.pad_token_id,
@@ -151,9 +150,9 @@ def special_tokens(tokenizer: Any) -> SpecialTokens:
 
 
 def document_tokenizer(folder: Path, special: SpecialTokens) -> Tokenizer:
-    """The saved tokenizer as it is applied to a corpus: every document between [CLS] and [SEP], whole, as plain text.
+    """Load the saved tokenizer as applied to a corpus: every document between [CLS] and [SEP], without truncation.
 
-    A document in which someone wrote `[SEP]` or `<mask>` holds these characters, not these tokens.
+    `[SEP]` or `<mask>` in the text of a document is encoded as characters, not as the special token.
     """
     backend = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     backend.no_truncation()

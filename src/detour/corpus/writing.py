@@ -1,4 +1,4 @@
-"""Writing the documents of one source, in the order they come: some of the first are set aside for validation."""
+"""Write the documents of one source in the order given, setting some of the first aside for validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detour.corpus.layout import DOCUMENTS, SPLITS, TOKENS, Split
 from detour.files import fsync_directory, sha256_file
 
 HEADER_BYTES = 128
-"""What numpy pads the header of a one-dimensional file to, whatever its length."""
+"""Size to which numpy pads the header of a one-dimensional array of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class WrittenSplit:
     tokens: int
     documents: int
     sha256: dict[str, str]
-    """By file name."""
+    """Digests by file name."""
 
 
 class SplitWriter:
-    """tokens.bin and documents.npy, written as documents come, so that memory does not grow with them."""
+    """Writes tokens.bin and documents.npy as documents arrive, so memory does not grow with them."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -74,10 +74,10 @@ class SplitWriter:
 
 
 def set_aside(lengths: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
-    """True for the documents that validation takes: the first ones, until they hold `wanted` tokens.
+    """Return true for the documents of the validation split: the first ones that together hold `wanted` tokens.
 
-    One longer than all that is wanted goes to training, or a book would take the corpus; where the others do not
-    suffice, the shortest of those are taken.
+    A document longer than `wanted` goes to training, so that a book does not fill the split. If the others do not
+    suffice, the shortest of the long ones are taken.
     """
     chosen = np.zeros(len(lengths), dtype=np.bool_)
     missing = wanted
@@ -98,7 +98,7 @@ def set_aside(lengths: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
 def write_splits(
     folder: Path, documents: Iterable[Documents], aside: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None
 ) -> dict[Split, WrittenSplit]:
-    """Whole documents, those `aside` to `folder`/validation, the others to `folder`/train; only the `kept` ones."""
+    """Write the `kept` documents whole: those `aside` to `folder`/validation, the others to `folder`/train."""
     with ExitStack() as stack:
         writers = {split: stack.enter_context(SplitWriter(folder / split)) for split in SPLITS}
         done = 0
@@ -114,5 +114,5 @@ def write_splits(
 
 
 def validation_share(validation_tokens: int, share: float, sequence_length: int) -> int:
-    """What one source sets aside: its share of the whole, in full rows, one at least."""
+    """Return the validation tokens of one source: its share of the total, in full rows, at least one row."""
     return max(1, round(validation_tokens * share / sequence_length)) * sequence_length
