@@ -45,7 +45,7 @@ class Documents:
 
 
 class Buckets:
-    """Call `add` with all documents, in any grouping, then `commit`, then iterate over `shuffled` as often as needed."""
+    """Call `add` with all documents, in any grouping, then `commit`; `shuffled` can then be iterated repeatedly."""
 
     def __init__(self, folder: Path, key: int, dtype: str, expected_tokens: int) -> None:
         """Resume from the last commit in `folder`, if possible; `documents` tells how many it holds."""
