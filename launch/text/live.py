@@ -36,8 +36,10 @@ NORMAL = "cyan"
 """Of what waits, and of what was cut short and is resumed without a person."""
 BESIDES = 4
 """Lines around a table of chains."""
-WIDTHS = (12, 16, 8, 9, 14)
-"""Columns of the bar, progress, rate, time and status; the label takes what is left, up to what it needs."""
+BAR, PROGRESS, RATE, TIME = 12, 16, 8, 9
+"""Columns; the state needs those of the longest one, the label takes what is left, up to what it needs."""
+NARROW = 96
+"""Columns below which the rate is left out, or names of stages would be cut short."""
 Show = Callable[[Status], None]
 
 
@@ -90,22 +92,25 @@ def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator
     heading.truncate(width, overflow="ellipsis")
     yield heading
     needed = max((cells(plain(row.label)) + 2 for row in rows), default=0)
-    label_width = min(needed, width - len("├─ ") - sum(WIDTHS) - len(WIDTHS))
+    with_rate = width >= NARROW
+    state = max((len(row.state) for row in rows), default=0)
+    sizes = [BAR, PROGRESS, *([RATE] if with_rate else []), TIME, state]
+    label_width = min(needed, width - len("├─ ") - sum(sizes) - len(sizes))
     for index, row in enumerate(rows):
         last = index == len(rows) - 1
-        yield _line(row, "└─ " if last else "├─ ", label_width)
+        yield _line(row, "└─ " if last else "├─ ", label_width, with_rate=with_rate)
         if more := details(row):
             prefix = "     " if last else "│    "
             yield Text(prefix, style="dim").append(cut(more, width - len(prefix)), style=f"not dim {style_of(row)}")
 
 
-def _line(row: StageRow, branch: str, label_width: int) -> Text:
-    bar_width, *widths = WIDTHS
+def _line(row: StageRow, branch: str, label_width: int, *, with_rate: bool) -> Text:
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
     label = fitted(stage_label(f"{SIGNS[row.state]} {plain(row.name)}", row.seed, label_width), label_width)
     line = Text(branch, style="dim").append(label, style=f"not dim {style_of(row)}")
-    line.append(" ").append_text(_bar(row, bar_width))
-    for text, size in zip((progress(row), rate(row), elapsed), widths, strict=False):
+    line.append(" ").append_text(_bar(row, BAR))
+    figures = [(progress(row), PROGRESS), *([(rate(row), RATE)] if with_rate else []), (elapsed, TIME)]
+    for text, size in figures:
         line.append(f" {fitted(text, size, right=True)}", style="not dim")
     return line.append(f" {row.state}", style=f"not dim {style_of(row)}")
 

@@ -176,6 +176,19 @@ def test_the_live_view_keeps_to_the_width(status: Status, width: int) -> None:
     assert all("120k/300k tokens" in line for line in lines if "pretrain" in line)
 
 
+def test_a_narrow_live_view_leaves_out_the_rate_so_that_names_are_readable() -> None:
+    rows = [make_row(name=f"pretrain {phase}", rate_per_s=12_345.0, unit="tokens") for phase in ("clm", "mlm")]
+    rows.append(make_row(name="evaluate icd10-chapters", seed=42, kind="evaluate"))
+    status = Status("/w", 0.0, (make_chain("base", rows),))
+    narrow, wide = io.StringIO(), io.StringIO()
+    Console(file=narrow, width=1000).print(draw(status, 80, 50))
+    Console(file=wide, width=1000).print(draw(status, 100, 50))
+    for words in ("pretrain clm", "pretrain mlm", "evaluate icd10-chap… seed 42"):
+        assert words in narrow.getvalue()
+    assert "12.3k/s" not in narrow.getvalue()
+    assert "12.3k/s" in wide.getvalue()
+
+
 def test_the_live_view_fits_a_small_screen(status: Status) -> None:
     output = io.StringIO()
     Console(file=output, width=120).print(draw(status, width=120, height=4))
