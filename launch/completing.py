@@ -79,7 +79,7 @@ def _names(workspace: Workspace, typed: str) -> Iterator[tuple[str, str]]:
 
 
 def _recipes() -> Iterator[tuple[str, str]]:
-    from detour.config.layers import config_roots
+    from detour.config.roots import config_roots
 
     for kind in ("recipe", "sweep"):
         files = [file for root in config_roots() for file in (root / f"{kind}s").glob("*.yaml")]

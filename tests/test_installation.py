@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from detour.config.layers import config_roots
+from detour.config.roots import config_roots
 
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("installation")  # one wheel and one environment for all

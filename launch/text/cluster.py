@@ -7,10 +7,10 @@ from pathlib import Path
 from textwrap import fill, wrap
 
 from detour.config.cluster import Cluster, Figure, GridFactor, GridHours, Partition, Site
-from detour.config.layers import config_roots
 from detour.config.loading import Profile
 from detour.config.problems import shown
 from detour.config.quantities import write_duration
+from detour.config.roots import config_roots
 from detour.text import cut, format_count, plain
 
 HEADINGS = ("name", "GPUs", "longest", "account")

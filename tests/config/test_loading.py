@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.layers import config_roots
 from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document, recipe_path
 from detour.config.models import Model, Seeds, WarmupConstant
+from detour.config.roots import config_roots
 from tests.config.bad_recipes import BENCHMARK, GOOD
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from detour.config.cluster import Cluster
-from detour.config.layers import config_roots
 from detour.config.loading import load_cluster
 from detour.config.quantities import parse_duration_s, write_duration
+from detour.config.roots import config_roots
 from detour.doctor.findings import Finding, listed, merged_changes
 from detour.doctor.limits import satisfies
 from detour.doctor.live_cluster import (

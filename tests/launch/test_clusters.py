@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from detour.config.cluster import Cluster
-from detour.config.layers import config_roots
 from detour.config.loading import available_clusters, load_cluster
+from detour.config.roots import config_roots
 from detour.errors import DetourError
 from detour.launch.clusters import command
 from detour.launch.text.cluster import page

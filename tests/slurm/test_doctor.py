@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from detour.config.layers import config_roots
+from detour.config.roots import config_roots
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
 

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from detour.config.fields import Filled, Written
-from detour.config.layers import find_named, keep, read_layers
+from detour.config.layers import keep, read_layers
+from detour.config.roots import find_named
 from detour.config.validation import validate
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detour.config.layers import merge, set_value
+from detour.config.layers import merge
 from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
+from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError
 from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate

@@ -43,7 +43,8 @@ Duration = Annotated[
 ]
 """Seconds; `20h`, `90m`, `1h30`, `02:00:00`."""
 Objective = Literal["causal", "masked"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+NAME_FORM = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_FORM)]
 """A lower-case name, valid for folders, job names and Slurm comments."""
 
 

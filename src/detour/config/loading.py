@@ -14,9 +14,11 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from detour.config.cluster import Cluster
-from detour.config.layers import apply_override, find_named, keep, read_layers, suggestion
+from detour.config.layers import keep, read_layers
 from detour.config.models import Benchmark, Recipe
-from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError
+from detour.config.overrides import apply_override
+from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError, suggestion
+from detour.config.roots import find_named
 from detour.config.schema import recipe_json_schema
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detour.config.layers import suggestion
-from detour.config.problems import KeyPath
+from detour.config.problems import KeyPath, suggestion
 
 SIZES = (
     "hidden_size",

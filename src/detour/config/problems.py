@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from detour.errors import UserError
@@ -67,3 +68,11 @@ def shown(path: Path) -> str:
         return str(absolute.relative_to(Path.cwd()))
     except (ValueError, FileNotFoundError):
         return str(absolute)
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Return `; did you mean X?`, or `; there are: ...` if no name is close."""
+    similar = get_close_matches(word, known, 1)
+    if similar:
+        return f"; did you mean `{similar[0]}`?"
+    return f"; there are: {', '.join(known)}" if known else ""

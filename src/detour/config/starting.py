@@ -7,14 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from detour.config.layers import config_roots
+from detour.config.fields import NAME_FORM
 from detour.config.loading import load_cluster, load_recipe
+from detour.config.roots import config_roots
 from detour.errors import UserError
 from detour.files import write_new
 
 RECIPE, CLUSTER = "my-recipe", "my-cluster"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""Allowed names of recipes and profiles."""
 
 
 class Started(NamedTuple):
@@ -31,7 +30,7 @@ def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started
         folder / "configs" / "recipes" / f"{recipe}.yaml", folder / "configs" / "clusters" / f"{cluster}.yaml"
     )
     for name in (recipe, cluster):
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME_FORM, name):
             raise UserError(
                 f"{name!r}: expected a name of lower-case letters, digits, `.`, `_` and `-`, 64 at most, a letter or"
                 " digit first; choose another with --recipe or --cluster"

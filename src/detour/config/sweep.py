@@ -24,9 +24,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from detour.config.layers import keep, read_layers, suggestion
+from detour.config.layers import keep, read_layers
 from detour.config.models import Name, Seed, Written, repeated
-from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown
+from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, suggestion
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
 from detour.files import written_path

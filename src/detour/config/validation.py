@@ -9,8 +9,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from detour.config.layers import suggestion
-from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
+from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError, suggestion
 from detour.config.yaml_source import Node, describe, to_plain
 
 M = TypeVar("M", bound=BaseModel)
