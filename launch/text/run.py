@@ -10,7 +10,8 @@ from pathlib import Path
 from detour.launch.text.screen import show_progress
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
-from detour.orchestration.local_run import LocalOrder, Ran, Refresh
+from detour.orchestration.local_run import LocalOrder, Ran
+from detour.orchestration.local_runner import Refresh
 from detour.orchestration.plans import Planned
 from detour.text import cells, counted, fitted, format_duration, plain
 

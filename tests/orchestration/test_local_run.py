@@ -15,9 +15,10 @@ from detour.ledger.claims import claim
 from detour.ledger.events import AttemptEnded, AttemptStarted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration import local_run
+from detour.orchestration import local_runner
 from detour.orchestration.chain_files import write_chains
-from detour.orchestration.local_run import LocalOrder, Runner, local_order, run_here
+from detour.orchestration.local_run import LocalOrder, local_order, run_here
+from detour.orchestration.local_runner import Runner
 from detour.orchestration.plans import load_plans
 from detour.planning.files import plan_file
 from detour.planning.stage import Stage
@@ -45,7 +46,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         ids.extend(stages)
         return EndedJob(f"job-{len(ids)}", tmp_path / "log")
 
-    monkeypatch.setattr(local_run, "start", start)
+    monkeypatch.setattr(local_runner, "start", start)
     return ids
 
 
