@@ -26,12 +26,7 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
     if affected.ids:
         names = [labels.get(stage, stage) for stage in affected.stages]
         yield f"{done}: {', '.join(names) if len(names) <= LISTED else stage_names(names)}"
-        jobs = affected.ids
-        yield (
-            f"jobs: {', '.join(jobs)}"
-            if len(jobs) <= LISTED
-            else f"{counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}"
-        )
+        yield _jobs(affected.ids)
     elif not (affected.left or affected.undecided):
         yield f"nothing {done}: Slurm has no such job of {'yours' if affected.theirs else 'this workspace'}"
     if reached.kept:

@@ -10,7 +10,7 @@ from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.submission_script import ScriptStyle, gate_of, gpu_option, log_patterns, submission_script
 from detour.scheduler.tags import Tag
 
-STYLE = ScriptStyle(Path("/work space"), "/opt/python", code=Path("/code"), preamble=("module purge",))
+STYLE = ScriptStyle(Path("/work space"), "/opt/python", environment={"PYTHONPATH": "/code"}, preamble=("module purge",))
 ASKED = Resources(
     cpus_per_task=24,
     gpus_per_node=4,

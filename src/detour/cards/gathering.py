@@ -52,7 +52,6 @@ def gather(
     *,
     method: Method | None = None,
     cluster: Cluster | None = None,
-    now_s: float | None = None,
 ) -> Content:
     """Everything that the card of a chain says. `method` is that of the energy in the metadata, by default the best
     there is; `cluster` gives the constants in place of each job's own profile.
@@ -65,7 +64,7 @@ def gather(
         raise UserError(
             f"{chain}: its export is not done, so there is no model to describe; see `detour status {chain}`"
         )
-    report = build_report(workspace, Question([chain]), profile_sites(cluster), time.time() if now_s is None else now_s)
+    report = build_report(workspace, Question([chain]), profile_sites(cluster), time.time())
     found = report.chains[0]
     comparison = _comparison(workspace, chain, plan, about)
     title = about.title or chain

@@ -77,8 +77,7 @@ class Survey:
 
     def is_busy(self, stage: str) -> bool:
         """Whether a job that may use it is running or pending; unknown counts as busy."""
-        held = holder(self.workspace, stage)
-        if held is not None and not held.is_stale:
+        if holder(self.workspace, stage) is not None:
             return True
         known = self.state.stages.get(stage)
         return known is not None and known.is_open and bool(known.jobs) and not self.workspace.is_done(stage)

@@ -171,9 +171,9 @@ def _taken(workspace: Workspace, name: str, token: str, content: bytes, stale_af
     raise ClaimHeld(name, present or Holder("", None, None, "", is_stale=False))
 
 
-def holder(workspace: Workspace, name: str, *, stale_after_s: float = STALE_AFTER_S) -> Holder | None:
+def holder(workspace: Workspace, name: str) -> Holder | None:
     """The live holder of `name`; None if it is free or its claim is stale."""
-    present = _present(_path(workspace, name), stale_after_s)
+    present = _present(_path(workspace, name), STALE_AFTER_S)
     return None if present is None or present.is_stale else present
 
 

@@ -38,12 +38,12 @@ def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str
     Raises ClaimHeld if a submission does not end within two minutes, UserError if the disk takes no more files.
     """
     removed, skipped = list[Removable](), list[Skipped]()
-    with _told_where_room_can_be_made(agreed), submitting(workspace, on_wait, without_room=True):
+    with _naming_what_to_remove_first(agreed), submitting(workspace, on_wait, without_room=True):
         for found in could_go(workspace):
             if found.path not in agreed:
                 continue
             try:
-                with _to_ourselves(workspace, found):
+                with _claimed(workspace, found):
                     remove(workspace, found)
                 removed.append(found)
             except OSError as error:
@@ -54,7 +54,7 @@ def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str
 
 
 @contextmanager
-def _told_where_room_can_be_made(agreed: Collection[Path]) -> Iterator[None]:
+def _naming_what_to_remove_first(agreed: Collection[Path]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -67,7 +67,7 @@ def _told_where_room_can_be_made(agreed: Collection[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def _to_ourselves(workspace: Workspace, found: Removable) -> Iterator[None]:
+def _claimed(workspace: Workspace, found: Removable) -> Iterator[None]:
     """Keep attempts at the stage from starting. Raises ClaimHeld, PermissionError or UserError."""
     if found.extent.blocked:
         raise PermissionError(f"{found.path}: {found.extent.blocked}")

@@ -93,10 +93,10 @@ def check_runnable(planned: Planned) -> None:
             raise UserError(f"benchmark {benchmark.name} cannot be evaluated: {reasons}")
 
 
-def asked_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice, account: str | None = None) -> Asked:
+def asked_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice) -> Asked:
     """What some stages of a plan ask of the budgets."""
     chain = None if planned.sweep else planned.name
-    return asked_for(stages, price.prices, price.cluster, facts_of(price.cluster, account, chain, planned.sweep))
+    return asked_for(stages, price.prices, price.cluster, facts_of(price.cluster, None, chain, planned.sweep))
 
 
 class EntryReader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,8 @@ class ScriptStyle:
     workspace: Path
     python: str
     """The interpreter on the compute node."""
-    code: Path | None = None
-    """Snapshot of the code, first on PYTHONPATH; None for the installed code."""
     preamble: tuple[str, ...] = ()
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     login_shell: bool = False
     export_srun_cpus_per_task: bool = False
     requeue: bool = True
@@ -149,10 +147,7 @@ def _wait_for(gate: Path) -> list[str]:
 
 def _setup(request: JobRequest, style: ScriptStyle) -> list[str]:
     lines = list(style.preamble)
-    environment = dict(style.environment or {})
-    if style.code is not None:
-        environment["PYTHONPATH"] = str(style.code)
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in style.environment.items()]
     if style.export_srun_cpus_per_task:
         lines.append("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK")
     if request.is_array:
