@@ -30,9 +30,9 @@ from detour.scheduler.in_flight import jobs_sent
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the stages one after the other; the first one that does not end well ends the job with its exit code.
+    """Run the stages in turn; the first failure ends the job with its exit code.
 
-    Seeds of one task share a GPU, or the cores of a job without one, where there is room for several: see `at_once`.
+    Seeds of one task share a GPU, or the cores of a job without one, if there is room for several: see `at_once`.
     """
     parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="ids, as in `detour plan --json`")
     options = parser.parse_args(arguments)
     log_to_stderr(of_several=options.part)
-    # Before torch is loaded: threads that spin while they wait make training four times slower on shared cores.
+    # Set before torch is loaded: threads that spin while waiting make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     forget_leftovers(os.environ)
@@ -78,7 +78,7 @@ def _run(workspace: Workspace, options: argparse.Namespace, rank: Rank) -> int:
 
 
 def _processes(workspace: Workspace, stages: Sequence[str], left: int, rank: Rank) -> int:
-    """More than one only for seeds that are left to fine-tune, in a job of one process."""
+    """Number of processes; more than one only for seeds that are left to fine-tune, in a job of one process."""
     if len(stages) < 2 or rank.world_size > 1:
         return 1
     found = [read_stage(workspace, stage_id) for stage_id in stages]
@@ -89,7 +89,7 @@ def _processes(workspace: Workspace, stages: Sequence[str], left: int, rank: Ran
     model = workspace.output(first.inputs["model"])
     count = processes_for(len(seeds), cores, fitting=lambda: seeds_that_fit(first.settings.task, model))
     if count > 1 and not sees_gpu(os.environ):
-        # By all seeds of the job, also when few are left: the last digits of a score depend on the number of threads.
+        # From all seeds of the job, even if few are left: the last digits of a score depend on the number of threads.
         os.environ.setdefault(THREADS, str(max(1, cores // count)))
     return min(count, max(1, left))
 
@@ -118,7 +118,7 @@ def _run_stages(
 
 
 def job_id(environment: Mapping[str, str]) -> str | None:
-    """As people and sacct write it, `7` or `7_3`; None without a scheduler."""
+    """The id as people and sacct write it, `7` or `7_3`; None without a scheduler."""
     if "SLURM_ARRAY_JOB_ID" in environment:
         return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
     return environment.get("SLURM_JOB_ID") or environment.get("SUBMITIT_LOCAL_JOB_ID")

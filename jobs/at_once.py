@@ -1,8 +1,8 @@
-"""Several seeds of a task at once: each process of the job runs its share of them, one after the other.
+"""Several seeds of a task at once: each process of the job runs its share of them in turn.
 
 One fine-tuning leaves much of a large GPU idle, since its batches are small, and a small one gains little from a second
-core. Processes, not threads: with threads, one seed that launches its kernels stops all others, and each stage keeps an
-attempt, a claim and signals of its own.
+core. Processes, not threads: with threads, one seed launching its kernels blocks all others, and each stage needs its
+own attempt, claim and signals.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from detour.jobs.environment import gpus_held, sees_gpu
 from detour.jobs.signals import on_stop_signals
 
 VARIABLE = "DETOUR_SEEDS_AT_ONCE"
-"""Processes of a job with several seeds, where the number found here does not suit."""
+"""Environment variable with the number of processes of a job with several seeds, if the default does not suit."""
 MOST = 3
-"""More share the same GPU without doing more; a job holds no more seeds than fit its memory (`seeds_per_job`)."""
+"""Upper bound on processes: more share a GPU without doing more. A job's seeds always fit memory (`seeds_per_job`)."""
 CORES_EACH = 4
-"""To launch kernels, prepare batches and measure."""
+"""Cores for each process, to launch kernels, prepare batches and compute metrics."""
 THREADS = "OMP_NUM_THREADS"
-"""Of each process on a CPU."""
+"""Threads of each process on a CPU."""
 
 
 def processes_for(
@@ -32,9 +32,9 @@ def processes_for(
 ) -> int:
     """How many processes share the seeds of this job.
 
-    fitting  where no GPU can be used: for how many there is memory
+    fitting  without a usable GPU, returns the number of seeds that fit in memory
 
-    Raises DetourError for a number that is none.
+    Raises DetourError for an invalid number.
     """
     asked = environment.get(VARIABLE)
     if asked is not None:
@@ -52,14 +52,14 @@ def processes_for(
 
 
 def shares(stages: Sequence[str], processes: int) -> list[list[str]]:
-    """Of nearly equal size."""
+    """The stages in shares of nearly equal size."""
     return [list(stages[first::processes]) for first in range(processes)]
 
 
 def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
-    """Run the command once for each share, all at the same time; returns one exit code for all when they have ended.
+    """Run the command once per share, all at the same time; returns one exit code when all have ended.
 
-    A signal to stop reaches each of them. One that ends badly leaves the others running: what they are at is not lost.
+    A signal to stop is forwarded to each. If one fails, the others continue, so their work is not lost.
     """
     children: list[subprocess.Popen[bytes]] = []
 
@@ -73,7 +73,7 @@ def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
 
 
 def joint_exit_code(codes: Sequence[int]) -> int:
-    """What Slurm is to do next: go on with what was interrupted, before anything fails for good."""
+    """The exit code that tells Slurm what to do next: resume what was interrupted, before failing for good."""
     bad = [128 - code if code < 0 else code for code in codes if code]
     for decisive in (Interrupted.exit_code, PermanentFailure.exit_code):
         if decisive in bad:
@@ -88,6 +88,6 @@ def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> lis
 
 @contextmanager
 def forwarding(send: Callable[[int], None]) -> Iterator[None]:
-    """`send` is given the numbers of the signals to stop."""
+    """Pass the numbers of signals to stop to `send`."""
     with on_stop_signals(lambda number, _frame: send(number)):
         yield

@@ -1,7 +1,7 @@
-"""Measure the training of a recipe on this machine's device; one JSON line a figure, as it comes.
+"""Measure the training of a recipe on this machine's device; prints each figure as a JSON line when it is ready.
 
-Started by `detour bench` with a file that holds the stages. A process of its own: the command itself runs where torch
-is not wanted.
+Started by `detour bench` with a file that contains the stages. Its own process, because the command itself does not
+import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where what is compiled for a GPU is kept between attempts."""
+"""Where code compiled for a GPU is kept between attempts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 
 
 def keep_compiled(workspace: Path) -> None:
-    """What torch, Triton and flash-attn-4 compile outlives the job, so that the next attempt starts in seconds. It is
-    code: a user has a folder of their own, closed to others. A cache that the environment names is left alone."""
+    """Keep what torch, Triton and flash-attn-4 compile, so that the next attempt starts in seconds.
+
+    It is code, so each user has a folder that is closed to others. A cache that the environment already sets is left
+    alone.
+    """
     folder = workspace / "compiled" / str(os.getuid())
     folder.parent.mkdir(exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a stage's job is given: its inputs verified, a folder to keep things in and a folder to fill."""
+"""What a stage's job receives: its verified inputs, a folder kept between attempts, and a folder for its output."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ StageOfKind = TypeVar("StageOfKind", bound=Stage)
 class StageContext(Generic[StageOfKind]):
     stage: StageOfKind
     inputs: Mapping[str, Path]
-    """Role -> output folder of the input stage; its manifest has been verified."""
+    """Role -> output folder of the input stage, whose manifest has been verified."""
     work_dir: Path
     """Kept between attempts: checkpoints and partial results."""
     output_dir: Path
-    """Fresh; becomes the stage's output, with a manifest, once the job returns."""
+    """Initially empty; becomes the stage's output, with a manifest, once the job returns."""
     attempt: Attempt

@@ -1,7 +1,7 @@
-"""Verdicts on attempts, by the rules of `detour why`: on one that failed, and on the one before that was killed.
+"""Verdicts on attempts, by the rules of `detour why`: on one that failed, and on a previous one that was killed.
 
-They are recorded in the ledger, where status and report find the cause, submissions the nodes to avoid, and the
-harness whether another attempt can help.
+They are recorded in the ledger, where status and report find the cause, submissions the nodes to avoid, and the harness
+whether another attempt can help.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detour.orchestration.evidence import log_lines
 
 
 def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException) -> Verdict:
-    """From the logs of the other ranks, one of which may have failed first, and this rank's exception."""
+    """Judge from this rank's exception and the logs of the other ranks, one of which may have failed first."""
     job = os.environ.get("SLURM_JOB_ID")
     others = log_lines(workspace, stage_id, job, ranks_only=True) if job else []
     own = "".join(traceback.format_exception(error)).splitlines()
@@ -30,7 +30,7 @@ def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException
 
 
 def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: Journal) -> Verdict | None:
-    """Record why the attempt before `number` left no end; None where it did, or there was none."""
+    """Record why the attempt before `number` has no end; None if it has one, or there was none."""
     before = number - 1
     facts = _facts(workspace.stage(stage_id) / "attempts" / f"{before:04d}.json")
     if facts is None or _has_ended(workspace, stage_id, before):
@@ -55,7 +55,7 @@ def diagnosis_event(verdict: Verdict) -> AttemptDiagnosed:
 
 
 def slurm_facts() -> dict[str, str | None]:
-    """What an attempt's file says of its job, to find its log and its nodes once it was killed."""
+    """Facts about its job in an attempt's file, to find its log and its nodes after it was killed."""
     return {"slurm_job": os.environ.get("SLURM_JOB_ID"), "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
 
 
@@ -72,7 +72,7 @@ def _facts(path: Path) -> dict[str, object] | None:
 
 
 def _has_ended(workspace: Workspace, stage_id: str, number: int) -> bool:
-    """By its own journal; one that cannot be read, or was compacted, has nothing to say of a kill."""
+    """Whether its own journal has an end; assumed if the journal cannot be read or was compacted."""
     journals = list(workspace.ledger.glob(f"*/{stage_id}.{number:04d}.*.jsonl"))
     ended = f'"kind":"{AttemptEnded.kind}"'.encode()
     try:

@@ -1,4 +1,4 @@
-"""Is this the environment that the chain was submitted from, and are its GPUs here? Asked at the start of a stage."""
+"""Checks at the start of a stage that its environment is that of the submission and that its GPUs are there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from detour.jobs.log import LOGGER
 from detour.orchestration.local_gpus import present_gpus
 
 TORCH_KINDS = frozenset({"pretrain", "promote", "export", "evaluate"})
-"""Stages that import torch anyway."""
+"""Kinds of stages that import torch anyway."""
 
 
 def require_environment(kind: str, environment: Mapping[str, str] = os.environ) -> None:
-    """For a stage of this kind. Where nothing was recorded at submission, as under `detour run`, anything will do.
+    """Check the environment for a stage of this kind; any will do if none was recorded at submission (`detour run`).
 
     Raises PermanentFailure for another Python, torch, transformers or Composer, or a torch without GPU support: no
     retry cures that. A node whose GPUs are gone is a DetourError, because the next attempt may get another node.
@@ -39,7 +39,7 @@ def require_environment(kind: str, environment: Mapping[str, str] = os.environ) 
 
 
 def gpus_held(environment: Mapping[str, str]) -> int:
-    """GPUs that this process should see: of the node's, those that Slurm made visible to the task."""
+    """Number of GPUs that this process should see: those of the node that Slurm made visible to the task."""
     if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
     on_node = environment.get("SLURM_GPUS_ON_NODE", "")
@@ -47,7 +47,7 @@ def gpus_held(environment: Mapping[str, str]) -> int:
 
 
 def sees_gpu(environment: Mapping[str, str]) -> bool:
-    """Whether torch may find a GPU here, also one that nothing says is held: by hand, or where Slurm counts none."""
+    """Whether torch may find a GPU here, even one not allocated: when run by hand, or if Slurm does not count GPUs."""
     return gpus_held(environment) > 0 or ("CUDA_VISIBLE_DEVICES" not in environment and present_gpus() > 0)
 
 

@@ -36,7 +36,7 @@ def run(context: StageContext[EvaluateStage]) -> dict[str, Any]:
 
 
 def read_ahead(stage: EvaluateStage, model: Path) -> None:
-    """Read and encode what all seeds of a task and model share, for the processes that are forked from this one."""
+    """Read and encode what all seeds of a task and model share, for the processes forked from this one."""
     settings, paths = stage.settings, stage.runtime.paths
     prepare(_with_place(settings.task, paths).model_dump_json(), tuple(paths), model)
 
@@ -44,13 +44,13 @@ def read_ahead(stage: EvaluateStage, model: Path) -> None:
 def fine_tuned(
     settings: EvaluateSettings, paths: Sequence[Path], model: Path, work_dir: Path, attempt: Attempt
 ) -> Evaluation:
-    """`model` is a folder with an encoder and its tokenizer. Raises UserError where the task's files have changed."""
+    """`model` is a folder with an encoder and its tokenizer. Raises UserError if the task's files have changed."""
     check_unchanged(paths, [file.fingerprint for file in settings.files])
     task = _with_place(settings.task, paths)
     return evaluate(task, paths, model, settings.seed, work_dir, attempt)
 
 
 def _with_place(task: Task, paths: Sequence[Path]) -> Task:
-    """Where its files lie is no part of a stage's settings: give the task a place again."""
+    """The task with the path of its files, which is not part of a stage's settings."""
     data = task.data and task.data.model_copy(update={"path": str(paths[0])})
     return task.model_copy(update={"data": data})

@@ -1,4 +1,4 @@
-"""Turn the promoted weights into a folder that anyone loads with `transformers`, proven to be the same model."""
+"""Turn the promoted weights into a folder that `transformers` can load, verified to be the same model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from detour.pretraining.kernel_choice import ready_backend
 from detour.pretraining.kernels import HALF
 
 ROWS, DOCUMENTS, TOKENS = 16, 4, 512
-"""Compared are the longest documents of the first rows set aside for validation, cut to this many tokens."""
+"""The comparison uses the longest documents of the first rows set aside for validation, cut to this many tokens."""
 
 
 def run(context: StageContext[ExportStage]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def run(context: StageContext[ExportStage]) -> dict[str, Any]:
 
 
 def longest_documents(corpus: Path) -> list[Tensor]:
-    """Real text that the model was not trained on, each (T,) token ids."""
+    """Real text that the model was not trained on; each (T,) token ids."""
     index = read_index(corpus)
     rows = PackedRows(corpus, "validation", index.sequence_length, index.shuffle_seed)
     first = (rows.row(i) for i in range(min(ROWS, len(rows))))
@@ -60,7 +60,7 @@ def longest_documents(corpus: Path) -> list[Tensor]:
 
 
 def trained_logits(model: ModernBertForMaskedLM, ids: Tensor) -> Tensor:
-    """One document through the forward pass that the masked phase trains with."""
+    """Logits of one document from the forward pass that the masked phase trains with."""
     set_backend(model, ready_backend(model.device, half=model.dtype in HALF))
     boundaries = torch.tensor([0, len(ids)], dtype=torch.int32)
     positions = torch.arange(len(ids))[None]

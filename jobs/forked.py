@@ -1,7 +1,7 @@
-"""Several seeds of a task on a CPU at once: processes that go on from what this one has imported and read.
+"""Several seeds of a task on a CPU at once, in processes forked after the imports and the reading they share.
 
-So they share a start that takes half as long as a small fine-tuning. Nothing may have been computed here before, for
-the threads of OpenMP do not live on in a fork; and no GPU may be used, for CUDA does not either.
+This shares a start that takes half as long as a small fine-tuning. Nothing may have been computed before, because
+OpenMP's threads do not survive a fork; and no GPU may be used, because CUDA does not survive it either.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from detour.jobs.log import LOGGER
 from detour.jobs.signals import STOP_SIGNALS
 
 Run = Callable[[Sequence[str]], int]
-"""Runs stages one after the other; returns an exit code."""
+"""Runs stages in turn; returns an exit code."""
 
 
 def run_forked(run: Run, shares: Sequence[Sequence[str]], prepare: Callable[[], None]) -> int:
-    """Run each share in a process of its own, all at the same time; returns one exit code for all when they have ended.
+    """Run each share in its own process, all at the same time; returns one exit code when all have ended.
 
-    prepare  imports and reads, before the fork, what the shares have in common. Should it fail, each meets that again
+    prepare  imports and reads, before the fork, what the shares have in common; if it fails, each share does that itself
 
-    A signal to stop reaches each of them, one during the preparation once they have begun. One that ends badly leaves
-    the others running.
+    A signal to stop is forwarded to each; one that comes during the preparation, once they have begun. If one fails,
+    the others continue.
     """
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_run_share, args=(run, share)) for share in shares]
@@ -64,7 +64,7 @@ def _try(prepare: Callable[[], None]) -> None:
 
 
 def _run_share(run: Run, share: Sequence[str]) -> None:
-    for number in STOP_SIGNALS:  # until a stage begins and answers them
+    for number in STOP_SIGNALS:  # until a stage begins and handles them
         signal.signal(number, lambda *_: sys.exit(Interrupted.exit_code))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     sys.exit(run(share))
@@ -78,7 +78,7 @@ def _send(children: Sequence[ForkProcess], number: int) -> None:
 
 @contextmanager
 def _stop_signals_held_back() -> Iterator[None]:
-    """A child that has just been forked would answer them as this process does."""
+    """Block signals to stop: a newly forked child would handle them as this process does."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What becomes of memory that a training frees in every step and takes again in the next."""
+"""Keeps memory that a training frees in every step and needs again in the next."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import ctypes
 from contextlib import suppress
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
-"""glibc's names of `mallopt` without their M_, from malloc.h."""
+"""glibc's names of `mallopt` options without their M_, from malloc.h."""
 KEPT_BYTES = {TRIM_THRESHOLD: 2**30, TOP_PAD: 2**26, MMAP_THRESHOLD: 2**28}
 
 
 def keep_freed_memory() -> None:
-    """Up to 1 GiB stays with the process. glibc would give tensors back to the kernel one by one, which has to clear
-    their pages again in the next step: some percent of what a small training on a CPU takes. Results stay as they are.
+    """Keep up to 1 GiB of freed memory in the process.
 
-    Another C library is left as it is.
+    glibc would return tensors to the kernel one by one, which has to clear their pages again in the next step: a few
+    percent of the time of a small training on a CPU. Results are unchanged. Other C libraries are left as they are.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

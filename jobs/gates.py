@@ -1,4 +1,4 @@
-"""Verdicts on a checkpoint or an export, as the ledger has them."""
+"""Verdicts on a checkpoint or an export, as events of the ledger."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     already done? -> already failed for good? -> claim -> inputs verified -> run -> manifest -> rename -> journal
 
-Whatever happens inside, the end is journalled and the exit code says what the scheduler is to do next (detour.errors).
-A marker on disk, never the scheduler's word, decides whether a stage is done or its inputs are there.
+Whatever happens, the end is journalled and the exit code says what the scheduler is to do next (detour.errors). A
+marker on disk, never the scheduler, decides whether a stage is done or its inputs are there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from detour.planning.stage import Stage
 
 HEARTBEAT_S = 10.0
 STALE_AFTER_S = 45.0
-"""Without a heartbeat, after which the claim of an attempt on another node counts as left behind by a dead one."""
+"""Seconds without a heartbeat after which a claim from another node counts as abandoned."""
 
 
 def run_stage(
@@ -60,11 +60,11 @@ def run_stage(
     wall_limit_s: float | None,
     held_since_s: float | None = None,
 ) -> int:
-    """Run one attempt and return the job's exit code: 0 done, 85 stopped after saving, 86 failed for good, 87 not
-    ready, 1 anything else.
+    """Run one attempt and return the job's exit code.
 
-    `job` is the scheduler's id. `wall_limit_s` asks for a stop that long from now, for schedulers that send no signal.
-    `held_since_s` is when the job began, or the stage before in it ended, where that is known.
+    It is 0 if done, 85 if stopped after saving, 86 if failed for good, 87 if not ready, 1 otherwise. `job` is the
+    scheduler's id. `wall_limit_s` requests a stop after that time, for schedulers that send no signal. `held_since_s`
+    is when the job began or its previous stage ended, if known.
     """
     if workspace.is_done(stage_id):
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
@@ -88,7 +88,7 @@ def run_stage(
 
 
 def _refuse_links(workspace: Workspace, folder: Path) -> None:
-    """Raises UserError: what the stage writes and deletes lies in its own folder. Loggers keep links in theirs."""
+    """Raises UserError if a folder that the stage writes to is a link. Loggers may have links in `work/logs`."""
     work = folder / "work"
     for name in ("attempts", "logs", "output", "work", "work/logs"):
         refuse_links(workspace.root, folder / name)
@@ -99,7 +99,7 @@ def _refuse_links(workspace: Workspace, folder: Path) -> None:
 
 
 def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
-    """The right to run the stage. Under Slurm it waits out a claim that may have been left by a dead node."""
+    """The claim to run the stage. Under Slurm, waits for a claim that a dead node may have left to become stale."""
     deadline_s = time.monotonic() + (2 * STALE_AFTER_S if "SLURM_JOB_ID" in os.environ else 0.0)
     while True:
         try:
@@ -157,7 +157,7 @@ def _run_main(
 def _outcome(
     workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank, journal: Journal
 ) -> Outcome:
-    """Of the work; without it where the attempts before show that another one is not worthwhile."""
+    """Run the work, unless the previous attempts show that another one is not worthwhile."""
     folder = workspace.stage(stage.id)
     killed = learn_of_killed(workspace, stage.id, number, journal) if "SLURM_JOB_ID" in os.environ else None
     if killed is not None and not counts_as_fruitless(killed):
@@ -177,7 +177,7 @@ def _say_end(workspace: Workspace, stage: Stage, outcome: Outcome, elapsed_s: fl
 
 
 def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, attempt: Attempt) -> None:
-    """What the outcome means for the stage: an event, and a marker where it failed for good."""
+    """Record the outcome for the stage: an event, and a marker if it failed for good."""
     if outcome.name == "done":
         attempt.event(StageDone(result=outcome.result))
     if outcome.exit_code == PermanentFailure.exit_code:
@@ -190,7 +190,7 @@ def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, 
 
 
 def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | None) -> int:
-    """A rank other than 0: takes part in the work and writes no output; the first of a node journals its energy."""
+    """Run on a rank other than 0, without writing output; the first rank of each node journals its energy."""
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
     log(begin_line(stage.id, stage.label, rank, job))
     scratch = workspace.stage(stage.id) / "work"
@@ -200,8 +200,10 @@ def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | Non
 
 
 def _patient(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank) -> dict[str, Any]:
-    """An attempt that waits for room on a full disk and begins again, from what is saved. Ranks that trained with this
-    one have no part in that; their training waits at its checkpoints itself."""
+    """Make the output; on a full disk, wait for room and start again from what is saved.
+
+    Not with several ranks, since the others would not take part; there, the training itself waits at its checkpoints.
+    """
     if rank.world_size > 1:
         return make_output(workspace, stage, attempt, number)
     return with_room(
@@ -210,7 +212,7 @@ def _patient(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, 
 
 
 def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
-    """The next free number; creating its file is what takes it, so that two processes never share one."""
+    """The next free number, reserved by creating its file, so two processes never share one."""
     folder = workspace.stage(stage_id) / "attempts"
     make_folder(workspace.root, folder)
     number = 1 + max((int(path.stem) for path in attempts_in(folder)), default=0)
@@ -233,7 +235,7 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
 
 @contextmanager
 def _stop_on_signals(attempt: Attempt, sampler: EnergySampler | None) -> Iterator[None]:
-    """Turn TERM, INT, USR1 and USR2 into a request that the work answers at its next safe point."""
+    """Turn TERM, INT, USR1 and USR2 into a request that the work follows at its next safe point."""
 
     def request(number: int, _frame: object) -> None:
         attempt.request_stop(f"signal {signal.Signals(number).name}")
@@ -260,7 +262,7 @@ def _alarm(attempt: Attempt, after_s: float | None) -> Iterator[None]:
 
 @contextmanager
 def _heartbeats(attempt: Attempt, held: Claim, meter: EnergyMeter) -> Iterator[None]:
-    """Sign of life for those who watch, and for those who would take over the claim."""
+    """Give signs of life, for observers and for processes that would take over the claim."""
     done = threading.Event()
 
     def beat() -> None:

@@ -1,4 +1,4 @@
-"""What a job says goes to its log, standard error, as `detour: ...`, one line each."""
+"""A job's messages go to its log, standard error, as `detour: ...`, one line each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LOGGER = logging.getLogger("detour")
 
 
 class Log:
-    """A job's output, where a line that a full disk does not take is lost, and nothing else is."""
+    """A job's output; on a full disk, lines are lost but nothing fails."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with suppress(OSError):  # there is nowhere else to say it
+        with suppress(OSError):  # there is nowhere else to write it
             return self._stream.write(text)
         return len(text)
 
@@ -31,8 +31,10 @@ class Log:
 
 
 def log_to_stderr(*, of_several: bool = False) -> None:
-    """For the whole process; loggers of libraries are left alone. One `of_several` that write to the same log ends its
-    lines with its number, which distinguishes them."""
+    """Log to standard error, for the whole process; loggers of libraries are left alone.
+
+    With `of_several`, for processes that share a log, each line ends with the process id.
+    """
     sys.stdout, sys.stderr = Log(sys.stdout), Log(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"detour: %(message)s{' [%(process)d]' if of_several else ''}"))
@@ -47,7 +49,7 @@ def log(message: str) -> None:
 
 @contextmanager
 def best_effort(consequence: str) -> Iterator[None]:
-    """For what a stage can do without; `consequence` is logged when the file system does not do it."""
+    """For what a stage can do without; `consequence` is logged if the file system refuses."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What an attempt says in its log while all goes well: where it runs, how far it is, what it saved, what came out."""
+"""What an attempt logs while all goes well: where it runs, its progress, what it saved, and the results."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from detour.ledger.events import (
 from detour.text import format_count, format_duration
 
 QUIET_S, QUIETEST_S = 10.0, 300.0
-"""Shortest and longest time between two lines of progress; in between a fiftieth of what the attempt has taken."""
+"""Shortest and longest time between two lines of progress; in between, a fiftieth of the attempt's time so far."""
 FIGURES = ("loss", "validation_loss", "gradient_norm", "f1", "tokens_per_s", "documents_per_s", "mfu")
 FILES_NAMED = 5
 
 
 def begin_line(stage_id: str, label: str, rank: Rank, job: str | None, number: int | None = None) -> str:
-    """The first line of an attempt in each rank's log, by which its part of the log is found."""
+    """The first line of an attempt in each rank's log, which marks its part of the log."""
     which = f"attempt {number}, " if number else ""
     of_world = f"rank {rank.rank} of {rank.world_size}, " if rank.world_size > 1 else ""
     by = f", job {job}" if job else ""
@@ -39,14 +39,14 @@ def begin_line(stage_id: str, label: str, rank: Rank, job: str | None, number: i
 
 
 def end_line(label: str, elapsed_s: float, result: Mapping[str, Any] | None, output: Path) -> str:
-    """Of an attempt that ended well: how long it took, what came out, and the files that it left."""
+    """The last line of a successful attempt: how long it took, its figures, and the files it wrote."""
     figures = [f"{name} {_figure(value)}" for name, value in (result or {}).items() if type(value) in (int, float)]
     came_out = f": {', '.join(figures[:FILES_NAMED])}" if figures else ""
     return f"{label} done in {format_duration(elapsed_s)}{came_out}; {output}: {_files_in(output)}"
 
 
 class Narrator:
-    """Hears the attempt's events, and says those that a reader of the log wants, not all too often."""
+    """Listens to the attempt's events and logs those of interest to a reader, not too often."""
 
     def __init__(self, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
         self._say, self._now_s = say, now_s

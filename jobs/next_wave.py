@@ -1,7 +1,7 @@
 """`python -m detour.jobs.next_wave --workspace W UNIT`: the small job between two waves, on a compute node.
 
-It runs only where a profile says `compute_nodes_submit`, and does what the same `detour submit` would do again, from
-what the workspace holds.
+It runs only if the profile sets `compute_nodes_submit`, and does what the same `detour submit` would do again, from
+what is in the workspace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detour.planning.files import read_stage
 from detour.planning.plan import Plan
 
 PATIENCE_S = 1200.0
-"""For a Slurm that does not answer or takes no more jobs now; less than the job's own limit."""
+"""Seconds to wait for a Slurm that does not answer or takes no more jobs now; less than the job's own time limit."""
 PAUSE_S = 30.0
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def send_wave(workspace: Workspace, continuation: Continuation, ordered_s: float) -> None:
-    """Raises StageFailed where the wave that was ordered at `ordered_s` made no progress: no other would."""
+    """Raises StageFailed if the wave that was ordered at `ordered_s` made no progress: another would not either."""
     planned = {stage_id: read_stage(workspace, stage_id) for ids in continuation.chains.values() for stage_id in ids}
     done = sum(map(workspace.is_done, planned))
     if done <= continuation.done and not has_checkpoint_since(workspace, planned, ordered_s):
@@ -70,13 +70,13 @@ def send_wave(workspace: Workspace, continuation: Continuation, ordered_s: float
 
 
 def has_checkpoint_since(workspace: Workspace, stages: Iterable[str], since_s: float) -> bool:
-    """Whether any training got on, though none may have ended: a wave can be all segments of one."""
+    """Whether any training saved a checkpoint, even if none has ended: a wave may be only segments of one training."""
     found = (path for stage_id in stages for path in (workspace.stage(stage_id) / "work").glob("checkpoints/step-*"))
     return any(path.stat().st_mtime > since_s for path in found)
 
 
 def patiently(act: Callable[[], None], wait: Callable[[float], None] = time.sleep) -> None:
-    """Again and again while Slurm gives no answer. Raises SchedulerUnavailable in the end."""
+    """Retry while Slurm gives no answer. Raises SchedulerUnavailable in the end."""
     give_up_s = time.monotonic() + PATIENCE_S
     while True:
         try:

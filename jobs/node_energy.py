@@ -1,4 +1,4 @@
-"""Energy of the nodes of a job beyond its first one, journalled by the first rank of each."""
+"""Energy of a job's nodes other than the first, journalled by the first rank of each."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def this_start(job: str | None) -> dict[str, str | None]:
 
 @contextmanager
 def node_energy(workspace: Workspace, stage_id: str, rank: Rank, job: str | None) -> Iterator[EnergySampler | None]:
-    """A running sampler on local rank 0 of another node than the first; elsewhere None.
+    """A running sampler on local rank 0 of nodes other than the first; otherwise None.
 
-    The main rank gives the attempt its number, maybe later than this: until it is known, nothing is recorded, and
-    nothing is lost by that, since each reading sums up all before it.
+    The main rank numbers the attempt, perhaps after this begins. Nothing is recorded until the number is known, and
+    nothing is lost, since each reading sums all before it.
     """
     if rank.local_rank != 0 or rank.node_rank == 0:
         yield None
         return
     try:
         journal = Journal.open(workspace, f"{stage_id}.node{rank.node_rank}")
-    except UserError:  # the main rank says so too, and the work does not depend on this
+    except UserError:  # the main rank reports this too, and the work does not depend on it
         yield None
         return
     number: int | None = None
@@ -52,7 +52,7 @@ def node_energy(workspace: Workspace, stage_id: str, rank: Rank, job: str | None
 
 
 def _number_of(folder: Path, start: dict[str, str | None]) -> int | None:
-    """The latest attempt of this start; None while there is none."""
+    """The latest attempt of this start; None if there is none."""
     for path in sorted(attempts_in(folder), key=lambda path: int(path.stem), reverse=True):
         try:
             written: Any = json.loads(path.read_text())

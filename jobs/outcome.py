@@ -1,4 +1,4 @@
-"""What an attempt came to, and what its exit code must say: whether to try again is for the scheduler."""
+"""The outcome of an attempt, and its exit code: whether to try again is for the scheduler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detour.ledger.attempt import Attempt
 from detour.ledger.workspace import Workspace
 
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
-"""Reasons to stop that leave a stage only less time the next time; others make room for another job."""
+"""Reasons to stop at a time limit; any other makes room for another job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Outcome:
     result: Mapping[str, Any] | None = None
     out_of_room: bool = False
     error: Exception | None = field(default=None, repr=False)
-    """That the work raised, where no error was foreseen."""
+    """The exception raised by the work, if it was unexpected."""
 
 
 def guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
-    """Turn whatever an attempt raises into what its exit code must say."""
+    """Run an attempt, turning whatever it raises into an outcome with its exit code."""
     try:
         return Outcome(0, "done", result=attempt())
     except Interrupted as error:
@@ -52,7 +52,7 @@ def guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
 
 
 def diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int, outcome: Outcome) -> Outcome:
-    """The outcome, or a failure for good where the verdict on it is that only a change can help."""
+    """The outcome, or a failure for good if the verdict on it is that only a change can help."""
     if outcome.error is None:
         return outcome
     verdict = verdict_on_failure(workspace, folder.name, outcome.error)
@@ -63,7 +63,8 @@ def diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int,
 
 
 def not_worthwhile(folder: Path, number: int, killed: Verdict | None) -> Outcome | None:
-    """None, or why not even to try: under Slurm the attempts before this one were killed, and left nothing new.
+    """A refusal to run if, under Slurm, the previous attempts were killed without progress; otherwise None.
+
     `killed` is the verdict on the last of them.
     """
     if "SLURM_JOB_ID" not in os.environ or not is_fruitless(folder, number - 1):
@@ -74,7 +75,7 @@ def not_worthwhile(folder: Path, number: int, killed: Verdict | None) -> Outcome
 
 
 def judged(folder: Path, number: int, outcome: Outcome, stop_reason: str | None) -> Outcome:
-    """The outcome, or a failure for good where a failure or a time limit is one too many without progress."""
+    """The outcome, or a failure for good if it is one too many failure or time limit without progress."""
     if outcome.name == "not-ready" or outcome.out_of_room or _makes_room_for_others(outcome, stop_reason):
         with best_effort("this attempt counts as one without progress"):
             leave_uncounted(folder, number)

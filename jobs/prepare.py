@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(context: StageContext[PrepareStage]) -> dict[str, Any]:
-    """The figures returned are of this attempt where they are speeds, of the whole corpus where they are sizes."""
+    """The returned speeds are this attempt's, the sizes those of the whole corpus."""
     settings, runtime = context.stage.settings, context.stage.runtime
     spec = _spec(settings, runtime)
     tokenizer = _tokenizer(spec, context)
@@ -76,7 +76,7 @@ def _spec(settings: PrepareSettings, runtime: PrepareRuntime) -> CorpusSpec:
 
 
 def _tokenizer(spec: CorpusSpec, context: StageContext[PrepareStage]) -> Any:
-    """Learnt from the sources, or the published one that the plan names. What was learnt is kept between attempts."""
+    """A tokenizer learnt from the sources, and kept between attempts, or the published one that the plan names."""
     training, runtime = context.stage.settings.training, context.stage.runtime
     if training is None:
         assert runtime.tokenizer is not None

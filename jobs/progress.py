@@ -1,7 +1,8 @@
-"""Does a stage get anywhere? Attempts in a row that leave nothing new in `work/` end it, or they would repeat forever.
+"""Whether a stage makes progress: several attempts in a row that leave nothing new in `work/` end it.
 
-Not counted, and so marked by a file beside the attempt's own, are attempts whose inputs were not there, those that were
-asked to make room for others, and all that went before a failure for good: `detour retry` starts afresh.
+Otherwise they would repeat forever. Some attempts do not count, and are marked so by a file next to their own: those
+without their inputs, those asked to make room for others, and all before a failure for good, since `detour retry`
+starts afresh.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FRUITLESS_ATTEMPTS = 3
-"""Attempts in a row without a new checkpoint or result, after which a stage is given up."""
+"""Attempts in a row without a new checkpoint or result after which a stage is given up."""
 UNCOUNTED = ".uncounted"
 
 
@@ -22,7 +23,7 @@ def is_fruitless(stage_folder: Path, number: int) -> bool:
 
 
 def got_further(stage_folder: Path, number: int) -> bool:
-    """Whether this attempt has left anything new."""
+    """Whether this attempt has left anything new in `work/`."""
     path = stage_folder / "attempts" / f"{number:04d}.json"
     return path.exists() and _has_work_since(stage_folder, path)
 
@@ -34,18 +35,18 @@ def _has_work_since(stage_folder: Path, attempt: Path) -> bool:
 
 
 def leave_uncounted(stage_folder: Path, number: int) -> None:
-    """This attempt, when it was no fault of the stage."""
+    """Mark an attempt that stopped through no fault of the stage."""
     (stage_folder / "attempts" / f"{number:04d}{UNCOUNTED}").touch()
 
 
 def restart_count(stage_folder: Path, number: int) -> None:
-    """After a failure for good: none of the attempts so far."""
+    """Stop counting all attempts so far, after a failure for good."""
     for path in _counted(stage_folder, number):
         path.with_suffix(UNCOUNTED).touch()
 
 
 def attempts_in(folder: Path) -> list[Path]:
-    """The files that attempts have taken their numbers by; others' are passed over."""
+    """The files by which attempts took their numbers; other files are ignored."""
     return [path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdecimal()]
 
 
@@ -55,5 +56,5 @@ def _counted(stage_folder: Path, number: int) -> list[Path]:
 
 
 def _is_work(path: Path) -> bool:
-    """Neither what a killed writer left nor what loggers wrote."""
+    """Whether a file is work, not left by a killed writer or written by a logger."""
     return path.parts[0] != "logs" and not any(part.startswith(".") for part in path.parts)

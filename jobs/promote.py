@@ -1,4 +1,4 @@
-"""Judge what a phase left and, when it is fit to build on, hand it over: weights, optimizer, figures, provenance."""
+"""Judge a phase's result and, if it is fit to build on, promote it: weights, optimizer, figures, provenance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from detour.pretraining.start import Start, load_model
 from detour.pretraining.validation import corpus_validation_loss
 
 DIFF = "code.diff"
-"""What the code that ran had beyond its commit; absent when there was nothing."""
+"""The uncommitted changes of the code that ran; absent if there were none."""
 
 
 def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
 
 
 def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
-    """A file that the manifest does not list may be from another source."""
+    """Raises PermanentFailure for a file that the manifest does not list, which may be from another source."""
     listed = read_manifest(pretrained)["files"]
     needed = (checkpoint_file(pretrained).name, CONFIG)
     if unlisted := [name for name in needed if name not in listed]:
@@ -68,8 +68,10 @@ def _require_vouched(pretrained: Path, gatekeeper: Gatekeeper) -> None:
 
 
 def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) -> float:
-    """Validation score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export: what may build on
-    it must not be chosen by the test documents that are to judge it."""
+    """Validation score of the checkpoint, fine-tuned as the recipe's benchmark fine-tunes its export.
+
+    Not the test score: the choice of a checkpoint must not depend on the test documents that are to judge it.
+    """
     stage = context.stage
     settings, runtime, probe = stage.settings.probe, stage.runtime.probe, stage.settings.phase.gate.probe
     assert settings is not None
@@ -86,7 +88,7 @@ def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) ->
 
 
 def _beginning(context: StageContext[PromoteStage]) -> ModernBertForMaskedLM:
-    """The weights that the phase started from; those that it holds fixed require no gradient."""
+    """The weights that the phase started from; frozen ones require no gradient."""
     settings = context.stage.settings
     model = load_model(_start(context), read_index(context.inputs["corpus"]), settings.seeds.training)
     freeze(model, settings.phase.freeze)
@@ -94,14 +96,14 @@ def _beginning(context: StageContext[PromoteStage]) -> ModernBertForMaskedLM:
 
 
 def _start(context: StageContext[PromoteStage]) -> Start:
-    """Where the phase began: with the weights of its parent, or with the recipe's model."""
+    """Where the phase began: from its parent's weights, or from the recipe's model."""
     if (parent := context.inputs.get("parent")) is not None:
         return Start(None, parent)
     return Start(context.stage.runtime.model)
 
 
 def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[PromoteStage], objective: Objective) -> float:
-    """On the GPU where there is one, and with the model back on the CPU afterwards."""
+    """Computed on the GPU if there is one; moves the model back to the CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     try:
@@ -117,13 +119,13 @@ def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[Promote
 
 
 def validates_in_bf16(pretrained: Path, device: torch.device) -> bool:
-    """As the training did, where the device can."""
+    """Whether to validate in bf16: if the training used half precision, and the device can."""
     stage = read_manifest(pretrained)["provenance"].get("stage")
     return has_bf16(device) and (stage is None or stage["settings"]["precision"] != "fp32")
 
 
 def _record(context: StageContext[PromoteStage], figures: dict[str, Any]) -> dict[str, Any]:
-    """promotion.json: this phase's figures, all phases since the start, and where everything came from."""
+    """promotion.json: this phase's figures, all phases since the start, and the origin of everything."""
     stage = context.stage
     parent = context.inputs.get("parent")
     before = read_promotion(parent) if parent else {"start": stage.runtime.model.as_json, "phases": []}

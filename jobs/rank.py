@@ -14,7 +14,7 @@ LAUNCHER = "SUBMITIT_EXECUTOR"
 """Set by the batch script to `slurm`, by the local executor to `local`."""
 
 IDENTITY = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_RESTART_COUNT")
-"""Of one attempt, for all its ranks: the name holds a submission's tag, so that two clusters on one host differ too."""
+"""Identify one attempt on all its ranks. The name holds the submission's tag, so clusters on one host differ too."""
 PORTS = range(10_000, 20_000)
 
 
@@ -54,9 +54,9 @@ def first_host(node_list: str) -> str:
 
 
 def forget_leftovers(environment: MutableMapping[str, str]) -> None:
-    """Remove what another launcher than this process's own has set: an allocation or a job that it was started in.
+    """Remove variables set by a launcher other than this process's own: an allocation or job it was started in.
 
-    Without it, a `detour run` in an allocation of two tasks would wait for a second rank.
+    Otherwise a `detour run` in an allocation of two tasks would wait for a second rank.
     """
     launcher = environment.get(LAUNCHER)
     for name in list(environment):
@@ -66,7 +66,7 @@ def forget_leftovers(environment: MutableMapping[str, str]) -> None:
 
 
 def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:
-    """The place of this process; without a launcher's variables it is the only one."""
+    """This process's rank; without a launcher's variables it is the only one."""
     if "SLURM_PROCID" in environment:
         nodes = int(environment.get("SLURM_NNODES", "1"))
         world = int(environment.get("SLURM_NTASKS", "1"))
@@ -94,5 +94,5 @@ def read_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def _port(job: str) -> int:
-    """Equal on all ranks of a job, unlikely to meet another job's on a shared node, and below what systems give out."""
+    """A port equal on all ranks of a job, unlikely to collide with another job's, and below the ephemeral ports."""
     return PORTS.start + int(sha256(job.encode()).hexdigest(), 16) % len(PORTS)

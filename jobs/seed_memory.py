@@ -1,4 +1,4 @@
-"""For how many fine-tunings a machine without GPU has memory. An upper estimate: what does not fit runs one by one."""
+"""How many fine-tunings fit in the memory of a machine without a GPU, by an upper estimate."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from detour.accounting.allocation import read_allocation
 from detour.config.models import Task
 
 COPIES = 5
-"""In fp32, of the weights: themselves, their gradients, the optimizer's two moments, and the best so far."""
+"""Copies of the weights in fp32: themselves, their gradients, the optimizer's two moments, and the best so far."""
 KEPT = {"hidden_size": 32, "intermediate_size": 8}
-"""Numbers that each layer keeps for the backward pass, of each token and dimension: in ModernBERT's, as transformers
-computes them, about 22 and 5."""
+"""Numbers that each layer stores for the backward pass, per token and dimension.
+
+In ModernBERT as transformers computes it, about 22 and 5.
+"""
 FP32_BYTES = 4
 CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
-"""A container's, in both versions of control groups."""
+"""A container's limits, in both versions of control groups."""
 SHARE = 0.5
-"""Of the free memory; the rest is for what else there is."""
+"""Share of the free memory to use; the rest is for everything else."""
 
 
 def seeds_that_fit(task: Task, model: Path) -> int:
-    """At least 1. Where the export does not say how large it is, 1."""
+    """At least 1; 1 if the export does not give its size."""
     try:
         config = json.loads((model / "config.json").read_bytes())
         weights_bytes = sum(path.stat().st_size for path in model.glob("*.safetensors"))
@@ -35,7 +37,7 @@ def seeds_that_fit(task: Task, model: Path) -> int:
 
 
 def seed_bytes(config: Mapping[str, Any], weights_bytes: int, task: Task) -> int | None:
-    """Of one fine-tuning; `weights_bytes` may be those of half-precision weights, which are trained in fp32."""
+    """Memory of one fine-tuning. `weights_bytes` may be those of half-precision weights, which are trained in fp32."""
     try:
         a_token = int(config["num_hidden_layers"]) * sum(int(config[size]) * number for size, number in KEPT.items())
     except (KeyError, TypeError, ValueError):
@@ -45,7 +47,7 @@ def seed_bytes(config: Mapping[str, Any], weights_bytes: int, task: Task) -> int
 
 
 def free_bytes(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> int | None:
-    """What the machine has left, and no more than the job or the container was given; None where nothing says."""
+    """What the machine has left, at most the limit of the job or the container; None if nothing is known."""
     given_gb = read_allocation(environment).ram_gb
     limits = [None if given_gb is None else int(given_gb * 1e9), _available_bytes(root / "proc" / "meminfo")]
     limits += [_limit_bytes(root / "sys" / "fs" / "cgroup" / name) for name in CGROUP_LIMITS]

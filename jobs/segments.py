@@ -12,12 +12,11 @@ from detour.scheduler.tags import Tag, find_tag
 
 
 def cancel_later_segments(environment: Mapping[str, str], slurm: Slurm, sent: Callable[[], Iterable[Tag]]) -> list[str]:
-    """Cancel the segments behind this job's, of an array those of this task; returns their ids.
+    """Cancel the segments after this job's, for an array those of this task; returns their ids.
 
-    `sent` reads all that the ledger knows, which is needed only where the site rewrites the names of jobs.
-
-    They are this user's own, for a unit is sent and committed by one user. Where Slurm gives no answer they start, find
-    the failure's marker and end in seconds.
+    `sent` reads all tags in the ledger, which are needed only if the site rewrites the names of jobs. The segments are
+    this user's own, since one user sends and commits a unit. If Slurm gives no answer they start, find the failure's
+    marker and end in seconds.
     """
     tag, snapshot = find_tag(environment.get("SLURM_JOB_NAME", "")), take_snapshot(slurm, [user_name()])
     if tag is None:

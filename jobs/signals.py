@@ -11,7 +11,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 @contextmanager
 def on_stop_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """The handlers that were there come back."""
+    """Handle signals to stop with `handler`; the previous handlers are restored afterwards."""
     previous = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Bring the results of a benchmark's tasks and seeds together. Output: summary.json and summary.txt."""
+"""Combine the results of a benchmark's tasks and seeds. Output: summary.json and summary.txt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of one attempt: inputs verified, its output made beside its place, and renamed once whole."""
+"""The work of one attempt: inputs verified, its output written aside, and renamed into place when complete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ StageFunction = Callable[[StageContext[Any]], dict[str, Any]]
 
 
 def make_output(workspace: Workspace, stage: Stage, attempt: Attempt, number: int) -> dict[str, Any]:
-    """What the stage returns, once its output and manifest are in place; what earlier attempts left goes."""
+    """Run the stage and put its output and manifest in place; returns its result. Leftovers of earlier attempts go."""
     folder = workspace.stage(stage.id)
     for leftover in folder.glob("output.*"):
         with best_effort(f"{leftover} stays"):
@@ -52,23 +52,26 @@ def make_output(workspace: Workspace, stage: Stage, attempt: Attempt, number: in
 
 
 def _put_in_place(unfinished: Path, output: Path) -> None:
-    """What lies there has no manifest, or the stage would be done: it is moved aside, and removed by the next start."""
+    """Rename the output into place.
+
+    Anything there has no manifest, or the stage would be done: it is moved aside, and removed by the next start.
+    """
     if os.path.lexists(output):
         output.rename(output.with_name(f"output.damaged-{secrets.token_hex(4)}"))
     unfinished.rename(output)
 
 
 def _tidy(folder: Path) -> None:
-    """Once the output is in place, nothing makes the stage fail: what cannot be removed stays."""
+    """Tidy up; once the output is in place, nothing makes the stage fail, so what cannot be removed stays."""
     with best_effort(f"{folder} is not tidied up"):
         fsync_directory(folder)
         _discard_work(folder / "work")
 
 
 def _discard_work(work_dir: Path) -> None:
-    """Checkpoints are of no use once the output is in place; what users' loggers wrote stays.
+    """Remove checkpoints, which are not needed once the output is in place; what users' loggers wrote stays.
 
-    By descriptor, so that a link put in its place leads nowhere.
+    By descriptor, so that a link put in its place is not followed.
     """
     descriptor = os.open(work_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -93,17 +96,17 @@ def call_stage(workspace: Workspace, stage: Stage, attempt: Attempt, output_dir:
 
 
 def stage_function(kind: str) -> StageFunction:
-    """Imports the module of one kind only: a summary needs no torch."""
+    """The function of a stage's kind. Imports only its module: a summary needs no torch."""
     with uncollected():
         function: StageFunction = importlib.import_module(f"detour.jobs.{kind}").run
     return function
 
 
 def verified_inputs(workspace: Workspace, stage: Stage) -> dict[str, Path]:
-    """The start gate: role -> output folder, once every input's marker is there, its digests hold and it is that
-    stage's own.
+    """Role -> output folder, once every input's marker is there, its digests hold and it is that stage's own output.
 
-    Raises NotReady, or PermanentFailure at another stage's output; both name the input and what is wrong with it.
+    This is the start gate. Raises NotReady, or PermanentFailure for another stage's output; both name the input and
+    what is wrong with it.
     """
     folders = {}
     for role, input_id in stage.inputs.items():
