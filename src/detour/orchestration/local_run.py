@@ -137,9 +137,9 @@ def run_here(
 ) -> Ran:
     """Run what is missing; return when nothing more can be started.
 
-        over_budget  why a hard cap may be exceeded; recorded
-        on_caps      receives the budget caps that the run exceeds, before it starts
-        on_stop      called at the first Ctrl-C or SIGTERM: running stages save and end; a second one exits at once
+    over_budget  why a hard cap may be exceeded; recorded
+    on_caps      receives the budget caps that the run exceeds, before it starts
+    on_stop      called at the first Ctrl-C or SIGTERM: running stages save and end; a second one exits at once
 
     Raises BudgetRefused with the arithmetic; KeyboardInterrupt at the second Ctrl-C.
     """

@@ -180,9 +180,9 @@ def send(
 
     Slurm is not asked about an order without jobs.
 
-        over_budget         why a hard cap may be exceeded; recorded
-        on_wait             receives the other submitter if the order has to wait for it
-        finish_interrupted  asked after Ctrl-C, while what was sent is still held: True completes it, False withdraws it
+    over_budget         why a hard cap may be exceeded; recorded
+    on_wait             receives the other submitter if the order has to wait for it
+    finish_interrupted  asked after Ctrl-C, while what was sent is still held: True completes it, False withdraws it
 
     Raises StageFailed if only failed stages are left, BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn
     after an interrupted submission that was not completed.

@@ -59,7 +59,7 @@ def start(
 ) -> LocalJob:
     """Start one job of `tasks` processes with `threads` CPU threads each on this machine, and return at once.
 
-        gpus  the GPUs they see, as in CUDA_VISIBLE_DEVICES
+    gpus  the GPUs they see, as in CUDA_VISIBLE_DEVICES
 
     Raises UserError for a folder whose path submitit would treat as a pattern.
     """
