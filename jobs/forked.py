@@ -27,7 +27,7 @@ Run = Callable[[Sequence[str]], int]
 def run_forked(run: Run, shares: Sequence[Sequence[str]], prepare: Callable[[], None]) -> int:
     """Run each share in its own process, all at the same time; returns one exit code when all have ended.
 
-    prepare  imports and reads, before the fork, what the shares have in common; if it fails, each share does that itself
+    prepare  imports and reads, before the fork, what the shares have in common; if it fails, each share does so itself
 
     A signal to stop is forwarded to each; one that comes during the preparation, once they have begun. If one fails,
     the others continue.
