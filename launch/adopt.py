@@ -1,4 +1,4 @@
-"""`detour adopt`: records jobs of this workspace that Slurm has and the ledger does not know."""
+"""`detour adopt`: records jobs of this workspace that are in Slurm and not in the ledger."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ from detour.orchestration.control import adopt
 def command(workspace: Workspace, as_json: bool) -> None:
     """Record jobs of this workspace that its ledger does not know.
 
-    They are found by their tags; known jobs are left alone. For a ledger that was lost or restored.
+    They are found by their tags; known jobs are left alone. Use it after a ledger was lost or restored.
     """
     show_controlled(adopt(workspace, on_wait=say_waiting), as_json=as_json)

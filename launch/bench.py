@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Measure how fast a recipe trains on the device of this machine.
 
-    Tokens a second, share of the peak, time by part of the step, memory and energy, beside plain loops of transformers
-    on the same rows. Weights and text are random: neither changes the speed.
+    Shows tokens per second, share of the peak, time by part of the step, memory and energy, next to plain loops of
+    transformers on the same rows. Weights and text are random: neither affects the speed.
     """
     profile = None if cluster is None else load_cluster(cluster)
     stages = detour.plan(recipe, *overrides).shared.stages.values()

@@ -1,4 +1,4 @@
-"""`detour budget`: what is spent and reserved of each budget, how that compares with its pace, and where it leads."""
+"""`detour budget`: what each budget has spent and reserved, compared with its pace, and the forecast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from detour.text import wrapped
 def command(file: Path | None, workspace: Workspace, submission: str | None, as_json: bool) -> None:
     """Show what is spent and reserved of each budget.
 
-    Shows the budget in FILE, or all of those in configs/budgets.
+    Shows the budget in FILE, or all budgets in configs/budgets.
     """
     budgets = [load_budget(file)] if file else load_budgets()
     if submission:

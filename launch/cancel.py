@@ -1,4 +1,4 @@
-"""`detour cancel`: chains, sweeps, or stages with their dependents, out of Slurm."""
+"""`detour cancel`: removes chains, sweeps, or stages with their dependents from Slurm."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from detour.orchestration.control import cancel
 def command(names: tuple[str, ...], stage: str | None, shared: bool, workspace: Workspace, as_json: bool) -> None:
     """Cancel chains, sweeps, or stages with their dependents.
 
-    Finished stages stay, so do stages that other chains still need (unless --shared) and jobs of other users.
-
-    No further wave is sent.
+    Finished stages stay, as do stages that other chains still need (unless --shared) and jobs of other users. No
+    further wave is sent.
     """
     reached = cancel(workspace, names, stage, shared=shared, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`detour card`: a chain's model card in a folder for the hub, the check of any card, and the push."""
+"""`detour card`: writes a chain's model card into a hub folder, verifies any card, and pushes the folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ METHODS = {method.name.lower(): method for method in Method}
 def command() -> None:
     """Write, verify or push a model card with its hub folder.
 
-    `detour card CHAIN` writes it, from the ledger; `detour card write --help` lists its options. See docs/models.md.
+    `detour card CHAIN` writes it from the ledger; `detour card write --help` lists the options. See docs/models.md.
     """
 
 
@@ -53,7 +53,7 @@ def write(
     out: Path | None,
     only_text: bool,
 ) -> None:
-    """Write a chain's card, with the exported model, into a folder for the hub."""
+    """Write a chain's card and its exported model into a folder for the hub."""
     chosen = METHODS[method] if method else None
     said = load_about(about) if about else about_chain(chain)
     text = read_template(template) if template else None
@@ -84,7 +84,7 @@ def verify(
     factor: float | None,
     as_json: bool,
 ) -> None:
-    """Recompute every number of a card: from the ledger, or by arithmetic for one from elsewhere."""
+    """Recompute every number of a card: from the ledger, or by arithmetic for a card from elsewhere."""
     given = Convention.chosen(None if cluster is None else load_cluster(cluster), power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 
@@ -94,5 +94,5 @@ def verify(
 @click.option("--repository", metavar="OWNER/NAME", help="On the hub.  [default: the about file's]")
 @click.option("--private", is_flag=True, help="If the repository is new, make it private.")
 def push(folder: Path, repository: str | None, private: bool) -> None:
-    """Push a hub folder, from a login node with a network."""
+    """Push a hub folder, from a login node with network access."""
     show(f"Pushed: {push_folder(folder, repository, private=private)}")

@@ -1,4 +1,4 @@
-"""The `detour` command's frame: a quick answer or a verb, and one message for whatever goes wrong."""
+"""The frame of the `detour` command: a quick answer or a verb, and one message for any error."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ GC_THRESHOLD = 50_000
 
 
 def main() -> None:
-    """Entry point; whatever goes wrong ends in one message and a documented exit code."""
+    """Entry point. Any error ends in one message and a documented exit code."""
     if sys.getfilesystemencoding() != "utf-8":
         _start_in_utf8()
     prepare_streams()
     try:
         sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
-        leave_closed_pipe()  # of a page of help, which click prints
+        leave_closed_pipe()  # of a help page, which click prints
     except Exception as error:
-        from detour.launch.endings import DEBUG  # what goes well starts without it
+        from detour.launch.endings import DEBUG  # not imported unless something fails
 
         if os.environ.get(DEBUG):
             raise
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _start_in_utf8() -> NoReturn:
-    """Again, with names of files in UTF-8 whatever the locale, as libraries, jobs and files that we write have them.
+    """Start again with UTF-8 file names whatever the locale, as libraries, jobs and our own files use.
 
     The terminal keeps its own encoding.
     """
@@ -46,7 +46,7 @@ def _start_in_utf8() -> NoReturn:
 
 
 def _run(arguments: Sequence[str]) -> int | None:
-    """The exit code; None is success."""
+    """The exit code; None for success."""
     gc.set_threshold(GC_THRESHOLD)
     if answered(arguments):
         return None

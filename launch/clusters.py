@@ -1,4 +1,4 @@
-"""`detour clusters`: the cluster profiles, or all that one of them says, with its sources."""
+"""`detour clusters`: lists the cluster profiles, or shows one in full, with its sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour compare`: do these models differ, and could so many seeds have shown it?"""
+"""`detour compare`: whether models differ, and whether this number of seeds could have shown it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def command(
 ) -> None:
     """Compare models by their scores over seeds and tasks.
 
-    SOURCE is a chain, a sweep or a pattern over their names, or a file of scores (CSV, JSON, Markdown table); a file
-    has the columns model, task, seed, metric, value, or is a table of models by tasks. See docs/comparing.md.
+    SOURCE is a chain, a sweep, a pattern over their names, or a file of scores (CSV, JSON, Markdown table). A file has
+    the columns model, task, seed, metric and value, or is a table of models by tasks. See docs/comparing.md.
     """
     found = compare_sources(workspace, sources, metric=metric, against=against, common=common)
     text = rendered(found, "json" if as_json else form, columns())

@@ -1,4 +1,4 @@
-"""What a shell offers while a person types: chains, sweeps, stages and recipes, by name. Never raises, never prints."""
+"""What a shell offers as completion: names of chains, sweeps, stages and recipes. Never raises, never prints."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INSTALL = {
     "fish": "detour completion fish > ~/.config/fish/completions/detour.fish",
 }
 _PLAIN_WORDS = re.compile(r"\w[\w.+@%,/ -]*")
-"""What shells take for words, once its spaces are quoted, and bash does not break at: other names are not offered."""
+"""Names that shells treat as one word, once spaces are quoted, and that bash does not split; others are not offered."""
 _UNSAFE = re.compile(r"[^\w .+-]")
-"""In what is said beside a name."""
+"""Characters removed from the description of a name."""
 MOST_STAGES = 200
 
 
 def script(shell: str) -> str:
-    """With how to install it. The shell calls `detour` with `VARIABLE` set, and click answers."""
+    """The completion script, with how to install it. The shell calls `detour` with `VARIABLE` set; click answers."""
     from detour.launch.verbs import detour
 
     made = get_completion_class(shell)
@@ -39,17 +39,17 @@ def script(shell: str) -> str:
 
 
 def complete_names(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Chains and sweeps; once something is typed, since there are many, stages by id, or by label behind `CHAIN/`."""
+    """Chains and sweeps; once something is typed, also stages by id, or by label after `CHAIN/`, as there are many."""
     return list(_offered(typed, _names(_workspace(context), typed)))
 
 
 def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Recipes and sweeps by name, else files: bash takes no files beside other words."""
+    """Recipes and sweeps by name, otherwise files: bash does not offer files together with other words."""
     return list(_offered(typed, _recipes())) or [CompletionItem(typed, type="file")]
 
 
 def _offered(typed: str, names: Iterable[tuple[str, str]]) -> Iterator[CompletionItem]:
-    """A workspace that cannot be read offers nothing: a shell has no place for its errors."""
+    """Yields nothing if the workspace cannot be read: a shell has no place for error messages."""
     try:
         for name, said in dict(names).items():
             if name.startswith(typed) and _PLAIN_WORDS.fullmatch(name):

@@ -1,4 +1,4 @@
-"""`detour completion`: the script by which a shell completes what is typed."""
+"""`detour completion`: prints the script with which a shell completes verbs and names."""
 
 from __future__ import annotations
 

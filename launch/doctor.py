@@ -1,4 +1,4 @@
-"""`detour doctor`: does the profile say what the site says, and can jobs run from here? Changes nothing."""
+"""`detour doctor`: whether the profile agrees with the site, and jobs can run from here. Changes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from detour.ledger.workspace import Workspace
 def command(name: str, tasks: Path | None, workspace: Workspace, as_json: bool) -> None:
     """Check a profile against the live site, and this environment.
 
-    Exit code 2 when something must be changed before jobs can run; unknown facts are no problem. With --tasks it reads
-    the tasks of a recipe or a sweep, and says for each what is there or what to put where.
+    Exit code 2 if something must be changed before jobs can run; unknown facts do not count. With --tasks, reads the
+    tasks of a recipe or a sweep, and reports for each what is there or what to put where.
     """
     if tasks is not None:
         checks = check_tasks_of(tasks)

@@ -1,4 +1,4 @@
-"""How a command ends when something goes wrong: one message and a documented exit code, whatever was raised."""
+"""How a command ends after an error: one message and a documented exit code, whatever was raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from detour.errors import BUG_EXIT_CODE, DetourError, UserError, Withdrawn
 
 DEBUG = "DETOUR_DEBUG"
-"""Environment variable: set, the traceback of a bug is shown."""
+"""Environment variable that, if set, shows the traceback of a bug."""
 ADVICE = {
     errno.ENOSPC: "the disk is full: make room and run it again",
     errno.EDQUOT: "the quota is used up: make room and run it again",
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
 
 
 def ending(error: BaseException) -> Ending:
-    """For everything but what click shows itself."""
+    """The ending for any error that click does not show itself."""
     if isinstance(error, DetourError):
         return Ending(str(error), error.exit_code)
     if isinstance(error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""`detour energy`: energy and CO2 of chains by method, or what other tools' files say of it."""
+"""`detour energy`: energy and CO2 of chains by method, or according to files of other tools."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from detour.planning.files import chain_names, read_plan_outline, unknown_chain
 def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_json: bool) -> None:
     """Show energy and CO2 by method, or read other tools' files.
 
-    FILE is a CSV of codecarbon, or of CEEMS (cacct --csv). Each is checked and shown by itself; after a CHAIN, with
-    the jobs that both know.
+    FILE is a CSV of codecarbon or of CEEMS (cacct --csv). Each file is checked and shown separately; after a CHAIN,
+    with the jobs that are in both.
     """
     files = [name for name in names if is_file_or_pipe(Path(name)) or name.endswith((".csv", ".json"))]
     read = [read_energy_file(Path(name), pue) for name in files]

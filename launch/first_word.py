@@ -1,4 +1,4 @@
-"""A group of commands whose first one is meant where none is named."""
+"""A group of commands with a default command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 class WriteByDefault(click.Group):
-    """`detour card CHAIN` is `detour card write CHAIN`."""
+    """Makes `detour card CHAIN` the same as `detour card write CHAIN`."""
 
     default = "write"
 

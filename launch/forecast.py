@@ -48,7 +48,8 @@ def command(
 ) -> None:
     """Show when jobs will start, and how good such forecasts have been.
 
-    Of the chains, sweeps or stages named, or of all: from your own past jobs, which sacct is asked for once an hour.
+    For the chains, sweeps or stages named, or for all. Based on your own past jobs, for which sacct is asked once an
+    hour.
     """
     if replay is not None:
         if names:

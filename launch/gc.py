@@ -1,4 +1,4 @@
-"""`detour gc`: what could go from a workspace, and its removal."""
+"""`detour gc`: shows what could be removed from a workspace, and removes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from detour.orchestration.cleaning import clean, could_go
 def command(dry_run: bool, yes: bool, everything: bool, workspace: Workspace, as_json: bool) -> None:
     """Remove what no plan, job or pin needs, and say what it holds.
 
-    Stages of any planned chain stay, with all that they are made of, and so does what `detour pin` keeps.
+    Stages of any planned chain stay, with everything they are made of, as does what `detour pin` keeps.
     """
     found = could_go(workspace)
     cleaned = None

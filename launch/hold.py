@@ -19,7 +19,7 @@ from detour.orchestration.control import hold
 def command(names: tuple[str, ...], stage: str | None, workspace: Workspace, as_json: bool) -> None:
     """Hold pending jobs of chains, sweeps or stages.
 
-    They stay held when the chain is submitted again, until `detour release`.
+    They stay held if the chain is submitted again, until `detour release`.
     """
     reached = hold(workspace, names, stage, on_wait=say_waiting)
     show_controlled(reached, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`detour init`: a user's first recipe and cluster profile."""
+"""`detour init`: writes a user's first recipe and cluster profile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from detour.launch.text.screen import show
 def command(folder: Path, recipe: str, cluster: str) -> None:
     """Write a recipe and a cluster profile with comments, to start from.
 
-    Into FOLDER/configs (FOLDER: here), where they are found by name. Nothing is asked, and nothing is overwritten.
+    They are written to FOLDER/configs (by default in the current folder), where they are found by name. Nothing is
+    asked, and nothing is overwritten.
     """
     made = start(folder, recipe, cluster)
     show(f"{made.recipe}   the recipe", f"{made.cluster}   the cluster profile")

@@ -1,4 +1,4 @@
-"""What a submission asks for beyond its recipe, as options of the verbs that submit."""
+"""What a submission requests beyond its recipe, as options of the verbs that submit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detour.orchestration.requests import JobOptions
 
 
 def job_options(gpus: str, others: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives the verb `options`. The arguments are what holds where GPUs, and QOS or account, are left out."""
+    """Pass `options` to the verb. The arguments describe the defaults of GPUs, and of QOS and account."""
     options = (
         click.option("--qos", help=f"QOS of GPU jobs.  [default: {others}]"),
         click.option("--account", help=f"Account of GPU jobs.  [default: {others}]"),

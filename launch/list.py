@@ -1,4 +1,4 @@
-"""`detour list`: what there is: chains with their sweeps, or the stages of some; Slurm is not asked."""
+"""`detour list`: chains with their sweeps, or stages with their ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detour.planning.selection import known_chains, select_chains
 def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: Workspace, as_json: bool) -> None:
     """List chains and sweeps, or stages with their ids.
 
-    From the plans alone: neither the ledger nor Slurm is asked.
+    Reads only the plans: neither the ledger nor Slurm is asked.
     """
     known = known_chains(workspace)
     chains = select_chains(workspace, names, known) if names else tuple(known.chains)

@@ -1,4 +1,4 @@
-"""`detour logs`: what a stage's job said, by attempt and rank."""
+"""`detour logs`: the output of a stage's job, by attempt and rank."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Print the log of a stage's last attempt, or of another.
 
-    Of a chain, the log of the stage that gave a sign of life last. With --follow it is waited for, and those of later
-    stages come after it.
+    For a chain, the log of the stage that was active last. With --follow, waits for the log and continues with those of
+    later stages.
     """
     try:
         part = _part(workspace, names, attempt, rank, err=err, follow=follow)

@@ -1,4 +1,4 @@
-"""`detour models`: versions, aliases and lineage of what chains made."""
+"""`detour models`: versions, aliases and lineage of the models that chains made."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show_one(version: str, workspace: Workspace, as_json: bool) -> None:
 @workspace_option
 @click.option("--metric", metavar="NAME", help="As macro_f1.  [default: each task's primary metric]")
 def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None) -> None:
-    """Compare versions by their scores; NAME alone compares all of its own."""
+    """Compare versions by their scores; NAME alone compares all its versions."""
     show(*comparison_lines(compare_versions(workspace, versions, metric), columns()))
 
 
@@ -57,7 +57,7 @@ def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None)
 @why_option
 @written_workspace_option
 def promote(version: str, alias: str, why: str | None, workspace: Workspace) -> None:
-    """Let an alias lead to a version, once all its digests hold."""
+    """Point an alias at a version, after checking all its digests."""
     show_moved(promote_version(workspace, version, alias, why))
 
 
@@ -67,5 +67,5 @@ def promote(version: str, alias: str, why: str | None, workspace: Workspace) -> 
 @why_option
 @written_workspace_option
 def rollback(model: str, alias: str, why: str | None, workspace: Workspace) -> None:
-    """Let an alias lead to the version before."""
+    """Point an alias back at its previous version."""
     show_moved(roll_back(workspace, model, alias, why))

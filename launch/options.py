@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Seconds(click.ParamType[int]):
-    """`20h`, `90m`, `1h30`, `02:00:00`."""
+    """A duration: `20h`, `90m`, `1h30`, `02:00:00`."""
 
     name = "duration"
 
@@ -31,7 +31,7 @@ class Seconds(click.ParamType[int]):
 
 
 class Figure(click.FloatRange):
-    """A number in a range; click takes `nan` for one in any."""
+    """A number in a range, without `nan`, which click accepts in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -58,7 +58,7 @@ _workspace: dict[str, Any] = {
 }
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
-"""For verbs that write to it: what they create is the group's if the workspace is."""
+"""For verbs that write to the workspace: what they create has its group permissions."""
 
 
 def complete_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:

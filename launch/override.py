@@ -1,4 +1,4 @@
-"""`detour override`: accept a checkpoint that a gate refused, with a reason."""
+"""`detour override`: accepts a checkpoint that a gate refused, with a reason."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from detour.text import plain
 def command(chain: str, gate: str, why: str, stage: str | None, workspace: Workspace) -> None:
     """Accept a checkpoint that a gate refused, with a reason.
 
-    Only gates that judge how good it is: gradient_norm, validation_loss, baseline, perplexity, probe. Nothing runs
-    before `detour retry CHAIN`.
+    Only gates that judge its quality: gradient_norm, validation_loss, baseline, perplexity, probe. Nothing runs before
+    `detour retry CHAIN`.
     """
     done = override_gate(workspace, chain, gate, why, stage)
     show(

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Show what a recipe or a sweep would do and what it would cost.
 
-    With --cluster it is priced too. Nothing is written.
+    With --cluster, it is also priced. Nothing is written.
     """
     profile = None if cluster is None else load_cluster(cluster)
     if (when or factors or gpus) and profile is None:

@@ -1,4 +1,4 @@
-"""`detour prices`: every finished stage against its estimate, and what the next estimate starts from."""
+"""`detour prices`: every finished stage compared with its estimate, and the basis of the next estimate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEWEST = 20
 def command(workspace: Workspace, cluster: str | None, everything: bool, as_json: bool) -> None:
     """Compare finished stages with their estimates.
 
-    The next plan is priced by what the ledger has measured; this shows how accurate that was so far.
+    The next plan is priced from what the ledger has measured; this shows how accurate prices have been so far.
     """
     view = LedgerView(workspace)
     warn(view.warnings)

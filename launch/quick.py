@@ -1,6 +1,6 @@
-"""What people type most, answered without click: `detour --help`, and `detour status` of all or of some chains.
+"""The most frequent commands, answered without click: `detour --help`, and `detour status` of all or some chains.
 
-Click's import takes three times as long as Python's own start. Whatever has another option is left to the verbs.
+Importing click takes three times as long as Python's own start. Anything with other options is left to the verbs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detour.monitoring.kept import Kept
 
 
 def answered(arguments: Sequence[str]) -> bool:
-    """Whether these were arguments that are answered here, and so are done with."""
+    """Answer the arguments if they are one of these commands; returns whether they were."""
     match arguments:
         case ["-h" | "--help"]:
             show(help_page())
@@ -29,7 +29,7 @@ def answered(arguments: Sequence[str]) -> bool:
 
 
 def _is_readable(folder: str) -> bool:
-    """Where it is not, click has the words."""
+    """Whether the folder can be read; otherwise click gives the message."""
     return os.path.isdir(folder) and os.access(folder, os.R_OK)  # noqa: PTH112
 
 

@@ -1,4 +1,4 @@
-"""`detour report`: what was trained, what it used and what came out, as a page, as tables or as data."""
+"""`detour report`: what was trained, what it used and the results, as a page, as tables or as data."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def command(
 ) -> None:
     """Write the report of chains, of a sweep, or of the workspace.
 
-    All chains when none is named. Work that several chains share is counted once.
+    Covers all chains if none is named. Work that several chains share is counted once.
     """
     by = load_project(project)
     when = period_of(period, since, until, time.time(), time_zone or (by.time_zone if by else "UTC"))
-    with uncollected():  # what is read is kept: half of the time
+    with uncollected():  # objects stay alive: collecting would take half of the time
         report = detour.report(
             *names,
             workspace=workspace.root,

@@ -1,4 +1,4 @@
-"""`detour retry`: failed stages, damaged outputs and their dependents, again, from the last good checkpoint."""
+"""`detour retry`: runs failed stages, damaged outputs and their dependents again, from the last good checkpoint."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Resubmit failed stages and damaged outputs, with their dependents.
 
-    Checkpoints stay: the next attempt resumes from the last good one. Options that are left out are those of the last
-    submission. A local chain is cleared for `detour run`.
+    Checkpoints stay: the next attempt resumes from the last good one. Options default to those of the last submission.
+    Chains of a cluster without Slurm are only cleared, for `detour run`.
     """
     for retry in retry_orders(workspace, names, options):
         say(*retry_lines(retry))

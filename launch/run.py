@@ -1,4 +1,4 @@
-"""`detour run`: a recipe or a sweep on this machine; the waiting command keeps the dependencies."""
+"""`detour run`: runs a recipe or a sweep on this machine; the waiting command handles the dependencies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Run a recipe or a sweep on this machine.
 
-    Run what is missing. Ctrl-C saves and stops; the same command resumes.
+    Runs what is missing. Ctrl-C saves and stops; the same command resumes.
     """
     planned = detour.plan(recipe, *overrides)
     order = local_order(workspace, planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry, until=until)

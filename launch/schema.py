@@ -1,4 +1,4 @@
-"""`detour schema`: what a recipe may hold, for editors (JSON Schema) and for people (tables)."""
+"""`detour schema`: what a recipe may contain, for editors (JSON Schema) and for people (tables)."""
 
 from __future__ import annotations
 

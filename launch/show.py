@@ -1,4 +1,4 @@
-"""`detour show`: all that is known of stages: segments, attempts, waits, figures, what was used, what to do."""
+"""`detour show`: everything known about stages: segments, attempts, waits, figures, usage, next steps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`detour status`: where every chain is, from markers, the ledger and, where jobs are open, one reading of Slurm.
+"""`detour status`: the state of every chain, from markers, the ledger and, if jobs are open, one reading of Slurm.
 
-Imports no pydantic, and nothing that could ask Slurm unless there is something to ask. Without options it is answered
-by `detour.launch.quick`.
+Imports no pydantic, and no code that asks Slurm unless there is something to ask. Without options,
+`detour.launch.quick` answers it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def command(
 ) -> None:
     """Show chains, their stages and what they have used so far.
 
-    One chain is shown with its stages, several as a line each, worst first. Slurm is asked no more often than the
-    cluster's poll interval allows.
+    A single chain is shown with its stages; several are shown on one line each, worst first. Slurm is asked no more
+    often than the cluster's poll interval allows.
     """
     watched, wanted = (
         monitor(workspace, offline=offline, with_segments=as_json),
@@ -69,7 +69,7 @@ def command(
     if watch and not once:
         _watch(watched, names, wanted, every_s, as_json=as_json)
         return
-    with uncollected():  # what is read is kept: a seventh of the time
+    with uncollected():  # objects stay alive: collecting would take a seventh of the time
         looked = watched.look(names)
         status = filtered(looked, wanted)
         if as_json:

@@ -1,4 +1,4 @@
-"""`detour submit`: puts what is missing of a chain into Slurm, exactly once, and returns; nothing stays behind."""
+"""`detour submit`: submits what is missing of a chain to Slurm, exactly once, and returns; nothing keeps running."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def command(
 
 
 def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
-    """Send an order, show what became of it, and forecast what was sent."""
+    """Send an order, show the outcome, and forecast what was sent."""
     began_s = time.time()
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     show_submitted(sent, workspace, as_json=as_json)

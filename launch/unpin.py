@@ -1,4 +1,4 @@
-"""`detour unpin`: leaves pinned stages to `detour gc` again."""
+"""`detour unpin`: lets `detour gc` remove pinned stages again."""
 
 from __future__ import annotations
 

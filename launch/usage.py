@@ -1,4 +1,4 @@
-"""`detour usage`: who used what, over any dump of Slurm's accounting or over sacct itself."""
+"""`detour usage`: who used what, from any dump of Slurm's accounting or from sacct itself."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def command(
 ) -> None:
     """Sum jobs, hours and waits of any accounting dump, or of sacct.
 
-    FILE is what `sacct --parsable2 --allocations --duplicates` printed, a table with a header that a centre publishes,
-    or `-` for standard input; compressed or not. Without FILE, sacct is asked once, for your own jobs since --since.
+    FILE is the output of `sacct --parsable2 --allocations --duplicates`, a table with a header published by a centre,
+    or `-` for standard input; it may be compressed. Without FILE, sacct is asked once, for your own jobs since --since.
     """
     zone = zone_of(time_zone)
     question = Question(

@@ -1,4 +1,4 @@
-"""The verbs as click commands: only the module of the one that is called is imported."""
+"""The verbs as click commands; only the module of the verb that is called is imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verbs(click.Group):
-    """A group whose commands are modules of `launch`, imported when they are called."""
+    """A group whose commands are modules of `launch`, imported when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(VERBS)
@@ -29,7 +29,7 @@ class Verbs(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Without importing a verb: click's own would import all of them, for their help."""
+        """Complete verbs without importing them, unlike click, which would import all of them for their help."""
         from click.shell_completion import CompletionItem
 
         verbs = [CompletionItem(verb, help=said) for verb, said in VERBS.items() if verb.startswith(incomplete)]
@@ -40,7 +40,7 @@ class Verbs(click.Group):
 
 
 def unknown_verb(name: str) -> str:
-    """With the nearest verb, where one is near."""
+    """The message for an unknown verb, with the nearest verb if there is one."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, VERBS, 1)
@@ -54,7 +54,7 @@ def detour() -> None:
 
 
 def run_verb(arguments: Sequence[str]) -> int | None:
-    """The exit code; None is success. A mistyped option is shown by click, all else is raised."""
+    """The exit code; None for success. Click shows mistyped options; other errors are raised."""
     try:
         code: int | None = detour.main(list(arguments), prog_name="detour", standalone_mode=False)
         return code

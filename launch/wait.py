@@ -15,11 +15,11 @@ from detour.monitoring.status import Status
 from detour.monitoring.waiting import Verdict, verdict
 
 LOOK_S = 5.0
-"""Between two looks at markers and ledger; Slurm is asked at the site's own interval."""
+"""Seconds between two looks at markers and ledger; Slurm is asked at the site's own interval."""
 SURE_S = 2.0
-"""What has stopped must still have stopped after this: a local run is between two stages for a moment."""
+"""Seconds after which chains must still be stopped: a local run is between two stages for a moment."""
 TIMED_OUT = 124
-"""As timeout(1) says it."""
+"""The exit code of timeout(1)."""
 CODES: dict[Verdict, int] = {"done": 0, "stopped": 3, "going on": TIMED_OUT}
 
 
@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Wait until chains have ended.
 
-    Exit code 0: all stages are done; 3: nothing of what is left is running or pending; 124: the time is over.
+    Exit code 0: all stages are done; 3: the others are neither running nor pending; 124: the time is over.
     """
     deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
     watched, last = monitor(workspace), None

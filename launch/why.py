@@ -23,8 +23,8 @@ from detour.orchestration.why import why, why_of_bundle, write_bundle
 def command(name: str | None, workspace: Workspace, bundle: Path | None, target: Path | None, as_json: bool) -> None:
     """Say why a stage failed or waits, and what to do.
 
-    NAME is a stage (id or label), a chain or a sweep, whose worst stages are judged; without it, all chains are looked
-    at. --bundle writes what was found as JSON for a support ticket, --from judges such a file.
+    NAME is a stage (id or label), or a chain or a sweep, whose worst stages are diagnosed; without it, all chains are
+    considered. --bundle writes the evidence as JSON for a support ticket; --from diagnoses such a file.
     """
     if bundle is not None:
         if name is not None:

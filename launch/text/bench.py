@@ -1,4 +1,4 @@
-"""How fast a recipe trains here, a line a loop, as the figures come."""
+"""How fast a recipe trains here, one line per loop, as the figures come."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def device_line(device: Device) -> str:
 
 
 def speed_lines(speed: Speed, so_far: Sequence[Speed]) -> Iterator[str]:
-    """The line of a loop, a heading before the first of a phase, and the parts of its step."""
+    """The line of a loop, with a heading before the first of a phase, and the parts of its step."""
     of_phase = [one for one in so_far if one.phase == speed.phase]
     if len(of_phase) == 1:
         yield f"\n{plain(speed.phase):<18}{'tokens/s':>11}{'detour is':>11}{'MFU':>8}{'memory':>11}{'energy':>12}"

@@ -17,7 +17,7 @@ from detour.times import local
 
 BAR_WIDTH = 40
 BESIDE_BARS = 50
-"""Columns of a line by day but for its bar."""
+"""Columns of a line by day, without its bar."""
 SPENT, HELD, FREE, PACE = "█", "▒", "·", "│"
 LEGEND = (
     f"Bars: {SPENT} spent, {HELD} reserved, {PACE} linear pace; by day: {SPENT} left, {PACE} what that pace leaves."
@@ -26,7 +26,7 @@ SHOWN = 5
 
 
 def render_budget(view: BudgetView, width: int) -> str:
-    """At most `width` columns, of 80 or more."""
+    """The budget in at most `width` columns, which must be 80 or more."""
     bar_width = min(BAR_WIDTH, width - BESIDE_BARS)
     budget = view.budget
     scope = ", ".join(f"{name} {value}" for name, value in budget.scope.model_dump(exclude_none=True).items())
@@ -45,7 +45,7 @@ def render_budget(view: BudgetView, width: int) -> str:
 
 
 def bar(spent: float, reserved: float, pace: float | None, cap: float, width: int) -> str:
-    """Spent, reserved and free parts of the cap, and where a linear use would be now."""
+    """The spent, reserved and free parts of the cap, and where linear use would be now."""
 
     def cells(value: float) -> int:
         return min(width, round(width * value / cap)) if cap > 0 else width
@@ -90,7 +90,7 @@ def _forecast(one: Burn) -> Iterator[str]:
 
 
 def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | None, time_zone: str = "UTC") -> str:
-    """Empty where not even the highest rate reaches the cap in time."""
+    """When the budget will be used up; empty if not even the highest rate reaches the cap in time."""
     if early_s is None:
         return ""
     early = _day(early_s, time_zone)

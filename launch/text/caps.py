@@ -1,4 +1,4 @@
-"""A cap of a budget and what it says to a submission."""
+"""A cap of a budget and what it means for a submission."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detour.text import amount, counted
 
 
 def outlook_lines(outlook: Outlook) -> Iterator[str]:
-    """`budget abc: 70 GPU-h asked + 30 spent + 0 reserved of 99: over the hard cap`, a line a cap."""
+    """`budget abc: 70 GPU-h asked + 30 spent + 0 reserved of 99: over the hard cap`, one line per cap."""
     for cap in outlook.lines:
         unit, limit = UNITS[cap.measure], cap.soft if cap.hard is None else cap.hard
         sums = f"{amount(cap.asked)} {unit} asked + {amount(cap.spent)} spent + {amount(cap.reserved)} reserved"
@@ -22,7 +22,7 @@ def outlook_lines(outlook: Outlook) -> Iterator[str]:
 
 
 def cap_warnings(caps: Iterable[Line]) -> Iterator[str]:
-    """For a submission that goes ahead over a soft cap, or over a hard one for a recorded reason."""
+    """Warnings of a submission that proceeds over a soft cap, or over a hard one for a recorded reason."""
     for cap in caps:
         unit = UNITS[cap.measure]
         limit, name = (cap.hard, "hard") if cap.is_refused else (cap.soft, "soft")

@@ -1,4 +1,4 @@
-"""What the check of a card found."""
+"""The findings of a card's verification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKS: dict[Verdict, str] = {"holds": "✓", "differs": "✗", "computed": "·",
 
 
 def show_findings(card: str, findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Raises UserError when something differs, so that scripts see it."""
+    """Raises UserError if something differs, so that scripts notice."""
     if as_json:
         show_json([finding._asdict() for finding in findings])
     else:

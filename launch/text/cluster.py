@@ -1,4 +1,4 @@
-"""Cluster profiles: a table of all, or one as a page with every value that is set and each figure with its source."""
+"""Cluster profiles: a table of all, or one in full, with every value that is set and the source of each figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = tuple[str, str]
 
 
 def page(cluster: Cluster, path: str, width: int) -> str:
-    """Sections of `name  value`; long values are wrapped, so that no line is longer than `width`."""
+    """Sections of `name  value`; long values are wrapped at `width`."""
     sections: list[tuple[str, list[Row]]] = [
         (f"{cluster.name}: {cluster.description}", [("file", path), *(("source", one) for one in cluster.sources)]),
         ("Nodes", list(_nodes(cluster))),
@@ -169,7 +169,7 @@ def _grid(factor: GridFactor | None) -> str:
 
 
 def _kind(grid: GridFactor | GridHours) -> str:
-    """`, lifecycle, FR`."""
+    """For example `, lifecycle, FR`."""
     return "".join(f", {note}" for note in (grid.kind, grid.zone) if note)
 
 
@@ -187,7 +187,7 @@ def _seeds(cluster: Cluster) -> Iterator[Row]:
 
 
 def _figure(figure: Figure | None, unit: str) -> str:
-    """`700 W (400 to 1,000): data sheet, 2023`."""
+    """For example `700 W (400 to 1,000): data sheet, 2023`."""
     if figure is None:
         return "unknown"
     bounds = [f"{bound:,g}" if bound is not None else None for bound in (figure.low, figure.high)]
@@ -205,7 +205,7 @@ def _sourced(text: str, source: str | None) -> str:
 
 
 def table(profiles: list[Profile], width: int) -> str:
-    """By folder, since a file in `./configs/clusters` hides a shipped one of its name."""
+    """The profiles by folder, since one in `./configs/clusters` hides a shipped one of the same name."""
     rows = {profile.name: _table_row(profile) for profile in profiles}
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows.values(), strict=True)]
     lines = []
@@ -241,7 +241,7 @@ def cluster_json(cluster: Cluster, path: Path) -> dict[str, object]:
 
 
 def longest_run(cluster: Cluster) -> str:
-    """Of a GPU job, as far as the profile knows."""
+    """The longest run of a GPU job, as far as the profile knows."""
     if cluster.scheduler == "local":
         return "no limit"
     walls = [qos.wall for qos in cluster.qos if "gpu" in qos.use] + [cluster.gpu_partition.wall]

@@ -13,7 +13,7 @@ from detour.text import cut, plain, wrapped
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 LONGEST_NAME, LONGEST_TASK = 32, 18
 MOST_IN_FULL = 10
-"""Pairs of models, up to which all that is known of each is shown."""
+"""Number of pairs of models up to which all details of each are shown."""
 
 
 def rendered(comparison: Comparison, form: str, width: int) -> str:
@@ -52,7 +52,7 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
 
 
 def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
-    """The table, cut into as many as the width asks for."""
+    """The table, split into as many blocks as the width requires."""
     names = _cut(comparison.models, LONGEST_NAME)
     left = max(map(len, ["model", *names]))
     tasks = columns(comparison)
@@ -78,7 +78,7 @@ def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
 
 
 def _cut(names: Sequence[str], width: int) -> list[str]:
-    """At their ends; where two would then look alike, all in the middle."""
+    """Cut names at their ends, or all in the middle if two would then look alike."""
     whole = [plain(name) for name in names]
     ends = [cut(name, width) for name in whole]
     if len(set(ends)) == len(set(whole)):

@@ -1,4 +1,4 @@
-"""What an order about jobs in Slurm reached, and what it left alone."""
+"""The outcome of an order about jobs in Slurm, and what it left alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.orchestration.control import Controlled
 from detour.text import counted, stage_names
 
 LISTED = 12
-"""Stages, or jobs, up to which each is named."""
+"""Number of stages or jobs up to which each is named."""
 
 
 def show_controlled(reached: Controlled, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a check of a profile found, the worst first."""
+"""The findings of a profile's check, worst first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
 
 
 def render_doctor(checked: Checked) -> str:
-    """No line is longer than 100 columns, except those of the profile to be copied."""
+    """No line is longer than 100 columns, except those of the profile to copy."""
     cluster, findings = checked.cluster, checked.findings
     lines = [cut(plain(f"{cluster.name}: {cluster.description}"), WIDTH)]
     ordered = sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict))

@@ -17,7 +17,7 @@ def tasks_json(checks: Sequence[TaskCheck]) -> dict[str, object]:
 
 
 def render_tasks(checks: Sequence[TaskCheck], width: int) -> str:
-    """One task a paragraph."""
+    """One paragraph per task."""
     lines = [line for check in checks for line in _lines(check, width)]
     states = Counter(check.state for check in checks)
     by_state = ", ".join(f"{states[state]} {state}" for state in ("ready", "missing", "problem") if states[state])

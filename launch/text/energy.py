@@ -69,7 +69,7 @@ def _details(figure: EnergyFigure) -> str:
 
 
 def _beside(site: SiteEnergy) -> Iterator[str]:
-    """Never added to the electricity of the jobs."""
+    """Figures that are never added to the electricity of the jobs."""
     if site.embodied.co2_g is not None:
         text = f"beside it, hardware: {scaled(site.embodied.co2_g, MASS_UNITS)} CO2eq at {site.embodied.factor} a GPU-h"
         yield from wrapped(text, width=WIDTH)
@@ -94,7 +94,7 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
 
 
 def _seen(figure: EnergyFigure) -> str:
-    """Of methods that look at nothing, nothing."""
+    """Share of the time measured; empty for methods that measure nothing."""
     looks = figure.method not in (Method.ESTIMATED, Method.CARD)
     return f"{figure.coverage:.0%}" if looks and figure.coverage is not None else ""
 

@@ -1,4 +1,4 @@
-"""Files of energy that other tools wrote, in at most 80 columns, beside what is known here of the same jobs."""
+"""Energy files of other tools, in at most 80 columns, next to what is known here about the same jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS_SHOWN = 20
 
 
 def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator[str]:
-    """A row a run or job, then the sum; the file's own energy, for whose PUE the file is answerable."""
+    """One row per run or job, then the sum: the file's own energy, with whatever PUE the file applied."""
     yield f"{plain(str(file.path))}: {file.tool}, {counted(len(file.rows), 'run or job', 'runs or jobs')}"
     yield f"  {'run or job':<18}{'time':>9}{'GPU-h':>9}{'energy':>11}{'PUE in it':>11}  CO2eq"
     for row in file.rows[:ROWS_SHOWN]:

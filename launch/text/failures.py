@@ -1,4 +1,4 @@
-"""Stages that failed for good in an earlier run: which, why, what waits for them, and what to do."""
+"""Stages that failed for good in an earlier run: which, why, their dependents, and what to do."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ SHOWN = 6
 def failure_lines(
     failures: Sequence[Failure], width: int, command: str | None = None, *, retrying: bool = False
 ) -> Iterator[str]:
-    """At most `width` columns, but for names of chains in commands. `command` retries all of them; without one, each
-    chain of the workspace is retried by its name.
+    """At most `width` columns, except for names of chains in commands.
+
+    `command` retries all of them; without one, each chain of the workspace is retried by its name.
     """
     for failure in failures[:SHOWN]:
         yield from wrapped(_failure(failure), "", width)

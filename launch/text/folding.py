@@ -1,4 +1,4 @@
-"""Evaluations folded by task: seeds of one task are one line of a table, as its worst seed is."""
+"""Evaluations folded by task: the seeds of a task share one line of a table, which shows the worst of them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Folded(NamedTuple):
         return added(row.co2_g for row in self.rows)
 
     def named(self, text: str) -> str:
-        """What is said of the worst, with its seed where there are several."""
+        """What is said about the worst seed, with its number if there are several."""
         return f"seed {self.worst.seed}: {text}" if text and len(self.rows) > 1 else text
 
 
 def folded(rows: Iterable[StageRow]) -> list[Folded]:
-    """In the order of the first of each."""
+    """In the order of the first row of each."""
     groups: dict[str, list[StageRow]] = {}
     for row in rows:
         groups.setdefault(row.name if row.kind == "evaluate" else row.id, []).append(row)

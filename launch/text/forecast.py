@@ -1,4 +1,4 @@
-"""How good forecasts were, over a history or as they were made."""
+"""Forecasts of starts and ends, and how good they were, as made or in a replay of a history."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
 
 
 def write_outcomes(path: Path, made: Sequence[Outcome]) -> None:
-    """Seconds; empty where it is unknown. Raises UserError where the file cannot be written."""
+    """Times are in seconds, empty if unknown. Raises UserError if the file cannot be written."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""What could go from a workspace, and what went."""
+"""What could be removed from a workspace, and what was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of `detour --help`, and the verbs that it lists. Imports nothing: what people type first answers at once."""
+"""The page of `detour --help`, with its list of verbs. Imports nothing, so that it is shown at once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ GROUPS = {
     },
 }
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
-"""Each is a module of `launch`; a test holds each line against the verb's own help."""
+"""Each verb is a module of `launch`; a test compares each line with the verb's own help."""
 
 _PAGE = """\
 Usage: detour [OPTIONS] VERB [ARGS]...

@@ -10,11 +10,11 @@ from detour.planning.files import ChainOutline
 from detour.text import cells, counted, fitted, plain
 
 LABEL = 40
-"""Columns of a stage's label, if it needs no more: the seed is at its end."""
+"""Least width of the column of labels, which grows for longer labels, since the seed is at their end."""
 
 
 def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Iterator[str]:
-    """Those of a sweep under its name."""
+    """Chains by name, those of a sweep under its name."""
     if not outlines:
         yield f"No chain in {workspace.root}. `detour run RECIPE` or `detour submit RECIPE` starts one."
     by_sweep: dict[str | None, list[ChainOutline]] = {}
@@ -32,7 +32,7 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
 
 
 def name_lines(outlines: Sequence[ChainOutline]) -> Iterator[str]:
-    """One a line, for scripts."""
+    """One name per line, for scripts."""
     yield from (plain(outline.chain) for outline in outlines)
 
 

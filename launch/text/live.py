@@ -1,4 +1,4 @@
-"""The status on a terminal, redrawn while one waits: a tree of chains and stages with bars, rates and what is left.
+"""The status on a terminal, redrawn while waiting: a tree of chains and stages with bars, rates and time left.
 
 Drawn with rich from the same `Status` as everything else. Markup in labels is not interpreted.
 """
@@ -33,18 +33,18 @@ STYLES: dict[StateWord, str] = {
     "done": "green",
 }
 NORMAL = "cyan"
-"""Of what waits, and of what was cut short and is resumed without a person."""
+"""For pending stages, and interrupted ones that resume by themselves."""
 BESIDES = 4
 """Lines around a table of chains."""
 BAR, PROGRESS, RATE, TIME = 12, 16, 8, 9
-"""Columns; the state needs those of the longest one, the label takes what is left, up to what it needs."""
+"""Columns of the bar, progress, rate, time and status; the label takes the rest, as far as it needs it."""
 NARROW = 96
-"""Columns below which the rate is left out, or names of stages would be cut short."""
+"""Redraw on a terminal; otherwise print one after the other while they are read, as text or lines of JSON."""
 Show = Callable[[Status], None]
 
 
 def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool) -> None:
-    """Redrawn on a terminal; elsewhere one after another, as long as they are read: as text, or a line of JSON each."""
+    """Yields the function that shows a newer status; the last one stays on the screen."""
     if as_json:
         show_while_read(json_text(look.to_json(), indented=False) for look in looks)
     elif is_animated():
@@ -57,7 +57,11 @@ def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool
 
 @contextmanager
 def live_view(console: Console | None = None) -> Iterator[Show]:
-    """Yields the function that shows a newer status; the last one stays on the screen."""
+    """All chains with their stages, as far as they fit the screen.
+
+    Otherwise stages that are done or only planned are counted, not listed; if that does not fit, several chains are one
+    line each, worst first.
+    """
     console = console or Console(stderr=True)
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
@@ -68,8 +72,7 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
 
 
 def draw(status: Status, width: int, height: int) -> Group:
-    """All chains; when they do not fit the screen, stages that are done or only planned are counted, not listed; and
-    many chains are a line each, the worst first."""
+    """A bar, only if something is under way."""
     notes = [Text(cut(f"note: {plain(warning)}", width), style="yellow") for warning in status.warnings]
     lines = [line for chain in status.chains for line in _chain(chain, chain.stages, width)]
     if len(lines) + len(notes) > height:

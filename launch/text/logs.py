@@ -1,4 +1,4 @@
-"""Whose log is shown; the log itself is other people's text, and is shown as `screen.show` shows all such."""
+"""The heading of a log. The log itself is untrusted text, and `screen.show` cleans it like any other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.text import plain
 
 
 def log_heading(part: LogPart) -> str:
-    """`pretrain clm (pretrain-0a1b), attempt 2, job 7, rank 0: /w/submissions/...`."""
+    """For example `pretrain clm (pretrain-0a1b), attempt 2, job 7, rank 0: /w/submissions/...`."""
     attempt = f", attempt {part.attempt}" if part.attempt is not None else ""
     job = f", job {part.job}" if part.job else ""
     return plain(f"==> {part.label} ({part.stage}){attempt}{job}, rank {part.rank}: {part.path}")

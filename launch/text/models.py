@@ -1,4 +1,4 @@
-"""Versions of models, and where one came from."""
+"""Versions of models, and the lineage of one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _step_lines(step: Step) -> Iterator[str]:
 
 
 def _recipe(settings: Mapping[str, Any]) -> str:
-    """What trains: the whole of it is in --json."""
+    """The main settings of a training; --json has all of them."""
     phase, seeds = settings["phase"], settings["seeds"].values()
     return (
         f"{phase['objective']}, {phase['tokens']:,} tokens, lr {settings['optimizer']['lr']:g}, batches of "

@@ -1,6 +1,6 @@
-"""The status of many chains: one line each, worst first, with the stage that says how it is.
+"""The status of many chains: one line each, worst first, with the stage that represents the chain.
 
-Names and reasons come from files that others may write, so whatever could steer a terminal is taken out.
+Names and reasons come from files that others may write, so anything that could control a terminal is removed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from detour.text import (
 
 _HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
 _WIDTHS = (14, 7, 9, 7, 8)
-"""Of the columns between the name and the last one."""
+"""Widths of the columns between the name and the last one."""
 _LONGEST_NAME = 40
 _DETAIL_FROM = 96
-"""Columns from which on the last one is shown."""
+"""Screen width from which the last column is shown."""
 
 
 def overview_lines(status: Status, width: int, *, most: int | None = None, colour: bool | None = None) -> Iterator[str]:
-    """`most` is how many chains are listed; those that are better than these are counted."""
+    """The table of chains; beyond the `most` worst, chains are only counted."""
     paint = painter(colour=colour)
     chains = worst_first(status.chains)
     shown = chains if most is None else chains[: max(most, 1)]
@@ -50,7 +50,7 @@ def overview_lines(status: Status, width: int, *, most: int | None = None, colou
 
 
 def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
-    """By their worst stage; the most recent of equals first."""
+    """Sorted by their worst stage; of equals, the most recent first."""
     return sorted(
         chains,
         key=lambda chain: (
@@ -80,7 +80,7 @@ def headline(status: Status) -> str:
 
 
 def ends_in(chain: ChainStatus, now_s: float) -> str:
-    """`5h12m`, `>5h12m` where some durations are unknown, `-` where nothing of it runs or waits."""
+    """`5h12m`, `>5h12m` if some durations are unknown, `-` if nothing is running or pending."""
     if chain.is_over:
         return "-"
     if chain.ends_s is None:
@@ -89,7 +89,7 @@ def ends_in(chain: ChainStatus, now_s: float) -> str:
 
 
 def now_at(chain: ChainStatus) -> str:
-    """The stage that says how the chain is, and how far it is."""
+    """The stage that represents the chain, and its progress."""
     row = chain.worst
     if row is None or chain.is_done:
         return ""
@@ -99,7 +99,7 @@ def now_at(chain: ChainStatus) -> str:
 
 
 def _without_job(reason: str) -> str:
-    """`job 7: waits for free nodes` without the job, which is shown with the stages: its place is for the reason."""
+    """`job 7: waits for free nodes` without the job, to leave room; the job is shown with the stages."""
     first, _, rest = reason.partition(": ")
     is_job = first.startswith("job ") and " " not in first.removeprefix("job ")
     return rest if is_job else reason
@@ -119,7 +119,7 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
 
 
 def _name_width(chains: Sequence[ChainStatus], width: int) -> int:
-    """What the longest name needs, as far as the other columns leave it."""
+    """Width of the longest name, as far as the other columns leave room."""
     needed = max((cells(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
     rest = sum(_WIDTHS) + len(_WIDTHS)
     if width < _DETAIL_FROM:

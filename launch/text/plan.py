@@ -1,4 +1,4 @@
-"""A plan as a tree that fits the screen, with what it comes to and what is missing."""
+"""A plan as a tree that fits the screen, with its totals and what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MISSING_SHOWN = 6
 
 
 def render_plan(planned: Planned, known: Mapping[str, Progress], width: int = WIDTH) -> str:
-    """The chains as a tree, and what it comes to; no line is longer than `width`, of 80 or more."""
+    """The chains as a tree, with totals; no line is longer than `width`, which must be 80 or more."""
     title = f"{planned.name}: {planned.description}" if planned.description else planned.name
     is_sweep = planned.sweep is not None
     tree = render_tree(planned.plans, known, width) if is_sweep else render_chain(planned.plans[0], known, width)
@@ -32,7 +32,7 @@ def render_plan(planned: Planned, known: Mapping[str, Progress], width: int = WI
 
 
 def render_chain(plan: Plan, known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
-    """One line a stage; evaluations of one task share one. On a narrow screen without the stages' ids."""
+    """One line per stage, or per task of evaluations. Ids of stages are left out on a narrow screen."""
     groups: dict[str, list[Stage]] = {}
     for stage in plan.stages:
         groups.setdefault(stage.name, []).append(stage)
@@ -98,7 +98,7 @@ def _missing(planned: Planned, width: int) -> Iterator[str]:
 
 
 def shares_lines(planned: Planned, left: Sequence[Stage], price: PlanPrice) -> Iterator[str]:
-    """What sharing saves, and what is left to pay where something is done already."""
+    """What sharing saves, and what is left to pay if something is done already."""
     if planned.sweep is not None and price.cluster.gpu is not None:
         apart, together = gpu_hours_of(planned.shared.uses, price.prices), price.whole.gpu_hours
         yield f"GPU-h with sharing     {hours_in_words(together)}"

@@ -1,6 +1,7 @@
-"""The chains of a sweep as a tree that a person can read: what they share is one branch.
+"""The chains of a sweep as a readable tree, in which shared stages are one branch.
 
-Many branches that read alike (a hundred seeds, say) are folded into one line that says what they differ in.
+Many branches that read alike (a hundred seeds, for example) are folded into one line that names the settings in which
+they differ.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from detour.planning.stage import ExportStage, PrepareStage, PretrainStage
 from detour.text import WIDTH, cut, format_count
 
 MOST_LINES = 90
-"""More than that, and branches that read alike are folded."""
+"""Number of lines above which branches that read alike are folded."""
 COMPARED = 20
-"""Branches looked at to say what folded ones differ in."""
+"""Branches compared to find the settings in which folded ones differ."""
 NAMED = 2
 NAME_WIDTH = 40
-"""Of a chain's name; of a longer one the end is shown."""
+"""Width of a chain's name; only the end of a longer one is shown."""
 
 
 class Line(NamedTuple):
@@ -28,12 +29,12 @@ class Line(NamedTuple):
 
     text: str
     chain: str
-    """The one chain that ends here, and its other names; empty further up."""
+    """The only chain that ends here, with its other names; otherwise empty."""
     state: str
 
 
 def render_tree(plans: Iterable[Plan], known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
-    """No line is longer than `width`, if that is 80 or more."""
+    """No line is longer than `width`, which must be 80 or more."""
     roots = list(tree(plans).values())
     lines = list(_lines(roots, known, "", folded=_size(roots) > MOST_LINES))
     left_out = len(lines) - MOST_LINES
@@ -53,7 +54,7 @@ def _left(line: Line, text_width: int, room: int) -> str:
 
 
 def in_words(standing: Mapping[Progress, int]) -> str:
-    """Empty where all is new: `3/74 done, 2 in flight`."""
+    """For example `3/74 done, 2 in flight`; empty if everything is new."""
     total = sum(standing.values())
     if standing.get("done") == total:
         return "done"
@@ -62,7 +63,7 @@ def in_words(standing: Mapping[Progress, int]) -> str:
 
 
 def phase_in_words(stage: PretrainStage) -> str:
-    """What a training does: `masked 15%, layers 0-7 frozen, 1B tokens = 318 steps`; what may be cut off stands last."""
+    """For example `masked 15%, layers 0-7 frozen, 1B tokens = 318 steps`, least important last, where it may be cut."""
     phase, runtime = stage.settings.phase, stage.runtime
     rate = f" {phase.masking_rate:.0%}" if phase.masking_rate else ""
     warmup = f", {runtime.warmup_steps:,} warm-up" if runtime.warmup_steps else ""
@@ -79,7 +80,7 @@ def corpus_in_words(stage: PrepareStage) -> str:
 
 
 def _model(stage: PretrainStage) -> str:
-    """Only where a training starts from published weights."""
+    """The published weights that a training starts from, if it does."""
     if "parent" in stage.inputs:
         return ""
     name = stage.runtime.model.pretrained
@@ -104,14 +105,14 @@ def _lines(branches: Sequence[Branch], known: Mapping[str, Progress], prefix: st
 
 
 def _one_of(names: Sequence[str]) -> str:
-    """A chain with the other names under which it is wanted."""
+    """A chain with its other names."""
     if len(names) <= 2:
         return " = ".join(names)
     return f"{names[0]} = {len(names) - 1} others"
 
 
 def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, list[Branch]]]:
-    """What each line says, and the branches it stands for."""
+    """The text of each line, and the branches it covers."""
     alike: dict[str, list[Branch]] = {}
     for branch in branches:
         alike.setdefault(_text(branch), []).append(branch)
@@ -143,7 +144,7 @@ def _text(branch: Branch) -> str:
 
 
 def _ends(branch: Branch) -> bool:
-    """Whether what follows is one export with its results, which the line then stands for too."""
+    """Whether only one export with its results follows, which the line then covers too."""
     children = list(branch.branches.values())
     return not children or (len(children) == 1 and children[0].stages[0].kind == "export")
 
@@ -162,7 +163,7 @@ def _differences(group: Sequence[Branch]) -> dict[str, list[str]]:
 
 
 def _setting(path: str, value: str) -> str:
-    """`tokenizer moderncamembert-base`: of a hub id or folder the name is enough."""
+    """`tokenizer moderncamembert-base`: only the name of a hub id or folder."""
     if path.endswith("pretrained"):
         return f"{path.removesuffix('.pretrained')} {value.rstrip('/').rpartition('/')[2]}"
     return f"{path} {value}"
@@ -180,5 +181,5 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def _end(text: str, width: int) -> str:
-    """Names differ at their end."""
+    """The end of a name, since names differ there."""
     return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"

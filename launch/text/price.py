@@ -1,4 +1,4 @@
-"""Prices in words: what a set of stages costs on a cluster, with where every number came from."""
+"""Prices in words: the cost of stages on a cluster, with the source of every number."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from detour.site import Site
 from detour.text import amount, counted, format_duration, stage_names, wrapped
 
 PART, STAGES, HOURS = range(3)
-"""Columns of the table; a narrow screen does without the second."""
+"""Columns of the table; the second is left out on a narrow screen."""
 
 
 def render_price(price: PlanPrice, width: int) -> str:
-    """A row a part, the total, then times, disk and sources. No line of text is longer than `width`, of 80 or more."""
+    """One row per part, the total, then times, disk and sources.
+
+    No line of text is longer than `width`, which must be 80 or more.
+    """
     whole = price.whole
     if len(whole.unpriced) == whole.stages:
         return f"Price on {price.cluster.name}: unknown until a chain like this one has run here once"
@@ -71,7 +74,7 @@ def hours_in_words(band: Band) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Part and hours on the left of their columns, figures on the right."""
+    """Part and hours are left-aligned, figures right-aligned."""
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
     columns = list(range(len(sizes)))
     if sum(sizes) + 2 * len(sizes) > width:
@@ -85,7 +88,7 @@ def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, str]:
-    """GPU-hours, or where there is no GPU the hours of the stages."""
+    """GPU-hours, or hours of the stages on a cluster without GPU."""
     has_gpus, stages, unknown = cluster.gpu is not None, f"{part.stages:,}", _uncounted(part, cluster)
     if len(unknown) == part.stages:
         return name, stages, "unknown", "unknown" if has_gpus else "0"
@@ -94,7 +97,7 @@ def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, s
 
 
 def _uncounted(part: Total, cluster: Cluster) -> tuple[Stage, ...]:
-    """Stages that are not in the hours shown. A stage without a GPU uses no GPU-hours, however long it runs."""
+    """Stages missing from the hours shown. A stage without a GPU uses no GPU-hours, however long it runs."""
     return part.without_gpu_hours if cluster.gpu else part.unpriced
 
 

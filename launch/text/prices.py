@@ -1,4 +1,4 @@
-"""Finished stages against their estimates, and what the next estimate starts from."""
+"""Finished stages compared with their estimates, and the basis of the next estimate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detour.text import amount, cut, format_duration, plain, wrapped
 
 
 def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest: int, width: int) -> str:
-    """At most `width` columns, of 80 or more."""
+    """At most `width` columns, which must be 80 or more."""
     lines = [
         f"  {'kind':<10}{'stages':>7}{'priced':>8}{'expected':>13}{'actual':>13}{'median':>9}{'largest':>9}  in band"
     ]

@@ -1,4 +1,4 @@
-"""What a retry does again, and why."""
+"""What a retry runs again, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `detour run` shows while it works and when it ends: a live tree on a terminal, one line a change elsewhere."""
+"""What `detour run` shows while it works and when it ends: a live tree on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_TAIL_LINES = 15
 
 @contextmanager
 def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[Refresh]:
-    """The live tree begins with the first refresh, so that what is said before stays above it."""
+    """The live tree begins with the first refresh, so that earlier messages stay above it."""
     if not live:
         yield Lines(workspace, planned.labels).refresh
         return

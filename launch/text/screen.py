@@ -1,4 +1,4 @@
-"""The only place that writes to the terminal: results to standard output, all else to standard error."""
+"""The only module that writes to the terminal: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     import re
 
 TERMINAL_ENCODING = "DETOUR_TERMINAL_ENCODING"
-"""Environment variable: the terminal's, where this process was started again in UTF-8."""
+"""Environment variable with the terminal's encoding, if this process was started again in UTF-8."""
 STANDARD_OUTPUT = "standard output"
 LARGEST_BITS = 63
-"""Of an integer in JSON."""
+"""Upper bound on bits of an integer in JSON."""
 NARROWEST, WIDEST, UNKNOWN = 80, 120, 100
 _STEERING = "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-"""Delete, C1 controls, and marks of direction, width and language; JSON escapes those below the space itself."""
+"""Delete, C1 controls, and marks of direction, width and language; JSON escapes the controls below the space itself."""
 
 
 def show(*lines: str, styled: bool = False) -> None:
-    """Part of the result. Control characters are taken out, unless the lines are `styled`: cleaned and coloured.
+    """Print part of the result, without control characters unless the lines are `styled`: cleaned and coloured.
 
-    A reader that has seen enough, as `head`, ends no verb. Raises OSError where the result cannot be written.
+    A reader that has seen enough, such as `head`, does not end the verb. Raises OSError if the result cannot be
+    written.
     """
     for line in lines:
         _write(line if styled else printable(line))
 
 
 def _write(text: str) -> bool:
-    """Whether there is still a reader."""
+    """Print a text; returns whether there is still a reader."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -47,27 +48,28 @@ def _write(text: str) -> bool:
 
 
 def show_while_read(lines: Iterable[str]) -> bool:
-    """Of a text without end, as much as is read; whether there is still a reader."""
+    """Print a text without end while it is read; returns whether there is still a reader."""
     return all(_write(printable(line)) for line in lines)
 
 
 def show_progress(line: str) -> None:
-    """A part of the result that comes while a verb works: a full disk under it must not stop the work."""
+    """Print part of the result while a verb works: a full disk must not stop the work."""
     with suppress(OSError):
         show(line)
 
 
 def show_json(value: Any) -> None:
-    """The whole result of a verb with --json: nothing else goes to standard output then.
+    """Print the whole result of a verb with --json: nothing else goes to standard output.
 
-    Letters that could steer a terminal and that JSON may hold as they are come out escaped.
+    Characters that could control a terminal but that JSON allows are escaped.
     """
     _write(json_text(value))
 
 
 def json_text(value: Any, *, indented: bool = True) -> str:
-    """Also of dataclasses and named tuples, by their fields, of names of files that are no UTF-8, and of integers that
-    many readers of JSON cannot hold, as text.
+    """JSON text, also of dataclasses and named tuples by their fields.
+
+    File names that are not UTF-8 are replaced, and integers too large for many JSON readers become text.
     """
     import re
 
@@ -105,14 +107,14 @@ def _sayable(value: Any) -> Any:
 
 
 def say(*lines: str) -> None:
-    """Progress, warnings and errors, beside the result. One that cannot be said ends nothing."""
+    """Print progress, warnings and errors to standard error. A message that cannot be written stops nothing."""
     with suppress(OSError):
         for line in lines:
             print(printable(line), file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Each once, alike everywhere: `warning: ...`."""
+    """Print each warning once, in the same form everywhere: `warning: ...`."""
     say(*(f"warning: {warning}" for warning in dict.fromkeys(warnings)))
 
 
@@ -121,7 +123,7 @@ def say_waiting(holder: str) -> None:
 
 
 def ask_to_finish() -> bool:
-    """After Ctrl-C in a submission; without a terminal to ask on, it is completed."""
+    """Ask after Ctrl-C in a submission; without a terminal to ask on, it is completed."""
     say("\nInterrupted: what was sent so far is held, and none of it runs.")
     if not sys.stdin.isatty():
         return True
@@ -140,13 +142,15 @@ def is_animated() -> bool:
 
 
 def uses_colour() -> bool:
-    """On a terminal that has colours, unless NO_COLOR (no-color.org) is set."""
+    """Whether the terminal has colours and NO_COLOR (no-color.org) is not set."""
     return is_animated() and not os.environ.get("NO_COLOR")
 
 
 def prepare_streams() -> None:
-    """Letters that the locale's encoding lacks come out as `?`, in place of an error; a stream that is closed leads
-    nowhere, in place of to the first file that is opened."""
+    """Print `?` for characters that the locale's encoding lacks, and replace closed streams.
+
+    A closed stream leads nowhere; otherwise it would lead to the first file that is opened.
+    """
     encoding = os.environ.pop(TERMINAL_ENCODING, None)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -157,12 +161,12 @@ def prepare_streams() -> None:
 
 
 def leave_closed_pipe() -> None:
-    """The reader of a pipe, as `head`, has seen enough: that is no failure, and what follows is not shown."""
+    """The reader of a pipe, such as `head`, has seen enough: not an error, and what follows is not shown."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def columns() -> int:
-    """As `shutil.get_terminal_size`, whose import takes longer than the reading of a small ledger."""
+    """Like `shutil.get_terminal_size`, whose import takes longer than reading a small ledger."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal():
         width = int(given)
@@ -172,8 +176,10 @@ def columns() -> int:
 
 
 def rows_that_fit(besides: int) -> int | None:
-    """Lines of a table on this terminal with `besides` other lines; None where the output is no terminal, or one that
-    does not know its size."""
+    """Lines of a table on this terminal with `besides` other lines.
+
+    None if the output is not a terminal, or the terminal does not know its size.
+    """
     if not is_terminal():
         return None
     lines = os.get_terminal_size(sys.stdout.fileno()).lines

@@ -1,4 +1,4 @@
-"""A stage with its segments and attempts, in full: nothing is cut to a column. All of it may be other people's text."""
+"""A stage with its segments and attempts, in full: nothing is cut to a column. All of it may be untrusted text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from detour.planning.selection import Selection
 from detour.text import ENERGY_UNITS, MASS_UNITS, amount, format_duration, plain, scaled
 
 NAMED = 3
-"""Chains that are named of many that share a stage."""
+"""Chains that are named of the many that share a stage."""
 FIGURES = ("loss", "validation_loss", "gradient_norm", "f1", "lr")
 
 
 def shown_lines(status: Status, meant: Selection, workspace: Workspace) -> Iterator[str]:
-    """The chains that are meant, then their stages and those that are meant by themselves, each once."""
+    """The chains that are named, then their stages and those named individually, each once."""
     for chain in status.chains:
         if chain.name in meant.chains:
             yield from chain_lines(chain, status.now_s)
@@ -31,7 +31,7 @@ def shown_lines(status: Status, meant: Selection, workspace: Workspace) -> Itera
 
 
 def shown_json(status: Status, meant: Selection) -> dict[str, Any]:
-    """As `Status.to_json`, with the stages, each once, in place of those of each chain."""
+    """Like `Status.to_json`, with every stage once in place of the stages of each chain."""
     chains = [chain for chain in status.chains if chain.name in meant.chains]
     whole = status._replace(chains=tuple(chains)).to_json()
     return {**whole, "stages": [plain_values(row) for row in _stages(status, meant)]}

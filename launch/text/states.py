@@ -1,4 +1,4 @@
-"""How states look: a sign and a colour each. What is normal life on a cluster is not red."""
+"""How states look: a sign and a colour each. Normal events on a cluster are not red."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ Paint = Callable[[str, str], str]
 
 
 def colour_of(state: StateWord, needs_person: bool) -> str:
-    """What was cut short is a warning only where nothing takes it up by itself."""
+    """An interruption is a warning only if it does not resume by itself."""
     return _COLOURS.get(state, WARN if needs_person else QUEUED)
 
 
 def painter(*, colour: bool | None = None) -> Paint:
-    """`colour` is what the terminal can do, unless it is given."""
+    """A function that colours a line; `colour` overrides what the terminal supports."""
     if uses_colour() if colour is None else colour:
         return lambda text, code: f"\x1b[{code}m{text}\x1b[0m" if code else text
     return lambda text, _code: text

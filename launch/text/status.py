@@ -1,6 +1,6 @@
-"""A status as plain text: one line a chain, or the stages of one, aligned, for a terminal of 80 columns or a log.
+"""A status as plain text, for a terminal of 80 columns or a log: one line per chain, or the stages of one, aligned.
 
-Labels, reasons and units come from files that others may write, so whatever could steer a terminal is taken out.
+Labels, reasons and units come from files that others may write, so anything that could control a terminal is removed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from detour.text import (
 
 _HEADINGS = ("stage", "state", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 14, 16, 8, 9, 8, 8)
-"""Columns; the first takes what is left."""
+"""Widths of the columns; the first takes the rest."""
 _RATE = 3
-"""The column that is left out of a narrow terminal, where names of stages would be cut short."""
+"""The column left out of a narrow terminal, where names of stages would otherwise be cut short."""
 _NARROW = 96
 DETAIL_LINES = 5
-"""Of a reason; the whole of it is in the stage's log."""
+"""Upper bound on lines of a reason; the whole of it is in the stage's log."""
 BESIDES = 5
 """Lines around a table of chains: a headline of two, headings, what is left out, the prompt."""
 
 
 def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:
-    """`one`: as stages, even of several chains; `every`: all chains, also where they do not fit the screen."""
+    """Print a status: with `one`, even several chains as stages; with `every`, all chains even if they do not fit."""
     show(status_text(status, one=one, every=every), styled=True)
 
 
@@ -51,21 +51,23 @@ def none_wanted(chains: int) -> str:
 
 
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
-    """As this terminal shows it."""
+    """The status as this terminal shows it."""
     most = None if every else rows_that_fit(BESIDES + len(status.warnings))
     return render_text(status, columns(), one=one, most=most, colour=uses_colour()).rstrip("\n")
 
 
 def are_chains(names: Collection[str], status: Status) -> bool:
-    """Whether each is a chain's own name: those are shown in full, what a sweep or a pattern means as a line each."""
+    """Whether each name is a chain's own: these are shown in full, those of a sweep or pattern on one line each."""
     return bool(names) and {chain.name for chain in status.chains}.issuperset(names)
 
 
 def render_text(
     status: Status, width: int = 100, *, one: bool = True, most: int | None = None, colour: bool = False
 ) -> str:
-    """One chain, or with `one` each, as its stages; several as a line each, at `most` so many. Then what could not be
-    read. No line but a warning is longer than `width`, if that is 80 or more.
+    """The text of a status, then what could not be read.
+
+    A single chain, or with `one` each chain, is shown as its stages; several on one line each, at most `most`. No line
+    except warnings is longer than `width`, which must be 80 or more.
     """
     paint = painter(colour=colour)
     lines: list[str] = []
@@ -86,7 +88,7 @@ def render_text(
 
 
 def summary(chain: ChainStatus) -> str:
-    """`4 of 9 stages done, 1 running; 2m10s of work`."""
+    """For example `4 of 9 stages done, 1 running; 2m10s of work`."""
     states, done = chain.states, chain.counts.get("done", 0)
     others = [f"{states[word]} {word}" for word in WORDS if word in states and word not in ("done", "promoted")]
     parts = ", ".join([f"{done} of {len(chain.stages)} stages done", *others])
@@ -94,7 +96,7 @@ def summary(chain: ChainStatus) -> str:
 
 
 def outlook_line(chain: ChainStatus, now_s: float) -> str:
-    """Sweep, project and cluster, what it used, and when it ends."""
+    """Sweep and cluster, what it used, and when it ends."""
     parts = [f"{word} {plain(name)}" for word, name in (("sweep", chain.sweep), ("on", chain.cluster)) if name]
     parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h{_by_journal(chain)}"]
     if chain.ends_s is not None and not (chain.is_done or chain.is_over):
@@ -108,7 +110,7 @@ def _by_journal(chain: ChainStatus) -> str:
 
 
 def energy_in_words(energy: EnergyTotal) -> str:
-    """`codecarbon: 1.2 Wh, 0.07 g CO2eq`, or why it is not known."""
+    """`codecarbon: 1.2 Wh, 0.07 g CO2eq`, or why it is unknown."""
     if energy.co2_g is None:
         known = "" if energy.it_energy_kwh is None else f"{scaled(energy.it_energy_kwh, ENERGY_UNITS)} before PUE; "
         return f"{energy.method}: {known}unknown ({plain(energy.missing or 'no figure')})"
@@ -118,7 +120,7 @@ def energy_in_words(energy: EnergyTotal) -> str:
 
 
 def details(row: StageRow) -> str:
-    """What has no column: why it stopped or waits, or how it goes."""
+    """What has no column: why it stopped or is pending, or its progress."""
     if row.status == "done":
         return _rows_of(row.figures) if row.kind == "prepare" else ""
     parts = [plain(row.reason)] if row.reason else []
@@ -137,7 +139,7 @@ def details(row: StageRow) -> str:
 
 
 def next_line(chain: ChainStatus, row: StageRow) -> str:
-    """What a person does about the stage, or may do, after what else it keeps from running."""
+    """What a person does about the stage, or may do, after the number of dependents that do not run."""
     if row.next_step is None:
         return ""
     waiting = sum(one.blocked_by == row.id for one in chain.stages)
@@ -146,7 +148,7 @@ def next_line(chain: ChainStatus, row: StageRow) -> str:
 
 
 def _rows_of(figures: Mapping[str, float | None]) -> str:
-    """`42,886 rows read: 27,206 excluded, 14 repeated`; nothing where an older corpus did not count them."""
+    """`42,886 rows read: 27,206 excluded, 14 repeated`; empty if an older corpus did not count them."""
     named = {"blank": "blank", "excluded": "excluded", "repeated": "repeated", "left_out": "left out as repeats"}
     named["validation_seen"] = "in validation and training"
     if (read := figures.get("read")) is None:
@@ -156,7 +158,7 @@ def _rows_of(figures: Mapping[str, float | None]) -> str:
 
 
 def progress(row: StageRow) -> str:
-    """`450k/1M tokens`; the whole alone when it is done."""
+    """`450k/1M tokens`, or only the total when it is done."""
     if row.done is None:
         return ""
     unit = plain(row.unit or "")
@@ -207,7 +209,7 @@ def _cells(group: Folded, width: int) -> tuple[str, ...]:
 
 
 def _columns(width: int) -> list[int]:
-    """Which columns are shown."""
+    """Indices of the columns shown."""
     return [index for index in range(len(_WIDTHS)) if width >= _NARROW or index != _RATE]
 
 

@@ -1,4 +1,4 @@
-"""What a submission came to, or would send."""
+"""The outcome of a submission, or what it would send."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> N
 
 
 def submitted_lines(sent: Submitted, width: int) -> Iterator[str]:
-    """A line a job, then what is left out or deferred, the price, and how to follow it."""
+    """One line per job, then what is left out or deferred, the price, and how to follow it."""
     order, submission = sent.order, sent.submission
     by_unit: dict[str, list[str]] = {}
     for slot, job_id in submission.jobs.items():
@@ -50,7 +50,7 @@ def submitted_lines(sent: Submitted, width: int) -> Iterator[str]:
 
 
 def _limit(request: JobRequest, submission: Submission) -> str:
-    """What the jobs have, which may be in the queue from an earlier submission, and what was asked for now."""
+    """The time limit of the jobs, and the one requested now if an earlier submission sent them with another."""
     limits = sorted({limit for slot, limit in submission.limits_s.items() if slot.unit == request.unit and limit})
     had = " and ".join(map(format_duration, limits)) or "unknown"
     return had if limits == [request.wall_s] else f"{had} as submitted before, not {format_duration(request.wall_s)}"

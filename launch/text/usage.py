@@ -17,7 +17,7 @@ from detour.usage.totals import Totals
 
 LINES_SHOWN = 12
 DIGITS = 6
-"""Of hours in JSON and CSV: a hundredth of a second."""
+"""Digits of hours in JSON and CSV: a precision of a hundredth of a second."""
 HEADINGS = ("jobs", "CPU-h", "GPU-h", "wait-h", "queue-h", "never ran")
 LEAST_NAME = 14
 _COUNTS = ("jobs", "running", "never_started", "pending")
@@ -85,7 +85,7 @@ def _headings(table: Table) -> tuple[str, ...]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Each row as one text, its parts below each other."""
+    """Each row as one text, with its parts aligned."""
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{part:<{width}}" for part, width in zip(row, wide, strict=True)).rstrip() for row in rows]
 
@@ -173,7 +173,7 @@ def usage_json(found: Counted) -> dict[str, Any]:
 
 
 def usage_csv(found: Counted) -> Iterator[str]:
-    """All tables under one header: `table`, every dimension (empty where a table has it not), the figures."""
+    """All tables under one header: `table`, every dimension (empty if a table does not have it), the figures."""
     tables = found.usage.tables
     names = list(dict.fromkeys(name for table in tables for name in table.by))
     yield _csv_line(["table", *names, *FIGURES])

@@ -1,4 +1,4 @@
-"""The lines of `detour wait`: chains whose state changes, and how it ended."""
+"""The lines of `detour wait`: chains whose state changes, and how the wait ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORDS: dict[Verdict, str] = {
 
 
 def say_changes(before: Status | None, status: Status) -> None:
-    """A line a chain that is in another state than at the look before."""
+    """Print one line for each chain whose state differs from the previous look."""
     known = {chain.name: chain.state for chain in before.chains} if before else {}
     for chain in status.chains:
         if known.get(chain.name) != chain.state:

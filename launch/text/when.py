@@ -1,4 +1,4 @@
-"""Grams of a plan by the hour of its start, in at most 80 columns."""
+"""A plan's emissions by hour of start, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def when_lines(name: str, found: StartTimes) -> Iterator[str]:
 
 
 def _named(what: str, start: Start, now: Start) -> str:
-    """`  least         2026-02-01 04:00   412 g (268 g to 556 g)   -28 %`"""
+    """For example `  least         2026-02-01 04:00   412 g (268 g to 556 g)   -28 %`."""
     low, high = scaled(start.co2_g.low, MASS_UNITS), scaled(start.co2_g.high, MASS_UNITS)
     line = f"  {what:<14}{_day(start)} {_clock(start)}  {scaled(start.co2_g.expected, MASS_UNITS):>8} ({low} to {high})"
     if start is now or now.co2_g.expected <= 0:

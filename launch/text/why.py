@@ -34,7 +34,7 @@ def why_lines(found: Sequence[Why], width: int) -> Iterator[str]:
 
 
 def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
-    """Of a bundle its verdict alone; else a list with one entry a stage."""
+    """A bundle's verdict only; otherwise a list with one entry per stage."""
     if is_bundle:
         return found[0].verdict.to_json()
     return [
