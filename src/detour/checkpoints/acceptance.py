@@ -1,6 +1,6 @@
-"""Gates whose refusal a person accepts, in the folder of the promotion that they stopped. No torch here.
+"""Gates that a user has overridden, stored in the folder of the promotion that they stopped. No torch here.
 
-accepted.json: gate -> why, user, at_s. The ledger holds the same, for all to see.
+accepted.json: gate -> why, user, at_s. The ledger records the same, visible to all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACCEPTED = "accepted.json"
 
 
 def accepted_gates(folder: Path) -> dict[str, str]:
-    """Gate -> why. Raises UserError for a file that says something else."""
+    """Return gate -> reason. Raises UserError if the file is malformed."""
     return {gate: str(entry["why"]) for gate, entry in _read(folder).items()}
 
 

@@ -1,9 +1,9 @@
-"""Which files are detour's code: in a git checkout, in a snapshot, installed. Standard library only.
+"""The files that are detour's code, in a git checkout, a snapshot or an installation. Standard library only.
 
-In a checkout: what git tracks, as it is now, and new modules (`*.py`) that git does not ignore, without which jobs
-would fail. Nothing else that lies there: an ignored or an untracked file may hold a secret (`.env`, a token), and
-others read the workspace that snapshots and patches go to. Where there is no git to ask, the kinds of file that the
-package is made of.
+In a checkout these are the files that git tracks, with their current content, and new modules (`*.py`) that git does
+not ignore, without which jobs would fail. Other ignored or untracked files are left out, because they may hold secrets
+(`.env`, a token) and others can read the workspace that snapshots and patches go to. Without git, files are selected by
+their suffix.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import NamedTuple
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CODE_ROOT = _PACKAGE.parents[1] if _PACKAGE.parent.name == "src" else _PACKAGE.parent
-"""Top of the checkout or snapshot that this code runs from; where it is installed, the folder that it is installed in.
-"""
+"""Top of the checkout or snapshot that this code runs from, or the folder in which it is installed."""
 DOORS = ("jobs", "launch")
-"""Beside `src/` in a checkout, and linked into the package."""
+"""Folders next to `src/` in a checkout that are linked into the package."""
 CHECKED_OUT = ("src/detour", *DOORS)
 KINDS = (".py", ".typed", ".css", ".html", ".md", ".yaml")
 _STEERING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-"""Variables that a git hook leaves behind, and that would make git speak of another repository."""
+"""Variables set by git hooks that would make git use another repository."""
 
 
 class CodeFiles(NamedTuple):
     files: dict[Path, Path]
-    """Place inside the package -> the file."""
+    """Path inside the package -> the file."""
     left_out: tuple[str, ...]
-    """Files among them that are not taken, relative to the root."""
+    """Files next to them that are left out, relative to the root."""
 
 
 def code_files(root: Path = CODE_ROOT) -> CodeFiles:
@@ -41,21 +40,21 @@ def code_files(root: Path = CODE_ROOT) -> CodeFiles:
 
 
 def new_modules(root: Path) -> list[str]:
-    """Modules that git neither tracks nor ignores, relative to `root`."""
+    """Return the modules that git neither tracks nor ignores, relative to `root`."""
     named = _listed(root, "--others", "--exclude-standard") or []
     return [name for name in named if name.endswith(".py")]
 
 
 def is_repository(root: Path) -> bool:
-    """Whether `root` itself is under version control, and not merely installed somewhere below a repository."""
+    """Whether `root` is the top of a git repository, rather than a folder somewhere below one."""
     top = git(root, "rev-parse", "--show-toplevel")
     return top is not None and Path(os.fsdecode(top).rstrip("\n")) == root
 
 
 def git(root: Path, *arguments: str, ok: tuple[int, ...] = (0,)) -> bytes | None:
-    """Output of git, None when there is no git or it fails.
+    """Run git and return its output, None if git is missing or fails.
 
-    A checkout of another user is trusted, which git alone would not do: its code is what runs here.
+    A checkout owned by another user is trusted, which git does not do by default: its code is running already.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _STEERING}
     command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
@@ -95,7 +94,7 @@ def _by_kind(root: Path) -> CodeFiles:
 
 
 def _walk(package: Path) -> Iterator[Path]:
-    """Without the configs, which no job reads; of links to folders, only the doors are followed."""
+    """Yield all files except configs, which no job reads; of links to folders, only those in `DOORS` are followed."""
     for top in (package, *(package / door for door in DOORS if (package / door).is_symlink())):
         for folder, folders, names in os.walk(top):
             folders[:] = [name for name in folders if name not in ("__pycache__", "configs")]

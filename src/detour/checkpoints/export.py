@@ -1,12 +1,11 @@
-"""A folder that AutoModelForMaskedLM, AutoModel and AutoTokenizer load, proven to be the model that was trained.
+"""Export a model as a folder for AutoModelForMaskedLM, AutoModel and AutoTokenizer, and verify it.
 
-Conversions to the hub's format have lost weights and produced NaN logits before, so nothing is taken on trust. The
-folder is loaded back as a stranger would, and compared with the promoted fp32 weights under the trainer's own
-bidirectional forward pass, on real rows:
+Conversions to the hub's format have lost weights and produced NaN logits before. So the folder is loaded back as any
+user would, and compared on real rows with the promoted fp32 weights under the trainer's own bidirectional forward pass:
 
 stored      every tensor equals the trained one cast to the export's dtype, bit for bit
-conversion  logits of the plain model against the trainer's forward pass, on the same rounded weights
-rounding    the same against the trainer's fp32 weights: what the dtype costs
+conversion  logits of the exported model against the trainer's forward pass, on the same rounded weights
+rounding    the same against the trainer's fp32 weights: the effect of the dtype
 
 Differences are relative, |a - b| / |b| in the Euclidean norm over all logits of all rows, computed in fp32.
 """
@@ -33,9 +32,9 @@ from detour.files import write_atomic
 WEIGHTS = "model.safetensors"
 EXPORT = "export.json"
 INPUTS = ["input_ids", "attention_mask"]
-"""What ModernBERT takes from a tokenizer; it has no token types."""
+"""Inputs of ModernBERT from a tokenizer; it has no token types."""
 ROUNDING_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-"""bf16 keeps 8 bits of each weight: 0.4 % was seen over 22 layers of hidden size 768."""
+"""Default tolerances. bf16 keeps 8 bits of each weight: 0.4 % was observed over 22 layers of hidden size 768."""
 
 TrainedLogits = Callable[[ModernBertForMaskedLM, Tensor], Tensor]
 """The trainer's bidirectional forward pass on one document: (T,) token ids -> (T, vocabulary) logits."""
@@ -43,7 +42,7 @@ TrainedLogits = Callable[[ModernBertForMaskedLM, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Equality:
-    """Figures of the comparison; export.json holds them beside their tolerances."""
+    """Results of the comparison, which export.json holds along with their tolerances."""
 
     tensors: int
     unequal_tensors: tuple[str, ...]
@@ -52,7 +51,7 @@ class Equality:
     conversion: float
     rounding: float
     rounding_in_dtype: float
-    """As `rounding`, with activations in the export's dtype too, as from_pretrained runs it; measured, not judged."""
+    """Like `rounding`, with activations in the export's dtype too, as users run it; reported, not checked."""
 
 
 def export(
@@ -66,11 +65,11 @@ def export(
     equivalence: Equivalence | None = None,
     gatekeeper: Gatekeeper | None = None,
 ) -> dict[str, Any]:
-    """Write the folder and return what export.json holds.
+    """Write the folder and return the content of export.json.
 
     `model` is the promoted fp32 model, `tokenizer` the corpus's, `rows` real documents, each (T,) int64. Raises
-    PermanentFailure when the tokenizer does not fit the model, when any logit is not finite, or when the folder is not
-    the trained model.
+    PermanentFailure if the tokenizer does not fit the model, any logit is not finite, or the folder differs from the
+    trained model.
     """
     trained = load_masked_lm(model).eval()
     _fit(trained, tokenizer)
@@ -99,7 +98,10 @@ def export(
 
 
 def _fit(model: ModernBertForMaskedLM, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make model and tokenizer one: special ids in the config, the model's context and inputs in the tokenizer."""
+    """Align model and tokenizer: special ids in the config, the model's context and inputs in the tokenizer.
+
+    Raises PermanentFailure if they do not fit.
+    """
     if tokenizer.mask_token_id is None:
         raise PermanentFailure("not exported: the tokenizer has no mask token, so the model could not fill masks")
     vocabulary = max(tokenizer.get_vocab().values()) + 1
@@ -116,16 +118,16 @@ def _fit(model: ModernBertForMaskedLM, tokenizer: PreTrainedTokenizerBase) -> No
 
 
 def _round(model: ModernBertForMaskedLM, dtype: torch.dtype) -> None:
-    """Round the weights and only these: `model.to(dtype)` would round the rotary frequencies as well."""
+    """Round only the weights: `model.to(dtype)` would round the rotary frequencies too."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
 
 
 def _add_older_names(output: Path) -> None:
-    """Say the same in the words of transformers 4.48, the first release with ModernBERT, beside those of today.
+    """Add the config keys of transformers 4.48, the first release with ModernBERT, to those of the current one.
 
-    A 4.x release does not know the tokenizer class that 5.x writes, and takes its own defaults for rotary frequencies
-    and the places of global layers, which it reads under other names.
+    A 4.x release does not know the tokenizer class that 5.x writes. It reads rotary frequencies and the positions of
+    global layers under other names, and would use its defaults.
     """
     path = output / "config.json"
     config = json.loads(path.read_bytes())
@@ -168,7 +170,7 @@ def _compare(
 
 
 def _tolerances(asked: Equivalence, dtype: str) -> dict[str, float]:
-    """Conversion is the same fp32 sums in another order: a lost or misplaced weight lies orders of magnitude above."""
+    """Return the tolerances. Conversion only reorders fp32 sums; a lost weight differs by orders of magnitude more."""
     rounding = ROUNDING_TOLERANCE[dtype] if asked.rounding is None else asked.rounding
     return {"conversion": asked.conversion, "rounding": rounding}
 
@@ -195,14 +197,14 @@ def _verdicts(equality: Equality, tolerances: Mapping[str, float]) -> Iterator[V
 
 
 def _require_tokenizer(output: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """What AutoTokenizer makes of the folder gives the corpus's ids, between the corpus's special tokens."""
+    """Raise PermanentFailure unless AutoTokenizer loads the corpus's tokenizer from the folder."""
     loaded = AutoTokenizer.from_pretrained(output)
     if loaded.backend_tokenizer.to_str() != tokenizer.backend_tokenizer.to_str():
         raise PermanentFailure(f"not exported: AutoTokenizer does not load the corpus's tokenizer from {output}")
 
 
 def _plain_logits(folder: Path, dtype: torch.dtype, rows: Sequence[Tensor]) -> list[Tensor]:
-    """What a stranger gets: no packing, no masks of ours."""
+    """Return the logits that users get: without packing and our own masks."""
     loaded = AutoModelForMaskedLM.from_pretrained(folder, dtype=dtype).eval()
     with torch.inference_mode():
         return [_finite(loaded(input_ids=row[None]).logits[0].float(), "exported") for row in rows]

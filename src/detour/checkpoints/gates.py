@@ -1,7 +1,8 @@
-"""Whether a checkpoint is fit to build on: pure verdicts on figures that `promotion` obtains.
+"""Gates of a promotion: pure verdicts on figures that `promotion` obtains.
 
-The first three gates say that it is what was planned; no one can override them, because what is built on it would not
-be what its key says. The others judge how good it is, and a person may accept less, with a reason.
+The gates `tokens`, `finite` and `model` check that the checkpoint is what was planned. They cannot be overridden,
+because later stages would not match their keys. The others judge its quality, and a user may override them with a
+reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ OVERRIDABLE = ("gradient_norm", "validation_loss", "baseline", "perplexity", "pr
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the plan and the recipe ask of the checkpoint."""
+    """What the plan and the recipe require of the checkpoint."""
 
     steps: int
     tokens: int
@@ -27,17 +28,17 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was measured so far: gates whose figures are None are not judged yet."""
+    """Figures measured so far; gates whose figures are None are not judged yet."""
 
     step: int
     tokens: int
     not_finite: str | None
-    """First tensor with a NaN or an infinity."""
+    """Name of the first tensor with NaN or infinity, if any."""
     gradient_norms: Sequence[float | None] | None = None
-    """One a step, before clipping, None for a step that was left out; None where the training kept none."""
+    """Norms before clipping, one per step, None for a skipped step; None if the training recorded none."""
     validation_loss: float | None = None
     parent_validation_loss: float | None = None
-    """Of the weights that the phase started from; both losses None while not measured."""
+    """Validation loss of the phase's initial weights. Both losses are None until they are measured."""
     probe: float | None = None
     """Validation score on the probe's task, 0 to 1."""
 
@@ -47,11 +48,11 @@ class Verdict:
     name: str
     passed: bool
     arithmetic: str
-    """One sentence with the figures that decided."""
+    """One sentence with the figures that decide it."""
     short_by: float | None = None
-    """How far from passing, in the gate's own unit; None where that is no number."""
+    """Distance from passing, in the gate's own unit; None if it is not a finite number or the gate passed."""
     overridden: str | None = None
-    """Why a person accepted it nevertheless."""
+    """Reason for which a user overrode the gate."""
 
     @property
     def stands(self) -> bool:
@@ -60,16 +61,16 @@ class Verdict:
 
 @dataclass(slots=True)
 class Gatekeeper:
-    """Says each verdict as it is reached, and stops at those that do not stand."""
+    """Records each verdict as it is reached, and stops if a gate is neither passed nor overridden."""
 
     refusal: str = "not promoted"
     accepted: Mapping[str, str] = field(default_factory=dict)
-    """Gate -> why a person accepts that it is not passed."""
+    """Gate -> reason for which a user overrides it."""
     record: Callable[[Verdict], None] | None = None
     verdicts: list[Verdict] = field(default_factory=list)
 
     def require(self, verdicts: Iterable[Verdict]) -> None:
-        """Raises PermanentFailure, which names every gate that was not passed, and by how much."""
+        """Raise PermanentFailure if any gate fails, naming every failed gate and by how much it was missed."""
         judged = [self._with_override(verdict) for verdict in verdicts]
         if self.record is not None:
             for verdict in judged:
@@ -191,5 +192,5 @@ def _at_least(name: str, value: float, least: float, sentence: str) -> Verdict:
 
 
 def _finite(short_by: float) -> float | None:
-    """Nothing where the gate is passed or the distance is no number."""
+    """Return the distance from passing, None if the gate is passed or the distance is not finite."""
     return short_by if math.isfinite(short_by) and short_by > 0 else None

@@ -1,7 +1,7 @@
-"""Published or promoted weights into ModernBERT, key for key.
+"""Load published or promoted weights into ModernBERT, key for key.
 
-`from_pretrained` starts whatever does not fit from random weights, unseeded, and says so in a log only. Here a tensor
-that is missing, left over, of another shape or not finite is refused by its name.
+`from_pretrained` initialises tensors that do not fit at random, unseeded, and only logs it. Here any tensor that is
+missing, unexpected, of another shape or not finite is an error that names it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from detour.errors import PermanentFailure
 def load_masked_lm(
     name: str | Path, revision: str | None = None, *, context: int = 0, new_head_seed: int | None = None
 ) -> ModernBertForMaskedLM:
-    """In full precision, on the CPU, with a context of `context` tokens at least.
+    """Load a model in full precision on the CPU, with a context of at least `context` tokens.
 
-    `new_head_seed` initialises the masked-LM head at random where the weights are an encoder's alone; without it such
-    weights are refused. Raises PermanentFailure, saying what to do, when the weights cannot be had or do not fit. The
-    global random state is left as it was found.
+    If the weights are those of an encoder only, `new_head_seed` initialises the masked-LM head at random; without it
+    they are refused. Raises PermanentFailure, saying what to do, if the weights cannot be loaded or do not fit. The
+    global random state is preserved.
     """
     if Path(name).is_dir() and (problem := folder_problem(Path(name))):
         raise PermanentFailure(f"model {problem}")

@@ -1,7 +1,7 @@
-"""What a finished output folder holds: the size and SHA-256 of every file, and where it all came from.
+"""The manifest of a finished output folder: size and SHA-256 of every file, and provenance.
 
-The manifest is written last and the folder renamed into place after it, so its presence marks a complete output.
-`sha256` sums up all files: two outputs with the same one are the same, by whom and whenever made.
+The manifest is written last and the folder then renamed into place, so its presence marks a complete output. Its
+`sha256` covers all files: two outputs with the same value are identical, whoever made them and when.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SCHEMA = 1
 
 
 def write_manifest(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Put all of `folder` on disk (fsync), describe it in its manifest.json, and return what that holds.
+    """Sync all of `folder` to disk, write its manifest.json and return the content.
 
-    Raises ValueError at a link or a special file: what it points to could change after it was digested.
+    Raises ValueError for a link or a special file, whose content could change after it was digested.
     """
     entries = sorted(path for path in folder.rglob("*") if path != folder / MANIFEST)
     if odd := [path for path in entries if path.is_symlink() or not (path.is_file() or path.is_dir())]:
@@ -44,7 +44,7 @@ def write_manifest(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Raises ValueError with one sentence when there is none or it is not what was written."""
+    """Read the manifest of a folder. Raises ValueError if it is missing or was changed."""
     try:
         manifest = orjson.loads((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
@@ -61,10 +61,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify_manifest(folder: Path, *, digests: bool = True) -> list[str]:
-    """What is wrong with an output, one sentence each; empty when every listed file is as it was written.
+    """Return the problems of an output, one sentence each; empty if every listed file is as it was written.
 
-    Without `digests` only presence and size are compared, which stays quick for terabytes. Files that the manifest
-    does not list are not looked at.
+    Without `digests` only presence and size are checked, which is fast even for terabytes. Files that the manifest does
+    not list are ignored.
     """
     try:
         files = read_manifest(folder)["files"]
@@ -83,7 +83,7 @@ def verify_manifest(folder: Path, *, digests: bool = True) -> list[str]:
 
 
 def not_output_of(stage_id: str, manifest: Mapping[str, Any]) -> str | None:
-    """Why a sound manifest does not describe the output of this stage; None when it does."""
+    """Return why a valid manifest is not that of this stage's output, None if it is."""
     if not manifest["files"]:
         return "its manifest lists no file"
     match manifest.get("provenance"):

@@ -1,7 +1,7 @@
-"""Are the tensors of a local folder those of the ModernBERT that its config.json describes? By files' headers alone.
+"""Check the tensors of a local folder against the ModernBERT that its config.json describes, by file headers only.
 
-For the login node too: no torch. What is refused here, `load_masked_lm` would refuse in the job, in the same words;
-whether values are finite, and an output matrix equals the embeddings that it is tied to, only the job sees.
+Also used on login nodes: no torch. Anything refused here would be refused by `load_masked_lm` in the job, in the same
+words. Only the job can check whether values are finite and whether tied weights are equal.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from detour.checkpoints.weights import safetensors_shapes
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 HEAD = ("head.", "decoder.")
-"""Where the parameters of the masked-LM head begin; the rest is the encoder."""
+"""Prefixes of the masked-LM head's parameters; the rest is the encoder."""
 ENCODER = "model."
-"""Before the encoder's names, unless it was saved alone."""
+"""Prefix of the encoder's parameters, unless it was saved on its own."""
 EMBEDDINGS = f"{ENCODER}embeddings.tok_embeddings.weight"
 TIED = frozenset({EMBEDDINGS, "decoder.weight"})
 MOST_NAMED = 5
 MOST_LAYERS = 10_000
-"""Beyond it the config is wrong, and is not written out."""
+"""Maximum number of layers; a config with more is wrong."""
 DEFAULTS: Mapping[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 1152,
@@ -36,12 +36,12 @@ DEFAULTS: Mapping[str, Any] = {
     "classifier_bias": False,
     "tie_word_embeddings": True,
 }
-"""ModernBertConfig's, for what a config.json leaves out."""
+"""Defaults of ModernBertConfig, for keys that a config.json leaves out."""
 Shapes = Mapping[str, Sequence[int]]
 
 
 def tensors_problem(folder: Path, *, with_head: bool) -> str | None:
-    """Why a folder whose files are whole cannot be started from, or None; None too for weights in another format.
+    """Return why a folder of complete files cannot be trained from, or None; also None for weights in another format.
 
     Without `with_head` the masked-LM head may be missing.
     """
@@ -67,9 +67,9 @@ def tensors_problem(folder: Path, *, with_head: bool) -> str | None:
 
 
 def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Of a masked-LM model, under the names that transformers gives them.
+    """Return the shapes of a masked-LM model's tensors, under the names that transformers gives them.
 
-    Raises ValueError for more layers than a model has.
+    Raises ValueError for an absurd number of layers.
     """
     if config["num_hidden_layers"] > MOST_LAYERS:
         raise ValueError(f"{config['num_hidden_layers']:,} layers")
@@ -85,7 +85,7 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     add(f"{ENCODER}embeddings.norm", hidden, None, norm)
     for number in range(config["num_hidden_layers"]):
         layer = f"{ENCODER}layers.{number}"
-        if number:  # the first one's input is normalised already
+        if number:  # the input of the first layer is already normalised
             add(f"{layer}.attn_norm", hidden, None, norm)
         add(f"{layer}.attn.Wqkv", 3 * hidden, hidden, attention)
         add(f"{layer}.attn.Wo", hidden, hidden, attention)
@@ -100,7 +100,7 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def shape_problems(found: Shapes, wanted: Shapes, *, tied: bool, with_head: bool) -> list[str]:
-    """Of a pair of tensors that are `tied`, one is enough."""
+    """Return the problems of the shapes found; if embeddings and decoder are `tied`, one of them is enough."""
     named = {_in_model(name, wanted): list(shape) for name, shape in found.items()}
     missing = wanted.keys() - named.keys()
     if tied and not missing.issuperset(TIED):
@@ -114,7 +114,7 @@ def _in_model(name: str, wanted: Shapes) -> str:
 
 
 def _found(folder: Path) -> Shapes | None:
-    """None where the weights are not safetensors."""
+    """Return the shapes of the folder's tensors, None if the weights are not safetensors."""
     if (folder / WEIGHTS).exists():
         return safetensors_shapes(folder / WEIGHTS)
     if not (folder / INDEX).exists():
@@ -124,7 +124,7 @@ def _found(folder: Path) -> Shapes | None:
 
 
 def key_problems(missing: Iterable[str], unexpected: Iterable[str], *, with_head: bool) -> list[str]:
-    """Clauses that name the keys and, where it is known, what to do about them."""
+    """Return clauses that name the keys and, if known, what to do about them."""
     absent = sorted(key for key in missing if with_head or not key.startswith(HEAD))
     extra = sorted(unexpected)
     problems = clauses(absent, "missing") + clauses(extra, "unexpected")
@@ -137,13 +137,13 @@ def key_problems(missing: Iterable[str], unexpected: Iterable[str], *, with_head
 
 
 def shape_clauses(shapes: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> list[str]:
-    """Of tensors with the shape that was found and the one that the model has."""
+    """Return a clause for mismatches among (name, shape found, shape wanted)."""
     wrong = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in shapes if [*found] != [*wanted]]
     return clauses(wrong, "of another shape")
 
 
 def clauses(keys: Sequence[str], what: str) -> list[str]:
-    """One clause, or none without a key."""
+    """Return one clause that lists the keys, or none if there are no keys."""
     if not keys:
         return []
     more = f" and {len(keys) - MOST_NAMED:,} more" if len(keys) > MOST_NAMED else ""
@@ -151,6 +151,6 @@ def clauses(keys: Sequence[str], what: str) -> list[str]:
 
 
 def _common_prefix(keys: Sequence[str]) -> str | None:
-    """`module.` where every key begins with it."""
+    """Return the first component that all keys share, such as `module.`, or None."""
     first = {key.partition(".")[0] for key in keys}
     return f"{first.pop()}." if len(first) == 1 else None

@@ -1,6 +1,6 @@
-"""The output of a promotion: what a following phase, an export or a stranger may build on. No pickle in it.
+"""The output of a promotion, on which a later phase, an export or anyone else may build. It contains no pickle.
 
-model/config.json, model/model.safetensors   the trained weights as they are (fp32); `from_pretrained(folder / "model")`
+model/config.json, model/model.safetensors   the trained weights, unchanged (fp32); `from_pretrained(folder / "model")`
 optimizer.safetensors                        the optimizer's moments by parameter; its groups in the file's metadata
 promotion.json                               figures, gates, phases so far, provenance
 """
@@ -23,7 +23,7 @@ MODEL = "model"
 OPTIMIZER = "optimizer.safetensors"
 PROMOTION = "promotion.json"
 SEPARATOR = "//"
-"""Between a parameter's name and the name of its moment; in neither of them."""
+"""Separator of a parameter's name and the name of its moment; it occurs in neither."""
 
 
 def write_promoted(folder: Path, model: ModernBertForMaskedLM, optimizer: Mapping[str, Any] | None) -> None:
@@ -33,9 +33,9 @@ def write_promoted(folder: Path, model: ModernBertForMaskedLM, optimizer: Mappin
 
 
 def read_optimizer(folder: Path) -> dict[str, Any] | None:
-    """Optimizer state of a promotion's output, on the CPU; None when the phase left none.
+    """Return the optimizer state of a promotion's output, on the CPU; None if it has none.
 
-    `state`: parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}; `param_groups`: torch's, with
+    `state`: parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}; `param_groups`: as in torch, with
     parameters by name.
     """
     path = folder / OPTIMIZER
@@ -69,5 +69,5 @@ def _write_optimizer(path: Path, optimizer: Mapping[str, Any]) -> None:
 
 
 def _with_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON turned AdamW's betas into a list."""
+    """Restore AdamW's betas to a tuple, which JSON turned into a list."""
     return {key: tuple(value) if key == "betas" else value for key, value in group.items()}

@@ -1,8 +1,8 @@
-"""When a checkpoint becomes fit to build on.
+"""Promote a checkpoint, so that later stages may build on it.
 
-It loads; it is at the planned token count; its weights and optimizer hold no NaN or infinity; config, weights and
-optimizer are those of the model that its phase started from, tensor by tensor; and it passes the recipe's gates. The
-decisions are pure functions of figures (`gates`); `promote` obtains these, cheap ones first, and writes the result.
+The checkpoint must load, be at the planned token count, contain no NaN or infinity, match the model that its phase
+started from, tensor by tensor (config, weights and optimizer), and pass the recipe's gates. The decisions are pure
+functions of figures (`gates`); `promote` obtains these, cheap ones first, and writes the result.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from detour.errors import PermanentFailure
 
 CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.safetensors", "checkpoint.pt"
 """Name of the trainer's state in the output of a pretrain stage, now and in earlier versions; the model's config.json
-lies beside it."""
+is next to it."""
 HISTORY = "history.json"
-"""Beside it: `gradient_norm`, one a step, null for a step that was left out."""
+"""File next to it with `gradient_norm`: one value per step, null for a skipped step."""
 
 Measure = Callable[[ModernBertForMaskedLM], float]
-"""A validation loss is the mean, in nats a predicted token, under the phase's objective on the whole validation split;
-a probe's score is between 0 and 1."""
+"""Measures a model. A validation loss is the mean in nats per predicted token, under the phase's objective, on the
+whole validation split; a probe's score is between 0 and 1."""
 
 
 def promote(
@@ -51,11 +51,11 @@ def promote(
     probe: Measure | None = None,
     gatekeeper: Gatekeeper | None = None,
 ) -> dict[str, Any]:
-    """Judge the checkpoint in the output of a pretrain stage and, when it passes, write what it leaves into `output`.
+    """Judge the checkpoint in the output of a pretrain stage and, if it passes, write the promoted model to `output`.
 
-    `parent` makes the weights that the phase started from, and requires gradients of those that the phase trains.
-    Returns the figures, for promotion.json. Raises PermanentFailure at the first gates that are not passed, before
-    anything is written.
+    `parent` returns the model that the phase started from, with `requires_grad` set on the weights that the phase
+    trains. Returns the figures, for promotion.json. Raises PermanentFailure at the first failed gates, before anything
+    is written.
     """
     gatekeeper, gate = gatekeeper or Gatekeeper(), expected.gate
     state = _state(pretrained)
@@ -79,13 +79,13 @@ def promote(
 
 
 def checkpoint_file(pretrained: Path) -> Path:
-    """The one that an earlier version left, where there is no other."""
+    """Return the trainer's state file, that of an earlier version only if there is no other."""
     earlier = pretrained / EARLIER_CHECKPOINT
     return earlier if earlier.exists() and not (pretrained / CHECKPOINT).exists() else pretrained / CHECKPOINT
 
 
 def _gradient_norms(pretrained: Path) -> list[float | None] | None:
-    """None where the training kept none, as earlier versions did."""
+    """Return the gradient norms, None if the training (of an earlier version) recorded none."""
     try:
         norms = orjson.loads((pretrained / HISTORY).read_bytes())["gradient_norm"]
     except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):

@@ -1,6 +1,6 @@
-"""Where a result came from: the code that ran, the packages it ran on, and the machine. Standard library only.
+"""Provenance of a result: the code, the installed packages and the machine. Standard library only.
 
-None of this enters a stage's key; it is what one compares when equal keys gave unequal results.
+None of this enters a stage's key; it is for comparison when equal keys gave different results.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from detour.checkpoints.code_files import CHECKED_OUT, CODE_ROOT, git, is_reposi
 from detour.environment import installed
 
 SNAPSHOT = "snapshot.json"
-"""File at the root of a code snapshot that says what it was taken from; recorded as it is."""
+"""File at the root of a code snapshot that describes its origin; recorded unchanged."""
 PATCH = "changes.patch"
-"""Beside it: what the snapshot had beyond its commit."""
+"""File next to it with the snapshot's changes since its commit."""
 
 
 def provenance() -> dict[str, Any]:
@@ -29,11 +29,11 @@ def provenance() -> dict[str, Any]:
 
 
 def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
-    """Version of the code under `root`; every value is None where it cannot be known.
+    """Return the version of the code under `root`; unknown values are None.
 
-    git_commit    the commit checked out, when `root` is the top of a git repository
-    diff_sha256   digest of what differs from that commit in the code, None when nothing does
-    snapshot      content of the snapshot's own record, when the code runs from one
+    git_commit    the commit checked out, if `root` is the top of a git repository
+    diff_sha256   digest of the code's changes since that commit, None if there are none
+    snapshot      content of the snapshot's own record, if the code runs from one
     """
     commit = git(root, "rev-parse", "HEAD") if is_repository(root) else None
     changes = uncommitted_changes(root) if commit else b""
@@ -45,9 +45,9 @@ def code_version(root: Path = CODE_ROOT) -> dict[str, Any]:
 
 
 def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
-    """A patch from the commit to the code as it is; empty when there is none.
+    """Return a patch from the commit to the current code; empty if there are no changes.
 
-    Taken from git, or from the snapshot that the code under `root` is. Of the same files as a snapshot: it goes
+    Taken from git, or from the snapshot if `root` is one. It covers the same files as a snapshot, because it is stored
     with every checkpoint.
     """
     if (root / PATCH).is_file():
@@ -55,19 +55,19 @@ def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
     if not is_repository(root):
         return b""
     diff = ("diff", "--binary", "--no-color", "--no-ext-diff")
-    # `--no-index` answers 1 where files differ, which a new file always does.
+    # `--no-index` exits with 1 if files differ, as a new file always does.
     additions = [git(root, *diff, "--no-index", os.devnull, name, ok=(0, 1)) for name in new_modules(root)]
     return b"".join(filter(None, [git(root, *diff, "HEAD", "--", *CHECKED_OUT), *additions]))
 
 
 def packages() -> dict[str, str]:
-    """Installed distributions: name -> version."""
+    """Return the installed distributions: name -> version."""
     found = {distribution.name: distribution.version for distribution in distributions() if distribution.name}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def machine() -> dict[str, Any]:
-    """What the process runs on; None where the system does not say."""
+    """Return facts about the machine, None where unknown."""
     return {
         "node": platform.node() or None,
         "system": platform.platform(),
@@ -88,7 +88,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _field(path: Path, name: str) -> str | None:
-    """Value of the first `name : value` line of a file under /proc."""
+    """Return the value of the first `name : value` line of a file under /proc."""
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:

@@ -1,6 +1,6 @@
-"""Is a training state that of this model? Loading alone does not show it: torch casts dtypes and drops what it lacks.
+"""Check that a training state belongs to a model. Loading does not show this: torch casts dtypes and drops extra keys.
 
-Each function returns one sentence on the first thing that does not fit, or None.
+Each function returns one sentence about the first mismatch, or None.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from transformers import ModernBertConfig, PreTrainedConfig
 
 CONFIG = "config.json"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps of each weight, in its shape and dtype, beside the number of steps."""
+"""What AdamW stores for each weight, in its shape and dtype, in addition to the number of steps."""
 INCIDENTAL = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
-"""Keys of a config that say how a model was saved, not what it computes."""
+"""Keys of a config that describe how a model was saved, not what it computes."""
 
 
 def config_problem(path: Path, expected: PreTrainedConfig) -> str | None:
-    """Heads, windows, rotary bases and norms are in no tensor's shape: only the config holds them."""
+    """Compare configs: heads, windows, rotary bases and norms show in no tensor's shape."""
     try:
         content = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def weights_problem(weights: Mapping[str, Tensor], model: nn.Module) -> str | No
 
 
 def optimizer_problem(optimizer: Mapping[str, Any] | None, model: nn.Module) -> str | None:
-    """`model` requires gradients of what the phase trains: a frozen weight has no moments."""
+    """Check the optimizer against the weights of `model` that require gradients; frozen weights have no moments."""
     if optimizer is None:
         return "the optimizer's state is missing"
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

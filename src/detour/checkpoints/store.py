@@ -1,15 +1,14 @@
-"""Checkpoints of one training run, on a disk where the writer may be killed at any instant.
+"""Checkpoints of one training run, safe against kills of the writer at any instant.
 
 <folder>/
-  step-000000000100-1f3a9c0b2d4e/   complete; named for its step and the digest of its manifest
+  step-000000000100-1f3a9c0b2d4e/   complete; named after its step and the digest of its manifest
     state.safetensors               the trainer's state; state.pt in checkpoints of earlier versions
-    manifest.json                   whose it is, step, tokens, figures, size and SHA-256 of the state
+    manifest.json                   owner, step, tokens, figures, size and SHA-256 of the state
   damaged-step-.../                 set aside by `newest_good`, never deleted here
-  .writing-.../ .removing-.../      left by a kill; cleaned at the next start
+  .writing-.../ .removing-.../      left by a kill; removed at the next start
 
-State and manifest lie in one directory, so a single rename commits the pair: there is no instant with one
-and without the other. The name vouches for the manifest and the manifest for the state. One process at a
-time writes to a folder. Nothing here imports torch.
+State and manifest are in one directory, so a single rename commits both. The name verifies the manifest, and the
+manifest verifies the state. Only one process at a time writes to a folder. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ COMPLETE = "step-[0-9]*-*"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A complete checkpoint; `path` is the state file itself."""
+    """A complete checkpoint; `path` is the state file."""
 
     path: Path
     step: int
     tokens: int
     """Tokens that the phase has trained on by `step`."""
     figures: Mapping[str, Any]
-    """Loss, lr and the like at `step`; None where unknown (NaN and infinity are stored as None)."""
+    """Loss, lr and the like at `step`; None if unknown (NaN and infinity are stored as None)."""
     size_bytes: int
     sha256: str
     saved_s: float
-    """Wall-clock time of the save, seconds since the epoch; orders two saves of one step."""
+    """Time of the save in seconds since the epoch; orders two saves of the same step."""
     owner: str | None = None
-    """What trained it; None where it was not written down."""
+    """What trained it; None if not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A checkpoint that cannot be resumed from; `path` is where its folder lies now."""
+    """A checkpoint that cannot be resumed from; `path` is its folder's new location."""
 
     path: Path
     step: int
@@ -62,19 +61,19 @@ class Skipped:
 
 
 class Damaged(Exception):
-    """A checkpoint folder is not what was written; the message says how."""
+    """A checkpoint folder is not as it was written; the message says how."""
 
 
 class CheckpointStore:
     def __init__(self, folder: Path, owner: str | None = None) -> None:
-        """`owner` is what trains: checkpoints of another one, put here by hand, are set aside as damaged."""
+        """`owner` is what trains; checkpoints of another owner, copied here by hand, are set aside as damaged."""
         self.folder, self.owner = folder, owner
         self._verified: dict[Path, tuple[int, int]] = {}
 
     def save(self, step: int, tokens: int, write: Callable[[Path], None], figures: Mapping[str, Any]) -> Checkpoint:
-        """Commit what `write(path)` puts into the file at `path`; after an error nothing is left behind.
+        """Commit the file that `write(path)` writes at `path`; after an error nothing is left behind.
 
-        Returns once the checkpoint is on disk, its directory entries included.
+        Returns once the checkpoint and its directory entries are on disk.
         """
         aside = self.folder / f".writing-{step}-{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
@@ -94,12 +93,11 @@ class CheckpointStore:
         return _read(final)
 
     def newest_good(self, check: Callable[[Path], str | None]) -> tuple[Checkpoint | None, list[Skipped]]:
-        """The checkpoint to resume from (None: start from the beginning), and those that had to be skipped.
+        """Return the checkpoint to resume from (None: start from the beginning), and those that were skipped.
 
-        Call it before training starts: leftovers of a killed writer are removed. Sizes and digests are
-        compared first; then `check(state file)` says why a state cannot be used (does not load, holds NaN),
-        or None. Skipped ones are renamed to `damaged-...`. An error of the file system (EIO, ESTALE) is
-        raised, not taken for damage.
+        Call it before training starts: leftovers of a killed writer are removed. Sizes and digests are checked first;
+        then `check(state file)` returns why a state cannot be used (does not load, has NaN), or None. Skipped
+        checkpoints are renamed to `damaged-...`. File system errors (EIO, ESTALE) are raised, not treated as damage.
         """
         self._remove_leftovers()
         skipped: list[Skipped] = []
@@ -114,9 +112,9 @@ class CheckpointStore:
         return None, skipped
 
     def prune(self, keep: int) -> list[Path]:
-        """Remove those older than the `keep` newest good ones (size and digest hold); returns the removed.
+        """Remove checkpoints older than the `keep` newest good ones (by size and digest), and return the removed ones.
 
-        A damaged checkpoint does not count among the kept, so the last good one is never removed.
+        Damaged checkpoints do not count as good, so the last good one is never removed.
         """
         if keep < 1:
             raise ValueError(f"at least one checkpoint must be kept, not {keep}")
@@ -134,7 +132,7 @@ class CheckpointStore:
         return sorted(self.folder.glob(COMPLETE), key=_age_order, reverse=True)
 
     def _verify(self, folder: Path) -> Checkpoint:
-        """Raises Damaged. A file that has not changed since its digest was computed is not read again."""
+        """Verify a checkpoint, rereading its file only if it changed since the last digest. Raises Damaged."""
         checkpoint = _read(folder)
         if None not in (checkpoint.owner, self.owner) and checkpoint.owner != self.owner:
             raise Damaged(f"it is a checkpoint of {checkpoint.owner}")
@@ -165,11 +163,11 @@ class CheckpointStore:
     def _remove_leftovers(self) -> None:
         for pattern in (".writing-*", ".removing-*"):
             for leftover in self.folder.glob(pattern):
-                shutil.rmtree(leftover, ignore_errors=True)  # another node may hold a file of it open: later, then
+                shutil.rmtree(leftover, ignore_errors=True)  # another node may have a file open: removed later
 
 
 def _manifest(state: Path, owner: str | None, step: int, tokens: int, figures: Mapping[str, Any]) -> bytes:
-    """Sync `state` and describe it."""
+    """Sync `state` to disk and return its manifest."""
     with state.open("rb") as file:
         os.fsync(file.fileno())
     content = {
@@ -185,7 +183,7 @@ def _manifest(state: Path, owner: str | None, step: int, tokens: int, figures: M
 
 
 def _read(folder: Path) -> Checkpoint:
-    """The checkpoint as its manifest describes it; raises Damaged when that is absent or was changed."""
+    """Return the checkpoint that a manifest describes. Raises Damaged if the manifest is missing or was changed."""
     try:
         manifest = (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
@@ -197,7 +195,7 @@ def _read(folder: Path) -> Checkpoint:
 
 
 def _make_as_above(folder: Path) -> None:
-    """With the mode of the folder above, so that who may write there, as a group, can resume here and prune."""
+    """Make a folder with the mode of its parent, so that a group that may write there can resume and prune here."""
     if not folder.parent.is_dir():
         _make_as_above(folder.parent)
     folder.mkdir()
@@ -225,7 +223,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def _remove(folder: Path) -> None:
-    """Out of sight first: a kill while its files go leaves a leftover, not a damaged checkpoint."""
+    """Remove a folder after renaming it, so that a kill leaves a leftover and not a damaged checkpoint."""
     doomed = folder.with_name(f".removing-{folder.name}")
     folder.rename(doomed)
     shutil.rmtree(doomed)

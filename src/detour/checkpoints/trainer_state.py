@@ -1,9 +1,8 @@
-"""The state of a training between two steps as one file of tensors, with the rest as JSON in its header.
+"""The state of a training between two steps, as one safetensors file with the rest as JSON in its header.
 
-safetensors: `model/NAME` and `optimizer/NAME//MOMENT`; in the metadata `step`, `tokens` and the optimizer's
-`param_groups`. There is no code in it to run, so a colleague may resume from it. What earlier versions wrote are
-pickles (`.pt`): these are read without running anything that is in them, and only where no one else can have written
-them.
+Tensors are `model/NAME` and `optimizer/NAME//MOMENT`; the metadata holds `step`, `tokens` and the optimizer's
+`param_groups`. The file contains no code, so colleagues may resume from it. Earlier versions wrote pickles (`.pt`):
+these are read without executing their content, and only if no one else can have written them.
 """
 
 from __future__ import annotations
@@ -24,30 +23,30 @@ from torch import Tensor
 from detour.checkpoints.trust import open_private
 
 LOAD_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
-"""What torch raises at a file that is cut, changed or of another kind."""
+"""Errors that torch raises for a truncated, changed or unrelated file."""
 PICKLE = ".pt"
 FORMAT = "detour training state 1"
 MODEL, OPTIMIZER, MOMENT = "model/", "optimizer/", "//"
 
 
 class UnusableState(Exception):
-    """A file that does not hold a training state; the message says what it lacks."""
+    """A file does not hold a training state; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerState:
-    """Everything is under the names that ModernBertForMaskedLM gives its parameters; read back, it is on the CPU."""
+    """A training state, by the parameter names of ModernBertForMaskedLM; on the CPU when read back."""
 
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Any] | None
-    """`state`: parameter name -> {exp_avg, exp_avg_sq, step}; `param_groups`: as torch has them, with names."""
+    """`state`: parameter name -> {exp_avg, exp_avg_sq, step}; `param_groups`: as in torch, with names."""
     step: int
     tokens: int
     """Tokens that the phase has trained on."""
 
 
 def write_trainer_state(path: Path, state: TrainerState) -> None:
-    """Raises TypeError for a moment that is no tensor."""
+    """Write a training state. Raises TypeError for a moment that is not a tensor."""
     tensors = {f"{MODEL}{name}": tensor for name, tensor in state.model.items()}
     metadata = {"format": FORMAT, "step": str(state.step), "tokens": str(state.tokens)}
     if state.optimizer is not None:
@@ -55,12 +54,12 @@ def write_trainer_state(path: Path, state: TrainerState) -> None:
         for parameter, moments in state.optimizer["state"].items():
             tensors |= {f"{OPTIMIZER}{parameter}{MOMENT}{key}": tensor for key, tensor in moments.items()}
     content = save(_apart(tensors), metadata)
-    with path.open("wb") as file:  # not `save_file`, which puts another file in the path's place
+    with path.open("wb") as file:  # not `save_file`, which replaces the file at the path
         file.write(content)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tied weights, which the format holds once a name."""
+    """Copy tied weights, which the format stores once per name."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in tensors.items():
@@ -70,7 +69,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_trainer_state(path: Path) -> TrainerState:
-    """Raises UnusableState when the file is damaged or incomplete; UserError at a pickle that is not ours alone."""
+    """Read a training state. Raises UnusableState if it is damaged; UserError for a pickle that others may write to."""
     if path.suffix != PICKLE:
         state = _read(path)
     else:
@@ -84,7 +83,7 @@ def read_trainer_state(path: Path) -> TrainerState:
 
 
 def _read(path: Path) -> TrainerState:
-    """Raises UnusableState."""
+    """Read a safetensors file. Raises UnusableState."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -111,12 +110,12 @@ def _read(path: Path) -> TrainerState:
 
 
 def _count(text: str) -> Any:
-    """What is no number stays as it is, to be refused with the rest."""
+    """Parse a count; other text is returned unchanged, to be refused by `_malformed`."""
     return int(text) if text.isdecimal() else text
 
 
 def _with_tuples(groups: Any) -> Any:
-    """JSON turned AdamW's betas into a list."""
+    """Restore AdamW's betas to tuples, which JSON turned into lists."""
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         return groups
     return [
@@ -126,7 +125,7 @@ def _with_tuples(groups: Any) -> Any:
 
 
 def problem(path: Path) -> str | None:
-    """Why training cannot resume from the file, None when it can."""
+    """Return why training cannot resume from the file, None if it can."""
     try:
         state = read_trainer_state(path)
     except UnusableState as error:
@@ -136,12 +135,12 @@ def problem(path: Path) -> str | None:
 
 
 def first_not_finite(state: TrainerState) -> str | None:
-    """Name of the first tensor or number, weights before optimizer, that holds a NaN or an infinity."""
+    """Return the name of the first tensor or number, weights first, with NaN or infinity, if any."""
     return next((name for name, value in _values(state) if not _is_finite(value)), None)
 
 
 def _malformed(state: TrainerState) -> str | None:
-    """What is of another type than this module writes; values are not looked at."""
+    """Return what differs in type from what this module writes, None if nothing does; values are not checked."""
     if not _is_mapping(state.model, Tensor) or not state.model:
         return "its model is no mapping of names to tensors"
     if state.optimizer is not None and not _is_optimizer(state.optimizer):
@@ -182,7 +181,7 @@ def _unpickled(path: Path) -> Any:
         with open_private(path) as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except LOAD_ERRORS as error:
-        # A type that may not be in the file is its writer's mistake: called damage, it would discard every checkpoint.
+        # A disallowed type is the writer's mistake: treating it as damage would discard every checkpoint.
         if "Unsupported global" in str(error):
             raise
         raise UnusableState(f"does not load ({type(error).__name__}: {str(error).partition('.')[0]})") from error

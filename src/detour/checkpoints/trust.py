@@ -1,4 +1,4 @@
-"""Earlier training states are pickles, and a pickle is read only where only its reader can have written it."""
+"""Access checks for training states of earlier versions: pickles are read only if no one else can have written them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def open_private(path: Path) -> IO[bytes]:
-    """Open a file that this user or root owns and no one else may write to; raises UserError at any other.
+    """Open a file that this user or root owns and no one else may write to. Raises UserError for any other.
 
-    Asked of the open file, so that what is checked is what is read. The directory need not be looked at: who may
-    write there can put a file of their own in place of ours, but not one that belongs to us.
+    The open file is checked, so it is the one that is read. The directory does not matter: others who may write there
+    can replace our file by one of their own, but not by one that belongs to us.
     """
     file = path.open("rb")
     status = os.fstat(file.fileno())
@@ -32,5 +32,5 @@ def open_private(path: Path) -> IO[bytes]:
 
 
 def deny_others_writing(path: Path) -> None:
-    """Take from group and others the right to write that a generous umask gave them."""
+    """Revoke the write permission of group and others that a permissive umask granted."""
     path.chmod(path.stat().st_mode & ~WRITABLE_BY_OTHERS)

@@ -1,7 +1,7 @@
-"""What is wrong with a folder of safetensors, judged by the files' headers alone.
+"""Check a folder of safetensors by the files' headers only.
 
-For the login node too: no torch, and no more than a header is read, so that a plan can refuse what cannot be loaded
-before anything waits in a queue.
+Also used on login nodes: no torch, and only headers are read, so that a plan can refuse weights that cannot be loaded
+before anything is queued.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from detour.files import is_lfs_pointer
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
 LARGEST_HEADER_BYTES = 100_000_000
-"""As the format's own reader allows."""
+"""Limit of the format's own reader."""
 DTYPES = ("F64", "F32", "F16", "BF16")
-"""Others, such as quantised ones, mean nothing without their scales."""
+"""Accepted dtypes; others, such as quantised ones, are meaningless without their scales."""
 
 
 def folder_problem(folder: Path) -> str | None:
-    """The first file of a local model that cannot be what it is taken for, and why; None when none is seen."""
+    """Return the first invalid file of a local model, with the reason; None if there is none."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     weights = [path for path in files if path.suffix == ".safetensors"] or [p for p in files if p.suffix == ".bin"]
     for path in [folder / "config.json", *weights]:
@@ -32,16 +32,16 @@ def folder_problem(folder: Path) -> str | None:
 
 
 def safetensors_shapes(path: Path) -> dict[str, list[int]]:
-    """By name, of a file without a problem. Raises OSError, KeyError or ValueError for one with."""
+    """Return the shapes by tensor name. Raises OSError, KeyError or ValueError for an invalid file."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(LENGTH_BYTES), "little")))
     return {name: entry["shape"] for name, entry in header.items() if name != METADATA}
 
 
 def safetensors_problem(path: Path) -> str | None:
-    """Why the file is not whole safetensors of floating-point weights, or None.
+    """Return why the file is not a complete safetensors file of floating-point weights, or None.
 
-    A file is 8 bytes with the header's length, the header in JSON, and the tensors' bytes up to the largest offset.
+    A file consists of 8 bytes with the header's length, the header in JSON, and the tensors up to the largest offset.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
