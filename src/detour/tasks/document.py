@@ -1,4 +1,4 @@
-"""What a task is made of: documents with their labels or entities."""
+"""Documents of a task, with their labels or entities."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Literal
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Fragment = tuple[int, int]
-"""Start and end in characters of the document's text; the end is the first one after it."""
+"""Start and end (exclusive), in characters of the document's text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
     label: str
     fragments: tuple[Fragment, ...]
-    """In order, without overlap; several where the entity is discontinuous."""
+    """Fragments in order, without overlap; several if the entity is discontinuous."""
     codes: tuple[str, ...] = ()
-    """Of its notes, as `C0661608` or `8500/3`."""
+    """Codes of its notes, such as `C0661608` or `8500/3`."""
 
     @property
     def start(self) -> int:
@@ -33,7 +33,7 @@ class Entity:
         return len(self.fragments) > 1
 
     def covers(self, other: Entity) -> bool:
-        """Whether the other one lies inside, or on the same span."""
+        """Whether the other entity lies inside this one, or on the same span."""
         return self.start <= other.start and other.end <= self.end
 
     def overlaps(self, other: Entity) -> bool:
@@ -45,15 +45,15 @@ class Document:
     text: str
     labels: frozenset[str] = frozenset()
     split: str | None = None
-    """The one that the data give."""
+    """The split given by the data, if any."""
     entities: tuple[Entity, ...] = ()
-    """Of a task of type `ner`, in the order of the file; what is there twice is kept twice."""
+    """Entities of a task of type `ner`, in the order of the file, including repeats."""
     name: str = ""
-    """In its data set, where it has one; kept with the predictions."""
+    """Name in its data set, if it has one; stored with the predictions."""
     path: Path | None = None
     """The file that it was read from."""
 
     @property
     def names(self) -> frozenset[str]:
-        """Its labels, and those of its entities."""
+        """Labels of the document and of its entities."""
         return self.labels | {entity.label for entity in self.entities}

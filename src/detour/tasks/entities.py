@@ -1,4 +1,4 @@
-"""Counts over entities that may be nested, discontinuous or there twice."""
+"""Counts and selections of entities that may be nested, discontinuous or repeated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class EntityCounts:
     entities: int
     discontinuous: int
     nested_pairs: int
-    """Pairs of entities on different spans, one of which covers the other."""
+    """Pairs of entities on different spans of which one covers the other."""
     outermost: int
-    """Entities left where those inside others, and repeats of a span, are dropped."""
+    """Entities that remain without those inside others and repeats of a span."""
     repeated: int
-    """Entities with the label and fragments of one before them."""
+    """Entities with the same label and fragments as an earlier one."""
 
 
 def count_entities(documents: Iterable[Document]) -> EntityCounts:
@@ -34,7 +34,7 @@ def count_entities(documents: Iterable[Document]) -> EntityCounts:
 
 
 def nested_pairs(entities: Sequence[Entity]) -> int:
-    """Each entity is held against all that begin inside it: comparing with later ones alone misses pairs."""
+    """Count nested pairs, comparing each entity with all that begin inside it; only later ones would not suffice."""
     ordered = sorted(entities, key=lambda one: one.start)
     starts = [one.start for one in ordered]
     return sum(
@@ -45,16 +45,16 @@ def nested_pairs(entities: Sequence[Entity]) -> int:
 
 
 def outermost(entities: Sequence[Entity]) -> list[Entity]:
-    """Those that no other one covers, in order; of several on one span the first."""
+    """Return the entities that no other covers, in order; of several on one span, the first."""
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda one: (one.start, -one.end)):
-        if not kept or entity.end > kept[-1].end:  # all that begin before it end before the last one kept, or with it
+        if not kept or entity.end > kept[-1].end:  # otherwise the last one kept covers it
             kept.append(entity)
     return kept
 
 
 def without_overlaps(entities: Sequence[Entity]) -> list[Entity]:
-    """For a flat task: the longest of those that overlap, in order of their start; of equal ones the first."""
+    """Return entities for a flat task, ordered by start: of overlapping ones the longest, of equal ones the first."""
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda one: (one.start - one.end, one.start)):
         place = bisect_left(kept, entity.start, key=lambda one: one.start)

@@ -1,4 +1,4 @@
-"""Which files a task's entry means: of a table those of a path, of other layouts also all in a folder."""
+"""Resolve the files of a task's entry: for a table those of a path, for other layouts also all files in a folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from detour.tasks.readers.registry import Reader, reader_named
 
 TABLE = "table"
 COMPANIONS = 2
-"""Suffixes of a layout whose documents are two files each."""
+"""Number of suffixes of a layout whose documents are two files each."""
 
 
 def task_files(data: TaskData) -> list[Path]:
-    """Sorted, at least one. Raises UserError for what is not there, not readable or not fetched."""
+    """Return the files, sorted, at least one. Raises UserError if one is missing, unreadable or not in the cache."""
     if data.layout == TABLE and data.hub is None:
         return resolve_files(data)
     if data.package is not None:
@@ -38,14 +38,14 @@ def task_files(data: TaskData) -> list[Path]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """A path that exists as it is written is no pattern."""
+    """Return the paths that match; a path that exists as written is not a pattern."""
     if pattern.exists() or not glob.has_magic(str(pattern)):
         return [pattern]
     return [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
 
 
 def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
-    """The files below a folder, hidden ones aside, or the file with its companions."""
+    """Yield the files below a folder, except hidden ones, or a file with its companions."""
     if path.is_dir():
         for below in (path, *path.rglob("*")):
             if below.is_dir() and not os.access(below, os.R_OK | os.X_OK):
@@ -67,7 +67,7 @@ def _companions(path: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def hub_folder(name: str, revision: str | None) -> Path:
-    """A data set in the hub's cache on this machine; raises UserError with the command that fetches it."""
+    """Return a data set's folder in the hub's cache. Raises UserError with the command that downloads it."""
     fetch = f"hf download {name} --repo-type dataset" + (f" --revision {revision}" if revision else "")
     try:
         from huggingface_hub import snapshot_download

@@ -1,7 +1,7 @@
-"""A cell of a label column -> the names of its labels, or a refusal: a shape that was guessed wrong scores well.
+"""Parse a cell of a label column into label names, refusing ambiguous values: a wrong guess would still score well.
 
-Vectors of zeros and ones, lists written as text, spans and NaN are all text or lists as well, and taken for names they
-train without a complaint. So whatever looks like them is refused until the recipe says how to read it.
+Vectors of zeros and ones, lists written as text, spans and NaN would all train without an error if taken for names. So
+anything that looks like one of them is refused until the recipe says how to read it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detour.corpus.sources import kind_of
 from detour.errors import UserError
 
 MISSING = frozenset({"nan", "none", "null", "nat", "<na>"})
-"""What other programs write where there is no label."""
+"""What other programs write for a missing label."""
 _ENCLOSED = re.compile(r"[\[{].*[\]}]", re.DOTALL)
 _SEVERAL = re.compile(r"[;|]")
 _BITS = re.compile(r"\[?\s*[01]\.?0?(?:[\s,;|]+[01]\.?0?)+\s*\]?")
@@ -26,7 +26,7 @@ _SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")
 
 
 def label_names(value: Any, data: TaskData, *, several: bool) -> list[str]:
-    """`several` says that a document may have any number of labels, else it has one. Raises UserError."""
+    """Return the labels of a cell: any number if `several`, otherwise one. Raises UserError."""
     if data.label_format == "vector":
         names = [str(place) for place, bit in enumerate(vector(value)) if bit]
     elif data.label_format == "list":
@@ -54,19 +54,19 @@ def label_names(value: Any, data: TaskData, *, several: bool) -> list[str]:
 
 
 def label_list(value: Any) -> list[str]:
-    """The names in a list, also where it is written as text. Raises UserError."""
+    """Return the names in a list, which may be written as text. Raises UserError."""
     return [_name(item, verbatim=True) for item in _items(value)]
 
 
 def is_vector(value: Any) -> bool:
-    """Whether a cell could be zeros and ones, one a label: of a whole column, they are no names."""
+    """Whether a cell could be a vector of zeros and ones; if a whole column is, they are not names."""
     if isinstance(value, list):
         return len(value) > 1 and all(item in (0, 1, "0", "1") for item in value)
     return isinstance(value, str) and bool(_BITS.fullmatch(value.strip()))
 
 
 def vector(value: Any) -> list[bool]:
-    """Zeros and ones, in a list or as text; raises UserError for anything else."""
+    """Parse zeros and ones, in a list or as text. Raises UserError for anything else."""
     items: Iterable[Any] = re.split(r"[\s,;|]+", value.strip("[] \t")) if isinstance(value, str) else value
     bits = {0: False, 1: True, "0": False, "1": True, "0.0": False, "1.0": True, "0.": False, "1.": True}
     try:
@@ -79,7 +79,7 @@ def vector(value: Any) -> list[bool]:
 
 
 def _items(value: Any) -> Sequence[Any]:
-    """A list, as JSON or Python write it where it is text; nothing in a cell is no label."""
+    """Return a list, parsed as JSON or Python if it is text; an empty cell has no labels."""
     if isinstance(value, str):
         value = _parsed(value) if value.strip() else []
     if not isinstance(value, list | tuple | set):
@@ -91,7 +91,7 @@ def _parsed(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        if _SIDE_BY_SIDE.search(text):  # as numpy prints an array: to Python they would be one text
+        if _SIDE_BY_SIDE.search(text):  # as numpy prints an array; Python would concatenate the strings
             return text
         try:
             return ast.literal_eval(text.strip())

@@ -1,4 +1,4 @@
-"""Named functions that turn a column into a label, for `TaskData.label_map`."""
+"""Named functions that map a column to a label, for `TaskData.label_map`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ICD10_CHAPTERS = (
     ("XXI", "Z00", "Z99"),
     ("XXII", "U00", "U99"),
 )
-"""Chapter, first and last three-character category: WHO, ICD-10 volume 1, tabular list (2016 edition), which the French
-CIM-10 follows. Clinical modifications differ: ICD-10-CM has D49 and T88 where this list ends at D48 and T98."""
+"""Chapter with its first and last three-character category: WHO, ICD-10 volume 1, tabular list (2016 edition), also
+used by the French CIM-10. Clinical modifications differ: ICD-10-CM has D49 and T88 instead of D48 and T98."""
 
 _CATEGORY = re.compile(r"[A-Z][0-9][0-9]")
 
 
 def icd10_chapter(code: str) -> str:
-    """The chapter's Roman numeral for `A000`, `A00.0`, `Z992+8`; UserError for a code outside all 22 chapters."""
+    """Return the chapter's Roman numeral for `A000`, `A00.0`, `Z992+8`. Raises UserError for a code in no chapter."""
     category = _CATEGORY.match(code.strip().upper())
     for chapter, first, last in ICD10_CHAPTERS:
         if category and first <= category[0] <= last:

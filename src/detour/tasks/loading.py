@@ -1,10 +1,10 @@
-"""From a task's files to its training, validation and test documents, the same for every model and seed.
+"""Load a task's training, validation and test documents, the same for every model and seed.
 
-Rows with the same text, up to case, white space, Unicode form, typography and characters without width, are one
-document, so that no drawn split shares a text with another. In a multilabel task such rows add up their labels (one row
-a label is a valid layout). In a single-label task they may contradict each other: such a document is left out. A task
-of entities keeps its documents as they are. Splits that come with the data are taken as they are; the texts they share
-are counted. What was left out or merged is counted too.
+Rows with the same text, apart from case, white space, Unicode form, typography and zero-width characters, are one
+document, so drawn splits share no text. In a multilabel task their labels are combined (one row per label is a valid
+layout). In a single-label task, a document whose rows contradict each other is left out. Documents with entities are
+not merged. Splits that come with the data are used unchanged, and the texts they share are counted, as are rows left
+out or merged.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ class TaskDocuments:
     validation: tuple[Document, ...]
     test: tuple[Document, ...]
     counts: dict[str, int]
-    """train, validation, test; and rows_merged, contradictory, without_frequent_label (left out), shared_texts (texts
-    in more than one of the splits that came with the data), test_seen (test documents whose text another split has)."""
+    """train, validation, test; rows_merged; contradictory and without_frequent_label (left out); shared_texts (texts in
+    more than one of the splits that came with the data); test_seen (test texts that another split contains)."""
     dropped: Mapping[str, int]
-    """Why rows are no documents -> how many."""
+    """Reason for which rows were left out -> number of rows."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The vocabulary: every label of the three splits, sorted."""
+        """All labels of the three splits, sorted."""
         documents = (*self.train, *self.validation, *self.test)
         return tuple(sorted(frozenset().union(*(document.names for document in documents))))
 
     @property
     def label_counts(self) -> dict[str, dict[str, int]]:
-        """Label -> how many documents of each split have it; of a task of entities, how many entities."""
+        """Label -> split -> number of documents with it, or of entities in a task of type `ner`."""
         counts = {split: Counter(label for d in getattr(self, split) for label in _marks(d)) for split in SPLITS}
         return {label: {split: counts[split][label] for split in SPLITS} for label in self.labels}
 
     @property
     def entity_counts(self) -> dict[str, EntityCounts]:
-        """Of each split; all 0 in a task without entities."""
+        """Counts of each split; all 0 in a task without entities."""
         return {split: count_entities(getattr(self, split)) for split in SPLITS}
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the score should know of the data, a sentence each."""
+        """What a reader of the scores should know about the data, one sentence each."""
         entities = {split: asdict(counts) for split, counts in self.entity_counts.items()}
         unit = "entities" if any(counts["entities"] for counts in entities.values()) else "documents"
         noted = data_notes(self.counts, self.label_counts, unit)
@@ -67,7 +67,7 @@ class TaskDocuments:
 
 
 def load_task(task: Task, paths: Iterable[Path]) -> TaskDocuments:
-    """Raises UserError when the task is not supported, a row is unusable or there are too few documents."""
+    """Load a task. Raises UserError if it is not supported, a row is unusable or there are too few documents."""
     check_supported(task)
     try:
         return _load(task, list(paths))
@@ -101,7 +101,7 @@ def _load(task: Task, paths: Sequence[Path]) -> TaskDocuments:
 
 
 def _marks(document: Document) -> Iterable[str]:
-    """A document's labels, or the label of each of its entities."""
+    """Return the label of each of a document's entities, or its own labels."""
     return [entity.label for entity in document.entities] or document.labels
 
 
@@ -111,7 +111,7 @@ def _seen(splits: Sequence[Sequence[Document]]) -> int:
 
 
 def check_classes(documents: Iterable[Document], *, least: int = 2) -> None:
-    """Raises ValueError when there are not so many classes to distinguish."""
+    """Raise ValueError if there are fewer than `least` classes."""
     labels = frozenset().union(*(document.names for document in documents))
     if len(labels) < least:
         found = f"one label, {next(iter(labels))!r}" if labels else "no label"
@@ -120,9 +120,9 @@ def check_classes(documents: Iterable[Document], *, least: int = 2) -> None:
 
 
 def keep_frequent(documents: Sequence[Document], top_labels: int) -> list[Document]:
-    """Only the labels that most documents have (among equals, the first by name), and the documents that have one.
+    """Keep the most frequent labels (of equal ones, the first by name), and the documents that have one of them.
 
-    Counted over all documents, before any split, as the published harness does.
+    Labels are counted over all documents, before any split, as in the published harness.
     """
     counts = Counter(label for document in documents for label in document.labels)
     frequent = frozenset(sorted(counts, key=lambda label: (-counts[label], label))[:top_labels])

@@ -1,4 +1,4 @@
-"""What a reader of a score should know of the task's data, a sentence each."""
+"""Notes for readers of a score about the task's data, one sentence each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_LISTED = 10
 
 
 def data_notes(counts: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], unit: str) -> Iterator[str]:
-    """`unit`: what the labels are of, documents or entities."""
+    """Yield notes on the data; `unit` is what the labels belong to, documents or entities."""
     if seen := counts["test_seen"]:
         yield (
             f"{seen:,} of {counts['test']:,} test documents have a text that training or validation has too: "
@@ -41,7 +41,7 @@ def data_notes(counts: Mapping[str, int], labels: Mapping[str, Mapping[str, int]
 
 
 def entity_notes(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """`counts`: of each split, the fields of `EntityCounts`."""
+    """Yield notes on the entities; `counts` is split -> the fields of `EntityCounts`."""
     for kind, meaning in (
         ("discontinuous", "the model finds the span from their first to their last character"),
         ("repeated", "they repeat an entity, and count once"),
@@ -52,7 +52,7 @@ def entity_notes(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """All of a few; else the first and the last ones."""
+    """List all names if they are few, otherwise the first and the last ones."""
     if len(names) <= MOST_LISTED:
         return ", ".join(names)
     half = MOST_LISTED // 2

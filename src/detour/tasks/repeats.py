@@ -1,4 +1,4 @@
-"""Texts and labels that a reader takes for the same."""
+"""Recognise texts and labels that look the same to a reader."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from detour.tasks.document import Document
 
 
 def merge_repeated(documents: Iterable[Document]) -> list[Document]:
-    """One document a text and given split, with the labels of all its rows; spelt as the first row that spells it as
-    the least of their `order_key` does, whatever the order of other rows."""
+    """Merge rows of the same text and given split into one document with all their labels.
+
+    Its text is that of the row with the least `order_key`, of equal ones the first.
+    """
     merged: dict[tuple[str | None, str], Document] = {}
     for document in documents:
         key = document.split, text_key(document.text)
@@ -31,10 +33,10 @@ _AROUND_MARKS = re.compile(r"\s*([^\w\s])\s*")
 
 
 def text_key(text: str) -> str:
-    """What two texts share that a reader takes for the same.
+    """Return a key that is equal for texts that look the same to a reader.
 
-    They may differ in case, white space (French puts some before a colon, English none), Unicode form, quotation marks,
-    apostrophes, dashes, and characters that take no room.
+    They may differ in case, white space (French puts a space before a colon, English does not), Unicode form, quotation
+    marks, apostrophes, dashes and zero-width characters.
     """
     shown = _WITHOUT_WIDTH.sub("", text.translate(_TYPOGRAPHY))
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", shown).casefold())
@@ -42,12 +44,12 @@ def text_key(text: str) -> str:
 
 
 def order_key(text: str) -> str:
-    """What a text is drawn by; not `text_key`, so that splits stay what they were."""
+    """Return the key by which a text is drawn; it differs from `text_key` so that earlier splits stay valid."""
     return " ".join(text.casefold().split())
 
 
 def check_spelling(documents: Iterable[Document]) -> None:
-    """Raises ValueError for labels that a reader takes for the same."""
+    """Raise ValueError if different labels look the same to a reader."""
     spellings: dict[str, set[str]] = defaultdict(set)
     for document in documents:
         for label in document.names:

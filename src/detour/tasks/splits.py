@@ -1,4 +1,4 @@
-"""Training, validation and test: drawn, or as the data give them."""
+"""Divide documents into training, validation and test: by a draw, or as given by the data."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _WORDS = re.compile(r"[^\W\d_]+")
 
 
 def split_named(name: str) -> SplitName:
-    """Raises UserError for what is no name of a split."""
+    """Return the split of a name. Raises UserError if it is not one."""
     if (split := SPELLINGS.get(name.strip().casefold())) is None:
         raise UserError(f"{name!r} is no split: expected one of {', '.join(SPELLINGS)}")
     return split
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest one that all the files are in."""
+    """Return the deepest folder that contains all the files."""
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
 def split_by_files(documents: Iterable[Document], paths: Sequence[Path]) -> list[Document]:
-    """Each document in the split that its file's folders or name say. Raises UserError for a file that says none."""
+    """Set each document's split from its file's folders or name. Raises UserError for a file that gives none."""
     root = common_folder(paths)
     splits = {path: _split_of(path, root) for path in paths}
     return [replace(document, split=splits[_file_of(document)]) for document in documents]
@@ -48,7 +48,7 @@ def _file_of(document: Document) -> Path:
 
 
 def _split_of(path: Path, root: Path) -> SplitName:
-    """By the nearest folder below `root` that is named after a split, else by a word of the file's name."""
+    """Return the split from the nearest folder below `root` named after one, otherwise from a word of the file name."""
     folders = path.relative_to(root).parent.parts
     named = [SPELLINGS[folder.casefold()] for folder in reversed(folders) if folder.casefold() in SPELLINGS]
     words = {SPELLINGS[word] for word in _WORDS.findall(path.name.casefold()) if word in SPELLINGS}
@@ -61,7 +61,7 @@ def _split_of(path: Path, root: Path) -> SplitName:
 
 
 def given_splits(documents: Sequence[Document]) -> tuple[tuple[Document, ...], ...]:
-    """Raises ValueError when one of the three is empty."""
+    """Return the documents by their given split. Raises ValueError if one of the three is empty."""
     splits = tuple(tuple(document for document in documents if document.split == name) for name in SPLITS)
     if empty := [name for name, members in zip(SPLITS, splits, strict=True) if not members]:
         raise ValueError(f"the data's own split leaves {' and '.join(empty)} without a document")
@@ -69,11 +69,11 @@ def given_splits(documents: Sequence[Document]) -> tuple[tuple[Document, ...], .
 
 
 def draw(documents: Sequence[Document], split: Split) -> tuple[tuple[Document, ...], ...]:
-    """Training, validation and test documents, in the order of SHA-256(seed, text).
+    """Draw training, validation and test documents, in the order of SHA-256(seed, text).
 
-    The order depends neither on the rows' order nor on a library's random generator, so it holds across versions.
-    Percentages are of all documents; what rounding leaves goes to the test split. Raises ValueError when there are too
-    few documents.
+    The order depends neither on the order of rows nor on a library's random generator, so it is stable across versions.
+    Percentages refer to all documents; the remainder from rounding goes to the test split. Raises ValueError if there
+    are too few documents.
     """
 
     def position(document: Document) -> bytes:

@@ -1,4 +1,4 @@
-"""Which tasks can be evaluated, known before anything is submitted; no torch, so that the login node can ask."""
+"""Check whether tasks can be evaluated, before anything is submitted; no torch, so it works on login nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detour.tasks.readers.registry import reader_named
 
 
 def refusal(task: Task) -> str | None:
-    """Why `task` cannot be evaluated, or None."""
+    """Return why `task` cannot be evaluated, None if it can."""
     data = task.data
     if data is None:
         return "`data` is missing: name the file, its `text` and its `label` column"
@@ -29,7 +29,7 @@ def refusal(task: Task) -> str | None:
 
 
 def unsupported_tasks(benchmark: Benchmark) -> dict[str, str]:
-    """Task name -> reason; empty when the whole benchmark can be run."""
+    """Return task name -> reason; empty if the whole benchmark can be run."""
     return {task.name: reason for task in benchmark.tasks if (reason := refusal(task))}
 
 

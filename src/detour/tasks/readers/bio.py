@@ -1,7 +1,8 @@
-"""BIO or CoNLL columns: a token a line with its tag last, a blank line between sentences.
+"""BIO or CoNLL columns: one token per line with its tag last, and a blank line between sentences.
 
-Documents begin at `-DOCSTART-` lines; where there are none, each sentence is one. The text is the tokens with a space
-between them and a line end behind each sentence. Tags are IOB2 (`B-X`, `I-X`, `O`) or its extension by `E-X` and `S-X`.
+Documents begin at `-DOCSTART-` lines; if there are none, each sentence is a document. The text consists of the tokens
+separated by spaces, with a line end after each sentence. Tags are IOB2 (`B-X`, `I-X`, `O`), optionally with `E-X` and
+`S-X`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ DOCUMENT_START = "-DOCSTART-"
 
 @dataclass(slots=True)
 class _Growing:
-    """A document, token by token."""
+    """A document that is built token by token."""
 
     text: str = ""
     entities: list[Entity] = field(default_factory=list)
     label: str | None = None
-    """Of the entity that the token before belongs to and that may go on."""
+    """Label of the previous token's entity, if the next token may continue it."""
     start: int = 0
 
     def add(self, token: str, tag: str) -> None:
-        """Raises ValueError for a tag that cannot stand here."""
+        """Add a token. Raises ValueError for a tag that is not valid here."""
         prefix, _, label = tag.partition("-")
         goes_on = prefix in ("I", "E")
         if tag != "O" and (prefix not in ("B", "I", "E", "S") or not label):
@@ -68,7 +69,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> Iterator[_Growing]:
-    """`whole`: documents of several sentences, begun by marked lines."""
+    """Yield the documents; with `whole`, they have several sentences and begin at marked lines."""
     growing = _Growing()
     for number, line in lines:
         fields = line.split("\t") if "\t" in line else line.split()

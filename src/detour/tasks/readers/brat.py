@@ -1,8 +1,8 @@
 """BRAT standoff: `ID.txt` and `ID.ann`, with nested, discontinuous and coded entities.
 
-Offsets count the characters of the file as it is. Tools that wrote them may have counted without a byte-order mark,
-with one character a line end, or after Unicode composition; so the text is taken in that form in which every mention is
-what its span says. Relations, events and attributes are passed over.
+Offsets count the characters of the file. The tool that wrote them may have counted without a byte-order mark, with one
+character per line end, or after Unicode composition, so the text is read in the form in which every mention matches
+its span. Relations, events and attributes are ignored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from detour.tasks.readers.registry import Reader
 
 TEXT, ANNOTATIONS = ".txt", ".ann"
 _OTHER_LINES = "REAMN*"
-"""Relations, events, attributes (two letters), normalisations and equivalences."""
+"""First characters of relations, events, attributes (two letters), normalisations and equivalences."""
 _CODE_SEPARATORS = re.compile(r"[\s+,;]+")
 BYTE_ORDER_MARK = "\ufeff"
 
 
 class Mention(NamedTuple):
-    """A T line."""
+    """A mention of an entity (T line)."""
 
     label: str
     fragments: tuple[Fragment, ...]
-    """As they are written, which is the order of the mention's text and not always that of the document."""
+    """Fragments as written: in the order of the mention's text, which may differ from that of the document."""
     text: str
     line: int
 
@@ -44,12 +44,12 @@ class Mention(NamedTuple):
 
 class Note(NamedTuple):
     kind: str
-    """`AnnotatorNotes`, or the terminology of the code."""
+    """`AnnotatorNotes`, or the code's terminology."""
     text: str
 
 
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
-    """Every document with its entities."""
+    """Yield every document with its entities."""
     assert task.data is not None
     wanted, terminology = set(task.data.entity_labels), task.data.terminology
     for text_path, annotation_path in pairs(paths):
@@ -57,7 +57,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Texts with their annotations; raises UserError for one without the other."""
+    """Pair texts with their annotations. Raises UserError for one without the other."""
     texts = {path.with_suffix("") for path in paths if path.suffix == TEXT}
     annotations = {path.with_suffix("") for path in paths if path.suffix == ANNOTATIONS}
     for stem in sorted(annotations - texts):
@@ -86,7 +86,7 @@ def read_pair(text_path: Path, annotation_path: Path, wanted: set[str], terminol
 
 
 def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:
-    """Mentions and their notes, by the id of the mention; raises UserError with the line of one that is malformed."""
+    """Return mentions and their notes by the mention's id. Raises UserError with the line of a malformed one."""
     mentions: dict[str, Mention] = {}
     notes: dict[str, list[Note]] = defaultdict(list)
     for number, line in numbered_lines(path):
@@ -124,7 +124,7 @@ def _mention(path: Path, number: int, rest: str) -> Mention:
 
 
 def _fitting(raw: str, mentions: Sequence[Mention], text_path: Path, annotation_path: Path) -> str:
-    """The form of the text by which every mention is what its span says; raises UserError for the first that is not."""
+    """Return the form of the text in which every mention matches its span. Raises UserError if there is none."""
     for text in _forms(raw):
         if all(_says(text, mention) for mention in mentions):
             return text
@@ -137,7 +137,7 @@ def _fitting(raw: str, mentions: Sequence[Mention], text_path: Path, annotation_
 
 
 def _forms(raw: str) -> Iterator[str]:
-    """As the file is, then as other tools may have counted it."""
+    """Yield the text as in the file, then as other tools may have counted it."""
     for without_mark, unix_lines, composed in product((False, True), repeat=3):
         text = raw.removeprefix(BYTE_ORDER_MARK) if without_mark else raw
         text = text.replace("\r\n", "\n") if unix_lines else text
@@ -157,7 +157,7 @@ def _plain(text: str) -> str:
 
 
 def _whole(fragments: tuple[Fragment, ...], text: str) -> tuple[Fragment, ...]:
-    """In order; BRAT breaks an entity at a line end, so fragments between which there is nothing else are one."""
+    """Return the fragments in order, joining those separated only by a line end, at which BRAT splits entities."""
     first, *others = sorted(fragments)
     joined = [first]
     for start, end in others:
@@ -170,7 +170,7 @@ def _whole(fragments: tuple[Fragment, ...], text: str) -> tuple[Fragment, ...]:
 
 
 def _codes(notes: Sequence[Note], terminology: str | None) -> tuple[str, ...]:
-    """Of the notes' texts, or of those of one terminology; separated by space, `+`, comma or semicolon."""
+    """Return the codes in the notes, separated by space, `+`, comma or semicolon, of one terminology if given."""
     texts = [note.text for note in notes if terminology in (None, note.kind)]
     return tuple(dict.fromkeys(code for text in texts for code in _CODE_SEPARATORS.split(text) if code))
 

@@ -1,6 +1,6 @@
-"""BRAT standoff whose documents are labelled with the codes in their entities' notes, as FRASIMED is.
+"""BRAT standoff whose documents are labelled with the codes in their entities' notes, as in FRASIMED.
 
-The type of such a note is the terminology (`ICD-O-3.1`, `SNOMED`), which `data.terminology` chooses.
+The type of such a note is the terminology (`ICD-O-3.1`, `SNOMED`), which `data.terminology` selects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DiaMED: `train.json`, `validation.json` and `test.json`, each a list of clinical cases with an ICD-10 chapter.
 
-Cases without a code (NaN), with several cases in one or without an annotation are left out and counted. Texts are taken
-as they are: harnesses that lower them or drop their stop words score differently.
+Cases without a code (NaN) or an annotation, and several cases in one, are left out and counted. Texts are not changed:
+harnesses that lower-case them or remove stop words get different scores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from detour.tasks.readers.registry import Reader
 
 TEXT, CODE = "clinical_case", "icd-10"
 WITHOUT_CODE = {"plusieurs cas cliniques": "several cases in one", "aucune annotation": "no annotation"}
-"""What stands in place of a code, in small letters -> why the case is left out."""
+"""Text in place of a code, in lower case -> why the case is left out."""
 
 
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001

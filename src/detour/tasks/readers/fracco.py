@@ -1,7 +1,7 @@
-"""FrACCO: a CSV of annotations, with a byte-order mark, beside the texts in `ann_txt_files/`.
+"""FrACCO: a CSV of annotations, with a byte-order mark, and the texts in `ann_txt_files/`.
 
 The first column, whatever its name, holds the document (`ID.ann`); `code` holds one or several codes, joined by `;`.
-`data.entity_labels` chooses the kinds of annotation that count, by the column `label`.
+`data.entity_labels` selects the annotations that count, by the column `label`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def _annotations(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Line, document, label and code of each; codes may be empty."""
+    """Yield line, document, label and code of each annotation; codes may be empty."""
     reader = csv.reader(StringIO(decoded(path).removeprefix("\ufeff"), newline=""), strict=True)
     try:
         header = next(reader, [])

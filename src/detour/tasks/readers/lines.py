@@ -1,4 +1,4 @@
-"""Text files whose every character counts: read whole, line ends and byte-order mark kept."""
+"""Read text files in which every character counts, keeping line ends and byte-order mark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detour.errors import UserError
 
 
 def decoded(path: Path) -> str:
-    """Raises UserError, with the line, for what is not UTF-8."""
+    """Return the text of a file. Raises UserError if it cannot be read or, with the line, is not UTF-8."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -24,7 +24,7 @@ def decoded(path: Path) -> str:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines from 1, without their ends and without a byte-order mark; none begins behind the last end."""
+    """Yield (number from 1, line) without line ends and byte-order mark; nothing follows the last line end."""
     *ended, last = decoded(path).removeprefix("\ufeff").split("\n")
     for number, line in enumerate([*ended, last] if last else ended, 1):
         yield number, line.removesuffix("\r")

@@ -1,7 +1,7 @@
-"""MedDialog-FR: tab-separated files named `.csv`, one of texts and one of labels.
+"""MedDialog-FR: tab-separated files named `.csv`, one with texts and one with labels.
 
-Ids end in `_q` (question) and `_a` (answer); the labels are a question's, written as a Python list, and its document is
-the question with its answer. The column `split` says train, dev or test.
+Ids end in `_q` (question) and `_a` (answer). Labels belong to a question and are written as a Python list; the document
+is the question with its answer. The column `split` holds train, dev or test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detour.tasks.readers.registry import Reader
 from detour.tasks.splits import split_named
 
 TEXT_COLUMNS = ("post-edited", "machine_translation", "text")
-"""The first that a file has."""
+"""Columns of the text; the first that a file has is used."""
 QUESTION, ANSWER = "_q", "_a"
 
 

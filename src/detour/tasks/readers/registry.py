@@ -1,4 +1,4 @@
-"""The readers by name: one a layout. An installed package may add its own under the entry point `detour.readers`."""
+"""The readers by name, one per layout. Installed packages may add their own under the entry point `detour.readers`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from detour.tasks.document import Document
 
 ENTRY_POINTS = "detour.readers"
 Read = Callable[[Sequence[Path], Task, Counter[str]], Iterator[Document]]
-"""Files, sorted -> documents. Rows that are no documents are counted by their reason in the counter. Raises UserError,
-naming file and line, for what cannot be read."""
+"""Reads documents from sorted files, counting rows that it leaves out by reason. Raises UserError, naming file and
+line, for anything it cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     read: Read
     layout: str
-    """What the files must be, for people."""
+    """What the files must look like, for messages."""
     suffixes: tuple[str, ...]
-    """Of the files that are read where a folder is given; of one file, those beside it with these suffixes are too."""
+    """Suffixes of the files to read in a folder; for a layout of two files per document, also of a file's companion."""
     types: tuple[str, ...]
-    """Of the tasks that it serves."""
+    """Types of tasks that it supports."""
     has_columns: bool = False
-    """Whether `split_column` may say the split."""
+    """Whether `split_column` may give the split."""
 
 
 BUILT_IN = ("table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog")
 
 
 def reader_named(name: str) -> Reader:
-    """Raises UserError, with the nearest name, for one that there is not."""
+    """Return a reader. Raises UserError for an unknown name, with the closest one."""
     if name in BUILT_IN:
         reader: Reader = import_module(f"detour.tasks.readers.{name.replace('-', '_')}").READER
         return reader

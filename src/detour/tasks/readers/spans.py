@@ -1,8 +1,8 @@
 """JSON lines with entities as spans: `{"text": ..., "entities": [{"start": 0, "end": 7, "label": "CHEM"}]}`.
 
-An entity may also be `[start, end, label]`, and a discontinuous one has `fragments` in place of `start` and `end`.
-`data.text` and `data.label` name the two keys; the second is `entities`, or `label` in a file without it, as doccano
-writes them.
+An entity may also be `[start, end, label]`; a discontinuous one has `fragments` instead of `start` and `end`.
+`data.text` and `data.label` name the two keys; by default the second is `entities`, or `label` in a file without it, as
+written by doccano.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detour.tasks.document import Document, Entity
 from detour.tasks.readers.registry import Reader
 
 KEYS = ("entities", "label")
-"""The first that a file has, where the recipe names none."""
+"""Keys of the entities; the first that a file has is used, unless the recipe names one."""
 
 
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
@@ -40,7 +40,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def _key(path: Path, data: TaskData) -> str:
-    """Of the entities, by the file's first line; what is wrong with that is said where it is read."""
+    """Return the key of the entities, by the file's first line; problems with that are reported when it is read."""
     if data.label != KEYS[-1]:
         return data.label
     try:
@@ -52,7 +52,7 @@ def _key(path: Path, data: TaskData) -> str:
 
 
 def _entities(text: Any, found: Any, data: TaskData) -> tuple[Entity, ...]:
-    """Raises ValueError for what is no text or no list of spans in it."""
+    """Return the entities. Raises ValueError if the text is not text or the entities are not a list of its spans."""
     if not isinstance(text, str):
         raise ValueError(f"`{data.text}` is a {kind_of(text)}, expected text")
     if not isinstance(found, list):
@@ -62,7 +62,7 @@ def _entities(text: Any, found: Any, data: TaskData) -> tuple[Entity, ...]:
 
 
 def _entity(item: Any, text: str) -> Entity:
-    """Its `text`, where it has one, is held against its spans: offsets may have been counted in bytes."""
+    """Return an entity, comparing its `text`, if given, with its spans: offsets may have been counted in bytes."""
     if isinstance(item, list) and len(item) == 3:
         item = {"start": item[0], "end": item[1], "label": item[2]}
     if not isinstance(item, dict) or not isinstance(item.get("label"), str) or not item["label"].strip():

@@ -1,4 +1,4 @@
-"""Rows of jsonl, csv, tsv or parquet files: a text and its label or labels."""
+"""Tables: rows of jsonl, csv, tsv or parquet files with a text and its label or labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def read_documents(path: Path, data: TaskData, *, several: bool = True) -> Iterator[Document]:
-    """One document a row, without the rows that `exclude` matches; `several`: it may have any number of labels."""
+    """Yield one document per row that `exclude` does not match, with any number of labels if `several`."""
     columns = [data.text, data.label] + ([data.split_column] if data.split_column else [])
     table = Table(
         path, columns, format=data.format, separator=data.separator, quoting=data.quoting, exclude=data.exclude
