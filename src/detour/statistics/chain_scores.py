@@ -1,4 +1,4 @@
-"""Scores of a workspace's chains, from what their evaluations left; a planned seed without a result is a gap."""
+"""Scores of a workspace's chains, from the results of their evaluations; a planned seed without a result is a gap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detour.site import Site
 from detour.statistics.scores import Score, ScoreTable, as_score
 
 PRIMARY = "primary"
-"""Each task's own: the one that chose its best epoch."""
+"""Each task's own metric, by which its best epoch was chosen."""
 SAID = "each task's primary metric"
 
 
@@ -31,7 +31,7 @@ def chain_scores(
     metric: str | None = None,
     site_of: Callable[[str | None], Site] | None = None,
 ) -> ScoreTable:
-    """Test scores in points, with what they took; `site_of` gives a profile's constants, by default its own.
+    """Return test scores in points, with their cost; `site_of` maps a profile to its constants, by default its own.
 
     Raises UserError for an unknown chain, one without a benchmark, or an unknown metric.
     """
@@ -57,7 +57,7 @@ def stage_scores(
     metric: str | None = None,
     spent: Mapping[str, Spent] = MappingProxyType({}),
 ) -> list[Score]:
-    """One an evaluation, under the model's name; None where there is no result yet. `spent` is by the stage's id."""
+    """Return one score per evaluation, None if there is no result yet; `spent` is the cost by stage id."""
     return [
         Score(
             model,

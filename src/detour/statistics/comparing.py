@@ -1,4 +1,4 @@
-"""From a table of scores to a comparison: cells with intervals, and every pair over seeds and over tasks; pure."""
+"""Compare the models in a table of scores: cells with intervals, and pairs over seeds and over tasks. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detour.statistics.scores import SINGLE, ScoreTable, decimals_of, is_rounded
 
 
 def compare(table: ScoreTable, against: str | None = None) -> Comparison:
-    """All pairs of models, or each one with `against`. Raises UserError for a model that is not there."""
+    """Compare all pairs of models, or each model with `against`. Raises UserError if `against` is unknown."""
     if against is not None and against not in table.models:
         raise UserError(f"{against} is none of the models compared: {', '.join(table.models)}")
     gaps = table.gaps()
@@ -61,7 +61,7 @@ def _cell(table: ScoreTable, model: str, task: str, is_incomplete: bool) -> Cell
 
 
 def _average(table: ScoreTable, cells: Mapping[str, Cell]) -> Cell:
-    """Of the tasks' means; its spread is that of the averages of each seed, where all tasks have the same seeds."""
+    """Return the average of the tasks' means; its spread is that of the averages per seed, if seeds are the same."""
     model = next(iter(cells.values())).model
     means = [cell.mean for cell in cells.values()]
     known = [mean for mean in means if mean is not None]
@@ -73,7 +73,7 @@ def _average(table: ScoreTable, cells: Mapping[str, Cell]) -> Cell:
 
 
 def _seed_averages(table: ScoreTable, model: str) -> dict[int, float]:
-    """Seed -> average over the tasks; empty where tasks have different seeds, or none."""
+    """Return seed -> average over the tasks; empty if tasks have different seeds, or none."""
     rows = [table.seeds(model, task) for task in table.tasks]
     if any(row.keys() != rows[0].keys() or None in row or None in row.values() for row in rows):
         return {}
@@ -129,7 +129,7 @@ def _minus(first: Cell, second: Cell) -> float | None:
 
 
 def _exact(difference: float) -> float:
-    """Without the noise of binary fractions, which would make a tie a win and give equal differences a spread."""
+    """Round away floating-point noise, which would turn ties into wins and give equal differences a spread."""
     return round(difference, 9)
 
 
@@ -153,7 +153,7 @@ def _p_t(difference: Difference) -> float | None:
 
 
 def _published_notes(table: ScoreTable, averages: Mapping[str, Cell]) -> list[str]:
-    """Where the average that a source states is not that of its own scores."""
+    """Return notes on models whose stated average is not that of their own scores."""
     notes = []
     published = table.published or {}
     for model, stated in published.items():

@@ -1,7 +1,7 @@
-"""Models compared, as data: each cell with its interval, each pair of models over seeds and over tasks.
+"""A comparison of models, as data: each cell with its interval, each pair of models over seeds and over tasks.
 
-Two questions are kept apart. *Over seeds*: do these models differ on this task, or on the average of these tasks,
-beyond what another fine-tuning seed would change? *Over tasks*: does one win on more tasks than chance would have it?
+Two questions are kept apart. *Over seeds*: do the models differ on this task, or on the average of the tasks, by more
+than the variation between fine-tuning seeds? *Over tasks*: does one win on more tasks than expected by chance?
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One model's score of one task with one seed, in points, and what it took."""
+    """One model's score on one task with one seed, in points, and its cost."""
 
     model: str
     task: str
@@ -30,12 +30,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One model's scores of one task, or the average over the tasks; no mean while something is missing."""
+    """One model's scores on one task, or the average over the tasks; the mean is None if any score is missing."""
 
     model: str
     task: str
     n: int
-    """Seeds that are there; 0 for a single figure whose seeds were not given."""
+    """Number of seeds with a score; 0 for a single figure without seeds."""
     mean: float | None
     standard_deviation: float | None
     interval: Interval | None
@@ -43,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class OverTasks:
-    """What the means of the tasks show, each task counted once."""
+    """Tests over the means of the tasks, each task counted once."""
 
     tasks: int
     signs: Signs
@@ -52,13 +52,13 @@ class OverTasks:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`first` - `second` on one task, or on the average of all."""
+    """The difference `first` - `second` on one task, or on the average of all."""
 
     task: str
     mean: float | None
     over_seeds: Paired | None
     p_adjusted: float | None
-    """Of the paired t-test, by Holm, within its family: all tasks and pairs, or the averages of all pairs."""
+    """p of the paired t-test, adjusted by Holm within its family: all tasks and pairs, or the averages of all pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class Pair:
     average: Difference
     over_tasks: OverTasks | None
     p_tasks_adjusted: float | None
-    """Of the two-sided sign test over tasks, by Holm over all pairs."""
+    """p of the two-sided sign test over tasks, adjusted by Holm over all pairs."""
     untested: tuple[str, ...]
-    """What could not be said of this pair, and why."""
+    """Tests that could not be made for this pair, with reasons."""
 
     @property
     def distinguishable(self) -> bool:
-        """On the average: over seeds, or over tasks where there are no seeds."""
+        """Whether the averages differ significantly over seeds, or over tasks if there are no seeds."""
         p = self.average.p_adjusted if self.average.over_seeds else self.p_tasks_adjusted
         return p is not None and p < ALPHA
 
@@ -93,7 +93,7 @@ class Comparison:
     cells: Mapping[str, Mapping[str, Cell]]
     """Model -> task -> cell."""
     results: tuple[Result, ...]
-    """What the cells are made of."""
+    """The scores behind the cells."""
     averages: Mapping[str, Cell]
     pairs: tuple[Pair, ...]
     gaps: tuple[Gap, ...]
@@ -103,7 +103,7 @@ class Comparison:
     power: float = POWER
 
     def best(self, task: str) -> tuple[str, ...]:
-        """Models with the highest mean of a task or of `average`; none while a cell of the column has none."""
+        """Return the models with the highest mean on a task or on `average`; none if any mean is missing."""
         column = {model: self.cell(model, task).mean for model in self.models}
         known = {model: mean for model, mean in column.items() if mean is not None}
         if not known or len(known) < len(column):
@@ -111,7 +111,7 @@ class Comparison:
         return tuple(model for model, mean in known.items() if mean == max(known.values()))
 
     def bold(self, task: str) -> str | None:
-        """The best model, if all others are distinguishable from it."""
+        """Return the best model, if all others are distinguishable from it."""
         match self.best(task):
             case (model,):
                 mine = [pair for pair in self.pairs if model in (pair.first, pair.second)]

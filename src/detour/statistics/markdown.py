@@ -1,4 +1,4 @@
-"""Pipe tables in Markdown."""
+"""Parse pipe tables in Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RULE = re.compile(r"^\s*\|?(\s*:?-+:?\s*\|)+\s*:?-*:?\s*\|?\s*$")
 @dataclass(frozen=True, slots=True)
 class Table:
     line: int
-    """Of its header, counted from 1."""
+    """Line number of its header, from 1."""
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
     """Line number and cells."""
@@ -32,13 +32,13 @@ def tables_in(text: str) -> Iterator[Table]:
 
 
 def cells_of(line: str) -> tuple[str, ...]:
-    """A bar that is escaped is part of its cell."""
+    """Split a row into cells; an escaped bar is part of its cell."""
     bare = line.strip().removeprefix("|").removesuffix("|")
     return tuple(cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", bare))
 
 
 def unwrapped(text: str) -> str:
-    """A text of which every line stands between two bars, as some viewers copy one, without these bars."""
+    """Remove the bars around every line that some viewers add when text is copied."""
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].strip() != "| --- |" or not all(line.startswith("|") for line in lines if line.strip()):
         return text.removeprefix("\ufeff")

@@ -1,6 +1,6 @@
-"""What paired differences show: intervals, tests, corrections, and the smallest difference that could have shown.
+"""Statistics of paired differences: intervals, tests, corrections, and the smallest detectable difference.
 
-scipy computes; nothing here knows of models. scipy takes a second to import, so it is imported where it is used.
+Computed by scipy, independent of models. scipy takes a second to import, so it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
 RESAMPLING_SEED = 0
-"""The same scores give the same bootstrap, to the last digit."""
+"""Fixed seed, so that the same scores give exactly the same bootstrap."""
 FEWEST_RESAMPLED = 5
-"""Of fewer differences, too many resamples repeat a single one and have no spread."""
+"""Minimum number of differences for the bootstrap; with fewer, too many resamples repeat a single value."""
 FEWEST_TASKS = 5
-"""Of fewer data sets no test is made: the smallest two-sided p of a sign test over four is 0.125."""
+"""Minimum number of tasks for a test: the smallest two-sided p of a sign test over four is 0.125."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +30,35 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """The sign test; ties are left out of it, as usual."""
+    """The sign test; ties are left out, as usual."""
 
     wins: int
     losses: int
     ties: int
     p_one_sided: float | None
-    """Of so many wins or more, were both equally good; None without a win or a loss."""
+    """Probability of at least this many wins if both were equally good; None without a win or a loss."""
     p_two_sided: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """What n paired differences show; None where they are too few, or do not differ among themselves."""
+    """Statistics of n paired differences; None if they are too few or all equal."""
 
     n: int
     mean: float
     standard_deviation: float | None
     interval: Interval | None
-    """Student's, of the mean."""
+    """Student's interval of the mean."""
     p_t: float | None
     """Paired t-test, two-sided."""
     p_wilcoxon: float | None
-    """Wilcoxon's signed ranks, two-sided."""
+    """Wilcoxon signed-rank test, two-sided."""
     signs: Signs
     bootstrap: Interval | None
     """Studentised paired bootstrap of the mean."""
     p_bootstrap: float | None
     detectable: float | None
-    """The smallest true difference that a paired t-test on so many pairs finds four times out of five."""
+    """Smallest true difference that a paired t-test on n pairs detects with a power of 80 %."""
 
 
 def sign_test(differences: Sequence[float]) -> Signs:
@@ -76,7 +76,7 @@ def sign_test(differences: Sequence[float]) -> Signs:
 
 
 def wilcoxon(differences: Sequence[float]) -> float | None:
-    """Two-sided p; None when no difference is other than 0."""
+    """Return the two-sided p; None if all differences are 0."""
     if not any(differences):
         return None
     from scipy.stats import wilcoxon as signed_ranks
@@ -85,7 +85,7 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Student's 95 % interval of the mean; None for fewer than two values, or equal ones."""
+    """Return Student's 95 % interval of the mean; None for fewer than two values, or equal ones."""
     if len(values) < 2 or (deviation := statistics.stdev(values)) == 0:
         return None
     from scipy.stats import t
@@ -96,7 +96,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 
 
 def paired(differences: Sequence[float]) -> Paired:
-    """`differences` are those of two models on the same seeds."""
+    """Return the statistics of the differences of two models on the same seeds."""
     n = len(differences)
     deviation = statistics.stdev(differences) if n > 1 else None
     has_spread = bool(deviation)
@@ -116,9 +116,9 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def detectable(standard_deviation: float, n: int) -> float:
-    """Mean difference that a two-sided paired t-test on n >= 2 pairs of this spread finds with a power of 80 %.
+    """Return the difference that a two-sided paired t-test on n >= 2 pairs of this spread detects with a power of 80 %.
 
-    Under it, T^2 has a noncentral F distribution; the noncentrality of that power is turned into a difference.
+    Under it, T^2 has a noncentral F distribution; the noncentrality with that power is converted to a difference.
     """
     from scipy.optimize import brentq
     from scipy.stats import f, ncf
@@ -133,7 +133,7 @@ def detectable(standard_deviation: float, n: int) -> float:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p-values of one family, in the order given (Holm, Scandinavian Journal of Statistics, 1979)."""
+    """Return the adjusted p-values of one family, in order (Holm, Scandinavian Journal of Statistics, 1979)."""
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     reached = 0.0
@@ -150,10 +150,10 @@ def _t_test(differences: Sequence[float]) -> float | None:
 
 
 def _bootstrap(differences: Sequence[float]) -> tuple[Interval | None, float | None]:
-    """Interval and two-sided p from the distribution of t = (mean* - mean) / error* over resamples.
+    """Return interval and two-sided p from the distribution of t = (mean* - mean) / error* over resamples.
 
-    Plain percentiles of resampled means are too narrow for a handful of seeds: they take n for n - 1, and the normal
-    for Student's.
+    Plain percentiles of resampled means are too narrow for a few seeds: they use n instead of n - 1, and the normal
+    distribution instead of Student's.
     """
     from scipy.stats import bootstrap
 

@@ -1,4 +1,4 @@
-"""Scores from files: one row a score (CSV, JSON, JSON lines), or a table of models by tasks (CSV, Markdown, JSON)."""
+"""Read scores from files: one row per score (CSV, JSON, JSON lines), or models by tasks (CSV, Markdown, JSON)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")
 HIGHEST = 100.0
 VALUE = ("value", "score")
 DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\(|_\{).*$")
-"""A spread beside a mean, which cannot be used without its seeds."""
+"""Spread after a mean, which cannot be used without the seeds."""
 MARKS = re.compile(r"</?[a-z]+>|\\[a-z]+\{|[*`$}†‡]|\s%$")
-"""Of a figure: bold, underlined, a footnote."""
+"""Markup of a figure: bold, underline, footnotes."""
 
 Row = Mapping[str, Any]
 
 
 def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
-    """Raises UserError, with file and line, for what is no table of scores."""
+    """Read a file of scores. Raises UserError, with file and line, if it is not a table of scores."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -53,7 +53,7 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
 
 
 def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]) -> ScoreTable:
-    """A table of models by tasks; `rows` are (line number, cells). Its first column names the models."""
+    """Read a table of models by tasks, whose first column names the models; `rows` are (line number, cells)."""
     read = [(number, _bare(row[0]), [_number(source, number, cell) for cell in row[1:]]) for number, row in rows if row]
     columns = [_bare(name) for name in header[1:]]
     if not read or not columns:
@@ -138,7 +138,7 @@ def _json_value(where: str, text: str) -> Any:
 
 
 def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:
-    """model -> task -> score, or seed -> score."""
+    """Yield rows from model -> task -> score, or model -> task -> seed -> score."""
     for model, tasks in content.items():
         if not isinstance(tasks, dict):
             raise UserError(f"{path}: {model}: expected task -> score, or task -> seed -> score")
@@ -148,7 +148,7 @@ def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _from_markdown(path: Path, text: str) -> ScoreTable:
-    """The first table of the file that holds scores of several models."""
+    """Read the first table of the file whose first column is called Model and that holds scores."""
     for table in tables_in(text):
         if len(table.header) > 1 and _bare(table.header[0]).casefold() == "model":
             try:
@@ -159,7 +159,7 @@ def _from_markdown(path: Path, text: str) -> ScoreTable:
 
 
 def _number(source: str, line: int, cell: Any) -> float | str | None:
-    """A number that can be a score, None for a cell that says that there is none, or the text that is neither."""
+    """Parse a cell: a number that can be a score, None if it marks a missing score, otherwise its text."""
     if isinstance(cell, bool):
         raise UserError(f"{source}:{line}: {cell} is no score")
     if isinstance(cell, int | float):
@@ -190,5 +190,5 @@ def _seed(where: str, value: Any) -> int | None:
 
 
 def _bare(cell: str) -> str:
-    """Without Markdown's bold, code and links."""
+    """Return the text without Markdown's bold, code and links."""
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell).strip().strip("*`_ ").strip()

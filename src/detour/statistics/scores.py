@@ -1,4 +1,4 @@
-"""Scores by model, task and seed, in points (100 is the best), and what is missing among them."""
+"""Scores by model, task and seed, in points (100 is the best), and the gaps among them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detour.accounting.spent import Spent
 from detour.errors import UserError
 
 Seeds = Mapping[int | None, float | None]
-"""Seed -> score, None where it is missing; the seed None is a single figure whose seeds were not given."""
+"""Seed -> score, None if missing; the seed None stands for a single figure without seeds."""
 SINGLE = frozenset({None})
 
 
@@ -20,24 +20,25 @@ class Score(NamedTuple):
     task: str
     seed: int | None
     value: float | None
-    """None: planned, or listed without a figure."""
+    """None if planned, or listed without a figure."""
     spent: Spent = Spent()
-    """What it took; nothing is known of scores from files."""
+    """Cost of the evaluation; unknown for scores from files."""
 
 
 LARGEST_SCORE = 1e6
-"""Of no metric: larger figures are damage, and their squares would be of no use."""
+"""Upper bound on scores. No metric reaches it: larger figures are damaged data, and their squares would overflow tests.
+"""
 
 
 def as_score(value: object) -> float | None:
-    """A figure that a metric can give, which may be negative, as a correlation; None for all else."""
+    """Return a value that a metric can have, possibly negative (a correlation); None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST_SCORE:
         return None
     return float(value)
 
 
 class Gap(NamedTuple):
-    """What one model lacks of one task: some seeds, or all of it (no seed named)."""
+    """Scores that one model lacks on one task: some seeds, or all (no seeds listed)."""
 
     model: str
     task: str
@@ -50,18 +51,18 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """All scores of a comparison. A cell that lacks a seed which another model has is a gap, and has no mean."""
+    """All scores of a comparison. A cell that lacks a seed that another model has is a gap, and has no mean."""
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
     cells: Mapping[tuple[str, str], Seeds]
     metric: str | None = None
     published: Mapping[str, float] | None = None
-    """Model -> the average that the source itself states."""
+    """Model -> average stated by the source."""
     notes: tuple[str, ...] = ()
-    """What a reader of the scores should know."""
+    """Notes for readers of the scores."""
     spent: Mapping[tuple[str, str, int | None], Spent] = field(default_factory=dict)
-    """By model, task and seed."""
+    """Cost by model, task and seed."""
 
     @classmethod
     def of(
@@ -71,7 +72,7 @@ class ScoreTable:
         published: Mapping[str, float] | None = None,
         notes: Sequence[str] = (),
     ) -> ScoreTable:
-        """Raises UserError for two scores of one model, task and seed."""
+        """Build a table. Raises UserError for two scores of the same model, task and seed."""
         cells: dict[tuple[str, str], dict[int | None, float | None]] = {}
         spent = {}
         for model, task, seed, value, took in scores:
@@ -104,7 +105,10 @@ class ScoreTable:
         return Gap(model, task, missing) if missing else None
 
     def common(self) -> ScoreTable:
-        """Only the tasks and seeds that all models have; what is left out is said in the notes."""
+        """Return the table restricted to tasks and seeds that all models have; the notes state what is left out.
+
+        Raises UserError if nothing is left.
+        """
         kept, left_out = {}, []
         for task in self.tasks:
             there = [{s for s, v in self.seeds(model, task).items() if v is not None} for model in self.models]
@@ -127,7 +131,7 @@ class ScoreTable:
 
 
 def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
-    """One table of several sources. Raises UserError for a model that two of them hold, or for different metrics."""
+    """Merge the tables of several sources. Raises UserError for a model in two of them, or different metrics."""
     models = [model for table in tables for model in table.models]
     if twice := next((model for model in models if models.count(model) > 1), None):
         raise UserError(f"{twice} is in two of the sources: name it once, or rename it in the file")
@@ -146,7 +150,7 @@ def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
 
 
 def in_points(scores: Sequence[Score]) -> list[Score]:
-    """Fractions as points: a source in which no score exceeds 1 holds fractions."""
+    """Convert fractions to points: a source whose scores are all between 0 and 1 holds fractions."""
     values = [score.value for score in scores if score.value is not None and isfinite(score.value)]
     if not values or min(values) < 0 or max(values) > 1:
         return list(scores)
@@ -154,7 +158,7 @@ def in_points(scores: Sequence[Score]) -> list[Score]:
 
 
 def decimals_of(figure: float, beside: Iterable[float]) -> int:
-    """With how many decimals a figure was written; zeros at its end are known from those beside it."""
+    """Return the number of decimals a figure was written with, inferring trailing zeros from the figures `beside` it."""
     return max(_decimals(figure), min(filter(None, map(_decimals, beside)), default=0))
 
 
@@ -163,5 +167,5 @@ def _decimals(figure: float) -> int:
 
 
 def is_rounded(figure: float, exact: float, decimals: int) -> bool:
-    """Whether `figure` is `exact` with so many decimals; a half may have gone up or down."""
+    """Whether `figure` is `exact` rounded to `decimals`; a half may have been rounded up or down."""
     return abs(figure - exact) <= 0.5 * 10.0**-decimals + 1e-9

@@ -1,4 +1,4 @@
-"""What a comparison is about: chains of a workspace, and files of scores, side by side."""
+"""Compare chains of a workspace and files of scores."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ def compare_sources(
     against: str | None = None,
     common: bool = False,
 ) -> Comparison:
-    """Each word is a file of scores, or what `detour.planning.selection` makes chains of.
+    """Compare the sources; each word is a file of scores or selects chains (`detour.planning.selection`).
 
-    common  restrict to the tasks and seeds that all models have
-
-    Raises UserError for fewer than two models.
+    With `common`, only tasks and seeds that all models have are compared. Raises UserError for fewer than two models.
     """
     table = merged(score_tables(workspace, words, metric))
     if len(table.models) < 2:
@@ -37,7 +35,7 @@ def compare_sources(
 
 
 def score_tables(workspace: Workspace, words: Sequence[str], metric: str | None) -> list[ScoreTable]:
-    """One table for all chains, and one a file."""
+    """Return one table for all chains, and one per file."""
     files = [word for word in words if word.endswith(SUFFIXES) and Path(word).is_file()]
     chains: dict[str, None] = {}
     for word in words:

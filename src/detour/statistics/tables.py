@@ -1,4 +1,4 @@
-"""The table of a comparison as model cards have it: models by tasks, the best in bold where it is distinguishable."""
+"""The table of a comparison, as in model cards: models by tasks, with the best in bold if it is distinguishable."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LATEX = str.maketrans(
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
-    """The average stands last, and only beside several tasks."""
+    """Return the tasks, followed by the average if there are several."""
     return (*comparison.tasks, AVERAGE) if len(comparison.tasks) > 1 else comparison.tasks
 
 
 def markdown(comparison: Comparison, names: Mapping[str, str] | None = None) -> str:
-    """`names` says how a model is called, where that is not by its name."""
+    """Return the table in Markdown; `names` maps models to other names to show."""
     header = ["Model", *(_escaped(task) if task != AVERAGE else "**Avg**" for task in columns(comparison))]
     rows = [
         [_escaped((names or {}).get(model, model)), *cells]
@@ -37,7 +37,7 @@ def markdown(comparison: Comparison, names: Mapping[str, str] | None = None) -> 
 
 
 def latex(comparison: Comparison) -> str:
-    """Needs the package booktabs."""
+    """Return the table in LaTeX, which needs the package booktabs."""
     header = ["Model", *(task.translate(LATEX) if task != AVERAGE else "Avg" for task in columns(comparison))]
     rows = [
         [plain(model).translate(LATEX), *cells]
@@ -51,7 +51,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def csv_text(comparison: Comparison) -> str:
-    """One row a cell, with its interval; figures unrounded, empty where unknown."""
+    """Return one CSV row per cell, with its interval; figures are unrounded, and empty if unknown."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["model", "task", "seeds", "mean", "standard_deviation", "low", "high", "best_and_distinguishable"])
@@ -69,7 +69,7 @@ def figure(cell: Cell) -> str:
 
 
 def rounded(value: float, decimals: int = 1) -> str:
-    """Halves away from zero, as people round: 2.75 is 2.8."""
+    """Round halves away from zero, as people do: 2.75 is 2.8."""
     from decimal import ROUND_HALF_UP, Decimal
 
     return str(Decimal(repr(round(value, 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))

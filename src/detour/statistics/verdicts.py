@@ -1,4 +1,4 @@
-"""What a comparison shows, in sentences that claim no more than the figures do."""
+"""State the results of a comparison in sentences that claim no more than the figures show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.statistics.tables import rounded
 
 
 def sentences(comparison: Comparison, pair: Pair) -> Iterator[str]:
-    """The verdict first, then what it rests on."""
+    """Yield the verdict, then the evidence for it."""
     yield verdict(comparison, pair)
     if len(comparison.tasks) > 1 and pair.average.mean is not None:
         yield _difference(pair.average, f"average of {len(comparison.tasks)} tasks")
@@ -24,7 +24,7 @@ def sentences(comparison: Comparison, pair: Pair) -> Iterator[str]:
 
 
 def verdict(comparison: Comparison, pair: Pair) -> str:
-    """Of the average, or of the only task."""
+    """Return the verdict on the average, or on the only task."""
     task = AVERAGE if len(comparison.tasks) > 1 else comparison.tasks[0]
     difference = pair.average if task == AVERAGE else pair.by_task[0]
     if difference.mean is None:
@@ -54,7 +54,7 @@ def signed(value: float) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Two significant digits: `0.0039`; tiny ones as a bound."""
+    """Format a p-value with two significant digits: `0.0039`; tiny ones as a bound."""
     if p is None:
         return "unknown"
     return "below 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.0995 else f"{p:.2f}"
@@ -83,7 +83,7 @@ def _difference(difference: Difference, where: str) -> str:
 
 
 def _over_tasks(pairs: int, pair: Pair, found: OverTasks) -> str:
-    """One-sided only for the side that the difference was asked for: chosen afterwards, it would mean nothing."""
+    """Describe the tests over tasks; one-sided only for the first model, as a side chosen afterwards means nothing."""
     signs = found.signs
     ties = f", {signs.ties} equal" if signs.ties else ""
     said = f"{pair.first} is better on {signs.wins} of {found.tasks} tasks{ties}"
