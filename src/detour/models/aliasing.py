@@ -1,4 +1,4 @@
-"""Aliases move as a whole: a link is renamed into place, and a reader sees the old version or the new one."""
+"""Move aliases atomically: a link is renamed into place, so readers see either the old or the new version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Move(NamedTuple):
     model: str
     alias: str
     before: str | None
-    """Export that the alias led to; None where it is new."""
+    """Export that the alias pointed to; None if it is new."""
     after: str
     why: str | None
     user: str
@@ -39,9 +39,9 @@ class Move(NamedTuple):
 
 
 def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | None = None) -> Move:
-    """Let an alias lead to a version, once every digest of it holds.
+    """Point an alias to a version, after verifying all its digests.
 
-    Raises UserError for a version that is not there or is damaged, and for a name that is no alias.
+    Raises UserError if the version is missing or damaged, or the alias is not a valid name.
     """
     if not ALIAS.match(alias):
         raise UserError(f"{alias!r} is no alias: write lower-case letters, digits, `.`, `_`, `-`, as `production`")
@@ -55,7 +55,7 @@ def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | No
 
 
 def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = None) -> Move:
-    """Let an alias lead to what it led to before. Raises UserError where there is no such version, or no longer."""
+    """Point an alias to its previous version. Raises UserError if there is none, or it is damaged."""
     with claim(workspace, CLAIM, f"detour models rollback {model}"):
         now = export_behind(workspace, alias_link(workspace, model, alias))
         if now is None:
@@ -70,7 +70,7 @@ def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = No
 
 
 def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Move]:
-    """What the ledger says that aliases led to, the oldest first."""
+    """Return the moves of a model's aliases from the ledger, oldest first."""
     entries = sorted(
         history(workspace, (ModelAliased,)), key=lambda entry: (entry.wall_s, entry.writer, entry.sequence)
     )
@@ -85,7 +85,7 @@ def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Mo
 def _move(
     workspace: Workspace, model: str, alias: str, export: str, why: str | None, *, rolled_back: bool = False
 ) -> Move:
-    """The event first: a move without a record could not be undone, a record without its move changes nothing."""
+    """Record the move, then make it: an unrecorded move could not be undone, a record alone changes nothing."""
     link = alias_link(workspace, model, alias)
     make_folder(workspace.root, link.parent)
     if link.exists() and not link.is_symlink():

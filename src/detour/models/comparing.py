@@ -1,4 +1,4 @@
-"""Versions of one model, or of several, compared by the scores of their own evaluations."""
+"""Compare versions of one or several models by the scores of their own evaluations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detour.statistics.scores import Score, ScoreTable
 
 
 def compare_versions(workspace: Workspace, wanted: Sequence[str], metric: str | None = None) -> Comparison:
-    """Of the versions named, or of all of a model's where one name without `@` is given."""
+    """Compare the given versions, or all versions of a model if a single name without `@` is given."""
     versions = [find_version(workspace, one) for one in wanted]
     if len(wanted) == 1 and "@" not in wanted[0]:
         versions = model_versions(workspace, wanted[0])
@@ -27,18 +27,18 @@ def compare_versions(workspace: Workspace, wanted: Sequence[str], metric: str | 
 
 
 def version_scores(workspace: Workspace, version: Version, metric: str | None = None) -> list[Score]:
-    """Empty where the version was never to be evaluated."""
+    """Return the scores of a version; empty if no evaluation was planned for it."""
     planned = [known_stage(workspace, stage) for stage in version.stages if stage.startswith("evaluate-")]
     return stage_scores(workspace, version.name, [one for one in planned if isinstance(one, EvaluateStage)], metric)
 
 
 def mean_scores(workspace: Workspace, versions: Sequence[Version]) -> dict[str, float | None]:
-    """Version's name -> average over its tasks in points; None without a benchmark, and while a score is missing."""
+    """Return version name -> average over its tasks in points; None without a benchmark or if a score is missing."""
     found: dict[str, float | None] = {}
     for version in versions:
         try:
             scores = version_scores(workspace, version)
-        except UserError:  # a list of all is no place to stop at one that is damaged
+        except UserError:  # one damaged version must not hide the others
             scores = []
         averages = compare(ScoreTable.of(scores)).averages if scores else {}
         found[version.name] = averages[version.name].mean if averages else None

@@ -1,4 +1,4 @@
-"""From a model back to all that made it: stages, data, recipe, code, jobs, and what a person overrode."""
+"""The lineage of a model: the stages, data, recipe, code and jobs that made it, and the gates that were overridden."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stage of a lineage; what cannot be read is None or empty."""
+    """One stage of a lineage; values that cannot be read are None or empty."""
 
     stage: str
     label: str
     sha256: str | None
-    """Over all files of its output."""
+    """Digest over all files of its output."""
     inputs: Mapping[str, str]
     """Role -> stage id."""
     settings: Mapping[str, Any]
-    """The part of the recipe that determines it."""
+    """The part of the recipe that determines its result."""
     data: tuple[DataFile, ...]
     start: str | None
     """Hub id of published weights that it starts from."""
     code: str | None
-    """Commit, or version where it was installed."""
+    """Commit, or version if it was installed."""
     machine: str | None
     jobs: tuple[str, ...]
     attempts: int
     overridden: Mapping[str, str]
-    """Gate -> why a person accepted that it was missed."""
+    """Gate -> reason for which a user overrode it."""
 
 
 def lineage(workspace: Workspace, stage_id: str) -> list[Step]:
-    """The stage and all that it was made from, inputs first, each once. Raises UserError for an unknown stage."""
+    """Return the stage and everything it was made from, inputs first, each once. Raises UserError if unknown."""
     state = LedgerView(workspace).state
     found: dict[str, Step] = {}
 

@@ -1,4 +1,4 @@
-"""A stage by its id: from its file, else from the manifest of its output, which outlives it."""
+"""Look up a stage by its id: in its file, otherwise in the manifest of its output, which may outlive the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.planning.stage import Stage
 
 
 def known_stage(workspace: Workspace, stage_id: str) -> Stage:
-    """Raises UserError where neither says what the stage is."""
+    """Return a stage. Raises UserError if neither its file nor its manifest describes it."""
     try:
         return read_stage(workspace, stage_id)
     except UserError as missing:

@@ -1,9 +1,9 @@
-"""Versions of models: every export that chains of one name ever had, by what determines it.
+"""Versions of models: every export that chains of the same name ever had.
 
-A **model** is called as the chain that makes it. Its **versions** are the exports of all recipes that were planned
-under that name, called by their stage's key: equal keys are one version, and nothing is numbered. An **alias**
-(`candidate`, `production`, or any name) leads to one of them: the link `models/NAME@ALIAS`, beside `models/NAME`, which
-leads to what the recipe as it is now makes.
+A **model** has the name of the chain that makes it. Its **versions** are the exports of all recipes planned under that
+name, identified by their stage's key: equal keys are one version, and versions are not numbered. An **alias**
+(`candidate`, `production`, or any name) points to one of them: it is the link `models/NAME@ALIAS`, whereas
+`models/NAME` points to the export of the recipe's current plan.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, nearest, read_plan_outline
 
 SHORT = 8
-"""Digits of a key that people read and write; more, or fewer, are understood."""
+"""Number of digits of a key to show; users may give more or fewer."""
 KIND = "export-"
 
 
@@ -32,14 +32,14 @@ class Version:
     export: str
     """Stage id."""
     stages: tuple[str, ...]
-    """Ids of all stages of the plan that it was first part of."""
+    """Ids of all stages of the first plan that contained it."""
     sha256: str | None
-    """Over all files of the export; None where its manifest cannot be read."""
+    """Digest over all files of the export; None if its manifest cannot be read."""
     made_s: float
-    """Seconds since the epoch."""
+    """Time of its export, in seconds since the epoch."""
     aliases: tuple[str, ...] = ()
     is_current: bool = False
-    """Whether the recipe, as it was planned last, makes it."""
+    """Whether the recipe, as last planned, makes it."""
 
     @property
     def key(self) -> str:
@@ -47,19 +47,19 @@ class Version:
 
     @property
     def name(self) -> str:
-        """`base@1a2b3c4d`."""
+        """Name of the version: `base@1a2b3c4d`."""
         return f"{self.model}@{self.key[:SHORT]}"
 
 
 def model_versions(workspace: Workspace, model: str | None = None) -> list[Version]:
-    """Of one model or of all, by model, the oldest first; only exports that are done."""
+    """Return the finished versions of one model or of all, ordered by model, oldest first."""
     current = {name: _export_of(workspace, name) for name in chain_names(workspace)}
     planned: dict[tuple[str, str], tuple[str, ...]] = {}
     for entry in sorted(history(workspace, (ChainPlanned,)), key=lambda entry: entry.wall_s):
         for export in (stage for stage in entry.event.stages if stage.startswith(KIND)):
             if entry.chain is not None:
                 planned.setdefault((entry.chain, export), tuple(entry.event.stages))
-    for name, export_now in current.items():  # a plan whose event was lost is a plan nevertheless
+    for name, export_now in current.items():  # also plans whose event was lost
         if export_now is not None:
             stages = tuple(stage.id for stage in read_plan_outline(workspace, name).stages)
             planned.setdefault((name, export_now), stages)
@@ -81,9 +81,9 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
 
 
 def find_version(workspace: Workspace, wanted: str) -> Version:
-    """`NAME` (the recipe as it is now, else the newest), `NAME@ALIAS` or `NAME@KEY`, the key's first digits.
+    """Find `NAME` (of the current recipe, otherwise the newest), `NAME@ALIAS` or `NAME@KEY` (first digits of the key).
 
-    Raises UserError, naming what there is.
+    Raises UserError, listing the existing versions, if none or several match.
     """
     model, at, which = wanted.partition("@")
     versions = model_versions(workspace, model)
@@ -107,7 +107,7 @@ def alias_link(workspace: Workspace, model: str, alias: str) -> Path:
 
 
 def aliases(workspace: Workspace, model: str) -> Mapping[str, str]:
-    """Alias -> id of the export that it leads to; links that lead elsewhere are none of ours."""
+    """Return alias -> id of the export that it points to; links to anything else are ignored."""
     found = {}
     for link in (workspace.root / "models").glob("*@*"):
         name, _, alias = link.name.partition("@")
@@ -117,7 +117,7 @@ def aliases(workspace: Workspace, model: str) -> Mapping[str, str]:
 
 
 def export_behind(workspace: Workspace, link: Path) -> str | None:
-    """Id of the export stage that a link in models/ leads to."""
+    """Return the id of the export stage that a link in models/ points to, None for other links."""
     if not link.is_symlink():
         return None
     target = Path(os.path.normpath(link.parent / link.readlink()))
