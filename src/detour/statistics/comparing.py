@@ -61,7 +61,7 @@ def _cell(table: ScoreTable, model: str, task: str, is_incomplete: bool) -> Cell
 
 
 def _average(table: ScoreTable, cells: Mapping[str, Cell]) -> Cell:
-    """Return the average of the tasks' means; its spread is that of the averages per seed, if seeds are the same."""
+    """Return the average of the tasks' means; its spread is that of the averages per seed, if all tasks share seeds."""
     model = next(iter(cells.values())).model
     means = [cell.mean for cell in cells.values()]
     known = [mean for mean in means if mean is not None]

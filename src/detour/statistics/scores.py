@@ -158,7 +158,7 @@ def in_points(scores: Sequence[Score]) -> list[Score]:
 
 
 def decimals_of(figure: float, beside: Iterable[float]) -> int:
-    """Return the number of decimals a figure was written with, inferring trailing zeros from the figures `beside` it."""
+    """Return the number of decimals of a figure as written, inferring trailing zeros from the figures `beside` it."""
     return max(_decimals(figure), min(filter(None, map(_decimals, beside)), default=0))
 
 
