@@ -1,6 +1,6 @@
-"""When the stages of a chain will start and end: waits and durations added up along the path that takes longest.
+"""When the stages of a chain will start and end: waits and durations added up along the longest path.
 
-The two quantiles are followed separately, as if all waits of a chain were at their p50, or all at their p90: the waits
+The two quantiles are computed separately, as if all waits of a chain were at their p50, or all at their p90: the waits
 of one week rise and fall together. For a long chain the p90 is therefore rather late.
 """
 
@@ -32,33 +32,33 @@ class Ahead(NamedTuple):
     inputs: Sequence[str]
     shape: Shape
     left: Pair | None
-    """Of its work; None where it is unknown."""
+    """Remaining duration of its work; None if unknown."""
     limit_s: float | None = None
-    """Of one job: what is left beyond it takes further jobs, which wait too."""
+    """Time limit of one job. Work beyond it takes further jobs, which wait too."""
     started_s: float | None = None
-    """Of its job, while it runs."""
+    """When its job started, if it is running."""
     begun_s: float | None = None
-    """Since when its job waits for nothing but its turn."""
+    """Since when its job has been waiting only for its turn."""
     start: Pair | None = None
-    """Known better than from the history."""
+    """A start that is known better than from the history."""
 
 
 class Outlook(NamedTuple):
     begun_s: float | None
-    """As in `Ahead`; None where other stages are to end first."""
+    """As in `Ahead`; None if other stages have to end first."""
     start: Pair | None
     end: Pair | None
     bursts: int | None
     reason: str | None
-    """Why there is no start, or no end."""
+    """Why there is no start or no end."""
 
 
 Wait = Callable[[Shape, float], Expected | NoForecast]
-"""Shape of a job, and how long it has waited: its wait from the beginning on."""
+"""Shape of a job and the time it has waited -> its expected wait from the beginning."""
 
 
 def look_ahead(stages: Sequence[Ahead], wait: Wait, now_s: float) -> Mapping[str, Outlook]:
-    """By stage id; `stages` each after its inputs, those that are done left out."""
+    """Outlooks by stage id. In `stages`, each must come after its inputs; done ones are left out."""
     found: dict[str, Outlook] = {}
     for stage in stages:
         found[stage.id] = _outlook(stage, [found[one] for one in stage.inputs if one in found], wait, now_s)
@@ -89,7 +89,7 @@ def _outlook(stage: Ahead, before: Sequence[Outlook], wait: Wait, now_s: float) 
 
 
 def _ended(stage: Ahead, start: Pair, since: Pair, wait: Wait, bursts: int | None) -> Outlook:
-    """`since` is from when what is left of it is worked on."""
+    """`since` is the time from which its remaining work runs."""
     if stage.left is None:
         return Outlook(stage.begun_s, start, None, bursts, "how long it takes is unknown")
     end = since.plus(stage.left)

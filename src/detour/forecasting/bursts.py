@@ -1,7 +1,7 @@
 """Bursts: jobs of one account and shape that began to wait in one hour, and wait for the same reason.
 
-A burst is one observation, however many jobs it has: each of its jobs has a share of its weight. What jobs alone would
-say is that the queue is as it was for the largest burst.
+A burst is one observation, however many jobs it has: each job has a share of its weight. Otherwise the largest burst
+would decide what the queue is like.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import NamedTuple
 from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait, ended_s, observed, weighed
 
 OWN, ALL = 40, 80
-"""Last bursts of the account, and of all accounts, that a forecast is made of: a queue changes."""
+"""Bursts of the account, and of all accounts, on which a forecast is based: only the latest, as a queue changes."""
 JOBS_A_BURST = 24
-"""Of a larger burst, as many, evenly chosen, say the same."""
+"""Upper bound on jobs observed per burst, evenly spaced; more would say the same."""
 OTHERS_WEIGHT = 0.25
-"""Of a burst of another account, beside one of its own."""
+"""Weight of a burst of another account, relative to one of its own."""
 FADING = 60.0
-"""Bursts after which one counts 1/e of the last: the queue of a month ago says less than that of this week."""
+"""Bursts after which one counts 1/e of the latest: the queue of a month ago says less than that of this week."""
 
 
 @dataclass(slots=True)
@@ -30,9 +30,9 @@ class Burst:
     hour: int
     waits: list[Wait] = field(default_factory=list)
     settled_s: float = inf
-    """From then on nothing more happens to those that stand for all; inf while it is not known."""
+    """When the last of the observed jobs started or was cancelled; inf if not known yet."""
     _settled: list[Observation] | None = None
-    """What is observed from then on."""
+    """Its final observations."""
 
     def add(self, wait: Wait) -> None:
         self.waits.append(wait)
@@ -41,11 +41,11 @@ class Burst:
 
     @property
     def numbered(self) -> list[tuple[int, Wait]]:
-        """Those that stand for all, with their numbers in it, from 0."""
+        """The observed jobs, with their numbers in the burst, from 0."""
         return list(enumerate(self.waits))[:: -(-len(self.waits) // JOBS_A_BURST)]
 
     def observed(self, now_s: float) -> Sequence[Observation]:
-        """What could be known of it at `now_s`, of a weight of one in all; nothing where all of it was cancelled."""
+        """What could be known about it at `now_s`, with a total weight of one; nothing if all of it was cancelled."""
         if self._settled is not None and now_s >= self.settled_s:
             return self._settled
         chosen = [wait for _, wait in self.numbered]
@@ -63,14 +63,14 @@ class Weighed(NamedTuple):
 
 
 class Bursts:
-    """The last bursts of each shape. Waits are added in the order in which they began."""
+    """The last bursts of each shape. Waits must be added in the order in which they began."""
 
     def __init__(self) -> None:
         self._of_account: dict[tuple[Shape, str], deque[Burst]] = {}
         self._of_shape: dict[Shape, deque[Burst]] = {}
 
     def add(self, wait: Wait) -> Burst:
-        """The burst that it belongs to."""
+        """Add a wait; returns its burst."""
         own = self._of_account.setdefault((wait.shape, wait.account), deque(maxlen=OWN))
         if not own or own[-1].hour != _hour(wait.begun_s):
             own.append(Burst(wait.account, _hour(wait.begun_s)))
@@ -79,12 +79,12 @@ class Bursts:
         return own[-1]
 
     def begun(self, shape: Shape, account: str, now_s: float) -> int:
-        """Jobs that the burst of this hour has so far."""
+        """Number of jobs in the burst of this hour so far."""
         own = self._of_account.get((shape, account))
         return len(own[-1].waits) if own and own[-1].hour == _hour(now_s) else 0
 
     def similar(self, shape: Shape, account: str) -> list[Weighed]:
-        """The last ones of the account, and of all, newest first."""
+        """The last bursts of the account and of all others, newest first."""
         own = self._of_account.get((shape, account), ())
         others = [burst for burst in self._of_shape.get(shape, ()) if burst.account != account]
         newest = sorted([*own, *others], key=lambda burst: -burst.hour)

@@ -1,9 +1,9 @@
-"""When a job will start, from how long those like it have waited.
+"""When a job will start, from how long similar jobs have waited.
 
-The last bursts of the same shape, those of the same account and the latest most, make a Kaplan-Meier curve. Which of
-its quantiles to take depends on how fast the queue moves now (see `pace`), and on what became of past forecasts (see
-`feedback`). A job that joins a large burst waits longer than its first (see `growth`). What happened after the moment
-of a forecast never enters it.
+The last bursts of the same shape, weighted towards the latest and those of the same account, make a Kaplan-Meier curve.
+Which of its quantiles to use depends on how fast the queue moves now (see `pace`) and on the outcome of earlier
+forecasts (see `feedback`). A job that joins a large burst waits longer than its first job (see `growth`). Nothing that
+happened after the time of a forecast enters it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import AT_ONCE_S, Shape, Wait, weighed
 
 LEAST_BURSTS = 10
-"""Fewer say nothing."""
+"""Bursts below which there is no forecast."""
 P50, P90 = 0.5, 0.9
 
 
 class Expected(NamedTuple):
-    """A wait, from its beginning on."""
+    """A wait, from its beginning."""
 
     p50_s: float
     p90_s: float
     bursts: int
-    """That it is made of."""
+    """Number of bursts it is based on."""
 
 
 class NoForecast(NamedTuple):
@@ -41,14 +41,14 @@ class _Known(NamedTuple):
     pace: Pace
     bursts: int
     last_s: float
-    """Longest wait that has ended."""
+    """The longest wait that has ended."""
     longest_s: float
     usual_number: float
-    """Of a job in its burst, from 0."""
+    """Mean number of a job in its burst, from 0."""
 
 
 class Forecaster:
-    """Waits are added in the order in which they began; a forecast uses what was known at its time."""
+    """Waits must be added in the order in which they began; a forecast uses only what was known at its time."""
 
     def __init__(self) -> None:
         self._bursts = Bursts()
@@ -57,8 +57,9 @@ class Forecaster:
         self._paces = Paces()
 
     def add(self, wait: Wait) -> None:
-        """Its forecast is remembered if it is job 1, 2, 4, 8, ... of its burst: a large burst says more, but not as
-        much as so many bursts.
+        """Add a wait; its forecast is remembered if it is job 1, 2, 4, 8, ... of its burst.
+
+        A large burst says more than a small one, but not as much as that many bursts.
         """
         number = self._bursts.begun(wait.shape, wait.account, wait.begun_s)
         known = self._known(wait.shape, wait.account, wait.begun_s) if number & (number + 1) == 0 else None
@@ -71,7 +72,7 @@ class Forecaster:
             self._paces.remember(burst, known.curve)
 
     def forecast(self, shape: Shape, account: str, now_s: float, waited_s: float = 0.0) -> Expected | NoForecast:
-        """The wait of a job that has waited for `waited_s` at `now_s`; not before that of an earlier call."""
+        """The wait of a job that has waited for `waited_s` at `now_s`, which must not decrease between calls."""
         known = self._known(shape, account, now_s)
         if isinstance(known, NoForecast):
             return known
@@ -82,8 +83,9 @@ class Forecaster:
         return Expected(p50_s, max(p50_s, p90_s), known.bursts)
 
     def _said(self, known: _Known, share: float, now_s: float, waited_s: float = 0.0, number: int = 0) -> Said:
-        """The quantile of those that wait longer than `waited_s`: at the hazard of the pace, moved by the feedback, to
-        first order by as much as the share of late ones is off.
+        """The quantile of waits longer than `waited_s`, at the hazard of the pace and corrected by the feedback.
+
+        To first order, the correction is as much as the share of late starts is off.
         """
         passed = known.curve.share(waited_s) if waited_s > 0 else 0.0
         at_once = max(passed, known.curve.share(AT_ONCE_S))

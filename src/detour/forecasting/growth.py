@@ -1,8 +1,8 @@
 """How much longer the later jobs of a large burst wait than its first ones.
 
-Slurm starts them one after the other, and fair share holds back an account whose jobs run, so that the hundredth job of
-a burst waits longer than its first. How much is learned from past bursts: the wait of job n is that of the first, 0,
-times 1 + growth * n.
+Slurm starts them one after the other, and fair share holds back an account whose jobs are running, so the hundredth job
+of a burst waits longer than the first. The growth is learned from past bursts: job n waits as long as the first, number
+0, times 1 + growth * n.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from detour.forecasting.bursts import Burst
 from detour.forecasting.waits import AT_ONCE_S, Wait, ended_s
 
 LARGE = 10
-"""Jobs; smaller bursts do not show it."""
+"""Jobs in a burst; smaller bursts do not show growth."""
 LEAST = 3
-"""Fewer large bursts say nothing."""
+"""Large bursts below which no growth is assumed."""
 REMEMBERED = 40
 FIRST = 3
-"""Jobs whose mean is the first wait."""
+"""Jobs whose mean wait counts as the first wait."""
 
 
 class Growth:
@@ -32,12 +32,12 @@ class Growth:
         self._large: deque[_Large] = deque(maxlen=REMEMBERED)
 
     def remember(self, burst: Burst) -> None:
-        """To be called after each job of a burst."""
+        """Call after each job of a burst."""
         if len(burst.waits) == LARGE:
             self._large.append(_Large(burst))
 
     def factor(self, number: int, usual: float, now_s: float) -> float:
-        """By which the wait of a job with this number is longer than with the usual one, as known at `now_s`."""
+        """The wait of a job with this number relative to one with the usual number, as known at `now_s`."""
         known = [growth for one in self._large if (growth := one.growth_at(now_s)) is not None]
         growth = max(0.0, median(known)) if len(known) >= LEAST else 0.0
         return (1.0 + growth * number) / (1.0 + growth * usual)
@@ -50,14 +50,14 @@ class _Large:
     growth: float | None = None
 
     def growth_at(self, now_s: float) -> float | None:
-        """None while some of its jobs wait, or where it says nothing."""
+        """None while some of its jobs are pending, or if no growth can be estimated."""
         if self.known_s == inf and (over_s := max(ended_s(wait) for _, wait in self.burst.numbered)) <= now_s:
             self.known_s, self.growth = over_s, growth_of(self.burst.numbered)
         return self.growth if self.known_s <= now_s else None
 
 
 def growth_of(jobs: Sequence[tuple[int, Wait]]) -> float | None:
-    """By least squares over numbered jobs of a burst."""
+    """Growth per job, by least squares over numbered jobs of a burst; None if it cannot be estimated."""
     waits_s = [(number, wait.started_s - wait.begun_s) for number, wait in jobs if wait.started_s is not None]
     first_s = fmean(wait_s for _, wait_s in waits_s[:FIRST]) if len(waits_s) >= LARGE // 2 else 0.0
     if first_s < AT_ONCE_S:

@@ -1,4 +1,4 @@
-"""Which forecasts are written down and scored, and how good the last ones have been; pure, and quick to import."""
+"""Which forecasts are recorded and scored, and how good the last ones have been. Pure, and quick to import."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from detour.ledger.events import ForecastMade, ForecastScored
 from detour.ledger.record import Entry
 
 SCORED = 40
-"""Jobs that the score on the screen is about."""
+"""Number of jobs in the score that is shown."""
 LEAST_STANDING_S = 3600.0
 START, LATER, END = "start", "later start", "end"
 
 
 class Accuracy(NamedTuple):
-    """Of the last jobs that waited and have started, by start and id, each by its first forecast."""
+    """The last jobs that waited and have started, ordered by start and id, each with its first forecast."""
 
     jobs: int
     by_p50: float
     """Share that started no later than its p50; 0.5 is right."""
     by_p90: float
-    """The same of the p90; 0.9 is right."""
+    """Share that started no later than its p90; 0.9 is right."""
     pinball_s: float
 
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class Accuracy(NamedTuple):
 
 
 def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Accuracy | None:
-    """None before the first start."""
+    """Accuracy of the last `most` jobs; None before the first start."""
     first: dict[str, Entry[ForecastScored]] = {}
     for entry in scored:
         job = entry.job or ""
@@ -50,14 +50,15 @@ def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Acc
 
 
 def made_at_s(made: Entry[ForecastMade]) -> float:
-    """When it was made, which may be shortly before it was written down."""
+    """When it was made, which may be shortly before it was recorded."""
     return made.wall_s if made.event.made_s is None else made.event.made_s
 
 
 def stands(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | None, now_s: float) -> bool:
-    """Whether a stage's last forecast still holds, so that no new one is needed: it is about the same job, that job has
-    not begun to wait since, and it is younger than an hour, or than the wait was when it was made. So a job has a
-    number of forecasts that grows with the logarithm of its wait.
+    """Whether a stage's last forecast still stands, so no new one is needed.
+
+    It stands if it is about the same job, that job has not begun to wait since, and it is younger than an hour or than
+    the wait was when it was made. The number of forecasts of a job thus grows with the logarithm of its wait.
     """
     if made is None or made.job != job or (made.event.begun_s is None) != (begun_s is None):
         return False
@@ -76,7 +77,7 @@ class Happened(NamedTuple):
 def new_scores(
     made: Sequence[Entry[ForecastMade]], scored: Iterable[Entry[ForecastScored]], happened: Happened
 ) -> Iterator[tuple[Entry[ForecastMade], ForecastScored]]:
-    """Of the forecasts whose start or end has come since they were made, those that have no score yet."""
+    """Scores of the forecasts whose start or end has come since they were made, and that have no score yet."""
     known = {(entry.stage, entry.job, entry.event.of, entry.event.made_s) for entry in scored}
     for entry in made:
         event, made_s = entry.event, made_at_s(entry)

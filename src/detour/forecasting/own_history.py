@@ -1,4 +1,4 @@
-"""How long the user's own jobs have waited: one sacct an hour at most, for all commands of the user on this node."""
+"""How long the user's own jobs have waited: at most one sacct an hour, for all of the user's commands on this node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detour.scheduler.commands import Slurm
 
 EVERY_S = 3600.0
 DAYS = 120
-"""That sacct is asked about: sites ask for limits of what is read at once."""
+"""Days of history requested from sacct: sites ask users to limit what one call reads."""
 FORMAT = 1
 
 
@@ -27,11 +27,11 @@ class History(NamedTuple):
     taken_s: float
     waits: tuple[Wait, ...]
     missing: str | None = None
-    """Why there is none, in a sentence."""
+    """Why there is no history, as a sentence."""
 
 
 def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
-    """The last reading, if it is young enough; else a new one."""
+    """The last reading if it is recent enough, otherwise a new one."""
     kept = kept_history(workspace, slurm.cluster, now_s, EVERY_S)
     if kept is not None:
         return kept
@@ -56,7 +56,7 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
 
 
 def kept_history(workspace: Workspace, cluster: str | None, now_s: float, within_s: float) -> History | None:
-    """The last reading of these seconds; None also when there is the least doubt about the file."""
+    """The last reading if younger than `within_s`; None also at the slightest doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "waits").read_bytes())
         if data["format"] == FORMAT and data["cluster"] == cluster and 0 <= now_s - data["taken_s"] < within_s:

@@ -1,10 +1,10 @@
-"""How fast the queue moves now: starts seen in the last bursts, against starts that were to be expected.
+"""How fast the queue moves now: starts observed in the last bursts, against starts expected.
 
 A job that has waited for some time was expected to start as many times as its curve's cumulative hazard says, whether
-it has started or still waits. So a queue that slows down shows before anything starts, and in one shape what holds for
-all, as one load slows them all. Old bursts are discounted, and a prior keeps few of them from saying much (a
-gamma-Poisson filter: West & Harrison 1997). Jobs that start at once find free nodes; they say nothing of how fast a
-queue moves, nor does its pace say how many they are.
+it has started or is still pending. So a queue that slows down shows before anything starts, and in one shape for all,
+since the same load slows all shapes. Old bursts are discounted, and a prior limits the influence of few bursts (a
+gamma-Poisson filter: West & Harrison 1997). Jobs that start at once find free nodes; they say nothing about how fast
+the queue moves, nor does its pace say how many they are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from detour.forecasting.survival import Curve
 from detour.forecasting.waits import AT_ONCE_S
 
 FADING = 7.0
-"""Bursts, of all shapes, after which one counts 1/e of the last."""
+"""Bursts, of all shapes, after which one counts 1/e of the latest."""
 PRIOR = 7.0
-"""Starts that count as seen and as expected beforehand."""
+"""Starts that count as observed and as expected beforehand."""
 REMEMBERED = 40
 
 
@@ -29,8 +29,9 @@ class Pace(NamedTuple):
     expected: float
 
     def hazard(self, usual: float) -> float:
-        """On a curve, where at this pace as many have started as else by the hazard `usual`. That the pace is known
-        from few starts makes its distribution longer: gamma-mixed exponential, hence Lomax.
+        """The hazard on a curve by which, at this pace, as many jobs start as usually by the hazard `usual`.
+
+        A pace that is known from few starts widens the distribution: gamma-mixed exponential, hence Lomax.
         """
         return self.expected * expm1(usual / self.seen)
 
@@ -42,7 +43,7 @@ class Paces:
         self._last: deque[tuple[Burst, Curve]] = deque(maxlen=REMEMBERED)
 
     def remember(self, burst: Burst, curve: Curve) -> None:
-        """A burst that has begun, and the curve of its shape at that time."""
+        """Remember a burst that has begun, with the curve of its shape at that time."""
         self._last.append((burst, curve))
 
     def at(self, now_s: float) -> Pace:

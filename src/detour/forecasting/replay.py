@@ -1,6 +1,6 @@
-"""Forecasts made anew over a history, each from what was known when the job began to wait, against what then happened.
+"""Forecasts recomputed over a history, each from what was known when the job began to wait, and scored.
 
-Beside them stands what a person would do without any of this: the quantiles of the last 100 similar jobs that started.
+For comparison, the quantiles of the last 100 similar jobs that started: what a person would use without forecasts.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LEAST_SIMILAR = 20
 
 
 class Outcome(NamedTuple):
-    """A forecast, and the wait as it was. In seconds from the beginning of the wait."""
+    """A forecast and the actual wait, in seconds from the beginning of the wait."""
 
     wait: Wait
     p50_s: float
     p90_s: float
     similar: tuple[float, float] | None
-    """p50 and p90 of the last similar jobs; None where there were fewer than `LEAST_SIMILAR`."""
+    """p50 and p90 of the last similar jobs; None if there were fewer than `LEAST_SIMILAR`."""
 
     @property
     def actual_s(self) -> float | None:
@@ -39,17 +39,17 @@ class Outcome(NamedTuple):
 class Replay:
     jobs: int
     forecasts: int
-    """The others had too little history."""
+    """Number of jobs with a forecast; the others had too little history."""
     score: Score | None
-    """Of forecasts whose job started."""
+    """Score of the forecasts whose job started."""
     compared: Score | None
-    """Of those of them that have `similar` ones beside them."""
+    """Score of those that also have `similar` quantiles."""
     similar: Score | None
-    """Of the similar jobs' quantiles, over the same jobs."""
+    """Score of the similar jobs' quantiles, over the same jobs as `compared`."""
 
 
 def outcomes(waits: Iterable[Wait]) -> Iterator[Outcome]:
-    """One a job that a forecast could be made for; `waits` in the order in which they began."""
+    """One for each job with a forecast. `waits` must be in the order in which they began."""
     forecaster, similar = Forecaster(), _LastSimilar()
     for wait in waits:
         expected = forecaster.forecast(wait.shape, wait.account, wait.begun_s)
@@ -65,7 +65,7 @@ def replay(waits: Sequence[Wait]) -> Replay:
 
 
 def summary(waits: Sequence[Wait], made: Sequence[Outcome]) -> Replay:
-    """Of what `outcomes` made of these waits."""
+    """Summarize the `outcomes` of these waits."""
     ended = [(one, one.actual_s) for one in made if one.actual_s is not None]
     beside = [(one, one.similar, actual_s) for one, actual_s in ended if one.similar is not None]
     return Replay(
@@ -78,7 +78,7 @@ def summary(waits: Sequence[Wait], made: Sequence[Outcome]) -> Replay:
 
 
 class _LastSimilar:
-    """Waits of the last jobs of each shape that have started, as of the time that is asked for."""
+    """Waits of the last started jobs of each shape, as of the requested time."""
 
     def __init__(self) -> None:
         self._starting: list[tuple[float, Shape, float]] = []

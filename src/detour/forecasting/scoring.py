@@ -16,14 +16,14 @@ class Score:
     """Share of starts that were not later than the p50."""
     coverage_p90: float
     before_p50: float
-    """Share of starts that were earlier than the p50: less than half, where many waits are as long as it."""
+    """Share of starts that were earlier than the p50: less than half if many waits equal it."""
     before_p90: float
     pinball_s: float
     """Mean of `pair_loss_s`."""
 
 
 def score(outcomes: Iterable[tuple[float, float, float]]) -> Score | None:
-    """Of (p50, p90, actual), in seconds on one scale; None of none."""
+    """The score of (p50, p90, actual) triples, in seconds on one scale; None if there are none."""
     known = list(outcomes)
     if not known:
         return None

@@ -1,7 +1,7 @@
-"""Slurm's own estimate of a start, with its past errors put right.
+"""Slurm's own estimate of a start, corrected by its past errors.
 
-At some sites half of all jobs have started by it, at others a tenth. Once ten were scored, their errors say how late
-a job will be after its estimate.
+At some sites half of all jobs have started by it, at others a tenth. Once ten estimates are scored, their errors show
+how much later than its estimate a job starts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REMEMBERED = 100
 
 
 def errors_s(scored: Iterable[Entry[ForecastScored]]) -> list[float]:
-    """How much later than Slurm's estimate jobs started: each job once, by its first estimate; the last ones."""
+    """How much later than Slurm's estimate jobs started: the last jobs, each with its first estimate."""
     first: dict[str | None, Entry[ForecastScored]] = {}
     for entry in scored:
         event = entry.event
@@ -31,8 +31,9 @@ def errors_s(scored: Iterable[Entry[ForecastScored]]) -> list[float]:
 
 
 def corrected_s(estimate_s: float, errors: Iterable[float], share: float) -> float | None:
-    """The estimate plus that quantile of past errors, by the rank of a new one among them (split conformal); None while
-    too few are known.
+    """The estimate plus the quantile of past errors, by the rank of a new error among them (split conformal).
+
+    None while too few errors are known.
     """
     known = sorted(errors)
     if len(known) < LEAST_SCORED:

@@ -1,4 +1,4 @@
-"""The Kaplan-Meier estimate of how waits are distributed, where some of them have not ended."""
+"""The Kaplan-Meier estimate of the distribution of waits, of which some have not ended."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Step(NamedTuple):
     below: float
     """Share below the value."""
     at: float
-    """Share at or below it."""
+    """Share at or below the value."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A distribution function in steps. It ends below 1 where the longest observation is censored."""
+    """A step distribution function. It ends below 1 if the longest observation is censored."""
 
     values: tuple[float, ...]
     """Where it steps up, ascending."""
     shares: tuple[float, ...]
     """The share at or below each of `values`."""
     longest: float
-    """Of all observations, ended or not."""
+    """The longest observation, ended or not."""
 
     def hazard(self, value: float) -> float:
-        """Cumulative, up to `value` (Nelson & Aalen): how many ends were to be expected of one that lasted so long."""
+        """Cumulative hazard up to `value` (Nelson & Aalen): the expected number of ends for a wait of that length."""
         index = bisect_right(self.values, value)
         return self._hazards[index - 1] if index else 0.0
 
@@ -43,13 +43,14 @@ class Curve:
         return list(accumulate((at - below) / (1 - below) for below, at in pairwise((0.0, *self.shares))))
 
     def share(self, value: float) -> float:
-        """Of values that are at most `value`."""
+        """Share of values that are at most `value`."""
         index = bisect_right(self.values, value)
         return self.shares[index - 1] if index else 0.0
 
     def step(self, share: float) -> Step:
-        """At the quantile of `share`: the smallest value with as large a share at or below it; beyond the last step the
-        longest observation, which is then a lower bound.
+        """The step at the quantile of `share`: the smallest value with at least that share at or below it.
+
+        Beyond the last step, the longest observation, which is then a lower bound.
         """
         index = bisect_left(self.shares, share - 1e-9)
         below = self.shares[index - 1] if index else 0.0
@@ -61,14 +62,16 @@ class Curve:
 TAIL_TO = 0.998
 TAIL_STEPS = 40
 TAIL_LONGER = 2.0
-"""Times the longest observation: no tail says more than that."""
+"""Upper bound on the tail, in multiples of the longest observation."""
 
 
 def with_tail(curve: Curve, known: float) -> Curve:
-    """The curve as it serves for a new value: beyond the longest of `known` ones it lies with a chance of
-    1 / (known + 1), as any rank is as likely (split conformal prediction: Vovk et al. 2005). From the last step on, up
-    to the share `TAIL_TO`, a quarter of the values are at least twice as long (a Pareto tail). Without it the p90 of a
-    job that has waited for long, while many others wait, would be no more than how long they have waited so far.
+    """The curve for predicting a new value, with a tail.
+
+    A new value is beyond the longest of `known` ones with probability 1 / (known + 1), since every rank is equally
+    likely (split conformal prediction: Vovk et al. 2005). From the last step up to the share `TAIL_TO`, a quarter of
+    the values are at least twice as long (a Pareto tail). Without it, the p90 of a job that has waited long while many
+    others are pending would be no longer than they have waited so far.
     """
     shares = [share * known / (known + 1) for share in curve.shares]
     if shares[-1] >= TAIL_TO:
@@ -80,8 +83,10 @@ def with_tail(curve: Curve, known: float) -> Curve:
 
 
 def kaplan_meier(observations: Iterable[Observation]) -> Curve:
-    """Product-limit estimate (Kaplan & Meier 1958), observations weighted; censored ones count as at risk at their own
-    value, so that an end at the same value comes first. Raises ValueError without observations.
+    """Product-limit estimate (Kaplan & Meier 1958) of weighted observations.
+
+    Censored ones are at risk at their own value, so an end at the same value comes first. Raises ValueError without
+    observations.
     """
     ordered = sorted(observations, key=itemgetter(0))
     if not ordered:

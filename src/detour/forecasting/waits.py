@@ -1,8 +1,8 @@
-"""What is known of how long jobs waited: the only thing that forecasts are made of.
+"""How long jobs have waited: the only input of forecasts.
 
-A wait begins when nothing but the queue keeps the job from starting (Slurm's Eligible, else Submit), and ends with its
-start. A job that waits still has waited at least so long: a censored observation. One that was cancelled before it
-started says nothing from then on: what is forecast, and scored, is when a job starts if it is left in the queue.
+A wait begins when only the queue keeps the job from starting (Slurm's Eligible, else Submit), and ends with its start.
+A pending job has waited at least that long: a censored observation. A job cancelled before its start says nothing from
+then on: what is forecast, and scored, is when a job starts if it is left in the queue.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from detour.sacct.values import parse_gres, parse_tres
 
 HOUR_S = 3600.0
 AT_ONCE_S = 60.0
-"""A job that starts so soon found free nodes: its wait says nothing of how fast the queue moves, or how it grows."""
+"""Seconds within which a start shows that there were free nodes: such waits tell nothing about pace or growth."""
 LIMIT_EDGES_H = (1.0, 4.0, 12.0, 24.0, 48.0)
 """Bins of time limits: up to 1 h, up to 4 h, ..., more than 48 h."""
 
 
 class Shape(NamedTuple):
-    """Jobs of one shape wait alike: as many GPUs, and a time limit of one bin."""
+    """Jobs of one shape wait alike: the same number of GPUs, and time limits in the same bin."""
 
     gpus: int | None
     limit_bin: int | None
-    """Index of `LIMIT_EDGES_H`; None without a known limit."""
+    """Index into `LIMIT_EDGES_H`; None without a known limit."""
 
 
 class Wait(NamedTuple):
-    """Of one job. Times are seconds since the epoch."""
+    """The wait of one job. Times are seconds since the epoch."""
 
     job: str
-    """As sacct shows it."""
+    """The id as sacct shows it."""
     account: str
     shape: Shape
     begun_s: float
     started_s: float | None = None
     left_s: float | None = None
-    """When it was cancelled without a start."""
+    """When it was cancelled without having started."""
 
 
 class Observation(NamedTuple):
-    """What is known at some moment of one wait."""
+    """What is known about one wait at some time."""
 
     wait_s: float
     ended: bool
-    """False: it lasts at least so long."""
+    """False if the wait lasts at least this long."""
     weight: float = 1.0
 
 
@@ -61,7 +61,7 @@ def shape_of(gpus: int | None, limit_s: float | None) -> Shape:
 
 
 def observed(wait: Wait, now_s: float, weight: float = 1.0) -> Observation | None:
-    """What could be known of it at `now_s`: a start that is later is not used. None once it was cancelled."""
+    """What could be known about it at `now_s`: a later start is not used. None once it was cancelled."""
     if wait.started_s is not None and wait.started_s <= now_s:
         return Observation(max(0.0, wait.started_s - wait.begun_s), True, weight)
     if wait.left_s is not None and wait.left_s <= now_s:
@@ -70,14 +70,16 @@ def observed(wait: Wait, now_s: float, weight: float = 1.0) -> Observation | Non
 
 
 def ended_s(wait: Wait) -> float:
-    """When it was over, by a start or a cancellation; inf of one that is not."""
+    """When it was over, by a start or a cancellation; inf if it is not."""
     known = wait.left_s if wait.started_s is None else wait.started_s
     return inf if known is None else known
 
 
 def waits_of(rows: Iterable[JobRow]) -> list[Wait]:
-    """In the order in which they began. Rows without a time of submission say nothing; nor do jobs that a dependency or
-    a hold kept to the end, which have no Eligible where other rows have one.
+    """Waits in the order in which they began.
+
+    Rows without a submission time are left out, as are jobs that a dependency or a hold kept to the end, which have no
+    Eligible although other rows have one.
     """
     known = list(rows)
     tells = any(row.eligible_s is not None for row in known)
@@ -104,7 +106,7 @@ def _begun_s(row: JobRow) -> float | None:
 
 
 def _gpus(row: JobRow) -> int | None:
-    """What was asked for where nothing was allocated: jobs that still wait."""
+    """GPUs allocated, or requested by a pending job, which has no allocation."""
     if row.n_gpus is not None or row.requested_tres is None:
         return row.n_gpus
     asked = parse_tres(row.requested_tres).gpus
