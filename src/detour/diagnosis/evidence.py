@@ -1,12 +1,12 @@
-"""What is known of one job when it is judged: Slurm's rows, the end of its logs, its events in the ledger.
+"""What is known about one job to be diagnosed: Slurm's rows, the end of its logs, its events in the ledger.
 
-Each source may be unreadable, which is not the same as empty: `None` with a reason in `unreadable`. The bundle is its
-form as JSON, for a support ticket and for `detour why --from`:
+Each source may be unreadable, which is not the same as empty: `None`, with a reason in `unreadable`. The bundle is its
+JSON form, for a support ticket and for `detour why --from`:
 
     {"schema": 1, "job": ..., "sacct": [row, ...], "squeue": row, "log_tail": [line, ...],
      "events": [{"kind": ..., "wall_s": ..., "attempt": ..., "data": {...}}, ...], "unreadable": {source: why}}
 
-A row holds Slurm's own field names. `squeue` is null for a job that has left the queue.
+A row has Slurm's own field names. `squeue` is null for a job that has left the queue.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _STEP = re.compile(r"^(?P<job>[^.]+)\.(?P<step>\w+)$")
 _MEMORY = re.compile(r"^(?P<figure>\d+(\.\d+)?)(?P<unit>[KMGTP]?)(?P<per>[nc]?)$")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _MOST_BYTES = 2.0**60
-"""No job has an exabyte."""
+"""An exabyte, which no job has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of sacct or squeue: Slurm's field names, as the site's version spells them."""
+    """A line of sacct or squeue: Slurm's field names, as spelled by the site's version."""
 
     fields: Mapping[str, str]
 
     def get(self, *names: str) -> str:
-        """The first of these fields that holds something; names are compared without case."""
+        """The first of these fields that is not empty; names are compared without case."""
         return next((value for name in names if (value := self.named(name)[1])), "")
 
     def named(self, *names: str) -> tuple[str, str]:
-        """The same, with the name as the row spells it."""
+        """The same, with the name as spelled in the row."""
         lowered = {name.lower(): (name, value) for name, value in self.fields.items()}
         found = (lowered.get(name.lower(), ("", "")) for name in names)
         return next((pair for pair in found if pair[1]), (names[0], ""))
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One of the ledger, with its payload."""
+    """An event of the ledger, with its payload."""
 
     kind: str
     wall_s: float | None = None
@@ -70,7 +70,7 @@ class Evidence:
     sacct: tuple[Row, ...] | None = None
     squeue: Row | None = None
     log: tuple[str, ...] | None = None
-    """The last lines, standard output and error together, as they were written."""
+    """The last lines, standard output and error together, as written."""
     events: tuple[Event, ...] | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Source -> why it could not be read."""
@@ -78,7 +78,7 @@ class Evidence:
 
     @property
     def job_rows(self) -> tuple[Row, ...]:
-        """One a run: a requeued job has several."""
+        """One per run: a requeued job has several."""
         return tuple(row for row in self.sacct or () if row.step is None)
 
     @property
@@ -87,7 +87,7 @@ class Evidence:
 
     @property
     def memory_share(self) -> float | None:
-        """The most that a step's largest task held, of what was asked for; None where either is not recorded."""
+        """The largest memory of a step's task as a share of the memory requested; None if either is not recorded."""
         asked = max((memory_bytes(row.get("ReqMem")) or 0 for row in self.job_rows), default=0)
         held = max((memory_bytes(row.get("MaxRSS")) or 0 for row in self.step_rows), default=0)
         return held / asked if asked and held else None
@@ -97,14 +97,14 @@ class Evidence:
 
 
 def memory_bytes(text: str) -> int | None:
-    """`200G`, `208911432K`, `4000Mn`; None for what is empty or no amount."""
+    """`200G`, `208911432K`, `4000Mn`; None for an empty text or one that is not an amount."""
     match = _MEMORY.match(text.strip())
     amount = float(match["figure"]) * _UNITS[match["unit"]] if match else _MOST_BYTES
     return int(amount) if amount < _MOST_BYTES else None
 
 
 def read_bundle(content: Any, name: str) -> Evidence:
-    """The evidence in a bundle's JSON. Raises UserError, which names the key and what was expected."""
+    """The evidence in a bundle's JSON. Raises UserError that names the key and what was expected."""
     if not isinstance(content, dict) or not any(source in content for source in (*SOURCES, "log")):
         raise UserError(f"{name}: not a bundle: expected an object with {', '.join(SOURCES)}")
     unreadable = _unreadable(content)
@@ -150,7 +150,7 @@ def _list(value: Any, name: str, key: str) -> list[Any] | None:
 
 
 def _lines(content: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    """Also a text, or lists by stream; standard error last, for it holds the end."""
+    """The log, which may also be a text or lists by stream; standard error last, since it has the end."""
     value = content.get("log_tail", content.get("log"))
     if isinstance(value, dict) and not ("unreadable" in value or "error" in value):
         streams = sorted(value, key=lambda stream: "err" in str(stream).lower())
@@ -187,7 +187,7 @@ def _event(value: Any, name: str) -> Event:
 
 
 def to_bundle(evidence: Evidence) -> dict[str, Any]:
-    """Plain values, for JSON; `read_bundle` gives the same evidence back."""
+    """Plain values for JSON, from which `read_bundle` restores the evidence."""
     return {
         "schema": SCHEMA,
         "job": evidence.job,

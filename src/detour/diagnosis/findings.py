@@ -1,4 +1,4 @@
-"""Which rules fit which facts. A finding is one rule at one place, with what speaks against it."""
+"""Which rules match which facts. A finding is one rule at one place, with any doubt about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detour.diagnosis.tracebacks import names_exception
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
 LARGE = 0.85
-"""Share of the memory asked for, from which a kill without a word is put down to it; sampling misses the peak."""
+"""Share of the requested memory from which a silent kill is attributed to it; sampling misses the peak."""
 SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     CheckpointSaved.kind: ("step",),
     AttemptEnded.kind: ("outcome", "exit_code", "reason"),
@@ -28,16 +28,16 @@ AFTER_END = "said when the step was ended"
 OUTLIVED = "the work went on after it"
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
-"""Whose reason is read with the rules for logs."""
+"""Events whose reason is read with the rules for logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is said."""
+    """A place in the evidence."""
 
     source: Source
     text: str
-    """As it is quoted: a line of the log as it stands, else `sacct ID Field=value`, `event KIND key=value`."""
+    """As quoted: a line of the log unchanged, otherwise `sacct ID Field=value` or `event KIND key=value`."""
     line: int | None = None
     clock_s: float | None = None
 
@@ -47,9 +47,9 @@ class Finding:
     rule: Rule
     place: Place
     doubt: str | None = None
-    """Why it does not count as a cause; None: it does."""
+    """Why it does not count as a cause; None if it counts."""
     weakened: int = 0
-    """How far its strength is lowered, for a line that is only a warning."""
+    """By how much its strength is lowered, for a line that is only a warning."""
 
     @property
     def cause(self) -> str | None:
@@ -61,21 +61,21 @@ class Finding:
 
 
 def find(evidence: Evidence) -> list[Finding]:
-    """All findings; of the log in its order, of Slurm and the ledger after it."""
+    """All findings: those in the log, in its order, then those from Slurm and the ledger."""
     lines = read_lines(evidence.log or ())
     found = [*_in_log(lines), *_in_events(evidence), *_in_rows(evidence)]
     return [_doubted(finding, evidence) for finding in found]
 
 
 def event_text(event: Event) -> str:
-    """`event checkpoint.saved step=18625`."""
+    """For example `event checkpoint.saved step=18625`."""
     shown = SHOWN_OF_EVENT.get(event.kind, tuple(event.data))
     values = (f"{key}={event.data[key]}" for key in shown if event.data.get(key) is not None)
     return " ".join(("event", event.kind, *values))
 
 
 def row_text(command: str, row: Row, field: str) -> str:
-    """`sacct 7712034 State=NODE_FAIL`."""
+    """For example `sacct 7712034 State=NODE_FAIL`."""
     name, value = row.named(field)
     return f"{command} {row.id} {name}={value}"
 
@@ -108,13 +108,14 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
 
 @lru_cache(maxsize=4096)
 def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
-    """Remembered, for logs repeat themselves."""
+    """The first matching rule; cached, since logs repeat themselves."""
     return next((one for one in likely("log", text) if one.fits(text, is_error=is_error, within=within)), None)
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
-    """Work that went on by two steps after the line was not ended by what it says; one step may still be under way.
-    Where no step is named, three further losses of one rank show the same.
+    """The doubt about a line after which the work continued by two steps, since one step may still be under way.
+
+    If no steps are named, three more losses of one rank show the same.
     """
     behind = lines[line.number :]
     before = max((one.progress for one in lines[: line.number] if one.progress is not None), default=None)
@@ -132,7 +133,7 @@ def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:
 
 
 def _weakness(line: Line, lines: tuple[Line, ...]) -> int:
-    """Of what Python's modules warn of, and what a log calls a warning; NCCL's WARN is its word for an error."""
+    """How much weaker a warning of Python's modules or of a log is; NCCL's WARN means an error."""
     before = lines[line.number - 2].text.rstrip() if line.number > 1 else ""
     head = line.text[:200]
     if _WARNED.search(head) or head.startswith(("wandb:", "warning:")):

@@ -1,8 +1,9 @@
 """From evidence to a verdict. Pure.
 
-First what needs no ranking: a job in the queue, a finished stage, a segment that saved before its limit. Else the
-findings are grouped by cause; what another cause explains, what came after the job was asked to stop, what the work
-outlived and what a step not of the work said does not count; and of the rest the earliest is the first cause.
+First what needs no ranking: a job in the queue, a finished stage, a segment that saved before its limit. Otherwise the
+findings are grouped by cause. Findings do not count if another cause explains them, if they came after the job was
+asked to stop, if the work continued after them, or if they are about a step that is not of the work; the earliest of
+the rest is the first cause.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from detour.diagnosis.verdict import Candidate, Confidence, Verdict
 from detour.diagnosis.wording import advice_of, retry_of, unknown
 
 ENDINGS = ("time_limit", "cancelled")
-"""What ends a job from outside: whatever had stopped the work before comes first."""
+"""Causes that end a job from outside: whatever had stopped the work before takes precedence."""
 DECISIVE = ("node_failure", "preempted")
-"""By the word of Slurm's accounts they come before all that the log says at the end."""
+"""If Slurm's accounts report these, they take precedence over the end of the log."""
 OF_STORAGE = ("disk_quota", "inode_quota", "disk_full", "filesystem", "permission")
-"""What can make the save fail that a warning signal asks for."""
+"""Causes for which the save requested by a warning signal can fail."""
 BY_SLURM_FIRST = ("node_failure", "cancelled")
-"""Causes whose best evidence is sacct's, which says more than the log."""
+"""Causes for which sacct says more than the log."""
 PLACES_SHOWN = 3
 
 
@@ -54,12 +55,12 @@ def _ranked(evidence: Evidence) -> Verdict:
 
 
 def _died_silently(findings: Sequence[Finding]) -> bool:
-    """Whether a rank was killed without a word before the step was ended: the others only say that it is gone."""
+    """Whether a rank was killed silently before the step was ended: the others report only that it is gone."""
     return any(finding.rule.silent and finding.doubt != AFTER_END for finding in findings)
 
 
 def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Finding]:
-    """A requeued job writes on into the same log: what stands up to its preemption is of the run before."""
+    """Doubt findings of earlier runs: a requeued job appends to the same log, so they are before its preemption."""
     state = next((row.get("State").split(" ")[0] for row in reversed(evidence.job_rows)), "")
     again = len(evidence.job_rows) > 1 or any((event.attempt or 1) > 1 for event in evidence.events or ())
     if not again or state not in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT"):
@@ -74,7 +75,7 @@ def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Findin
 
 
 def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
-    """What the log says after the order to stop is its consequence; a save that fails after a warning is not."""
+    """Doubt findings after the order to stop, which caused them; a save that fails after a warning still counts."""
     ordered = {finding.cause for finding in findings if finding.place.source == "job"} & {*ENDINGS, *DECISIVE}
     findings = _heard(findings, ordered)
     said = [
@@ -99,8 +100,9 @@ def _is_behind(finding: Finding, line: int | None) -> bool:
 
 
 def _heard(findings: Sequence[Finding], ordered: set[str | None]) -> Sequence[Finding]:
-    """A step or two end after the order to stop, which for that is none the less the job's end; a later order counts
-    more, for a log may hold an earlier run's too.
+    """Count the order to stop even if the work continued for a step or two, since it is the job's end all the same.
+
+    A later order takes precedence, since a log may also contain an earlier run's.
     """
     sure = {one.cause for one in findings if one.place.line is not None and one.doubt is None}
     heard = ordered - sure
@@ -131,7 +133,7 @@ def _strength(group: Sequence[Finding]) -> int:
 
 
 def _standing(group: Sequence[Finding]) -> int:
-    """1 names a cause by itself, 2 are complaints only, 3 echoes only: none explains what has a lower number."""
+    """1 names a cause by itself, 2 is only complaints, 3 only echoes: none explains one with a lower number."""
     counted = [finding.rule for finding in group if finding.strength > 1]
     if all(rule.echo for rule in counted):
         return 3
@@ -143,7 +145,7 @@ def _is_echo(group: Sequence[Finding]) -> bool:
 
 
 def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
-    """The cause whose consequence it is."""
+    """The cause of which this one is a consequence."""
     known = causes()
     for other, group in groups.items():
         if other == cause or _standing(group) > _standing(groups[cause]):
@@ -156,7 +158,7 @@ def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
 
 
 def _in_time(findings: Sequence[Finding]) -> dict[int, int]:
-    """Line -> its place in the order of events: lines that carry a time stand in its order, the others as written."""
+    """Line -> its place in time: lines with a timestamp are ordered by it, others stay as written."""
     counted = (one.place for one in findings if one.strength > 1 and one.cause is not None)
     stamped = [place for place in counted if place.line is not None and place.clock_s is not None]
     by_clock = sorted(stamped, key=lambda place: (place.clock_s or 0.0, place.line or 0))

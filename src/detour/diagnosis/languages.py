@@ -1,4 +1,4 @@
-"""What the system and its shells say, in the English that the rules are written in."""
+"""Translates messages of the system and its shells into English, the language of the rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detour.diagnosis.rules import read_rules
 
 
 def in_english(text: str) -> str:
-    """With the messages of `rules/languages.yaml` in English; all else stays."""
+    """The text with the messages in `rules/languages.yaml` in English; everything else is unchanged."""
     plain = text.replace("’", "'")
     for foreign, english in _english().items():
         if foreign in plain:
@@ -19,6 +19,6 @@ def in_english(text: str) -> str:
 
 @cache
 def _english() -> Mapping[str, str]:
-    """Longest first, for some begin like others."""
+    """Longest first, since some messages begin with others."""
     said = {one: english for english, others in read_rules("languages.yaml").items() for one in others}
     return {one: said[one] for one in sorted(said, key=len, reverse=True)}

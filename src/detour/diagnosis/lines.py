@@ -1,4 +1,4 @@
-"""The end of a log, line by line: whose rank a line is, when it was written, how far the work was, which exceptions.
+"""The end of a log, line by line: which rank wrote it, when, how far the work was, which exceptions it shows.
 
 Logs of many ranks are one text: each line may begin with its writer (`[rank5]:`, `5: `, `[1,5]<stderr>:`).
 """
@@ -14,9 +14,9 @@ from detour.diagnosis.progress import gives_loss, has_finite_loss, step_in
 from detour.diagnosis.tracebacks import find_tracebacks, is_framed
 
 LONGEST = 2000
-"""Characters of a line that are looked at, half of them at either end: the time of patterns grows with the square."""
+"""Characters of a line that are read, half at each end: the time of patterns grows with the square."""
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
-"""Sequences for terminals: colours, titles, sets of characters."""
+"""Terminal sequences: colours, titles, character sets."""
 _RANK = re.compile(
     r"^(?:\[(?:rank|default)\s*(?P<a>\d+)\]:?|(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
     r"\s?(?P<rest>.*)$",
@@ -25,7 +25,7 @@ _RANK = re.compile(
 _HOST = re.compile(
     r"^[A-Za-z][\w-]*\d[\w.-]*: (?=Traceback \(|\s+File \"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b)"
 )
-"""A launcher's word for the node that writes, before what a traceback is made of."""
+"""The node's name that a launcher writes before lines of a traceback."""
 _STAMP = re.compile(
     r"^(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?|"
     r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}(?=\[\d+,\d+\]))"
@@ -52,18 +52,18 @@ class Line:
     """From 1."""
     raw: str
     text: str
-    """Without its rank, the system's words in English."""
+    """Without its rank; messages of the system in English."""
     rank: int | None
     clock_s: float | None
-    """When it says that it was written; only to be compared with others of the same log."""
+    """The time in the line, comparable only with others in the same log."""
     progress: int | None
     """The step that it reports."""
     chain: int | None = None
-    """Of a line with an exception: number of its chain, equal for exceptions that were raised from one another."""
+    """For a line with an exception, the number of its chain: equal for exceptions raised from one another."""
     is_quoted: bool = False
-    """Source code in a traceback, which speaks of what might have happened."""
+    """Source code in a traceback, which mentions what might have happened."""
     within: str = ""
-    """Of a line with an exception: the source code that its traceback quotes."""
+    """For a line with an exception, the source code quoted in its traceback."""
 
     @property
     def has_finite_loss(self) -> bool:
@@ -76,7 +76,7 @@ class Line:
 
     @property
     def ends_step(self) -> bool:
-        """Whether Slurm says here that it ends what is left of the step."""
+        """Whether Slurm reports here that it ends what is left of the step."""
         return _STEP_ENDS.search(self.text) is not None
 
     @property
@@ -85,7 +85,7 @@ class Line:
 
     @property
     def is_chatter(self) -> bool:
-        """What a program says of its normal course, or will try again."""
+        """Whether it describes a program's normal course, or something it will retry."""
         return self.chain is None and _CHATTER.search(self.text) is not None
 
 
@@ -104,7 +104,7 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
 
 
 def _line(number: int, raw: str) -> Line:
-    """The writer may stand before its time or behind it."""
+    """Parse a line, in which the writer may be before or after the time."""
     text = _HOST.sub("", in_english(without_sequences(ends(raw))))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
@@ -113,12 +113,12 @@ def _line(number: int, raw: str) -> Line:
 
 
 def without_sequences(text: str) -> str:
-    """Without what colours and titles a terminal."""
+    """The text without terminal sequences."""
     return _SEQUENCE.sub("", text)
 
 
 def ends(text: str) -> str:
-    """A long line's beginning and end: who writes, and what a progress bar has before it."""
+    """The beginning and end of a long line: who writes, and what precedes a progress bar."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
@@ -128,7 +128,7 @@ def _without_rank(text: str) -> tuple[int | None, str]:
 
 
 def _clock_s(text: str) -> float | None:
-    """Without the year, which glog's stamps do not have; None without a date, for a day has many midnights."""
+    """Without the year, which glog's stamps lack; None without a date, since the time of day repeats."""
     match = _CLOCK.search(text)
     if match is None:
         return None

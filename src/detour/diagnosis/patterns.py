@@ -1,6 +1,6 @@
-"""Regular expressions that are tried only on a text that holds a word without which they cannot match.
+"""Regular expressions that are tried only on texts containing a word without which they cannot match.
 
-Whether a word is in a text is known at once, so that of some nine hundred patterns few are tried on a line.
+Searching for words is fast, so only a few of some nine hundred patterns are tried on a line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _TOKEN = re.compile(
     rf"(?P<opens>\((?:\?(?:P<\w+>|P=\w+|<?[=!]|:))?)|(?P<closes>\)(?P<maybe>{_OPTIONAL})?)|(?P<other>\|)|"
     rf"(?:\\.|{_CLASS}|.){_OPTIONAL}|\\\w|{_CLASS}|[.^$+]|\{{[\d,]+\}}|\\?(?P<letter>.)"
 )
-"""Of a regular expression. What opens no group and is no letter stands for text that is not known."""
+"""A token of a regular expression. One that opens no group and is not a letter matches unknown text."""
 _NO_TEXT = ("(?!", "(?<!")
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Of letters of either case."""
+    """A pattern that ignores case."""
 
     text: str
 
@@ -35,7 +35,7 @@ class Pattern:
 
     @cached_property
     def words(self) -> Words | None:
-        """Where it matches there is one of these, once the text is `folded`; None: there are no such words."""
+        """Words of which a match contains at least one, once the text is `folded`; None if there are no such words."""
         return _words(_TOKEN.finditer(self.text))
 
     @cached_property
@@ -49,12 +49,12 @@ def any_in(patterns: Iterable[Pattern], text: str) -> bool:
 
 @lru_cache(maxsize=4)
 def folded(text: str) -> str:
-    """As `re.IGNORECASE` compares letters: to it an i with two dots or none is an i."""
+    """The text as `re.IGNORECASE` compares letters: an i with two dots or none equals an i."""
     return text.casefold().replace("ı", "i").replace("i\N{COMBINING DOT ABOVE}", "i")
 
 
 def _words(tokens: Iterator[re.Match[str]]) -> Words | None:
-    """Of a group, up to the bracket that closes it."""
+    """The words of a group, up to the bracket that closes it."""
     branches, found, run = list[Words | None](), list[Words](), ""
     optional = False
     for token in tokens:
@@ -79,5 +79,5 @@ def _word(run: str) -> list[Words]:
 
 
 def _rarest(found: Iterable[Words]) -> Words | None:
-    """Each of them must be there: the one whose shortest word is longest decides most."""
+    """The most selective of several required sets of words: the one whose shortest word is longest."""
     return max(found, key=lambda words: min(map(len, words)), default=None)

@@ -1,4 +1,4 @@
-"""A job that waits: how long, split where it became eligible, and which link of its chain blocks it."""
+"""A pending job: how long it has waited, before and after it became eligible, and which link blocks it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WAITED = re.compile(r"(?<=:)(\d+)(?:_(?:\d+|\*))?")
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Of the last run, in seconds; None where Slurm does not say."""
+    """The waits of the last run, in seconds; None if Slurm does not report them."""
 
     until_eligible_s: float | None
-    """From its submission until nothing but resources, priority and limits held it: dependencies and holds."""
+    """From its submission until only resources, priority and limits held it: dependencies and holds."""
     until_start_s: float | None
     """From then until it started."""
 
@@ -31,7 +31,7 @@ class Link:
 
 
 def waits(submitted_s: float | None, eligible_s: float | None, started_s: float | None, now_s: float) -> Waits:
-    """What has not happened yet is waited for until now; a job that never was eligible has waited for that alone."""
+    """Waits that have not ended last until now; a job that was never eligible has only the first one."""
     if submitted_s is None:
         return Waits(None, None)
     if eligible_s is None or eligible_s > now_s:
@@ -41,7 +41,7 @@ def waits(submitted_s: float | None, eligible_s: float | None, started_s: float 
 
 
 def blocking_links(job: Row, queue: Sequence[Row]) -> tuple[Link, ...]:
-    """From the job to the one that blocks it, the last one: the first on the way that does not wait for another."""
+    """From the job to the one that blocks it, which is last: the first on the way that does not wait for another."""
     links: list[Link] = []
     current: Row | None = job
     while current is not None and current.id not in {link.job for link in links}:

@@ -1,4 +1,4 @@
-"""What follows from a verdict without a person: whether the same job is sent again, and which nodes it avoids. Pure."""
+"""What follows from a verdict without a person: whether to send the job again, and which nodes to avoid. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _ONE_NODE = re.compile(r"[\w.-]+")
 
 
 def ends_for_good(verdict: Verdict, *, is_further: bool) -> bool:
-    """Whether only a change can help, beyond doubt. An attempt that got further may be repeated all the same: the next
-    one begins elsewhere.
+    """Whether only a change can help, with high confidence.
+
+    An attempt that made progress may be repeated anyway, since the next one starts at a different point.
     """
     return not is_further and verdict.first.confidence == "high" and verdict.first.retry in ("no", "after-change")
 
 
 def counts_as_fruitless(verdict: Verdict) -> bool:
-    """Whether an attempt without progress speaks against the stage; the failure of a node does not."""
+    """Whether an attempt without progress counts against the stage; a node's failure does not."""
     return not verdict.retries_by_itself
 
 
 def nodes_to_avoid(verdict: Verdict) -> tuple[str, ...]:
-    """The node that failed: by Slurm's word, else the only one of the job. Of several, none is known to be it."""
+    """The node that failed: named by Slurm, or the job's only node. With several, none is known to be at fault."""
     if not verdict.first.exclude:
         return ()
     named = (_NODE.search(place.text) for place in verdict.first.evidence)

@@ -18,7 +18,7 @@ _STEPS_BESIDE_LOSS = (
     re.compile(r"\"(?:step|global_step|num_updates)\"\s*:\s*\"?(\d+)"),
     re.compile(r"^(?:ba|it)\s+(\d+)\b"),
 )
-"""Figures that stand for a step only in a line that also gives a loss."""
+"""Figures that mean a step only in a line that also gives a loss."""
 _FINITE_LOSS = re.compile(r"loss\S*[\"']?\s*[:=]\s*\d", re.IGNORECASE)
 _NO_METRICS = re.compile(r"slurmstepd|srun:|Error|Exception|error:|StepId|signal|[Ss]aved|[Ss]aving|[Rr]esum")
 
@@ -37,5 +37,5 @@ def gives_loss(text: str) -> bool:
 
 
 def has_finite_loss(text: str) -> bool:
-    """Also where the loss is a whole number."""
+    """Whether the line gives a finite loss, which may be a whole number."""
     return _FINITE_LOSS.search(text) is not None

@@ -1,4 +1,4 @@
-"""What must not leave in a support ticket: tokens, keys and passwords that a program has written to its log."""
+"""What must not be in a support ticket: tokens, keys and passwords that a program has written to its log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _COUNT = re.compile(r"[\d.,eE+_/%-]+[kKMBG]?")
 
 
 def redacted(text: str) -> str:
-    """With `[hidden]` in place of what looks like a secret; figures, as `tokens: 83886080000`, stay."""
+    """The text with `[hidden]` in place of what looks like a secret; figures such as `tokens: 83886080000` stay."""
     named = _NAMED.sub(lambda match: match[0] if _COUNT.fullmatch(match["value"]) else match["name"] + HIDDEN, text)
     return _SECRETS.sub(HIDDEN, named)
 
 
 def redacted_json(value: Any) -> Any:
-    """The same in every text of plain JSON values."""
+    """Plain JSON values with every text redacted."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, list):

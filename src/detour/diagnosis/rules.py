@@ -1,4 +1,4 @@
-"""The rules and causes as they are written in `rules/*.yaml`, where each says what it means."""
+"""The rules and causes in `rules/*.yaml`, whose comments explain the keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from detour.diagnosis.patterns import Pattern, any_in, folded
 
 Source = Literal["log", "job", "ending", "step", "queue", "event"]
-"""Where something is said; `event` is the ledger's, whose reasons are read with the rules for logs."""
+"""Where something is reported; `event` is the ledger, whose reasons are read with the rules for logs."""
 Retry = Literal["yes", "no", "after-change", "unknown"]
 
 
@@ -24,7 +24,7 @@ class Cause:
     retry: Retry
     advice: str
     explains: frozenset[str]
-    """Causes that are only its consequences where both are seen."""
+    """Causes that are only its consequences if both are seen."""
     exclude: bool = False
     """Whether the next submission should avoid the node."""
     automatic: bool = False
@@ -52,19 +52,19 @@ class Rule:
     exclude: bool | None = None
 
     def fits(self, text: str, *, is_error: bool = True, within: str = "") -> bool:
-        """`within` is the source code that the traceback of an exception quotes."""
+        """Whether the rule matches; `within` is the source code quoted in an exception's traceback."""
         if (self.raised and not is_error) or (self.within and not any_in(self.within, within)):
             return False
         return any_in(self.patterns, text) and not any_in(self.unless, text)
 
 
 EXCEPTION = Rule("exception", cause="code_error")
-"""An exception that no other rule knows; lines of tracebacks are recognised in `tracebacks`."""
+"""An exception that matches no other rule; `tracebacks` recognises the lines."""
 
 
 @cache
 def causes() -> dict[str, Cause]:
-    """By id, in the order of the file."""
+    """Causes by id, in the order of the file."""
     return {
         name: Cause(name, **{**content, "explains": frozenset(content["explains"])})
         for name, content in read_rules("causes.yaml").items()
@@ -73,12 +73,12 @@ def causes() -> dict[str, Cause]:
 
 @cache
 def rules(source: Source) -> tuple[Rule, ...]:
-    """Of one source, in the order in which they are tried."""
+    """The rules of one source, in the order in which they are tried."""
     return tuple(rule for rule in _all_rules() if rule.source == source)
 
 
 def likely(source: Source, text: str) -> Iterator[Rule]:
-    """Those of `rules` that may fit the text, by the words that it holds."""
+    """The `rules` that may match the text, by the words it contains."""
     known, (by_word, always) = folded(text), _by_word(source)
     places = always.union(*(places for word, places in by_word.items() if word in known))
     return (rules(source)[place] for place in sorted(places))
@@ -86,7 +86,7 @@ def likely(source: Source, text: str) -> Iterator[Rule]:
 
 @cache
 def _by_word(source: Source) -> tuple[Mapping[str, Set[int]], frozenset[int]]:
-    """Word -> places of the rules that fit a text only for it; and of those that may fit any text."""
+    """Word -> indices of the rules that need it to match; and the indices of those that may match any text."""
     by_word, always = dict[str, set[int]](), set[int]()
     for place, rule in enumerate(rules(source)):
         for pattern in rule.patterns:

@@ -17,7 +17,7 @@ PENDING = ("PENDING", "PD", "REQUEUED", "RQ", "REQUEUE_FED", *HELD_BY_SLURM)
 RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", "SUSPENDED", "S", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT")
 TAKEN_BACK = ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
 QUEUE_FIELDS = {"Reason": ("NODELIST(REASON)",), "Dependency": (), "State": ("ST", "JobState")}
-"""Fields that are judged, with other names that they have."""
+"""Fields that are judged -> their other names."""
 SAVED_EXIT = "85:0"
 BY_TIME = ("TIMEOUT", "DEADLINE")
 _ALREADY = re.compile(r"\bis already done\b")
@@ -51,7 +51,7 @@ def _in_queue(evidence: Evidence) -> Verdict | None:
 
 
 def _live(evidence: Evidence) -> tuple[str, Row | None]:
-    """The row of a job that has not ended: squeue's, else sacct's where squeue has none."""
+    """The row of a job that has not ended: squeue's, otherwise sacct's."""
     if evidence.squeue is not None:
         return "squeue", evidence.squeue
     row = next(reversed(evidence.job_rows), None)
@@ -61,7 +61,7 @@ def _live(evidence: Evidence) -> tuple[str, Row | None]:
 
 
 def _requeued(evidence: Evidence) -> Verdict | None:
-    """A job that has run before and waits for its next turn by Slurm's own requeue."""
+    """A job that has run before and is pending again after Slurm requeued it."""
     row = evidence.squeue
     reason = row.get("Reason").strip("()") if row else ""
     if row is None or reason not in ("BeginTime", "None", "", "Resources", "Priority"):
@@ -98,7 +98,7 @@ def _done(evidence: Evidence) -> Verdict | None:
 
 
 def _ends_with_traceback(lines: Sequence[Line]) -> bool:
-    """As of a program whose exit code its script has lost, by a pipe into `tee`."""
+    """Whether the log ends with a traceback, as if its script had lost the exit code by a pipe into `tee`."""
     last = next((line for line in reversed(lines) if line.text.strip()), None)
     return last is not None and last.within != "" and not last.is_quoted
 
@@ -112,7 +112,7 @@ def _outcome(event: Event) -> str | None:
 
 
 def _saved(evidence: Evidence) -> Verdict | None:
-    """Ended by time or by request, with nothing lost: the last checkpoint is as far as the work got."""
+    """A segment that ended by time or by request and lost nothing: the work got no further than the last checkpoint."""
     row = next(reversed(evidence.job_rows), None)
     state = row.get("State").split(" ")[0] if row else ""
     last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
@@ -129,12 +129,12 @@ def _saved(evidence: Evidence) -> Verdict | None:
 
 
 def _is_taken_back(evidence: Evidence) -> bool:
-    """Whether the log says that the job was preempted, or its node lost, which the accounts may not know yet."""
+    """Whether the log reports a preemption or a lost node, which the accounts may not show yet."""
     return any(taken in line for line in evidence.log or () for taken in ("DUE TO PREEMPTION", "DUE TO JOB REQUEUE"))
 
 
 def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
-    """Whether no step, and no token, is known to have been made after the checkpoint."""
+    """Whether no step and no token is known to have been made after the checkpoint."""
     steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
     made = {"step": max(steps, default=0)}
     if (progress := evidence.last(ProgressMade.kind)) is not None:
@@ -146,7 +146,7 @@ def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
 
 
 def _saved_line(evidence: Evidence) -> Place | None:
-    """That the log says it saved after it was asked to stop, and made no further step."""
+    """The line by which the log says that it saved after it was asked to stop, if no further step follows."""
     found, stopping = None, False
     for line in read_lines(evidence.log or ()):
         stopping = stopping or bool(_STOPPING.search(line.text))

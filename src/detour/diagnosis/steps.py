@@ -1,4 +1,4 @@
-"""Which of a job's steps did the work: an out-of-memory flag of another one ended nothing."""
+"""Which of a job's steps did the work: an out-of-memory flag of another step ended nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _KILLED = ("0:125", "0:9", "137:0", "9:0")
 
 
 def of_another_step(text: str, evidence: Evidence) -> bool:
-    """Whether what `text` says of a step (or sacct of the job, whose flag comes from any step) cannot have ended the
-    work. What names no step may speak of any.
+    """Whether what `text` says about a step cannot have ended the work, because it is about another one.
+
+    So too sacct's text about the job, whose flag may come from any step. A text that names no step may be about any.
     """
     match = _STEP.search(text)
     named = match["step"] if match else None

@@ -1,4 +1,4 @@
-"""Which lines of a log are Python's tracebacks, and which exception was raised from which.
+"""Which lines of a log are Python tracebacks, and which exception was raised from which.
 
 Tracebacks of several ranks are interleaved, and the tail of a log may have lost the beginning of one.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r"\s+File \".+\", line \d+")
-"""Opens a traceback whose beginning the tail of the log has lost."""
+"""Opens a traceback whose beginning is not in the tail of the log."""
 _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
@@ -25,23 +25,23 @@ _NAMED = re.compile(
     r"Exception|(?<=\bexc\.)[A-Z]\w+|(?<=\berrors\.)[A-Z]\w+|(?<=\bexceptions\.)[A-Z]\w+)(?::\s|:?$)"
 )
 _BOX = re.compile(r"[│╭╰]|\|(?![^|]{0,40}\| (?:Fail\b|GPU \d))")
-"""A row of `dcgmi diag` that reports a bad GPU counts as a line of its own."""
+"""A line in a frame. A row of `dcgmi diag` that reports a bad GPU does not count as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracebacks:
-    """By the numbers of lines."""
+    """What is known about lines, by their numbers."""
 
     chains: dict[int, int] = field(default_factory=dict)
-    """Of a line with an exception: number of its chain, equal for exceptions that were raised from one another."""
+    """For a line with an exception, the number of its chain: equal for exceptions raised from one another."""
     quoted: set[int] = field(default_factory=set)
     """Source code, and exceptions that Python ignored."""
     within: dict[int, str] = field(default_factory=dict)
-    """Of a line with an exception: the source code that its traceback quotes."""
+    """For a line with an exception, the source code quoted in its traceback."""
 
 
 def find_tracebacks(lines: Iterable[tuple[int, int | None, str]]) -> Tracebacks:
-    """In lines given as number, rank and text."""
+    """Find tracebacks in lines given as number, rank and text."""
     found = Tracebacks()
     open_code: dict[int | None, list[str]] = {}
     linked: set[int | None] = set()
@@ -65,16 +65,16 @@ def find_tracebacks(lines: Iterable[tuple[int, int | None, str]]) -> Tracebacks:
             found.within[number] = "\n".join(open_code.pop(rank, []))
             found.quoted.update({number} if rank in ignored else ())
             ignored.discard(rank)
-        elif rank not in chain:  # without its beginning, what follows the code ends it
+        elif rank not in chain:  # without the beginning of the traceback, the line after its code ends it
             open_code.pop(rank, None)
     return found
 
 
 def is_framed(text: str) -> bool:
-    """Whether it is a line of a table or of a traceback drawn in a frame."""
+    """Whether it is a line of a table, or of a traceback drawn in a frame."""
     return _BOX.match(text) is not None
 
 
 def names_exception(text: str) -> bool:
-    """Whether a text by itself, outside a log, begins with an exception."""
+    """Whether a text on its own, outside a log, begins with an exception."""
     return _NAMED.match(text) is not None

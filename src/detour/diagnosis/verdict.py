@@ -1,4 +1,4 @@
-"""What a diagnosis says: one ranked list of causes, each with its evidence quoted, what to do, and whether to retry."""
+"""The result of a diagnosis: ranked causes, each with its evidence quoted, what to do, and whether to retry."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Confidence = Literal["high", "medium", "low"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A cause that the evidence names, first or not."""
+    """A cause named by the evidence, first or not."""
 
     cause: str
     confidence: Confidence
     evidence: tuple[Place, ...]
-    """The best first."""
+    """Best evidence first."""
     retry: Retry
     advice: str
     rule: str | None = None
@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def quote(self) -> str:
-        """The first evidence, without control characters; empty where there is none."""
+        """The first evidence, without control characters; empty if there is none."""
         return one_line(self.evidence[0].text) if self.evidence else ""
 
 
@@ -48,7 +48,7 @@ class Verdict:
     """Further causes, then consequences."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
-    """Where the job ran last, as Slurm lists them."""
+    """Where the job last ran, as Slurm lists the nodes."""
 
     @property
     def cause(self) -> str:
@@ -61,7 +61,7 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        """In one line: `out of GPU memory: torch.OutOfMemoryError: ...`."""
+        """In one line, as `out of GPU memory: torch.OutOfMemoryError: ...`."""
         return f"{self.first.title}: {self.first.quote}" if self.first.quote else self.first.title
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Verdict:
 
 
 def one_line(text: str) -> str:
-    """Without control characters, and otherwise as it stands: a quotation is to be found again in the log."""
+    """Without control characters, but otherwise unchanged, so that a quotation can be found in the log."""
     return printable(without_sequences(text.rstrip("\r\n"))).replace("\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""Advice and retry verdict where they depend on this job's own figures."""
+"""Advice and retry verdicts that depend on the job's own figures."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def _lost(step: int | None) -> str:
 
 
 def saved_step(evidence: Evidence) -> int | None:
-    """Of the last checkpoint, if the last attempt made it: what an earlier one saved does not show that the next gets
-    further.
+    """Step of the last checkpoint, if the last attempt saved it.
+
+    A checkpoint of an earlier attempt does not show that the next one gets further.
     """
     saved = evidence.last(CheckpointSaved.kind)
     latest = max((event.attempt or 0 for event in evidence.events or ()), default=0)
