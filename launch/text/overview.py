@@ -94,15 +94,8 @@ def now_at(chain: ChainStatus) -> str:
     if row is None or chain.is_done:
         return ""
     if row.reason:
-        return plain(f"{row.label}: {_without_job(row.reason)}")
+        return plain(f"{row.label}: {row.reason}")
     return plain(f"{row.label} {row.fraction:.0%}" if row.fraction is not None else row.label)
-
-
-def _without_job(reason: str) -> str:
-    """`job 7: waits for free nodes` without the job, to leave room; the job is shown with the stages."""
-    first, _, rest = reason.partition(": ")
-    is_job = first.startswith("job ") and " " not in first.removeprefix("job ")
-    return rest if is_job else reason
 
 
 def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:

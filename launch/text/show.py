@@ -63,8 +63,8 @@ def chain_lines(chain: ChainStatus, now_s: float) -> Iterator[str]:
 
 def stage_lines(row: StageRow, labels: dict[str, str], workspace: Workspace, now_s: float) -> Iterator[str]:
     yield plain(f"{row.label} ({row.id}): {row.state}")
-    if row.reason:
-        yield f"  {plain(row.reason)}"
+    if row.why:
+        yield f"  {plain(row.why)}"
     if row.next_step:
         yield f"  next: {plain(row.next_step)}"
     yield f"  of {_first(row.chains)}"

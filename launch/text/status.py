@@ -123,7 +123,7 @@ def details(row: StageRow) -> str:
     """What has no column: why it stopped or is pending, or its progress."""
     if row.status == "done":
         return _rows_of(row.figures) if row.kind == "prepare" else ""
-    parts = [plain(row.reason)] if row.reason else []
+    parts = [plain(row.why)] if row.why else []
     if row.starts_s is not None:
         parts.append(f"expected to start {clock(row.starts_s)}")
     if row.status == "running":

@@ -45,13 +45,17 @@ def test_chains_that_may_not_be_listed_are_not_taken_for_none(workspace: Workspa
     assert said.stderr.startswith(f"detour: {workspace.root / 'chains'}: no permission")
 
 
-def test_a_stage_whose_markers_may_not_be_read_is_shown_as_the_ledger_has_it(workspace: Workspace) -> None:
+@pytest.mark.parametrize(("folder", "others"), [("stages/pretrain-2", ""), ("stages", ", nor those of 1 other stage")])
+def test_stages_whose_markers_may_not_be_read_are_unknown_and_said_to_be_unreadable(
+    workspace: Workspace, folder: str, others: str
+) -> None:
     call(workspace, "status")
-    with unreadable(workspace.stage("pretrain-2")):
+    with unreadable(workspace.root / folder):
         said = call(workspace, "status", "theirs")
     assert said.returncode == 0
-    assert "theirs: 1 of 2 stages done" in said.stdout
-    assert "pretrain-2/output/manifest.json: cannot be read (Permission denied)" in said.stdout
+    assert f"theirs: {0 if others else 1} of 2 stages done, {2 if others else 1} unknown" in said.stdout
+    assert "its folder cannot be read (Permission denied)" in said.stdout
+    assert f"/output/manifest.json: cannot be read (Permission denied){others}\n" in said.stdout
 
 
 @pytest.mark.parametrize("verb", ["status", "list"])

@@ -153,7 +153,7 @@ def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspa
     site.accounts = [{"job": "7", "state": "FAILED", "submitted": "5"}]
     lines = render_text(Viewer(workspace, site).monitor.look(), 120).splitlines()
     assert lines[2].startswith("✗ prepare")
-    assert lines[3].strip() == "job 7 ended as FAILED before it started the stage"
+    assert lines[3].strip() == "job 7: ended as FAILED before it started the stage"
     assert lines[4].strip() == "2 dependents not run; `detour why base`; once the cause is fixed: `detour retry base`"
     assert lines[5].startswith("○ pretrain clm")
     assert lines[6].startswith("○ promote clm")
@@ -168,7 +168,7 @@ def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
     site.queue.append({"job": "7", "state": "PENDING", "reason": reason, "priority": "0"})
     status = Viewer(workspace, site).monitor.look()
     row = status.chains[0].stages[0]
-    assert (row.state, row.reason) == ("held", f"job 7: held by Slurm ({reason})")
+    assert (row.state, row.reason_job, row.reason) == ("held", "7", f"held by Slurm ({reason})")
     assert row.next_step == "`detour release base`; ask the site if it is held again"
     assert row.next_step in render_text(status, 120)
 

@@ -207,7 +207,7 @@ def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
     assert stage["energy_method"] == "M2 estimated"
     assert set(chain["quoted"]) == set(EnergyTotal._fields)
     assert chain["counts"] == {"planned": 3}
-    assert read_back["schema"] == 2
+    assert read_back["schema"] == 3
 
 
 def test_it_imports_nothing_heavy() -> None:

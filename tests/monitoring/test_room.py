@@ -19,7 +19,7 @@ from tests.monitoring.workspaces import PREPARE, make_workspace, start
 from tests.support.small_disk import SmallDisk, mounted
 
 WAITED_S = 60.0
-STEP = "free some space: it goes on by itself"
+STEP = "free some space: it then continues"
 
 
 @pytest.fixture

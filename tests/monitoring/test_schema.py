@@ -77,7 +77,8 @@ def test_the_model_reaches_from_the_project_to_the_attempt(status: dict[str, Any
     assert [group["name"] for group in status["projects"] + status["sweeps"]] == ["p", "s"]
     (chain,) = status["chains"]
     train = chain["stages"][1]
-    assert (train["state"], train["reason"]) == ("saved at limit", "job 9: others are ahead of it (Priority)")
+    assert (train["state"], train["reason_job"]) == ("saved at limit", "9")
+    assert train["reason"] == "others are ahead of it (Priority)"
     assert [segment["job"] for segment in train["segments"]] == ["8", "9"]
     assert train["segments"][0]["attempts"][0]["state"] == "saved at limit"
     assert train["mfu"] == 0.3

@@ -54,15 +54,20 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
 @pytest.mark.parametrize(
     ("events", "jobs", "state", "why"),
     [
-        ([], [seen("7", "PENDING", "Priority")], "pending", "job 7: others are ahead of it (Priority)"),
+        ([], [seen("7", "PENDING", "Priority")], "pending", "others are ahead of it (Priority)"),
         ([], [seen("7", "PENDING", "Resources")], "pending", "waits for free nodes"),
         ([], [seen("7", "PENDING", "Dependency")], "pending", "waits for the jobs before it"),
         ([], [seen("7", "PENDING", "QOSMaxGRESPerUser")], "pending", "under a limit of its QOS (QOSMaxGRESPerUser)"),
         ([], [seen("7", "RUNNING")], "running", "not yet given a sign of life"),
         ([STARTED], [seen("7", "RUNNING")], "running", None),
-        ([STARTED, SAVED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Resources")], "saved at limit", "job 8"),
-        ([STARTED, SAVED], [seen("8", "PENDING", "Resources")], "saved at limit", "job 8"),
-        ([STARTED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Priority")], "timed out", "job 8"),
+        (
+            [STARTED, SAVED],
+            [seen("7", "TIMEOUT"), seen("8", "PENDING", "Resources")],
+            "saved at limit",
+            "waits for free",
+        ),
+        ([STARTED, SAVED], [seen("8", "PENDING", "Resources")], "saved at limit", "waits for free"),
+        ([STARTED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Priority")], "timed out", "others are ahead"),
         ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime", before="PREEMPTED")], "preempted", "begin time"),
         ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime", before="REQUEUED")], "requeued", "begin time"),
         ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime")], "requeued", "begin time"),
@@ -82,11 +87,11 @@ def test_what_resumes_by_itself_needs_no_person(
 @pytest.mark.parametrize(
     ("events", "jobs", "state", "why", "step"),
     [
-        ([], [seen("7", "FAILED", exit_code=1)], "failed", "job 7 ended as FAILED, exit code 1 before", "detour why"),
+        ([], [seen("7", "FAILED", exit_code=1)], "failed", "ended as FAILED, exit code 1 before", "detour why"),
         ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "detour retry"),
         ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "detour retry"),
-        ([STARTED], [seen("7", "TIMEOUT")], "timed out", "job 7 ended as TIMEOUT", "detour retry"),
-        ([], [seen("7", "TIMEOUT")], "timed out", "job 7 ended as TIMEOUT", "detour retry"),
+        ([STARTED], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "detour retry"),
+        ([], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "detour retry"),
         ([STARTED, ASKED], [seen("7", "PREEMPTED")], "preempted", "signal SIGTERM", "detour retry"),
         ([], [seen("7", "NODE_FAIL")], "node failed", "NODE_FAIL", "detour retry"),
         ([STARTED, ASKED], [], "interrupted", "signal SIGTERM", "detour retry"),
@@ -107,14 +112,14 @@ def test_running_for_slurm_and_silent_for_three_heartbeats_is_lost_contact() -> 
     assert SILENT_S == 3 * HEARTBEAT_S
     assert judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S).state == "running"
     lost = judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S + 1)
-    assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "its job runs, without a sign of life for 31s")
+    assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "runs, without a sign of life for 31s")
 
 
 def test_a_job_that_never_gave_a_sign_of_life_is_lost_contact_after_two_minutes() -> None:
     assert judged([], seen("7", "RUNNING", started_s=NOW_S - START_S)).state == "running"
     lost = judged([STARTED, ASKED], seen("7", "RUNNING", started_s=NOW_S - START_S - 1), silent_s=500.0)
     assert (lost.state, lost.needs) == ("lost contact", True)
-    assert lost.why == "job 7 started 2m01s ago, and has given no sign of life"
+    assert (lost.job, lost.why) == ("7", "started 2m01s ago, and has given no sign of life")
 
 
 def test_silent_where_slurm_does_not_say_is_unknown_and_no_failure() -> None:
@@ -123,8 +128,23 @@ def test_silent_where_slurm_does_not_say_is_unknown_and_no_failure() -> None:
 
 def test_what_a_person_has_cancelled_says_so_and_how_to_have_it_again() -> None:
     found = judged([STARTED, ASKED], seen("7", "CANCELLED by 1000"))
-    assert (found.state, found.needs, found.why) == ("cancelled", False, "job 7 was cancelled")
+    assert (found.state, found.needs, found.why) == ("cancelled", False, "cancelled after it started")
     assert "detour retry" in (found.next_step or "")
+
+
+@pytest.mark.parametrize(
+    ("events", "jobs", "job"),
+    [
+        ([STARTED, SAVED], [seen("7", "TIMEOUT"), seen("8", "PENDING", "Resources")], "8"),
+        ([], [seen("7", "FAILED", exit_code=1)], "7"),
+        ([STARTED], [seen("7", "RUNNING")], "7"),
+        ([STARTED, SAVED], [seen("7", "TIMEOUT")], None),
+    ],
+)
+def test_a_reason_that_slurm_gives_is_said_of_one_job_and_what_a_stage_says_of_none(
+    events: list[Event], jobs: list[SeenJob], job: str | None
+) -> None:
+    assert judged(events, *jobs, silent_s=500.0).job == job
 
 
 def test_a_promotion_that_is_done_is_promoted() -> None:

@@ -14,7 +14,7 @@ from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
 from detour.monitoring.seen import SeenJob
 
-Marker = Literal["done", "failed"]
+Marker = Literal["done", "failed", "unreadable"]
 
 
 class Evidence(NamedTuple):
@@ -39,7 +39,10 @@ class Evidence(NamedTuple):
 
 
 def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
-    """The status of a stage, in one word."""
+    """The status of a stage, in one word. With unreadable markers, done and failed are both `unknown`."""
+    if marker == "unreadable":
+        by_ledger = stage_status(known, None, evidence)
+        return by_ledger if by_ledger in ("running", "submitted") else "unknown"
     if marker is not None:
         return marker
     if known is None:

@@ -6,7 +6,7 @@ Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a s
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from detour.planning.files import ChainOutline, StageOutline, Target
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
 from detour.site import Site
-from detour.text import natural_key
+from detour.text import counted, natural_key
 
 POLL_S = 60.0
 """Poll interval in seconds if no plan has the site's."""
@@ -71,7 +71,7 @@ class Monitor:
         self._outlines, self._memory = Outlines(workspace), Memory()
         self._open: dict[str, StageState] = {}
         """Stages that a job or an attempt may still change."""
-        self._unread: dict[str, str] = {}
+        self._unread: dict[str, OSError] = {}
         """Stage -> why its markers could not be read."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
@@ -106,7 +106,7 @@ class Monitor:
             groups(chains, lambda chain: chain.sweep),
             groups(chains, lambda chain: chain.project),
             reading.queue_s,
-            (*warnings, *self._unread.values()),
+            (*warnings, *self._of_unread()),
             accuracy(self.state.scores.values()),
         )
 
@@ -173,7 +173,6 @@ class Monitor:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
-        failure = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
         usages = _usages(stage_id, known, evidence.now_s)
         expected = self.state.expected_s.get(stage_id)
         context = Context(
@@ -187,7 +186,7 @@ class Monitor:
             planned,
             known,
             stage_status(known, marker, evidence),
-            failure if isinstance(failure, str) else None,
+            self._said(stage_id, marker),
             evidence,
             context,
         )
@@ -199,9 +198,21 @@ class Monitor:
                 return "done"
             return "failed" if self.workspace.has_failed(stage_id) else None
         except OSError as error:
-            why = f"{error.filename}: cannot be read ({error.strerror}); its stage is shown as the ledger has it"
-            self._unread[stage_id] = why
-            return None
+            self._unread[stage_id] = error
+            return "unreadable"
+
+    def _said(self, stage_id: str, marker: Marker | None) -> str | None:
+        """As `states.judge` takes it."""
+        if marker == "unreadable":
+            return f"its folder cannot be read ({self._unread[stage_id].strerror})"
+        reason = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
+        return reason if isinstance(reason, str) else None
+
+    def _of_unread(self) -> Iterator[str]:
+        """One sentence, also for the thousands of stages of one folder."""
+        for error in list(self._unread.values())[:1]:
+            others = f", nor those of {counted(left, 'other stage')}" if (left := len(self._unread) - 1) else ""
+            yield f"{error.filename}: cannot be read ({error.strerror}){others}"
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """When the last input was done: 0 without inputs, None while one is not done."""

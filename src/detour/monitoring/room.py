@@ -16,7 +16,7 @@ SILENT_S = 30.0
 """Three heartbeats, in seconds: a running job that was silent for longer has lost contact."""
 ALMOST_NOTHING_BYTES = 64 * 1024
 """Less than the reserve of one journal."""
-NEXT_STEP = "free some space: it goes on by itself, and ends after 15 minutes without room"
+NEXT_STEP = "free some space: it then continues; without room it fails after 15 minutes"
 
 
 def disk_is_full(workspace: Workspace) -> bool:

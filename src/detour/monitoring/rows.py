@@ -35,18 +35,18 @@ def stage_row(
     planned: StageOutline,
     known: StageState | None,
     status: StageStatus,
-    failure: str | None,
+    said: str | None,
     evidence: Evidence,
     context: Context,
 ) -> StageRow:
-    """The row without its energy. `failure` is the content of the failure marker, if there is one."""
+    """The row without its energy. `said` is as `judge` takes it."""
     attempts = known.attempts if known else []
     reached = [attempt for attempt in attempts if attempt.progress]
     latest = reached[-1].progress if reached else None
     progress = latest.event if latest else None
     done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(reached[-1], status) if reached else None
-    judged = judge(planned.kind, known, status, failure, evidence)
+    judged = judge(planned.kind, known, status, said, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
     jobs = in_order(known.all_jobs) if known else []
@@ -62,6 +62,7 @@ def stage_row(
         status=status,
         state=judged.state,
         reason=judged.why,
+        reason_job=judged.job,
         needs_person=judged.needs,
         next_step=judged.next_step,
         inputs=tuple(planned.inputs.values()),
@@ -120,7 +121,7 @@ def with_causes(rows: Sequence[StageRow]) -> list[StageRow]:
         cause = next((one.id if one.status == "failed" else one.blocked_by for one in inputs if _blocks(one)), None)
         if cause is not None and row.status in ("planned", "submitted", "cancelled") and not row.needs_person:
             why = f"not run: {found[cause].label} failed"
-            row = row._replace(blocked_by=cause, reason=why, next_step=None)
+            row = row._replace(blocked_by=cause, reason=why, reason_job=None, next_step=None)
         found[row.id] = row
     return [found[row.id] for row in rows]
 

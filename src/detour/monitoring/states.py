@@ -57,19 +57,23 @@ class Judged(NamedTuple):
     """Whether a person is needed to continue."""
     next_step: str | None = None
     """What that person does; `{chain}` is replaced by a chain that has the stage."""
+    job: str | None = None
+    """The job that `why` is about; None if it is about the stage."""
 
 
-def judge(kind: str, known: StageState | None, status: StageStatus, failure: str | None, evidence: Evidence) -> Judged:
-    """The word for a stage. `status` comes from `liveness.stage_status`, `failure` from its failure marker, if any."""
+def judge(kind: str, known: StageState | None, status: StageStatus, said: str | None, evidence: Evidence) -> Judged:
+    """The word for a stage. `status` comes from `liveness.stage_status`; `said` is the content of its failure marker,
+    or why its markers cannot be read.
+    """
     match status:
         case "done":
             return Judged("promoted" if kind == "promote" else "done")
         case "planned":
             return Judged("planned")
         case "failed":
-            return _failed(known, failure, evidence)
+            return _failed(known, said, evidence)
         case "unknown":
-            return _unknown(known, evidence)
+            return _unreadable(known, said) if said else _unknown(known, evidence)
         case "running":
             return _running(known, evidence)
         case "submitted":
@@ -80,43 +84,49 @@ def judge(kind: str, known: StageState | None, status: StageStatus, failure: str
 
 def _failed(known: StageState | None, failure: str | None, evidence: Evidence) -> Judged:
     why = failure or (known.reason if known else None)
-    seen = _last_seen(known, evidence)
+    job, seen = None, _last_seen(known, evidence)
     if why is None and seen is not None:
-        why = f"job {seen.id} {_end_in_words(seen)}{'' if known and known.attempts else ' before it started the stage'}"
-    return Judged("failed", why, True, "`detour why {chain}`; once the cause is fixed: `detour retry {chain}`")
+        before = "" if known and known.attempts else " before it started the stage"
+        why, job = _end_in_words(seen) + before, seen.id
+    return Judged("failed", why, True, "`detour why {chain}`; once the cause is fixed: `detour retry {chain}`", job)
+
+
+def _unreadable(known: StageState | None, said: str) -> Judged:
+    by_ledger = "" if known is None else f"; by the ledger it is {known.status}"
+    return Judged("unknown", f"{said}{by_ledger}", True, "ask its owner for the right to read it, then look again")
 
 
 def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
     seen = _last_seen(known, evidence)
     if seen is not None and seen.standing == "succeeded":
-        return Judged(
-            "unknown", f"job {seen.id} ended well by Slurm, and its output is not there (yet)", True, "look again"
-        )
+        why = "ended well by Slurm, and its output is not there (yet)"
+        return Judged("unknown", why, True, "look again", seen.id)
     age_s = _silence_s(known, evidence)
     silent = "" if age_s is None else f"no sign of life for {format_duration(age_s)}, and "
     return Judged("unknown", f"{silent}Slurm does not say", True, "look again when Slurm answers")
 
 
 def _running(known: StageState | None, evidence: Evidence) -> Judged:
+    last = known.attempts[-1] if known and known.attempts else None
     age_s = _silence_s(known, evidence)
     if known is not None and age_s is not None and known.id in evidence.waiting_for_room:
         return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
     if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
-        return _lost(f"its job runs, without a sign of life for {format_duration(age_s)}")
-    last = known.attempts[-1] if known and known.attempts else None
+        return _lost(f"runs, without a sign of life for {format_duration(age_s)}", last.job if last else None)
     if last is not None and last.ended is None:
         return Judged("running")
     begun = max((job for job in _seen_jobs(known, evidence) if job.standing == "running"), key=_run_s, default=None)
     if begun is not None and _run_s(begun) > START_S:
         ago = format_duration(evidence.now_s - (begun.started_s or 0.0))
         if evidence.disk_is_full:
-            return Judged("running", f"job {begun.id} started {ago} ago, and the disk is full", True, NEXT_STEP)
-        return _lost(f"job {begun.id} started {ago} ago, and has given no sign of life")
-    return Judged("running", "its job has started, and not yet given a sign of life")
+            return Judged("running", f"started {ago} ago, and the disk is full", True, NEXT_STEP, begun.id)
+        return _lost(f"started {ago} ago, and has given no sign of life", begun.id)
+    return Judged("running", "has started, and not yet given a sign of life", job=begun.id if begun else None)
 
 
-def _lost(why: str) -> Judged:
-    return Judged("lost contact", why, True, "`detour why {chain}`; `detour logs` shows what it said last")
+def _lost(why: str, job: str | None) -> Judged:
+    step = "`detour why {chain}`; `detour logs {chain}` shows what it said last"
+    return Judged("lost contact", why, True, step, job)
 
 
 def _run_s(job: SeenJob) -> float:
@@ -128,15 +138,15 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
     waiting = _waiting_job(known, evidence)
     if waiting is None:
         return Judged("pending", None)
-    why = f"job {waiting.id}: {reason_in_words(waiting.reason, waiting.is_held)}"
+    why = reason_in_words(waiting.reason, waiting.is_held)
     if waiting.is_held:
         more = "; ask the site if it is held again" if waiting.reason.startswith("held by Slurm") else ""
-        return Judged("held", why, True, f"`detour release {{chain}}`{more}")
+        return Judged("held", why, True, f"`detour release {{chain}}`{more}", waiting.id)
     if waiting.reason == "DependencyNeverSatisfied":
-        return Judged("pending", why, True, "`detour cancel {chain}`, then `detour retry {chain}`")
+        return Judged("pending", why, True, "`detour cancel {chain}`, then `detour retry {chain}`", waiting.id)
     last = known.attempts[-1] if known and known.attempts else None
     word = end_of(last, evidence, waiting) if last is not None else None
-    return Judged(word or "pending", why)
+    return Judged(word or "pending", why, job=waiting.id)
 
 
 def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
@@ -145,14 +155,15 @@ def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) 
     seen = _last_seen(known, evidence)
     again = "`detour retry {chain}` submits it again"
     if status == "cancelled":
-        if last is None and seen is not None and not seen.started_s:
-            return Judged("cancelled", f"job {seen.id} was cancelled before it started", next_step=again)
-        return Judged("cancelled", None if seen is None else f"job {seen.id} was cancelled", next_step=again)
+        if seen is None:
+            return Judged("cancelled", next_step=again)
+        began = last is not None or seen.started_s
+        return Judged("cancelled", f"cancelled {'after' if began else 'before'} it started", False, again, seen.id)
     word = (end_of(last, evidence) if last else _OF_ENDS.get(seen.state) if seen else None) or "interrupted"
-    why = last.reason if last else None
+    why, job = last.reason if last else None, None
     if why is None and seen is not None:
-        why = f"job {seen.id} {_end_in_words(seen)}"
-    return Judged(word, why, True, f"{again}; it resumes from its last checkpoint")
+        why, job = _end_in_words(seen), seen.id
+    return Judged(word, why, True, f"{again}; it resumes from its last checkpoint", job)
 
 
 def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = None) -> StateWord | None:

@@ -21,7 +21,7 @@ from detour.monitoring.seen import SeenJob
 from detour.monitoring.states import WORDS, StateWord
 from detour.text import stage_label
 
-SCHEMA = 2
+SCHEMA = 3
 _UNDER_WAY = ("running", "submitted", "unknown")
 
 
@@ -87,6 +87,8 @@ class StageRow(NamedTuple):
     """The same in finer words, for people: see docs/watching.md."""
     reason: str | None
     """Why it is pending, failed or stopped."""
+    reason_job: str | None
+    """The job that the reason is about; None if it is about the stage."""
     needs_person: bool
     """Whether a person is needed to continue."""
     next_step: str | None
@@ -135,6 +137,11 @@ class StageRow(NamedTuple):
     @property
     def label(self) -> str:
         return stage_label(self.name, self.seed)
+
+    @property
+    def why(self) -> str | None:
+        """The reason with its job: `job 7: waits for free nodes`."""
+        return self.reason if self.reason_job is None else f"job {self.reason_job}: {self.reason}"
 
     @property
     def fraction(self) -> float | None:
