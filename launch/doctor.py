@@ -42,6 +42,6 @@ def command(name: str, tasks: Path | None, workspace: Workspace, as_json: bool) 
     if as_json:
         show_json(doctor_json(checked))
     else:
-        show(render_doctor(checked))
+        show(render_doctor(checked, columns()))
     if checked.has_problem:
         sys.exit(UserError.exit_code)

@@ -9,7 +9,7 @@ import click
 from detour.errors import UserError
 from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.gc import cleaned_lines, gc_json, removable_lines
-from detour.launch.text.screen import say_waiting, show, show_json
+from detour.launch.text.screen import columns, say_waiting, show, show_json
 from detour.ledger.workspace import Workspace
 from detour.orchestration.cleaning import clean, could_go
 
@@ -28,13 +28,13 @@ def command(dry_run: bool, yes: bool, everything: bool, workspace: Workspace, as
     found = could_go(workspace)
     cleaned = None
     if not as_json:
-        show(*removable_lines(workspace.root, found, everything=everything))
+        show(*removable_lines(workspace.root, found, columns(), everything=everything))
     if found and not dry_run and _agreed(yes=yes):
         cleaned = clean(workspace, {one.path for one in found}, say_waiting)
     if as_json:
         show_json(gc_json(found, cleaned))
     elif cleaned is not None:
-        show(*cleaned_lines(workspace.root, cleaned))
+        show(*cleaned_lines(workspace.root, cleaned, columns()))
 
 
 def _agreed(*, yes: bool) -> bool:

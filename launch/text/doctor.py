@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from textwrap import fill
 
 import yaml
 
 from detour.doctor.check import Checked
 from detour.doctor.findings import VERDICTS, Finding, merged_changes
-from detour.text import WIDTH, cut, plain
+from detour.text import plain, wrapped
 
 
 def doctor_json(checked: Checked) -> dict[str, object]:
@@ -31,15 +30,15 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
     return {verdict: found[verdict] for verdict in VERDICTS}
 
 
-def render_doctor(checked: Checked) -> str:
-    """No line is longer than 100 columns, except those of the profile to copy."""
+def render_doctor(checked: Checked, width: int) -> str:
+    """No line is longer than `width`, except those of the profile to copy."""
     cluster, findings = checked.cluster, checked.findings
-    lines = [cut(plain(f"{cluster.name}: {cluster.description}"), WIDTH)]
+    lines = wrapped(plain(f"{cluster.name}: {cluster.description}"), "", width)
     ordered = sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict))
     for finding in ordered:
-        lines += _finding_lines(finding)
+        lines += _finding_lines(finding, width)
     for silence in checked.live.silences:
-        lines.append(_wrapped(f"no answer: {plain(silence)}", ""))
+        lines += wrapped(f"no answer: {plain(silence)}", "", width)
     if change := merged_changes(findings):
         own = {"extends": str(checked.profile), "name": f"my-{cluster.name}"[:64], **change}
         lines += ["", "A profile of your own that says what the site says:", ""]
@@ -54,16 +53,13 @@ def _plural(verdict: str, number: int) -> str:
     return f"{verdict}s" if verdict in ("problem", "warning") and number != 1 else verdict
 
 
-def _finding_lines(finding: Finding) -> Iterator[str]:
+def _finding_lines(finding: Finding, width: int) -> Iterator[str]:
     sides = [
         f"expected: {finding.profile}" if finding.profile else "",
         f"found: {finding.site}" if finding.site else "",
     ]
     said = "; ".join(plain(side) for side in sides if side)
-    yield cut(f"{finding.verdict:<8} {plain(finding.subject)}" + (f"  ({said})" if said else ""), WIDTH)
+    first = f"{finding.verdict:<8} {plain(finding.subject)}" + (f"  ({said})" if said else "")
+    yield from wrapped(first, "", width)
     if finding.advice:
-        yield _wrapped(plain(finding.advice), " " * 9)
-
-
-def _wrapped(text: str, indent: str) -> str:
-    return fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False)
+        yield from wrapped(plain(finding.advice), " " * 9, width)

@@ -8,34 +8,40 @@ from typing import Any
 
 from detour.housekeeping.finding import Kind, Removable
 from detour.orchestration.cleaning import Cleaned
-from detour.text import counted, cut, plain, scaled
+from detour.text import cells, counted, fitted, plain, scaled, wrapped
 
 SHOWN = 5
+NUMBER, BYTES, INODES = 8, 12, 10
+"""Columns of figures, at the right."""
+LEAST = 42
+"""Columns that the name of a kind takes, with its number."""
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
-def removable_lines(root: Path, found: Sequence[Removable], *, everything: bool) -> Iterator[str]:
-    """At most 100 columns."""
+def removable_lines(root: Path, found: Sequence[Removable], width: int, *, everything: bool) -> Iterator[str]:
+    """No line is longer than `width`, from 80 on."""
     if not found:
         yield f"Nothing could go from {plain(str(root))}."
         return
-    yield f"  {'what':<38}{'number':>8}{'bytes':>12}{'inodes':>10}"
+    places = [cells(_place(root, one.path)) + 4 for one in found]
+    first = min(max(LEAST, *places), width - BYTES - INODES)
+    yield _row("  what", "number", "bytes", "inodes", first)
     for kind in Kind:
         same = [one for one in found if one.kind is kind]
         if same:
-            yield _sum_line(kind.value, same)
+            yield _sum_line(kind.value, same, first)
             shown = same if everything else same[:SHOWN]
-            yield from (_line(root, one) for one in shown)
+            yield from (line for one in shown for line in _lines(root, one, first, width))
             if len(shown) < len(same):
                 yield f"    and {len(same) - len(shown)} more (--all)"
-    yield _sum_line("all", found)
+    yield _sum_line("all", found, first)
 
 
-def cleaned_lines(root: Path, cleaned: Cleaned) -> Iterator[str]:
+def cleaned_lines(root: Path, cleaned: Cleaned, width: int) -> Iterator[str]:
     size, inodes = _sums(cleaned.removed)
     yield f"Removed {counted(len(cleaned.removed), 'item')}: {size} and {counted(inodes, 'inode')}."
     for path, reason in cleaned.skipped:
-        yield cut(f"  skipped {_place(root, path)}: {plain(reason)}", 100)
+        yield from wrapped(f"skipped {_place(root, path)}: {plain(reason)}", "  ", width)
 
 
 def gc_json(found: Sequence[Removable], cleaned: Cleaned | None) -> dict[str, Any]:
@@ -60,15 +66,22 @@ def gc_json(found: Sequence[Removable], cleaned: Cleaned | None) -> dict[str, An
     }
 
 
-def _sum_line(name: str, found: Sequence[Removable]) -> str:
+def _sum_line(name: str, found: Sequence[Removable], first: int) -> str:
     size, inodes = _sums(found)
-    return f"  {name:<38}{len(found):>8,}{size:>12}{inodes:>10,}"
+    return _row(f"  {name}", f"{len(found):,}", size, f"{inodes:,}", first)
 
 
-def _line(root: Path, one: Removable) -> str:
+def _lines(root: Path, one: Removable, first: int, width: int) -> Iterator[str]:
     size = scaled(one.extent.size_bytes, BYTE_UNITS)
-    blocked = f"  {one.extent.blocked}: will be skipped" if one.extent.blocked else ""
-    return cut(f"    {cut(_place(root, one.path), 52):<52}{size:>12}{one.extent.inodes:>10,}{plain(blocked)}", 100)
+    yield _row(f"    {_place(root, one.path)}", "", size, f"{one.extent.inodes:,}", first)
+    if one.extent.blocked:
+        yield from wrapped(f"will be skipped: {plain(one.extent.blocked)}", " " * 6, width)
+
+
+def _row(name: str, number: str, size: str, inodes: str, first: int) -> str:
+    """`first` columns for the name and, where there is one, the number."""
+    room = first - NUMBER if number else first
+    return f"{fitted(name, room)}{number:>{first - room}}{size:>{BYTES}}{inodes:>{INODES}}"
 
 
 def _sums(found: Iterable[Removable]) -> tuple[str, int]:

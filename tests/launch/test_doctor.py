@@ -57,12 +57,18 @@ def test_this_machine_is_fit_for_local_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_slurm")
-def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(tmp_path: Path) -> None:
+def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     result = call("--cluster", "slurm-local", "-w", tmp_path)
     assert result.exit_code == 0
     assert "unknown  partitions" in result.stdout
     assert "is not on the path: is this a login node of the cluster?" in " ".join(result.stdout.split())
     assert max(map(len, result.stdout.splitlines())) <= 100
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = call("--cluster", "slurm-local", "-w", tmp_path).stdout
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert narrow.split() == result.stdout.split()
     data = json.loads(call("--cluster", "slurm-local", "-w", tmp_path, "--json").stdout)
     assert data["cluster"] == "slurm-local"
     assert data["counts"]["problem"] == 0
