@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import detour
-from detour.config.loading import load_cluster
+from detour.config.cluster import Cluster
+from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, overrides_argument, recipe_argument, written_workspace_option
 from detour.launch.text.bench import bench_json, device_line, speed_lines
 from detour.launch.text.screen import show, show_json
@@ -21,7 +22,7 @@ from detour.speed.result import Asked, Device, Speed
 @recipe_argument
 @overrides_argument
 @written_workspace_option
-@click.option("--cluster", help="Profile of this machine: its prices use the result from then on.")
+@cluster_option("Profile of this machine: its prices use the result from then on.")
 @click.option("--phase", "phases", multiple=True, help="Only this phase; may be given again.")
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Steps of each loop.")
 @click.option("--rows", type=click.IntRange(1), help="Rows a step.  [default: the recipe's batch]")
@@ -32,7 +33,7 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     workspace: Workspace,
-    cluster: str | None,
+    cluster: Cluster | None,
     phases: tuple[str, ...],
     steps: int,
     rows: int | None,
@@ -45,7 +46,6 @@ def command(
     Shows tokens per second, share of the peak, time by part of the step, memory and energy, next to plain loops of
     transformers on the same rows. Weights and text are random: neither affects the speed.
     """
-    profile = None if cluster is None else load_cluster(cluster)
     stages = detour.plan(recipe, *overrides).shared.stages.values()
     by_phase = {stage.phase: stage for stage in stages if isinstance(stage, PretrainStage)}
     if unknown := set(phases) - set(by_phase):
@@ -63,5 +63,5 @@ def command(
                 show(device_line(device))
     if as_json:
         show_json(bench_json(device, [speed for _, speed in pairs]))
-    if profile is not None and isinstance(device, Device):
-        keep(workspace, profile.name, device, pairs)
+    if cluster is not None and isinstance(device, Device):
+        keep(workspace, cluster.name, device, pairs)

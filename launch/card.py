@@ -14,7 +14,9 @@ from detour.cards.hub_folder import Record, default_folder, write_hub_folder
 from detour.cards.pushing import push as push_folder
 from detour.cards.rendering import read_template, render
 from detour.cards.verifying import verify_card
+from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
+from detour.launch.cluster_option import cluster_option
 from detour.launch.first_word import WriteByDefault
 from detour.launch.options import Figure, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
@@ -70,7 +72,7 @@ def write(
 @command.command()
 @click.argument("card", type=click.Path(exists=True, path_type=Path))
 @workspace_option
-@click.option("--cluster", help="Judge CO2 by this profile's power, PUE and grid factor.")
+@cluster_option("Judge CO2 by this profile's power, PUE and grid factor.")
 @click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="... or by these: of one GPU,")
 @click.option("--pue", type=Figure(1.0), help="PUE")
 @click.option("--factor", type=Figure(0.0), metavar="G_PER_KWH", help="and grams of CO2eq a kWh.")
@@ -78,14 +80,14 @@ def write(
 def verify(
     card: Path,
     workspace: Workspace,
-    cluster: str | None,
+    cluster: Cluster | None,
     power: float | None,
     pue: float | None,
     factor: float | None,
     as_json: bool,
 ) -> None:
-    """Recompute every number of a card: from the ledger, or by arithmetic for a card from elsewhere."""
-    given = Convention.chosen(None if cluster is None else load_cluster(cluster), power, pue, factor)
+    """Recompute every number of a card: from the ledger, or by arithmetic for one from elsewhere."""
+    given = Convention.chosen(cluster, power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 
 

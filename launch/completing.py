@@ -48,6 +48,14 @@ def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed
     return list(_offered(typed, _recipes())) or [CompletionItem(typed, type="file")]
 
 
+def complete_clusters(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Profiles by name, else files."""
+    from detour.config.loading import available_clusters
+
+    names = _offered(typed, ((name, "profile") for name in available_clusters()))
+    return list(names) or [CompletionItem(typed, type="file")]
+
+
 def _offered(typed: str, names: Iterable[tuple[str, str]]) -> Iterator[CompletionItem]:
     """Yields nothing if the workspace cannot be read: a shell has no place for error messages."""
     try:

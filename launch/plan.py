@@ -9,7 +9,8 @@ import click
 
 import detour
 from detour.budgets.reserve import outlook
-from detour.config.loading import load_cluster
+from detour.config.cluster import Cluster
+from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, overrides_argument, recipe_argument, workspace_option
 from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
@@ -32,7 +33,7 @@ from detour.text import wrapped
 @recipe_argument
 @overrides_argument
 @workspace_option
-@click.option("--cluster", help="Price the plan with this cluster profile: a name or a file.")
+@cluster_option("Price the plan with this cluster profile: a name or a file.")
 @click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for; needs --cluster.  [default: a node's]")
 @click.option("--when", is_flag=True, help="Grams by the hour of the start; needs --cluster and hourly factors.")
 @click.option(
@@ -45,7 +46,7 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     workspace: Workspace,
-    cluster: str | None,
+    cluster: Cluster | None,
     gpus: int | None,
     when: bool,
     factors: Path | None,
@@ -55,17 +56,16 @@ def command(
 
     With --cluster, it is also priced. Nothing is written.
     """
-    profile = None if cluster is None else load_cluster(cluster)
-    if (when or factors or gpus) and profile is None:
+    if (when or factors or gpus) and cluster is None:
         raise click.UsageError("--gpus, --when and --factors need --cluster: hours and grams are those of a site")
     planned = detour.plan(recipe, *overrides)
     view = LedgerView(workspace)
     warn(view.warnings)
     stages = planned.shared.stages.values()
     progress = progress_of(view, stages)
-    if profile:
-        check_gpus(stages, profile, gpus)
-    price = price_in(view.workspace, view.state, stages, profile, gpus) if profile else None
+    if cluster:
+        check_gpus(stages, cluster, gpus)
+    price = price_in(view.workspace, view.state, stages, cluster, gpus) if cluster else None
     left = [stage for stage in stages if progress[stage.id] in ("new", "failed")]
     starts = None
     if price and (when or factors):

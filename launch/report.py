@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 import detour
+from detour.config.cluster import Cluster
 from detour.config.project import load_project
 from detour.imports import uncollected
+from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
@@ -44,7 +46,7 @@ FOLDER = Path("report")
     "--site-figure", metavar="TEXT", help="What the site says was used, as '1234.5 GPU-h', or a file with it."
 )
 @click.option("--site-account", metavar="NAME", help="The account in the site's file, where it has several.")
-@click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
+@cluster_option("Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @json_option
 def command(
     names: tuple[str, ...],
@@ -58,7 +60,7 @@ def command(
     project: Path | None,
     site_figure: str | None,
     site_account: str | None,
-    cluster: str | None,
+    cluster: Cluster | None,
     as_json: bool,
 ) -> None:
     """Write the report of chains, of a sweep, or of the workspace.

@@ -8,8 +8,9 @@ from typing import get_args
 import click
 
 import detour
-from detour.config.loading import load_cluster
+from detour.config.cluster import Cluster
 from detour.errors import StageFailed, Withdrawn
+from detour.launch.cluster_option import cluster_option
 from detour.launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.failures import failure_lines
@@ -30,7 +31,7 @@ from detour.planning.stage import StageKind
     "--until", type=click.Choice(get_args(StageKind)), help="Last kind of stages to run, as prepare.  [default: all]"
 )
 @click.option("--retry", is_flag=True, help="Run stages again that failed for good.")
-@click.option("--cluster", default="local", show_default=True, help="Profile with this machine's PUE and grid factor.")
+@cluster_option("Profile with this machine's PUE and grid factor.", default="local", show_default=True)
 @over_budget_option
 @click.option("--quiet", is_flag=True, help="No live display; one line a stage.")
 def command(
@@ -41,7 +42,7 @@ def command(
     gpus: int | None,
     until: StageKind | None,
     retry: bool,
-    cluster: str,
+    cluster: Cluster,
     over_budget: str | None,
     quiet: bool,
 ) -> None:
@@ -50,7 +51,7 @@ def command(
     Runs what is missing. Ctrl-C saves and stops; the same command resumes.
     """
     planned = detour.plan(recipe, *overrides)
-    order = local_order(workspace, planned, load_cluster(cluster), cores=cores, gpus=gpus, retry=retry, until=until)
+    order = local_order(workspace, planned, cluster, cores=cores, gpus=gpus, retry=retry, until=until)
     if order.is_done:
         show(*done_lines(order, already=True))
         return

@@ -9,7 +9,8 @@ import click
 
 import detour
 from detour.budgets.reserve import outlook
-from detour.config.loading import load_cluster
+from detour.config.cluster import Cluster
+from detour.launch.cluster_option import cluster_option
 from detour.launch.job_options import job_options
 from detour.launch.options import (
     json_option,
@@ -33,7 +34,7 @@ from detour.orchestration.submit import Order, order_for, scripts, send
 @recipe_argument
 @overrides_argument
 @written_workspace_option
-@click.option("--cluster", required=True, help="Cluster profile: a name (`detour clusters`) or a file.")
+@cluster_option("Cluster profile: a name (`detour clusters`) or a file.", required=True)
 @job_options(gpus="a node's", others="the profile's")
 @click.option("--retry", is_flag=True, help="Submit stages again that failed for good.")
 @over_budget_option
@@ -43,7 +44,7 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     workspace: Workspace,
-    cluster: str,
+    cluster: Cluster,
     options: JobOptions,
     retry: bool,
     over_budget: str | None,
@@ -55,7 +56,7 @@ def command(
     Run again after any kill or refusal, it completes what is missing and sends nothing twice.
     """
     planned = detour.plan(recipe, *overrides)
-    order = order_for(workspace, planned, load_cluster(cluster), options, retry=retry)
+    order = order_for(workspace, planned, cluster, options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, columns(), retrying=retry))
     say(*(f"{stage.label}: made again, its output is damaged" for stage in order.damaged))
     if dry_run:

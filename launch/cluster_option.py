@@ -1,0 +1,31 @@
+"""`--cluster`: a profile by name or file, read where the option is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from detour.config.cluster import Cluster
+from detour.config.loading import load_cluster
+
+
+class Profile(click.ParamType[Cluster]):
+    """A name as `detour clusters` lists it, or a file. Raises RecipeError for a profile that is not valid."""
+
+    name = "profile"
+
+    def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> Cluster:
+        return value if isinstance(value, Cluster) else load_cluster(value)
+
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+        from detour.launch.completing import complete_clusters
+
+        return complete_clusters(context, parameter, typed)
+
+
+def cluster_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives the verb `cluster`, a Cluster; None where it is left out and has no default."""
+    return click.option("--cluster", type=Profile(), help=text, **more)
