@@ -86,7 +86,7 @@ def verify(
     factor: float | None,
     as_json: bool,
 ) -> None:
-    """Recompute every number of a card: from the ledger, or by arithmetic for one from elsewhere."""
+    """Recompute every number of a card: from the ledger, or by arithmetic for a card from elsewhere."""
     given = Convention.chosen(cluster, power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 

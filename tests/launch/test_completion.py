@@ -54,7 +54,7 @@ def in_bash(workspace: Workspace, line: str) -> list[str]:
         ("detour why base-6", ["base-60k"]),
         ("detour gc --dr", ["--dry-run"]),
         ("detour status --state lo", [r"lost\ contact"]),
-        ("detour plan quickstart --cluster jean", ["jean-zay"]),
+        ("detour plan quickstart --cluster slurm", ["slurm-local"]),
         ("detour show base-60k/", ["base-60k/prepare-1"]),
     ],
 )
