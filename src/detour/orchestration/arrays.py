@@ -1,6 +1,6 @@
 """Which work shares an array, so sbatch calls grow with the number of shapes and not with the amount of work. Pure.
 
-An array whose every task waits for the task of the same number in another array (`aftercorr`) keeps chains apart: where
+An array whose every task waits for the task of the same number in another array (`aftercorr`) keeps chains apart: if
 one fails, the others continue. So work of one shape is laid out in lanes that match, task by task, the lane it waits
 for: a lane of promotions for a lane of trainings; one lane per length for decays that share a training. If the numbers
 do not match, work that waits for the same stages shares an array, which waits for those stages by their ids.

@@ -4,7 +4,7 @@
     <workspace>/code/<digest>/changes.patch      the difference from the commit, if there is one
     <workspace>/code/<digest>/snapshot.json      digest, commit, version, time: read by detour.checkpoints.provenance
 
-Jobs of the same code share one folder, whoever submits them. Which files are code: detour.checkpoints.code_files.
+Jobs of the same code share one folder, also between users. Which files are code: detour.checkpoints.code_files.
 """
 
 from __future__ import annotations

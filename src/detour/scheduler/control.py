@@ -56,7 +56,7 @@ class Control:
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
-    """As `ledger.identity.workspace_id`."""
+    """The id from `ledger.identity.workspace_id`."""
     users: Sequence[str]
     """As in `Submitter.users`."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005

@@ -15,7 +15,7 @@ class Knowledge:
 
     ledger: SubmissionLedger
     workspace: str
-    """As `ledger.identity.workspace_id`."""
+    """The id from `ledger.identity.workspace_id`."""
     sent: dict[Tag, Sent] = field(default_factory=dict)
     expected: set[Tag] = field(default_factory=set)
     """What was known at first or is ours: a job that another submitter intends meanwhile may still be on its way."""

@@ -69,7 +69,7 @@ class Submitter:
     slurm: Slurm
     ledger: SubmissionLedger
     workspace: str
-    """As `ledger.identity.workspace_id`."""
+    """The id from `ledger.identity.workspace_id`."""
     users: Sequence[str]
     """Users who may have jobs of this workspace: the one who submits, then all others who submit for it."""
     write_script: ScriptWriter
@@ -237,8 +237,8 @@ class Submitter:
     def _refresh(self) -> None:
         """Read what others recorded.
 
-        A gate that is open without a commit is left by a killed submission: its job, whoever owns it, may run and is
-        committed here.
+        A gate that is open without a commit is left by a killed submission: its job may be running and is committed
+        here, even if another user owns it.
         """
         self._known.refresh()
         began = [
