@@ -104,6 +104,11 @@ def test_parts_of_a_period_sum_to_the_whole(pieces: list[Piece], a: float, b: fl
     assert parts == pytest.approx(used(pieces, first, last), abs=1e-6)
 
 
+def test_a_period_that_ends_at_midnight_has_that_instant_once() -> None:
+    one = burn([Piece(0.0, DAY_S, 5.0)], 0.0, None, 2 * DAY_S, (0.0, None))
+    assert [(row.at_s, row.spent) for row in one.rows] == [(DAY_S, 5.0), (2 * DAY_S, 5.0)]
+
+
 def test_rows_are_at_midnight_of_the_time_zone_after_its_clocks_have_changed() -> None:
     start_s, now_s = (midnight_s(date(2026, month, 20), PARIS) for month in (10, 11))
     one = burn([Piece(start_s, now_s, 31.0)], 0.0, 100.0, now_s + 3600.0, (start_s, None), PARIS)

@@ -97,6 +97,13 @@ def test_what_a_chain_took_in_a_period_is_not_said_to_be_all(made: Made) -> None
     assert all(". In this period it took " in one.sentence for one in ledes(report))
 
 
+def test_of_a_period_in_which_nothing_ran_no_cost_is_given(made: Made) -> None:
+    period = Period(made.clock.now_s + 86_400, None)
+    report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
+    assert all(one.sentence.endswith(". Nothing ran on it in this period.") for one in ledes(report))
+    assert any(warning.startswith("all of the work on ") for warning in report.warnings)
+
+
 def test_what_became_of_the_rows_of_each_source_is_one_table_for_chains_that_share_it(page: str) -> None:
     (row,) = re.findall(r'<tr><th scope="row" class="short">icd10</th>(.*?)</tr>', page)
     assert re.findall(r">([^<]+)</td>", row) == ["42,886", "27,206", "181,000"]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCardData
 
+from detour.accounting.fates import Known
 from detour.config.project import Project
 from detour.ledger.workspace import Workspace
 from detour.rendering.boamps import boamps
@@ -116,18 +117,38 @@ def test_the_compute_paragraph_names_workers_memory_a_run_the_total_and_what_fai
     report: Report,
 ) -> None:
     assert neurips(report) == (
-        "We ran jobs of up to 4 x H100 (80 GB) on jean-zay. A released chain, all that it shares with others included, "
-        "took 16.00 GPU-hours. The longest single training took 3h30m in 2 attempts. Released models took 15.75 "
-        "GPU-hours, beyond which we spent 2.50 on preliminary and development runs that no released model descends "
-        "from, 0.25 on attempts that failed. In total: 18.50 GPU-hours in 10 attempts, 2026-06-30 to 2026-07-01."
+        "We ran jobs of up to 4 x H100 (80 GB) on jean-zay. The longest single training took 3h30m in 2 attempts. The "
+        "released model took 15.75 GPU-hours, work repeated after interruptions included. Preliminary and development "
+        "runs, from which no released model descends, took 2.50 GPU-hours. Attempts that ended in an error took 0.25 "
+        "GPU-hours. In total: 18.50 GPU-hours in 10 attempts, 2026-06-30 to 2026-07-01."
     )
 
 
-def test_the_methods_sentence_has_method_band_coverage_and_constants(report: Report) -> None:
-    said = methods_sentence(report)
-    assert "18.50 GPU-hours in 10 attempts" in said
-    assert "19.7 kWh (12.8 to 26.6 kWh, estimated from the hardware's nominal power)" in said
-    assert "at a PUE of 1.2 (by hand) and 34 gCO2eq/kWh (by hand) this is 670 g CO2eq" in said
+def test_of_several_released_models_each_and_all_together_are_said(report: Report) -> None:
+    all_of_them = replace(report, released=[chain.name for chain in report.chains])
+    assert "Each released model took 16.00 to 16.50 GPU-hours, failed attempts and stages that" in neurips(all_of_them)
+    assert " Together, the released models took " in neurips(all_of_them)
+
+
+def test_an_unknown_number_of_gpus_is_unknown_in_the_paragraph_and_not_left_out(report: Report) -> None:
+    rows = [replace(row, gpu_hours=Known(None, 1)) if row.purpose == "failed" else row for row in report.purposes]
+    assert "Attempts that ended in an error took unknown GPU-hours." in neurips(replace(report, purposes=rows))
+
+
+def test_where_all_went_well_the_paragraph_says_so(report: Report) -> None:
+    rows = [row for row in report.purposes if row.purpose == "final"]
+    assert "There were no preliminary runs, and no attempt ended in an error." in neurips(
+        replace(report, purposes=rows)
+    )
+
+
+def test_the_methods_sentences_have_method_band_and_constants_and_say_what_is_included(report: Report) -> None:
+    assert methods_sentence(report) == (
+        "The work took 18.50 GPU-hours in 10 attempts, failed and interrupted ones included, in jobs of up to 4 x H100 "
+        "(80 GB) on jean-zay. It used 19.7 kWh (12.8 to 26.6 kWh, estimated from the hardware's nominal power), a PUE "
+        "of 1.2 (by hand) included. At 34 gCO2eq/kWh (by hand), this is 670 g CO2eq (436 to 905 g, embodied carbon not "
+        "included)."
+    )
 
 
 def test_many_released_chains_are_counted_where_not_all_are_named(report: Report) -> None:
@@ -194,6 +215,11 @@ def test_slices_are_boards_of_which_a_share_was_held(
     assert gpu.get("share") == (None if share is None else pytest.approx(share))
 
 
+def test_simulated_gpus_are_called_so_in_the_boamps_record_too(report: Report) -> None:
+    record = boamps(replace(report, hardware=[replace(one, simulated=True) for one in report.hardware]))
+    assert record["infrastructure"]["components"][0]["componentName"] == "h100 (simulated)"
+
+
 def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_path: Path) -> None:
     """The night of the worked chains, from midnight on: 4 of the 18.5 GPU-hours and more are before."""
     workspace = Workspace(tmp_path)
@@ -205,7 +231,7 @@ def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_pat
         "# no CO2 figure: part of this work lies outside of the report's period"
     )
     assert found["annex-xi"].startswith("No figures: part of this work lies outside of the report's period")
-    assert "A released chain" not in found["neurips"]
+    assert "Each released model" not in found["neurips"]
     assert {row["phase"] for row in json.loads(json_report(cut))["tables"]["tokens-per-kwh"]} == {"mlm"}
     assert "cost-per-point" not in json.loads(json_report(cut))["tables"]
     assert any("part of the work on decay-60k, decay-120k lies outside of the period" in one for one in cut.warnings)

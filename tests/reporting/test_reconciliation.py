@@ -70,7 +70,7 @@ def test_a_site_that_counts_allocated_hours_is_understood_beside_a_bill() -> Non
     """Allocated 16 h, billed 20 h; the site says 16.5 h, so 4 h are the bill and half an hour is unknown."""
     found = reconcile(SiteFigure(16.5, "gpu", "16.5 h"), [ran(4.0, billed=20.0, source="Slurm")])
     assert [part.hours for part in found.parts] == pytest.approx([-4.0, 0.5])
-    assert found.parts[0].reason == "the site's figure is nearer to allocated hours, before its billing rule"
+    assert found.parts[0].reason == "its billing rule: the site's figure is nearer to allocated hours"
 
 
 @pytest.mark.parametrize(("site_h", "opened_h"), [(4.0, None), (4.01, 0.01), (5.0, 4 * 30 / 3600), (3.0, None)])

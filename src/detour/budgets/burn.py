@@ -155,7 +155,7 @@ def _instants(start_s: float, now_s: float, time_zone: str) -> list[float]:
             break
     count = int(max(0.0, now_s - start_s) // step_s)
     whole = (days_later_s(start_s, step_days * index, time_zone) for index in range(1, count + 1))
-    return [at_s for at_s in whole if at_s <= now_s] + [now_s]
+    return [at_s for at_s in whole if at_s < now_s] + [now_s]
 
 
 def _share(at_s: float, start_s: float, end_s: float | None) -> float:

@@ -114,9 +114,13 @@ def _components(one: Hardware) -> list[dict[str, Any]]:
     gpu = {
         "componentType": "gpu",
         "nbComponent": boards,
-        **_known(componentName=one.gpu, memorySize=memory, share=share),
+        **_known(componentName=_named(one), memorySize=memory, share=share),
     }
     return [gpu, cpu] if one.most_gpus else [cpu]
+
+
+def _named(one: Hardware) -> str | None:
+    return f"{one.gpu or 'GPU'} (simulated)" if one.simulated else one.gpu
 
 
 def _quality(rows: list[EnergyFigure]) -> str | None:

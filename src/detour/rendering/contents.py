@@ -73,7 +73,7 @@ def _sections(report: Report) -> Iterator[Section]:
         ],
         (_methods(report),),
     )
-    yield Section("yield", "Tokens for energy", [cost_tables.token_yields(report)])
+    yield Section("yield", "Tokens per kWh", [cost_tables.token_yields(report)])
     yield Section("waits", "Waiting in the queue", [cost_tables.waits(report)])
     yield Section("prices", "Price against actual", [cost_tables.prices(report)])
     yield Section("site", "Against the site's own figure", [cost_tables.reconciliation(report)], _reconciled(report))
@@ -104,12 +104,12 @@ def _reconciled(report: Report) -> tuple[str, ...]:
     found = report.reconciliation
     if found is None:
         return ()
-    share = "" if found.difference is None else f" ({100 * abs(found.difference):.2f} %)"
-    side = "more" if found.difference_hours >= 0 else "fewer"
-    ours = f"{words.figure(found.our_hours)} hours, {found.basis}"
+    share = "" if found.difference is None else f" ({100 * abs(found.difference):.2f} % of its figure)"
+    side = "more" if found.difference_hours >= 0 else "less"
+    ours = f"{words.figure(found.our_hours)} {found.unit}, {found.basis}"
     if found.our_hours != found.allocated_hours:
         ours += f" ({words.figure(found.allocated_hours)} allocated)"
     return (
-        f"The site's figure is {words.figure(found.site_hours)} hours, from “{found.written}”; we count {ours}. "
-        f"The site has {words.figure(abs(found.difference_hours))} {side}{share}.",
+        f"The site's figure is {words.figure(found.site_hours)} {found.unit}, from “{found.written}”; we count {ours}. "
+        f"The site has {words.figure(abs(found.difference_hours))} {found.unit} {side}{share}.",
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
+from detour.budgets.burn import Row
 from detour.rendering import burn_words, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
 from detour.reporting.data import Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
-from detour.reporting.report import Report
+from detour.reporting.reconciliation import Part
+from detour.reporting.report import BurnDown, Report
 from detour.text import format_count, format_duration
 
 FATES = {"useful": "useful", "startup": "start-up and restore", "redone": "redone", "failed": "failed", "idle": "idle"}
 ALL = "all, shared stages once"
+FEW_ROWS, POINTS = 2, 6
 
 
 class Scoped(NamedTuple):
@@ -134,13 +137,18 @@ def by_stage(report: Report) -> Table:
         number("allocated_s", "time", format_duration),
         number("useful_s", "of it useful", format_duration, "fates_s.useful"),
     )
-    return Table("by-stage", "By stage", columns, [row for row in rows if row.attempts])
+    return Table(
+        "by-stage",
+        f"{'GPU' if report.has_gpus else 'CPU'}-hours by stage",
+        columns,
+        [row for row in rows if row.attempts],
+    )
 
 
 def waste(report: Report) -> Table:
     unit = "gpu_hours" if report.has_gpus else "cpu_hours"
     parts = ["startup", "redone", "failed", "idle"]
-    columns = [Column("cause", "attempts that"), number("attempts", "attempts", words.whole)]
+    columns = [Column("cause", "cause"), number("attempts", "attempts", words.whole)]
     for one in ("gpu_hours", "cpu_hours"):
         label = "GPU-hours lost" if one == "gpu_hours" else "CPU-hours lost"
         columns += [
@@ -270,7 +278,15 @@ def burns(report: Report) -> Iterator[Table]:
             number("pace", "linear pace", amount),
         )
         name = f"burn-{one.budget or 'own'}-{one.measure}"
-        yield Table(name, burn_words.title(one), columns, one.burn.rows, burn_words.note(one))
+        yield Table(name, burn_words.title(one), columns, _burn_rows(one), burn_words.note(one))
+
+
+def _burn_rows(one: BurnDown) -> Sequence[Row]:
+    """Of a day or two, which have hardly a row of their own, some points of the curve."""
+    if len(one.burn.rows) > FEW_ROWS or one.burn.pace is not None:
+        return one.burn.rows
+    every = max(1, len(one.curve) // POINTS)
+    return [Row(at_s, spent, None) for at_s, spent in one.curve[every - 1 :: every]]
 
 
 def waits(report: Report) -> Table:
@@ -310,8 +326,8 @@ def token_yields(report: Report) -> Table:
         number("hours", f"{unit}s", words.figure),
         energy("facility_energy_kwh", "energy with PUE"),
         Column("method", "method"),
-        number("tokens_per_kwh", "tokens a kWh", words.count_of),
-        number("tokens_per_hour", f"tokens a {unit}", words.count_of),
+        number("tokens_per_kwh", "tokens per kWh", words.count_of),
+        number("tokens_per_hour", f"tokens per {unit}", words.count_of),
     )
     note = "Redone and failed work is in the hours and in the energy, not in the tokens."
     return Table("tokens-per-kwh", "", columns, report.token_yields, note)
@@ -326,7 +342,7 @@ def points(report: Report) -> Table:
         number("co2_g", "CO2eq", words.co2),
         number("more_points", "points above the cheapest", words.signed),
         number("more_hours", f"{unit} above the cheapest", words.signed),
-        number("hours_per_point", f"{unit} a point", words.significant_or_dash),
+        number("hours_per_point", f"{unit} per point", words.significant_or_dash),
         Column("is_best_so_far", "no cheaper one as good", words.yes),
     )
     return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=60)
@@ -339,8 +355,15 @@ def points_texts(report: Report) -> tuple[str, ...]:
 
 
 def reconciliation(report: Report) -> Table:
-    columns = (Column("reason", "the difference"), number("hours", "hours", words.figure))
-    return Table("site-figure", "", columns, report.reconciliation.parts if report.reconciliation else [])
+    found = report.reconciliation
+    if found is None:
+        return Table("site-figure", "", (), [])
+    columns = (
+        Column("reason", "what the site's figure has more or less"),
+        number("hours", found.unit, words.signed_figure),
+    )
+    whole = Part(f"the site's figure less ours ({found.basis})", found.difference_hours)
+    return Table("site-figure", "", columns, [*found.parts, whole])
 
 
 def _sum(parts: list[Known]) -> Known:

@@ -83,7 +83,10 @@ def _of_one(chain: Chain, report: Report, method: str | None) -> Lede:
     trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
     stages = [report.stages[stage_id] for stage_id in chain.stages]
     took = "In this period it took" if report.period.is_bounded else "It took"
-    sentence = f"{trained}. {took} {words.cost_in_words(chain.cost, method)}."
+    cost = f"{took} {words.cost_in_words(chain.cost, method)}"
+    if not chain.cost.attempts:
+        cost = "Nothing ran on it in this period" if report.period.is_bounded else "Nothing has run yet"
+    sentence = f"{trained}. {cost}."
     return Lede(chain.name, sentence, words.capital(words.what_came_out(chain, stages)))
 
 
@@ -97,9 +100,10 @@ def _of_many(report: Report) -> Lede:
         else f"best mean score {words.in_percent(best.score)}, of {best.chain}"
     )
     when = " in this period" if report.period.is_bounded else ""
+    took = f"All of them took {cost}{when}" if report.total.attempts else f"Nothing ran{when or ' yet'}"
     shared = f", {counted(len(report.shared), 'stage')} shared" if report.shared else ""
     return Lede(
         report.title,
-        f"{done} of {len(report.chains)} chains are done{shared}. All of them took {cost}{when}.",
+        f"{done} of {len(report.chains)} chains are done{shared}. {took}.",
         words.capital(result),
     )

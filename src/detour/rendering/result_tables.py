@@ -164,7 +164,7 @@ def losses(report: Report) -> Table:
         number("loss", "loss", words.loss),
     )
     note = (
-        "Means over a stretch of the curve, in nats a predicted token; losses of different objectives do not compare."
+        "Means over a stretch of the curve, in nats per predicted token; losses of different objectives do not compare."
     )
     return Table("losses", "Training loss", columns, rows, note, shown=ROWS_ON_PAGE)
 
@@ -278,7 +278,7 @@ def hardware(report: Report) -> Table:
     columns = (
         Column("cluster", "cluster"),
         Column("gpu", "GPU", get=lambda row: row.gpu and f"{row.gpu}{' (simulated)' if row.simulated else ''}"),
-        number("gpu_memory_gb", "memory a GPU, GB", words.exact),
+        number("gpu_memory_gb", "memory per GPU, GB", words.exact),
         number("most_gpus", "most GPUs of a job", words.exact),
         number("most_cpus", "most cores of a job", words.whole),
         Column("country", "country"),

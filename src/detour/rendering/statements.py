@@ -15,7 +15,7 @@ from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain, Cost, Stage, is_cut
-from detour.reporting.purpose import Purpose
+from detour.reporting.purpose import Purpose, PurposeRow
 from detour.reporting.report import Hardware, Report
 from detour.reporting.yields import row_of
 from detour.site import Sourced
@@ -67,44 +67,34 @@ def _boamps(report: Report) -> Iterator[Statement]:
 
 def neurips(report: Report) -> str:
     """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
-    said = [f"We ran {_machines(report.hardware)}."]
-    whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
-    each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
-    if each:
-        spread = words.figure(each[0]) if len(each) == 1 else f"{words.figure(each[0])} to {words.figure(each[-1])}"
-        said.append(f"A released chain, all that it shares with others included, took {spread} {_unit(report)}.")
-    said.append(_longest(report))
-    hours = {row.purpose: (row.gpu_hours if report.has_gpus else row.cpu_hours).value or 0.0 for row in report.purposes}
-    more: dict[Purpose, str] = {
-        "development": "preliminary and development runs that no released model descends from",
-        "open": "runs still under way",
-        "failed": "attempts that failed",
-    }
-    parts = [f"{words.figure(hours[purpose])} on {what}" for purpose, what in more.items() if hours.get(purpose)]
-    beyond = f", beyond which we spent {', '.join(parts)}" if parts else "; no attempt failed and none was preliminary"
-    said.append(f"Released models took {words.figure(hours.get('final', 0.0))} {_unit(report)}{beyond}.")
     when = f", {words.days(*report.span_s, report.period.time_zone)}" if report.span_s else ""
-    said.append(f"In total: {_total(report.total)}{when}.")
+    said = [
+        f"We ran {_machines(report.hardware)}.",
+        _each_released(report),
+        _longest(report),
+        *_by_purpose(report),
+        f"In total: {_total(report.total)}{when}.",
+    ]
     return " ".join(filter(None, said))
 
 
 def methods_sentence(report: Report) -> str:
-    """Hours, energy with its method and band, and CO2 with its constants."""
+    """Hours, energy with its method and band, and CO2 with its constants; each figure says what it holds."""
     row = quoted(report)
-    used = f"All attempts together, failed and interrupted ones included, took {_total(report.total)} "
-    used += f"({_machines(report.hardware)})"
+    all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
+    used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
     if row is None or row.facility_energy_kwh is None:
-        return f"{used}; their energy is unknown."
-    spread = _between(words.energy_spread(row.facility_energy_kwh))
+        return f"{used} Its energy is unknown."
     is_seen = row.method.is_measured and row.coverage is not None
     seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else ""
-    energy = f"{words.energy(row.facility_energy_kwh.expected)} ({spread}{HOW[row.method]}{seen})"
+    spread = words.energy_spread(row.facility_energy_kwh)
+    energy = f"{words.energy(row.facility_energy_kwh.expected)} ({_between(spread)}{HOW[row.method]}{seen})"
+    used += f" It used {energy}, a PUE of {_sourced(row.site.pue)} included."
     grid = row.site.grid_g_per_kwh
     if row.co2_g is None or grid is None:
-        return f"{used} and {energy} at a PUE of {_sourced(row.site.pue)}; the grid factor is unknown."
+        return f"{used} The grid factor is unknown, and so are the emissions."
     return (
-        f"{used} and {energy}; at a PUE of {_sourced(row.site.pue)} and "
-        f"{_sourced(grid, ' gCO2eq/kWh')} this is {words.co2(row.co2_g.expected)} CO2eq "
+        f"{used} At {_sourced(grid, ' gCO2eq/kWh')}, this is {words.co2(row.co2_g.expected)} CO2eq "
         f"({_between(words.co2_spread(row.co2_g))}embodied carbon not included)."
     )
 
@@ -199,6 +189,38 @@ def _machines(hardware: list[Hardware]) -> str:
         held = f"{one.most_gpus:.6g} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
         parts.append(f"jobs of up to {held} on {one.cluster}")
     return "; ".join(parts) or "unknown machines"
+
+
+def _each_released(report: Report) -> str:
+    """What one run took from its corpus to its scores, where several were released."""
+    whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
+    each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
+    if len(each) < 2:
+        return ""
+    spread = words.figure(each[0]) if each[0] == each[-1] else f"{words.figure(each[0])} to {words.figure(each[-1])}"
+    return f"Each released model took {spread} {_unit(report)}, failed attempts and stages that models share included."
+
+
+def _by_purpose(report: Report) -> Iterator[str]:
+    """What the checklist asks for: whether the project needed more than the runs that are reported."""
+    rows = {row.purpose: row for row in report.purposes if row.attempts}
+    if "final" in rows:
+        models = "The released model" if len(report.released) == 1 else "Together, the released models"
+        yield f"{models} took {_hours_of(rows['final'], report)}, work repeated after interruptions included."
+    elif not report.released:
+        yield "No model is released yet."
+    more: dict[Purpose, str] = {
+        "development": "Preliminary and development runs, from which no released model descends, took",
+        "open": "Runs that are still under way have taken",
+        "failed": "Attempts that ended in an error took",
+    }
+    yield from (f"{what} {_hours_of(rows[purpose], report)}." for purpose, what in more.items() if purpose in rows)
+    if not rows.keys() & more.keys():
+        yield "There were no preliminary runs, and no attempt ended in an error."
+
+
+def _hours_of(row: PurposeRow, report: Report) -> str:
+    return f"{words.hours(row.gpu_hours if report.has_gpus else row.cpu_hours)} {_unit(report)}"
 
 
 def _longest(report: Report) -> str:

@@ -223,6 +223,11 @@ def signed(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:+.3g}" if abs(value) < 1000 else f"{value:+,.0f}"
 
 
+def signed_figure(value: float | None) -> str:
+    """Of hours, to be added up: `+0.37`, `-1.25`."""
+    return UNKNOWN if value is None else f"{'+' if value > 0 else ''}{figure(value)}"
+
+
 def signed_percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:+.1f} %"
 

@@ -124,9 +124,10 @@ def _cuts(chains: Sequence[data.Chain], stages: Mapping[str, data.Stage]) -> lis
     cut = [chain.name for chain in chains if data.is_cut(chain, stages)]
     if not cut:
         return []
+    part = "part of" if any(stage.attempts for stage in stages.values()) else "all of"
     return [
-        f"part of the work on {listed(cut, 4)} lies outside of the period: figures about all of it (a point of score, "
-        "tokens for energy, model card, Annex XI) are left out"
+        f"{part} the work on {listed(cut, 4)} lies outside of the period: figures about all of it (a point of score, "
+        "tokens per kWh, model card, Annex XI) are left out"
     ]
 
 

@@ -32,13 +32,13 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             "attempts with a recorded end, or still running",
             sum(not usage.open_ended for usage in usages),
             count,
-            "the others are counted to their last sign of life, at most 30 s before their end",
+            "the others are counted to their last heartbeat, at most 30 s before their end",
         ),
         QualityRow(
-            "attempts with hours by the scheduler's accounts",
+            "attempts with hours from the scheduler's accounting",
             sum(usage.source != "journal" for usage in usages),
             count,
-            "hours of the others are by their journals, from their first word to their last",
+            "hours of the others are from their journals, first entry to last",
         ),
         QualityRow(
             "attempts that have ended",
@@ -70,7 +70,7 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             f"time {'seen' if row.method.is_measured else 'covered'} by {row.method} ({row.site.name}), s",
             (row.coverage or 0.0) * cost.allocated_s,
             cost.allocated_s,
-            f"quoted only from {LEAST_COVERAGE:.0%} on; unseen time is filled in at the mean power and marked"
+            f"quoted only from {100 * LEAST_COVERAGE:.0f} % on; unseen time is filled in at the mean power and marked"
             if row.method.is_measured
             else "the rest has no energy: its GPUs, cores or their power are not known",
         )
@@ -78,8 +78,6 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
         if row.method is not Method.CARD
     ]
     rows.append(
-        QualityRow(
-            "sound records of the ledger", 1 - bool(ledger_problems), 1, "what was damaged or lost is said above"
-        )
+        QualityRow("ledgers without damage", 1 - bool(ledger_problems), 1, "what was damaged or lost is said above")
     )
     return rows

@@ -43,6 +43,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     written: str
+    unit: str
+    """GPU-h or CPU-h."""
     site_hours: float
     our_hours: float
     allocated_hours: float
@@ -87,6 +89,7 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     parts.append(Part(_rest(left, ran), left))
     return Reconciliation(
         site.written,
+        f"{site.kind.upper()}-h",
         site.hours,
         ours,
         allocated,
@@ -101,7 +104,7 @@ def _parts(ran: Sequence[tuple[Counted, float]], unbilled_hours: float, differen
     """What our records say. `unbilled_hours`: allocated ones less those that are compared."""
     parts = []
     if abs(difference_hours - unbilled_hours) < abs(difference_hours):
-        parts.append(Part("the site's figure is nearer to allocated hours, before its billing rule", unbilled_hours))
+        parts.append(Part("its billing rule: the site's figure is nearer to allocated hours", unbilled_hours))
     if running := [(one, count) for one, count in ran if one.usage.running]:
         hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
         parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
@@ -109,7 +112,7 @@ def _parts(ran: Sequence[tuple[Counted, float]], unbilled_hours: float, differen
     most_hours = sum(opened) * LAST_WORD_S / HOUR_S
     left_hours = difference_hours - fsum(part.hours or 0.0 for part in parts)
     if hours := min(most_hours, max(0.0, left_hours)):
-        what = "without a recorded end, counted to the last sign of life"
+        what = "without a recorded end, counted to the last heartbeat"
         parts.append(Part(f"{counted(len(opened), 'attempt')} {what}: at most {most_hours:.3g} h", hours))
     return parts
 
@@ -121,7 +124,7 @@ def _rest(left_hours: float, ran: Sequence[tuple[Counted, float]]) -> str:
             return "not in our records: jobs that did not go through detour, or another period or account"
         each_s = left_hours * HOUR_S / units
         return (
-            f"not in our records: time before the first and after the last word of {counted(len(ran), 'attempt')} "
+            f"not in our records: time before the first and after the last entry of {counted(len(ran), 'attempt')} "
             f"({each_s:.3g} s each would explain all of it), or jobs that did not go through detour"
         )
     return "rounding" if abs(left_hours) < 0.005 else "we count more than the site: another period or account perhaps"

@@ -13,12 +13,12 @@ from detour.reporting.costs import Counted
 
 CAUSES = {
     "done": "start-up of attempts that finished",
-    "running": "attempts that still run",
-    "time limit": "stopped before the time limit",
-    "signal": "stopped by a signal: preempted, requeued or cancelled",
-    "interrupted": "interrupted for another reason",
-    "failed": "ended in an error",
-    "lost": "no end recorded: killed, or the node was lost",
+    "running": "start-up of attempts that still run",
+    "time limit": "attempts stopped before the time limit",
+    "signal": "attempts stopped by a signal: preempted, requeued or cancelled",
+    "interrupted": "attempts interrupted for another reason",
+    "failed": "attempts that ended in an error",
+    "lost": "attempts without a recorded end: killed, or the node was lost",
 }
 
 

@@ -107,7 +107,8 @@ def energy_chart(rows: Sequence[EnergyFigure]) -> Markup:
     if high <= 0:
         return Markup("")
     across, foot = Scale(0.0, high * 1.05, NAME, WIDTH - RIGHT), 10.0 + 30.0 * len(drawn)
-    parts = [columns(across, [(tick, co2(tick)) for tick in ticks(0.0, high, 4)], 4, foot)]
+    parts = [columns(across, [(tick, co2(tick)) for tick in ticks(0.0, high, 6)], 4, foot)]
+    parts.append(text(NAME - 28, foot + 16, "CO2eq", "end", "axis-name"))
     line = Markup('<line class="whisker series-{}" x1="{:.1f}" x2="{:.1f}" y1="{y}" y2="{y}"><title>{}</title></line>')
     dot = Markup('<circle class="dot series-{}" cx="{:.1f}" cy="{}" r="5"><title>{}</title></circle>')
     for number, (name, band) in enumerate(drawn):
