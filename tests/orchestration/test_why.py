@@ -156,6 +156,15 @@ def test_the_stages_of_a_chain_are_judged_for_one_squeue_and_one_sacct(workspace
     assert slurm.calls == {"squeue": 1, "sacct": 1}
 
 
+def test_where_all_is_done_one_stage_says_so(workspace: Workspace) -> None:
+    for stage in (workspace.root / "stages").iterdir():
+        (stage / "output").mkdir()
+        (stage / "output" / "manifest.json").write_text("{}")
+    (only,) = why(workspace, "quickstart", Slurm(Site()))
+    assert only.stage is not None
+    assert only.stage.kind == "prepare"
+
+
 def test_a_name_of_nothing_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="qickstart"):
         why(workspace, "qickstart", Slurm(Site()))

@@ -108,7 +108,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     for stage in asked:
         one = facts.judged(stage)
         found.setdefault(_decisive_job(one), one)
-        if len(found) == WORST_SHOWN:
+        if worst == "done" or len(found) == WORST_SHOWN:
             break
     return list(found.values())
 
