@@ -132,10 +132,12 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
     if stuck:
         return f"not finished: {stuck[0].label} failed" + (f": {stuck[0].reason}" if stuck[0].reason else "")
     if chain.scores and all(task.mean is not None for task in chain.scores):
-        return "; ".join(
-            f"{metric(task.metric)} {score(task)} on {task.task} over {len(task.by_seed)} seeds"
+        scores = "; ".join(
+            f"{metric(task.metric)} {score(task)} on {task.task} over {counted(len(task.by_seed), 'seed')}"
             for task in chain.scores
         )
+        has_spread = any(task.standard_deviation is not None for task in chain.scores)
+        return f"{scores} (± one standard deviation)" if has_spread else scores
     done = sum(stage.status == "done" for stage in stages)
     if done == len(stages):
         return "all stages are done; no benchmark was asked for"
