@@ -20,6 +20,9 @@ class Profile(click.ParamType[Cluster]):
     def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> Cluster:
         return value if isinstance(value, Cluster) else load_cluster(value)
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
+        return "Name the profile of the cluster; `detour clusters` lists them."
+
     def shell_complete(self, context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
         from detour.launch.completing import complete_clusters
 

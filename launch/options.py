@@ -88,7 +88,9 @@ recipe_argument = click.argument(
     shell_complete=complete_recipes,
     help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, as quickstart.",
 )
-overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+overrides_argument = click.argument(
+    "overrides", nargs=-1, metavar="[KEY=VALUE]...", help="Changes to the recipe, as phases.mlm.tokens=2B."
+)
 over_budget_option = click.option(
     "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."
 )

@@ -47,7 +47,11 @@ def unknown_verb(name: str) -> str:
     return f"no verb {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; `detour --help` lists them")
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=Verbs,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="detour", prog_name="detour")
 def detour() -> None:
     """Encoder pretraining with a causal detour, as chains of jobs."""
@@ -59,6 +63,9 @@ def run_verb(arguments: Sequence[str]) -> int | None:
         code: int | None = detour.main(list(arguments), prog_name="detour", standalone_mode=False)
         return code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.parent is None:
+            advice = "Options of a verb go after it: `detour VERB --help`."
+            error = click.UsageError(f"{error.format_message()} {advice}", error.ctx)
         error.show()
         return error.exit_code
     except click.Abort:

@@ -72,7 +72,11 @@ def test_what_people_type_most_imports_neither_torch_nor_pydantic(arguments: lis
     ("arguments", "said"),
     [
         (["plan", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["plan", "configs/recipes/quickstart.yml"], "no such file; did you mean quickstart.yaml?"),
+        (["plan", "configs"], "configs: is a folder: give a YAML file in it, or the name of a recipe"),
+        (["submit", "quickstart"], "Name the profile of the cluster; `detour clusters` lists them."),
         (["status", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
+        (["-w", "nowhere", "status"], "No such option '-w'. Options of a verb go after it"),
         (["plan", "configs/recipes/quickstart.yaml", "phases.clm.tokens=ten"], "phases.clm.tokens"),
         (["plan", "configs/recipes/quickstart.yaml", "--cluster", "jean-zai"], "jean-zai"),
         (["submit", "configs/recipes/quickstart.yaml", "--cluster", "local"], "detour run"),
@@ -97,7 +101,11 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: st
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"), [("statsu", "did you mean 'status'?"), ("xyzzy", "`detour --help` lists them")]
+    ("typed", "says"),
+    [
+        ("statsu", "did you mean 'status'?"),
+        ("xyzzy", "`detour --help` lists them"),
+    ],
 )
 def test_a_mistyped_verb_is_answered_with_the_nearest(typed: str, says: str) -> None:
     result = CliRunner().invoke(detour, [typed])

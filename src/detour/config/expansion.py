@@ -19,7 +19,7 @@ from detour.config.layers import merge
 from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
-from detour.config.problems import Position, Problem, RecipeError
+from detour.config.problems import Position, Problem, RecipeError, similar_file
 from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
@@ -174,7 +174,7 @@ class _Builder:
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():
-                raise RecipeError([Problem(where, "recipe", f"no such file: {written}")])
+                raise RecipeError([Problem(where, "recipe", f"no such file: {written}{similar_file(path)}")])
             tree, problems = recipe_tree(path, sweep.overrides)
             self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)
         return self.bases[key]

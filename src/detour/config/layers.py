@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from detour.config.problems import Position, Problem, RecipeError, shown
@@ -85,10 +84,9 @@ def _refuse_bad_chain(target: Path, chain: Sequence[Path], position: Position) -
 
 def _blamed(problem: Problem, target: Path, parent: Node) -> Problem:
     """Report a missing parent at the place that names it."""
-    if problem.position == Position(shown(target)) and problem.message == "no such file":
-        similar = get_close_matches(target.name, [p.name for p in target.parent.glob("*.yaml")], 1)
-        hint = f"; did you mean {similar[0]}?" if similar else ""
-        return Problem(parent.position, "extends", f"no such file: {problem.position.file}{hint}")
+    what, missing, hint = problem.message.partition("no such file")
+    if problem.position == Position(shown(target)) and missing and not what:
+        return Problem(parent.position, "extends", f"{missing}: {problem.position.file}{hint}")
     return problem
 
 

@@ -70,6 +70,13 @@ def shown(path: Path) -> str:
         return str(absolute)
 
 
+def similar_file(path: Path) -> str:
+    """Return `; did you mean other.yaml?` if the folder has a YAML file with a similar name, else nothing."""
+    names = {file.stem: file.name for file in path.parent.glob("*.y*ml")}
+    similar = get_close_matches(path.stem, names, 1)
+    return f"; did you mean {names[similar[0]]}?" if similar else ""
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """Return `; did you mean X?`, or `; there are: ...` if no name is close."""
     similar = get_close_matches(word, known, 1)

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from detour.config.layers import keep, read_layers
 from detour.config.models import Name, Seed, Written, repeated
-from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, suggestion
+from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file, suggestion
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
 from detour.files import written_path
@@ -166,7 +166,7 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
             way = " -> ".join(shown(step) for step in route)
             raise RecipeError([Problem(*where, f"goes round in a circle: {way}")])
         if not other.exists():
-            raise RecipeError([Problem(*where, f"no such file: {name}")])
+            raise RecipeError([Problem(*where, f"no such file: {name}{similar_file(other)}")])
         others.append(_load(other, overrides, (*chain, path)))
     points = _groups(file, tree)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))

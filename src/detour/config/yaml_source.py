@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from detour.config.problems import KeyPath, Position, Problem, RecipeError, shown
+from detour.config.problems import KeyPath, Position, Problem, RecipeError, shown, similar_file
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000
@@ -124,7 +124,7 @@ def _read_text(path: Path, name: str) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise RecipeError([Problem(Position(name), "", "no such file")]) from error
+        raise RecipeError([Problem(Position(name), "", f"no such file{similar_file(path)}")]) from error
     except IsADirectoryError as error:
         raise RecipeError([Problem(Position(name), "", "is a folder: give a YAML file")]) from error
     except OSError as error:
