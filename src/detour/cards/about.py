@@ -1,4 +1,4 @@
-"""What only people know of a model: the file that `detour card --about` reads."""
+"""Information about a model that only people can give: the file read by `detour card --about`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class TaskAbout(Written):
     """How the hub names a task of the benchmark."""
 
     name: Filled | None = None
-    """Of the data set, as readers know it."""
+    """Display name of the data set."""
     dataset: Filled | None = None
-    """Its hub id; several tasks may share one."""
+    """Hub id of the data set; several tasks may share one."""
     type: Literal["text-classification", "token-classification"] | None = None
-    """By default what the task's type in the recipe says."""
+    """By default derived from the task's type in the recipe."""
     type_name: Filled | None = None
 
 
@@ -30,25 +30,25 @@ class About(Written):
     title: Filled | None = None
     """The model's name; by default the chain's."""
     repository: Filled | None = None
-    """Hub id that the snippets load and that a push goes to."""
+    """Hub id that the code snippets load and that `push` uploads to."""
     summary: str = ""
-    """First paragraph; by default one that the facts give."""
+    """First paragraph; by default generated from the facts."""
     languages: tuple[Filled, ...] = ()
-    """ISO 639-1 codes, as `fr`."""
+    """ISO 639-1 codes, such as `fr`."""
     license: Filled | None = None
-    """As the hub calls it: `apache-2.0`."""
+    """Identifier on the hub: `apache-2.0`."""
     base_model: Filled | None = None
-    """Hub id; by default the recipe's."""
+    """Hub id; by default that of the recipe."""
     datasets: tuple[Filled, ...] = ()
     """Hub ids of the training corpora."""
     tags: tuple[Filled, ...] = ()
-    """Beside those that every card has."""
+    """Tags in addition to those of every card."""
     metric: Filled | None = None
-    """Of the results, as `macro_f1`; by default each task's primary one."""
+    """Metric of the results, such as `macro_f1`; by default each task's primary metric."""
     tasks: dict[str, TaskAbout] = Field(default={})
     """Task of the benchmark -> how the hub names it."""
     compare_with: tuple[Filled, ...] = ()
-    """Chains, or files of scores, that stand in the table of results."""
+    """Chains or files of scores to include in the table of results."""
     intended_use: str = ""
     limitations: str = ""
     citation: str = ""
@@ -57,12 +57,12 @@ class About(Written):
 
 
 def load_about(path: Path) -> About:
-    """Raises RecipeError, which names file, line and key of every mistake."""
+    """Load an about file. Raises RecipeError, which names file, line and key of every mistake."""
     tree, problems = read_layers(path, keep, os.environ)
     return validate(About, tree, problems)
 
 
 def about_chain(chain: str) -> About:
-    """What `configs/cards/CHAIN.yaml` says, if there is one."""
+    """Load `configs/cards/CHAIN.yaml`, if it exists."""
     found, _ = find_named("cards", chain)
     return About() if found is None else load_about(found)

@@ -1,4 +1,4 @@
-"""Hours, energy and CO2 of a chain, out of its report, with the one figure that the metadata state."""
+"""Hours, energy and CO2 of a chain from its report, with the single figure that the metadata state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detour.reporting.report import Report
 
 
 def compute_of(report: Report, chain: Chain, method: Method | None, planned_for: Sequence[str]) -> Compute:
-    """`planned_for` names the clusters where no attempt says on which one it ran."""
+    """Return the compute of a chain; `planned_for` names its clusters if no attempt recorded one."""
     attempts = [attempt for stage_id in chain.stages for attempt in report.stages[stage_id].attempts]
     names = list(dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster)) or list(planned_for)
     clusters = [load_cluster(name) for name in names if name in available_clusters()]
@@ -33,8 +33,9 @@ def compute_of(report: Report, chain: Chain, method: Method | None, planned_for:
 
 
 def quoted(rows: Sequence[Energy], method: Method | None) -> Energy | None:
-    """The row of `method`, or the best one that saw enough; None where none has a CO2 figure, or several sites each
-    have one. Raises UserError where the method asked for has none.
+    """Return the row of `method`, or of the best method with enough coverage.
+
+    None if no row has a CO2 figure, or several sites have one each. Raises UserError if the given method has none.
     """
     if method is not None:
         asked = [one for one in rows if one.row.method == method.value]
@@ -61,7 +62,7 @@ def _arithmetic(row: EnergyFigure, gpu_hours: float | None) -> str | None:
 
 
 def _hardware(report: Report, gpus: float, clusters: Sequence[Cluster]) -> tuple[str, ...]:
-    """GPUs by their profile's name for them, else the machines that the stages recorded."""
+    """Return the GPUs, as named in their profiles, otherwise the machines that the stages recorded."""
     types = [cluster.gpu.type for cluster in clusters if cluster.gpu and not cluster.gpu.simulated]
     if gpus and types:
         return tuple(f"{gpus:.6g} x {name}" for name in dict.fromkeys(types))

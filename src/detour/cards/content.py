@@ -1,4 +1,4 @@
-"""What a model card says, as typed facts: the template only words them."""
+"""The facts of a model card as typed data, which the template puts into words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detour.statistics.paired import Interval
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Of the exported model, from its config.json."""
+    """Architecture of the exported model, from its config.json."""
 
     classes: tuple[str, ...]
     parameters: int
@@ -34,7 +34,7 @@ class Phase:
     tokens: int | None
     steps: int | None
     loss_before: float | None
-    """Validation loss of the weights that the phase started from, in nats a predicted token."""
+    """Validation loss of the phase's initial weights, in nats per predicted token."""
     loss_after: float | None
 
 
@@ -47,16 +47,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy and CO2 by one method at one site, and the multiplication in words, where it is as simple."""
+    """Energy and CO2 by one method at one site."""
 
     row: EnergyFigure
     arithmetic: str | None
-    """`16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g`."""
+    """The calculation, if it is a simple product: `16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What all attempts at all stages of the chain used: failed and repeated ones too, shared ones in full."""
+    """Usage of all attempts at all stages of the chain, including failed and repeated ones; shared stages in full."""
 
     attempts: int
     gpu_hours: float | None
@@ -67,12 +67,12 @@ class Compute:
     countries: tuple[str, ...]
     energy: tuple[Energy, ...]
     quoted: Energy | None
-    """What the metadata state."""
+    """The figure that the metadata state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean over the seeds of one task, in points."""
+    """Mean score over the seeds of one task, in points."""
 
     task: str
     type: str
@@ -82,30 +82,30 @@ class Score:
     dataset_type: str
     dataset_config: str | None
     metric: str
-    """As the hub calls it."""
+    """Name of the metric on the hub."""
     metric_name: str
     mean: float
     interval: Interval | None
     seeds: int
     spent: Spent
-    """By the fine-tunings of all seeds."""
+    """Cost of the fine-tunings of all seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where the model came from: what `detour models show` follows."""
+    """Origin of the model, as shown by `detour models show`."""
 
     chain: str
     workspace: str
     export: str
-    """Stage id."""
+    """Stage id of the export."""
     sha256: str | None
-    """Over all files of the export."""
+    """Digest over all files of the export."""
     corpus: str | None
     """Stage id of the prepared corpus."""
     code: tuple[str, ...]
     overridden: tuple[str, ...]
-    """Gates of its promotions that a person overrode, with the reasons."""
+    """Gates of its promotions that users overrode, with the reasons."""
     packages: Mapping[str, str]
 
 
@@ -121,10 +121,10 @@ class Content:
     compute: Compute | None = None
     scores: tuple[Score, ...] = ()
     seeds: int | None = None
-    """Of every task; None where they differ."""
+    """Number of seeds of every task; None if they differ."""
     results_table: str | None = None
-    """In Markdown, with the models it is compared with."""
+    """Table of results in Markdown, including the models it is compared with."""
     findings: tuple[str, ...] = ()
-    """What the comparison shows, in sentences."""
+    """Findings of the comparison, in sentences."""
     lineage: Lineage | None = None
     about: About = field(default_factory=About)

@@ -1,4 +1,4 @@
-"""Reserved GPU-hours x board power x PUE x grid factor: how cards come to their CO2."""
+"""The convention by which cards compute CO2: reserved GPU-hours x board power x PUE x grid factor."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Convention(NamedTuple):
     def chosen(
         cls, cluster: Cluster | None, power_kw: float | None, pue: float | None, g_per_kwh: float | None
     ) -> Convention | None:
-        """A profile's constants, each in place of which another may be given; None where nothing is given.
+        """Return a profile's constants, overridden by those given; None if nothing is given.
 
-        Raises UserError where one of the three is then missing.
+        Raises UserError if any of the three is then missing.
         """
         site = site_of(cluster) if cluster else None
         if site is not None:
@@ -51,7 +51,7 @@ class Convention(NamedTuple):
 
 
 def shipped_conventions() -> list[Convention]:
-    """Of every cluster profile that has all three constants, and GPUs; equal ones once, with all their names."""
+    """Return the constants of all profiles that have them and GPUs; equal ones once, with all their names."""
     names: dict[tuple[float, float, float], list[str]] = {}
     for name in available_clusters():
         cluster = load_cluster(name)

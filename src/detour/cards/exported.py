@@ -1,4 +1,4 @@
-"""The card of an export by itself, before anything is known of scores and compute."""
+"""The card of an export on its own, before scores and compute are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CARD = "README.md"
 
 
 def write_card(folder: Path, name: str, record: Mapping[str, Any], promotion: Mapping[str, Any]) -> None:
-    """`record` is what export.json holds, `promotion` what promotion.json held."""
+    """Write the card; `record` is the content of export.json, `promotion` that of promotion.json."""
     config = json.loads((folder / "config.json").read_bytes())
     card = export_card(name, record["dtype"], record["parameters"], config, promotion["start"], promotion["phases"])
     write_atomic(folder / CARD, card)
@@ -29,7 +29,7 @@ def export_card(
     start: Mapping[str, Any],
     phases: Sequence[Mapping[str, Any]],
 ) -> str:
-    """`config` is the exported config.json; `start` and `phases` are those of promotion.json."""
+    """Return the card; `config` is the exported config.json, `start` and `phases` come from promotion.json."""
     facts = [
         Phase(
             number,
@@ -46,7 +46,7 @@ def export_card(
 
 
 def hub_id(start: Mapping[str, Any]) -> str | None:
-    """Of the weights that training started from; None for random ones and for those of a local folder."""
+    """Return the hub id of the initial weights; None for random ones and those of a local folder."""
     found = start.get("pretrained")
     return None if not found or str(found).startswith(("/", ".", "~")) else str(found)
 

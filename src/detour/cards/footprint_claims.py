@@ -1,4 +1,4 @@
-"""What a card says of GPU-hours and CO2, against the multiplication that such figures come from."""
+"""Check a card's claims about GPU-hours and CO2 against the calculation behind such figures."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6, "tonnes": 1e6}
 
 
 class Stated(NamedTuple):
-    """CO2 that the text speaks of."""
+    """A CO2 figure in the text."""
 
     grams: float
     words: str
     is_of_hours: bool
-    """Of GPU-hours in the same sentence, so of a training and not of something else."""
+    """Whether the same sentence states GPU-hours, so the figure is about a training."""
 
 
 def footprint_findings(card: FoundCard, given: Convention | None) -> Iterator[Finding]:
-    """`given` are the constants to judge by; without, those that the card states, else those of the profiles."""
+    """Yield findings by the constants `given`, otherwise those stated by the card, otherwise those of the profiles."""
     text = "\n".join(card.lines)
     chosen = given or _stated(text)
     said: list[Stated] = []
@@ -58,7 +58,7 @@ def footprint_findings(card: FoundCard, given: Convention | None) -> Iterator[Fi
 
 
 def _stated(text: str) -> Convention | None:
-    """Only if the card names all three constants."""
+    """Return the constants of the card, if it states all three."""
     power, pue, factor = (pattern.search(text) for pattern in STATED.values())
     if not (power and pue and factor):
         return None
@@ -67,7 +67,7 @@ def _stated(text: str) -> Convention | None:
 
 
 def _worked_out(line: int, claim: re.Match[str]) -> Finding:
-    """A multiplication that the card writes out itself."""
+    """Check a calculation that the card spells out."""
     hours, power, unit, pue, factor, value, mass = claim.groups()
     convention = Convention(
         _number(power) * (1 if unit == "kW" else 1e-3), _number(pue), _number(factor), "as the card has it"
@@ -96,7 +96,7 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
 
 
 def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Finding]:
-    """Where one number of GPUs and one of hours is given, or one that is called wall time."""
+    """Check GPU-hours against GPUs x hours, if the sentence gives one number of each (or one wall time)."""
     gpus, found = set(GPUS.findall(said)), HOURS.findall(said)
     walls = {hours for hours, is_wall in found if is_wall} or {hours for hours, _ in found}
     if len(gpus) == len(walls) == 1 and gpu_hours:

@@ -1,4 +1,4 @@
-"""GPU-hours and CO2 that a card states in tables, as the sentences that would say the same."""
+"""Convert GPU-hours and CO2 stated in a card's tables into equivalent sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBER = re.compile(r"^~?\s*(\d[\d,]*(?:\.\d+)?)(?=[^\d.,]|$)")
 
 
 def table_statements(card: FoundCard) -> Iterator[tuple[int, str]]:
-    """Line and sentence, as `16 GPU-h, 0.46 kg CO2eq`: of each row, or of a table whose rows are what is named."""
+    """Yield (line, sentence) such as `16 GPU-h, 0.46 kg CO2eq` per row, or per table whose rows name the figures."""
     for table in card.tables:
         if any(GPU_HOURS.search(name) or CO2.search(name) for name in table.header):
             for line, cells in table.rows:

@@ -1,4 +1,4 @@
-"""A chain's card: what the report knows of it, what its export and evaluations hold, and what people wrote."""
+"""Gather the content of a chain's card from its report, its export and evaluations, and its about file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TYPES = {
 }
 TYPE_NAMES = dict(TYPES.values())
 METRICS = {"macro_f1": ("f1", "macro F1"), "micro_f1": ("f1", "micro F1")}
-"""How the hub calls a metric, and how readers do."""
+"""Metric -> its names on the hub and for readers."""
 
 
 def gather(
@@ -53,10 +53,10 @@ def gather(
     method: Method | None = None,
     cluster: Cluster | None = None,
 ) -> Content:
-    """Everything that the card of a chain says. `method` is that of the energy in the metadata, by default the best
-    there is; `cluster` gives the constants in place of each job's own profile.
+    """Gather everything that the card of a chain states.
 
-    Raises UserError for a chain that is not there or whose export is not done.
+    `method` is that of the energy in the metadata, by default the best available; the constants are those of `cluster`,
+    by default of each job's own profile. Raises UserError if the chain is unknown or its export is not done.
     """
     plan, target = read_plan(workspace, chain)
     export = next((stage for stage in plan.stages if isinstance(stage, ExportStage)), None)
@@ -95,7 +95,7 @@ def _start(plan: Plan) -> Mapping[str, Any]:
 
 
 def _architecture(export: Path) -> Architecture | None:
-    """None where the export does not say."""
+    """Return the architecture of an export, None if its files do not state it."""
     config, record = read_json(export / "config.json"), read_json(export / "export.json")
     sizes, classes = [record.get("parameters"), *map(config.get, SIZES)], config.get("architectures")
     if not all(type(size) is int for size in sizes) or not isinstance(classes, list):
@@ -119,7 +119,7 @@ def _phases(chain: Chain) -> tuple[Phase, ...]:
 
 
 def _comparison(workspace: Workspace, chain: str, plan: Plan, about: About) -> Comparison | None:
-    """None without a benchmark, and before any result is there. What it is to be compared with may come later."""
+    """Compare the chain; None without a benchmark or results. Models it is compared with may be missing."""
     if not any(isinstance(stage, EvaluateStage) for stage in plan.stages):
         return None
     tables, notes = [chain_scores(workspace, [chain], about.metric)], []
@@ -135,7 +135,7 @@ def _comparison(workspace: Workspace, chain: str, plan: Plan, about: About) -> C
 
 
 def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found: Chain) -> tuple[Score, ...]:
-    """Of complete tasks: a mean over a part of the seeds is published nowhere."""
+    """Return the scores of complete tasks: a mean over some of the seeds is never published."""
     kinds = {stage.task: stage.settings.task.type for stage in plan.stages if isinstance(stage, EvaluateStage)}
     primary = {one.task: one.metric for one in found.scores}
     spent = {one.task: one.spent_in_all for one in found.scores}
@@ -172,7 +172,7 @@ def _seeds(comparison: Comparison, chain: str) -> int | None:
 
 
 def _findings(comparison: Comparison, chain: str, title: str) -> tuple[str, ...]:
-    """What sets this model, by its title, apart from each of the others, its gaps, and notes on the data."""
+    """Return how this model, under its title, differs from each of the others, then gaps and notes on the data."""
     pairs = [replace(pair, first=title) for pair in comparison.pairs if pair.first == chain]
     said = [sentence for pair in pairs for sentence in sentences(comparison, pair)]
     gaps = [f"missing: {gap}" for gap in comparison.gaps]

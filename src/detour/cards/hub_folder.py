@@ -1,4 +1,4 @@
-"""The folder that goes to the hub: the exported files as they are, the card, and what the card was made from."""
+"""The folder to push to the hub: the exported files, the card, and a record of how the card was made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a card was made from, so that it can be made again and compared."""
+    """How a card was made, so that it can be made again and compared."""
 
     chain: str
     workspace: str
@@ -49,7 +49,7 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
-        """None where the folder has none. Raises UserError for one that cannot be read."""
+        """Read a folder's record, None if there is none. Raises UserError if it cannot be read."""
         path = folder / RECORD
         try:
             data = orjson.loads(path.read_bytes())
@@ -71,10 +71,10 @@ def default_folder(workspace: Workspace, chain: str) -> Path:
 
 
 def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
-    """Make the folder; what was there before is replaced if detour made it.
+    """Write the folder, replacing an earlier one that detour made.
 
-    A link to a folder stays one, unless it is in the workspace, where others may have made it. Raises UserError for
-    such a link, where the export is damaged, and where something else is in the folder's place or in it.
+    A link to a folder is followed, except in the workspace, where others may have made it. Raises UserError for such a
+    link, a damaged export, or a path that holds anything else.
     """
     assert content.lineage is not None
     export = workspace.output(content.lineage.export)
@@ -106,7 +106,7 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
 
 
 def _put_in_place(aside: Path, folder: Path, old: Path) -> None:
-    """What was in its place goes last."""
+    """Rename a folder into place, then remove the previous one."""
     if folder.exists():
         folder.rename(old)
     try:

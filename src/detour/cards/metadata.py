@@ -1,4 +1,4 @@
-"""A card's metadata, made and read back by huggingface_hub, whose rules are the hub's."""
+"""A card's metadata, written and read back with huggingface_hub, which follows the hub's rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAGS = ("modernbert", "fill-mask")
 
 
 def front_matter(content: Content) -> str:
-    """YAML without its fences. Raises UserError where the hub's library does not read back what was written."""
+    """Return the YAML without its fences. Raises UserError if the hub's library does not read it back unchanged."""
     from huggingface_hub import ModelCard
 
     data = card_data(content)
@@ -27,7 +27,7 @@ def front_matter(content: Content) -> str:
 
 
 def card_data(content: Content) -> Any:
-    """`huggingface_hub.ModelCardData`. Emissions are a bare number of grams, as the hub has them."""
+    """Return the `huggingface_hub.ModelCardData`. Emissions are a number of grams, as on the hub."""
     from huggingface_hub import ModelCardData
 
     about = content.about
@@ -50,8 +50,9 @@ def card_data(content: Content) -> Any:
 
 
 def _results(scores: tuple[Score, ...]) -> list[Any]:
-    """The hub's library merges results of one task type and data set, whatever their names, unless their configs
-    differ.
+    """Return the results, with distinct configs where needed.
+
+    The hub's library merges results of the same task type and data set, whatever their names, unless configs differ.
     """
     from huggingface_hub import EvalResult
 
@@ -87,5 +88,5 @@ def _emissions(compute: Compute) -> dict[str, Any]:
 
 
 def grams(value: float) -> float:
-    """To the centigram, or three significant digits below a gram."""
+    """Round to centigrams, or to three significant digits below one gram."""
     return round(value, 2) if value >= 1 else float(f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""A card that detour made, against a card made again from the ledger: every number of every line."""
+"""Check every number of a card that detour made against the same card made again from the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 
 def own_findings(found: str, fresh: str) -> Iterator[Finding]:
-    """Lines are matched by their words; then their numbers must be the same."""
+    """Match lines by their words, then compare their numbers."""
     old, new = found.splitlines(), fresh.splitlines()
     matcher = SequenceMatcher(None, _masked(old), _masked(new), autojunk=False)
     same = 0

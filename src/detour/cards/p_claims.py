@@ -1,4 +1,4 @@
-"""What a card says of p-values, against the tests over tasks that its own table allows."""
+"""Check a card's p-values against the tests over tasks that its own table allows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ P_CLAIM = re.compile(
 SIDE = re.compile(r"\b(one|two|1|2)[- ](?:sided|tailed)\b", re.IGNORECASE)
 SIDES = {"1": "one-sided", "one": "one-sided", "2": "two-sided", "two": "two-sided"}
 OVER_SEEDS = re.compile(r"\b(?:t[- ]tests?|bootstrap|permutation|McNemar|Mann|over (?:the )?seeds)\b", re.IGNORECASE)
-"""Tests that need more than the table has."""
+"""Tests that need more data than the table has."""
 PLAIN_DIGITS = str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789")
 BEHIND = 30
-"""Characters after a p-value in which its side is looked for, where a sentence names both."""
+"""Number of characters after a p-value in which to look for its side, if a sentence names both."""
 
 Sided = Mapping[str, float | None]
 """Side -> p."""
 
 
 def p_findings(line: int, text: str, pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """Of each p-value in a sentence, which speaks of these pairs; its test is named in the same clause."""
+    """Check each p-value in a sentence about these pairs; its test is named in the same clause."""
     if OVER_SEEDS.search(text):
         if stated := [_written(claim) for claim in P_CLAIM.finditer(text)]:
             sentence = f"{', '.join(stated)}: of a test over seeds or documents, which no table shows"
@@ -61,7 +61,7 @@ def _finding(line: int, claim: re.Match[str], pairs: Sequence[Pair], side: str |
 
 
 def _p_values(found: OverTasks, test: str) -> Sided:
-    """Wilcoxon's one-sided p is half the other, for the side on which the ranks are."""
+    """Return the p-values of a test; Wilcoxon's one-sided p is half the two-sided one, for the side of the ranks."""
     if test == "sign":
         return {"one-sided": found.signs.p_one_sided, "two-sided": found.signs.p_two_sided}
     p = found.p_wilcoxon
@@ -91,5 +91,5 @@ def _written(claim: re.Match[str]) -> str:
 
 
 def four_decimals(p: float | None) -> str:
-    """As published; smaller ones as `p_value` has them."""
+    """Format a p-value with four decimals, smaller ones as `p_value` does."""
     return p_value(p) if p is None or p < 1e-4 else f"{p:.4f}"

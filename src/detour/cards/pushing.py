@@ -1,4 +1,4 @@
-"""A hub folder to the hub, from a machine with a network."""
+"""Push a hub folder to the hub, from a machine with network access."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, as someone who may write
 
 
 def push(folder: Path, repository: str | None, *, private: bool = False, endpoint: str | None = None) -> str:
-    """Upload the folder in one commit, into a repository that is made if it is not there; returns the commit's address.
+    """Upload the folder in one commit, creating the repository if needed, and return the commit's URL.
 
-    `repository` is by default the one that the card's `about` names. Raises UserError, saying what to do, without a
-    card, a repository, a network or a right to write.
+    `repository` is by default that of the card's `about`. Raises UserError, saying what to do, if there is no card, no
+    repository, no network or no write permission.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled

@@ -1,4 +1,4 @@
-"""A model card as it is found, from any author: metadata, tables of results, text."""
+"""Read a model card by any author: metadata, tables of results, text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from detour.statistics.scores import ScoreTable
 SECTIONS = ("task", "dataset", "metrics", "source")
 FIELDS = ("type", "name", "config", "split", "revision", "args", "value", "verified", "verifyToken", "url")
 NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
-"""What the parser raises; all but the first for a value that its tag does not fit, as the date 2026-02-30."""
+"""Errors that the parser raises; all but the first for values that do not fit their tag, such as 2026-02-30."""
 
 
 class Entry(NamedTuple):
-    """One figure of a card's model-index."""
+    """One figure in a card's model-index."""
 
     model: str
     dataset: str
@@ -35,10 +35,10 @@ class Entry(NamedTuple):
 class FoundCard:
     metadata: Mapping[str, Any]
     restored: bool
-    """The metadata had lost their indentation, which is put back as the hub's rules want it."""
+    """Whether the metadata had lost their indentation, which was restored by the hub's layout."""
     lines: tuple[str, ...]
     first_line: int
-    """Of the text, in the file."""
+    """Number of the text's first line in the file."""
     tables: tuple[Table, ...]
     results: tuple[ScoreTable, ...]
 
@@ -48,7 +48,7 @@ class FoundCard:
 
     @property
     def paragraphs(self) -> Iterator[tuple[int, str]]:
-        """Line number and text of each line that is no table."""
+        """Line number and text of each line outside tables."""
         yield from (
             (number, line)
             for number, line in enumerate(self.lines, self.first_line)
@@ -57,7 +57,7 @@ class FoundCard:
 
 
 def read_card(path: Path) -> FoundCard:
-    """Raises UserError for a file that is no text, or whose metadata are no YAML."""
+    """Read a card. Raises UserError if the file is not text, or its metadata are not YAML."""
     try:
         text = unwrapped(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -91,7 +91,7 @@ def _metadata(path: Path, front: str) -> tuple[Mapping[str, Any], bool]:
 
 
 def reindented(front: str) -> str:
-    """Metadata whose lines all begin at the margin, with the model-index indented again by the hub's layout."""
+    """Indent the model-index by the hub's layout, in metadata whose lines have all lost their indentation."""
     lines, inside = [], False
     for line in front.splitlines():
         bare = line.strip()
@@ -133,7 +133,7 @@ def _entries(index: Any) -> Iterator[Entry]:
 
 
 def _figure(value: Any) -> float | None:
-    """Also where it is written as text."""
+    """Return a finite number, which may be written as text, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -144,7 +144,7 @@ def _figure(value: Any) -> float | None:
 
 
 def _results(path: Path, tables: tuple[Table, ...], first_line: int) -> Iterator[ScoreTable]:
-    """Tables of models by tasks; others are no matter of scores."""
+    """Yield the tables of models by tasks, ignoring others."""
     for table in tables:
         if table.header and table.header[0].strip("* ").casefold() == "model" and len(table.header) > 2:
             try:

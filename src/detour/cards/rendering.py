@@ -1,4 +1,4 @@
-"""A card's text, from a Jinja template that a group can replace."""
+"""Render a card from a Jinja template, which users can replace."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def read_template(path: Path) -> str:
 
 
 def render(content: Content, template: str | None = None, source: str = TEMPLATE) -> str:
-    """The whole README. `template` sees `card` (a `Content`), `metadata` (YAML) and the filters below.
+    """Return the whole README. `template` has access to `card` (a `Content`), `metadata` (YAML) and the filters below.
 
-    It runs in Jinja's sandbox. Raises UserError, with the line, for a template that does not render.
+    It runs in Jinja's sandbox. Raises UserError, with the line, if the template does not render.
     """
     from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
     from jinja2.sandbox import SandboxedEnvironment
@@ -59,7 +59,7 @@ def objective(phase: Phase) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text from recipes and files, fit for one cell of a table."""
+    """Escape text from recipes and files for a table cell."""
     return plain(str(text)).replace("\\", "\\\\").replace("|", r"\|")
 
 
@@ -76,7 +76,7 @@ def hours(value: float | None) -> str:
 
 
 def spent(of: Spent) -> str:
-    """`45m00s, 0.75 GPU-h, 945 Wh with PUE, 32.1 g CO2eq (M2 estimated)`; no GPU-hours where there was no GPU."""
+    """`45m00s, 0.75 GPU-h, 945 Wh with PUE, 32.1 g CO2eq (M2 estimated)`; GPU-hours are left out if there were none."""
     known = [format_duration(of.allocated_s)]
     if of.gpu_hours:
         known.append(f"{hours(of.gpu_hours)} GPU-h")

@@ -1,4 +1,4 @@
-"""What a card says of scores, against the arithmetic on its own table: averages, differences, wins."""
+"""Check a card's claims about scores against its own table: averages, differences, wins."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _averages(table: ScoreTable, comparison: Comparison) -> Iterator[Finding]:
 
 
 def _own_row(card: FoundCard, table: ScoreTable) -> str:
-    """The row of the card's model: by its name in the metadata, else the first."""
+    """Return the row of the card's model, by its name in the metadata, otherwise the first row."""
     names = {bare_name(entry.model) for entry in card.entries}
     return next((model for model in table.models if bare_name(model) in names), table.models[0])
 

@@ -1,4 +1,4 @@
-"""Totals that a card states below a column of amounts."""
+"""Check the totals that a card states below columns of amounts."""
 
 from __future__ import annotations
 

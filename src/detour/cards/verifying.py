@@ -1,4 +1,4 @@
-"""`detour card verify`: a card of ours against the ledger, any card against its own arithmetic."""
+"""`detour card verify`: check a card made by detour against the ledger, and any other against its own arithmetic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from detour.ledger.workspace import Workspace
 
 
 def verify_card(path: Path, workspace: Workspace, given: Convention | None = None) -> list[Finding]:
-    """`path` is a card or a folder with one. Raises UserError where there is none."""
+    """Check the card at `path`, a file or its folder. Raises UserError if there is none."""
     file = path / CARD if path.is_dir() else path
     if not is_file_or_pipe(file):
         raise UserError(f"{file}: no such card")

@@ -26,8 +26,7 @@ class Score(NamedTuple):
 
 
 LARGEST_SCORE = 1e6
-"""Upper bound on scores. No metric reaches it: larger figures are damaged data, and their squares would overflow tests.
-"""
+"""Upper bound on scores; no metric exceeds it, so larger figures are damaged data."""
 
 
 def as_score(value: object) -> float | None:
