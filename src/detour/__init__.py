@@ -1,6 +1,6 @@
 """Encoder pretraining with a causal detour, as chains of jobs. The public names are those of `detour.api`.
 
-They are loaded when they are first used, so that a room costs only what it imports itself.
+They are loaded on first use, so importing a room costs only what the room itself imports.
 """
 
 from __future__ import annotations

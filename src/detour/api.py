@@ -1,4 +1,4 @@
-"""The public interface: what the verbs of the command line do, from Python. See docs/python.md.
+"""The public Python interface, equivalent to the verbs of the command line. See docs/python.md.
 
     import detour
 
@@ -9,13 +9,13 @@
 
 Arguments that several functions share:
 
-    plan         what `plan` returns
-    cluster      a profile: its name, its file, or a `Cluster`
-    workspace    a directory; without one $DETOUR_WORKSPACE, else ./workspace. It need not exist yet
-    retry        also do the stages that failed for good; else they and their dependents are left out
-    over_budget  why a hard cap may be exceeded; recorded
+    plan         the result of `plan`
+    cluster      a cluster profile: its name, its file, or a `Cluster`
+    workspace    a directory, by default $DETOUR_WORKSPACE or ./workspace; it need not exist yet
+    retry        also run stages that failed for good; otherwise they and their dependents are left out
+    over_budget  the reason for exceeding a hard cap, which is recorded
 
-Nothing here prints or asks. Errors are those of `detour.errors`: one sentence each, with the exit code of the verb.
+Nothing here prints or prompts. Errors are those of `detour.errors`: one sentence each, with the verb's exit code.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ ClusterLike: TypeAlias = "str | Path | Cluster"
 
 
 def plan(recipe: PathLike, *overrides: str) -> Planned:
-    """Plan a recipe or a sweep, given by file or by name; nothing is written.
+    """Plan a recipe or a sweep, given by file or name, without writing anything.
 
-    `overrides` are `key=value`, as on the command line. Files that are missing here are listed in
+    `overrides` are `key=value`, as on the command line. Files that are missing on this machine are listed in
     `planned.shared.missing`: such a plan can be priced but not run. Raises RecipeError, which names file, line and key
     of every mistake, and UserError for files whose first rows do not fit the recipe.
     """
@@ -63,13 +63,13 @@ def plan(recipe: PathLike, *overrides: str) -> Planned:
 def price(
     plan: Planned, cluster: ClusterLike, *, gpus: int | None = None, workspace: PathLike | None = None
 ) -> PlanPrice:
-    """Price all stages of a plan on a cluster, also those that are done: GPU-hours, kWh and g CO2eq with their bands.
+    """Price all stages of a plan on a cluster, including finished ones: GPU-hours, kWh and g CO2eq with their bands.
 
-    gpus       GPUs of a training; without, what the profile says
-    workspace  whose finished stages refine the estimate
+    gpus       GPUs of a training, by default as in the profile
+    workspace  the workspace whose finished stages refine the estimates
 
-    Stages that cannot be estimated are named in `unpriced` and are in no sum. Raises RecipeError for a bad profile,
-    UserError for a number of GPUs that it cannot give.
+    Stages that cannot be estimated are listed in `unpriced` and excluded from sums. Raises RecipeError for an invalid
+    profile, UserError for a number of GPUs that the cluster cannot provide.
     """
     from detour.ledger.view import LedgerView
     from detour.orchestration.gpu_shapes import check_gpus
@@ -96,16 +96,16 @@ def submit(
     on_wait: Callable[[str], None] | None = None,
     finish_interrupted: Callable[[], bool] | None = None,
 ) -> Submitted:
-    """Submit what is missing of a plan to Slurm, exactly once, and return. Called again, it submits nothing twice.
+    """Submit the missing stages of a plan to Slurm, exactly once, and return. Calling it again submits nothing twice.
 
-    gpus, qos, account  of jobs on GPUs; without, what the profile says
-    wall_s, segments    time limit of one segment of a training, and how many; without, by the estimate
-    parallelism         evaluations at once
-    on_wait             called once with the other submitter's name, if one must be waited for
-    finish_interrupted  asked after Ctrl-C: True completes the submission (so it is without this), False withdraws it
+    gpus, qos, account  options of GPU jobs, by default as in the profile
+    wall_s, segments    time limit of one segment of a training, and their number, by default from the estimate
+    parallelism         maximum number of concurrent evaluations
+    on_wait             called once with the other submitter's name, if it must wait for one
+    finish_interrupted  called after Ctrl-C: True (the default) completes the submission, False withdraws it
 
     Raises UserError for a plan that cannot run; BudgetRefused; StageFailed if only failed stages and their dependents
-    are left; SchedulerUnavailable if Slurm gives no answer or keeps jobs held (call again); SubmissionRefused if it
+    are left; SchedulerUnavailable if Slurm does not answer or keeps jobs held (call again); SubmissionRefused if Slurm
     refuses a job.
     """
     from detour.ledger.folders import workspace_umask
@@ -140,16 +140,16 @@ def run(
     on_refresh: Callable[[Collection[str]], None] | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> Ran:
-    """Run what is missing of a plan on this machine, and return when nothing more can be started.
+    """Run the missing stages of a plan on this machine, and return when no more can be started.
 
-    cores, gpus  to use; without, all of this machine, of its GPUs those in CUDA_VISIBLE_DEVICES
+    cores, gpus  resources to use, by default all cores and the GPUs in CUDA_VISIBLE_DEVICES (or all)
     cluster      the profile with this machine's PUE and grid factor
-    on_caps      called before the start with the caps of budgets that the run exceeds, if any
+    on_caps      called before the start with the budget caps that the run exceeds, if any
     on_refresh   called four times a second with the ids of the running stages
-    on_stop      called at the first Ctrl-C, when the running stages save and end; the second raises KeyboardInterrupt
+    on_stop      called at the first Ctrl-C, upon which running stages save and end; a second raises KeyboardInterrupt
 
-    Failed stages are not raised: see `failures` and `left` of the result. Raises UserError for a plan that cannot run
-    and outside the main thread, where no signal arrives; BudgetRefused.
+    Failed stages do not raise: see `failures` and `left` of the result. Raises UserError for a plan that cannot run or
+    outside the main thread, which alone receives signals; BudgetRefused.
     """
     from detour.ledger.folders import workspace_umask
     from detour.orchestration.local_run import local_order, run_here
@@ -169,9 +169,9 @@ def run(
 
 
 def status(*chains: str, workspace: PathLike | None = None, offline: bool = False) -> Status:
-    """Show where chains are, all of the workspace if none is named, from markers, the ledger and Slurm.
+    """Return the status of chains, by default all of the workspace, from markers, the ledger and Slurm.
 
-    Slurm is asked only while jobs are open, no more often than the cluster's poll interval, and never if `offline`.
+    Slurm is queried only while jobs are open, at most once per poll interval of the cluster, and never if `offline`.
     Raises UserError for an unknown chain.
     """
     from detour.monitoring.monitor import monitor
@@ -187,17 +187,17 @@ def report(
     project: Project | None = None,
     site_figure: str | None = None,
 ) -> Report:
-    """Report what chains trained, what they used and how they scored, all of the workspace if none is named.
+    """Report what chains trained, used and scored, by default all of the workspace.
 
-    sacct is asked, where there is one, for what jobs have held since it was last asked; it is kept in the ledger.
-    PUE, grid factor and power are those of `cluster`, wherever the jobs ran; without, each job's own cluster's.
+    If sacct is available, it is queried for allocations since the last query, which are recorded in the ledger.
+    PUE, grid factor and power are those of `cluster` if given, otherwise of the cluster on which each job ran.
 
     chains       chains, sweeps, and patterns of their names
-    period       only what was used in it; `detour.reporting.period.period_of("2026-Q3", None, None, now_s)` makes one
-    project      who it is by, and which models were released; without, `configs/project.yaml` if there is one
-    site_figure  the site's own figure, as "1234.5 GPU-h", to be set against ours
+    period       count only usage within it; `detour.reporting.period.period_of("2026-Q3", None, None, now_s)` makes one
+    project      the project and its released models, by default from `configs/project.yaml` if it exists
+    site_figure  the site's own figure, such as "1234.5 GPU-h", to compare with ours
 
-    `detour.rendering.html.render_html` makes the page. Raises UserError for an unknown name.
+    `detour.rendering.html.render_html` renders the page. Raises UserError for an unknown name.
     """
     from detour.accounting.site import profile_sites
     from detour.budgets.caps import load_budgets

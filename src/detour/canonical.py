@@ -1,4 +1,4 @@
-"""One byte string for equal JSON values, the digest by which equal content is recognised, and JSON that people give."""
+"""Canonical JSON and its digest, and careful reading of JSON that users provide."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import Any
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for equal JSON values, whatever the dict order or the machine.
+    """Return the same bytes for equal JSON values, independent of dict order and machine.
 
-    Raises ValueError for NaN and infinity, TypeError for what JSON does not know.
+    Raises ValueError for NaN and infinity, TypeError for values that JSON does not support.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of `canonical`, in hex."""
+    """Return the SHA-256 of `canonical`, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def read_once(text: str) -> Any:
-    """The value of JSON text in which no object has a key twice: parsers silently take the last.
-
-    Raises ValueError for that, and for what is no JSON.
-    """
+    """Parse JSON text. Raises ValueError if it is invalid or an object repeats a key, which parsers silently accept."""
     try:
         return json.loads(text, object_pairs_hook=_with_each_key_once)
     except RecursionError:
@@ -39,7 +36,7 @@ def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """The first that is there a second time."""
+    """Return the first name that occurs a second time, None if all are unique."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -49,7 +46,7 @@ def first_repeated(names: Iterable[str]) -> str | None:
 
 
 def at(content: Any, *keys: str) -> Any:
-    """What stands under these keys of read JSON, one within the other; None where one is no mapping or has it not."""
+    """Return the value at nested keys of parsed JSON; None if a key is missing or its parent is not a mapping."""
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content

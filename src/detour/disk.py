@@ -1,4 +1,4 @@
-"""Writes that wait for room on a full disk, so that nothing is lost once space is freed."""
+"""Retry writes while the disk is full, so that nothing is lost once space is freed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from detour.errors import NoRoom
 T = TypeVar("T")
 
 ROOM_PATIENCE_S = 900.0
-"""How long a full disk is waited for; half of what ranks wait for each other."""
+"""Maximum time to wait for space; half of the time that ranks wait for each other."""
 ROOM_POLL_S = 10.0
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _SAID = re.compile(rf"\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)|\d+ requested and \d+ written")
-"""How safetensors says it, and numpy, which drops the reason of a short write."""
+"""Messages of safetensors, and of numpy, which drops the reason of a short write."""
 
 
 def is_out_of_room(error: BaseException | None) -> bool:
-    """Whether a full disk or a quota is behind it: libraries hide what the system said in errors of their own."""
+    """Whether a full disk or quota caused the error, which libraries wrap in errors of their own."""
     while error is not None:
         if getattr(error, "errno", None) in OUT_OF_ROOM or _SAID.search(str(error)):
             return True
@@ -30,9 +30,9 @@ def is_out_of_room(error: BaseException | None) -> bool:
 
 
 def with_room(write: Callable[[], T], report: Callable[[str], None], give_up: Callable[[], bool] = lambda: False) -> T:
-    """What `write` returns, called again and again while the disk is full; it must leave nothing behind when it fails.
+    """Return the result of `write`, retrying while the disk is full; a failed `write` must leave nothing behind.
 
-    Raises NoRoom after ROOM_PATIENCE_S, or when one is to `give_up`, and everything else as it is.
+    Raises NoRoom after ROOM_PATIENCE_S or if `give_up` returns true; other errors are passed on.
     """
     deadline_s = monotonic() + ROOM_PATIENCE_S
     is_reported = False

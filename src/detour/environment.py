@@ -1,7 +1,7 @@
-"""Python and packages as a plan found them, to hold a job's against. Standard library only; torch is not imported.
+"""Compare the Python and packages of a job with those at its submission. Standard library only; no torch.
 
-None of this enters a stage's key, but a stage continues only in the environment that its chain was submitted from: an
-interpreter or a torch that changed meanwhile would make equal keys give unequal results.
+None of this enters a stage's key, but a stage runs only in the environment that its chain was submitted from: with
+another interpreter or torch, equal keys could give different results.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 VARIABLE = "DETOUR_EXPECTED"
-"""Environment variable of a job that holds `expected_environment()` as JSON."""
+"""Environment variable of a job with `expected_environment()` as JSON."""
 DECISIVE = ("torch", "transformers", "mosaicml")
-"""Packages that compute the result: another version of these refuses the job."""
+"""Packages that affect the result; a job with another version of them is refused."""
 NOTED = ("tokenizers", "numpy", "submitit")
 
 
 def expected_environment(*, cuda: bool) -> dict[str, Any]:
-    """For the job, as JSON: versions here, None for what is not installed here.
+    """Return the versions in this environment for the job to compare, None for packages that are not installed.
 
-    `cuda` says that GPUs which a job holds must be usable by torch; False where they are names only.
+    `cuda`: whether the job's GPUs must be usable by torch; False if they exist in name only.
     """
     return {
         "python": platform.python_version(),
@@ -31,7 +31,7 @@ def expected_environment(*, cuda: bool) -> dict[str, Any]:
 
 
 def installed(name: str) -> str | None:
-    """Version of a distribution, None where there is none."""
+    """Return the version of a distribution, None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -39,9 +39,9 @@ def installed(name: str) -> str | None:
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What differs so that the result may, and what merely differs: a phrase each. None as expected fits anything.
+    """Return the differences that may affect the result and the others, one phrase each.
 
-    Python's patch release and a wheel's build (`+cu130`, `+cpu`) may differ.
+    An expected None matches anything. Python's patch release and a wheel's build (`+cu130`, `+cpu`) may differ.
     """
     decisive: list[str] = []
     others: list[str] = []

@@ -1,13 +1,13 @@
-"""Every error that a person can cause or must act on, grouped by what they can do about it.
+"""All errors that users can cause or must act on, grouped by what to do about them.
 
 UserError                 exit 2   a file, an option or an argument is wrong: correct it and run again
-├── RecipeError                    ... in a YAML file: carries file, line and key of each problem
-StageFailed               exit 3   a stage ended and a retry cannot cure it by itself
-BudgetRefused             exit 4   the plan costs more than the budget holds
+├── RecipeError                    ... in a YAML file: with file, line and key of each problem
+StageFailed               exit 3   a stage failed, and a retry alone does not help
+BudgetRefused             exit 4   the plan exceeds a budget
 SchedulerUnavailable      exit 5   Slurm gave no usable answer: nothing is known, nothing was changed
-Withdrawn                 exit 130 interrupted (Ctrl-C): what had begun was withdrawn, or saved and stopped
+Withdrawn                 exit 130 interrupted (Ctrl-C): jobs were withdrawn, or stages saved and stopped
 NoRoom                    exit 1   (in a job) the disk stayed full: free some space, the next attempt resumes
-NotReady                  exit 87  (in a job) an input is missing or its digests do not hold
+NotReady                  exit 87  (in a job) an input is missing or does not match its digest
 Interrupted               exit 85  (in a job) stopped on request after saving; the next segment resumes
 PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, NaN, a failed gate
 """
@@ -15,21 +15,21 @@ PermanentFailure          exit 86  (in a job) retrying cannot help: bad data, Na
 from __future__ import annotations
 
 BUG_EXIT_CODE = 1
-"""Of a command that ends in an error that is none of these."""
+"""Exit code of a command that ends with any other error."""
 
 
 class DetourError(Exception):
-    """Root of all errors that end a command with one message and a documented exit code."""
+    """Base of all errors that end a command with one message and a documented exit code."""
 
     exit_code = BUG_EXIT_CODE
 
 
 class NoRoom(DetourError):
-    """A disk stayed full, or a quota used up, for as long as one waits: the next attempt resumes from what is saved."""
+    """A disk or quota stayed full for the maximum waiting time; the next attempt resumes from the last save."""
 
 
 class UserError(DetourError):
-    """Something a person wrote is wrong; the message names it, what was expected and what to do."""
+    """Something the user wrote is wrong; the message names it, what was expected and what to do."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Writing that survives a kill at any instant, and digests to prove what was written."""
+"""Writes that survive a kill at any instant, and digests to verify them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ LFS_POINTER = b"version https://git-lfs"
 
 
 def written_path(text: str) -> Path:
-    """A path as a person wrote it, `~` expanded. An unknown home stays as it is written: its reader will say that there
-    is no such file.
-    """
+    """Return a path with `~` expanded. An unknown home is left as written: its reader will report a missing file."""
     return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises for an unknown home
 
 
@@ -33,8 +31,8 @@ def fsync_directory(directory: Path) -> None:
 
 @contextmanager
 def naming(path: Path, aside: Path | None = None) -> Iterator[None]:
-    """Errors of the file system name `path`, also those of a descriptor, which do not know whose it is, and those of
-    the file that is written `aside` and then put in its place."""
+    """Make file system errors name `path`, including those of a descriptor, which have no name, and those of a file
+    that is written `aside` and then renamed."""
     try:
         yield
     except OSError as error:
@@ -45,13 +43,13 @@ def naming(path: Path, aside: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` complete and synced, or not at all.
+    """Open a binary file that appears at `path` complete and synced, or not at all.
 
-    Without `sync` a power cut may still take it: for thousands of files that one `os.sync` follows.
+    Without `sync`, a power failure may still lose it: for thousands of files followed by a single `os.sync`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    # Not mkstemp, whose mode is 0600 whatever the umask: a group may share its workspace.
+    # Not mkstemp, which ignores the umask and sets mode 0600: a group may share its workspace.
     with naming(path, temporary):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
@@ -69,13 +67,13 @@ def atomic_writer(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 
 def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None:
-    """Replace `path` with `content` so that a reader sees the old file or the new one, never a part."""
+    """Replace `path` with `content` so that readers see either the old file or the new one."""
     with atomic_writer(path, sync=sync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_new(path: Path, content: bytes | str) -> None:
-    """Whole or not at all. Raises FileExistsError where it exists: of several writers, the first one's file stays."""
+    """Write a new file atomically. Raises FileExistsError if it exists: of several writers, the first wins."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with naming(path, aside):
         write_atomic(aside, content)
@@ -87,16 +85,16 @@ def write_new(path: Path, content: bytes | str) -> None:
 
 
 def is_file_or_pipe(path: Path) -> bool:
-    """Something to be read once: a shell gives the output of `<(command)` as a pipe."""
+    """Whether the path can be read once: a file, or a pipe, as a shell gives the output of `<(command)`."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # such as a name that is too long, or text that is none
+    except (OSError, ValueError):  # such as a name that is too long or not valid
         return False
     return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """All of it. Raises OSError for a larger one, as a device without end is."""
+    """Read a whole file. Raises OSError if it is larger than `most_bytes`, such as an endless device."""
     with path.open("rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
@@ -110,6 +108,6 @@ def sha256_file(path: Path) -> str:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether the file only names a content that `git lfs pull` would have put in its place."""
+    """Whether the file is only a Git LFS pointer, which `git lfs pull` would replace with the content."""
     with path.open("rb") as file:
         return file.read(len(LFS_POINTER)) == LFS_POINTER

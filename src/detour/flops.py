@@ -1,10 +1,9 @@
-"""How much arithmetic training takes, from a model's shape and the documents alone: for prices where nothing was
-measured, and for MFU.
+"""FLOPs of training, from a model's shape and the documents: for prices without measurements, and for MFU.
 
 Forward and backward together take 6 FLOPs per weight and token for the matrix multiplications, and 12 x hidden per
 layer for each pair of a token and one that it attends to: scores and values, forward and twice backward (Kaplan et al.
-2020, appendix; PaLM, appendix B). Pairs are counted within documents and windows, as packed kernels compute them. To
-take a whole row as attended would overstate MFU by up to one half, and price masked training above causal.
+2020, appendix; PaLM, appendix B). Pairs are counted within documents and windows, as packed kernels compute them.
+Counting whole rows would overstate MFU by up to one half, and price masked training above causal.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from math import exp
 from typing import Any
 
 MEAN_DOCUMENT_TOKENS = 1200.0
-"""Of packed biomedical text, where the corpus is not known yet: articles, leaflets and cases together."""
+"""Mean document length of packed biomedical text (articles, leaflets and cases), if the corpus is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The fields of a ModernBERT configuration that arithmetic depends on; defaults are those of transformers."""
+    """The fields of a ModernBERT config that determine its FLOPs, with the defaults of transformers."""
 
     hidden_size: int = 768
     intermediate_size: int = 1152
@@ -31,7 +30,7 @@ class Shape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Shape:
-        """`layer_types`, as newer configurations have it, is preferred to `global_attn_every_n_layers`."""
+        """Read a config, preferring `layer_types` of newer configs to `global_attn_every_n_layers`."""
         fields = {name: int(config[name]) for name in cls.__slots__ if config.get(name) is not None}
         if kinds := config.get("layer_types"):
             second = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), len(kinds))
@@ -40,12 +39,12 @@ class Shape:
 
     @property
     def layer_weights(self) -> int:
-        """Weights of one layer: query, key, value and output projections, and the gated feed-forward."""
+        """Weights of one layer: query, key, value and output projections, and the gated feed-forward network."""
         return 4 * self.hidden_size**2 + 3 * self.hidden_size * self.intermediate_size
 
     @property
     def parameters(self) -> int:
-        """All weights; the prediction head shares its matrix with the embeddings."""
+        """Total weights; the prediction head shares its matrix with the embeddings."""
         return self.num_hidden_layers * self.layer_weights + self.vocab_size * self.hidden_size + self.hidden_size**2
 
     @property
@@ -58,7 +57,7 @@ LARGE = Shape(hidden_size=1024, intermediate_size=2624, num_hidden_layers=28)
 
 
 def batch_flops(shape: Shape, lengths: Iterable[int], predicted: int, *, causal: bool) -> float:
-    """Forward and backward FLOPs of packed documents of these lengths, `predicted` of whose tokens have a label."""
+    """Return forward and backward FLOPs of packed documents of these lengths, with `predicted` labelled tokens."""
     tokens = full = windowed = 0
     half, local_layers = shape.local_attention // 2, shape.num_hidden_layers - shape.global_layers
     for length in lengths:
@@ -70,11 +69,10 @@ def batch_flops(shape: Shape, lengths: Iterable[int], predicted: int, *, causal:
 
 
 def training_flops_per_token(shape: Shape, objective: str, predicted_share: float, context: float) -> float:
-    """Forward and backward FLOPs of a token, expected from no more than the `context` in which a token stands: the
-    length of its document, or `expected_context`.
+    """Return the expected forward and backward FLOPs per token, from the length of its document (`context`).
 
-    `predicted_share` is the share of positions that reach the vocabulary matrix: 1 for causal, the masking rate for
-    masked rows.
+    For packed rows, `context` is `expected_context`. `predicted_share` is the share of positions that reach the
+    vocabulary matrix: 1 for causal, the masking rate for masked rows.
     """
     sides = 1 if objective == "causal" else 2
     window = min(float(shape.local_attention // 2), context / 2)
@@ -84,15 +82,15 @@ def training_flops_per_token(shape: Shape, objective: str, predicted_share: floa
 
 
 def attended_pairs(length: int, half_window: int, *, causal: bool) -> int:
-    """(query, key) pairs within one document, the token itself included; `half_window` tokens are seen on a side."""
+    """Return the number of (query, key) pairs in a document, including (i, i), with `half_window` tokens per side."""
     side = min(half_window, length - 1)
     earlier = side * length - side * (side + 1) // 2
     return length + earlier * (1 if causal else 2)
 
 
 def expected_context(sequence_length: int, mean_document_tokens: float = MEAN_DOCUMENT_TOKENS) -> float:
-    """Mean tokens of the document that a token of a packed row is in: E[n^2] / E[n] for lengths n that are exponential
-    and cut at `sequence_length`."""
+    """Return the mean length of the document that a token of a packed row belongs to: E[n^2] / E[n] for exponentially
+    distributed lengths n, cut at `sequence_length`."""
     rows = sequence_length / mean_document_tokens
     remaining = exp(-rows)
     return 2 * mean_document_tokens * (1 - remaining * (1 + rows)) / (1 - remaining)

@@ -1,4 +1,4 @@
-"""Files that a person named to be written: whole or not at all, behind the link that was named, or into a device."""
+"""Write files that the user named: atomically, following links, or into a device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from detour.errors import UserError
 from detour.files import atomic_writer
 
 MOST_LINKS = 40
-"""As Linux follows."""
+"""Maximum number of links to follow, as in Linux."""
 OPENED = "/proc/"
-"""Links in it lead to what a process has open, as /dev/stdout does: a file put in its place would not reach it."""
+"""Links below it, such as the target of /dev/stdout, refer to open files of a process, which cannot be replaced."""
 
 
 def write_output(path: Path, content: bytes | str, option: str) -> None:
@@ -22,10 +22,10 @@ def write_output(path: Path, content: bytes | str, option: str) -> None:
 
 
 def write_outputs(contents: Mapping[Path, bytes | str], option: str) -> None:
-    """Replace all of the files, or none while the disk has no room for all of them; pipes and terminals are written to.
+    """Replace all of the files, or none if the disk has no room for all of them; pipes and terminals are written to.
 
-    A replaced file keeps its mode, a link stays a link. Raises UserError, which names `option` as what chooses another
-    place.
+    A replaced file keeps its mode, and links are followed. Raises UserError, which names `option` to choose another
+    path.
     """
     written = next(iter(contents))
     try:
@@ -39,7 +39,7 @@ def write_outputs(contents: Mapping[Path, bytes | str], option: str) -> None:
 
 
 def _write(path: Path, content: bytes, files: ExitStack) -> None:
-    """Appears under `path` when `files` is closed."""
+    """Write a file that appears at `path` when `files` is closed."""
     target, mode = _behind_links(path), _mode(path)
     if str(target).startswith(OPENED) or (mode is not None and _is_stream(mode)):
         with os.fdopen(_stream(target), "wb") as stream:
@@ -63,7 +63,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _is_stream(mode: int) -> bool:
-    """Raises OSError for what is neither a file nor to be written to: a folder, a disk, a socket."""
+    """Whether to write into it directly. Raises OSError for a folder, a disk or a socket."""
     if stat.S_ISREG(mode):
         return False
     if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
@@ -72,14 +72,14 @@ def _is_stream(mode: int) -> bool:
 
 
 def _stream(target: Path) -> int:
-    """A descriptor to write to; of what this process has open another one, which goes on where the first has got to."""
+    """Return a descriptor to write to; for an open file of this process a duplicate, which shares its position."""
     if target.parent == Path(f"/proc/{os.getpid()}/fd") and target.name.isdecimal():
         return os.dup(int(target.name))
     return os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def _behind_links(path: Path) -> Path:
-    """Where the file is, or would be; not further than to what a process has open."""
+    """Resolve links to the file's path, stopping at an open file of a process. Raises OSError for a cycle."""
     for _ in range(MOST_LINKS):
         path = Path(os.path.realpath(path.parent), path.name)
         if str(path).startswith(OPENED) or not path.is_symlink():

@@ -1,7 +1,6 @@
-"""The constants of a place that turn hours into energy and energy into CO2, each with its source.
+"""The constants of a site that convert hours to energy and energy to CO2, each with its source.
 
-Every chain's plan.json holds those of its cluster. What cannot be read there is None, as unknown as what no one has
-said.
+Every chain's plan.json holds those of its cluster. Values that cannot be read there are None, like unknown ones.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ SOURCES_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A constant of a site and where it was read."""
+    """A constant of a site and its source."""
 
     value: float
     source: str
     year: int | None = None
     kind: str | None = None
-    """Of a grid factor: `direct` (what power plants emit) or `lifecycle` (with their fuel and construction)."""
+    """For a grid factor: `direct` (emissions of power plants) or `lifecycle` (with their fuel and construction)."""
     zone: str | None = None
-    """Of a grid factor: the grid, as `FR`."""
+    """For a grid factor: the grid, such as `FR`."""
     is_mean: bool = False
-    """Of several periods, weighted by the energy that was drawn in them."""
+    """Whether it is a mean of several values, weighted by energy."""
 
     def __str__(self) -> str:
         return f"{self.value:.6g} ({self.origin})"
@@ -57,7 +56,7 @@ class Sourced:
 
     @staticmethod
     def mean(weighed: Iterable[tuple[Sourced | None, float]]) -> Sourced | None:
-        """By weight; None if one that weighs anything is unknown. A single constant stays as it is."""
+        """Return the weighted mean; None if any with a positive weight is unknown. A single constant is unchanged."""
         parts = [(constant, weight) for constant, weight in weighed if weight > 0]
         known = [(constant, weight) for constant, weight in parts if constant is not None]
         distinct = list(dict.fromkeys(constant for constant, _ in known))
@@ -79,7 +78,7 @@ class Sourced:
 
 
 class Month(NamedTuple):
-    """What differs in one month, `2026-01` (UTC), from the site's constants; None: nothing."""
+    """Constants that differ in one month, `2026-01` (UTC), from the site's; None if they do not."""
 
     month: str
     pue: Sourced | None = None
@@ -87,7 +86,7 @@ class Month(NamedTuple):
 
 
 class Hourly(NamedTuple):
-    """A file of grid factors by the hour; see `detour.accounting.hourly`."""
+    """A file of hourly grid factors; see `detour.accounting.hourly`."""
 
     path: str
     source: str
@@ -99,15 +98,15 @@ class Hourly(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A GPU node, by which an allocation is seen to hold whole ones."""
+    """A GPU node of the cluster, to determine whether an allocation holds whole nodes."""
 
     gpus: int
     cores: int | None = None
     always_whole: bool = False
-    """The site hands out whole nodes only."""
+    """Whether the site allocates only whole nodes."""
 
     def is_exclusive(self, nodes: int, gpus: float | None, cpus: int | None) -> bool | None:
-        """Whether an allocation holds all of its nodes; None where that cannot be seen."""
+        """Whether an allocation holds its nodes completely; None if that cannot be determined."""
         if self.always_whole:
             return True
         if gpus is None or cpus is None or self.cores is None or gpus == 0:
@@ -116,11 +115,11 @@ class Node(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What turns hours into energy and energy into CO2 at one place; None where it is not known."""
+    """The constants that convert hours to energy and energy to CO2 at one site; None if unknown."""
 
     name: str
     pue: Sourced | None = None
-    """Facility energy over IT energy."""
+    """Facility energy divided by IT energy."""
     grid_g_per_kwh: Sourced | None = None
     """gCO2eq per kWh of electricity."""
     gpu_board_w: Sourced | None = None
@@ -128,11 +127,11 @@ class Site(NamedTuple):
     core_w: Sourced | None = None
     """Power of one busy CPU core, in watts."""
     ram_w_per_gb: Sourced | None = None
-    """Power of memory in watts a GB; Green Algorithms (Advanced Science, 2021) has 0.3725."""
+    """Power of memory in watts per GB; 0.3725 in Green Algorithms (Advanced Science, 2021)."""
     embodied_g_per_gpu_hour: Sourced | None = None
-    """gCO2eq of making and carrying the hardware, by GPU-hour of its life; never part of an energy figure."""
+    """gCO2eq of manufacture and transport of the hardware, per GPU-hour of its lifetime; never in an energy figure."""
     idle_kwh_per_kwh: Sourced | None = None
-    """Energy of the machine's idle nodes and shared parts, by kWh of its jobs; never part of an energy figure."""
+    """Energy of the machine's idle nodes and shared equipment, per kWh of its jobs; never part of an energy figure."""
     months: tuple[Month, ...] = ()
     hourly: Hourly | None = None
     node: Node | None = None
@@ -154,7 +153,7 @@ class Site(NamedTuple):
 
     @classmethod
     def from_json(cls, data: object) -> Site | None:
-        """None for what is no site, or has no name."""
+        """Read a site; None if the data is not a site or has no name."""
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             return None
         constants = {name: Sourced.from_json(data.get(name)) for name in CONSTANTS}
@@ -177,14 +176,14 @@ CONSTANTS = (
     "idle_kwh_per_kwh",
 )
 ADDED = ("embodied_g_per_gpu_hour", "idle_kwh_per_kwh")
-"""Plans that were written before these were known lack them, and stay as they are."""
+"""Constants that were added later: they are written only if known, so that earlier plans do not change."""
 
 
 def blended(weighed: Iterable[tuple[Site, float]]) -> Site:
-    """One site for energy (kWh of IT, the weights) that was drawn under several of its constants.
+    """Combine several sets of a site's constants into one, weighted by the IT energy (kWh) drawn under each.
 
-    PUE is weighted by IT energy and the grid factor by facility energy, so that IT energy x PUE x factor of the whole
-    is the sum of the parts'. Raises ValueError for sites of different names, and for none.
+    PUE is weighted by IT energy and the grid factor by facility energy, so that IT energy x PUE x factor of the total
+    is the sum over the parts. Raises ValueError for sites of different names, or none.
     """
     parts = list(weighed)
     sites = list(dict.fromkeys(site for site, _ in parts))

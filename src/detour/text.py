@@ -1,6 +1,6 @@
-"""Figures, names and lines as every screen, report and message spells them. Pure; standard library only.
+"""Format figures, names and lines for all screens, reports and messages. Pure; standard library only.
 
-What comes from files that others may write (labels, reasons, names) passes through `plain` before it is shown.
+Text from files that others may write (labels, reasons, names) passes through `plain` before it is shown.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from itertools import groupby
 
 WIDTH = 100
-"""Columns that a screen may use where nothing else is known."""
+"""Default width of a screen, in columns."""
 NAMES_SHOWN = 3
 ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
-"""Of kWh; the largest first, as `scaled` takes them."""
+"""Units of energy in kWh, largest first, for `scaled`."""
 MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
-"""Of grams."""
+"""Units of mass in grams, largest first, for `scaled`."""
 _COUNT_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T"))
 
 
@@ -46,15 +46,16 @@ def format_duration(seconds: float | None) -> str:
 
 
 def amount(value: float) -> str:
-    """Three significant digits or whole numbers: `1,234`, `16.0`, `0.46`."""
+    """Format with two or three significant digits, or as a whole number: `1,234`, `16.0`, `0.46`."""
     if value == 0:
         return "0"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
-    """Three significant digits in the largest unit of which there is at least one: `0.0123` kWh -> `12.3 Wh`; two of
-    less than one of the smallest unit, so that eight columns hold it.
+    """Format with three significant digits in the largest unit that gives at least 1: `0.0123` kWh -> `12.3 Wh`.
+
+    Less than 1 of the smallest unit gets two digits, so that it fits in eight columns.
     """
     if value is None:
         return "unknown"
@@ -73,42 +74,40 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
 
 
 def stage_label(name: str, seed: int | None = None, width: int | None = None) -> str:
-    """`evaluate emea seed 42`. In a column of `width` the name is cut, never the seed, by which stages of one name are
-    distinguished.
-    """
+    """`evaluate emea seed 42`. To fit in `width`, the name is cut, never the seed, which distinguishes stages."""
     tail = "" if seed is None else f" seed {seed}"
     return (name if width is None else cut(name, width - len(tail))) + tail
 
 
 def stage_names(names: Sequence[str]) -> str:
-    """`evaluate emea, evaluate medline (18 stages)`: equal names once, the first few of them."""
+    """`evaluate emea, evaluate medline (18 stages)`: the first few distinct names."""
     distinct = list(dict.fromkeys(names))
     shown = ", ".join(distinct[:NAMES_SHOWN]) + (", ..." if len(distinct) > NAMES_SHOWN else "")
     return shown if len(names) == 1 else f"{shown} ({counted(len(names), 'stage')})"
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """All of few names, the first of many: `a, b and 8 more`."""
+    """List up to `most` names, then the number of others: `a, b and 8 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def plain(text: str) -> str:
-    """One line without control characters: what others wrote must not steer this terminal."""
+    """Return untrusted text as one line without control characters, which could control the terminal."""
     if text.isprintable() and "  " not in text:
         return text.strip()
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def printable(text: str) -> str:
-    """As it is, but for control characters other than line ends: what files hold must not steer this terminal."""
+    """Replace control characters other than line ends in untrusted text, which could control the terminal."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def cells(text: str) -> int:
-    """Columns of a terminal: two a wide letter (Chinese, emoji), none a mark over another letter."""
+    """Return the width in a terminal: two columns for wide characters (Chinese, emoji), none for combining marks."""
     if text.isascii():
         return len(text)
     return sum(1 if letter.isascii() else _letter_cells(letter) for letter in text)
@@ -132,7 +131,7 @@ def cut(text: str, width: int) -> str:
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """In a column of `width`, on its left or its right side."""
+    """Cut or pad text to `width`, aligned left or right."""
     if text.isascii() and len(text) <= width:
         return text.rjust(width) if right else text.ljust(width)
     shown = cut(text, width)
@@ -141,13 +140,13 @@ def fitted(text: str, width: int, *, right: bool = False) -> str:
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """Sorts job ids and other names with their numbers as numbers: 9 before 10, `7_2` before `7_10`."""
+    """Return a sort key that compares numbers in names numerically: 9 before 10, `7_2` before `7_10`."""
     parts = ((is_number, "".join(letters)) for is_number, letters in groupby(name, str.isdecimal))
     return tuple((int(part), "") if is_number else (-1, part) for is_number, part in parts)
 
 
 def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int | None = None) -> list[str]:
-    """Lines of at most `width` columns, all but the first indented further."""
+    """Wrap text into lines of at most `width` columns, all but the first indented further."""
     import textwrap  # not every screen needs it
 
     lines = textwrap.wrap(
@@ -162,7 +161,7 @@ def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int |
 
 
 _SECOND_CELL = "\0"
-"""Stands behind a wide letter while a text is wrapped, which counts letters."""
+"""Placeholder after a wide character while text is wrapped, because textwrap counts characters."""
 
 
 def _as_long_as_wide(text: str) -> str:

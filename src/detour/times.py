@@ -1,7 +1,7 @@
-"""Which times can be, and days in a time zone, of which some have 23 or 25 hours.
+"""Bounds of valid times, and days in a time zone, some of which have 23 or 25 hours.
 
-Beyond the bounds calendars fail, and loops over days take minutes; so readers of records refuse such values, and what
-is behind the readers need not ask again.
+Outside the bounds, calendars fail and loops over days take minutes. Readers of records refuse such values, so the rest
+of the code need not check them.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ DAY_S = 86_400.0
 LATEST_S = 4_102_444_800.0
 """The end of 2099 in UTC."""
 LONGEST_S = 1e9
-"""31 years: no job and no machine runs that long."""
+"""31 years; no job or machine runs that long."""
 
 
 def is_instant(value: float) -> bool:
-    """Whether these are seconds since the epoch, before 2100; NaN is not."""
+    """Whether the value is a time in seconds since the epoch before 2100; NaN is not."""
     return 0 <= value < LATEST_S
 
 
 def is_duration(value: float) -> bool:
-    """Whether something can have lasted so many seconds; NaN is no duration."""
+    """Whether the value is a plausible duration in seconds; NaN is not."""
     return 0 <= value < LONGEST_S
 
 
 Instant: TypeAlias = Annotated[float, is_instant]
 """Seconds since the epoch."""
 Duration: TypeAlias = Annotated[float, is_duration]
-"""In seconds."""
+"""A duration in seconds."""
 
 
 def zone_of(name: str) -> tzinfo:
-    """`UTC`, `Europe/Paris`. Raises UserError for what is none."""
+    """Return a time zone by name: `UTC`, `Europe/Paris`. Raises UserError if there is none."""
     if name.upper() in ("UTC", "Z"):
         return UTC
-    from zoneinfo import ZoneInfo  # most sites are asked for in UTC
+    from zoneinfo import ZoneInfo  # not needed for UTC, the usual case
 
     try:
         return ZoneInfo(name)
@@ -51,12 +51,12 @@ def local(epoch_s: float, time_zone: str = "UTC") -> datetime:
 
 
 def midnight_s(day: date, time_zone: str = "UTC") -> float:
-    """Its first instant, in seconds since the epoch."""
+    """Return the first instant of a day, in seconds since the epoch."""
     return datetime.combine(day, time.min, zone_of(time_zone)).timestamp()
 
 
 def days_later_s(epoch_s: float, days: int, time_zone: str = "UTC") -> float:
-    """The same time of day so many days later."""
+    """Return the same time of day, `days` later."""
     later_s = epoch_s + days * DAY_S
     return later_s + _offset_s(epoch_s, time_zone) - _offset_s(later_s, time_zone)
 
