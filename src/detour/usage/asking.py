@@ -1,4 +1,4 @@
-"""What a person asks for, as text, to a `Question` and a `Dialect`. Raises UserError, which says what there is."""
+"""Parse the options of `detour usage` into values for a `Question` and a `Dialect`. All raise UserError."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from detour.usage.tally import DIMENSIONS, PERIODS
 
 ALL_NAMES = (*PERIODS, *DIMENSIONS)
 ALSO = {"queue": "partition", "project": "account", "size": "gpus"}
-"""Other centres' words for dimensions."""
+"""Other centres' names of dimensions."""
 
 
 def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """`month,user` are two tables; `month+user` is one, with a line for each user and month."""
+    """Parse tables: `month,user` are two; `month+user` is one, with a line for each user and month."""
     tables = [tuple(map(_name, text.split("+"))) for one in texts for text in one.split(",")]
     for name in (name for names in tables for name in names):
         if name not in ALL_NAMES:
@@ -27,24 +27,24 @@ def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def chosen_columns(texts: Iterable[str]) -> Mapping[str, str]:
-    """`user=Owner`: our field -> the column that holds it."""
+    """Parse `user=Owner`: our field -> the column that holds it."""
     return _pairs(texts, FIELDS, "a field")
 
 
 def only_of(texts: Iterable[str]) -> Mapping[str, str]:
-    """`user=ada`: dimension -> the value that rows must have."""
+    """Parse `user=ada`: dimension -> the value that rows must have."""
     return {_name(name): value for name, value in _pairs(texts, (*DIMENSIONS, *ALSO), "a dimension").items()}
 
 
 def header_of(text: str | None) -> Sequence[str] | None:
-    """Names of columns, or those of a known layout."""
+    """Parse column names, or the name of a known layout."""
     if text is None:
         return None
     return LAYOUTS.get(text) or [name.strip() for name in text.replace("|", ",").split(",")]
 
 
 def instant_s(text: str | None, zone: tzinfo) -> float | None:
-    """A day, `2026-03` or `2026` (their beginning), or a time; in `zone`."""
+    """Parse a time in `zone`; a day, `2026-03` or `2026` stands for its beginning."""
     if text is None:
         return None
     try:

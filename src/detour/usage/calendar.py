@@ -1,4 +1,4 @@
-"""Days, months, quarters and years of a place, as spans of seconds since the epoch."""
+"""Days, months, quarters and years in a time zone, as spans of seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINEST_FIRST = tuple(Unit)
 
 
 def coarser(label: str, unit: Unit) -> str:
-    """The month, quarter or year of a label of a finer unit: `2026-03-31` -> `2026-Q1`. Itself for its own unit."""
+    """Convert a label to a unit at least as coarse: `2026-03-31` -> `2026-Q1`."""
     if unit is Unit.YEAR:
         return label[:4]
     if unit is Unit.QUARTER and "Q" not in label:
@@ -31,28 +31,28 @@ def coarser(label: str, unit: Unit) -> str:
 
 
 class Calendar:
-    """Cuts spans of time at the boundaries of one unit, in one zone. A day of a clock change has 23 or 25 hours."""
+    """Splits time spans at the boundaries of one unit, in one zone. A day with a clock change has 23 or 25 hours."""
 
     def __init__(self, unit: Unit, zone: tzinfo, first_s: float | None = None, last_s: float | None = None) -> None:
-        """`first_s` and `last_s` bound the instants that it is asked about: to list all days takes a while."""
+        """`first_s` and `last_s` bound the instants to look up, because listing all days is slow."""
         first_year, last_year = (
             None if at is None else datetime.fromtimestamp(at, zone).year for at in (first_s, last_s)
         )
         self._starts = _starts(unit, zone, first_year or _FIRST_YEAR, last_year or _LAST_YEAR)
 
     def label(self, at_s: float) -> str:
-        """Of the period that holds this instant; a boundary belongs to the period that it begins."""
+        """Return the label of the period that contains an instant; a boundary belongs to the period it begins."""
         starts, labels = self._starts
         return labels[max(0, bisect_right(starts, at_s) - 1)]
 
     def common_label(self, first_s: float, last_s: float) -> str | None:
-        """Of the period that holds both instants; None where there is none."""
+        """Return the label of the period that contains both instants, None if there is none."""
         starts, labels = self._starts
         index = bisect_right(starts, first_s)
         return labels[index - 1] if 0 < index < len(starts) and last_s < starts[index] else None
 
     def pieces(self, start_s: float, end_s: float) -> Iterator[tuple[str, float, float]]:
-        """Label, start and end of each piece of a span; one piece of no length for a span of none."""
+        """Yield label, start and end of each piece of a span; an empty span gives one empty piece."""
         starts, labels = self._starts
         index = max(0, bisect_right(starts, start_s) - 1)
         while index + 1 < len(starts) and starts[index + 1] < end_s:
@@ -64,7 +64,7 @@ class Calendar:
 
 @cache
 def _starts(unit: Unit, zone: tzinfo, first_year: int, last_year: int) -> tuple[list[float], list[str]]:
-    """When each period begins, and its label; of the year after the last, one, which ends that."""
+    """Return the start and label of each period, followed by one of the next year, which ends the last period."""
     firsts = [*_first_days(unit, first_year, last_year), datetime(last_year + 1, 1, 1)]  # noqa: DTZ001  see below
     return (
         [day.replace(tzinfo=zone).timestamp() for day in firsts],

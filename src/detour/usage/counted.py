@@ -1,4 +1,4 @@
-"""Tables over dumps, or over what the live sacct says."""
+"""Compute usage tables from dumps, or from the live sacct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detour.usage.tally import Question, Tally, Usage
 class Counted:
     usage: Usage
     dumps: Sequence[Dump]
-    """Read to their ends, for their notes."""
+    """The dumps, fully read, with their notes."""
 
 
 def count_files(paths: Iterable[Path], dialect: Dialect, question: Question) -> Counted:
@@ -27,7 +27,10 @@ def count_files(paths: Iterable[Path], dialect: Dialect, question: Question) -> 
 
 
 def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, everyone: bool = False) -> Counted:
-    """One sacct, over the period of the question; own jobs unless others are named. Raises SchedulerUnavailable."""
+    """Count by a single sacct call over the question's period, by default only one's own jobs.
+
+    Raises UserError without a start of the period, SchedulerUnavailable if sacct fails.
+    """
     if question.since_s is None:
         raise UserError("from when? sacct needs the begin of a period: add --since, as --since 2026-01-01")
     since, until = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at)) for at in _period(question))
@@ -43,7 +46,7 @@ def _period(question: Question) -> tuple[float, float]:
 
 
 def _count(dumps: Sequence[Dump], question: Question) -> Counted:
-    """Without the garbage collector, which looks in vain for cycles among millions of rows, for a tenth of the time."""
+    """Count without the garbage collector, which would spend a tenth of the time scanning millions of rows."""
     tally = Tally(question)
     with uncollected():
         for dump in dumps:

@@ -1,4 +1,4 @@
-"""What one attempt adds to which period, by one of several conventions that centres publish by. Pure."""
+"""What one attempt adds to which period, by one of several conventions used in published statistics. Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from detour.usage.totals import ONE, micro
 _WAITS = ONE.wait_us + ONE.eligible_wait_us
 _NOTHING_HELD = ONE.no_cpus + ONE.no_gpus + ONE.no_nodes
 UNDATED = "unknown"
-"""The period of what has no date."""
+"""Label of the period for attempts without a date."""
 ENDED = frozenset(
     {
         *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
         *("REVOKED", "TIMEOUT"),
     }
 )
-"""The states that Open XDMoD counts."""
+"""States that Open XDMoD counts."""
 
 
 class Counting(StrEnum):
-    """In which period an attempt counts."""
+    """The period in which an attempt counts."""
 
     SPLIT = "split"
-    """Hours where they were used, to the second; the job where it ended (or was last seen), its wait where it
-    started.
+    """Hours in the periods in which they were used, to the second; the job in the period in which it ended (or was last
+    seen), its wait in that of its start.
     """
     SUBMIT = "submit"
-    """All of it in the period of its submission."""
+    """Everything in the period of its submission."""
     START = "start"
     END = "end"
     XDMOD = "xdmod"
-    """As Open XDMoD: as `split`, but of jobs that ended alone, by their end less their start (time suspended included),
-    and a span of n seconds is n + 1 instants, which belong to the periods that they are in.
+    """As in Open XDMoD: like `split`, but only ended jobs count, by their end minus start (including time suspended),
+    and a span of n seconds is n + 1 instants, each in its own period.
     """
 
     @property
@@ -49,16 +49,16 @@ class Counting(StrEnum):
 class Rule:
     counting: Counting
     calendar: Calendar | None
-    """None where no table is by period."""
+    """None if no table is by period."""
     since_s: float | None = None
     until_s: float | None = None
 
     def shares(self, row: JobRow) -> dict[str, int]:
-        """What a row adds, as digits of `totals`, by the label of the period; without a calendar the label is empty."""
+        """Return what a row adds, as digits of `totals`, by period label; the label is empty without a calendar."""
         return self._of_one_period(row) or self._of_several(row)
 
     def _of_one_period(self, row: JobRow) -> dict[str, int] | None:
-        """Of a job that began and ended in the same one; None where it takes more to know. Most are such."""
+        """Return the share of a job within a single period, the usual case; None if that cannot be told quickly."""
         start_s, end_s, held_s, calendar = row.start_s, row.end_s, row.elapsed_s, self.calendar
         if (
             start_s is None or end_s is None or held_s is None or self.counting is not Counting.SPLIT
@@ -89,7 +89,7 @@ class Rule:
         return found
 
     def _pieces(self, start_s: float, held_s: float) -> list[tuple[str, float]]:
-        """Seconds by period of the time on its nodes, as far as it lies in what is asked for."""
+        """Return (label, seconds) of the time on its nodes, restricted to the requested period."""
         end_s = start_s + held_s
         low = start_s if self.since_s is None else max(start_s, self.since_s)
         high = end_s if self.until_s is None else min(end_s, self.until_s)
@@ -102,7 +102,7 @@ class Rule:
         return [(label, each * (last_s - first_s + (last_s == end_s))) for label, first_s, last_s in cuts]
 
     def _holds(self, at_s: float | None) -> bool:
-        """Whether an instant lies in what is asked for; an unknown one does only where all is."""
+        """Whether an instant lies in the requested period; an unknown one does only if there is no limit."""
         if at_s is None:
             return self.since_s is None and self.until_s is None
         return (self.since_s is None or at_s >= self.since_s) and (self.until_s is None or at_s < self.until_s)
@@ -114,7 +114,7 @@ class Rule:
 
 
 def last_seen_s(row: JobRow) -> float | None:
-    """Its end; of what has none, when the dump was made if that is known, else when it began to run or wait."""
+    """Return the end of an attempt; without one, the time of the dump if known, otherwise its start or submission."""
     if row.end_s is not None:
         return row.end_s
     return row.submit_s if row.start_s is None else row.start_s + (row.elapsed_s or 0)
@@ -129,7 +129,7 @@ def _anchor_s(row: JobRow, counting: Counting) -> float | None:
 
 
 def _held_s(row: JobRow, counting: Counting) -> float:
-    """Seconds on its nodes; 0 where nothing says, and the row then counts among those without a figure."""
+    """Return the seconds on its nodes; 0 if unknown, and the row then counts as one without a figure."""
     if row.start_s is None:
         return 0
     if counting is Counting.XDMOD:
@@ -144,7 +144,7 @@ def _whole(row: JobRow, held_s: float) -> int:
 
 
 def _job(row: JobRow) -> int:
-    """What is unknown of a job without any time on its nodes changes no sum."""
+    """Return the counts of a job; unknown resources do not matter if it spent no time on its nodes."""
     if row.start_s is None:
         return row.tasks * (ONE.pending if row.end_s is None else ONE.never_started)
     counted = ONE.jobs if row.end_s is not None else ONE.jobs + ONE.running
@@ -159,7 +159,7 @@ def _unknown(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
 
 
 def _wait(row: JobRow) -> int:
-    """Of a job that ran."""
+    """Return the waits of a job that ran."""
     start_s, submit_s, eligible_s = row.start_s, row.submit_s, row.eligible_s
     assert start_s is not None
     if submit_s == eligible_s and submit_s is not None:
@@ -172,7 +172,7 @@ def _wait(row: JobRow) -> int:
 
 @lru_cache(1 << 14)
 def _held_us(cpus: int | None, gpus: int | None, nodes: int | None) -> int:
-    """What a microsecond on its nodes adds."""
+    """Return what one microsecond on its nodes adds."""
     return (
         (ONE.unknown_cpu_us if cpus is None else ONE.cpu_us * cpus)
         + (ONE.unknown_gpu_us if gpus is None else ONE.gpu_us * gpus)

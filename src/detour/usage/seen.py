@@ -1,4 +1,4 @@
-"""Which attempts were seen already, in 8 to 16 bytes each; a set of Python's takes some 60."""
+"""A set of attempts that takes 8 to 16 bytes each, compared to some 60 in a Python set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _VARIANT = (1 << _VARIANT_BITS) - 1
 
 
 class Seen:
-    """Marks of 64 bits by open addressing: 44 of the attempt, so that it can be asked for alone, and 20 of its variant.
+    """A hash table of 64-bit marks with open addressing: 44 bits identify the attempt, 20 bits its variant.
 
-    Two different ones among ten million have the same mark with odds of about 1 to 400,000.
+    Attempts can be looked up regardless of their variant. Among ten million, two different ones share a mark with a
+    probability of about 1 in 400,000.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,7 @@ class Seen:
         self._used = 0
 
     def add_all(self, attempts: Iterable[object], variants: Iterable[object]) -> list[bool]:
-        """Whether each was not there."""
+        """Add attempts and return whether each was new."""
         marks = [
             (hash(attempt) & ~_VARIANT | hash(variant) & _VARIANT) or 1
             for attempt, variant in zip(attempts, variants, strict=True)
@@ -40,7 +41,7 @@ class Seen:
         return new
 
     def __contains__(self, attempt: object) -> bool:
-        """In any variant."""
+        """Whether the attempt was added in any variant."""
         wanted, slots = hash(attempt) >> _VARIANT_BITS, self._slots
         mask = len(slots) - 1
         at = wanted & mask

@@ -1,4 +1,4 @@
-"""What a site says was used, out of the files that it gives: sreport's tables, and tables of its portal."""
+"""Usage figures from a site's own exports: tables of sreport and of web portals."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class SiteUsage:
     kind: Kind
     account: str | None = None
     user: str | None = None
-    """None: of the whole account."""
+    """None: the whole account."""
     period: str | None = None
-    """As the site writes it."""
+    """Period as written by the site."""
 
 
 def read_site_usage(text: str, name: str) -> list[SiteUsage]:
-    """The lines of an export; `name` is what messages call it.
+    """Read the lines of an export, called `name` in messages.
 
-    `sreport --parsable2` (titles included; its unit is read from them), or a table separated by `|`, tabs, commas or
-    semicolons, with a column of GPU-hours, CPU-hours, or of hours beside one that names the resource, whose types of
-    GPUs count where their total is missing. Raises UserError, with the line.
+    It is the output of `sreport --parsable2` (whose titles give the unit), or a table separated by `|`, tabs, commas or
+    semicolons. The table has a column of GPU-hours or CPU-hours, or one of hours and one that names the resource; GPU
+    types count if their total is missing. Raises UserError, with the line.
     """
     unit = _UNIT.search(text)
     factor = _IN_HOURS[unit[1].lower()] if unit else 1.0
@@ -71,10 +71,10 @@ def read_site_usage(text: str, name: str) -> list[SiteUsage]:
 
 
 def site_hours(rows: Iterable[SiteUsage], name: str, account: str | None = None) -> SiteUsage:
-    """Hours of one account, of GPUs where there are any, summed over the periods of the export.
+    """Sum the hours of one account over the periods of the export: GPU-hours if there are any, otherwise CPU-hours.
 
-    Where an account has a line of its own, the lines of its users are not added to it. Raises UserError where it is not
-    clear which account is meant.
+    If the account has a line of its own, the lines of its users are not added. Raises UserError if the account is
+    ambiguous.
     """
     rows = list(rows)
     kind: Kind = "gpu" if any(row.kind == "gpu" for row in rows) else "cpu"
@@ -91,9 +91,9 @@ def site_hours(rows: Iterable[SiteUsage], name: str, account: str | None = None)
 
 
 def site_figure_of(given: str | None, account: str | None) -> str | None:
-    """What a file of that name holds, the figure of an account if it is a site's export; else the text itself.
+    """Return the content of the file `given`, or an account's figure if it is a site's export; other text unchanged.
 
-    Raises UserError for a file that cannot be read as text.
+    Raises UserError if the file cannot be read as text.
     """
     if given is None or not is_file_or_pipe(Path(given)):
         return given
@@ -105,7 +105,7 @@ def site_figure_of(given: str | None, account: str | None) -> str | None:
 
 
 def figure_in(text: str, name: str, account: str | None = None) -> str:
-    """The one figure of an export, as a person would write it: `1234.5 GPU-h`; any other text as it is."""
+    """Return the figure of an export as text: `1234.5 GPU-h`; other text is returned unchanged."""
     if account is None and not any(delimiter in text for delimiter in "|\t;\n"):
         return text
     try:
@@ -132,7 +132,7 @@ def _header(lines: Sequence[tuple[int, str]], name: str) -> tuple[int, Mapping[s
 
 
 def _field(heading: str) -> str | None:
-    """`GPU hours used` is gpu, `Heures consommées` used; None for all else, as `GPU hours allocated`."""
+    """`GPU hours used` -> gpu, `Heures consommées` -> used; None for other headings, such as `GPU hours allocated`."""
     ascii_only = normalize("NFKD", heading).encode("ascii", "ignore").decode()
     name = plain_name(ascii_only)
     for field, names in _NAMES.items():
@@ -148,7 +148,7 @@ def _field(heading: str) -> str | None:
 
 
 def _line(cell: Mapping[str, str], kinds: Mapping[str, Kind], factor: float, where: str) -> Iterator[SiteUsage]:
-    """A figure for each of its columns of hours; none for resources that are not among `kinds`."""
+    """Yield a figure for each column of hours, ignoring resources that are not in `kinds`."""
     who = (cell.get("account") or None, cell.get("user") or None, cell.get("period") or None)
     if "used" in cell and (kind := kinds.get(cell.get("resource", "").lower())) is not None:
         yield SiteUsage(_amount(cell["used"], where) * factor, kind, *who)
@@ -166,7 +166,7 @@ def _amount(text: str, where: str) -> float:
 
 
 def number_of(written: str) -> float:
-    """With a point or a comma for the decimals, and any usual mark between thousands. Raises ValueError."""
+    """Parse a number with a decimal point or comma and any usual thousands separator. Raises ValueError."""
     text = re.sub(r"[\s'\u00a0\u202f]", "", written).rstrip(".,")
     if not re.fullmatch(r"\d[\d.,]*", text):
         raise ValueError(written)

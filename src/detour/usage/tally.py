@@ -1,4 +1,4 @@
-"""Attempts to tables, in one pass over rows in any order; what is held grows with them by some 16 bytes each."""
+"""Sum attempts into tables, in one pass over rows in any order; memory grows by about 16 bytes per attempt."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ DIMENSIONS: Mapping[str, str] = {
     "gpu-type": "gpu_type",
     "name": "name",
 }
-"""What tables may be by, beside the units of the calendar -> its field of `JobRow`."""
+"""Dimensions of tables, in addition to calendar units -> field of `JobRow`."""
 PERIODS = frozenset(unit.value for unit in Unit)
 USUAL = (("month",), ("user",), ("account",), ("partition",), ("qos",), ("gpus",), ("state",))
 
 
 def _fields(*names: str) -> Callable[[JobRow], Hashable]:
-    """Of a row, by their places, which takes half as long as by their names."""
+    """Return a getter of fields by position, which is twice as fast as by name."""
     places = list(map(JobRow._fields.index, names))
     return itemgetter(*places) if places else _nothing
 
 
 def _nothing(row: JobRow) -> None:
-    """For a table by periods alone."""
+    """The getter of a table by periods only."""
     del row
 
 
@@ -48,11 +48,11 @@ _ATTEMPT = _fields("cluster", "shown_id", "job_id", "submit_s")
 _VARIANT = _fields("start_s", "end_s")
 _GPU_TYPE = attrgetter("gpu_type")
 _AT_ONCE = 1024
-"""Rows."""
+"""Number of rows to process together."""
 
 
 def size_of(gpus: int | None) -> str:
-    """Job size in GPUs, in classes that double: 0, 1, 2, 3-4, 5-8, ..."""
+    """Return the job size class in GPUs; classes double: 0, 1, 2, 3-4, 5-8, ..."""
     if gpus is None or gpus <= 2:
         return UNKNOWN if gpus is None else str(gpus)
     high = 1 << (gpus - 1).bit_length()
@@ -62,13 +62,13 @@ def size_of(gpus: int | None) -> str:
 @dataclass(frozen=True, slots=True)
 class Question:
     by: Sequence[tuple[str, ...]] = USUAL
-    """A table each; of several dimensions, with a line for each combination."""
+    """Dimensions of each table; several give a line for each combination."""
     zone: tzinfo = UTC
-    """In which days, months and years begin."""
+    """Time zone in which days, months and years begin."""
     counting: Counting = Counting.SPLIT
     since_s: float | None = None
     until_s: float | None = None
-    """Only what lies before. Both cut attempts by the second where these are split at all."""
+    """Only usage between the two counts; they cut attempts to the second, if the counting rule splits attempts."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Dimension -> the value that rows must have."""
 
@@ -83,7 +83,7 @@ class Line:
 class Table:
     by: tuple[str, ...]
     lines: tuple[Line, ...]
-    """Periods in time's order and sizes in theirs; everything else by GPU-hours, then CPU-hours, the most first."""
+    """Periods and sizes are in ascending order; the rest is by GPU-hours, then CPU-hours, descending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +92,15 @@ class Usage:
     whole: Totals
     tables: tuple[Table, ...]
     repeated: int
-    """Rows that were the same attempt as one before, as where the periods of two dumps overlap: counted once."""
+    """Rows that repeat an attempt, for example because two dumps overlap; each is counted once."""
     superseded: int
-    """Rows of attempts that had not ended, where another row says how they went on."""
+    """Rows of unfinished attempts for which another row is more recent."""
     slices: tuple[str, ...] = ()
-    """Types of GPUs that are slices (MIG) of one, which count as Slurm counts them."""
+    """GPU types that are slices (MIG), which are counted as Slurm counts them."""
 
 
 class Tally:
-    """Add rows of one or several dumps, then ask for `usage`, once."""
+    """Add rows of one or several dumps, then call `usage` once."""
 
     def __init__(self, question: Question) -> None:
         self._question = question
@@ -139,7 +139,7 @@ class Tally:
         return Usage(self._question, unpack(self._whole), tables, self._repeated, self._superseded, slices)
 
     def _hold(self, row: JobRow) -> None:
-        """Keep what has not ended until all is read; of several rows of it, the one that was seen last."""
+        """Hold an unfinished attempt until all rows are read, keeping its most recent row."""
         attempt = _ATTEMPT(row)
         held = self._open.get(attempt)
         self._superseded += held is not None
@@ -161,7 +161,7 @@ class Tally:
 
 
 class _Sums:
-    """One table in the making: figures (see `totals`) by the row's values, with the label of the period before them."""
+    """A table being built: figures (see `totals`) by period label and the row's values."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -169,14 +169,14 @@ class _Sums:
         self._fields = [name for name in names if name not in PERIODS]
         self.values = _fields(*(DIMENSIONS[name] for name in self._fields))
         self.figures: defaultdict[str, defaultdict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
-        """By label of the period, which is empty where there is none, and then by values."""
+        """Figures by period label (empty without periods), then by values."""
 
     @property
     def is_dated(self) -> bool:
         return bool(self._units)
 
     def add(self, rows: Sequence[JobRow], shares: Sequence[Mapping[str, int]]) -> None:
-        """To a table that is by periods; to others, the whole goes straight into their figures."""
+        """Add to a table by periods; for other tables, the total is added to their figures directly."""
         for values, parts in zip(map(self.values, rows), shares, strict=True):
             for label, share in parts.items():
                 self.figures[label][values] += share
@@ -204,7 +204,7 @@ class _Sums:
 
 
 def _sight(row: JobRow) -> tuple[float, bool]:
-    """Which of two rows of an unfinished attempt is the later one."""
+    """Return a sort key by which the more recent of two rows of an unfinished attempt is larger."""
     return last_seen_s(row) or 0, row.ran
 
 

@@ -1,7 +1,7 @@
-"""Sums over attempts, exact in whatever order they are added, and cheap: dumps have millions of rows.
+"""Sums over attempts, exact in any order and fast, because dumps have millions of rows.
 
-While rows are added, all figures of a group stand in one integer, as the digits of a number in base 2^96: one addition
-adds them all. Time is in whole microseconds; 10^9 jobs of a month on 10^4 CPUs fit a digit, so that none carries over.
+While rows are added, all figures of a group are digits of one integer in base 2^96, so a single addition adds them all.
+Time is in whole microseconds; 10^9 jobs of a month on 10^4 CPUs fit in a digit, so no digit overflows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _DIGIT = (1 << _DIGIT_BITS) - 1
 
 
 class Totals(NamedTuple):
-    """Of a group of attempts."""
+    """Sums over a group of attempts."""
 
     jobs: int = 0
     """Attempts that held nodes; each attempt of a requeued job is one."""
     running: int = 0
-    """Of these, those without an end: their hours are those until the dump was made."""
+    """Those without an end, whose hours count until the dump was made."""
     never_started: int = 0
-    """Ended without nodes; in none of the other figures."""
+    """Jobs that ended without nodes, which no other figure includes."""
     pending: int = 0
     cpu_us: int = 0
     gpu_us: int = 0
@@ -30,14 +30,14 @@ class Totals(NamedTuple):
     wait_us: int = 0
     eligible_wait_us: int = 0
     no_cpus: int = 0
-    """Jobs whose CPUs, or time on them, nothing tells: their CPU-hours are not in the sum."""
+    """Jobs with unknown CPUs or time, whose CPU-hours are not in the sum."""
     no_gpus: int = 0
     no_nodes: int = 0
     no_wait: int = 0
-    """Jobs without the time of their submission."""
+    """Jobs with an unknown submission time."""
     no_eligible_wait: int = 0
     unknown_cpu_us: int = 0
-    """Time on nodes of such jobs: it may lie in other periods than the one in which the job counts."""
+    """Time on nodes of jobs with unknown CPUs, which may lie in other periods than that in which the job counts."""
     unknown_gpu_us: int = 0
     unknown_node_us: int = 0
 
@@ -55,22 +55,22 @@ class Totals(NamedTuple):
 
     @property
     def wait_h(self) -> float | None:
-        """From submission to start, summed over jobs in the period in which they started."""
+        """Time from submission to start, summed over jobs in the period of their start."""
         return _hours(self.wait_us, self.no_wait)
 
     @property
     def eligible_wait_h(self) -> float | None:
-        """From being eligible to start: without holds, dependencies and a start time that was asked for."""
+        """Time from being eligible to start, excluding holds, dependencies and requested start times."""
         return _hours(self.eligible_wait_us, self.no_eligible_wait)
 
 
 def _hours(known_us: int, unknown: int) -> float | None:
-    """What is known, if anything is: 0 stands only where nothing is unknown."""
+    """Return the known hours; None rather than 0 if some are unknown and none is known."""
     return None if unknown and not known_us else known_us / _MICRO_HOUR
 
 
 ONE = Totals(*(1 << (_DIGIT_BITS * place) for place in range(len(Totals._fields))))
-"""One of each figure, as a digit: `3 * ONE.jobs + 5 * ONE.gpu_us` are three jobs and five microseconds."""
+"""Each figure as the unit of its digit: `3 * ONE.jobs + 5 * ONE.gpu_us` is three jobs and five microseconds."""
 
 
 def unpack(digits: int) -> Totals:
