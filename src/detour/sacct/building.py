@@ -1,4 +1,4 @@
-"""Cells of a record to a `JobRow`: which column holds what is decided once a dump."""
+"""Build `JobRow`s from the cells of records; the meaning of columns is determined once per dump."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from detour.sacct.values import (
 )
 
 _TELLING = ("job", "raw_id", "submit", "eligible", "start", "end", "elapsed")
-"""By one of which a record's first line is known from the rest of a name."""
+"""Fields of which one suffices to tell a record's first line from the rest of a name."""
 _COUNTS = ("array_job", "array_task", "n_nodes", "n_cpus", "n_gpus", "n_gpus_requested", "restarts")
 _PLAIN = ("user", "account", "partition", "qos", "cluster")
-"""Names without blanks."""
+"""Fields that are names without blanks."""
 
 
 class BadCell(ValueError):
-    """A value that is not of its column's kind."""
+    """A value does not fit its column."""
 
     def __init__(self, field: str, text: str, expected: str) -> None:
         super().__init__(f"{text!r} where {expected} was expected")
@@ -40,11 +40,11 @@ class BadCell(ValueError):
 
 
 class RowBuilder:
-    """Rows of one dump.
+    """Builds the rows of one dump.
 
-    at           our field -> index of its cell, in records as `header` names them
-    parse_later  as `parse_time`, but of the hour that a clock repeats in autumn it takes the second
-    opaque_ids   whether a job may have an id that is none of Slurm's, as in tables that hide them
+    at           our field -> index of its cell in records with this `header`
+    parse_later  like `parse_time`, but takes the second of the hour that a clock repeats in autumn
+    opaque_ids   whether jobs may have ids that are not Slurm's, as in anonymised tables
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RowBuilder:
     ) -> None:
         self._id: Callable[[str], ShownId | None] = _any_id if opaque_ids else parse_shown_id
         self._has_float_ids = None if opaque_ids else False
-        """None until the first records were seen: of a table, `17.0` may be job 17, as data frames write it."""
+        """None until the first records are seen. In a table, `17.0` may be job 17, as written by data frames."""
         self._in_order = itemgetter(*(at.get(field, len(header)) for field in FIELDS))
         self._time = parse_time
         self._spans = Spans(parse_time, parse_later or parse_time)
@@ -88,8 +88,9 @@ class RowBuilder:
         self._shapes = Shapes(header, at, parse_time)
 
     def beginning(self, free: Sequence[int]) -> Callable[[Sequence[str]], bool | None]:
-        """Whether a line can be the first of a record, by its cells before any of `free`, the columns of free text;
-        None where these cells do not tell.
+        """Return a test for whether a line can begin a record, by its cells before the first column of free text.
+
+        The test returns None if these cells do not decide it. `free` are the columns of free text.
         """
         before = min(free, default=0)
         typed = [(index, parse) for _, index, parse in self._typed if index < before]
@@ -108,7 +109,7 @@ class RowBuilder:
         return begins
 
     def fits(self, column: int, cell: str) -> bool:
-        """Whether a cell can stand in a column, in a dump of sacct's own."""
+        """Whether a cell is possible in a column, in a dump by sacct itself."""
         try:
             for parse in self._parsers.get(column, ()):
                 parse(cell)
@@ -117,15 +118,15 @@ class RowBuilder:
         return self._shapes.fits(column, cell)
 
     def sound(self, cells: Sequence[str]) -> bool:
-        """Whether cells that fit each can be a record together."""
+        """Whether cells that fit individually can form a record."""
         return self._shapes.sound(cells)
 
     def figures(self, cells: Sequence[str]) -> object:
-        """Of a record: all that is read of it but free text."""
+        """Return everything that is read from a record except free text."""
         return tuple(row._replace(name=None, comment=None, reason=None) for row in self.rows([cells]))
 
     def __call__(self, cells: Sequence[str]) -> JobRow | None:
-        """None for a step, which is part of its job's row. Raises BadCell."""
+        """Build one row, None for a step, which is part of its job's row. Raises BadCell."""
         try:
             return next(iter(self.rows([cells])), None)
         except ValueError:
@@ -142,9 +143,9 @@ class RowBuilder:
         return None
 
     def rows(self, records: Sequence[Sequence[str]]) -> list[JobRow]:
-        """Of the records that are no steps. By columns: one record after the other takes twice as long.
+        """Build the rows of all records that are not steps, column by column, which is twice as fast as by record.
 
-        Raises ValueError where a cell is not of its column's kind; `__call__` says which.
+        Raises ValueError if a cell does not fit its column; `__call__` tells which.
         """
         if not records:
             return []
@@ -195,7 +196,7 @@ def _without_point(column: Sequence[str]) -> list[str]:
 def _ids(
     of: Cells[Sequence[str]], shown: Sequence[ShownId], count: Callable[[str], int | None]
 ) -> tuple[Sequence[object], ...]:
-    """Id, the id that is shown, the array's, the number in it, and how many jobs it is."""
+    """Return the columns of ids, displayed ids, array ids, array tasks and numbers of jobs."""
     own = [
         int(raw) if raw.isdecimal() and len(raw) <= ID_DIGITS else one.id
         for raw, one in zip(of.raw_id, shown, strict=True)

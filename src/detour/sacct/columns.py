@@ -1,4 +1,4 @@
-"""Names of columns: sacct's own, and those under which public data sets of job records print the same things."""
+"""Names of columns, in sacct and in public data sets of job records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ Value = TypeVar("Value")
 
 
 class Cells(NamedTuple, Generic[Text]):
-    """The text of a row, or of several as columns, under our own names of its fields; empty where the dump has no such
-    column."""
+    """The text of a row, or of several rows as columns, by our field names; empty if the dump lacks a column."""
 
     job: Text
     raw_id: Text
@@ -90,14 +89,13 @@ _NAMES = {
     "energy": "ConsumedEnergy",
     "restarts": "Restarts, restart_cnt",
 }
-"""Our field -> its columns, the best first where a dump has several; spelled with or without `_`, in any case."""
+"""Our field -> its columns, the best first if a dump has several; spelled with or without `_`, in any case."""
 _OTHERWISE_BESIDE = {"queue": "gputime"}
-"""Columns that mean something else where another stands beside them: AcmeTrace's `queue` is the time that a job waited.
-"""
+"""Columns that mean something else next to another one: AcmeTrace's `queue` is the time that a job waited."""
 _FREE_TEXT = """jobname name comment admincomment systemcomment submitline workdir wckey constraints reason extra
     container reservation stdin stdout stderr"""
 FREE_TEXT = frozenset(_FREE_TEXT.split())
-"""Columns that may hold anything, the delimiter and line ends too; as `plain_name` spells them."""
+"""Columns that may contain anything, including the delimiter and line ends, as spelled by `plain_name`."""
 FIELDS = Cells._fields
 NEEDED = "JobID, Start, and End or Elapsed"
 _XDMOD = """JobID JobIDRaw Cluster Partition QOS Account Group GID User UID Submit Eligible Start End Elapsed ExitCode
@@ -107,11 +105,11 @@ LAYOUTS: Mapping[str, Sequence[str]] = {
     "Open XDMoD's": _XDMOD.split(),
     "Open XDMoD's older": _XDMOD.replace("QOS ", "").split(),
 }
-"""Columns of dumps without a header: what Open XDMoD asks sacct for, in which form centres keep and publish them."""
+"""Columns of known dumps without a header: those that Open XDMoD requests, as centres store and publish them."""
 
 
 def plain_name(column: str) -> str:
-    """`Job_ID`, `job id` and `JobID` are one."""
+    """Normalise a column name: `Job_ID`, `job id` and `JobID` are the same."""
     return re.sub(r"[^a-z0-9]", "", column.lower())
 
 
@@ -123,9 +121,9 @@ _FIELD_OF = {
 
 
 def find_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
-    """Our field -> its index in `header`; `chosen` are fields with the column that a person says holds them.
+    """Return our field -> its index in `header`; `chosen` maps fields to columns given by the user.
 
-    Raises KeyError with the column of `chosen` that the header lacks.
+    Raises KeyError with a column in `chosen` that the header lacks.
     """
     named = [plain_name(column) for column in header]
     best: dict[str, tuple[int, int]] = {}
@@ -142,21 +140,21 @@ def find_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, 
 
 
 def free_columns(header: Sequence[str]) -> list[int]:
-    """Indices of the columns that may hold anything."""
+    """Return the indices of the columns of free text."""
     return [index for index, column in enumerate(header) if plain_name(column) in FREE_TEXT]
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether these are names of columns: most of them known, or at least the times of a job."""
+    """Whether these are column names: at least three known ones, or at least the times of a job."""
     known = {_FIELD_OF[name][0] for name in map(plain_name, cells) if name in _FIELD_OF}
     return len(known) >= 3 or ("start" in known and bool(known & {"end", "elapsed", "elapsed_raw"}))
 
 
 def each(parse: Callable[[str], Value], column: Sequence[str]) -> list[Value]:
-    """What each cell says; of a column without any, as most of those that a dump has not, one is asked for all."""
+    """Parse every cell; of an empty column, as of one that the dump lacks, only one cell is parsed."""
     return list(map(parse, column)) if any(column) else [parse("")] * len(column)
 
 
 def either(first: Sequence[str], second: Sequence[str]) -> Sequence[str]:
-    """Of two columns that say the same, the cells of the first that has any."""
+    """Merge two columns of the same meaning: each cell of the first, or of the second if that is empty."""
     return first if all(first) else [one or other for one, other in zip(first, second, strict=True)]

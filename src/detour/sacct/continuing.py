@@ -1,4 +1,4 @@
-"""Where a record ends, in a dump whose names may hold line ends: by what stands before any name in the next line."""
+"""Find where a record ends if names may contain line ends: by the next line's cells before any name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detour.sacct.records import fitting
 
 @dataclass(frozen=True, slots=True)
 class Continuing:
-    """`begins` is `build.beginning` of the table's columns of free text."""
+    """Decides whether lines continue records. `begins` is `build.beginning` for the columns of free text."""
 
     table: Table
     build: RowBuilder
@@ -23,13 +23,13 @@ class Continuing:
         return cls(table, build, build.beginning(table.free))
 
     def goes_on(self, cells: Sequence[str], more: Sequence[str]) -> bool:
-        """Whether a record with all its cells goes on in a line of fewer. Where the line does not tell, it does if the
-        two together can be a record, or the first alone cannot."""
+        """Whether a record with all its cells continues in a line with fewer. If the line does not decide it, it does
+        if both together can be a record, or the first alone cannot."""
         new = self.begins(more)
         return not new if new is not None else self._fits(_joined(cells, more)) or not self._fits(cells)
 
     def may_be_two(self, cells: Sequence[str]) -> bool:
-        """Whether a record could as well end at one of its line ends."""
+        """Whether a record could also end at one of its line ends."""
         delimiter = self.table.delimiter
         first, *rest = (line.split(delimiter) for line in delimiter.join(cells).split("\n"))
         for more in rest:
@@ -39,7 +39,7 @@ class Continuing:
         return False
 
     def _fits(self, cells: Sequence[str]) -> bool:
-        """Whether these are a whole record as they stand, or can be put together to one, in whatever way."""
+        """Whether the cells are a complete record, or can be joined to one in some way."""
         table = self.table
         row = table.without_tail(cells)
         return bool(fitting(row, table.delimiter, len(table.header), table.free, self.build))

@@ -1,4 +1,4 @@
-"""What the first line of a dump says of the others: its header, or a known layout where it has none."""
+"""Interpret the first line of a dump: a header, or a row of a known layout without one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detour.sacct.times import time_parser
 from detour.text import cut, plain
 
 QUOTING = (",", ";", "\t")
-"""Delimiters of tables that may quote their values."""
+"""Delimiters of tables, which may quote values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What the header, or a layout in its place, says of a dump."""
+    """The structure of a dump, from its header or a known layout."""
 
     text: str
     header: Sequence[str]
@@ -32,9 +32,9 @@ class Table:
 
     @classmethod
     def of(cls, first: str, name: str, columns: Sequence[str] | None, chosen: Mapping[str, str]) -> Table:
-        """Of a dump whose first line this is; `columns` and `chosen` as in `reading.Dialect`.
+        """Interpret the first line of the dump `name`; `columns` and `chosen` are as in `reading.Dialect`.
 
-        Raises UserError, by `name`, where the line is no header and no known layout fits it.
+        Raises UserError if the line is not a header and no known layout fits it.
         """
         text = first.rstrip("\r\n")
         delimiter = delimiter_of(text)
@@ -56,7 +56,7 @@ class Table:
 
     @property
     def quoted(self) -> bool:
-        """Tables quote their values; sacct does not."""
+        """Whether values may be quoted, as in tables; sacct does not quote."""
         return self.delimiter in QUOTING
 
     @property
@@ -64,12 +64,12 @@ class Table:
         return free_columns(self.header)
 
     def without_tail(self, cells: Sequence[str]) -> Sequence[str]:
-        """Without what is behind the last delimiter of `sacct --parsable`, which is nothing."""
+        """Remove the empty cell after the last delimiter, which `sacct --parsable` prints."""
         return cells[:-1] if self.trailing and not cells[-1] else cells
 
 
 def _split(text: str, delimiter: str) -> list[str]:
-    """A header's names, quoted or not."""
+    """Split a header into names, quoted or not."""
     if delimiter not in QUOTING:
         return [cell.strip() for cell in text.split(delimiter)]
     try:
@@ -80,7 +80,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _layout(row: Sequence[str], delimiter: str, given: Sequence[str] | None, name: str) -> tuple[str, Sequence[str]]:
-    """Names for the columns of a dump without a header, whose first row this is: those given, or a known layout's."""
+    """Return the layout and column names of a dump without a header, given or from a known layout that fits `row`."""
     if given is not None:
         return "given", given
     for layout, names in LAYOUTS.items():

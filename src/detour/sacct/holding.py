@@ -1,4 +1,4 @@
-"""What a job has on its nodes: GPUs, CPUs and nodes, out of whichever columns a dump has."""
+"""The allocation of a job: GPUs, CPUs and nodes, from the columns that a dump has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from detour.sacct.values import parse_count, parse_gres, parse_tres
 
 MANY = 1 << 16
-"""Most values repeat: so many different ones of a kind are remembered."""
+"""Number of distinct values of each kind to cache, since most values repeat."""
 
 
 class Held(NamedTuple):
-    """What a job has on its nodes."""
+    """The allocation of a job."""
 
     n_nodes: int | None
     n_cpus: int | None
@@ -23,7 +23,7 @@ class Held(NamedTuple):
 
 
 class Holding:
-    """Of the jobs of one dump; `at`: our field -> index of its cell."""
+    """Determines the allocations of one dump's jobs; `at` maps our field to the index of its cell."""
 
     def __init__(self, at: Mapping[str, int]) -> None:
         self.count = lru_cache(MANY)(parse_count)
@@ -43,8 +43,10 @@ class Holding:
         requested: str,
         asked: str,
     ) -> Held:
-        """`asked` is the requested GRES. A site that does not track GPUs lists an allocation without any: then it is
-        not 0 where some were requested, or where a resource is listed that only the site knows, but unknown.
+        """Return the allocation; `asked` is the requested GRES.
+
+        A site that does not track GPUs lists allocations without any. So if some were requested, or a resource is
+        listed that only the site knows, the number of GPUs is unknown, not 0.
         """
         held = self.tres(allocated)
         nodes = self.count(n_nodes) if n_nodes else held.nodes
@@ -60,7 +62,7 @@ class Holding:
         return Held(nodes, self.count(n_cpus) if n_cpus else held.cpus, gpus, gpu_type, held.billing)
 
     def _requested(self, count: str, requested: str, asked: str, nodes: int | None) -> tuple[int | None, str | None]:
-        """GPUs and their type by the request, in which TRES are those of the job and GRES those of a node."""
+        """Return GPUs and their type from the request, whose TRES are per job and GRES per node."""
         if count:
             return self.count(count), None
         wanted, a_node = self.tres(requested), parse_gres(asked)
@@ -71,7 +73,7 @@ class Holding:
 
 
 def lists_requests_alone(fields: Container[str]) -> bool:
-    """Whether a dump with these of our fields says how many GPUs were requested, and not how many were allocated."""
+    """Whether a dump with these fields has the number of requested GPUs but not that of allocated ones."""
     return not any(field in fields for field in ("allocated", "allocated_gres", "n_gpus")) and any(
         field in fields for field in ("n_gpus_requested", "requested", "requested_gres")
     )

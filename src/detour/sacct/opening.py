@@ -1,4 +1,4 @@
-"""Dumps as lines of text, compressed or not; what can never be read is refused by its kind."""
+"""Open dumps as lines of text, compressed or not, refusing known unreadable formats by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detour.errors import UserError
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 2**22
-"""In characters, with its end; a row has some hundreds."""
+"""Maximum number of characters in a line, including its end; a row has some hundreds."""
 _SEEN_BYTES = 6
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 _FOREIGN = (
@@ -39,9 +39,9 @@ _FOREIGN = (
 
 @contextmanager
 def opened(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a dump, with their ends; `-` is standard input. Characters that are not UTF-8 become `�`.
+    """Open a dump as lines with their ends; `-` is standard input. Invalid UTF-8 becomes `�`.
 
-    Raises UserError for a file that cannot be opened, read or decompressed, and for a line without an end.
+    Raises UserError if the file cannot be opened, read or decompressed, or a line is too long.
     """
     try:
         with _binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="\n") as text:
@@ -62,7 +62,7 @@ def _bounded(text: TextIOWrapper, path: Path) -> Iterator[str]:
 
 @contextmanager
 def _binary(path: Path) -> Iterator[IO[bytes]]:
-    """Opened once: what a pipe, as `<(sacct ...)`, has given is gone."""
+    """Open the file only once, because a pipe such as `<(sacct ...)` cannot be reread."""
     if str(path) == STANDARD_INPUT:
         yield sys.stdin.buffer
         return

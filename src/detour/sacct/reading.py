@@ -1,12 +1,12 @@
-"""Dumps of Slurm's accounting as rows, read in one pass and never held: `sacct -P`, `sacct -p`, and tables.
+"""Read dumps of Slurm's accounting in one streaming pass: `sacct -P`, `sacct -p`, and tables.
 
     dump = read_rows(Path("jobs.txt"), Dialect(time_zone=ZoneInfo("Europe/Paris")))
     for row in dump:
         ...
     dump.notes.unknown_states
 
-Columns may come in any order and under any of the names in `columns`; which there must be is in `columns.NEEDED`. Rows
-of steps are left out: a job's row already is about all of them.
+Columns may be in any order, under any of the names in `columns`; `columns.NEEDED` lists the required ones. Rows of
+steps are left out, because a job's row covers all its steps.
 """
 
 from __future__ import annotations
@@ -33,46 +33,46 @@ from detour.sacct.values import STATES
 from detour.text import cut, plain
 
 NAMED = 5
-"""Broken rows that are named; the others are counted."""
+"""Maximum number of broken rows to describe; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a dump does not say of itself."""
+    """What a dump does not state about itself."""
 
     time_zone: tzinfo = UTC
-    """Of times without an offset: sacct prints them in the zone of the machine, or person, that calls it."""
+    """Zone of times without an offset: sacct prints them in that of the machine or user that runs it."""
     time_format: str | None = None
-    """As of `strptime`, for times that are neither ISO nor seconds since the epoch."""
+    """Format for `strptime`, for times that are neither ISO nor seconds since the epoch."""
     columns: Sequence[str] | None = None
-    """Names of the columns, of a dump without a header."""
+    """Column names of a dump without a header."""
     chosen: Mapping[str, str] = field(default_factory=dict)
-    """Our field (see `columns.FIELDS`) -> the column that holds it, where its name does not tell."""
+    """Our field (see `columns.FIELDS`) -> the column that holds it, if its name is not known."""
     skip_broken: bool = False
-    """Count and name rows that cannot be read, instead of refusing the dump at the first."""
+    """Count and describe rows that cannot be read, instead of refusing the dump at the first."""
 
 
 @dataclass(slots=True)
 class Notes:
-    """What to know of a dump that was read. Grows while it is read."""
+    """Notes on a dump, collected while it is read."""
 
     rows: int = 0
     steps: int = 0
     repaired: int = 0
-    """Rows with line ends or delimiters in a name."""
+    """Number of rows with line ends or delimiters in a name."""
     unknown_states: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
-    """The first few, each with file and line."""
+    """Descriptions of the first few broken rows, with file and line."""
     n_broken: int = 0
     layout: str | None = None
-    """By which a dump without a header was read."""
+    """Layout with which a dump without a header was read."""
     gpus_are_requested: bool = False
-    """Whether it says how many GPUs were requested, and not how many were allocated: the former then count."""
+    """Whether it has the number of requested GPUs but not that of allocated ones, so the former is counted."""
 
 
 @dataclass(slots=True)
 class Dump:
-    """Iterate once. Raises UserError, with file and line, for what cannot be read."""
+    """The rows of a dump, to be iterated once. Raises UserError, with file and line, for anything unreadable."""
 
     source: Path | Iterable[str]
     dialect: Dialect = Dialect()
@@ -119,7 +119,7 @@ class Dump:
             return [row for record in records.singly() for row in self._built_alone(*record, table, build)]
 
     def _built_alone(self, line: int, cells: Sequence[str], table: Table, build: RowBuilder) -> Sequence[JobRow]:
-        """Where some record of several is broken: none for that one, and for a step."""
+        """Build a single record of a block that contains a broken one; empty for a broken record or a step."""
         try:
             row = build(cells)
         except BadCell as bad:
@@ -130,7 +130,7 @@ class Dump:
         return () if row is None else (row,)
 
     def _records(self, lines: Iterator[str], before: int, table: Table, build: RowBuilder) -> Iterator[Records]:
-        """With the cells that the header names."""
+        """Yield records with as many cells as the header has."""
         width, delimiter = len(table.header), table.delimiter
         try:
             if table.quoted:
@@ -146,7 +146,7 @@ class Dump:
             raise UserError(f"{self.name}:{error.line}: expected {error.problem}") from None
 
     def _mended(self, records: Records, continuing: Continuing) -> Records:
-        """As many cells in each as the header has; names that were torn are whole again."""
+        """Return records with as many cells as the header has, rejoining names that were split."""
         table = continuing.table
         if table.has_header:
             records = records.without(table.text.split(table.delimiter))
@@ -161,7 +161,7 @@ class Dump:
         return Records([line for line, _ in whole], [row for _, row in whole])
 
     def _whole(self, line: int, cells: Sequence[str], continuing: Continuing) -> Sequence[str] | None:
-        """A record, names that were torn put together again; None where it is broken."""
+        """Return a record with names that were split rejoined, None if it is broken."""
         table, width = continuing.table, len(continuing.table.header)
         row, on_lines = table.without_tail(cells), any("\n" in cell for cell in cells)
         if len(row) == width and not on_lines:
@@ -187,8 +187,8 @@ class Dump:
 
 
 def read_rows(source: Path | Iterable[str], dialect: Dialect | None = None, *, name: str = "") -> Dump:
-    """The rows of a dump: a file (compressed by gzip, bzip2 or xz or not; `-` is standard input), or its lines.
+    """Return the rows of a dump: a file (plain, gzip, bzip2 or xz; `-` is standard input), or its lines.
 
-    `name`: what messages call it. Nothing is read before the first row is asked for.
+    Messages call it `name`. Nothing is read before iteration.
     """
     return Dump(source, dialect or Dialect(), name)

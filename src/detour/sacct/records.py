@@ -1,7 +1,7 @@
-"""Lines to records of as many cells as the header has, in spite of names with line ends and delimiters in them.
+"""Assemble lines into records with as many cells as the header has, despite line ends and delimiters in names.
 
-sacct escapes nothing. A cell that may hold anything (`columns.FREE_TEXT`) is put together again when exactly one way
-of doing so gives every other column a value of its kind; else the record is refused.
+sacct escapes nothing. Cells of free text (`columns.FREE_TEXT`) are rejoined if exactly one way of doing so gives every
+other column a valid value; otherwise the record is refused.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Protocol
 
 _USUAL = "\x1f|\t;,"
 BLOCK = 1024
-"""Lines, or records, that are read at once."""
+"""Number of lines or records to read at once."""
 _FEW, _LONG = 8, 1 << 15
-"""So many lines are long where they have more characters than this together."""
+"""A number of lines, and the total length above which that many lines count as long."""
 _BETWEEN_NAMES = re.compile(r"\W+")
 _MOST_LINES = 200
-"""Of one name."""
+"""Maximum number of lines in one record."""
 _MOST_WAYS = 1_000
-"""Of one record: of more not one would be sure."""
+"""Maximum number of ways to rejoin one record; among more, none would be certain."""
 _MOST_EXTRA = 200
-"""Delimiters in the names of one record."""
+"""Maximum number of delimiters in the names of one record."""
 _MOST_COLUMNS = 400
-"""Of a dump in which such records are put together; sacct has 120."""
+"""Maximum number of columns of a dump whose records are rejoined; sacct has 120."""
 
 
 class Broken(ValueError):
-    """A record that cannot be read, at a line."""
+    """A record that cannot be read, with its line."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -38,8 +38,10 @@ class Broken(ValueError):
 
 
 def delimiter_of(first: str) -> str | None:
-    """What stands between all names of a header, as `sacct --delimiter` takes anything; else the first of sacct's, then
-    of those of tables, that the line has. None for a single column, and for columns that spaces align.
+    """Return the delimiter of a header: the text between all names, since `sacct --delimiter` accepts anything.
+
+    If that varies, it is the first usual delimiter (of sacct, then of tables) in the line. None for a single column and
+    for columns aligned with spaces.
     """
     between: set[str] = set(_BETWEEN_NAMES.findall(first))
     if len(between) == 1 and (one := between.pop()).strip(" "):
@@ -49,19 +51,19 @@ def delimiter_of(first: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Some of a dump, in its order."""
+    """Some records of a dump, in order."""
 
     lines: Sequence[int]
-    """The number of the first line of each."""
+    """Number of the first line of each record."""
     cells: Sequence[Sequence[str]]
     plain: bool = False
-    """Whether each is known to stand on one line, and to have as many cells as it should."""
+    """Whether each is known to be on one line and to have the right number of cells."""
 
     def singly(self) -> Iterator[tuple[int, Sequence[str]]]:
         return zip(self.lines, self.cells, strict=True)
 
     def without(self, heading: Sequence[str]) -> Records:
-        """Without headers, which stand among the records of dumps that were put together."""
+        """Remove headers among the records, as in concatenated dumps."""
         if heading not in self.cells:
             return self
         kept = [(line, cells) for line, cells in self.singly() if cells != heading]
@@ -77,12 +79,12 @@ def records_of(
     trailing: bool,
     goes_on: Callable[[Sequence[str], Sequence[str]], bool],
 ) -> Iterator[Records]:
-    """Records, whose cells should be `width`.
+    """Yield records, which should have `width` cells each.
 
-    first     the number of the first of `lines`
-    trailing  each record ends in the delimiter, as with `sacct --parsable`: an empty cell more
-    goes_on   whether a record that has all its cells goes on in a line of too few (its cells come second), which is
-              then the rest of a name
+    first     number of the first line
+    trailing  whether each record ends with the delimiter, as in `sacct --parsable`, which adds an empty cell
+    goes_on   whether a complete record continues in a line with too few cells (the second argument), which is then
+              the rest of a name
     """
     more, enough = iter(lines), width + trailing
     left: list[str] = []
@@ -102,7 +104,7 @@ def records_of(
 
 
 def _next_of(lines: Iterator[str]) -> list[str]:
-    """A block of lines, of fewer where they are long: no dump takes more memory than another."""
+    """Return a block of lines, fewer if they are long, to bound memory."""
     block: list[str] = []
     while len(block) < BLOCK and (few := list(islice(lines, _FEW))):
         block += few
@@ -118,7 +120,7 @@ def _together(
     enough: int,
     goes_on: Callable[[Sequence[str], Sequence[str]], bool],
 ) -> Records:
-    """The cells of lines to those of records, some of which stand on several."""
+    """Combine the cells of lines into records, some of which span several lines. Raises Broken."""
     begun: list[int] = []
     records: list[list[str]] = []
     for number, more in enumerate(lines, first):
@@ -137,20 +139,20 @@ def _together(
 
 
 class Kinds(Protocol):
-    """What the columns of a dump hold."""
+    """Checks of the values in a dump's columns."""
 
     def fits(self, column: int, cell: str) -> bool:
-        """Whether a cell can stand in a column."""
+        """Whether a cell is possible in a column."""
 
     def sound(self, cells: Sequence[str]) -> bool:
-        """Whether cells that fit each can be a record together."""
+        """Whether cells that fit individually can form a record."""
 
     def figures(self, cells: Sequence[str]) -> object:
-        """All that is read of a record but free text: ways that differ in texts alone are as good as one."""
+        """Return everything that is read from a record except free text; ways that differ only in it are equivalent."""
 
 
 def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> Sequence[str]:
-    """The `width` cells of a record; `free` are the columns of free text. Raises ValueError with what was expected."""
+    """Return a record's `width` cells; `free` are the columns of free text. Raises ValueError with what was expected."""
     extra = len(cells) - width
     if extra < 0:
         raise ValueError(f"{width} columns, and found {len(cells)}")
@@ -166,7 +168,7 @@ def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[in
 
 
 def fitting(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> list[Sequence[str]]:
-    """All ways of making a record of these cells, none where they are too many; arguments as of `repaired`."""
+    """Return all ways to form a record of these cells, none if there are too many; arguments as in `repaired`."""
     if width > _MOST_COLUMNS or not 0 <= len(cells) - width <= _MOST_EXTRA:
         return []
     ways = list(islice(_Ways(cells, delimiter, width, frozenset(free), kinds), _MOST_WAYS + 1))
@@ -174,12 +176,12 @@ def fitting(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int
 
 
 class _Ways:
-    """All ways of giving delimiters and line ends to the columns of free text so that each cell fits its column."""
+    """Iterates over all ways to assign delimiters and line ends to free text so that each cell fits its column."""
 
     def __init__(self, cells: Sequence[str], delimiter: str, width: int, free: frozenset[int], kinds: Kinds) -> None:
         self._cells, self._delimiter, self._width, self._free, self._kinds = cells, delimiter, width, free, kinds
         self._dead: set[tuple[int, int]] = set()
-        """Columns and cells from which no way leads to the end."""
+        """(column, cell) pairs from which no way reaches the end."""
 
     def __iter__(self) -> Iterator[list[str]]:
         return self._onward(0, 0, [])
@@ -199,7 +201,7 @@ class _Ways:
             self._dead.add((column, at))
 
     def _lengths(self, column: int, at: int) -> range:
-        """How many cells a column can take: the last one takes what is left."""
+        """Return how many cells a column can take; the last column takes all that are left."""
         left = len(self._cells) - at - (self._width - column - 1)
         if column == self._width - 1:
             return range(left, left + 1) if left == 1 or column in self._free else range(0)
@@ -210,10 +212,10 @@ class _Ways:
 
 
 def table_records(lines: Iterable[str], first: int, delimiter: str, width: int) -> Iterator[Records]:
-    """Of a table whose cells may be quoted; the first of `lines` has the number `first`. Raises Broken.
+    """Yield the records of a table whose cells may be quoted; `first` is the number of the first line. Raises Broken.
 
-    sacct quotes nothing, so a name may begin with a quotation mark that nothing closes: lines of `width` cells each are
-    records of their own, whatever marks they hold.
+    sacct does not quote, so a name may begin with an unclosed quotation mark: lines with `width` cells each are
+    separate records, whatever quotation marks they contain.
     """
     records = _table_records(iter(lines), first, delimiter, width)
     while some := list(islice(records, BLOCK)):
@@ -251,6 +253,6 @@ def _kept(lines: Iterable[str], held: list[str]) -> Iterator[str]:
 
 
 def _alone(lines: Sequence[str], delimiter: str, width: int) -> list[list[str]]:
-    """Each line as a record, where all can be one."""
+    """Return each line as a record, or nothing if any has the wrong number of cells."""
     records = [line.rstrip("\r\n").split(delimiter) for line in lines]
     return records if all(len(cells) == width for cells in records) else []

@@ -1,4 +1,4 @@
-"""What sacct prints in each of its columns, read or not: it tells where a name that holds the delimiter ends."""
+"""Forms of the values in all of sacct's columns, which show where a name that contains the delimiter ends."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _SHAPES = {
 }
 SHAPES = {column: shape for columns, shape in _SHAPES.items() for column in columns.split()}
 FILLED = frozenset(_FILLED.split())
-"""In which sacct prints something in each row, if only `Unknown`."""
+"""Columns in which sacct always prints something, possibly `Unknown`."""
 FILLED_IN_JOBS = frozenset(_FILLED_IN_JOBS.split())
-"""Those that are empty in the rows of steps alone."""
+"""Columns that are empty only in rows of steps."""
 NOT_ASSIGNED = frozenset({"none assigned", "(null)", "none"})
-"""A NodeList, in lower case, of a job that never got nodes."""
+"""NodeList, in lower case, of a job that never got nodes."""
 _STATE = re.compile(r"\d{1,2}$|[A-Za-z][A-Za-z_ -]*\+?(?: by \S+)?$")
 _NODES = re.compile(r"[\w.,\[\]-]*$")
 SLURM_BEGAN_S = 978_307_200
-"""2001: before, there was no job of Slurm's."""
+"""2001, before which there were no Slurm jobs."""
 
 
 class Shapes:
-    """Whether cells can be a row of sacct's, as far as text alone tells; `at`: our field -> index of its cell."""
+    """Checks by text whether cells can be a row of sacct; `at` maps our field to the index of its cell."""
 
     def __init__(self, header: Sequence[str], at: Mapping[str, int], parse_time: Callable[[str], float | None]) -> None:
         names = list(enumerate(map(plain_name, header)))
@@ -60,7 +60,7 @@ class Shapes:
         return (shape is None or shape.match(cell) is not None) and (column not in self._filled or bool(cell.strip()))
 
     def sound(self, cells: Sequence[str]) -> bool:
-        """Of cells that fit each."""
+        """Whether cells that fit individually can form a row."""
         return (self._is_step(cells) or all(cells[column].strip() for column in self._filled_in_jobs)) and (
             self._are_coherent({field: cells[column].strip() for field, column in self._at.items()})
         )
@@ -69,7 +69,7 @@ class Shapes:
         return any("." in cells[self._at[field]] for field in ("job", "raw_id") if field in self._at)
 
     def _are_coherent(self, texts: Mapping[str, str]) -> bool:
-        """Whether what two columns say of one thing is the same, and all times are of Slurm's lifetime."""
+        """Whether columns of the same meaning agree, and all times are within Slurm's lifetime."""
         times = [self._time(texts.get(field, "")) for field in ("submit", "eligible", "start", "end")]
         job, raw_id = (texts.get(field, "").partition(".")[0] for field in ("job", "raw_id"))
         clock_s, raw_s = (parse_duration_s(texts.get(field, "")) for field in ("elapsed", "elapsed_raw"))

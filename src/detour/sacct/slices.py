@@ -1,7 +1,7 @@
-"""What part of a board the GPUs of a job are, where they are slices (MIG): by the names that NVIDIA gives them.
+"""The share of a board that a slice (MIG) is, from NVIDIA's name of it.
 
-`3g.40gb` has 3 of the board's compute slices, `1c.2g.10gb` 1 of the 2 of such a slice. A board has 7 of them; an A30
-(6 GB each) and an RTX PRO 6000 (24 GB each) have 4. Slurm counts each slice as a GPU.
+`3g.40gb` has 3 of the board's compute slices, `1c.2g.10gb` has 1 of the 2 of such a slice. A board has 7 compute
+slices; an A30 (6 GB each) and an RTX PRO 6000 (24 GB each) have 4. Slurm counts each MIG slice as a GPU.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from detour.sacct.values import typed_gpus
 _SLICE = re.compile(r"(?:(\d)c\.)?(\d)g\.(\d+)gb", re.IGNORECASE)
 MOST = 7
 OF_FOUR_GB = (6, 24)
-"""Memory of a compute slice on boards that have four."""
+"""Memory per compute slice on boards that have four."""
 AMBIGUOUS = (1, 24)
 """`1g.24gb` is a seventh of an H100 NVL, and a quarter of an RTX PRO 6000."""
 
 
 def board_share(gpu_type: str) -> float | None:
-    """1 for a whole GPU, None for a slice of unknown size."""
+    """Return the share of a board: 1 for a whole GPU, None for a slice of unknown size."""
     found = _SLICE.search(gpu_type)
     if found is None:
         return None if re.search(r"\bmig\b|_mig|mig_", gpu_type, re.IGNORECASE) else 1.0
@@ -36,7 +36,7 @@ def holds_slices(row: JobRow) -> bool:
 
 
 def boards_of(row: JobRow) -> float | None:
-    """Boards that the row's GPUs are together; None where that is not known."""
+    """Return the row's GPUs in boards, None if unknown."""
     if not holds_slices(row) or row.n_gpus is None:
         return row.n_gpus
     types = _types(row)

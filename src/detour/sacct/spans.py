@@ -1,4 +1,4 @@
-"""When jobs waited, ran and ended, where the columns of a dump do not simply say so."""
+"""Determine when jobs waited, ran and ended, even if the columns of a dump disagree."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Span: TypeAlias = tuple[float | None, float | None, float | None]
 
 
 class Spans:
-    """Of the jobs of one dump.
+    """Determines the times of one dump's jobs.
 
-    parse        reads a time
-    parse_later  the same, but of the hour that a clock repeats in autumn it takes the second
+    parse        parses a time
+    parse_later  like `parse`, but takes the second of the hour that a clock repeats in autumn
     """
 
     def __init__(self, parse: Callable[[str], float | None], parse_later: Callable[[str], float | None]) -> None:
@@ -33,7 +33,7 @@ class Spans:
         nodes: Sequence[str | None],
         held: Sequence[Held],
     ) -> tuple[Sequence[float | None], ...]:
-        """When each was submitted, eligible, started and ended, and its time on nodes."""
+        """Return when each job was submitted, became eligible, started and ended, and its time on nodes."""
         submits_s = each(self._time, of.submit)
         eligible_s = submits_s if of.eligible == of.submit else each(self._time, of.eligible)
         starts_s, ends_s = each(self._time, of.start), each(self._time, of.end)
@@ -46,7 +46,7 @@ class Spans:
         return submits_s, eligible_s, starts_s, ends_s, elapsed_s
 
     def _span(self, of: Cells[Sequence[str]], at: int, state: str | None, held: Held, said: Span) -> Span:
-        """Start, end and time on nodes of a job of which these do not simply agree."""
+        """Return start, end and time on nodes of a job whose columns do not simply agree."""
         start_s, end_s, elapsed_s = said
         if state in _LIVES:
             end_s = None
@@ -62,7 +62,7 @@ class Spans:
         return (start_s, end_s, elapsed_s) if ran else (None, end_s, 0)
 
     def _agreeing(self, start: str, end: str, start_s: float, end_s: float, elapsed_s: float) -> tuple[float, float]:
-        """Start and end: of an hour that a clock repeats, the one that agrees with the time between them."""
+        """Return start and end; in an hour that a clock repeats, choose the one that matches the elapsed time."""
         ways = ((self._later(start), end_s), (start_s, self._later(end)))
         return next(
             ((a, b) for a, b in ways if a is not None and b is not None and b - a == elapsed_s), (start_s, end_s)
@@ -76,8 +76,10 @@ def nodes_held(text: str) -> str | None:
 def _never_ran(
     state: str | None, allocated: bool, n_nodes: int | None, n_cpus: int | None, elapsed_s: float | None
 ) -> bool:
-    """sacct gives a job that was cancelled while it waited a start, which is its end. Its node list tells; where there
-    is none, its allocation; where there is neither, a cancelled job without any time on nodes is taken for one.
+    """Whether a job never ran, in a dump without node lists.
+
+    sacct prints the end as the start of a job that was cancelled while pending. Its allocation shows this; without one,
+    a cancelled job without time on nodes is assumed never to have run.
     """
     if state in _WAITS or n_nodes == 0:
         return True

@@ -1,4 +1,4 @@
-"""Times as sacct and public data sets of job records print them, in seconds since the epoch."""
+"""Parse times, as printed by sacct and public data sets of job records, into seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _MINUTES_S = {f"{mark}{at // 60:02d}:{at % 60:02d}": at * 60 for mark in "T " fo
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _NO_YEAR = re.compile(r"\d\d/\d\d-\d\d:\d\d:\d\d$")
 _EPOCH_FORM = "%s"
-"""Seconds since the epoch, of which strptime knows nothing."""
+"""Format of seconds since the epoch, which strptime does not support."""
 _DAY_S = 86_400
-"""The epoch itself, in any zone, is how databases say that there was no such time."""
+"""Times within a day of the epoch stand for a missing time: databases use the epoch itself, in any zone."""
 _MILLISECONDS = 1e11
-"""A time since the epoch above this counts milliseconds: in seconds it would be the year 5138."""
+"""Times since the epoch above this are in milliseconds: in seconds it would be the year 5138."""
 
 
 def time_parser(zone: tzinfo, form: str | None = None, *, later: bool = False) -> Callable[[str], float | None]:
-    """Reads times: ISO, with an offset or in `zone`, seconds or milliseconds since the epoch, or strptime's `form`.
+    """Return a parser of times: ISO with an offset or in `zone`, seconds or milliseconds since the epoch, or `form`.
 
-    In the hour that a clock repeats in autumn, a time without an offset is taken for the first one, or for the `later`.
+    `form` is a format of strptime. In the hour that a clock repeats in autumn, a time without an offset is taken as the
+    first one, or the second if `later`.
     """
     form = None if form == _EPOCH_FORM else form
     clock = _Clock(zone, form, int(later))
@@ -52,11 +53,11 @@ class _Clock(NamedTuple):
     zone: tzinfo
     form: str | None
     fold: int
-    """As of `datetime`."""
+    """As in `datetime`."""
 
 
 def _even_midnight_s(day: str, zone: tzinfo) -> float | None:
-    """The start of a day on which the clock is not changed; None of any other."""
+    """Return the start of a day without a clock change, None for any other."""
     start = datetime.fromisoformat(day).replace(tzinfo=zone)
     same = start.utcoffset() == (start + timedelta(days=1)).utcoffset()
     return int(start.timestamp()) if same else None
@@ -93,7 +94,7 @@ def _unbounded_s(text: str, clock: _Clock) -> float:
 def _formed_s(text: str, form: str, clock: _Clock) -> float:
     try:
         return _seconds(datetime.strptime(text, form), clock)  # noqa: DTZ007  the zone is added
-    except (ValueError, re.error):  # the latter for a form that asks for one part twice
+    except (ValueError, re.error):  # the latter if the form contains a directive twice
         raise ValueError(f"a time of the form {form!r}") from None
 
 

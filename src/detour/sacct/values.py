@@ -1,6 +1,6 @@
-"""Values as sacct and public data sets of job records print them, one parser a kind.
+"""Parse values as printed by sacct and public data sets of job records, with one parser per kind.
 
-All raise ValueError, with what was expected, for text that is none of the known forms; what says "not known" is None.
+All raise ValueError, with what was expected, for text of an unknown form; text that means "unknown" gives None.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import NamedTuple
 from detour.times import LONGEST_S, is_duration
 
 UNKNOWN = frozenset({"", "unknown", "none", "n/a", "na", "nan", "nat", "null", "(null)", "invalid", "not_set"})
-"""In lower case."""
+"""Texts that mean unknown, in lower case."""
 _STATES = """PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT RESV_DEL_HOLD CONFIGURING RUNNING RESIZING SIGNALING
     STAGE_OUT STOPPED SUSPENDED COMPLETING EXPEDITING POWER_UP_NODE UPDATE_DB COMPLETED TIMEOUT PREEMPTED NODE_FAIL
     BOOT_FAIL DEADLINE FAILED OUT_OF_MEMORY LAUNCH_FAILED RECONFIG_FAIL CANCELLED REVOKED"""
 STATES = frozenset(_STATES.split())
-"""Slurm's words, from 20.02 on."""
+"""Slurm's states, from 20.02 on."""
 _BY_NUMBER = """PENDING RUNNING SUSPENDED COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL PREEMPTED BOOT_FAIL DEADLINE
     OUT_OF_MEMORY"""
 _NUMBERED = _BY_NUMBER.split()
-"""Of `enum job_states` in Slurm's slurm.h, as its database holds them."""
+"""States by number: `enum job_states` in slurm.h, as stored in Slurm's database."""
 ID_DIGITS = 18
-"""Of the longest id; Slurm's own have ten."""
+"""Maximum number of digits of an id; Slurm's own have ten."""
 _SYNONYMS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED"}
 _JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
@@ -33,14 +33,14 @@ _GRES_GPU = re.compile(
     r"(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$",
     re.IGNORECASE,
 )
-"""Types may be numbers, `gpu:3090:2`; some versions print the number by which Slurm's database knows the name gpu."""
+"""Types may be numbers, `gpu:3090:2`; some versions print the number that stands for `gpu` in Slurm's database."""
 _ENERGY_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _SECONDS_S = {f":{second:02d}": second for second in range(60)}
 _LONGEST_DIGITS = len(f"{LONGEST_S:.0f}")
 _NO_ENERGY = frozenset(map(float, (0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF)))
-"""Slurm's NO_VAL and INFINITE, which some versions print."""
+"""Values of NO_VAL and INFINITE, which some versions of Slurm print."""
 _MOST_J = 1e15
-"""A counter that overflowed gives more; a gigawatt gives it in eleven days."""
+"""Upper bound on joules (a gigawatt for eleven days); a counter that overflowed gives more."""
 _MOST = 2**53
 
 
@@ -50,14 +50,14 @@ def unknown(text: str) -> bool:
 
 class ShownId(NamedTuple):
     id: int | None
-    """Of a plain job; of an array's, JobIDRaw alone says."""
+    """Id of a plain job; for an array task only JobIDRaw gives it."""
     array_id: int | None = None
     task: int | None = None
     tasks: int = 1
 
 
 def parse_shown_id(text: str) -> ShownId | None:
-    """`17`, `17_3`, `17+1`, `17_[1-3,7%2]` (4 jobs); None for a step, as `17.batch`. ValueError for anything else."""
+    """Parse `17`, `17_3`, `17+1`, `17_[1-3,7%2]` (4 jobs); None for a step such as `17.batch`."""
     if text.isdecimal() and len(text) <= ID_DIGITS:
         return ShownId(int(text))
     if (found := _JOB.match(text)) is None:
@@ -71,7 +71,7 @@ def parse_shown_id(text: str) -> ShownId | None:
 
 
 def _tasks(ranges: str) -> int:
-    """Array tasks in `1-3,7%2`; a list that Slurm cut short with `...` counts what it shows."""
+    """Count the array tasks in `1-3,7%2`; of a list that Slurm truncated with `...`, only those shown count."""
     count = 0
     for part in ranges.partition("%")[0].split(","):
         if part and "..." not in part:
@@ -83,7 +83,7 @@ def _tasks(ranges: str) -> int:
 
 
 def parse_state(text: str) -> tuple[str | None, str | None]:
-    """`CANCELLED by 1001` -> CANCELLED and 1001; a word that is not Slurm's is kept as it is."""
+    """`CANCELLED by 1001` -> CANCELLED and 1001; an unknown word is kept, in upper case."""
     if unknown(text) and text.upper() not in STATES:
         return None, None
     word, _, rest = text.strip().partition(" by ")
@@ -105,7 +105,7 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """`1-02:03:04`, `02:03:04`, `03:04`, with fractions of a second or not; a plain number is seconds."""
+    """Parse `1-02:03:04`, `02:03:04`, `03:04`, with or without fractions of a second; a plain number is seconds."""
     if text.isdecimal() and len(text) < _LONGEST_DIGITS:
         return int(text)
     if (seconds := _SECONDS_S.get(text[-3:])) is not None:
@@ -115,7 +115,7 @@ def parse_duration_s(text: str) -> float | None:
 
 @lru_cache(1 << 14)
 def _to_the_minute_s(text: str) -> float:
-    """Of `1-02:03`, days, hours and minutes. Unlike whole durations, most of these repeat."""
+    """Parse `1-02:03` (days, hours, minutes); cached, since most of these repeat, unlike whole durations."""
     return _whole(_clock_s(f"{text}:00"))
 
 
@@ -137,8 +137,9 @@ def _whole(seconds: float) -> float:
 
 
 def parse_limit_s(text: str) -> float | None:
-    """A time limit; a plain number is minutes, as in Slurm; None for UNLIMITED and for the partition's own, and for
-    one so long that it limits nothing.
+    """Parse a time limit; a plain number is minutes, as in Slurm.
+
+    None for UNLIMITED, for the partition's own, and for one so long that it has no effect.
     """
     if unknown(text) or text.lower() in ("unlimited", "infinite", "partition_limit"):
         return None
@@ -150,7 +151,7 @@ def parse_limit_s(text: str) -> float | None:
 
 
 def parse_count(text: str) -> int | None:
-    """-1 is how data sets say "not known"."""
+    """Parse a count; data sets write -1 for unknown."""
     if unknown(text):
         return None
     try:
@@ -163,7 +164,7 @@ def parse_count(text: str) -> int | None:
 
 
 def parse_energy_j(text: str) -> float | None:
-    """`1234`, `1.50M`. 0 is what sacct prints where nothing was measured."""
+    """Parse joules: `1234`, `1.50M`. None for 0, which sacct prints if nothing was measured."""
     if unknown(text):
         return None
     unit = text[-1].upper() if text[-1].isalpha() else ""
@@ -177,30 +178,30 @@ def parse_energy_j(text: str) -> float | None:
 
 
 LAST_OF_SLURM = 1000
-"""Numbers of resources beyond it are given by the site."""
+"""Largest number of a resource that Slurm defines; larger ones are defined by the site."""
 _PARTS_OF_GPUS = frozenset({"gres/shard", "gres/mps"})
 
 
 @dataclass(frozen=True, slots=True)
 class Tres:
-    """What is read of AllocTRES or ReqTRES."""
+    """The parsed parts of AllocTRES or ReqTRES."""
 
     gpus: int | None = None
-    """None where no GPU is listed."""
+    """None if no GPU is listed."""
     gpu_type: str | None = None
     cpus: int | None = None
     nodes: int | None = None
     billing: float | None = None
     has_nameless: bool = False
-    """Whether something is listed that may be GPUs, by a number of the site's own or in an unknown form, or is of them:
-    shards and MPS say nothing of how many."""
+    """Whether a listed resource may be GPUs: one with a site-defined number or in an unknown form, or shards and MPS,
+    which do not tell the number of GPUs."""
 
 
 def parse_tres(text: str) -> Tres:
-    """`billing=8,cpu=8,gres/gpu=4,gres/gpu:h100=4,node=1`: 4 GPUs, since the total stands beside its types.
+    """Parse `billing=8,cpu=8,gres/gpu=4,gres/gpu:h100=4,node=1`: 4 GPUs, since the total is listed with its types.
 
-    Also `1=8,4=1,5=8,1002=2`, the numbers by which Slurm's database knows cpu, node and billing; from 1001 on they are
-    the site's own resources, in its own order.
+    Also `1=8,4=1,5=8,1002=2`, with the numbers of cpu, node and billing in Slurm's database; from 1001 on, they are the
+    site's own resources, in its own order.
     """
     found = {name: value for name, _, value in (part.partition("=") for part in text.split(","))}
     plain, typed = parse_count(found.get("gres/gpu", "")), typed_gpus(text)
@@ -219,13 +220,13 @@ def _may_be_gpus(name: str) -> bool:
 
 
 def typed_gpus(text: str) -> dict[str, int]:
-    """Counts by type, of AllocTRES or ReqTRES: `gres/gpu:h100=4` is 4 of type h100."""
+    """Return GPU counts by type from AllocTRES or ReqTRES: `gres/gpu:h100=4` is 4 of type h100."""
     parts = (part.partition("=") for part in text.split(","))
     return {name[9:]: parse_count(value) or 0 for name, _, value in parts if name.startswith("gres/gpu:")}
 
 
 def parse_gres(text: str) -> Tres:
-    """`gpu:h100:4`, `gpu:4(S:0-1)`, `gres:gpu:2`; what is no GPU is left out. None where some GPU cannot be counted."""
+    """Parse `gpu:h100:4`, `gpu:4(S:0-1)`, `gres:gpu:2`, ignoring other resources; GPUs are None if uncountable."""
     total, types = None, set()
     for part in map(str.strip, re.split(r",(?![^(]*\))", text)):
         if found := _GRES_GPU.match(part):
