@@ -152,7 +152,7 @@ class Kinds(Protocol):
 
 
 def repaired(cells: Sequence[str], delimiter: str, width: int, free: Sequence[int], kinds: Kinds) -> Sequence[str]:
-    """Return a record's `width` cells; `free` are the columns of free text. Raises ValueError with what was expected."""
+    """Return a record as `width` cells, given the columns of free text. Raises ValueError with what was expected."""
     extra = len(cells) - width
     if extra < 0:
         raise ValueError(f"{width} columns, and found {len(cells)}")
