@@ -13,6 +13,7 @@ from detour.launch.text.forecast import (
     forecasts_lines,
     replay_json,
     replay_lines,
+    say_warnings,
     write_outcomes,
 )
 from detour.launch.text.screen import show, show_json, warn
@@ -65,7 +66,7 @@ def command(
     from detour.orchestration.forecasts import forecast
 
     made = forecast(workspace, names)
-    warn(made.warnings)
+    say_warnings(made)
     if as_json:
         show_json(forecasts_json(made))
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from detour.forecasting.forecaster import LEAST_BURSTS
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
+from detour.launch.text.screen import say
 from detour.orchestration.forecasts import Forecasts, StageForecast
 from detour.output_files import write_output
 from detour.text import counted, cut, format_duration, plain, wrapped
@@ -28,6 +29,12 @@ NO_FORECAST = f"A forecast needs {LEAST_BURSTS} earlier bursts of the job's shap
 
 _HEADINGS = ("starts p50", "p90", "ends p50", "p90")
 _NAME, _TIME = 22, 14
+
+
+def say_warnings(made: Forecasts) -> None:
+    """Folded: what sacct says when it fails is long."""
+    for warning in dict.fromkeys(made.warnings):
+        say(*wrapped(f"warning: {plain(warning)}", indent="", width=80))
 
 
 def forecasts_lines(made: Forecasts) -> Iterator[str]:

@@ -41,6 +41,9 @@ def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int
     refused = expected(waits([1.0] * 9, jobs=jobs), 9)
     assert refused == NoForecast("9 bursts of such jobs in the history, of 10 that a forecast needs")
     assert isinstance(expected(waits([1.0] * 10, jobs=jobs), 10), Expected)
+    assert expected(waits([1.0], jobs=jobs), 1) == NoForecast(
+        "1 burst of such jobs in the history, of 10 that a forecast needs"
+    )
 
 
 def test_the_quantiles_are_those_of_the_bursts() -> None:

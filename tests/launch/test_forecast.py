@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from detour.forecasting.own_history import History
 from detour.forecasting.replay import replay
 from detour.forecasting.waits import Wait, shape_of, waits_of
 from detour.launch.forecast import command
+from detour.launch.text.forecast import say_warnings
+from detour.orchestration.forecasts import Forecasts
 from detour.sacct.reading import read_rows
 from tests.forecasting.histories import REGIMES, SHAPES, history
 
@@ -92,3 +95,11 @@ def test_where_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown
     assert shown.splitlines()[2].split()[:4] == ["forecasts", "30", "100.0%", "100.0%"]
     assert "Many waited equally long: 0% started before the p50, 0% before the p90." in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_long_warning_is_folded_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    said = f"sacct failed ({'Connection refused; ' * 12}): without past jobs there is no forecast"
+    say_warnings(Forecasts(0.0, (), History(0.0, (), said), None, (said, said)))
+    shown = capsys.readouterr().err
+    assert max(map(len, shown.splitlines())) <= 80
+    assert " ".join(shown.split()) == f"warning: {said}"

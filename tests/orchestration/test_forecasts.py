@@ -37,6 +37,8 @@ class FakeSlurm:
     """A queue with job 7, pending, and a history of a burst a day that waited 1, 2, 3... hours."""
 
     now_s: float
+    name: str = "abc"
+    """Of each job."""
     calls: list[str] = field(default_factory=list)
 
     def waits(self) -> list[Wait]:
@@ -57,6 +59,7 @@ class FakeSlurm:
     def row(self, wait: Wait) -> list[str]:
         begun, started = str(int(wait.begun_s)), str(int(wait.started_s or 0))
         cells = {**dict.fromkeys(USAGE_FIELDS, ""), "JobID": "17", "JobIDRaw": "17", "Account": "abc"}
+        cells |= {"JobName": self.name}
         cells |= {"Submit": begun, "Eligible": begun, "Start": started, "End": str(int(started) + 60)}
         cells |= {"State": "COMPLETED", "TimelimitRaw": "1200", "AllocTRES": "cpu=96,gres/gpu=4", "NodeList": "n1"}
         return [cells[name] for name in USAGE_FIELDS]
@@ -206,6 +209,14 @@ def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
     monkeypatch.setattr("detour.orchestration.forecasts.command_journal", refused)
     said = forecast_submitted(workspace, ["base"], None, now_s)
     assert said == ("these forecasts are not written down, and will not be scored: no room",)
+
+
+def test_rows_of_sacct_end_at_line_feeds_only(workspace: Workspace) -> None:
+    """A name may hold what Python takes for the end of a line."""
+    now_s = now_of(workspace)
+    slurm = FakeSlurm(now_s, name="of\u2028two\x85lines\x0c")
+    history = read_history(workspace, Slurm(slurm), now_s)
+    assert [wait.started_s for wait in history.waits] == [wait.started_s for wait in slurm.waits()]
 
 
 def test_without_sacct_it_says_why_there_is_no_forecast(workspace: Workspace) -> None:

@@ -17,6 +17,7 @@ from detour.forecasting.growth import Growth
 from detour.forecasting.pace import Pace, Paces
 from detour.forecasting.survival import Curve, kaplan_meier, with_tail
 from detour.forecasting.waits import AT_ONCE_S, Shape, Wait, weighed
+from detour.text import counted
 
 LEAST_BURSTS = 10
 """Bursts below which there is no forecast."""
@@ -105,7 +106,8 @@ class Forecaster:
         known = [(seen, weight, burst) for burst, weight in similar if (seen := burst.observed(now_s))]
         bursts = len(known)
         if bursts < LEAST_BURSTS:
-            return NoForecast(f"{bursts} bursts of such jobs in the history, of {LEAST_BURSTS} that a forecast needs")
+            found = counted(bursts, "burst")
+            return NoForecast(f"{found} of such jobs in the history, of {LEAST_BURSTS} that a forecast needs")
         curve = kaplan_meier(one for seen, weight, _ in known for one in weighed(seen, weight))
         if not curve.shares or curve.shares[-1] < P50:
             return NoForecast(f"most jobs of the last {bursts} bursts like it have not started yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -41,7 +42,7 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
         return History(now_s, (), f"sacct failed ({result.message}): without past jobs there is no forecast")
     dialect = Dialect(time_zone=datetime.now().astimezone().tzinfo or Dialect().time_zone, skip_broken=True)
     try:
-        waits = waits_of(read_rows(result.stdout.splitlines(keepends=True), dialect, name="sacct"))
+        waits = waits_of(read_rows(io.StringIO(result.stdout, newline="\n"), dialect, name="sacct"))
     except UserError as error:
         return History(now_s, (), f"{error}: without past jobs there is no forecast")
     content = {
