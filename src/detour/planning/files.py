@@ -220,14 +220,14 @@ def unknown_chain(workspace: Workspace, chain: str) -> UserError:
     return UserError(f"no chain named {chain!r} in {workspace.root}{known}")
 
 
-def nearest(word: str, names: Iterable[str], listed_by: str = "detour list") -> str:
+def nearest(word: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'base'?`; if no name is close, the names if they are few, or a command that lists them."""
     from difflib import get_close_matches
 
     known = list(dict.fromkeys(names))
     if near := get_close_matches(word, known, 1):
         return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(known)}" if len(known) <= FEW else f"; `{listed_by}` lists what there is"
+    return f"; there are: {', '.join(known)}" if len(known) <= FEW else "; `detour list` lists what there is"
 
 
 def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
