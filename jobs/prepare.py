@@ -17,7 +17,8 @@ from detour.planning.origins import Folder
 
 if TYPE_CHECKING:
     from detour.jobs.context import StageContext
-    from detour.planning.settings import PrepareRuntime, PrepareSettings
+    from detour.planning.runtime import PrepareRuntime
+    from detour.planning.settings import PrepareSettings
     from detour.planning.stage import PrepareStage
 
 

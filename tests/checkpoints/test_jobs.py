@@ -20,7 +20,8 @@ from detour.jobs.export import longest_documents
 from detour.jobs.export import run as run_export
 from detour.jobs.promote import run as run_promote
 from detour.ledger.attempt import Attempt
-from detour.planning.settings import PromoteRuntime, PromoteSettings
+from detour.planning.runtime import PromoteRuntime
+from detour.planning.settings import PromoteSettings
 from detour.planning.stage import PromoteStage
 from detour.pretraining.batches import collate
 from detour.pretraining.loss import language_model_loss

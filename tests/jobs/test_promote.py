@@ -39,7 +39,8 @@ from detour.ledger.events import GateJudged
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.planning.origins import FileContent
-from detour.planning.settings import EvaluateRuntime, EvaluateSettings, PromoteRuntime, PromoteSettings
+from detour.planning.runtime import EvaluateRuntime, PromoteRuntime
+from detour.planning.settings import EvaluateSettings, PromoteSettings
 from detour.planning.stage import PromoteStage, Stage
 from detour.pretraining.optimizer import freeze
 from detour.pretraining.start import Start, load_model

@@ -30,13 +30,12 @@ class PhaseSteps:
 
 def phase_steps(recipe: Recipe) -> dict[str, PhaseSteps]:
     """Return phase name -> its steps, in the recipe's order."""
-    step_tokens = recipe.batch.sequences * recipe.data.sequence_length
     first_row = 0
     planned = {}
     for phase in recipe.phases:
-        steps = steps_for_tokens(phase.tokens, step_tokens)
+        steps = steps_for_tokens(phase.tokens, recipe.step_tokens)
         first_row = 0 if phase.data == "restart" else first_row
-        planned[phase.name] = PhaseSteps(step_tokens, steps, warmup_steps(phase, step_tokens), first_row)
+        planned[phase.name] = PhaseSteps(recipe.step_tokens, steps, warmup_steps(phase, recipe.step_tokens), first_row)
         first_row += steps * recipe.batch.sequences
     return planned
 

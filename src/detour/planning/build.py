@@ -17,20 +17,22 @@ from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Source, T
 from detour.planning.arithmetic import PhaseSteps, phase_steps
 from detour.planning.origins import Content, Folder, Published, RandomWeights, SourceSettings, without_place
 from detour.planning.plan import Plan
-from detour.planning.settings import (
+from detour.planning.runtime import (
     EvaluateRuntime,
-    EvaluateSettings,
     ExportRuntime,
-    ExportSettings,
     PrepareRuntime,
-    PrepareSettings,
     PretrainRuntime,
-    PretrainSettings,
     PromoteRuntime,
-    PromoteSettings,
     Runtime,
-    Settings,
     SummarizeRuntime,
+)
+from detour.planning.settings import (
+    EvaluateSettings,
+    ExportSettings,
+    PrepareSettings,
+    PretrainSettings,
+    PromoteSettings,
+    Settings,
     SummarizeSettings,
 )
 from detour.planning.stage import (

@@ -17,21 +17,23 @@ import orjson
 from pydantic import ValidationError
 
 from detour.canonical import digest
+from detour.planning.runtime import (
+    EvaluateRuntime,
+    ExportRuntime,
+    PrepareRuntime,
+    PretrainRuntime,
+    PromoteRuntime,
+    Runtime,
+    SummarizeRuntime,
+)
 from detour.planning.settings import (
     Entry,
-    EvaluateRuntime,
     EvaluateSettings,
-    ExportRuntime,
     ExportSettings,
-    PrepareRuntime,
     PrepareSettings,
-    PretrainRuntime,
     PretrainSettings,
-    PromoteRuntime,
     PromoteSettings,
-    Runtime,
     Settings,
-    SummarizeRuntime,
     SummarizeSettings,
 )
 from detour.text import stage_label
