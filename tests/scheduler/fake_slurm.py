@@ -87,6 +87,8 @@ class FakeSlurm:
     denials: list[str] = field(default_factory=list)
     """Orders that a user gave for another's job."""
     down: bool = False
+    silent: set[str] = field(default_factory=set)
+    """Clients that alone get no answer."""
     faults: list[str] = field(default_factory=list)
     """For the next calls of sbatch, one each; "" is none."""
     order_faults: list[str] = field(default_factory=list)
@@ -104,7 +106,7 @@ class FakeSlurm:
             return UNTRIED
         if verb == "sbatch":
             return self._sbatch(Path(arguments[-1]))
-        if self.down:
+        if self.down or verb in self.silent:
             return DOWN
         if verb in ("scancel", "scontrol") and any(job.user != self.user for job in self._named(arguments)):
             self.denials.append(" ".join(command))
@@ -186,7 +188,14 @@ class FakeSlurm:
 
     def _sacct(self, _arguments: Sequence[str]) -> CommandResult:
         lines = [
-            {"job": str(job.id), "state": job.state, "exit": "0:0", "name": job.name, "submitted": str(job.id)}
+            {
+                "job": str(job.id),
+                "state": job.state,
+                "exit": "0:0",
+                "name": job.name,
+                "submitted": str(job.id),
+                "user": job.user,
+            }
             for job in self.jobs.values()
             if job.visible
         ]

@@ -8,9 +8,13 @@ import itertools
 import pytest
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.control import Control
+from detour.scheduler.by_accounts import NO_RECORD, NO_TAG
+from detour.scheduler.control import Affected, Control
+from detour.scheduler.sent import fold
 from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import Killed
+
+STAGES = [stage for request in REQUESTS for stage in request.stages]
 
 
 def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) -> None:
@@ -32,8 +36,7 @@ def test_what_may_have_run_before_it_came_back_held_is_not_released_but_left_to_
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.forget_releases(4)
-    stages = [stage for request in REQUESTS for stage in request.stages]
-    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(stages)
+    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(STAGES)
     assert reached.undecided == {"1": "held as after a crash of slurmctld, it may have run already"}
     assert reached.ids == ("2", "3", "4")
     assert [job.id for job in desk.fake.live() if job.held] == [1]
@@ -46,8 +49,7 @@ def test_what_a_submission_that_was_cut_short_has_sent_is_not_released(desk: Des
     desk.fuse.left = None
     held = [str(job.id) for job in desk.fake.live() if job.held]
     assert held
-    stages = [stage for request in REQUESTS for stage in request.stages]
-    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(stages)
+    reached = Control(desk.slurm, desk.ledger, "w", desk.users).release(STAGES)
     assert reached.undecided == dict.fromkeys(held, "its submission was cut short")
     assert [str(job.id) for job in desk.fake.live() if job.held] == held
 
@@ -57,3 +59,57 @@ def test_what_scancel_leaves_in_the_queue_is_named(desk: Desk) -> None:
     desk.fake.order_faults = ["deaf"]
     with pytest.raises(SchedulerUnavailable, match="did not cancel 1, 2, 3: run it again, or `scancel 1 2 3`"):
         desk.submitter().withdraw(["prepare-0", "pretrain-1"])
+
+
+def cancelled(desk: Desk) -> Affected:
+    control = Control(desk.slurm, desk.ledger, "w", desk.users, wait=lambda seconds: None)  # noqa: ARG005
+    return control.cancel(STAGES, "cancelled by its user")
+
+
+def test_while_squeue_alone_is_down_what_sacct_shows_as_ours_is_cancelled(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    desk.fake.silent = {"squeue"}
+    desk.slurm.calls.clear()
+    reached = cancelled(desk)
+    assert (reached.ids, reached.left, reached.in_queue) == (("1", "2", "3", "4"), {}, frozenset())
+    assert "squeue failed" in reached.warnings[0]
+    assert desk.fake.live() == []
+    assert desk.slurm.calls == {"squeue": 1, "sacct": 2, "scancel": 1}
+    desk.fake.silent = set()
+    assert {sent.dropped for sent in fold(desk.ledger.events(), "w").values()} == {True}
+
+
+def test_without_squeue_a_job_under_a_recycled_id_is_left_alone_and_named(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    (lost,) = desk.fake.lose_last(1)
+    another = desk.fake.add("mine, of another project", held=False, dependency="", stages=())
+    assert another.id == lost.id
+    desk.fake.silent = {"squeue"}
+    reached = cancelled(desk)
+    assert (reached.ids, reached.left) == (("1", "2", "3"), {str(lost.id): NO_TAG})
+    assert desk.fake.live() == [another]
+    assert reached.in_queue == {"promote-2"}
+
+
+def test_without_squeue_a_job_that_sacct_does_not_show_yet_is_named(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.job("promote-2").visible = False
+    desk.fake.silent = {"squeue"}
+    reached = cancelled(desk)
+    assert (reached.ids, reached.left) == (("1", "2", "3"), {"4": NO_RECORD})
+
+
+def test_without_squeue_what_scancel_did_not_do_stays_named_until_it_is_done(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.silent, desk.fake.order_faults = {"squeue"}, ["deaf"]
+    assert cancelled(desk).left == dict.fromkeys("1234", "PENDING")
+    assert cancelled(desk).left == {}
+
+
+def test_without_squeue_and_sacct_nothing_is_changed(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.silent = {"squeue", "sacct"}
+    with pytest.raises(SchedulerUnavailable, match=r"squeue failed.*sacct failed.*nothing was changed"):
+        cancelled(desk)
+    assert len(desk.fake.live()) == 4

@@ -103,6 +103,21 @@ def test_what_a_wrapper_of_scancel_leaves_in_the_queue_is_named(slurm: SlurmClus
     assert live_ids(slurm, workspace) == {}
 
 
+def test_while_squeue_alone_is_down_a_chain_is_cancelled_by_what_sacct_shows(
+    slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    broken = behind(slurm, tmp_path, squeue="echo 'squeue: error: Too many RPCs' >&2; exit 1")
+    workspace, ledger, requests = fresh(slurm), MemoryLedger(), small_chain(LATER)
+    workspace.submitter(client(slurm), ledger).submit(requests)
+    stages = [stage for request in requests for stage in request.stages]
+
+    def is_cancelled() -> bool:
+        return not Control(broken, ledger, workspace.name, [workspace.user]).cancel(stages, "test").left
+
+    wait_until(is_cancelled, "sacct to show all jobs, and then their end", 30)
+    assert live_ids(slurm, workspace) == {}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
     broken = tmp_path / "broken"

@@ -57,7 +57,9 @@ class Controlled:
             return
         jobs = ", ".join(f"{job} ({state})" for job, state in self.affected.left.items())
         said = f"; Slurm says: {self.affected.said}" if self.affected.said else ""
-        raise SchedulerUnavailable(f"not {self.done}, by the queue: {jobs}{said}. Give it again: `{self.again}`")
+        raise SchedulerUnavailable(
+            f"not {self.done}, by {self.affected.seen_in}: {jobs}{said}. Run it again: `{self.again}`"
+        )
 
 
 def cancel(
@@ -89,7 +91,8 @@ def cancel(
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
     again = _again("cancel", names, stage) + (" --shared" if shared else "")
-    return Controlled("cancelled", affected, choice.labels | next_waves, again, view.warnings, _labels_of(choice.kept))
+    warnings = (*view.warnings, *affected.warnings)
+    return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, _labels_of(choice.kept))
 
 
 def _open_jobs(stage: StageState) -> set[str]:

@@ -67,6 +67,10 @@ class WorkspaceLedger:
         me = user_name()
         return [me, *(name for name in sorted(writers - {me}) if has_account(name))]
 
+    def since_s(self) -> float:
+        """An hour before the first submission, as clocks differ; 0 without one."""
+        return max(min(self._view.state.submitted_s.values(), default=0.0) - 3600.0, 0.0)
+
 
 @contextmanager
 def submitting(workspace: Workspace, on_wait: Callable[[str], None], *, without_room: bool = False) -> Iterator[Claim]:
@@ -166,4 +170,5 @@ def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | N
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:
     """Orders need no record on disk first: a job they stopped is treated like one stopped with Slurm's own commands."""
     ledger = WorkspaceLedger(workspace, journal, may_wait=True)
-    return Control(slurm, ledger, workspace_id(workspace.root), ledger.users(), workspace.is_done)
+    users = ledger.users()
+    return Control(slurm, ledger, workspace_id(workspace.root), users, workspace.is_done, ledger.since_s())

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
+from detour.scheduler.by_accounts import ByAccounts, by_accounts
 from detour.scheduler.commands import CommandResult, Slurm
 from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.reconciliation import by_tag, counted_for
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent import Sent, SubmissionLedger, fold
-from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
+from detour.scheduler.snapshot import Snapshot, add_accounting, identified, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 
@@ -25,6 +26,8 @@ CUT_SHORT = "its submission was cut short"
 MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
 LATE_S = 2.0
 """Seconds the queue is given to show the effect of an order."""
+ACCOUNTS_LATE_S = (LATE_S, 6.0)
+"""Seconds that sacct is given, before a first and a second look."""
 
 
 Counts = Callable[[JobRecord], bool]
@@ -47,6 +50,9 @@ class Affected:
     """The stages that have a job of any user in the queue after the order."""
     undecided: Mapping[str, str] = field(default_factory=dict)
     """Jobs that the next submission has to decide on first, and why."""
+    seen_in: str = "the queue"
+    """Where `left` was seen."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -61,6 +67,8 @@ class Control:
     """As in `Submitter.users`."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
     """As in `Submitter.is_done`."""
+    since_s: float = 0.0
+    """A time before the first job was submitted, for sacct."""
     now_s: Callable[[], float] = time.time
     wait: Callable[[float], None] = time.sleep
     _known: dict[Tag, Sent] | None = None
@@ -69,11 +77,14 @@ class Control:
         """Cancel every live job of this user for these stages, last first so that Slurm starts none of them meanwhile.
 
         Other users' jobs are reported, including those for the further stages in `concerned`. Jobs that left the queue
-        earlier, through a previous order or a person's scancel, are recorded as dropped too. Raises
-        SchedulerUnavailable if the queue cannot be read.
+        earlier, through a previous order or a person's scancel, are recorded as dropped too. If squeue does not answer,
+        the jobs that sacct proves to be ours are cancelled. Raises SchedulerUnavailable if neither can be read.
         """
         wanted = set(stages)
-        before = self._snapshot()
+        first = take_snapshot(self.slurm, self.users)
+        if first.queue is None:
+            return self._cancel_by_accounts(first, wanted, why)
+        before = identified(first, self._sent())[0]
         everything = self._live(before, {*stages, *concerned})
         live = [sent for sent in everything if sent.owner is None and wanted.intersection(sent.stages)]
         ids = _ids(live, stages, before, _is_live)
@@ -106,6 +117,49 @@ class Control:
                 if wanted.issuperset(sent.stages) or set(sent.ids_for([stage])).intersection(left)
             ),
         )
+
+    def _cancel_by_accounts(self, asked: Snapshot, wanted: set[str], why: str) -> Affected:
+        """Without squeue, and complete when sacct shows it. What is not proven to be ours and alive is named."""
+        found = self._by_accounts(asked, wanted, "nothing was changed, run it again later")
+        ids = list(found.live)
+        result = self.slurm.cancel(ids[::-1]) if ids else CommandResult(0)
+        after = found
+        for pause_s in ACCOUNTS_LATE_S if ids and result.returncode == 0 else ():
+            self.wait(pause_s)
+            after = self._by_accounts(asked, wanted, "whether it was carried out is not known: run it again later", ids)
+            if not after.live:
+                break
+        settled = [
+            str(tag)
+            for tag, sent in self._sent().items()
+            if sent.stages
+            and wanted.issuperset(sent.stages)
+            and not sent.dropped
+            and after.open_stages.isdisjoint(sent.stages)
+        ]
+        if settled:
+            self.ledger.append(JobsDropped(tags=settled, why=why))
+        done = {job: shown for job, shown in found.live.items() if shown.state.is_live and job not in after.live}
+        return Affected(
+            tuple(done),
+            tuple(dict.fromkeys(stage for shown in done.values() for stage in shown.stages if stage in wanted)),
+            tuple(after.theirs),
+            {**{job: shown.state.value for job, shown in after.live.items()}, **after.unproven},
+            "" if result.returncode == 0 else result.message,
+            frozenset(wanted & after.open_stages),
+            seen_in="sacct",
+            warnings=(*asked.missing, "jobs were cancelled by what sacct shows: run it again when squeue answers"),
+        )
+
+    def _by_accounts(
+        self, asked: Snapshot, wanted: set[str], consequence: str, ordered: Collection[str] = ()
+    ) -> ByAccounts:
+        sent = self._sent().values()
+        ids = [one.job_id for one in sent if one.job_id and not one.dropped and not wanted.isdisjoint(one.stages)]
+        snapshot = add_accounting(asked, self.slurm, self.users, ids, self.since_s) if ids else asked
+        if ids and snapshot.accounting is None:
+            raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; {consequence}")
+        return by_accounts(sent, wanted, snapshot, self.users[0], self.is_done, ordered)
 
     def hold(self, stages: Collection[str]) -> Affected:
         """Keep pending jobs from starting, even if the chain is submitted again meanwhile."""
@@ -202,7 +256,7 @@ class Control:
             self.wait(pause_s)
             result = order([job for job in ids if job in left])
             said = result.message if result.returncode != 0 else ""
-            snapshot = self._snapshot("whether the order was carried out is not known: give it again later")
+            snapshot = self._snapshot("whether the order was carried out is not known: run it again later")
             shown = [(job, parse_job_ids(job)) for job in left]
             left = {
                 job: f"{record.state.value} {record.reason}".strip()

@@ -1,0 +1,99 @@
+"""Which jobs sacct alone proves to be ours and alive, for a cancellation while squeue does not answer; pure.
+
+A job id proves nothing, for ids are recycled: of the runs under an id the last one must carry the job's own tag, which
+differs with every submission. What sacct does not show, shows without our tag, or shows with another one is not
+touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from detour.scheduler.accounted import RUNS_AGAIN
+from detour.scheduler.records import JobRecord
+from detour.scheduler.sent import Sent
+from detour.scheduler.snapshot import Snapshot
+from detour.scheduler.states import JobState, Standing
+
+NO_ID = "its submission was cut short before it recorded the id"
+NO_RECORD = "sacct does not show it (yet)"
+NO_TAG = "sacct shows it without our tag"
+RECYCLED = "sacct shows another job under this id"
+
+
+class Shown(NamedTuple):
+    state: JobState
+    stages: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class ByAccounts:
+    """Jobs by id, or array tasks as `7_3`."""
+
+    live: dict[str, Shown] = field(default_factory=dict)
+    """Ours and alive, or possibly about to run again."""
+    unproven: dict[str, str] = field(default_factory=dict)
+    """What is left alone, and why; a job without an id by its slot."""
+    theirs: list[Sent] = field(default_factory=list)
+    """Live jobs of other users."""
+    open_stages: set[str] = field(default_factory=set)
+    """The stages that may still have a job."""
+
+
+def by_accounts(
+    sent: Iterable[Sent],
+    stages: Collection[str],
+    snapshot: Snapshot,
+    user: str,
+    is_done: Callable[[str], bool],
+    ordered: Collection[str] = (),
+) -> ByAccounts:
+    """What `snapshot.accounting` says about the jobs of these stages that were sent and not dropped. Records of jobs
+    whose stages are done may be purged. A job that was `ordered` to be cancelled does not run again after a preemption.
+    """
+    found = ByAccounts()
+    for one in sent:
+        wanted = [(index, task) for index, task in enumerate(one.tasks) if not {*stages}.isdisjoint(task)]
+        if one.dropped or not wanted:
+            continue
+        if one.job_id is None:
+            found.unproven[str(one.slot)] = NO_ID
+            found.open_stages.update(one.stages)
+            continue
+        for index, task in wanted:
+            job = one.job_id if len(one.tasks) == 1 else f"{one.job_id}_{index}"
+            last = _last_run(snapshot, one.job_id, index)
+            if last is None and all(map(is_done, task)):
+                continue
+            if last is None or last.tag != one.tag or _may_live(last.state, is_ordered=job in ordered):
+                found.open_stages.update(task)
+                _add(found, one, job, task, user, last)
+    return found
+
+
+def _add(found: ByAccounts, sent: Sent, job: str, task: tuple[str, ...], user: str, last: JobRecord | None) -> None:
+    if last is None:
+        found.unproven[job] = NO_RECORD
+    elif last.tag != sent.tag:
+        found.unproven[job] = RECYCLED if last.tag else NO_TAG
+    elif last.user not in ("", user):
+        found.theirs.append(sent)
+    else:
+        found.live[job] = Shown(last.state, task)
+
+
+def _last_run(snapshot: Snapshot, job_id: str, index: int) -> JobRecord | None:
+    runs = [
+        record
+        for record in snapshot.accounting or ()
+        if record.ids.id == job_id and (not record.ids.indices or not record.ids.complete or record.ids.holds(index))
+    ]
+    return sorted(runs, key=lambda run: run.submitted_s or 0.0)[-1] if runs else None
+
+
+def _may_live(state: JobState, *, is_ordered: bool) -> bool:
+    if state.value in RUNS_AGAIN:
+        return not is_ordered
+    return state.is_live or state.standing is Standing.UNKNOWN
