@@ -1,4 +1,4 @@
-"""Energy and CO2 of chains by method, with what stands beside: GPU-hours, hardware, idle energy, tokens."""
+"""Energy and CO2 of chains by method, along with GPU-hours, hardware, idle energy and tokens."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from detour.planning.files import ChainOutline, StageOutline
 from detour.site import Site
 
 Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
-"""An attempt with its figures, one a method, in the order of `Method`."""
+"""An attempt with its figures, one per method, in the order of `Method`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteEnergy:
-    """Of some attempts at one site; figures of different sites or methods are never added."""
+    """Energy of some attempts at one site; figures of different sites or methods are never added."""
 
     site: str
     gpu_hours: Known
     figures: tuple[EnergyFigure, ...]
-    """One a method, in the order of `Method`."""
+    """One figure per method, in the order of `Method`."""
     quoted: EnergyFigure | None
-    """By the rule: M1 if it saw 90 % of the time, else Slurm's, else the estimate, else codecarbon."""
+    """The figure to quote: M1 if it covers 90 % of the time, then Slurm's, then the estimate, then codecarbon's."""
 
     @property
     def embodied(self) -> Embodied:
@@ -50,32 +50,32 @@ class StageEnergy:
 class ChainEnergy:
     chain: str
     stages: tuple[StageEnergy, ...]
-    """Those that had an attempt."""
+    """Stages that had an attempt."""
     sites: tuple[SiteEnergy, ...]
     tokens: int | None
-    """That its trainings have taken so far; None before the first."""
+    """Tokens that its trainings have consumed so far; None before the first."""
     jobs: Mapping[str, tuple[Counted, ...]]
-    """Attempts by the id of their job, as it is shown and, for a task of an array, as Slurm counts it."""
+    """Attempts by job id: as displayed and, for an array task, also Slurm's own id."""
 
     @property
     def tokens_per_kwh(self) -> Band | None:
-        """Of the whole chain, evaluation included; None over several sites."""
+        """Tokens per kWh of the whole chain, including evaluation; None over several sites."""
         quoted = self.sites[0].quoted if len(self.sites) == 1 else None
         return tokens_per_kwh(self.tokens, quoted) if quoted else None
 
 
 @dataclass(frozen=True, slots=True)
 class JobsInFile:
-    """Jobs of a chain as a file has them, and as we do; never added, and never mixed."""
+    """Jobs of a chain in a site's file and in our accounting; the two are never added or mixed."""
 
     jobs: int
     energy_kwh: float | None
-    """Of the file, with whatever PUE is in it."""
+    """Energy in the file, including any PUE it contains."""
     sites: tuple[SiteEnergy, ...]
 
 
 def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | None], Site], now_s: float) -> ChainEnergy:
-    """`site_of` takes the name of the profile that an attempt ran under."""
+    """Return the energy of a chain; `site_of` maps the name of an attempt's cluster profile to its constants."""
     spans = spans_in(state)
     counted: dict[str, list[Counted]] = {}
     by_job: dict[str, list[Counted]] = {}
@@ -101,7 +101,7 @@ def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | Non
 
 
 def jobs_in(file: EnergyFile, chain: ChainEnergy) -> JobsInFile | None:
-    """The chain's jobs that a file of a site's accounting knows too; None where there is none."""
+    """Return the chain's jobs that a site's accounting file also contains; None if there are none."""
     rows = [row for row in file.rows if row.name in chain.jobs]
     attempts = [one for name in {row.name for row in rows} for one in chain.jobs[name]]
     if not attempts:
@@ -116,12 +116,12 @@ def _names(attempt: AttemptState) -> set[str]:
 
 
 def _known(site: Site, planned: Site | None) -> Site:
-    """Of a profile that is no longer known by name, what the plan holds."""
+    """Return the site's constants; those in the plan if the profile is no longer known by name."""
     return planned if planned is not None and site == Site(site.name) else site
 
 
 def site_energies(attempts: Iterable[Counted]) -> tuple[SiteEnergy, ...]:
-    """One a site, in the order of the attempts."""
+    """Return one sum per site, in the order of the attempts."""
     by_site: dict[str, list[Counted]] = {}
     for one in attempts:
         by_site.setdefault(one[1][0].site.name, []).append(one)

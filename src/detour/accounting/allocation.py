@@ -1,4 +1,4 @@
-"""What an attempt holds: GPUs, cores and memory, from Slurm's variables or from the machine itself."""
+"""The allocation of an attempt: GPUs, cores and memory, from Slurm's variables or the machine itself."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ _REPEATED = re.compile(r"^(\d+)(?:\(x(\d+)\))?$")
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Totals over all nodes; None where nothing says."""
+    """Totals over all nodes; None if unknown."""
 
     gpus: int | None
-    """Whole ones."""
+    """Number of whole GPUs."""
     cpus: int | None
-    """Logical CPUs as Slurm counts them."""
+    """Logical CPUs, as counted by Slurm."""
     ram_gb: float | None
     nodes: int = 1
     cluster: str | None = None
     """Name of the profile the job was submitted with; `local` on a machine without Slurm."""
     slices: int | None = None
-    """Slices (MIG) that it holds in place of GPUs."""
+    """Number of slices (MIG) that it holds instead of GPUs."""
     boards: float | None = None
-    """What they are of a board, together."""
+    """Total share of boards that the slices are."""
 
 
 def read_allocation(environment: Mapping[str, str] = os.environ, nvml: Any = None) -> Allocation:
-    """The allocation of this process; cheap, and it never asks the scheduler. `nvml` stands in for the module
-    `pynvml`.
+    """Return the allocation of this process, cheaply and without querying the scheduler.
+
+    `nvml` is the module `pynvml`, or a substitute for it.
     """
     held = _slurm_allocation(environment) if "SLURM_JOB_ID" in environment else _own_allocation(environment)
     slices = slice_uuids(environment.get("CUDA_VISIBLE_DEVICES"))
@@ -54,7 +55,7 @@ def slice_uuids(cuda_visible_devices: str | None) -> list[str]:
 
 
 def slice_share(nvml: Any, handle: Any) -> float:
-    """What a slice is of its board, by compute slices. Raises NVMLError."""
+    """Return a slice's share of its board, by compute slices. Raises NVMLError."""
     board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
     slices = nvml.nvmlDeviceGetAttributes(handle).gpuInstanceSliceCount
     return float(min(1.0, slices / nvml.nvmlDeviceGetMaxMigDeviceCount(board)))
@@ -85,10 +86,10 @@ def _own_allocation(environment: Mapping[str, str]) -> Allocation:
 
 
 def held_cpus(environment: Mapping[str, str] = os.environ) -> int:
-    """CPUs of this node that are this job's: those it may run on, or fewer where its processes have a thread limit.
+    """Return the number of this node's CPUs that this job holds: those it may run on, or fewer if it limits threads.
 
-    The local executor runs small stages side by side with one thread each; they share the machine, and its memory in
-    proportion.
+    The local executor runs small stages in parallel with one thread each; they share the machine and, in proportion,
+    its memory.
     """
     present = len(os.sched_getaffinity(0))
     threads, tasks = environment.get("OMP_NUM_THREADS", ""), environment.get("SUBMITIT_LOCAL_NTASKS", "1")
@@ -110,7 +111,7 @@ def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
 
 
 def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
-    """No GPU variable in a job means that no GPU was asked for, except on sites without a gres: there NVML knows."""
+    """Return the job's GPUs. Without GPU variables there are none, except on sites without a gres, where NVML tells."""
     if on_node := environment.get("SLURM_GPUS_ON_NODE"):
         return int(on_node) * nodes
     if indices := environment.get("SLURM_JOB_GPUS"):
@@ -120,7 +121,7 @@ def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
 
 
 def sum_per_node(text: str | None) -> int | None:
-    """Slurm's run-length lists: `96(x2),48` is 240; None when absent or unreadable."""
+    """Sum Slurm's run-length list: `96(x2),48` is 240; None if missing or malformed."""
     matches = [_REPEATED.match(part.strip()) for part in text.split(",")] if text else []
     if not matches or not all(matches):
         return None
@@ -128,11 +129,10 @@ def sum_per_node(text: str | None) -> int | None:
 
 
 def visible_gpus(cuda_visible_devices: str | None, uuids: Sequence[str]) -> list[int] | None:
-    """NVML indices of the GPUs this process may use; `uuids` are the machine's, in NVML order.
+    """Return the NVML indices of the GPUs that this process may use; `uuids` are the machine's, in NVML order.
 
-    codecarbon counts 0 W for the UUID form of CUDA_VISIBLE_DEVICES, so UUIDs (or prefixes) become indices here. As in
-    CUDA, the list ends at the first entry that names no device. None for slices of a GPU (MIG), whose power NVML does
-    not say.
+    codecarbon counts 0 W for the UUID form of CUDA_VISIBLE_DEVICES, so UUIDs (or prefixes) are converted to indices. As
+    in CUDA, the list ends at the first invalid entry. None for slices (MIG), whose power NVML does not report.
     """
     if cuda_visible_devices is None:
         return list(range(len(uuids)))
@@ -151,7 +151,7 @@ def visible_gpus(cuda_visible_devices: str | None, uuids: Sequence[str]) -> list
 
 
 def nvml_uuids() -> list[str]:
-    """UUIDs of this machine's NVIDIA GPUs, in NVML order; empty where there is no driver."""
+    """Return the UUIDs of this machine's NVIDIA GPUs, in NVML order; empty without a driver."""
     try:
         import pynvml
     except ImportError:

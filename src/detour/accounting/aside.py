@@ -1,4 +1,4 @@
-"""What belongs beside the electricity of jobs and is never added to it: hardware, and the machine's idle energy."""
+"""Figures shown next to the electricity of jobs and never added to it: hardware, and the machine's idle energy."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from detour.site import Site, Sourced
 
 
 class Embodied(NamedTuple):
-    """Making and carrying the hardware (scope 3), by GPU-hour of its life."""
+    """Manufacture and transport of the hardware (scope 3), per GPU-hour of its lifetime."""
 
     co2_g: float | None
     factor: Sourced | None
-    """gCO2eq a GPU-hour."""
+    """gCO2eq per GPU-hour."""
     missing: str | None
 
 
 class Idle(NamedTuple):
-    """A share of what the machine draws beside its jobs: idle nodes, network, storage."""
+    """A share of the machine's consumption apart from jobs: idle nodes, network, storage."""
 
     it_energy_kwh: Band | None
     co2_g: Band | None
     share: Sourced | None
-    """kWh a kWh of the jobs."""
+    """kWh per kWh of the jobs."""
     missing: str | None
 
 
@@ -37,7 +37,7 @@ def embodied(site: Site, gpu_hours: float | None) -> Embodied:
 
 
 def idle(figure: EnergyFigure) -> Idle:
-    """Beside this figure, with its PUE and grid factor."""
+    """Return the idle energy that belongs to a figure, with its PUE and grid factor."""
     share = figure.site.idle_kwh_per_kwh
     if share is None or figure.it_energy_kwh is None:
         reason = "no energy figure" if share is not None else f"no idle energy is known for {figure.site.name}"
@@ -47,7 +47,7 @@ def idle(figure: EnergyFigure) -> Idle:
 
 
 def tokens_per_kwh(tokens: int | None, figure: EnergyFigure) -> Band | None:
-    """Of facility energy where the PUE is known, else None; the most energy gives the fewest tokens."""
+    """Return tokens per kWh of facility energy, None if the PUE is unknown; the high energy gives the low value."""
     energy = figure.facility_energy_kwh
     if tokens is None or energy is None or energy.low <= 0:
         return None

@@ -1,4 +1,4 @@
-"""An attempt as the ledger has it, in the accounting's terms: hours, fates, energy."""
+"""Convert an attempt in the ledger to accounting terms: hours, fates, energy."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 DEAD_AFTER_S = 120.0
-"""Without a sign of life for longer (heartbeats come at least every 30 s), an attempt is taken for ended."""
+"""Time without a sign of life after which an attempt counts as ended; heartbeats come at least every 30 s."""
 LOST_TO_ERROR = "failed"
 SACCT = "sacct"
-"""As `JobAccounted.source`."""
+"""Value of `JobAccounted.source`."""
 
 
 def is_running(attempt: AttemptState, now_s: float) -> bool:
-    """No end was recorded and there was a sign of life lately; `now_s` is seconds since the epoch."""
+    """Whether no end was recorded and there was a recent sign of life; `now_s` is seconds since the epoch."""
     if attempt.ended is not None:
         return False
     seen_s = attempt.last_seen_s
@@ -34,11 +34,11 @@ def is_running(attempt: AttemptState, now_s: float) -> bool:
 
 
 def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:
-    """What is known of an attempt's allocation; None when it never had one.
+    """Return what is known of an attempt's allocation, None if it never had one.
 
-    Start, end and size are the scheduler's where its accounts were read, else the journal's: there, an attempt without
-    an end ends at its last sign of life. A stage that finished without ever telling of progress (an export, say) was
-    useful from its start.
+    Start, end and size come from the scheduler's accounting if it was read, otherwise from the journal, in which an
+    attempt without an end ends at its last sign of life. A stage that finished without reporting progress, such as an
+    export, was useful from its start.
     """
     journal = _by_journal(stage, attempt, now_s)
     held = attempt.held
@@ -73,7 +73,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
 
 
 def _unsuspended(usage: AttemptUsage, run: JobAccounted) -> AttemptUsage:
-    """With the instants of its work as its run has its own: without time suspended."""
+    """Remove time suspended from the instants of the attempt's work, as in its run."""
     instants = {name: getattr(usage, name) for name in ("end_s", "worked_from_s", "ready_s", "saved_s")}
     active: dict[str, Any] = {name: active_s(run, at_s) for name, at_s in instants.items() if at_s is not None}
     return usage._replace(**active)
@@ -110,9 +110,9 @@ def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage
 def figures_of(
     attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None = None
 ) -> list[EnergyFigure]:
-    """One figure a method, side by side; those that are unknown say why.
+    """Return one figure per method; unknown ones state the reason.
 
-    `spans` are of all the attempts that may have shared a GPU with this one (`traces.spans_in`).
+    `spans` cover all attempts that may have shared a GPU with this one (`traces.spans_in`).
     """
     allocated_s = usage.allocated_s
     then = _then(site, usage)
@@ -127,12 +127,12 @@ def figures_of(
 
 
 def estimate_of(usage: AttemptUsage, site: Site) -> EnergyFigure:
-    """M2 alone: for sums that also hold what has not run yet, and must be of one method."""
+    """Return the estimate (M2), for sums that include work that has not run yet and must be of a single method."""
     return estimated(_then(site, usage), usage.allocated_s, usage.gpus, usage.cpus, usage.ram_gb)
 
 
 def _then(site: Site, usage: AttemptUsage) -> Site:
-    """With the PUE and the grid factor of the months and hours in which it ran."""
+    """Return the site with the PUE and grid factor of the months and hours in which the attempt ran."""
     if not site.months and site.hourly is None:
         return site
     from detour.accounting.periods import over  # few profiles have months or hours
@@ -143,13 +143,13 @@ def _then(site: Site, usage: AttemptUsage) -> Site:
 def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None) -> EnergyFigure:
     if not attempt.readings:
         return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason="no energy counter was read")
-    from detour.accounting.measured import measured  # `detour status` mostly does without
+    from detour.accounting.measured import measured  # `detour status` rarely needs it
 
     return measured(site, list(attempt.readings.values()), usage, spans)
 
 
 def _by_slurm(attempt: AttemptState, usage: AttemptUsage, site: Site) -> Iterator[EnergyFigure]:
-    """The attempt's part of its job's energy, by time; nothing for what Slurm did not run."""
+    """Yield the attempt's share, by time, of its job's energy; nothing for an attempt that Slurm did not run."""
     run = attempt.held.run if attempt.held else None
     if run is None or run.source != SACCT:
         if run is None:
@@ -169,7 +169,7 @@ def _by_slurm(attempt: AttemptState, usage: AttemptUsage, site: Site) -> Iterato
 
 
 def _gpus(run: JobAccounted, attempt: AttemptState, seen: float | None) -> float | None:
-    """Of an attempt that holds slices (MIG), which a count alone would take for whole boards."""
+    """Return the GPUs of an attempt in boards; a mere count would take slices (MIG) for whole boards."""
     if attempt.started is not None and attempt.started.event.slices:
         return run.boards if seen is None else seen
     return _either(_boards(run), seen)
@@ -180,7 +180,7 @@ def _boards(run: JobAccounted) -> float | None:
 
 
 def _either(accounted: Number | None, seen: Number | None) -> Number | None:
-    """The accounts' number, unless they know of none of what the attempt has seen: not every site tracks GPUs."""
+    """Return the accounted number, or the observed one if that is 0 or unknown: not every site tracks GPUs."""
     return _count(accounted) or (_count(accounted) if seen is None else seen)
 
 
@@ -189,7 +189,7 @@ def _count(value: Number | None) -> Number | None:
 
 
 def _at(entry: Entry[Event] | None, started: Entry[AttemptStarted]) -> float | None:
-    """When it happened, counted from the start by the writer's own clock where it is the same writer."""
+    """Return when an event happened, by the writer's monotonic clock since the start if it is the same writer."""
     if entry is None:
         return None
     if entry.writer == started.writer:

@@ -1,7 +1,7 @@
-"""Exports of CEEMS, a site's own energy accounting by job: `cacct --csv`, or JSON of its API, as typed rows.
+"""Read exports of CEEMS, a site's energy accounting by job: `cacct --csv`, or JSON of its API.
 
-CEEMS gives the energy of the host and of the GPUs apart, and the grams by each provider of grid factors. Whether the
-site's PUE is in its energy depends on the site's set-up, and no column says it.
+CEEMS gives the energy of host and GPUs separately, and the emissions by each provider of grid factors. Whether the
+energy includes the site's PUE depends on its configuration; no column tells.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ TITLES = {
     "host emissions(gms)": "total_cpu_emissions_gms",
     "gpu emissions(gms)": "total_gpu_emissions_gms",
 }
-"""Headings of `cacct` -> fields of the API, which are headings too."""
+"""Headings of `cacct` -> fields of the API, which are also accepted as headings."""
 HOST_KWH, GPU_KWH = "total_cpu_energy_usage_kwh", "total_gpu_energy_usage_kwh"
 HOST_G, GPU_G = "total_cpu_emissions_gms", "total_gpu_emissions_gms"
 SUMMARY = "summary"
-"""`cacct` ends with sums by user under this word."""
+"""Heading of the sums by user at the end of `cacct`'s output."""
 
 Unit = tuple[int, Mapping[str, Any]]
-"""A line (or place in a list) and a job's fields; those by source or provider are mappings."""
+"""A line (or position in a list) and a job's fields; fields by source or provider are mappings."""
 
 
 def is_ceems(headings: Sequence[str]) -> bool:
@@ -49,7 +49,7 @@ def field_of(heading: str) -> str:
 
 
 def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
-    """Jobs of a table, the headings first. A second row of headings names the sources of columns that are repeated."""
+    """Return the jobs of a table with headings. A second row of headings names the sources of repeated columns."""
     fields, keys, body = [field_of(cell) for cell in rows[0][1]], [""] * len(rows[0][1]), rows[1:]
     if body and not body[0][1][0].strip():
         keys, body = [cell.strip() for cell in body[0][1]], body[1:]
@@ -69,7 +69,7 @@ def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
 
 
 def json_units(content: object) -> list[Unit] | None:
-    """Of an answer of the API, or of its list of jobs; None for other JSON."""
+    """Return the jobs in a response of the API, or in its list of jobs; None for other JSON."""
     listed = content.get("data") if isinstance(content, dict) else content
     if not isinstance(listed, list) or not all(isinstance(unit, dict) and "uuid" in unit for unit in listed):
         return None
@@ -77,7 +77,7 @@ def json_units(content: object) -> list[Unit] | None:
 
 
 def ceems_rows(units: Sequence[Unit], pue: float | None = None) -> tuple[list[ImportedEnergy], list[str]]:
-    """The jobs, each start of each once, and what is to be said of the file."""
+    """Return the jobs, each start of each job once, and notes on the file."""
     found = {(str(unit.get("uuid")), str(unit.get("started_at", ""))): (line, unit) for line, unit in units}
     rows = [checked(_row(line, unit, pue)) for line, unit in found.values()]
     notes = [] if pue else ["the file does not say which PUE is in its energy, if any: --pue names it"]
@@ -113,7 +113,7 @@ def _row(line: int, unit: Mapping[str, Any], pue: float | None) -> ImportedEnerg
 
 
 def _energy(value: object) -> tuple[float | None, str | None]:
-    """One figure; of several sources of the same energy the one called total, or the first, never their sum."""
+    """Return one figure with a note: of several sources of the same energy the total or the first, never their sum."""
     by_source = {name: figure for name, cell in _by_key(value) if (figure := amount(cell)) is not None}
     if not by_source:
         return None, None
@@ -124,7 +124,7 @@ def _energy(value: object) -> tuple[float | None, str | None]:
 
 
 def _grams(unit: Mapping[str, Any]) -> dict[str, float]:
-    """By provider, host and GPU together."""
+    """Return the emissions by provider, for host and GPUs together."""
     grams: dict[str, float] = {}
     for name, cell in [*_by_key(unit.get(HOST_G)), *_by_key(unit.get(GPU_G))]:
         if (figure := amount(cell)) is not None:
@@ -142,7 +142,7 @@ def _by_key(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """A cell may hold an object, or the JSON of one; empty for all else."""
+    """Return the object in a cell, possibly written as JSON; empty for anything else."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
@@ -152,7 +152,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _elapsed_s(text: str) -> float | None:
-    """`1-02:03:04`, `26:03:04`, `03:04`."""
+    """Parse `1-02:03:04`, `26:03:04` or `03:04`."""
     days, _, clock = text.strip().rpartition("-")
     parts = clock.split(":")
     if not 2 <= len(parts) <= 3 or not all(part.isdecimal() for part in (*parts, days or "0")):

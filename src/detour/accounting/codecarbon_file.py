@@ -1,8 +1,8 @@
-"""CSV files of codecarbon (2.x and 3.x, and 1.x as far as it has columns of energy), as typed rows.
+"""Read CSV files of codecarbon (2.x and 3.x, and 1.x if it has columns of energy).
 
-Each `flush()` adds a row with the sums of its run so far: of the rows of a run the last one counts, and adding them up
-gives several times the truth. Files by task hold each task once. Emissions are in kg. Energy holds the PUE already
-(column `pue`; absent before 2.1: none).
+Each `flush()` adds a row with the run's cumulative sums, so only the last row of a run counts; adding them up would
+give several times the true value. Files by task hold each task once. Emissions are in kg. Energy includes the PUE
+(column `pue`; none before 2.1).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from detour.text import counted, format_duration, plain
 
 TOOL = "codecarbon"
 COLUMNS = ("duration", "emissions", "energy_consumed")
-"""Those without which a file is not codecarbon's."""
+"""Columns that identify a file of codecarbon."""
 
 Row = tuple[int, Mapping[str, str]]
-"""A line and its cells by column."""
+"""A line number and its cells by column."""
 
 
 def codecarbon_rows(rows: Sequence[Row], pue: float | None = None) -> tuple[list[ImportedEnergy], list[str]]:
-    """The runs, and what is to be said of the file. `pue` goes before the file's own column."""
+    """Return the runs and notes on the file; `pue` overrides the file's own column."""
     by_run: dict[str, list[ImportedEnergy]] = {}
     unusable: list[int] = []
     for line, cells in rows:
@@ -45,7 +45,7 @@ def codecarbon_rows(rows: Sequence[Row], pue: float | None = None) -> tuple[list
 
 
 def _runs(rows: Sequence[ImportedEnergy]) -> list[ImportedEnergy]:
-    """The last row of each tracker: where the duration falls back, another one began under the same id."""
+    """Return the last row of each tracker; if the duration decreases, another one started under the same id."""
     ordered = sorted(rows, key=lambda row: (row.ended_s or 0.0, row.duration_s or 0.0, row.energy_kwh or 0.0))
     return [
         row
@@ -55,7 +55,7 @@ def _runs(rows: Sequence[ImportedEnergy]) -> list[ImportedEnergy]:
 
 
 def _key(line: int, cells: Mapping[str, str]) -> str:
-    """A run; in files by task, or without ids, each row by itself."""
+    """Return the key of a row's run; in files by task or without ids, each row is separate."""
     run = cells.get("run_id") or cells.get("experiment_id")
     return run if run and "task_name" not in cells else f"line {line}"
 

@@ -1,10 +1,10 @@
-"""Energy and CO2 as figures that say how they were obtained; pure arithmetic.
+"""Energy and CO2 figures that state how they were obtained; pure arithmetic.
 
-A figure holds **IT energy** only. Facility energy (PUE x IT energy) and CO2 (facility energy x grid factor) are
-derived from it at the very end, so neither can be applied twice: the trap of trackers that store energy already
-multiplied by a PUE. Unknown is None with a reason, never 0, and figures of different methods are never added.
+A figure holds only **IT energy**. Facility energy (PUE x IT energy) and CO2 (facility energy x grid factor) are derived
+from it at the very end, so neither can be applied twice, a common error with trackers that store energy multiplied by a
+PUE. Unknown is None with a reason, never 0, and figures of different methods are never added.
 
-What `detour status` makes for every attempt is a named tuple, which is made and compared faster than a dataclass.
+Figures are named tuples, which are faster than dataclasses, because `detour status` creates them for every attempt.
 """
 
 from __future__ import annotations
@@ -19,37 +19,36 @@ from detour.site import Site, blended
 
 
 class Method(StrEnum):
-    """How a figure was obtained; the value is what people read beside it."""
+    """How a figure was obtained; the value is its displayed name."""
 
     MEASURED = "M1 measured"
-    """Differences of hardware energy counters (`measured`); the `detail` says what was filled in or a model."""
+    """Differences of hardware energy counters (`measured`); `detail` states what was filled in or modelled."""
     CODECARBON = "codecarbon"
-    """codecarbon around the stage; the figure's `detail` says what was a counter and what a model."""
+    """codecarbon running alongside the stage; `detail` states what was counted and what was modelled."""
     ESTIMATED = "M2 estimated"
     """Reserved hardware x time x nominal power."""
     SLURM = "M3 Slurm"
-    """Slurm's ConsumedEnergyRaw of an exclusive allocation."""
+    """Slurm's ConsumedEnergyRaw for an exclusive allocation."""
     CARD = "card convention"
-    """Reserved GPU-hours x board power, as published model cards count; a convention, not a measurement."""
+    """Reserved GPU-hours x board power, as in published model cards; a convention, not a measurement."""
 
     @property
     def is_measured(self) -> bool:
-        """Whether something watched the work; what no one watched has a share of the time that is known, not seen."""
+        """Whether the work was observed; otherwise the coverage is the share of time with known inputs."""
         return self not in (Method.ESTIMATED, Method.CARD)
 
 
 PREFERENCE = (Method.MEASURED, Method.SLURM, Method.ESTIMATED, Method.CODECARBON)
-"""Best first; codecarbon is a source beside them, quoted where there is no other. The card's convention is shown beside
-these, never in their place."""
+"""Methods to quote, best first; codecarbon only if there is no other. The card's convention is never quoted instead."""
 LEAST_COVERAGE = 0.9
-"""Share of the allocated time that counters must have seen to be preferred."""
+"""Minimum share of the allocated time that a method must cover to be preferred."""
 PLAUSIBLE_KWH_PER_GPU_HOUR = (0.05, 1.5)
 ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A quantity with the range it may lie in. Errors of one method are systematic, so bands add linearly."""
+    """A quantity with its possible range. Errors of a method are systematic, so bands add linearly."""
 
     low: float
     expected: float
@@ -70,9 +69,9 @@ class Band:
 class EnergyFigure(NamedTuple):
     """IT energy of some allocated time, by one method, at one site.
 
-    `covered_s` of `allocated_s` seconds stand behind `it_energy_kwh`; `extended_s` more were not seen but filled in
-    at the mean power of the rest (a tail lost to a kill, a tracker that was still starting). What is left has no
-    figure at all.
+    `it_energy_kwh` is based on `covered_s` of the `allocated_s` seconds; another `extended_s` were not observed but
+    filled in at the mean power (a tail lost to a kill, a tracker that was still starting). The remaining time is not
+    included.
     """
 
     method: Method
@@ -82,13 +81,13 @@ class EnergyFigure(NamedTuple):
     covered_s: float
     extended_s: float = 0.0
     scope: str = ""
-    """What is counted: `GPU boards`, `machine`, `GPU boards, CPU cores and RAM`."""
+    """What is included: `GPU boards`, `machine`, `GPU boards, CPU cores and RAM`."""
     detail: str = ""
-    """How, where the method alone does not say it: `CPU by load model`."""
+    """How it was obtained, if the method does not say it all: `CPU by load model`."""
     tool: str = "detour"
     version: str = ""
     reason: str | None = None
-    """Why there is no figure, or a warning about the one there is."""
+    """Why there is no figure, or a warning about it."""
 
     @property
     def facility_energy_kwh(self) -> Band | None:
@@ -99,7 +98,7 @@ class EnergyFigure(NamedTuple):
 
     @property
     def co2_g(self) -> Band | None:
-        """Grams of CO2eq of the electricity used; hardware manufacture (embodied carbon) is not in it."""
+        """Grams of CO2eq of the electricity used, excluding hardware manufacture (embodied carbon)."""
         energy = self.facility_energy_kwh
         if energy is None or self.site.grid_g_per_kwh is None:
             return None
@@ -107,23 +106,23 @@ class EnergyFigure(NamedTuple):
 
     @property
     def coverage(self) -> float | None:
-        """Share of the allocated time that was really seen, filled-in time not included; None when nothing ran."""
+        """Share of the allocated time that was observed, excluding filled-in time; None if nothing ran."""
         return min(1.0, self.covered_s / self.allocated_s) if self.allocated_s > 0 else None
 
     @property
     def uncounted_s(self) -> float:
-        """Allocated seconds for which no energy is in the figure."""
+        """Allocated seconds whose energy is not included."""
         left_s = self.allocated_s - self.covered_s - self.extended_s
         return left_s if left_s > ROUNDING_S else 0.0
 
     @property
     def warning(self) -> str | None:
-        """What to bear in mind about the figure there is."""
+        """Warning about the figure, if it exists."""
         return None if self.it_energy_kwh is None else self.reason
 
     @property
     def missing(self) -> str | None:
-        """Why there is no CO2 figure, None when there is one."""
+        """Why there is no CO2 figure, None if there is one."""
         if self.it_energy_kwh is None:
             return self.reason or "no energy figure"
         if self.site.pue is None:
@@ -134,10 +133,10 @@ class EnergyFigure(NamedTuple):
 
 
 def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
-    """Sum of figures of one method at one site; what has no figure lowers the coverage and adds no energy.
+    """Add figures of one method at one site; unknown ones add no energy and lower the coverage.
 
-    Where the site's constants differ (from month to month), the sum has their means, weighted by energy. Raises
-    ValueError for an empty sum and for figures that must not be added: other methods, other sites.
+    If the site's constants differ (from month to month), the sum has their means, weighted by energy. Raises ValueError
+    for no figures, and for figures of different methods or sites.
     """
     listed = list(figures)
     if not listed:
@@ -170,7 +169,7 @@ def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
 
 
 def _columns(figures: Sequence[EnergyFigure]) -> Any:
-    """A figure whose fields are each those of all: they add up in a third of the time."""
+    """Transpose figures into one whose fields hold the values of all, which sum three times as fast."""
     return EnergyFigure._make(zip(*figures, strict=True) if figures else ((),) * len(EnergyFigure._fields))
 
 
@@ -179,7 +178,7 @@ def _blended(figures: Sequence[EnergyFigure]) -> Site:
 
 
 def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:
-    """The figure to quote when only one can be: the best method that saw enough; the card's convention never."""
+    """Return the single figure to quote: that of the best method with enough coverage, never the card's convention."""
     by_method = {figure.method: figure for figure in figures if figure.it_energy_kwh is not None}
     ranked = [by_method[method] for method in PREFERENCE if method in by_method]
     sufficient = (figure for figure in ranked if (figure.coverage or 0.0) >= LEAST_COVERAGE)
@@ -187,7 +186,7 @@ def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:
 
 
 def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:
-    """A warning when the energy per GPU-hour is outside what any machine of this kind draws, else None."""
+    """Return a warning if the energy per GPU-hour is outside what such machines can draw, otherwise None."""
     if figure.it_energy_kwh is None or not gpu_hours:
         return None
     low, high = PLAUSIBLE_KWH_PER_GPU_HOUR

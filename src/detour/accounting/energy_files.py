@@ -1,4 +1,4 @@
-"""Energy files of other tools: which tool wrote a file is seen by its columns, and other files are refused."""
+"""Read energy files of other tools, recognised by their columns; other files are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DELIMITERS = ",;\t|"
 
 
 def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
-    """`pue` is the one that is in the file's energy, where the file does not say it. Raises UserError."""
+    """Read an energy file; `pue` is the one included in its energy, if the file does not state it. Raises UserError."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
@@ -58,7 +58,7 @@ def _units(path: Path, text: str) -> Sequence[ceems_file.Unit]:
 
 
 def _table(text: str) -> list[tuple[int, list[str]]]:
-    """Lines with their cells, by the delimiter that the first line has most of; blank lines are left out."""
+    """Return lines with their cells, without blank lines; the delimiter is the most frequent one in the first line."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
@@ -66,7 +66,7 @@ def _table(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _dicts(table: Sequence[tuple[int, Sequence[str]]]) -> list[codecarbon_file.Row]:
-    """By column; files that were joined have further rows of headings, from which on those hold."""
+    """Return rows by column; in concatenated files, each row of headings applies to the rows after it."""
     headings: list[str] = []
     rows: list[codecarbon_file.Row] = []
     for line, cells in table:

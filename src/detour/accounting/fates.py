@@ -1,6 +1,6 @@
-"""What became of allocated time: useful, start-up, redone, lost to an error, idle; pure arithmetic.
+"""Fates of allocated time: useful, start-up, redone, lost to an error, idle; pure arithmetic.
 
-Apart from detour.accounting.hours, since `detour status` counts hours and no fates.
+Separate from detour.accounting.hours, because `detour status` needs hours but no fates.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _PARTS = attrgetter("useful", "startup", "redone", "failed", "idle")
 
 @dataclass(frozen=True, slots=True)
 class Fates:
-    """What became of allocated time, in any one unit; the parts sum to what was allocated."""
+    """Allocated time by fate, in any single unit; the parts sum to the allocated time."""
 
     useful: float = 0.0
-    """Work that is kept."""
+    """Work whose result was kept."""
     startup: float = 0.0
-    """Start-up and restore: before the first new work."""
+    """Start-up and restore, before the first new work."""
     redone: float = 0.0
-    """Work between the last checkpoint and the end of an interrupted attempt, to be done again."""
+    """Work between the last checkpoint and the end of an interrupted attempt, which must be redone."""
     failed: float = 0.0
     """Work lost to an error."""
     idle: float = 0.0
-    """Held without any sign of work."""
+    """Time allocated without any sign of work."""
 
     @property
     def allocated(self) -> float:
@@ -47,7 +47,7 @@ class Fates:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A sum that says for how many of its parts nothing is known; None when nothing is known of any."""
+    """A sum with the number of its unknown parts; None if all parts are unknown."""
 
     value: float | None
     unknown: int = 0
@@ -60,9 +60,9 @@ class Known:
 
 
 def fates_s(usage: AttemptUsage) -> Fates:
-    """Cut an attempt's time at first work, ready, saved and last work: in order and inside it, so the parts add up.
+    """Split an attempt's time at first work, ready, saved and last work, clamped in order so that the parts add up.
 
-    Of a running attempt, the work since its last checkpoint is counted as useful until it turns out otherwise.
+    For a running attempt, work since the last checkpoint counts as useful until it turns out otherwise.
     """
     end_s = max(usage.start_s, usage.end_s)
     first_s = _within(usage.start_s if usage.worked_from_s is None else usage.worked_from_s, usage.start_s, end_s)

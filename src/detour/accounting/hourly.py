@@ -1,7 +1,7 @@
-"""A file of grid factors by the hour: CSV with the columns `hour` and `g_per_kwh`, others ignored.
+"""Read hourly grid factors from CSV with the columns `hour` and `g_per_kwh`; other columns are ignored.
 
-`hour` is when the row begins to hold, as ISO 8601; without an offset it is UTC. A row holds until the next one, for
-an hour at most. Rows may come in any order; lines that begin with `#` are comments. A forecast has the same form.
+`hour` is when the row takes effect, in ISO 8601; without an offset it is UTC. A row applies until the next one, for at
+most an hour. Rows may be in any order; lines that begin with `#` are comments. Forecasts have the same format.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from detour.files import read_at_most
 
 HOUR_S = 3600.0
 LARGEST_BYTES = 64 * 2**20
-"""A year is 300 kB."""
+"""Maximum file size; a year takes 300 kB."""
 COLUMNS = ("hour", "g_per_kwh")
 MOST_G_PER_KWH = 2000.0
-"""No grid emits more; more means another unit."""
+"""Upper bound on grid factors; a higher value means another unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class HourlyFactors:
     starts_s: tuple[float, ...]
-    """When each factor begins to hold, in seconds since the epoch, ascending."""
+    """When each factor takes effect, in seconds since the epoch, ascending."""
     g_per_kwh: tuple[float, ...]
 
     @property
@@ -38,7 +38,7 @@ class HourlyFactors:
         return self.starts_s[-1] + HOUR_S
 
     def between(self, start_s: float, end_s: float) -> Iterator[tuple[float, float | None]]:
-        """Seconds and the factor that held in them; None where the file says nothing."""
+        """Yield spans in seconds with their factor, None if the file has none."""
         at_s = start_s
         while at_s < end_s:
             index = bisect_right(self.starts_s, at_s) - 1
@@ -50,7 +50,7 @@ class HourlyFactors:
             at_s = until_s
 
     def mean(self, start_s: float, end_s: float) -> float | None:
-        """By time; None if any of it is not in the file."""
+        """Return the mean over time; None if the file does not cover all of it."""
         spans = list(self.between(start_s, end_s))
         if not spans or any(factor is None for _, factor in spans):
             return None
@@ -59,7 +59,7 @@ class HourlyFactors:
 
 @cache
 def read_hourly(path: Path) -> HourlyFactors:
-    """Raises UserError, which names file, line and column."""
+    """Read a file of hourly factors. Raises UserError, which names file, line and column."""
     try:
         text = read_at_most(path, LARGEST_BYTES).decode("utf-8-sig")
         rows = dict(_rows(path, StringIO(text, newline="")))

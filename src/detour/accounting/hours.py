@@ -1,8 +1,8 @@
-"""GPU-hours and CPU-hours of attempts; pure arithmetic. What became of them: detour.accounting.fates.
+"""GPU-hours and CPU-hours of attempts; pure arithmetic. Their fates are in detour.accounting.fates.
 
-One `AttemptUsage` is one run of one job on its allocation, whatever its source (our journals here, Slurm's
-accounting later). A job that was requeued is several attempts, and all of them were paid for: a report that keeps only
-the latest record of each job (sacct without `-D`) loses the rest.
+One `AttemptUsage` is one run of one job on its allocation, from any source (our journals, Slurm's accounting). A
+requeued job is several attempts, all of which are charged: keeping only the latest record of each job (sacct without
+`-D`) would lose the others.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ HOUR_S = 3600.0
 
 
 class AttemptUsage(NamedTuple):
-    """An allocation held from `start_s` to `end_s` (seconds since the epoch) and how far the work in it got."""
+    """An allocation from `start_s` to `end_s` (seconds since the epoch) and the progress of the work in it."""
 
     id: str
-    """Unique for the attempt in every source; records with the same one are the same attempt."""
+    """Identifies the attempt; records with the same id are the same attempt."""
     stage: str | None
     start_s: float
     end_s: float
-    """End of the allocation; of one without an end, the last sign of life."""
+    """End of the allocation, or the last sign of life if no end was recorded."""
     gpus: float | None
-    """Boards: a slice (MIG) is its share of one, by compute slices."""
+    """Number of boards; a slice (MIG) counts as its share, by compute slices."""
     cpus: int | None
-    """Totals over all nodes; None is unknown, which is not 0."""
+    """Total over all nodes; None means unknown, not 0."""
     nodes: int = 1
     ram_gb: float | None = None
     ready_s: float | None = None
-    """When new work began: imports, loading and restoring were over. None: it never did."""
+    """When new work began, after imports, loading and restoring; None if it never did."""
     saved_s: float | None = None
-    """The last instant whose work is kept: the last checkpoint's, or the end of an attempt that finished."""
+    """The last instant whose work was kept: that of the last checkpoint, or the end of a finished attempt."""
     worked_until_s: float | None = None
-    """The last sign of work; None: the end. What lies between and the end of the allocation was idle."""
+    """The last sign of work, None for the end; the time after it was idle."""
     failed: bool = False
-    """It ended by an error rather than by a limit, a signal or a finish."""
+    """Whether it ended with an error, rather than at a limit, by a signal or by finishing."""
     running: bool = False
     open_ended: bool = False
-    """No end was recorded and it is not known to run: `end_s` is the last sign of life."""
+    """Whether no end was recorded and it is not known to run, so `end_s` is the last sign of life."""
     source: str = "journal"
-    """Whose start and end these are: `journal`, `sacct` or `local executor`."""
+    """Source of start and end: `journal`, `sacct` or `local executor`."""
     worked_from_s: float | None = None
-    """The first sign of work; None: the start. What lies before it was idle."""
+    """The first sign of work, None for the start; the time before it was idle."""
 
     @property
     def allocated_s(self) -> float:
@@ -58,9 +58,9 @@ def cpu_hours(usage: AttemptUsage) -> float | None:
 
 
 def distinct(usages: Iterable[AttemptUsage]) -> list[AttemptUsage]:
-    """Every attempt once; of several records of one, the last given (list the better source last).
+    """Return every attempt once; of several records, the last (list the better source last).
 
-    Some sites repeat a job's figure on the rows of its steps, and adding them up counts it several times.
+    Some sites repeat a job's figure in the rows of its steps, which must not be added up.
     """
     return list({usage.id: usage for usage in usages}.values())
 

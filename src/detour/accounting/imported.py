@@ -1,7 +1,7 @@
-"""Energy that other tools recorded, as typed rows: what the file says, with a PUE that is in it divided out once.
+"""Energy recorded by other tools, as typed rows; IT energy is the file's figure divided by the PUE it includes.
 
-A PUE is never applied to these rows: `facility_kwh` is the file's own energy if the file, or the caller, says which
-PUE is in it, and otherwise it is unknown whether the energy is that of the facility or of the hardware alone.
+A PUE is never applied to these rows. If neither the file nor the caller states the PUE included in `energy_kwh`, it is
+unknown whether that is the energy of the facility or only of the hardware.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
 from detour.times import is_duration, is_instant
 
 ADDS_UP_TO = 0.01
-"""Parts may differ from their sum by this share, for they were rounded."""
+"""Share by which parts may differ from their sum, because of rounding."""
 MOST = 1e15
-"""Of any unit: no job uses as much."""
+"""Upper bound on figures in any unit; no job uses as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedEnergy:
-    """One run or job. Instants are epoch seconds; the file's local times are read as UTC. None: the file is silent."""
+    """One run or job. Instants are seconds since the epoch; local times are read as UTC. None if not in the file."""
 
     name: str
-    """Its run id or job id."""
+    """Run id or job id."""
     line: int
-    """Of the file, from 1."""
+    """Line in the file, from 1."""
     energy_kwh: float | None
-    """As the file has it."""
+    """Energy as stated in the file."""
     cpu_kwh: float | None = None
-    """With the host, for CEEMS."""
+    """For CEEMS, energy of the host."""
     gpu_kwh: float | None = None
     ram_kwh: float | None = None
     pue: float | None = None
-    """That is in `energy_kwh`."""
+    """PUE included in `energy_kwh`."""
     duration_s: float | None = None
     ended_s: float | None = None
     gpus: float | None = None
     co2_g: dict[str, float] = field(default_factory=dict)
-    """As the file has it, by who gave the grid factor."""
+    """Emissions as stated in the file, by provider of the grid factor."""
     account: str | None = None
     user: str | None = None
     version: str | None = None
     place: str | None = None
     counts_machine: bool = False
-    """It counted the whole machine that it ran on, whatever else ran there."""
+    """Whether it counted the whole machine, including anything else that ran there."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,7 +60,7 @@ class ImportedEnergy:
 
     @property
     def g_per_kwh(self) -> dict[str, float]:
-        """The grid factors behind the file's CO2: they differ between versions of one tool, so keep the energy."""
+        """The grid factors behind the file's CO2, which differ even between versions of a tool."""
         return {name: grams / self.energy_kwh for name, grams in self.co2_g.items() if self.energy_kwh}
 
 
@@ -70,7 +70,7 @@ class EnergyFile:
     tool: str
     rows: tuple[ImportedEnergy, ...]
     notes: tuple[str, ...] = ()
-    """Of the whole file: lines that were left out, runs that counted each other's energy."""
+    """Notes on the whole file: lines left out, runs that counted each other's energy."""
 
     @property
     def energy_kwh(self) -> float | None:
@@ -87,12 +87,12 @@ class EnergyFile:
 
 
 def checked(row: ImportedEnergy) -> ImportedEnergy:
-    """With notes on what cannot be: energy that no GPU draws, parts that do not add up."""
+    """Add notes on implausible values: energy that no GPU draws, parts that do not add up."""
     return replace(row, notes=(*row.notes, *_doubts(row)))
 
 
 def amount(text: object) -> float | None:
-    """A figure from 0 to `MOST` out of a cell; None for an empty or unusable one."""
+    """Parse a figure from 0 to `MOST`; None for an empty or invalid cell."""
     try:
         value = float(str(text).strip())
     except ValueError:
@@ -101,13 +101,13 @@ def amount(text: object) -> float | None:
 
 
 def duration_of_s(text: object) -> float | None:
-    """None for what nothing can have lasted."""
+    """Parse a duration; None if it is invalid or implausible."""
     seconds = amount(text)
     return seconds if seconds is not None and is_duration(seconds) else None
 
 
 def instant_of_s(text: object) -> float | None:
-    """Of an ISO form; None for another form, and for a time that no clock can have shown."""
+    """Parse an ISO time; None if it is invalid or implausible."""
     try:
         instant = datetime.fromisoformat(str(text).strip())
     except ValueError:
@@ -117,7 +117,7 @@ def instant_of_s(text: object) -> float | None:
 
 
 def shared_machine_s(rows: Sequence[ImportedEnergy]) -> float:
-    """Seconds that were counted by more than one run at a time, each of which counted a whole machine."""
+    """Return the seconds counted several times, by simultaneous runs that each counted a whole machine."""
     spans = sorted(
         (row.ended_s - row.duration_s, row.ended_s)
         for row in rows
@@ -144,6 +144,6 @@ def _doubts(row: ImportedEnergy) -> Iterator[str]:
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    """Of those that are known; None where none is."""
+    """Return the sum of the known values, None if there are none."""
     known = [value for value in values if value is not None]
     return fsum(known) if known else None

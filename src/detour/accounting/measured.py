@@ -1,4 +1,4 @@
-"""M1: the energy of an attempt by the differences of its nodes' hardware counters; pure arithmetic."""
+"""M1: the energy of an attempt from differences of its nodes' hardware counters; pure arithmetic."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ if TYPE_CHECKING:
     from detour.ledger.record import Entry
 
 SAMPLED_POWER_ERROR = 0.15
-"""Of power that is sampled every few seconds, in place of a counter."""
+"""Relative error of power sampled every few seconds instead of a counter."""
 IDLE_SHARE = 0.1
-"""Of the board's limit: about what boards of data centres draw when nothing runs."""
+"""Approximate idle power of data centre boards, as a share of the board's limit."""
 J_PER_KWH = 3.6e6
 _Seen = tuple[Trace, Sequence[Piece]]
 NOTHING = "no energy counter was read"
 
 
 class _Gpus(NamedTuple):
-    """What is known of an attempt's GPUs."""
+    """Energy of an attempt's GPUs."""
 
     band: Band
     covered: float
-    """Share of the allocated GPU time that was seen."""
+    """Share of the allocated GPU time that was observed."""
     detail: str
 
 
 class _Host(NamedTuple):
-    """CPU and RAM of all nodes."""
+    """Energy of CPU and RAM of all nodes."""
 
     band: Band
     covered: float
     is_counted: bool
-    """Whether the CPU is, by a counter."""
+    """Whether the CPU energy is from a counter."""
     names: tuple[str, ...]
-    """What is in it, and how: `CPU by RAPL`, `RAM by model`."""
+    """What is included, and how it was obtained: `CPU by RAPL`, `RAM by model`."""
 
 
 def measured(
     site: Site, readings: Sequence[Entry[EnergyRead]], usage: AttemptUsage, spans: Spans | None = None
 ) -> EnergyFigure:
-    """`readings` of all nodes, each the last of its hour; `spans` of all attempts that may share GPUs with this one.
+    """Return the measured energy of an attempt.
 
-    GPU time that no counter saw (a node that vanished, a device that was lost, the tail of a killed attempt) is filled
-    in at the last mean power, with a band from idling to the board's limit, and marked. A slice (MIG) takes its share
-    of its board's energy; its band reaches from nothing to the whole board, since no counter says which slice drew it.
+    `readings` are those of all nodes, each the last of its hour; `spans` cover all attempts that may share GPUs with
+    this one. GPU time that no counter observed (a node that vanished, a device that was lost, the tail of a killed
+    attempt) is filled in at the last mean power, with a band from idle to the board's limit, and marked. A slice (MIG)
+    gets its share of its board's energy, with a band from 0 to the whole board, since counters do not distinguish
+    slices.
     """
     seen = _seen(readings, spans) if usage.gpus != 0 else []
     gpus, host = _gpus(site, seen, usage), _host(site, readings, usage)
@@ -79,7 +81,7 @@ def measured(
 
 
 def gpu_pieces(readings: Iterable[Entry[EnergyRead]], spans: Spans | None = None) -> list[Piece]:
-    """An attempt's part of the energy of its GPUs, from reading to reading."""
+    """Return an attempt's share of the energy of its GPUs, between consecutive readings."""
     return [piece for _, pieces in _seen(readings, spans) for piece in pieces]
 
 
@@ -90,7 +92,7 @@ def _seen(readings: Iterable[Entry[EnergyRead]], spans: Spans | None) -> list[_S
 
 
 def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]) -> Site:
-    """With the constants of the hours in which the GPUs drew; the rest is taken as even over the whole time."""
+    """Return the site with the constants of the hours in which energy was drawn, taken as even apart from the GPUs'."""
     if not site.months and site.hourly is None:
         return site
     drawn = [(piece.start_s, piece.end_s, piece.energy_j) for piece in pieces]
@@ -99,7 +101,7 @@ def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]
 
 
 def _gpus(site: Site, seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:
-    """None where nothing was seen of any GPU."""
+    """Return the energy of the GPUs, None if no GPU was observed."""
     powers_w = [power for _, pieces in seen if (power := last_power_w(pieces)) is not None]
     if not powers_w:
         return None
@@ -122,7 +124,7 @@ def _gpus(site: Site, seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | Non
 
 
 def _unseen_w(mean_w: float, limit_w: float | None) -> Band:
-    """Power of a GPU that was not seen: it may have idled, or drawn all that its board can, whatever others drew."""
+    """Return the power of an unobserved GPU, which may have been idle or at its board's limit."""
     around = Band.around(mean_w, ESTIMATE_ERROR)
     if limit_w is None:
         return around
@@ -155,7 +157,7 @@ def _kind(trace: Trace) -> str:
 
 
 def _host(site: Site, readings: Iterable[Entry[EnergyRead]], usage: AttemptUsage) -> _Host:
-    """By counters where there are any, else by the profile's power of a core and of a GB, over the whole time."""
+    """Return CPU and RAM energy from counters if available, otherwise from the profile's power per core and per GB."""
     by_node: dict[str, EnergyRead] = {}
     for entry in readings:
         known, event = by_node.get(entry.event.node), entry.event
@@ -180,8 +182,8 @@ def _host(site: Site, readings: Iterable[Entry[EnergyRead]], usage: AttemptUsage
 
 
 def _counted_kwh(sums_j: Sequence[float | None], seen_s: float, owed_s: float) -> float | None:
-    """Extended over the time and the nodes that were not seen; of attempts at once, which all saw the same, each takes
-    the part that its time is; None without a counter."""
+    """Return counted energy extended to unobserved time and nodes, None without a counter. Concurrent attempts, which
+    all observe the same counter, each get the share of their time."""
     known = [value for value in map(number, sums_j) if value is not None]
     if not known or seen_s <= 0:
         return None

@@ -1,9 +1,8 @@
-"""codecarbon around one attempt, as one labelled source: it measures, the journal keeps, the accounting converts.
+"""Run codecarbon alongside an attempt and journal its figures as one labelled source of energy.
 
-Left alone, codecarbon writes nothing when its process is killed, asks `scontrol` and gives up without it, counts 0 W
-for GPUs named by UUID, multiplies by a PUE and talks on stderr. Here it only counts IT energy in memory (PUE 1,
-factor 0, no output of its own), starts beside the work, and whatever befalls it becomes a reason in the journal,
-never an error.
+By default codecarbon writes nothing if its process is killed, calls `scontrol` and fails without it, counts 0 W for
+GPUs named by UUID, multiplies by a PUE and prints to stderr. Here it only counts IT energy in memory (PUE 1, factor 0,
+no output of its own) and starts in parallel with the work. Any failure becomes a reason in the journal, never an error.
 """
 
 from __future__ import annotations
@@ -28,19 +27,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLE_S = 15.0
-"""Between readings of the counters; codecarbon looks at load and power every second besides."""
+"""Seconds between readings of the counters; codecarbon also samples load and power every second."""
 FLUSH_S = 30.0
-"""Least time between two journalled figures; the end is always recorded."""
+"""Minimum seconds between two journalled figures; the end is always recorded."""
 LONGEST_WAIT_S = 10.0
-"""How long the end of an attempt waits for a tracker that is still starting."""
+"""Maximum time that the end of an attempt waits for a tracker that is still starting."""
 
 
 class EnergyMeter:
-    """Counts from `__enter__` on and journals cumulative `energy` events at each `flush` and at the end.
+    """Counts energy from `__enter__` on, and journals cumulative `energy` events at each `flush` and at the end.
 
-    One a node and process group: give it to local rank 0 only, since it sees the whole machine. `flush` may be called
-    from any thread, at any time. Never raises and costs the caller milliseconds: the start (1 to 3 s) runs in a
-    thread.
+    Use it only in local rank 0, because it observes the whole machine. `flush` may be called from any thread at any
+    time. It never raises and costs the caller milliseconds: the start (1 to 3 s) runs in a thread.
     """
 
     def __init__(self, attempt: Attempt, *, sample_s: float = SAMPLE_S, flush_s: float = FLUSH_S) -> None:
@@ -73,7 +71,7 @@ class EnergyMeter:
                 self._record_reason()
 
     def flush(self) -> None:
-        """Journal what was counted so far; a kill costs only what comes after the last flush."""
+        """Journal the energy so far; a kill loses only what comes after the last flush."""
         with self._lock:
             if time.monotonic() - self._flushed_s < self._flush_s:
                 return
@@ -85,7 +83,7 @@ class EnergyMeter:
                 self._record_reason()
 
     def _record_reason(self) -> None:
-        """Say once why there is no newer figure, beside the last one there was."""
+        """Journal once why there is no newer figure, with the last one."""
         if self._reason != self._reason_recorded:
             self._reason_recorded = self._reason
             label = {"method": "codecarbon", "tool": "codecarbon", "reason": self._reason}
@@ -108,11 +106,11 @@ class EnergyMeter:
 
 
 class _NoFigure(Exception):
-    """codecarbon runs, or claims to, and gives nothing."""
+    """codecarbon appears to run, but gives no figure."""
 
 
 class _Muffler(logging.Filter):
-    """Swallows codecarbon's log and keeps its last complaint, often the only sign of why there is no figure."""
+    """Suppresses codecarbon's log and keeps its last error, often the only hint at why there is no figure."""
 
     complaint: str | None = None
 
@@ -125,8 +123,8 @@ class _Muffler(logging.Filter):
 
 
 class _Tracker:
-    """A started codecarbon tracker, read through its own output-handler seam. Raises _NoFigure or whatever it
-    raises."""
+    """A running codecarbon tracker, read through its own output handler interface. Raises _NoFigure or any error of
+    codecarbon."""
 
     def __init__(self, sample_s: float) -> None:
         muffler = _Muffler()
@@ -144,10 +142,10 @@ class _Tracker:
                 self.totals = total
 
             def live_out(self, total: EmissionsData, delta: EmissionsData) -> None:
-                """Nothing: read at our own pace."""
+                """Ignore live output: the tracker is read at our own interval."""
 
-        # With a job id it would run `scontrol`: absent in containers (no hardware then, and silence), a load on the
-        # controller elsewhere, and its counts are the whole job's on each node.
+        # With a job id it would run `scontrol`, which is missing in containers (then no hardware is found, silently),
+        # loads the controller elsewhere, and gives counts of the whole job on each node.
         codecarbon.core.util.SLURM_JOB_ID = None
         codecarbon.external.ram.SLURM_JOB_ID = None
         self._muffler = muffler
@@ -171,7 +169,7 @@ class _Tracker:
         self.read()
 
     def read(self) -> EnergyCounted:
-        """Cumulative figures since the start, in kWh and seconds, and how they came about."""
+        """Return cumulative figures since the start, in kWh and seconds, and how they were obtained."""
         self._latest.totals = None
         self._tracker.flush()
         totals = self._latest.totals
@@ -203,16 +201,15 @@ class _Tracker:
 
 
 def tracking_mode(held: int, physical_cores: int | None) -> str:
-    """`machine` when this process holds every core, else `process`: neighbours on a shared node are not ours to
-    count.
+    """Return `machine` if this process holds every core, otherwise `process`, to exclude others on a shared node.
 
-    Compared with physical cores, because `--hint=nomultithread` leaves half the logical CPUs of a whole node.
+    Physical cores are compared, because with `--hint=nomultithread` a whole node has half its logical CPUs.
     """
     return "machine" if physical_cores is None or held >= physical_cores else "process"
 
 
 def describe(cpu_mode: str | None, gpus: list[int] | None, mode: str) -> str:
-    """Which part was a counter and which a model, in words for people."""
+    """Describe which parts were counted and which modelled."""
     cpu = {
         "intel_rapl": "CPU by RAPL counter" + ("" if mode == "machine" else " (whole packages)"),
         "cpu_load": "CPU by codecarbon's load model",

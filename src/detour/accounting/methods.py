@@ -1,4 +1,4 @@
-"""Energy by codecarbon, by Slurm, by an estimate and by the card's convention; M1 is `detour.accounting.measured`."""
+"""Energy from codecarbon, from Slurm, by an estimate and by the card's convention; for M1 see `measured`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ GPU_COUNTER_ERROR = 0.05
 CPU_RAM_ERROR = 0.30
 ESTIMATE_ERROR = 0.35
 NODE_OVER_BOARDS = 1.5
-"""Nodes of 8 H100 have been seen to draw 0.97 to 1.05 kW of IT power a GPU with a board limit of 0.7 kW."""
+"""Node power over board power: nodes of 8 H100 draw 0.97 to 1.05 kW of IT power per GPU with a 0.7 kW limit."""
 SLURM_ERROR = 0.10
 SLURM_LIMIT_FACTOR = 1.5
 
 
 def card_convention(site: Site, reserved_gpu_hours: float | None, allocated_s: float) -> EnergyFigure:
-    """Reserved GPU-hours x board power; with PUE and grid factor this is what the authors' model cards print.
+    """Return reserved GPU-hours x board power, which with PUE and grid factor is the figure in model cards.
 
-    16 GPU-h x 0.7 kW x 1.2 x 34 g/kWh = 456.96 g. It counts boards only, at their limit, whatever they did; as a
-    convention it has no error band.
+    16 GPU-h x 0.7 kW x 1.2 x 34 g/kWh = 456.96 g. It includes only boards, at their limit, whatever their load. As a
+    convention, it has no error band.
     """
     reason = None
     if reserved_gpu_hours is None:
@@ -57,11 +57,11 @@ def estimated(
     ram_gb: float | None,
     utilisation: float = 1.0,
 ) -> EnergyFigure:
-    """M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power a GB, +-35 %, and
-    up to what whole nodes are known to draw: a job on a few cores has its part of fans and power supplies too.
+    """Return M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power per GB.
 
-    GPUs and cores must be known (0 is known), with their power where there are any. RAM that was not recorded is left
-    out and the scope says so. `utilisation` is that of the GPUs; 1 when it was not recorded.
+    The band is +-35 %, extended up to what whole nodes draw, because a job on a few cores also causes its share of fans
+    and power supplies. GPUs and cores must be known (0 is known), with their power if there are any. Unknown RAM is
+    left out, as stated in the scope. `utilisation` is that of the GPUs, 1 if not recorded.
     """
     reason = None
     if gpus is None or cores is None:
@@ -101,9 +101,9 @@ def slurm_counted(
     cores: int | None,
     ram_gb: float | None,
 ) -> EnergyFigure:
-    """M3: Slurm's ConsumedEnergyRaw of a job, which is that of its whole nodes: so of exclusive allocations only.
+    """Return M3: Slurm's ConsumedEnergyRaw, which is that of whole nodes and so valid only for exclusive allocations.
 
-    Sensors at fault show as much more than the hardware can draw: above 1.5 times its nominal power it is rejected.
+    A figure above 1.5 times the hardware's nominal power is rejected as a sensor fault.
     """
     nominal = estimated(site, allocated_s, gpus, cores, ram_gb).it_energy_kwh
     kwh = (number(consumed_j) or 0.0) / 3.6e6
@@ -128,12 +128,12 @@ def slurm_counted(
 
 
 def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, nodes: int = 1) -> EnergyFigure:
-    """What codecarbon journalled during one attempt (`EnergyMeter`), extended over the time that it did not see.
+    """Return codecarbon's energy of an attempt (`EnergyMeter`), extended over the time that it did not observe.
 
-    `trackers` are the last flushes of the attempt's trackers, one a node. A flush is cumulative, so the last one holds
-    all (adding up those of a day once gave 3.27 times the truth). Node-seconds that no tracker saw (before it was up,
-    after the last flush of a killed attempt, nodes without one) are added at the mean power, with an estimate's band.
-    Attempts at once all saw the whole node: each takes the part that its time is.
+    `trackers` are the last flushes of the attempt's trackers, one per node. Flushes are cumulative, so only the last
+    one counts (adding up those of a day once gave 3.27 times the true value). Unobserved node-seconds (before the
+    start, after the last flush of a killed attempt, nodes without a tracker) are added at the mean power, with the band
+    of an estimate. Concurrent attempts all observe the whole node, so each gets the share of its time.
     """
     if not trackers:
         return _untracked(site, allocated_s, "codecarbon recorded nothing")
@@ -164,9 +164,9 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
 
 
 def extension_kwh(seen_kwh: float, seen_s: float, missing_s: float) -> float:
-    """Energy of `missing_s` unseen seconds at the mean power of the `seen_s` seen ones; 0 when nothing is missing.
+    """Return the energy of `missing_s` unobserved seconds at the mean power of the `seen_s` observed ones.
 
-    Raises ValueError when time is missing and none was seen: there is no mean power then.
+    Raises ValueError if time is missing and none was observed, because there is no mean power then.
     """
     if missing_s <= 0:
         return 0.0
@@ -176,7 +176,7 @@ def extension_kwh(seen_kwh: float, seen_s: float, missing_s: float) -> float:
 
 
 def number(value: object) -> float | None:
-    """A finite figure of 0 or more out of a record, which may hold anything; else None."""
+    """Return a value from a record if it is a finite number of at least 0, otherwise None."""
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
         return float(value)
     return None

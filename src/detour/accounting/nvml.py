@@ -1,8 +1,8 @@
-"""The energy counters of this node's GPUs, read through NVML behind a seam that tests can take.
+"""Read the energy counters of this node's GPUs through NVML, behind an interface that tests can replace.
 
-NVML counts a board's energy since its driver was loaded, in millijoules (Volta and later). Older boards, virtual ones
-and slices (MIG) have no counter of their own: a board without one tells its power, a slice takes its share of the
-board's energy. Whatever a device refuses is a reason in its reading, never an error.
+NVML counts a board's energy since its driver was loaded, in millijoules (Volta and later). Older and virtual boards and
+slices (MIG) have no counter of their own: for a board its power is sampled, and a slice gets its share of the board's
+energy. Anything that a device does not support becomes a reason in its reading, never an error.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from detour.accounting.allocation import slice_share, visible_gpus
 
 
 class GpuReading(NamedTuple):
-    """One GPU at one instant; None is what it did not tell."""
+    """One GPU at one instant; None for values that it did not report."""
 
     uuid: str
     counter_j: float | None
-    """Of the whole board, since its driver was loaded."""
+    """Energy of the whole board since its driver was loaded."""
     power_w: float | None
-    """Of the whole board."""
+    """Power of the whole board."""
     share: float = 1.0
-    """Of the board: below 1 for a slice."""
+    """Share of the board, below 1 for a slice."""
     limit_w: float | None = None
     """Power limit of the board."""
     reason: str | None = None
 
 
 class Counters(Protocol):
-    """What the sampler reads; either method may fail or hang."""
+    """What the sampler reads; creating it or reading may fail or hang."""
 
     version: str | None
-    """Of the driver."""
+    """Version of the driver."""
 
     def read(self) -> list[GpuReading]: ...
 
@@ -42,21 +42,21 @@ class Counters(Protocol):
 class _Gpu(NamedTuple):
     uuid: str
     board: str
-    """UUID of the board; the GPU's own but for slices."""
+    """UUID of the board: the GPU's own, except for slices."""
     share: float
     limit_w: float | None
     reason: str | None = None
 
 
 class NvmlCounters:
-    """The GPUs that this process may use. A machine without a driver has none.
+    """The GPUs that this process may use; none on a machine without a driver.
 
-    `nvml` is the module `pynvml` or what stands in for it. Handles are looked up again at each reading, since a device
-    that fell off the bus may come back.
+    `nvml` is the module `pynvml` or a substitute for it. Handles are looked up at each reading, since a device that
+    fell off the bus may come back.
     """
 
     def __init__(self, visible: str | None, nvml: Any = None) -> None:
-        """`visible` as in CUDA_VISIBLE_DEVICES; None: all."""
+        """`visible` is as in CUDA_VISIBLE_DEVICES, None for all."""
         self._nvml = nvml = importlib.import_module("pynvml") if nvml is None else nvml
         self.version: str | None = None
         self._gpus: tuple[_Gpu, ...] = ()
@@ -71,7 +71,7 @@ class NvmlCounters:
         return [self._read(gpu) for gpu in self._gpus]
 
     def _boards(self, visible: str | None) -> Iterator[_Gpu]:
-        """A board that does not answer keeps its place: others are named by their index."""
+        """Yield the visible boards. One that does not answer keeps its index, by which others may be named."""
         nvml = self._nvml
         handles = [self._answer(nvml.nvmlDeviceGetHandleByIndex, index) for index in range(nvml.nvmlDeviceGetCount())]
         named = [None if handle is None else self._answer(nvml.nvmlDeviceGetUUID, handle) for handle in handles]
@@ -114,14 +114,14 @@ class NvmlCounters:
         return None if limit_mw is None else limit_mw / 1000
 
     def _supported(self, question: Callable[..., Any], handle: Any) -> Any:
-        """None where the device does not support the question; other errors are the caller's."""
+        """Query a device, None if it does not support the query; other errors are raised."""
         try:
             return question(handle)
         except self._nvml.NVMLError_NotSupported:
             return None
 
     def _answer(self, question: Callable[..., Any], *about: Any) -> Any:
-        """None for any refusal."""
+        """Query NVML, None for any error."""
         try:
             return question(*about)
         except self._nvml.NVMLError:

@@ -1,7 +1,7 @@
-"""Which PUE and grid factor held while energy was drawn: the site's of the year, the month or the hour.
+"""The PUE and grid factor that applied while energy was drawn: the site's, the month's or the hour's.
 
-Months are those of UTC. A file of hourly factors goes before the month's factor, and that before the site's; where the
-file has a gap or cannot be read, the month's or the site's factor holds.
+Months are in UTC. An hourly factor overrides the month's, which overrides the site's. If the file of hourly factors has
+a gap or cannot be read, the month's or the site's factor applies.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from detour.site import Site, blended
 
 
 def over(site: Site, drawn: Iterable[tuple[float, float, float]]) -> Site:
-    """The site with the constants for energy drawn from one instant to another (epoch seconds), with its amount.
+    """Return the site with the mean constants for energy drawn: (start, end, amount), in seconds since the epoch.
 
-    Means are weighted by energy; without months and hours it is the site itself.
+    Means are weighted by energy; a site without months and hours is returned unchanged.
     """
     if not site.months and site.hourly is None:
         return site
@@ -30,7 +30,7 @@ def over(site: Site, drawn: Iterable[tuple[float, float, float]]) -> Site:
 def _parts(
     site: Site, hours: HourlyFactors | None, start_s: float, end_s: float, amount: float
 ) -> Iterator[tuple[Site, float]]:
-    """By month, and by hour where there are factors. What took no time belongs to its instant."""
+    """Yield the site's constants with weights, by month and by hour if there are hourly factors."""
     if end_s <= start_s:
         yield _in_month(site, start_s), amount
         return
@@ -64,5 +64,5 @@ def _hours(site: Site) -> HourlyFactors | None:
         return None
     try:
         return read_hourly(Path(site.hourly.path))
-    except UserError:  # the factor that is used instead says its source; `detour plan --when` says what is wrong
+    except UserError:  # the factor used instead states its source; `detour plan --when` reports the error
         return None

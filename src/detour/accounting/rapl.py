@@ -1,7 +1,7 @@
-"""CPU and RAM energy of this node, by the counters that Linux shows of Intel and AMD processors (RAPL).
+"""CPU and RAM energy of this node, from the RAPL counters of Intel and AMD processors in Linux.
 
-`/sys/class/powercap/intel-rapl:N` is a package, `intel-rapl:N:M` a part of one, of which only `dram` lies outside the
-package's own counter. Most systems let only root read them; what cannot be read is left out.
+`/sys/class/powercap/intel-rapl:N` is a package and `intel-rapl:N:M` a part of one, of which only `dram` is not included
+in the package's counter. On most systems only root may read them; unreadable counters are left out.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ CPUS = Path("/sys/devices/system/cpu")
 class Zone(NamedTuple):
     counter: Path
     range_uj: int
-    """The counter starts again at 0 after this."""
+    """Value after which the counter wraps to 0."""
     is_ram: bool
 
 
 class HostCounters:
-    """Sums of joules since it was made. Read at least every minute: a counter may wrap within three."""
+    """Sums of joules since its creation. Read at least every minute, since a counter may wrap within three."""
 
     def __init__(self, root: Path = POWERCAP) -> None:
         self._zones = {zone: value for zone in _zones(root) if (value := _number(zone.counter)) is not None}
         self._sums_j = dict.fromkeys((zone.is_ram for zone in self._zones), 0.0)
 
     def read(self) -> tuple[float | None, float | None]:
-        """CPU and RAM of the whole node, in joules; None without a readable counter."""
+        """Return the energy of CPU and RAM of the whole node, in joules; None without a readable counter."""
         for zone, before in self._zones.items():
             now = _number(zone.counter)
             if now is not None:
@@ -39,9 +39,9 @@ class HostCounters:
 
 
 def share_of_cores(held: set[int], cpus: Path = CPUS) -> float:
-    """The part of this node's cores that `held` logical CPUs are on; 1 where the system does not tell.
+    """Return the share of this node's cores that the `held` logical CPUs belong to; 1 if unknown.
 
-    By cores and not by logical CPUs, because with `--hint=nomultithread` half of these make a whole node.
+    Cores are counted, not logical CPUs, because with `--hint=nomultithread` half of these are a whole node.
     """
     cores: dict[str, set[int]] = {}
     for cpu in range(os.cpu_count() or 0):

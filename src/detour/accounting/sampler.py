@@ -1,9 +1,8 @@
-"""Reads the energy counters of one node beside the work, and journals them; give it to local rank 0.
+"""Read and journal the energy counters of one node during the work; use it in local rank 0 only.
 
-Read at the start, at intervals, at checkpoints, on signals and at the end, in a thread of its own, which waits for the
-devices outside of Python's lock. Each record sums up since the start, so that a SIGKILL costs what came after the last
-one, and the raw counters stand beside the sums. Whatever fails is a reason in the journal; a reading that hangs is
-left behind.
+Counters are read at the start, at intervals, at checkpoints, on signals and at the end, in a separate thread, which
+waits for the devices without holding the GIL. Records are cumulative, so a SIGKILL loses only what came after the last
+one, and include the raw counters. Any failure becomes a reason in the journal; a reading that hangs is abandoned.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from detour.ledger.events import CheckpointSaved, EnergyRead, Event
 
 INTERVAL_S = 30.0
 INTERVAL_VARIABLE = "DETOUR_ENERGY_SECONDS"
-"""Time between two records, where the default does not suit; 1 to 600."""
+"""Environment variable with the seconds between two records, 1 to 600."""
 POWER_INTERVAL_S = 5.0
-"""Between two samples of power, for a GPU without a counter."""
+"""Seconds between two samples of power, for GPUs without a counter."""
 LEAST_GAP_S = 1.0
-"""Checkpoints closer than this share a reading."""
+"""Minimum seconds between readings at checkpoints."""
 PATIENCE_S = 5.0
-"""How long the end of an attempt waits for its last reading."""
+"""Maximum time that the end of an attempt waits for its last reading."""
 
 
 class EnergySampler:
-    """`record` takes what is to be journalled; it is called from the sampler's thread."""
+    """Samples the counters. `record` journals a reading and is called from the sampler's thread."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class EnergySampler:
         self._thread = threading.Thread(target=self._run, name="energy-sampler", daemon=True)
 
     def __enter__(self) -> EnergySampler:
-        with suppress(RuntimeError):  # a machine without room for one more thread works on without a sampler
+        with suppress(RuntimeError):  # if no thread can be started, the work continues without a sampler
             self._thread.start()
         return self
 
@@ -72,11 +71,11 @@ class EnergySampler:
             self._leave(f"no answer within {self._patience_s:g} s of the end")
 
     def ask(self, why: str) -> None:
-        """A reading soon; returns at once, also in a signal handler."""
+        """Request a reading and return immediately; safe in a signal handler."""
         self._asked.put(why)
 
     def heard(self, event: Event) -> None:
-        """Of the attempt's events, checkpoints are worth a reading."""
+        """Request a reading at checkpoints."""
         if isinstance(event, CheckpointSaved):
             self.ask("checkpoint")
 
@@ -106,11 +105,11 @@ class EnergySampler:
                 why = "interval"
 
     def _tell(self, event: EnergyRead) -> None:
-        with suppress(Exception):  # the work goes on without a record of its energy
+        with suppress(Exception):  # the work continues without a record of its energy
             self._record(event)
 
     def _leave(self, problem: str) -> None:
-        """The last sums again, with the reason why there are no later ones."""
+        """Journal the last sums again, with the reason why there are no later ones."""
         with suppress(Exception):
             last = self._last or self._node.event("end")
             self._record(EnergyRead(**last.to_json() | {"reason": problem}))
@@ -118,7 +117,7 @@ class EnergySampler:
 
 @dataclass(slots=True)
 class _Node:
-    """What was counted on this node."""
+    """Counts of this node."""
 
     began_s: float = field(default_factory=time.time)
     _began_mono_s: float = field(default_factory=time.monotonic)
@@ -184,7 +183,7 @@ class _Node:
 
 
 def interval_of(text: str | None) -> float:
-    """Seconds, between 1 and 600; the default for what is no such number."""
+    """Parse an interval in seconds, clamped to 1 to 600; the default if it is not a number."""
     try:
         return min(max(float(text or INTERVAL_S), 1.0), 600.0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A place's constants, out of its cluster profile."""
+"""A site's constants, from its cluster profile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def site_of(cluster: Cluster) -> Site:
-    """The constants with the sources that the profile gives them; None stays None."""
+    """Return the constants with their sources in the profile; missing ones are None."""
     site, hourly = cluster.site, cluster.site.grid_hourly
     return Site(
         name=cluster.name,
@@ -33,9 +33,9 @@ def site_of(cluster: Cluster) -> Site:
 
 
 def profile_sites(cluster: Cluster | None = None) -> Callable[[str | None], Site]:
-    """Constants by the name of the profile that an attempt recorded; or all from `cluster`.
+    """Return a function from recorded profile names to constants, or always to those of `cluster` if given.
 
-    Recorded names come from journals, so they are only looked up among the known profiles, never opened as paths.
+    Recorded names come from journals, so they are looked up among known profiles, never opened as paths.
     """
     from detour.config.loading import available_clusters, load_cluster
 

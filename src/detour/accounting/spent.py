@@ -1,4 +1,4 @@
-"""What a result took: time, GPU-hours, energy and CO2, small enough to stand beside it."""
+"""The cost of a result: time, GPU-hours, energy and CO2, in a compact form."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from detour.accounting.account import SiteEnergy
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Of all attempts at one stage, failed and repeated ones too. Unknown is None; bands are left out."""
+    """Cost of all attempts at one stage, including failed and repeated ones. Unknown is None; bands are left out."""
 
     allocated_s: float | None = None
     gpu_hours: float | None = None
     energy_kwh: float | None = None
-    """Of the facility (PUE x IT energy), by `energy_method`."""
+    """Facility energy (PUE x IT energy), by `energy_method`."""
     co2_g: float | None = None
     energy_method: str | None = None
-    """Quoted by the rule of `SiteEnergy`; None over several sites, whose figures are never added."""
+    """Method quoted by the rule of `SiteEnergy`; None over several sites, whose figures are never added."""
     energy_coverage: float | None = None
-    """Share of the allocated time that is behind the energy."""
+    """Share of the allocated time that the energy covers."""
 
     @classmethod
     def of(cls, sites: Sequence[SiteEnergy]) -> Spent:

@@ -1,7 +1,7 @@
-"""Energy of one GPU out of its readings, one after the other; pure arithmetic.
+"""Accumulate the energy of one GPU from its readings; pure arithmetic.
 
-Between two readings of a counter lies their difference, however long they are apart. What is no difference (a counter
-that went back, or ahead by more than the board can draw) is time that was not seen, and adds nothing.
+The energy between two readings of a counter is their difference, however long the interval. If that is invalid (the
+counter decreased, or increased by more than the board can draw), the interval counts as unobserved and adds nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from detour.accounting.nvml import GpuReading
 from detour.ledger.events import GpuCounted
 
 LIMIT_FACTOR = 2.0
-"""Boards exceed their power limit for milliseconds, never by this much over a whole interval."""
+"""Maximum mean power over an interval, as a multiple of the board's limit, which is exceeded only for milliseconds."""
 POWER_HOLDS_S = 20.0
-"""Two samples of power further apart say nothing of the time between them."""
+"""Maximum seconds between two samples of power that cover the time between them."""
 
 
 @dataclass(slots=True)
@@ -25,12 +25,12 @@ class GpuTally:
     resets: int = 0
     last: GpuReading | None = None
     _counter: tuple[float, float] | None = None
-    """Instant and joules of the last reading of the counter."""
+    """Time and joules of the last counter reading."""
     _power: tuple[float, float] | None = None
-    """Instant and watts of the last sample, where there was no counter."""
+    """Time and watts of the last power sample, without a counter."""
 
     def add(self, reading: GpuReading, at_s: float) -> None:
-        """`at_s` is monotonic. A device that tells nothing keeps its place: its counter runs on."""
+        """Add a reading at the monotonic time `at_s`. An empty reading keeps the last counter, which runs on."""
         self.last = reading
         if reading.counter_j is not None:
             self._add_counter(reading.counter_j, reading, at_s)

@@ -1,9 +1,9 @@
-"""What samplers saw of each GPU, as joules over time, with none of it counted twice; pure arithmetic.
+"""Energy of each GPU over time, as observed by samplers, without counting any of it twice; pure arithmetic.
 
-Several samplers may watch one GPU at the same time: two attempts on a shared one, or two processes of one job. Each
-sees the energy of the whole GPU. So an interval's energy is divided by the number of those that saw it, and whatever
-is added up, each interval of each UUID is in it once. Few readings of each are kept, and where one began or ended
-between two of another's, the driver's counter, which all of them read, tells what had been drawn by then.
+Several samplers may observe one GPU at the same time: two attempts that share it, or two processes of one job. Each
+observes the energy of the whole GPU. So an interval's energy is divided by the number of its observers, and any sum
+contains each interval of each UUID once. Only few readings of each sampler are stored. If one began or ended between
+two readings of another, the driver's counter, which all of them read, gives the energy at that time.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from detour.ledger.state import State
 
 LATEST_WEIGHS_S = 600.0
-"""A last piece of at least this length stands for a lost tail by itself."""
+"""Minimum length of the last piece to determine the power of a lost tail on its own."""
 
 
 class Point(NamedTuple):
-    """Sums since the sampler began."""
+    """Sums since the sampler started."""
 
     at_s: float
     energy_j: float
     sampled_j: float
     seen_s: float
     counter_j: float | None = None
-    """The driver's own sum then, which is one for all samplers."""
+    """The driver's counter at that time, which is the same for all samplers."""
 
 
 class Trace(NamedTuple):
-    """One GPU as one sampler saw it; the first point is the sampler's beginning."""
+    """One GPU as observed by one sampler; the first point is the sampler's start."""
 
     uuid: str
     writer: str
@@ -57,7 +57,7 @@ class Trace(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """An attempt's part of the energy of one GPU between two instants."""
+    """An attempt's share of the energy of one GPU between two instants."""
 
     start_s: float
     end_s: float
@@ -67,11 +67,11 @@ class Piece(NamedTuple):
 
 
 Spans = Mapping[str, Sequence[Trace]]
-"""UUID -> every trace of it."""
+"""UUID -> all its traces."""
 
 
 def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
-    """`readings` in any order, each sum the latest of its hour and writer; unusable figures are left out."""
+    """Return the traces of `readings`, which may be in any order; invalid figures are left out."""
     ordered = sorted(readings, key=lambda entry: (entry.writer, entry.sequence))
     points: dict[tuple[str, str], list[Point]] = {}
     last: dict[tuple[str, str], Any] = {}
@@ -99,7 +99,7 @@ def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
 
 
 def _first_counter_j(gpu: GpuCounted) -> float | None:
-    """When its sampler began, by one of its readings; None where the counter has begun again, or was not read."""
+    """Return the counter at the sampler's start, from a reading; None if the counter was reset or not read."""
     if gpu["counter_j"] is None or gpu["resets"] or gpu["sampled_j"]:
         return None
     return gpu["counter_j"] - gpu["energy_j"] / _share(gpu["share"])
@@ -113,15 +113,15 @@ def spans_of(traces: Iterable[Trace]) -> dict[str, list[Trace]]:
 
 
 def spans_in(state: State) -> Spans:
-    """Of all attempts in the ledger, among which nothing may be counted twice."""
+    """Return the traces of all attempts in the ledger, among which nothing may be counted twice."""
     attempts = (attempt for stage in state.stages.values() for attempt in stage.attempts_by_key.values())
     return spans_of(trace for attempt in attempts if attempt.readings for trace in traces_of(attempt.readings.values()))
 
 
 def pieces_of(trace: Trace, spans: Spans, own: frozenset[str]) -> list[Piece]:
-    """Its energy, divided among all samplers of the UUID where they overlap; its time, among those of `own` writers.
+    """Split a trace into pieces, dividing energy among all overlapping samplers of the UUID, and time among `own`.
 
-    `own` are the attempt's: time is seen once by an attempt, however many others saw it too.
+    `own` are the attempt's writers: its time is observed once, however many other attempts observe it too.
     """
     others = [
         other
@@ -155,14 +155,14 @@ def _piece(first: Point, last: Point, among: int = 1, among_own: int = 1) -> Pie
 
 
 def last_power_w(pieces: Sequence[Piece]) -> float | None:
-    """The mean of the last piece, or of all where it is short; None where nothing was seen."""
+    """Return the mean power of the last piece, or of all if it is short; None if nothing was observed."""
     weighed = pieces[-1:] if pieces and pieces[-1].seen_s >= LATEST_WEIGHS_S else pieces
     seen_s = fsum(piece.seen_s for piece in weighed)
     return fsum(piece.energy_j for piece in weighed) / seen_s if seen_s > 0 else None
 
 
 def _at(trace: Trace, instant_s: float, counter_j: float | None) -> Point:
-    """Between two of its points: by the counter, as another sampler read it then, or evenly where nothing tells."""
+    """Interpolate between two points by the counter that another sampler read at that time, otherwise linearly."""
     index = bisect_right(trace.points, instant_s, key=lambda point: point.at_s)
     before, after = trace.points[index - 1], trace.points[index]
     even = (instant_s - before.at_s) / (after.at_s - before.at_s)
@@ -178,7 +178,7 @@ def _at(trace: Trace, instant_s: float, counter_j: float | None) -> Point:
 
 
 def _counted_part(trace: Trace, before: Point, counter_j: float | None, after: Point) -> float | None:
-    """Of the energy between two points, what was drawn when the counter stood so; None where it began again."""
+    """Return the share of the energy between two points drawn up to a counter value; None if the counter was reset."""
     if before.counter_j is None or counter_j is None or after.counter_j is None:
         return None
     grown_j, energy_j = after.counter_j - before.counter_j, after.energy_j - before.energy_j
