@@ -22,11 +22,11 @@ from detour.speed.result import Asked, Device, Speed
 @recipe_argument
 @overrides_argument
 @written_workspace_option
-@cluster_option("Profile of this machine: its prices use the result from then on.")
-@click.option("--phase", "phases", multiple=True, help="Only this phase; may be given again.")
+@cluster_option("Profile of this machine, whose prices then use the result.")
+@click.option("--phase", "phases", multiple=True, help="Only this phase; may be repeated.")
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Steps of each loop.")
-@click.option("--rows", type=click.IntRange(1), help="Rows a step.  [default: the recipe's batch]")
-@click.option("--microbatch", type=click.IntRange(1), help="Rows a forward pass.  [default: the recipe's]")
+@click.option("--rows", type=click.IntRange(1), help="Rows per step.  [default: the recipe's batch]")
+@click.option("--microbatch", type=click.IntRange(1), help="Rows per forward pass.  [default: the recipe's]")
 @click.option("--no-peers", is_flag=True, help="Leave out transformers' own loops.")
 @json_option
 def command(

@@ -25,7 +25,7 @@ from detour.text import wrapped
 @click.option("--release", "submission", help="Free what this submission has reserved and will not use.")
 @json_option
 def command(file: Path | None, workspace: Workspace, submission: str | None, as_json: bool) -> None:
-    """Show what is spent and reserved of each budget.
+    """Show what each budget has spent and reserved.
 
     Shows the budget in FILE, or all budgets in configs/budgets.
     """

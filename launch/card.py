@@ -39,9 +39,9 @@ def command() -> None:
 @command.command()
 @click.argument("chain")
 @written_workspace_option
-@click.option("--about", type=FILE, help="What only people know.  [default: configs/cards/CHAIN.yaml, if there is one]")
+@click.option("--about", type=FILE, help="Facts that only people know.  [default: configs/cards/CHAIN.yaml, if any]")
 @click.option("--template", type=FILE, help="A Jinja template in place of the shipped one.")
-@click.option("--method", type=click.Choice(list(METHODS)), help="Of the CO2 in the metadata.  [default: the best]")
+@click.option("--method", type=click.Choice(list(METHODS)), help="Method of the metadata's CO2.  [default: the best]")
 @click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")
 @click.option("--print", "only_text", is_flag=True, help="Print the card and write nothing.")
@@ -73,9 +73,9 @@ def write(
 @click.argument("card", type=click.Path(exists=True, path_type=Path))
 @workspace_option
 @cluster_option("Judge CO2 by this profile's power, PUE and grid factor.")
-@click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="... or by these: of one GPU,")
-@click.option("--pue", type=Figure(1.0), help="PUE")
-@click.option("--factor", type=Figure(0.0), metavar="G_PER_KWH", help="and grams of CO2eq a kWh.")
+@click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="Of a GPU; replaces the profile's.")
+@click.option("--pue", type=Figure(1.0), help="PUE; replaces the profile's.")
+@click.option("--factor", type=Figure(0.0), metavar="G_PER_KWH", help="gCO2eq per kWh; replaces the profile's.")
 @json_option
 def verify(
     card: Path,
@@ -93,7 +93,7 @@ def verify(
 
 @command.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--repository", metavar="OWNER/NAME", help="On the hub.  [default: the about file's]")
+@click.option("--repository", metavar="OWNER/NAME", help="Repository on the hub.  [default: the about file's]")
 @click.option("--private", is_flag=True, help="If the repository is new, make it private.")
 def push(folder: Path, repository: str | None, private: bool) -> None:
     """Push a hub folder, from a login node with network access."""

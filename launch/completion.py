@@ -11,5 +11,5 @@ from detour.launch.text.screen import show
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the script by which a shell completes verbs and names."""
+    """Print the script with which a shell completes verbs and names."""
     show(script(shell))

@@ -20,7 +20,7 @@ from detour.ledger.workspace import Workspace
 
 @click.command()
 @click.option("--cluster", "name", default="local", show_default=True, help="The profile: a name or a file.")
-@click.option("--tasks", type=Path, metavar="RECIPE", help="Only the files of a recipe's tasks: what belongs where.")
+@click.option("--tasks", type=Path, metavar="RECIPE", help="Check only the files of a recipe's tasks.")
 @workspace_option
 @json_option
 def command(name: str, tasks: Path | None, workspace: Workspace, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def ending(error: BaseException) -> Ending:
     if isinstance(error, KeyboardInterrupt):
         return Ending("interrupted", Withdrawn.exit_code)
     if isinstance(error, ModuleNotFoundError) and (name := (error.name or "").partition(".")[0]) != "detour":
-        message = f"{name} is not installed in {sys.prefix}: docs/installing.md says which part of detour takes what"
+        message = f"{name} is not installed in {sys.prefix}: docs/installing.md lists what each part of detour needs"
         return Ending(message, UserError.exit_code)
     if isinstance(error, OSError):
         return Ending(_os_error(error), UserError.exit_code)

@@ -24,7 +24,7 @@ from detour.planning.files import chain_names, read_plan_outline, unknown_chain
 @click.command()
 @click.argument("names", nargs=-1, metavar="[CHAIN|FILE]...")
 @workspace_option
-@click.option("--pue", type=Figure(1.0), help="The PUE that is in the files' energy, where they do not say.")
+@click.option("--pue", type=Figure(1.0), help="PUE included in the files' energy, if they do not give it.")
 @json_option
 def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_json: bool) -> None:
     """Show energy and CO2 by method, or read other tools' files.

@@ -31,9 +31,11 @@ from detour.usage.asking import chosen_columns, header_of
 )
 @click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
 @click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column of the dump that holds a field.")
-@click.option("--time-format", metavar="FORMAT", help="Of the dump's times, as strptime takes it.")
+@click.option("--time-format", metavar="FORMAT", help="Format of the dump's times, as for strptime.")
 @click.option("--skip-broken", is_flag=True, help="Leave out rows of the dump that cannot be read.")
-@click.option("--outcomes", "table", type=click.Path(dir_okay=False, path_type=Path), help="A CSV file, a row a job.")
+@click.option(
+    "--outcomes", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file with a row per job."
+)
 @written_workspace_option
 @json_option
 def command(

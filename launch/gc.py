@@ -15,13 +15,13 @@ from detour.orchestration.cleaning import clean, could_go
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only show what could go.")
+@click.option("--dry-run", is_flag=True, help="Only show what could be removed.")
 @click.option("--yes", is_flag=True, help="Remove it without asking.")
 @click.option("--all", "everything", is_flag=True, help="Show each file and folder.")
 @written_workspace_option
 @json_option
 def command(dry_run: bool, yes: bool, everything: bool, workspace: Workspace, as_json: bool) -> None:
-    """Remove what no plan, job or pin needs, and say what it holds.
+    """Show what no plan, job or pin needs, and remove it.
 
     Stages of any planned chain stay, with everything they are made of, as does what `detour pin` keeps.
     """

@@ -17,10 +17,10 @@ def job_options(gpus: str, others: str) -> Callable[[Callable[..., None]], Calla
     options = (
         click.option("--qos", help=f"QOS of GPU jobs.  [default: {others}]"),
         click.option("--account", help=f"Account of GPU jobs.  [default: {others}]"),
-        click.option("--gpus", type=click.IntRange(1), help=f"GPUs a training asks for.  [default: {gpus}]"),
-        click.option("--time", "wall_s", type=Seconds(), help="Longest segment of a training, as 20h."),
-        click.option("--segments", type=click.IntRange(1), help="Segments a training.  [default: by its price]"),
-        click.option("--parallel", "parallelism", type=click.IntRange(1), help="Evaluations at once."),
+        click.option("--gpus", type=click.IntRange(1), help=f"GPUs per training.  [default: {gpus}]"),
+        click.option("--time", "wall_s", type=Seconds(), help="Time limit of a training's segment, such as 20h."),
+        click.option("--segments", type=click.IntRange(1), help="Segments per training.  [default: by its price]"),
+        click.option("--parallel", "parallelism", type=click.IntRange(1), help="Evaluations that may run at once."),
     )
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from detour.planning.selection import known_chains, select_chains
 @click.command()
 @optional_names_argument
 @click.option("--stages", is_flag=True, help="Also the stages of each chain, with their ids.")
-@click.option("--names", "only_names", is_flag=True, help="Names alone, one a line, for scripts.")
+@click.option("--names", "only_names", is_flag=True, help="Only names, one per line, for scripts.")
 @workspace_option
 @json_option
 def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: Workspace, as_json: bool) -> None:

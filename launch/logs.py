@@ -18,11 +18,11 @@ from detour.orchestration.logs import LogPart, log_part
 @click.command()
 @names_argument
 @click.option("--follow", "-f", is_flag=True, help="Follow it as it is written, until the stage has ended.")
-@click.option("--err", is_flag=True, help="Standard error, where it has a file of its own; jobs write both to one.")
-@click.option("--attempt", type=int, help="Which one; -1 is the one before the last.  [default: the last]")
-@click.option("--rank", type=click.IntRange(0), default=0, help="Of several processes this one.  [default: 0]")
+@click.option("--err", is_flag=True, help="Standard error, if it has its own file; jobs write both to one.")
+@click.option("--attempt", type=int, help="Which attempt; -1 is the one before the last.  [default: the last]")
+@click.option("--rank", type=click.IntRange(0), default=0, help="Which of several processes.  [default: 0]")
 @click.option("--lines", "-n", "last", type=click.IntRange(1, 10**9), help="Only the last lines.")
-@click.option("--path", "only_path", is_flag=True, help="Print the file's name alone.")
+@click.option("--path", "only_path", is_flag=True, help="Print only the file's path.")
 @workspace_option
 @json_option
 def command(

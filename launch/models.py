@@ -45,7 +45,7 @@ def show_one(version: str, workspace: Workspace, as_json: bool) -> None:
 @command.command()
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
 @workspace_option
-@click.option("--metric", metavar="NAME", help="As macro_f1.  [default: each task's primary metric]")
+@click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
 def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None) -> None:
     """Compare versions by their scores; NAME alone compares all its versions."""
     show(*comparison_lines(compare_versions(workspace, versions, metric), columns()))
@@ -53,7 +53,7 @@ def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None)
 
 @command.command()
 @click.argument("version")
-@click.option("--to", "alias", default="production", show_default=True, help="The alias that leads to it from now on.")
+@click.option("--to", "alias", default="production", show_default=True, help="The alias to point at it.")
 @why_option
 @written_workspace_option
 def promote(version: str, alias: str, why: str | None, workspace: Workspace) -> None:

@@ -36,7 +36,7 @@ class Figure(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         if not isfinite(number):
-            self.fail(f"{number} is no figure.", param, ctx)
+            self.fail(f"{number} is not a number.", param, ctx)
         return number
 
 
@@ -76,7 +76,7 @@ def complete_recipes(context: click.Context, parameter: click.Parameter, typed: 
 _names: dict[str, Any] = {
     "nargs": -1,
     "shell_complete": complete_names,
-    "help": "A chain, a sweep, a stage (its id, or CHAIN/LABEL), or a pattern over their names, as 'base-*'.",
+    "help": "A chain, a sweep, a stage (its id, or CHAIN/LABEL), or a pattern over their names, such as 'base-*'.",
 }
 names_argument = click.argument("names", required=True, metavar="NAME...", **_names)
 """What a verb is about; see `detour.planning.selection`."""
@@ -86,7 +86,7 @@ recipe_argument = click.argument(
     "recipe",
     type=click.Path(path_type=Path),
     shell_complete=complete_recipes,
-    help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, as quickstart.",
+    help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, such as quickstart.",
 )
 overrides_argument = click.argument(
     "overrides", nargs=-1, metavar="[KEY=VALUE]...", help="Changes to the recipe, as phases.mlm.tokens=2B."
@@ -94,4 +94,4 @@ overrides_argument = click.argument(
 over_budget_option = click.option(
     "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."
 )
-stage_option = click.option("--stage", help="Of each chain this stage, by id or label, with its dependents.")
+stage_option = click.option("--stage", help="Only this stage of each chain, by id or label, with its dependents.")

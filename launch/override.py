@@ -15,7 +15,7 @@ from detour.text import plain
 @click.argument("chain")
 @click.argument("gate")
 @click.option("--why", required=True, metavar="REASON", help="Recorded in the ledger and in the promoted checkpoint.")
-@click.option("--stage", help="The promotion, by id or label, where several were refused.")
+@click.option("--stage", help="The promotion, by id or label, if several were refused.")
 @written_workspace_option
 def command(chain: str, gate: str, why: str, stage: str | None, workspace: Workspace) -> None:
     """Accept a checkpoint that a gate refused, with a reason.

@@ -14,10 +14,10 @@ from detour.text import counted
 
 @click.command()
 @names_argument
-@click.option("--why", default="", help="The reason, kept with the pin.")
+@click.option("--why", default="", help="The reason, stored with the pin.")
 @written_workspace_option
 def command(names: tuple[str, ...], why: str, workspace: Workspace) -> None:
-    """Keep stages, and all that they are made of, from `detour gc`."""
+    """Protect stages, and everything they are made of, from `detour gc`."""
     stages = named_stages(workspace, names)
     pin(workspace, stages, why)
     show(f"{counted(len(stages), 'stage')} pinned; {counted(len(pinned(workspace)), 'pin')} in this workspace.")

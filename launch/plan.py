@@ -34,8 +34,8 @@ from detour.text import wrapped
 @overrides_argument
 @workspace_option
 @cluster_option("Price the plan with this cluster profile: a name or a file.")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs a training asks for; needs --cluster.  [default: a node's]")
-@click.option("--when", is_flag=True, help="Grams by the hour of the start; needs --cluster and hourly factors.")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs per training; needs --cluster.  [default: a node's]")
+@click.option("--when", is_flag=True, help="Emissions by hour of start; needs --cluster and hourly factors.")
 @click.option(
     "--factors",
     type=click.Path(path_type=Path),

@@ -33,19 +33,21 @@ FOLDER = Path("report")
     "--format",
     "wanted",
     type=click.Choice(FORMATS),
-    help="By default as the file's name says; csv and all are folders.",
+    help="Format of the report; csv and all write folders.  [default: as the file's name says]",
 )
-@click.option("--since", metavar="DAY", help="From this day, month or year on; 30d is thirty days ago.")
-@click.option("--until", metavar="DAY", help="Up to this day, month or year, itself included.")
+@click.option("--since", metavar="DAY", help="Start with this day, month or year; 30d is thirty days ago.")
+@click.option("--until", metavar="DAY", help="End with this day, month or year.")
 @click.option("--period", metavar="PERIOD", help="A year, quarter, month or day: 2026, 2026-Q3, 2026-07.")
-@click.option("--time-zone", metavar="ZONE", help="In which days and months begin.  [default: the project's, or UTC]")
+@click.option(
+    "--time-zone", metavar="ZONE", help="Zone in which days and months begin.  [default: the project's, or UTC]"
+)
 @click.option(
     "--project", type=click.Path(dir_okay=False, path_type=Path), help="Who it is by.  [default: configs/project.yaml]"
 )
 @click.option(
-    "--site-figure", metavar="TEXT", help="What the site says was used, as '1234.5 GPU-h', or a file with it."
+    "--site-figure", metavar="TEXT", help="Usage according to the site, such as '1234.5 GPU-h', or a file with it."
 )
-@click.option("--site-account", metavar="NAME", help="The account in the site's file, where it has several.")
+@click.option("--site-account", metavar="NAME", help="The account in the site's file, if it has several.")
 @cluster_option("Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @json_option
 def command(

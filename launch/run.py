@@ -26,14 +26,16 @@ from detour.planning.stage import StageKind
 @overrides_argument
 @written_workspace_option
 @click.option("--jobs", "cores", type=click.IntRange(1, 4096), help="CPU cores to use.  [default: all of this machine]")
-@click.option("--gpus", type=click.IntRange(0), help="GPUs a training uses.  [default: all it may see]")
+@click.option("--gpus", type=click.IntRange(0), help="GPUs per training.  [default: all visible ones]")
 @click.option(
-    "--until", type=click.Choice(get_args(StageKind)), help="Last kind of stages to run, as prepare.  [default: all]"
+    "--until",
+    type=click.Choice(get_args(StageKind)),
+    help="Last kind of stage to run, such as prepare.  [default: all]",
 )
-@click.option("--retry", is_flag=True, help="Run stages again that failed for good.")
+@click.option("--retry", is_flag=True, help="Also run stages that failed for good.")
 @cluster_option("Profile with this machine's PUE and grid factor.", default="local", show_default=True)
 @over_budget_option
-@click.option("--quiet", is_flag=True, help="No live display; one line a stage.")
+@click.option("--quiet", is_flag=True, help="No live display; one line per stage.")
 def command(
     recipe: Path,
     overrides: tuple[str, ...],

@@ -15,10 +15,10 @@ from detour.planning.selection import select
 @click.command()
 @names_argument
 @workspace_option
-@click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
+@click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 @json_option
 def command(names: tuple[str, ...], workspace: Workspace, offline: bool, as_json: bool) -> None:
-    """Show all that is known of stages, or of each stage of chains.
+    """Show everything known about stages, or about each stage of chains.
 
     Stages that several chains share are shown once.
     """

@@ -32,16 +32,16 @@ from detour.monitoring.status import Status
     metavar="STATE",
     multiple=True,
     type=click.Choice([*WORDS, "stuck"]),
-    help="Chains with a stage in this state, as failed; stuck: in any that needs a person.",
+    help="Chains with a stage in this state, such as failed; stuck is any state that needs a person.",
 )
 @click.option("--sweep", help="Chains of this sweep.")
 @click.option("--user", help="Chains that this user planned or submitted last.")
-@click.option("--age", "age_s", type=Seconds(), help="Chains that gave a sign within this time, as 48h.")
-@click.option("--all", "every", is_flag=True, help="List all chains, also where they do not fit the screen.")
-@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, a line a look.")
-@click.option("--once", is_flag=True, help="One look, also with --watch.")
+@click.option("--age", "age_s", type=Seconds(), help="Chains active within this time, such as 48h.")
+@click.option("--all", "every", is_flag=True, help="List all chains, even if they do not fit the screen.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, one line each time.")
+@click.option("--once", is_flag=True, help="Show the status once, even with --watch.")
 @click.option("--every", "every_s", type=Figure(0.2, 86_400.0), default=2.0, help="Seconds between refreshes.")
-@click.option("--offline", is_flag=True, help="Do not ask Slurm: markers and the ledger alone.")
+@click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 @json_option
 def command(
     names: tuple[str, ...],

@@ -36,7 +36,7 @@ from detour.orchestration.submit import Order, order_for, scripts, send
 @written_workspace_option
 @cluster_option("Cluster profile: a name (`detour clusters`) or a file.", required=True)
 @job_options(gpus="a node's", others="the profile's")
-@click.option("--retry", is_flag=True, help="Submit stages again that failed for good.")
+@click.option("--retry", is_flag=True, help="Also submit stages that failed for good.")
 @over_budget_option
 @click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
 @json_option

@@ -16,9 +16,9 @@ from detour.text import counted
 @names_argument
 @written_workspace_option
 def command(names: tuple[str, ...], workspace: Workspace) -> None:
-    """Leave pinned stages to `detour gc` again."""
+    """Let `detour gc` remove pinned stages again."""
     of_no_chain = [name for name in names if name in pinned(workspace)]
     others = [name for name in names if name not in of_no_chain]
     stages = [*of_no_chain, *(named_stages(workspace, others) if others else ())]
     freed = unpin(workspace, stages)
-    show(f"{counted(len(freed), 'pin')} taken away; {counted(len(pinned(workspace)), 'pin')} in this workspace.")
+    show(f"{counted(len(freed), 'pin')} removed; {counted(len(pinned(workspace)), 'pin')} in this workspace.")

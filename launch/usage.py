@@ -20,26 +20,30 @@ from detour.usage.tally import USUAL, Question
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--by", multiple=True, metavar="TABLE,...", help="Tables, as month,user or month+user for one of both.")
-@click.option("--since", metavar="DATE", help="Only what was used from then on.")
-@click.option("--until", metavar="DATE", help="Only what was used before.")
+@click.option(
+    "--by", multiple=True, metavar="TABLE,...", help="Tables, such as month,user, or month+user for one by both."
+)
+@click.option("--since", metavar="DATE", help="Only usage from then on.")
+@click.option("--until", metavar="DATE", help="Only usage before then.")
 @click.option(
     "--count",
     "counting",
     type=click.Choice([one.value for one in Counting]),
     default="split",
     show_default=True,
-    help="The period of an attempt: split by the second, or all of it in one.",
+    help="Periods of an attempt's hours: split by the second, or all in one.",
 )
-@click.option("--only", multiple=True, metavar="FIELD=VALUE", help="Only these jobs, as user=ada.")
-@click.option("--time-zone", metavar="ZONE", default="UTC", show_default=True, help="In which days and months begin.")
+@click.option("--only", multiple=True, metavar="FIELD=VALUE", help="Only these jobs, such as user=ada.")
+@click.option(
+    "--time-zone", metavar="ZONE", default="UTC", show_default=True, help="Zone in which days and months begin."
+)
 @click.option("--times-in", metavar="ZONE", help="The zone of the dump's times.  [default: --time-zone]")
-@click.option("--time-format", metavar="FORMAT", help="Of the dump's times, as strptime takes it.")
+@click.option("--time-format", metavar="FORMAT", help="Format of the dump's times, as for strptime.")
 @click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
 @click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column that holds a field.")
 @click.option("--skip-broken", is_flag=True, help="Count rows that cannot be read, instead of stopping.")
-@click.option("--user", "users", metavar="NAME", multiple=True, help="Of sacct: of this user, instead of yourself.")
-@click.option("--all-users", is_flag=True, help="Of sacct: of everyone.")
+@click.option("--user", "users", metavar="NAME", multiple=True, help="Ask sacct about this user instead of yourself.")
+@click.option("--all-users", is_flag=True, help="Ask sacct about everyone.")
 @click.option("--all", "everything", is_flag=True, help="All lines of each table.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the tables as CSV.")
 @json_option
@@ -62,7 +66,7 @@ def command(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Sum jobs, hours and waits of any accounting dump, or of sacct.
+    """Sum jobs, hours and waits from an accounting dump, or from sacct.
 
     FILE is the output of `sacct --parsable2 --allocations --duplicates`, a table with a header published by a centre,
     or `-` for standard input; it may be compressed. Without FILE, sacct is asked once, for your own jobs since --since.

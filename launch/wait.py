@@ -25,7 +25,7 @@ CODES: dict[Verdict, int] = {"done": 0, "stopped": 3, "going on": TIMED_OUT}
 
 @click.command()
 @optional_names_argument
-@click.option("--timeout", "timeout_s", type=Seconds(), help="Longest wait, as 2h.")
+@click.option("--timeout", "timeout_s", type=Seconds(), help="Longest wait, such as 2h.")
 @click.option("--fail-fast", is_flag=True, help="Return at the first failed stage.")
 @workspace_option
 @json_option

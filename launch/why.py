@@ -17,24 +17,24 @@ from detour.orchestration.why import why, why_of_bundle, write_bundle
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_names)
 @workspace_option
-@click.option("--from", "bundle", type=click.Path(path_type=Path), help="Judge the evidence in this file.")
+@click.option("--from", "bundle", type=click.Path(path_type=Path), help="Diagnose from the evidence in this file.")
 @click.option("--bundle", "target", type=click.Path(path_type=Path), help="Write the evidence to this file.")
 @json_option
 def command(name: str | None, workspace: Workspace, bundle: Path | None, target: Path | None, as_json: bool) -> None:
-    """Say why a stage failed or waits, and what to do.
+    """Say why a stage failed or is pending, and what to do.
 
     NAME is a stage (id or label), or a chain or a sweep, whose worst stages are diagnosed; without it, all chains are
     considered. --bundle writes the evidence as JSON for a support ticket; --from diagnoses such a file.
     """
     if bundle is not None:
         if name is not None:
-            raise UserError("--from judges a file: leave the name out")
+            raise UserError("--from reads a file: leave the name out")
         found = [why_of_bundle(bundle)]
     else:
         found = why(workspace, name)
     if target is not None:
         write_bundle(target, found[0].found.evidence)
-        say(f"evidence written to {target}; read it before you send it, for it holds the end of the log")
+        say(f"evidence written to {target}; read it before you send it: it contains the end of the log")
     if as_json:
         show_json(why_json(found, is_bundle=bundle is not None))
     else:

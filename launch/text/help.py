@@ -12,11 +12,11 @@ GROUPS = {
     },
     "Watch": {
         "status": "Show chains, their stages and what they have used so far.",
-        "show": "Show all that is known of stages, or of each stage of chains.",
+        "show": "Show everything known about stages, or about each stage of chains.",
         "list": "List chains and sweeps, or stages with their ids.",
         "logs": "Print the log of a stage's last attempt, or of another.",
         "wait": "Wait until chains have ended.",
-        "why": "Say why a stage failed or waits, and what to do.",
+        "why": "Say why a stage failed or is pending, and what to do.",
         "forecast": "Show when jobs will start, and how good such forecasts have been.",
     },
     "Steer": {
@@ -28,11 +28,11 @@ GROUPS = {
         "adopt": "Record jobs of this workspace that its ledger does not know.",
     },
     "Hours, energy, CO2": {
-        "budget": "Show what is spent and reserved of each budget.",
+        "budget": "Show what each budget has spent and reserved.",
         "prices": "Compare finished stages with their estimates.",
         "report": "Write the report of chains, of a sweep, or of the workspace.",
         "energy": "Show energy and CO2 by method, or read other tools' files.",
-        "usage": "Sum jobs, hours and waits of any accounting dump, or of sacct.",
+        "usage": "Sum jobs, hours and waits from an accounting dump, or from sacct.",
     },
     "Models": {
         "compare": "Compare models by their scores over seeds and tasks.",
@@ -40,13 +40,13 @@ GROUPS = {
         "card": "Write, verify or push a model card with its hub folder.",
     },
     "Workspace and machine": {
-        "gc": "Remove what no plan, job or pin needs, and say what it holds.",
-        "pin": "Keep stages, and all that they are made of, from `detour gc`.",
-        "unpin": "Leave pinned stages to `detour gc` again.",
+        "gc": "Show what no plan, job or pin needs, and remove it.",
+        "pin": "Protect stages, and everything they are made of, from `detour gc`.",
+        "unpin": "Let `detour gc` remove pinned stages again.",
         "bench": "Measure how fast a recipe trains on the device of this machine.",
         "clusters": "List the cluster profiles, or show one with its sources.",
         "doctor": "Check a profile against the live site, and this environment.",
-        "completion": "Print the script by which a shell completes verbs and names.",
+        "completion": "Print the script with which a shell completes verbs and names.",
     },
 }
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
@@ -71,7 +71,7 @@ Options:
   --version   Show the version and exit.
   -h, --help  Show this message and exit.
 
-`detour VERB --help` says more of a verb.
+`detour VERB --help` describes a verb.
 """
 
 

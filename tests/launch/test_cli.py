@@ -27,7 +27,9 @@ def test_each_verb_says_of_itself_what_the_list_says(verb: str) -> None:
 
 def test_help_lists_every_verb_on_eighty_columns() -> None:
     shown = CliRunner().invoke(detour, ["--help"]).output
-    listed = [line.split()[0] for line in shown.partition("says more")[2].splitlines()[1:] if line.startswith("  ")]
+    listed = [
+        line.split()[0] for line in shown.partition("describes a verb")[2].splitlines()[1:] if line.startswith("  ")
+    ]
     assert listed == list(VERBS)
     assert max(map(len, shown.splitlines())) <= 80
 

@@ -60,7 +60,7 @@ def test_a_pin_keeps_a_stage_until_it_is_taken_away(workspace: Workspace) -> Non
     assert called(workspace, "pin", "base", "--why", "the paper").output.startswith("2 stages pinned")
     (workspace.chain("base") / "plan.json").unlink()
     assert "pretrain-1" not in called(workspace, "gc", "--dry-run").output
-    assert called(workspace, "unpin", "pretrain-1").output == "1 pin taken away; 1 pin in this workspace.\n"
+    assert called(workspace, "unpin", "pretrain-1").output == "1 pin removed; 1 pin in this workspace.\n"
     assert "pretrain-1" in called(workspace, "gc", "--dry-run").output
 
 
