@@ -40,7 +40,7 @@ def boamps(report: Report) -> dict[str, Any]:
             "algorithms": _algorithms(report),
             "dataset": [{"dataUsage": "input", "dataType": "token", **_known(dataQuantity=_tokens(report))}],
         },
-        "measures": [_measure(row, report.total.allocated_s, min(starts, default=None)) for row in rows],
+        "measures": [_measure(row, min(starts, default=None)) for row in rows],
         "system": {"os": "linux"},
         "software": {"language": "python", **_known(version=next(iter(report.versions.python), None))},
         "infrastructure": {
@@ -91,15 +91,14 @@ def _tokens(report: Report) -> int | None:
     return sum(known) if known else None
 
 
-def _measure(row: EnergyFigure, allocated_s: float, start_s: float | None) -> dict[str, Any]:
+def _measure(row: EnergyFigure, start_s: float | None) -> dict[str, Any]:
     assert row.it_energy_kwh is not None
-    seen_s = None if row.coverage is None else row.coverage * allocated_s
     return {
         "measurementMethod": f"{METHODS[row.method]} ({row.site.name})",
         "powerConsumption": row.it_energy_kwh.expected,
         **_known(
             version=row.version or None,
-            measurementDuration=seen_s,
+            measurementDuration=min(row.covered_s, row.allocated_s),
             measurementDateTime=None if start_s is None else _instant(start_s),
         ),
     }

@@ -24,7 +24,9 @@ def note(one: BurnDown) -> str:
     if burn.forecast is not None and burn.end_s is not None:
         said.append(f"Forecast for {last_day(burn.end_s, zone)}: {_range(burn.forecast)}")
     early_s, expected_s, late_s = burn.exhausted_s()
-    if burn.cap is not None and burn.spent >= burn.cap:
+    if burn.cap is not None and burn.spent > burn.cap:
+        said.append(f"The cap is exceeded by {significant(burn.spent - burn.cap)} {unit}{_times(burn.spent, burn.cap)}")
+    elif burn.cap is not None and burn.spent == burn.cap:
         said.append("The budget is used up")
     elif expected_s is not None and early_s is not None:
         late = f" to {day(late_s, zone)}" if late_s is not None else " or later"
@@ -42,6 +44,10 @@ def _until(now_s: float, zone: str) -> str:
     """A period that is over ends at the midnight after its last day."""
     last = last_day(now_s, zone)
     return f"by {last}" if last == day(now_s, zone) else f"up to the end of {last}"
+
+
+def _times(spent: float, cap: float) -> str:
+    return f" ({100 * spent / cap:,.0f} % used)" if cap else ""
 
 
 def _range(band: Band) -> str:

@@ -9,7 +9,9 @@ from detour.accounting.energy import Method
 from detour.rendering import cost_tables, result_tables, words
 from detour.rendering.tables import Table
 from detour.reporting.report import Report
+from detour.text import listed
 
+MOST_NAMES = 8
 METHODS = {
     Method.MEASURED: "differences of hardware energy counters, read by detour while the stage ran",
     Method.CODECARBON: "counters and models read by codecarbon while the stage ran, unseen time filled in at the mean",
@@ -86,7 +88,7 @@ def _sections(report: Report) -> Iterator[Section]:
 
 
 def _released(report: Report) -> tuple[str, ...]:
-    names = ", ".join(report.released)
+    names = listed(report.released, MOST_NAMES)
     return (f"Counted as released: {names}." if names else "No model counts as released yet.",)
 
 

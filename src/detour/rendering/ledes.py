@@ -43,7 +43,7 @@ def lede_lines(report: Report) -> list[str]:
 def facts(report: Report) -> list[tuple[str, str]]:
     owner = report.owner
     listed = [
-        ("Project", owner.project if owner else ""),
+        ("Project", owner.project if owner and owner.project != report.title else ""),
         ("Grant", (owner and owner.grant) or ""),
         ("Institution", (owner and owner.institution) or ""),
         ("People", ", ".join(owner.people) if owner else ""),

@@ -185,10 +185,10 @@ def _machines(hardware: list[Hardware]) -> str:
     parts = []
     for one in hardware:
         memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
-        kind = f"{'simulated ' if one.simulated else ''}{(one.gpu or 'GPU').upper()}"
+        kind = f"{'simulated ' if one.simulated else ''}{one.gpu.upper() if one.gpu else 'GPU of an unknown type'}"
         held = f"{one.most_gpus:.6g} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
         parts.append(f"jobs of up to {held} on {one.cluster}")
-    return "; ".join(parts) or "unknown machines"
+    return " and ".join(parts) or "jobs on unknown machines"
 
 
 def _each_released(report: Report) -> str:

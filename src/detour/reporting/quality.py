@@ -68,8 +68,8 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
     rows += [
         QualityRow(
             f"time {'seen' if row.method.is_measured else 'covered'} by {row.method} ({row.site.name}), s",
-            (row.coverage or 0.0) * cost.allocated_s,
-            cost.allocated_s,
+            min(row.covered_s, row.allocated_s),
+            row.allocated_s,
             f"quoted only from {100 * LEAST_COVERAGE:.0f} % on; unseen time is filled in at the mean power and marked"
             if row.method.is_measured
             else "the rest has no energy: its GPUs, cores or their power are not known",
