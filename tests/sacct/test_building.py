@@ -72,6 +72,13 @@ def test_where_no_allocation_is_listed_gpus_are_those_requested_and_of_gres_on_e
     assert dump.notes.gpus_are_requested
 
 
+@pytest.mark.parametrize(("column", "text"), [("CPUTimeRAW", "57600"), ("CPUTime", "16:00:00")])
+def test_where_nothing_else_tells_the_cpus_are_their_time_by_the_elapsed_time(column: str, text: str) -> None:
+    header = [*(name for name in HEADER if name not in ("NCPUS", "AllocTRES")), column]
+    (row,) = read_rows(lines_of(job(ElapsedRaw="7200", **{column: text}), header=header))
+    assert row.n_cpus == 8
+
+
 @pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])
 def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes: str) -> None:
     row = read_one(State="CANCELLED by 0", NodeList=nodes, Start=JOB["End"], ElapsedRaw="0")
@@ -166,7 +173,8 @@ def test_every_field_is_built_from_its_columns() -> None:
         job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
         qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",
         elapsed="00:05", suspended="00:01", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0",
-        nodes="n[1-2]", n_nodes="2", n_cpus="8", n_gpus="", n_gpus_requested="", allocated="", requested="gres/gpu=2",
+        nodes="n[1-2]", n_nodes="2", n_cpus="8",
+        cpu_time_raw="", cpu_time="", n_gpus="", n_gpus_requested="", allocated="", requested="gres/gpu=2",
         allocated_gres="gpu:h100:2", requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500",
         energy="1.5K", restarts="1",
     )  # fmt: skip

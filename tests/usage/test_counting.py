@@ -85,8 +85,12 @@ def test_time_suspended_is_not_paid_for() -> None:
 def test_what_never_started_is_no_job_and_the_rest_of_an_array_counts_its_tasks() -> None:
     never = counted(OVER_MIDNIGHT._replace(start_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
     assert never == {"2026-03": Totals(never_started=3)}
-    pending = counted(OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
+    pending = counted(
+        OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, tasks=3, state="PENDING"), Counting.SPLIT
+    )
     assert pending == {"2026-02": Totals(pending=3)}
+    endless = counted(OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, state="CANCELLED"), Counting.SPLIT)
+    assert endless == {"2026-02": Totals(never_started=1)}
 
 
 def test_a_running_job_counts_until_the_dump_was_made() -> None:

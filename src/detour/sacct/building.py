@@ -16,6 +16,7 @@ from detour.sacct.spans import Spans, nodes_held
 from detour.sacct.values import (
     ID_DIGITS,
     ShownId,
+    parse_cpu_time_s,
     parse_duration_s,
     parse_energy_j,
     parse_exit,
@@ -71,6 +72,7 @@ class RowBuilder:
             self._id: ("job", "raw_id"),
             self._time: ("submit", "eligible", "start", "end"),
             parse_duration_s: ("elapsed_raw", "elapsed", "suspended"),
+            parse_cpu_time_s: ("cpu_time_raw", "cpu_time"),
             self._limit: ("limit", "limit_minutes"),
             self._holding.count: _COUNTS,
             self._exit: ("exit", "derived_exit"),
@@ -86,6 +88,7 @@ class RowBuilder:
             column: [parse for _, index, parse in self._typed if index == column] for column in at.values()
         }
         self._shapes = Shapes(header, at, parse_time)
+        self._has_cpu_time_alone = not at.keys() & {"n_cpus", "allocated"} and at.keys() & {"cpu_time_raw", "cpu_time"}
 
     def beginning(self, free: Sequence[int]) -> Callable[[Sequence[str]], bool | None]:
         """Return a test for whether a line can begin a record, by its cells before the first column of free text.
@@ -186,7 +189,16 @@ class RowBuilder:
             each(parse_energy_j, either(of.energy_raw, of.energy)),
             each(self._holding.count, of.restarts),
         )  # fmt: skip
-        return list(map(JobRow._make, zip(*columns, strict=True)))
+        rows = list(map(JobRow._make, zip(*columns, strict=True)))
+        return _with_cpus(rows, either(of.cpu_time_raw, of.cpu_time)) if self._has_cpu_time_alone else rows
+
+
+def _with_cpus(rows: Sequence[JobRow], cpu_times: Sequence[str]) -> list[JobRow]:
+    """CPUs of jobs of which a dump gives nothing but their time on all of them."""
+    return [
+        row._replace(n_cpus=round(cpu_s / row.elapsed_s)) if row.elapsed_s and cpu_s is not None else row
+        for row, cpu_s in zip(rows, map(parse_cpu_time_s, cpu_times), strict=True)
+    ]
 
 
 def _without_point(column: Sequence[str]) -> list[str]:

@@ -38,6 +38,8 @@ class Cells(NamedTuple, Generic[Text]):
     nodes: Text
     n_nodes: Text
     n_cpus: Text
+    cpu_time_raw: Text
+    cpu_time: Text
     n_gpus: Text
     n_gpus_requested: Text
     allocated: Text
@@ -77,6 +79,8 @@ _NAMES = {
     "nodes": "NodeList, nodes_list, nodelist_used, hostlist, nodes_names",
     "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
     "n_cpus": "NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus",
+    "cpu_time_raw": "CPUTimeRAW",
+    "cpu_time": "CPUTime",
     "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
     "n_gpus_requested": "ReqGPUs, num_gpus_req, gpus_req, gpus_requested",
     "allocated": "AllocTRES, tres_alloc",

@@ -113,6 +113,11 @@ def parse_duration_s(text: str) -> float | None:
     return None if unknown(text) else _whole(_clock_s(text))
 
 
+def parse_cpu_time_s(text: str) -> float | None:
+    """As a duration, but over all CPUs of a job, so that no bound holds."""
+    return None if unknown(text) else float(text) if text.isdecimal() else _clock_s(text)
+
+
 @lru_cache(1 << 14)
 def _to_the_minute_s(text: str) -> float:
     """Parse `1-02:03` (days, hours, minutes); cached, since most of these repeat, unlike whole durations."""

@@ -146,7 +146,8 @@ def _whole(row: JobRow, held_s: float) -> int:
 def _job(row: JobRow) -> int:
     """Return the counts of a job; unknown resources do not matter if it spent no time on its nodes."""
     if row.start_s is None:
-        return row.tasks * (ONE.pending if row.end_s is None else ONE.never_started)
+        is_over = row.end_s is not None or row.state in ENDED
+        return row.tasks * (ONE.never_started if is_over else ONE.pending)
     counted = ONE.jobs if row.end_s is not None else ONE.jobs + ONE.running
     if row.elapsed_s is None:
         return counted + _NOTHING_HELD
