@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from detour.accounting.account import ChainEnergy, SiteEnergy
@@ -124,7 +123,7 @@ def energy_json(energy: ChainEnergy) -> dict[str, Any]:
 def site_json(site: SiteEnergy) -> dict[str, Any]:
     return {
         "site": site.site,
-        "gpu_hours": asdict(site.gpu_hours),
+        "gpu_hours": site.gpu_hours._asdict(),
         "quoted": site.quoted and site.quoted.method.value,
         "methods": [figure_json(figure) for figure in site.figures],
         "embodied": {**site.embodied._asdict(), "factor": site.embodied.factor and site.embodied.factor.to_json()},

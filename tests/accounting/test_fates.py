@@ -16,13 +16,13 @@ def usage(start_h: float, end_h: float, attempt: str = "1", **more: object) -> A
 
 
 def test_a_finished_attempt_is_start_up_and_useful_work() -> None:
-    fates = fates_s(usage(0, 10, ready_s=HOUR_S, saved_s=10 * HOUR_S)) * (1 / HOUR_S)
+    fates = fates_s(usage(0, 10, ready_s=HOUR_S, saved_s=10 * HOUR_S)).times(1 / HOUR_S)
     assert fates == Fates(useful=9.0, startup=1.0)
 
 
 def test_a_killed_attempt_loses_what_came_after_its_last_checkpoint() -> None:
     killed = usage(0, 10, ready_s=HOUR_S, saved_s=7 * HOUR_S, worked_until_s=9 * HOUR_S)
-    assert fates_s(killed) * (1 / HOUR_S) == Fates(useful=6.0, startup=1.0, redone=2.0, idle=1.0)
+    assert fates_s(killed).times(1 / HOUR_S) == Fates(useful=6.0, startup=1.0, redone=2.0, idle=1.0)
     assert fates_s(killed._replace(failed=True)).failed == 2 * HOUR_S
     assert fates_s(killed._replace(saved_s=None)).redone == 8 * HOUR_S
 

@@ -9,7 +9,7 @@ from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.methods import card_convention
 from detour.reporting.calendar import PeriodCost, by_period
-from detour.reporting.costs import Counted
+from detour.reporting.costs import Counted, counted
 from detour.site import Site, Sourced
 
 SITE = Site("here", Sourced(1.2, "test"), Sourced(34.0, "test"), Sourced(700.0, "test"))
@@ -23,7 +23,7 @@ def at(text: str) -> float:
 def ran(start_s: float, end_s: float, gpus: float = 4.0) -> Counted:
     usage = AttemptUsage(f"a{start_s}", "s", start_s, end_s, gpus, 96, ready_s=start_s, saved_s=end_s)
     hours = gpus * usage.allocated_s / 3600
-    return Counted(usage, [card_convention(SITE, hours, usage.allocated_s)], billed_hours=2 * hours)
+    return counted(usage, [card_convention(SITE, hours, usage.allocated_s)], billed_hours=2 * hours)
 
 
 def rows(*attempts: Counted, zone: str = "UTC") -> dict[str, PeriodCost]:
@@ -64,7 +64,7 @@ def test_what_is_in_one_period_needs_no_table() -> None:
 def test_energy_of_several_sites_is_unknown() -> None:
     elsewhere = EnergyFigure(Method.CARD, Site("there"), None, 60.0, 0.0)
     first, second = ran(0.0, 60.0), ran(2 * DAY_S, 2 * DAY_S + 60)
-    mixed = Counted(second.usage, [*second.figures, elsewhere])
+    mixed = counted(second.usage, [*second.figures, elsewhere])
     assert [row.co2_g is None for row in rows(first, mixed).values()] == [False, True]
 
 

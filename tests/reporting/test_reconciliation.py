@@ -8,7 +8,7 @@ import pytest
 
 from detour.accounting.hours import AttemptUsage
 from detour.errors import UserError
-from detour.reporting.costs import Counted
+from detour.reporting.costs import Counted, counted
 from detour.reporting.reconciliation import SiteFigure, parse_site_figure, reconcile
 
 
@@ -42,7 +42,7 @@ def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
 
 def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: Any) -> Counted:
     usage = AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96)
-    return Counted(usage._replace(**more), [], billed_hours=billed)
+    return counted(usage._replace(**more), [], billed_hours=billed)
 
 
 def test_the_parts_add_up_to_the_difference() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.accounting.hours import AttemptUsage
-from detour.reporting.costs import Counted
+from detour.reporting.costs import Counted, counted
 from detour.reporting.waste import CAUSES, cause_of, daly_s, interval, useful_share, waste_by_cause, young_s
 
 
@@ -21,7 +21,7 @@ def attempt(
     usage = AttemptUsage(
         "a", "s", 0.0, hours * 3600, 4, 96, ready_s=ready_s, saved_s=saved_s, failed=outcome == "failed"
     )
-    return Counted(usage, [], cluster="here", outcome=outcome, reason=reason)
+    return counted(usage, [], cluster="here", outcome=outcome, reason=reason)
 
 
 def test_youngs_interval_for_a_failure_a_day_and_a_checkpoint_of_two_seconds() -> None:

@@ -124,7 +124,7 @@ def test_allocated_hours_are_those_of_sacct_to_the_second(chain: Chain, monkeypa
     }
     counted = {stage: sum(one.allocated_s * (one.gpus or 0) for one in of_stage) for stage, of_stage in usages.items()}
     assert counted == dict(expected)
-    fates = Fates.sum(fates_s(one) * (one.gpus or 0) for of_stage in usages.values() for one in of_stage)
+    fates = Fates.sum(fates_s(one).times(one.gpus or 0) for of_stage in usages.values() for one in of_stage)
     assert fates.allocated == pytest.approx(sum(expected.values()))
     assert fates.idle > 2 * GPUS, "the jobs slept before their first word"
     assert fates.redone > 0

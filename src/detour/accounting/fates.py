@@ -6,17 +6,13 @@ Separate from detour.accounting.hours, because `detour status` needs hours but n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import fsum
-from operator import attrgetter
+from typing import NamedTuple
 
 from detour.accounting.hours import AttemptUsage
 
-_PARTS = attrgetter("useful", "startup", "redone", "failed", "idle")
 
-
-@dataclass(frozen=True, slots=True)
-class Fates:
+class Fates(NamedTuple):
     """Allocated time by fate, in any single unit; the parts sum to the allocated time."""
 
     useful: float = 0.0
@@ -32,21 +28,18 @@ class Fates:
 
     @property
     def allocated(self) -> float:
-        return fsum((self.useful, self.startup, self.redone, self.failed, self.idle))
+        return fsum(self)
 
-    def __mul__(self, factor: float) -> Fates:
-        return Fates(
-            self.useful * factor, self.startup * factor, self.redone * factor, self.failed * factor, self.idle * factor
-        )
+    def times(self, factor: float) -> Fates:
+        useful, startup, redone, failed, idle = self
+        return Fates(useful * factor, startup * factor, redone * factor, failed * factor, idle * factor)
 
     @staticmethod
     def sum(several: Iterable[Fates]) -> Fates:
-        rows = map(_PARTS, several)
-        return Fates(*map(fsum, zip(*rows, strict=True)))
+        return Fates(*map(fsum, zip(*several, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A sum with the number of its unknown parts; None if all parts are unknown."""
 
     value: float | None

@@ -74,9 +74,9 @@ def estimated(
     if reason is None:
         boards_w = (gpus or 0) * _value(site.gpu_board_w) * utilisation
         rest_w = (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
-        power_w = Band.around(boards_w + rest_w, ESTIMATE_ERROR)
-        highest_w = max(power_w.high, boards_w * NODE_OVER_BOARDS)
-        energy = Band(power_w.low, power_w.expected, highest_w) * (allocated_s / 3.6e6)
+        power_w, time = boards_w + rest_w, allocated_s / 3.6e6
+        highest_w = max(power_w * (1 + ESTIMATE_ERROR), boards_w * NODE_OVER_BOARDS)
+        energy = Band(power_w * (1 - ESTIMATE_ERROR) * time, power_w * time, highest_w * time)
     ram = ram_gb is not None and site.ram_w_per_gb is not None
     parts = [name for name, count in (("GPU boards", gpus), ("CPU cores", cores)) if count]
     return EnergyFigure(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
@@ -100,7 +99,7 @@ def periods(report: Report) -> Table:
 
 
 def fates(report: Report) -> Table:
-    parts = [part.name for part in fields(Fates)]
+    parts = Fates._fields
     on_gpus = report.has_gpus
     columns = [Column("of", "")]
     for unit, path in (("gpu_hours", "cost.fates_gpu_hours"), ("cpu_hours", "cost.fates_cpu_hours")):

@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from math import fsum
+from typing import NamedTuple
 
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 from detour.reporting.data import Cost
-from detour.text import counted
+from detour.text import counted as count_of
 
 NODES_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """One attempt with its figures, one a method."""
+class Counted(NamedTuple):
+    """One attempt with its figures, one a method; `counted` makes it."""
 
     usage: AttemptUsage
     figures: Sequence[EnergyFigure]
-    node: str | None = None
-    cluster: str | None = None
+    node: str | None
+    cluster: str | None
     """Name of the profile that it ran under."""
-    outcome: str = "done"
-    reason: str | None = None
-    billed_hours: float | None = None
+    outcome: str
+    reason: str | None
+    billed_hours: float | None
     """GPU-hours by the site's rule."""
-    gpu_hours: float | None = field(init=False)
+    gpu_hours: float | None
     """This and what follows is kept, because every sum that it is in asks for it."""
-    cpu_hours: float | None = field(init=False)
-    fates: Fates = field(init=False)
+    cpu_hours: float | None
+    fates: Fates
     """Of its seconds."""
-    fates_gpu_hours: Fates | None = field(init=False)
-    fates_cpu_hours: Fates | None = field(init=False)
+    fates_gpu_hours: Fates | None
+    fates_cpu_hours: Fates | None
 
-    def __post_init__(self) -> None:
-        usage, fates = self.usage, fates_s(self.usage)
-        object.__setattr__(self, "gpu_hours", gpu_hours(usage))
-        object.__setattr__(self, "cpu_hours", cpu_hours(usage))
-        object.__setattr__(self, "fates", fates)
-        object.__setattr__(self, "fates_gpu_hours", None if usage.gpus is None else fates * (usage.gpus / HOUR_S))
-        object.__setattr__(self, "fates_cpu_hours", None if usage.cpus is None else fates * (usage.cpus / HOUR_S))
+
+def counted(
+    usage: AttemptUsage,
+    figures: Sequence[EnergyFigure],
+    node: str | None = None,
+    cluster: str | None = None,
+    outcome: str = "done",
+    reason: str | None = None,
+    billed_hours: float | None = None,
+) -> Counted:
+    fates = fates_s(usage)
+    return Counted(
+        usage,
+        figures,
+        node,
+        cluster,
+        outcome,
+        reason,
+        billed_hours,
+        gpu_hours(usage),
+        cpu_hours(usage),
+        fates,
+        None if usage.gpus is None else fates.times(usage.gpus / HOUR_S),
+        None if usage.cpus is None else fates.times(usage.cpus / HOUR_S),
+    )
 
 
 def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
@@ -106,7 +123,7 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
                 label = labels.get(attempt.usage.stage or "", "a stage")
                 problems.setdefault(figure.method.value, []).append((label, problem))
     for method, listed in problems.items():
-        further = f" (the first of {counted(len(listed), 'attempt')})" if listed[1:] else ""
+        further = f" (the first of {count_of(len(listed), 'attempt')})" if listed[1:] else ""
         found.append(f"{method}: {listed[0][0]}: {listed[0][1]}{further}")
     whole: dict[str, list[AttemptUsage]] = {}
     for attempt in attempts:

@@ -16,6 +16,7 @@ from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage as PlannedStage
 from detour.pricing.billing import billed_gpu_hours
+from detour.reporting import costs
 from detour.reporting.costs import Counted, cost_of
 from detour.reporting.data import AttemptRow, Stage
 from detour.reporting.outputs import read_json
@@ -98,7 +99,7 @@ class Gatherer:
             profile = self.profiles.of(cluster)
             outcome, reason = attempt.outcome or ("running" if usage.running else "lost"), attempt.reason
             billed = None if profile is None else billed_gpu_hours(profile, usage)
-            one = Counted(usage, figures, node, cluster, outcome, reason, billed)
+            one = costs.counted(usage, figures, node, cluster, outcome, reason, billed)
             counted.append(one)
             rows.append(
                 AttemptRow(

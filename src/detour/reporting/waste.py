@@ -106,8 +106,8 @@ def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
     rows = []
     for cause, words in CAUSES.items():
         ended = groups.get(cause, [])
-        gpu = Fates.sum(_lost(fates) for one in ended if (fates := one.fates_gpu_hours) is not None)
-        cpu = Fates.sum(_lost(fates) for one in ended if (fates := one.fates_cpu_hours) is not None)
+        gpu = _lost(one.fates_gpu_hours for one in ended)
+        cpu = _lost(one.fates_cpu_hours for one in ended)
         if gpu.allocated or cpu.allocated:
             rows.append(Waste(words, len(ended), gpu, cpu))
     return rows
@@ -149,8 +149,8 @@ def interval(
     )
 
 
-def _lost(fates: Fates) -> Fates:
-    return Fates(0.0, fates.startup, fates.redone, fates.failed, fates.idle)
+def _lost(fates: Iterable[Fates | None]) -> Fates:
+    return Fates.sum(one for one in fates if one is not None)._replace(useful=0.0)
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 from markupsafe import Markup
 
@@ -71,11 +70,11 @@ def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
         y = 6.0 + 26.0 * number
         parts.append(text(NAME - 10, y + 13, cut(name, 28), "end", "row-name"))
         x, width = NAME, WIDTH - NAME - RIGHT
-        for part in fields(fates):
-            share = getattr(fates, part.name) / fates.allocated
+        for part, amount in fates._asdict().items():
+            share = amount / fates.allocated
             if share > 0:
-                title = f"{name}, {part.name}: {100 * share:.1f} %"
-                parts.append(rectangle(x, y, share * width, 18, f"fate-{part.name}", title))
+                title = f"{name}, {part}: {100 * share:.1f} %"
+                parts.append(rectangle(x, y, share * width, 18, f"fate-{part}", title))
             x += share * width
     foot = 10 + 26.0 * len(drawn)
     said = left_out(NAME, foot + 12, "the first", len(drawn), len(known))
