@@ -119,20 +119,19 @@ def burn(
 
 def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
     """Return the amount used between two instants."""
-    inside = [piece for piece in pieces if piece.start_s < last_s and piece.end_s >= first_s]
     return fsum(
-        piece.amount
-        if first_s <= piece.start_s < piece.end_s <= last_s
-        else piece.amount * _overlap(piece, first_s, last_s)
-        for piece in inside
+        amount if first_s <= start_s < end_s <= last_s else amount * _overlap(start_s, end_s, first_s, last_s)
+        for start_s, end_s, amount in pieces
+        if start_s < last_s and end_s >= first_s
     )
 
 
-def _overlap(piece: Piece, first_s: float, last_s: float) -> float:
-    length_s = piece.end_s - piece.start_s
+def _overlap(start_s: float, end_s: float, first_s: float, last_s: float) -> float:
+    """What part of a piece lies between two instants."""
+    length_s = end_s - start_s
     if length_s <= 0:
-        return float(first_s <= piece.start_s < last_s)
-    return max(0.0, min(piece.end_s, last_s) - max(piece.start_s, first_s)) / length_s
+        return float(first_s <= start_s < last_s)
+    return max(0.0, min(end_s, last_s) - max(start_s, first_s)) / length_s
 
 
 def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:

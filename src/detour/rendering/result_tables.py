@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from statistics import fmean
 from typing import NamedTuple
 
@@ -25,12 +26,15 @@ class Scored(NamedTuple):
     scores: TaskScores
 
 
-class OfSeed(NamedTuple):
+@dataclass(frozen=True)
+class OfSeed:
     chain: str
-    task: str
+    scores: TaskScores
     seed: str
-    score: float | None
-    spent: Spent
+
+    @cached_property
+    def spent(self) -> Spent:
+        return self.scores.spent_on(self.seed)
 
 
 class OfPhase(NamedTuple):
@@ -106,17 +110,12 @@ def _scores(task: str, rows: list[Scored]) -> Table:
 
 def results(report: Report) -> Table:
     """Every score by itself, with what it took."""
-    rows = [
-        OfSeed(chain.name, one.task, seed, score, one.spent.get(seed, Spent()))
-        for chain in report.chains
-        for one in chain.scores
-        for seed, score in one.by_seed.items()
-    ]
+    rows = [OfSeed(chain.name, one, seed) for chain in report.chains for one in chain.scores for seed in one.by_seed]
     columns = (
         Column("chain", "chain"),
-        Column("task", "task"),
+        Column("task", "task", path="scores.task"),
         Column("seed", "seed"),
-        number("score", "score, %", words.percent),
+        Column("score", "score, %", words.percent, get=lambda row: row.scores.by_seed[row.seed]),
         number("allocated_s", "allocated", words.seconds, "spent.allocated_s"),
         number("gpu_hours", "GPU-hours", words.figure, "spent.gpu_hours"),
         number("facility_energy_kwh", "energy with PUE", words.energy, "spent.energy_kwh"),

@@ -109,7 +109,7 @@ def build_report(
         quality=quality_rows(everything, total, len(view.warnings)),
         asides=asides(everything, quoted.method if quoted else None),
         equivalents=_equivalents(question.project, quoted),
-        versions=versions_of([one.manifest for one in gathered.values() if one.manifest]),
+        versions=versions_of([one.provenance for one in gathered.values() if one.provenance]),
         warnings=[
             *question.said,
             *_simulations(hardware),

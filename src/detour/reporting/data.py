@@ -6,10 +6,13 @@ counted once in the total and can be shown as shared. Unknown is null. Times are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
+from detour.accounting.account import Counted, site_energies
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
 from detour.accounting.spent import Spent
@@ -125,8 +128,7 @@ class Phase:
     """Of the weights that the phase started from, under the same objective."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskScores:
+class TaskScores(NamedTuple):
     """Test scores of one task; mean and deviation only when every planned seed is there."""
 
     task: str
@@ -137,9 +139,20 @@ class TaskScores:
     """Sample standard deviation (n - 1); None for a single seed."""
     notes: tuple[str, ...] = ()
     """What a reader of the scores should know of the task's data."""
-    spent: Mapping[str, Spent] = field(default_factory=dict)
-    """By seed: what its fine-tuning took."""
-    spent_in_all: Spent = field(default_factory=Spent)
+    attempts: Mapping[str, Sequence[Counted]] = MappingProxyType({})
+    """Of the fine-tuning of each seed. What they spent is summed where it is shown: a page shows few of many."""
+
+    def spent_on(self, seed: str) -> Spent:
+        return Spent.of(site_energies(self.attempts.get(seed, ())))
+
+    @property
+    def spent(self) -> dict[str, Spent]:
+        """By seed."""
+        return {seed: self.spent_on(seed) for seed in self.attempts}
+
+    @property
+    def spent_in_all(self) -> Spent:
+        return Spent.of(site_energies(chain.from_iterable(self.attempts.values())))
 
     @property
     def present(self) -> int:

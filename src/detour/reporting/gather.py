@@ -36,7 +36,8 @@ class Gathered:
     stage: Stage
     attempts: list[Counted]
     known: StageState | None
-    manifest: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    """Of its output, as the manifest has it; empty without one."""
 
     @property
     def counted(self) -> list[account.Counted]:
@@ -81,7 +82,7 @@ class Gatherer:
             output_sha256=_text(manifest.get("sha256")),
             is_cut=is_cut,
         )
-        return Gathered(planned, stage, counted, known, manifest)
+        return Gathered(planned, stage, counted, known, _mapping(manifest.get("provenance")))
 
     def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow], bool]:
         """Those of the period, as figures and as rows, and whether it cuts any."""
@@ -133,6 +134,10 @@ class Gatherer:
 
 def all_attempts(gathered: Iterable[Gathered]) -> list[Counted]:
     return [attempt for one in gathered for attempt in one.attempts]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

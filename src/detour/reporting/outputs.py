@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from detour.accounting.account import Counted, site_energies
+from detour.accounting.account import Counted
 from detour.accounting.methods import number
-from detour.accounting.spent import Spent
 from detour.canonical import at
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
@@ -102,14 +100,13 @@ def task_scores(
         mean=statistics.fmean(scores) if complete else None,
         standard_deviation=statistics.stdev(scores) if complete and len(scores) > 1 else None,
         notes=tuple(dict.fromkeys(str(note) for result in results.values() for note in _list(result.get("notes")))),
-        spent={seed: Spent.of(site_energies(counted)) for seed, counted in attempts.items()},
-        spent_in_all=Spent.of(site_energies(chain.from_iterable(attempts.values()))),
+        attempts=attempts,
     )
 
 
-def versions_of(manifests: Sequence[Mapping[str, Any]]) -> Versions:
+def versions_of(provenances: Iterable[Mapping[str, Any]]) -> Versions:
     """What ran, over all stages; only what differs is listed more than once."""
-    recorded = ([at(manifest, "provenance", part) for part in PROVENANCE] for manifest in manifests)
+    recorded = ([provenance.get(part) for part in PROVENANCE] for provenance in provenances)
     alike = {orjson.dumps(parts): parts for parts in recorded}  # most of ten thousand ran with the same
     sources = [dict(zip(PROVENANCE, parts, strict=True)) for parts in alike.values()]
     packages: dict[str, list[str]] = {}

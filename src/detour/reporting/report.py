@@ -13,7 +13,7 @@ from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
 from detour.reporting.asides import Aside
 from detour.reporting.calendar import PeriodCost
-from detour.reporting.data import Chain, Cost, Stage, Versions, is_cut
+from detour.reporting.data import Chain, Cost, Stage, TaskScores, Versions, is_cut
 from detour.reporting.grid import Grid
 from detour.reporting.period import Period
 from detour.reporting.purpose import PurposeRow
@@ -143,7 +143,12 @@ class Report:
 
 def _fields(named_tuple: Any) -> dict[str, Any]:
     """orjson knows dataclasses, and no named tuples."""
-    fields: dict[str, Any] = energy_json(named_tuple) if type(named_tuple) is EnergyFigure else named_tuple._asdict()
+    if type(named_tuple) is EnergyFigure:
+        return energy_json(named_tuple)
+    fields: dict[str, Any] = named_tuple._asdict()
+    if type(named_tuple) is TaskScores:
+        del fields["attempts"]
+        fields |= {"spent": named_tuple.spent, "spent_in_all": named_tuple.spent_in_all}
     return fields
 
 
