@@ -1,4 +1,4 @@
-"""What belongs beside the electricity of jobs, one line each, and is never added to it."""
+"""Figures shown next to the electricity of jobs, one line each, and never added to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Aside:
 
 
 def asides(attempts: Iterable[Counted], method: str | None) -> list[Aside]:
-    """Of sites whose profile has the constant; idle energy beside the figures of `method`."""
+    """Return the figures of sites whose profile has the constant; idle energy refers to the figures of `method`."""
     by_constants: dict[tuple[str, Sourced | None, Sourced | None], list[Counted]] = {}
     for attempt in attempts:
         if attempt.figures:

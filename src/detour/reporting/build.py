@@ -1,4 +1,4 @@
-"""Puts a report together: plans and outputs of the workspace, what the ledger holds, constants of the profiles."""
+"""Build a report from the workspace's plans and outputs, the ledger, and the constants of the cluster profiles."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ OPEN = ("planned", "submitted", "running", "interrupted", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a report is asked for, beside its workspace."""
+    """What to report, apart from the workspace."""
 
     names: Sequence[str] = ()
-    """Chains, patterns of their names, sweeps; none is the whole workspace."""
+    """Chains, patterns of their names, or sweeps; empty for the whole workspace."""
     period: Period = field(default_factory=Period)
     project: Project | None = None
     budgets: Sequence[Budget] = ()
     site_figure: str | None = None
-    """What the site says was used, as a person pastes it."""
+    """The site's own usage figure, as pasted by the user."""
     said: Sequence[str] = ()
-    """What could not be had, in sentences; they stand among the warnings."""
+    """Messages about what could not be obtained, to be shown among the warnings."""
 
 
 def build_report(
     workspace: Workspace, question: Question, site_of: SiteOf, now_s: float, view: LedgerView | None = None
 ) -> Report:
-    """`view` is the workspace's, of a caller who has one; to read a large ledger takes its time.
+    """Build a report. `view` is the workspace's view if the caller has one, since reading a large ledger is slow.
 
-    Raises UserError for a name that nothing has, and for a site's figure that cannot be read.
+    Raises UserError for a name that matches nothing, and for a site figure that cannot be parsed.
     """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
     view, profiles = view or LedgerView(workspace), Profiles()
@@ -132,7 +132,7 @@ def _cuts(chains: Sequence[data.Chain], stages: Mapping[str, data.Stage]) -> lis
 
 
 def _setbacks(attempts: Sequence[Counted], stages: Mapping[str, data.Stage], events: Events) -> list[str]:
-    """What a reader of the figures should know of, in sentences."""
+    """Return messages on incidents and implausible energy, for readers of the figures."""
     labels = {stage_id: stage.label for stage_id, stage in stages.items()}
     entries = [entry for kind in INCIDENTS for of_stage in events.get(kind, {}).values() for entry in of_stage]
     return [*energy_warnings(attempts, labels), *incidents(entries, labels)]
@@ -146,7 +146,7 @@ def _by_kind(entries: Iterable[Entry[Any]]) -> Events:
 
 
 def _released(workspace: Workspace, chains: Sequence[data.Chain], project: Project | None) -> list[str]:
-    """As the project says; else the models in production; else all that were exported."""
+    """Return the released chains: those of the project, otherwise those in production, otherwise all exported ones."""
     exported = [chain for chain in chains if chain.model is not None]
     if project is not None and project.released:
         return [chain.name for chain in exported if chain.name in project.released]
@@ -173,7 +173,7 @@ def _purposes(
 
 
 def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[CheckpointSaved]]]) -> list[Interval]:
-    """By name of the phase and cluster."""
+    """Return the checkpoint intervals by phase name and cluster."""
     groups: dict[tuple[str, str], list[Gathered]] = {}
     for one in gathered:
         if one.stage.kind == "pretrain" and one.attempts:
@@ -232,7 +232,7 @@ def _equivalents(project: Project | None, quoted: EnergyFigure | None) -> list[E
 
 
 def _simulations(hardware: Iterable[Hardware]) -> list[str]:
-    """Of clusters whose GPUs exist in name only: their GPU-hours are no use of GPUs."""
+    """Return a warning for each cluster whose GPUs exist in name only, so that its GPU-hours are not real."""
     return [
         f"the GPUs of {one.cluster} are simulated: its GPU-hours, and what is estimated from them, were not really used"
         for one in hardware

@@ -1,4 +1,4 @@
-"""Consumption over time: of each budget that the report's work counts against, else of the work itself."""
+"""Consumption over time: of each budget that the report's work counts against, or of the work itself if none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from detour.reporting.period import Period
 from detour.reporting.report import BurnDown
 
 POINTS = 60
-"""Of a drawn curve; its table has the rows of the burn-down."""
+"""Number of points of a curve; its table has the rows of the burn-down."""
 
 
 def burn_downs(
     view: LedgerView, budgets: Sequence[Budget], attempts: Sequence[Counted], period: Period, now_s: float
 ) -> list[BurnDown]:
-    """A budget is shown whole, in its present period, by all who spent it."""
+    """Return the burn-downs. A budget is shown in its current period, with the spending of all users."""
     possible = _possible(view, budgets)
     stages = {one.usage.stage for one in attempts}
     book = Book(view, now_s) if possible else None
@@ -44,9 +44,9 @@ def burn_downs(
 
 
 def curve(pieces: Sequence[Piece], start_s: float, now_s: float) -> list[tuple[float, float]]:
-    """(instant, used from the start until then), evenly spaced; linear in pieces and points.
+    """Return evenly spaced (instant, used since the start), in time linear in pieces and points.
 
-    What is used evenly adds to the rate between two instants, so one pass over all beginnings and ends will do.
+    Each piece adds to the rate between its ends, so a single pass over all starts and ends suffices.
     """
     rate_changes: list[tuple[float, float]] = []
     for piece in pieces:
@@ -67,8 +67,8 @@ def curve(pieces: Sequence[Piece], start_s: float, now_s: float) -> list[tuple[f
 
 
 def _possible(view: LedgerView, budgets: Sequence[Budget]) -> list[Budget]:
-    """Those that match a reservation, or that ask for nothing that only a reservation knows: adding up what every
-    attempt has spent takes its time."""
+    """Return the budgets that match a reservation, or whose scope does not need one: adding up the spending of all
+    attempts is slow."""
     facts = [made.facts for made in reservations(view.commands(BudgetEvent))] if budgets else []
     return [
         budget
@@ -79,7 +79,7 @@ def _possible(view: LedgerView, budgets: Sequence[Budget]) -> list[Budget]:
 
 
 def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[BurnDown]:
-    """Of GPU-hours, where there were any."""
+    """Return the consumption of the work itself, in GPU-hours if there are any, otherwise in CPU-hours."""
     on_gpus = any(one.usage.gpus for one in attempts)
     hours = [one.gpu_hours if on_gpus else one.cpu_hours for one in attempts]
     pieces = [

@@ -1,4 +1,4 @@
-"""Hours, energy and CO2 by day, month, quarter or year; an attempt over a boundary is split by its seconds. Pure."""
+"""Hours, energy and CO2 by day, month, quarter or year; attempts are split at boundaries to the second. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from detour.times import DAY_S, zone_of
 from detour.usage.calendar import Calendar, Unit
 
 LONGEST_DAYS = {Unit.DAY: 31, Unit.MONTH: 24 * 31, Unit.QUARTER: 8 * 366}
-"""Of a table by that unit; a longer one takes the next."""
+"""Maximum number of days in a table by that unit; a longer one uses the next unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodCost:
-    """What was used in one period. `attempts` of neighbouring periods may be the same."""
+    """Usage in one period. An attempt across a boundary counts in both periods."""
 
     period: str
     attempts: int
@@ -26,15 +26,15 @@ class PeriodCost:
     billed_hours: Known
     cpu_hours: Known
     useful_share: float | None
-    """Of GPU-hours, or of CPU-hours where nothing had a GPU."""
+    """Share of GPU-hours, or of CPU-hours if nothing used a GPU."""
     method: str | None
-    """By which the whole report is quoted; its energy is that of one site, or unknown."""
+    """Energy method of the whole report; the energy is that of a single site, otherwise unknown."""
     facility_energy_kwh: Band | None
     co2_g: Band | None
 
 
 def by_period(attempts: Sequence[Counted], time_zone: str, method: str | None) -> list[PeriodCost]:
-    """Of each period in which there was an attempt; empty where all of them are in one."""
+    """Return the usage of each period with an attempt; empty if all are in one period."""
     if not attempts:
         return []
     start_s, end_s = min(one.usage.start_s for one in attempts), max(one.usage.end_s for one in attempts)

@@ -1,4 +1,4 @@
-"""Chains and their phases, out of plans, outputs and progress."""
+"""Chains and their phases, from plans, outputs and progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Progress = Mapping[str, list[Entry[ProgressMade]]]
 
 
 class Reader:
-    """Reads what several chains share once."""
+    """Reads chains, and what several of them share only once."""
 
     def __init__(self, workspace: Workspace, gathered: Mapping[str, Gathered], progress: Progress) -> None:
         self.workspace, self.gathered, self.progress = workspace, gathered, progress
@@ -108,7 +108,7 @@ class Reader:
 
 
 def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
-    """The word of the stage that matters most."""
+    """Return the status of the most relevant stage."""
     return next((status for status in GRAVEST_FIRST if status in statuses), "done")
 
 

@@ -1,4 +1,4 @@
-"""Hours, fates and energy of any set of attempts; sums are always taken over attempts, never over sums."""
+"""Hours, fates and energy of any set of attempts; sums are always over attempts, never over other sums."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ NODES_NAMED = 3
 
 
 class Counted(NamedTuple):
-    """One attempt with its figures, one a method; `counted` makes it."""
+    """One attempt with its figures, one per method, as created by `counted`."""
 
     usage: AttemptUsage
     figures: Sequence[EnergyFigure]
     node: str | None
     cluster: str | None
-    """Name of the profile that it ran under."""
+    """Name of its cluster profile."""
     outcome: str
     reason: str | None
     billed_hours: float | None
-    """GPU-hours by the site's rule."""
+    """GPU-hours by the site's billing rule."""
     gpu_hours: float | None
-    """This and what follows is kept, because every sum that it is in asks for it."""
+    """This and the following fields are stored, because every sum needs them."""
     cpu_hours: float | None
     fates: Fates
-    """Of its seconds."""
+    """Fates of its seconds."""
     fates_gpu_hours: Fates | None
     fates_cpu_hours: Fates | None
 
@@ -63,8 +63,8 @@ def counted(
 
 
 def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
-    """Without `every_method`, methods that have no figure are left out: a chain says why, ten thousand stages need
-    not."""
+    """Return the cost of attempts. Without `every_method`, methods without a figure are left out: a chain states the
+    reason, stages need not."""
     if len(attempts) == 1:
         return _cost_of_one(attempts[0], every_method)
     return Cost(
@@ -81,7 +81,7 @@ def cost_of(attempts: Sequence[Counted], *, every_method: bool = True) -> Cost:
 
 
 def _cost_of_one(one: Counted, every_method: bool) -> Cost:
-    """The same, sooner: most stages have one attempt."""
+    """Return the cost of a single attempt faster, since most stages have one."""
     unknown = Known(None, 1)
     cpu, gpu = one.cpu_hours, one.gpu_hours
     return Cost(
@@ -98,7 +98,7 @@ def _cost_of_one(one: Counted, every_method: bool) -> Cost:
 
 
 def energy_sums(attempts: Sequence[Counted], every_method: bool) -> list[EnergyFigure]:
-    """One a method and site, in the methods' order: what must not be added is not."""
+    """Return one sum per method and site, in the order of methods."""
     groups: dict[tuple[Method, str], list[EnergyFigure]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
@@ -111,9 +111,9 @@ def energy_sums(attempts: Sequence[Counted], every_method: bool) -> list[EnergyF
 
 
 def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> list[str]:
-    """Figures that no machine can have drawn, and machines that two trackers counted whole at the same time.
+    """Return warnings on implausible figures, and on machines that two trackers counted at the same time.
 
-    `labels` names stages by id. What many attempts or nodes have is one sentence.
+    `labels` maps stage ids to names. A problem of many attempts or nodes gives one sentence.
     """
     found = []
     problems: dict[str, list[tuple[str, str]]] = {}
@@ -140,7 +140,7 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
 
 
 def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
-    """Seconds by which the intervals together are longer than their union: what was counted more than once."""
+    """Return the total length of the intervals minus that of their union: the seconds counted more than once."""
     union, reached = 0.0, float("-inf")
     for start, end in sorted(intervals):
         union += max(0.0, end - max(start, reached))
@@ -149,9 +149,9 @@ def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
 
 
 def quotable_method(costs: Sequence[Cost]) -> str | None:
-    """The best method by which all of them can be quoted in a sentence, so that figures side by side are comparable.
+    """Return the best method that has a figure for all costs, so that they are comparable, None if there is none.
 
-    None when there is none. What stretches over several sites has no single figure.
+    A cost over several sites has no single figure.
     """
     tables = [{row.method: row for row in cost.energy if row.it_energy_kwh is not None} for cost in costs]
     if any(len({row.site.name for row in cost.energy}) > 1 for cost in costs):

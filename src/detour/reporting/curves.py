@@ -1,4 +1,4 @@
-"""Training curves out of progress records: what was retrained after a kill replaces what was lost."""
+"""Training curves from progress records; steps retrained after a kill replace the lost ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from detour.ledger.record import Entry
 
 POINTS = 400
-"""Drawn a curve; more would be finer than a pixel."""
+"""Maximum number of points drawn per curve; more would be finer than a pixel."""
 FIGURES = ("loss", "lr", "validation_loss", "gradient_norm", "tokens_per_s")
 
 
 def curves_of(progress: Iterable[Entry[ProgressMade]]) -> dict[str, Curve]:
-    """One stage's curves by figure. A later attempt overwrites the earlier ones from where it took up the work."""
+    """Return a stage's curves by figure. Each attempt overwrites earlier ones from the point where it resumed."""
     points: dict[str, list[tuple[float, float]]] = {figure: [] for figure in FIGURES}
     unit, current = "", -1
     for entry in sorted(progress, key=lambda one: (one.attempt or 0, one.sequence)):
@@ -44,7 +44,7 @@ def median_of(curve: Curve | None) -> float | None:
 
 
 def thinned(curve: Curve, most: int = POINTS) -> list[tuple[float, float]]:
-    """At most `most` points, each the mean of its neighbours; the last one is kept as it is."""
+    """Reduce a curve to at most `most` points, each a mean of neighbouring ones, except the last point."""
     points = list(zip(curve.x, curve.y, strict=True))
     if len(points) <= most:
         return points

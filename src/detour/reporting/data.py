@@ -1,7 +1,7 @@
-"""Chains, stages, attempts and costs as a report holds them: plain data.
+"""Chains, stages, attempts and costs of a report, as plain data.
 
-Every stage is there once, under its id; chains name the ids they are made of, so work that several chains share is
-counted once in the total and can be shown as shared. Unknown is null. Times are seconds since the epoch (UTC).
+Every stage appears once, under its id, and chains refer to stages by id. So work that several chains share counts once
+in the total and can be shown as shared. Unknown is null. Times are seconds since the epoch (UTC).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from detour.ledger.state import StageStatus
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some attempts used. `unknown` counts the attempts without a recorded figure."""
+    """Usage of some attempts. `unknown` counts the attempts without a recorded figure."""
 
     attempts: int
     allocated_s: float
-    """Sum of the attempts' durations, side by side or one after the other."""
+    """Sum of the attempts' durations, concurrent or not."""
     cpu_hours: Known
     gpu_hours: Known
     billed_hours: Known
-    """GPU-hours by the rule of each site; 0 where nothing is charged."""
+    """GPU-hours by each site's billing rule; 0 if nothing is charged."""
     fates_s: Fates
     fates_cpu_hours: Fates
-    """Of the attempts whose cores are known; the parts sum to `cpu_hours.value`."""
+    """Fates for attempts with known cores; they sum to `cpu_hours.value`."""
     fates_gpu_hours: Fates
     energy: list[EnergyFigure]
-    """One a method and site."""
+    """One figure per method and site."""
 
     @property
     def main_fates(self) -> Fates:
-        """In GPU-hours, or in CPU-hours where nothing had a GPU."""
+        """Fates in GPU-hours, or in CPU-hours if nothing used a GPU."""
         return self.fates_gpu_hours if self.gpu_hours.value != 0 else self.fates_cpu_hours
 
     @property
@@ -48,7 +48,7 @@ class Cost:
 
     @property
     def useful_share(self) -> float | None:
-        """Of the hours allocated."""
+        """Share of the allocated hours that was useful."""
         fates = self.main_fates
         return fates.useful / fates.allocated if fates.allocated else None
 
@@ -61,16 +61,16 @@ class AttemptRow(NamedTuple):
     started_s: float
     elapsed_s: float
     outcome: str
-    """done, interrupted, failed, running, or `lost` when no end was recorded."""
+    """done, interrupted, failed, running, or `lost` if no end was recorded."""
     reason: str | None
     gpus: float | None
     cpus: int | None
     billed_hours: float | None
     fates_s: Fates
     open_ended: bool
-    """No end was recorded, and it is not known to run: it is counted to its last sign of life."""
+    """Whether no end was recorded and it is not known to run, so it counts up to its last sign of life."""
     source: str = "journal"
-    """Whose start and end these are: `journal`, `sacct` or `local executor`."""
+    """Source of start and end: `journal`, `sacct` or `local executor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +78,23 @@ class Stage:
     id: str
     kind: str
     name: str
-    """What people call it, whatever its seed."""
+    """Name without the seed."""
     label: str
     status: StageStatus
     reason: str | None
     chains: list[str]
-    """Chains of this report that it is part of; more than one: it was done once for all of them."""
+    """Chains of this report that contain it; if several, it was run once for all of them."""
     attempts: list[AttemptRow]
     cost: Cost
     output_sha256: str | None
     """Digest over all files of the output, from its manifest."""
     is_cut: bool = False
-    """Whether some of its use lies outside of the report's period."""
+    """Whether some of its usage lies outside the report's period."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A figure along the training; `x` counts tokens, or whatever `unit` says."""
+    """A figure over the training; `x` counts tokens, or another `unit`."""
 
     figure: str
     unit: str
@@ -109,9 +109,9 @@ class Phase:
     objective: str | None
     tokens: int | None
     tokens_done: int | None
-    """Of these, as last reported."""
+    """Tokens done, as last reported."""
     flops_per_token: float | None
-    """Forward and backward, by the model's shape; None where that is unknown."""
+    """Forward and backward FLOPs by the model's shape; None if that is unknown."""
     steps: int | None
     warmup_steps: int | None
     masking_rate: float | None
@@ -119,17 +119,17 @@ class Phase:
     peak_lr: float | None
     frozen: str | None
     curves: dict[str, Curve]
-    """By figure: loss, lr, validation_loss, gradient_norm, tokens_per_s."""
+    """Curves by figure: loss, lr, validation_loss, gradient_norm, tokens_per_s."""
     tokens_per_s: float | None
     """Median over the attempts' progress."""
     validation_loss: float | None
-    """Of the promoted checkpoint, over the whole validation split, in nats a predicted token."""
+    """Loss of the promoted checkpoint on the whole validation split, in nats per predicted token."""
     parent_validation_loss: float | None
-    """Of the weights that the phase started from, under the same objective."""
+    """Loss of the phase's initial weights, under the same objective."""
 
 
 class TaskScores(NamedTuple):
-    """Test scores of one task; mean and deviation only when every planned seed is there."""
+    """Test scores of one task; mean and deviation only if every planned seed has a score."""
 
     task: str
     metric: str | None
@@ -138,7 +138,7 @@ class TaskScores(NamedTuple):
     standard_deviation: float | None
     """Sample standard deviation (n - 1); None for a single seed."""
     notes: tuple[str, ...] = ()
-    """What a reader of the scores should know of the task's data."""
+    """Notes on the task's data for readers of the scores."""
     attempts: Mapping[str, Sequence[Counted]] = MappingProxyType({})
     """Of the fine-tuning of each seed. What they spent is summed where it is shown: a page shows few of many."""
 
@@ -156,7 +156,7 @@ class TaskScores(NamedTuple):
 
     @property
     def present(self) -> int:
-        """Seeds whose score is there."""
+        """Number of seeds with a score."""
         return sum(value is not None for value in self.by_seed.values())
 
 
@@ -171,16 +171,16 @@ SOURCE_COUNTS = {
     "validation_documents": "to validate on",
     "validation_seen_documents": "of these in both",
 }
-"""What the corpus's index counts of a source, and how it is called."""
+"""Counts of a source in the corpus's index -> their labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCounts:
-    """What became of the rows of one source."""
+    """Counts of the rows of one source, by what became of them."""
 
     name: str
     counts: dict[str, int | None]
-    """By the names of SOURCE_COUNTS."""
+    """Counts by the names of SOURCE_COUNTS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +191,15 @@ class Chain:
     phases: list[Phase]
     scores: list[TaskScores]
     cost: Cost
-    """All its stages, shared ones included."""
+    """Cost of all its stages, including shared ones."""
     parameters: int | None
     corpus_tokens: int | None
     """Training tokens of the prepared corpus."""
     sources: list[SourceCounts]
-    """Of the prepared corpus; empty before it is."""
+    """Sources of the prepared corpus; empty until it is prepared."""
     started_s: float | None
     ended_s: float | None
-    """Last end of an attempt; None while one runs."""
+    """Last end of an attempt; None while one is running."""
     model: str | None
     """Folder of the exported encoder."""
     model_sha256: str | None
@@ -207,7 +207,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Everything that differed among the stages is listed: more than one entry means that versions were mixed."""
+    """Versions used by the stages; more than one entry means that versions were mixed."""
 
     code: list[str]
     python: list[str]
@@ -216,5 +216,5 @@ class Versions:
 
 
 def is_cut(chain: Chain, stages: Mapping[str, Stage]) -> bool:
-    """Whether some of what the chain used lies outside of the report's period."""
+    """Whether some of the chain's usage lies outside the report's period."""
     return any(stages[stage].is_cut for stage in chain.stages)

@@ -1,4 +1,4 @@
-"""What the ledger and the workspace say about each stage: attempts with their figures, status, manifest."""
+"""Gather the data of each stage from the ledger and the workspace: attempts with their figures, status, manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SiteOf = Callable[[str | None], Site]
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """One stage, with everything that is known of it."""
+    """One stage, with everything that is known about it."""
 
     planned: PlannedStage
     stage: Stage
@@ -45,7 +45,7 @@ class Gathered:
 
 
 class Gatherer:
-    """Reads stages as of one instant."""
+    """Reads stages as of a single instant."""
 
     def __init__(
         self, workspace: Workspace, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
@@ -55,7 +55,7 @@ class Gatherer:
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
 
     def gather(self, plans: Sequence[Plan]) -> dict[str, Gathered]:
-        """Every stage of the plans once, by id."""
+        """Return every stage of the plans once, by id."""
         users: dict[str, list[str]] = {}
         planned: dict[str, PlannedStage] = {}
         for plan in plans:
@@ -85,7 +85,7 @@ class Gatherer:
         return Gathered(planned, stage, counted, known, _mapping(manifest.get("provenance")))
 
     def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow], bool]:
-        """Those of the period, as figures and as rows, and whether it cuts any."""
+        """Return the attempts in the period, as figures and as rows, and whether the period cuts any."""
         counted, rows, is_cut = [], [], False
         for attempt in known.runs if known else []:
             whole = usage_of(stage_id, attempt, self.evidence.now_s)
@@ -123,7 +123,7 @@ class Gatherer:
         return counted, rows, is_cut
 
     def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
-        """The word that `detour status` has for it, where no scheduler is asked."""
+        """Return the status as in `detour status` without querying the scheduler."""
         marker: Marker | None = None
         if is_done or self.workspace.is_done(stage_id):
             marker = "done"

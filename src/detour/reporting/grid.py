@@ -1,7 +1,7 @@
-"""Chains of a sweep along its axes; pure.
+"""Arrange the chains of a sweep along its axes; pure.
 
-The axes are read off the plans: settings that differ among the chains, those that always change together as one axis.
-So it needs no sweep file, which may have changed since.
+The axes are derived from the plans: settings that differ among the chains, with those that always change together as
+one axis. So the sweep file is not needed, which may have changed since.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LONGEST_LABEL = 40
 @dataclass(frozen=True, slots=True)
 class Axis:
     name: str
-    """The settings that change along it."""
+    """Setting that changes along it."""
     labels: list[str]
 
 
@@ -29,18 +29,18 @@ class Axis:
 class Point:
     chain: str
     labels: list[str]
-    """One an axis."""
+    """One label per axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
     axes: list[Axis]
-    """The one with the most labels last."""
+    """Axes, that with the most labels last."""
     points: list[Point]
 
 
 def grid_of(plans: Sequence[Plan]) -> Grid | None:
-    """None where fewer than two chains differ, or along more axes than a page can show."""
+    """Return the grid, None if fewer than two chains differ, or along more axes than a page can show."""
     settings = {plan.chain: dict(_settings(plan)) for plan in plans}
     keys = dict.fromkeys(key for of_chain in settings.values() for key in of_chain)
     columns = {key: [_label(of_chain.get(key)) for of_chain in settings.values()] for key in keys}
@@ -59,7 +59,7 @@ def grid_of(plans: Sequence[Plan]) -> Grid | None:
 
 
 def _settings(plan: Plan) -> Iterator[tuple[str, Any]]:
-    """What a training's result depends on, by dotted key behind the number of its phase."""
+    """Yield the settings of the trainings and the corpus by key, which begins with the number of the phase."""
     phases = [stage for stage in plan.stages if isinstance(stage, PretrainStage)]
     for number, training in enumerate(phases, 1):
         yield from _flat(f"phase {number}", training.settings.to_json())
@@ -88,7 +88,7 @@ def _label(value: Any) -> str:
 
 
 def _part(value: Any) -> str:
-    """Layers 0 to 7 are `0-7`."""
+    """Format a part of a list: layers 0 to 7 are `0-7`."""
     bounds = value.values() if isinstance(value, Mapping) else (value,)
     return "-".join(str(bound) for bound in bounds if not isinstance(bound, bool))
 
@@ -98,6 +98,6 @@ def _length(column: Sequence[str]) -> int:
 
 
 def _determines(column: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether equal labels of one always go with equal labels of the other: then the other is no axis of its own."""
+    """Whether the labels of one column determine those of the other, which is then not an axis of its own."""
     found: dict[str, str] = {}
     return all(found.setdefault(label, mine) == mine for label, mine in zip(column, other, strict=True))

@@ -1,4 +1,4 @@
-"""What went wrong in training and was lived with: said in the report, because the result alone does not show it."""
+"""Incidents in training that did not stop it; the report lists them, because the result does not show them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ INCIDENTS = (CheckpointSkipped, GradientSkipped)
 
 
 def incidents(entries: Iterable[Entry[CheckpointSkipped | GradientSkipped]], labels: Mapping[str, str]) -> list[str]:
-    """One sentence a damaged checkpoint, one a stage for its steps without a finite gradient; only of `labels`, by
-    stage id. What is equal but for the stage is said once.
+    """Return a sentence per damaged checkpoint, and per stage with steps without a finite gradient.
+
+    Only stages in `labels` (by id) are covered. Sentences that differ only in the stage are merged.
     """
     said: dict[str, list[str]] = {}
     steps = Counter[str]()

@@ -1,4 +1,4 @@
-"""What finished stages left on disk, read leniently: a missing or damaged file is a gap in the report, not its end."""
+"""Read the outputs of finished stages leniently: a missing or damaged file leaves a gap in the report."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
 PRODUCTION = "production"
 PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safetensors", "scikit-learn", "codecarbon")
-"""Named in the report; the manifests hold them all."""
+"""Packages listed in the report; the manifests contain all."""
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is none."""
+    """Return the object in a JSON file, empty if there is none."""
     try:
         content = orjson.loads(_content(path))
     except (OSError, orjson.JSONDecodeError):
@@ -38,7 +38,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _content(path: str | Path) -> bytes:
-    """In three calls of the system: there may be ten thousand files, and each is small."""
+    """Read a file in three system calls, because there may be ten thousand small ones."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.read(descriptor, READ_BYTES)
@@ -51,19 +51,19 @@ def _content(path: str | Path) -> bytes:
 
 
 def chains_by_age(workspace: Workspace) -> list[str]:
-    """Chains that were planned in this workspace, the first one first."""
+    """Return the chains planned in the workspace, oldest plan first."""
     ages_s = {name: plan_file(workspace, name).stat().st_mtime for name in chain_names(workspace)}
     return sorted(ages_s, key=ages_s.__getitem__)
 
 
 def exports_in_production(workspace: Workspace) -> set[str]:
-    """Ids of the exports that an alias `production` leads to (`detour models`)."""
+    """Return the ids of the exports that an alias `production` points to (`detour models`)."""
     links = (workspace.root / "models").glob(f"*@{PRODUCTION}")
     return {Path(os.path.normpath(link.parent / link.readlink())).parent.name for link in links if link.is_symlink()}
 
 
 def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
-    """What became of the rows of each source, by a corpus's index."""
+    """Return the row counts of each source in a corpus's index."""
     sources = index.get("sources")
     return [
         SourceCounts(str(name), {key: _whole(counts.get(key)) for key in SOURCE_COUNTS})
@@ -73,7 +73,7 @@ def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
 
 
 def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Sequence[Counted]]]) -> list[TaskScores]:
-    """Test scores by task, from the evaluations themselves, so that seeds show as they come."""
+    """Return test scores by task, read from the evaluations, so seeds appear as they finish."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
     attempts: dict[str, dict[str, Sequence[Counted]]] = {}
     for stage, counted in stages:
@@ -105,7 +105,7 @@ def task_scores(
 
 
 def versions_of(provenances: Iterable[Mapping[str, Any]]) -> Versions:
-    """What ran, over all stages; only what differs is listed more than once."""
+    """Return the distinct versions over all stages."""
     recorded = ([provenance.get(part) for part in PROVENANCE] for provenance in provenances)
     alike = {orjson.dumps(parts): parts for parts in recorded}  # most of ten thousand ran with the same
     sources = [dict(zip(PROVENANCE, parts, strict=True)) for parts in alike.values()]
@@ -141,7 +141,7 @@ def _score(result: Mapping[str, Any], metric: str | None) -> float | None:
 def _code(code: Mapping[str, Any]) -> str:
     snapshot = code.get("snapshot") if isinstance(code.get("snapshot"), dict) else None
     source = snapshot or code
-    if not source.get("git_commit"):  # installed, and not from a checkout
+    if not source.get("git_commit"):  # installed, not from a checkout
         return f"detour {source['version']}" if source.get("version") else ""
     return str(source["git_commit"])[:12] + (" with local changes" if source.get("diff_sha256") else "")
 

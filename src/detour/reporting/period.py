@@ -1,7 +1,7 @@
-"""The time that a report is about, and the part of an attempt that lies in it; pure.
+"""The period of a report, and the part of an attempt that lies in it; pure.
 
-An attempt across a boundary is split by its seconds, and so are its energy and its bill: the parts of neighbouring
-periods add up to the whole.
+An attempt across a boundary is split by time, and so are its energy and its charge, so the parts of adjacent periods
+add up to the whole.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _AGO = re.compile(r"(\d{1,5})d")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `since_s` up to, and without, `until_s`; seconds since the epoch. None has no bound."""
+    """From `since_s` until `until_s` (exclusive), in seconds since the epoch; None if unbounded."""
 
     since_s: float | None = None
     until_s: float | None = None
     time_zone: str = "UTC"
-    """In which its days begin, and in which a report's instants are written."""
+    """Time zone of its days and of the instants in a report."""
 
     @property
     def is_bounded(self) -> bool:
         return self.since_s is not None or self.until_s is not None
 
     def part_of(self, usage: AttemptUsage) -> AttemptUsage | None:
-        """What of an attempt lies inside; None where nothing does."""
+        """Return the part of an attempt in the period, None if there is none."""
         if not self.is_bounded:
             return usage
         start_s = usage.start_s if self.since_s is None else max(usage.start_s, self.since_s)
@@ -53,7 +53,7 @@ class Period:
 
 
 def share_of(figure: EnergyFigure, share: float) -> EnergyFigure:
-    """Of an attempt of which only this share is counted, as if its power had been even."""
+    """Scale an attempt's figure to a share of its time, as if its power were constant."""
     if share == 1.0:
         return figure
     energy = figure.it_energy_kwh
@@ -68,10 +68,10 @@ def share_of(figure: EnergyFigure, share: float) -> EnergyFigure:
 def period_of(
     calendar: str | None, since: str | None, until: str | None, now_s: float, time_zone: str = "UTC"
 ) -> Period:
-    """From what a person writes: `2026`, `2026-Q3`, `2026-07`, `2026-07-14`; `30d` is thirty days ago.
+    """Parse a period: `2026`, `2026-Q3`, `2026-07`, `2026-07-14`; in `since` and `until` also `30d`, thirty days ago.
 
-    `until` is the last day, month or year that belongs to it. Raises UserError for anything else, and for a time zone
-    that is not known.
+    `until` is the last day, month or year that is included. Raises UserError for anything else and for an unknown time
+    zone.
     """
     zone_of(time_zone)
     if calendar is not None and (since or until):

@@ -1,4 +1,4 @@
-"""Profiles of the clusters that attempts name, each read once."""
+"""Cluster profiles by the names that attempts recorded, each read once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detour.reporting.report import Hardware
 
 
 class Profiles:
-    """Recorded names come from journals, so they are only looked up among the known profiles, never opened as paths."""
+    """Loads profiles by recorded names. These come from journals, so they are never opened as paths."""
 
     def __init__(self) -> None:
         self.of = cache(self._of)
@@ -21,7 +21,7 @@ class Profiles:
         return load_cluster(name) if name is not None and name in available_clusters() else None
 
     def hardware(self, attempts: Iterable[Counted]) -> list[Hardware]:
-        """One a cluster, in the order in which they were first used."""
+        """Return the hardware of each cluster, in the order of first use."""
         by_cluster: dict[str | None, list[Counted]] = {}
         for attempt in attempts:
             by_cluster.setdefault(attempt.cluster, []).append(attempt)

@@ -1,7 +1,7 @@
-"""What compute was for: models that were released, development, and attempts that failed; pure.
+"""The purpose of compute: released models, development, and failed attempts; pure.
 
-Of large open models most compute was development, ablations and failures, and readers ask for that share. Here lineage
-says it: a stage counts as final if a released model descends from it, or if it measured one.
+For large open models, most compute was development, ablations and failures, and readers want to know that share. It is
+derived from lineage: a stage counts as final if a released model descends from it, or if it evaluates one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class PurposeRow:
 
 
 def lineage(released: Iterable[str], inputs: Mapping[str, Mapping[str, str]]) -> set[str]:
-    """The stages that released exports descend from, the exports themselves, and all that reads an export.
+    """Return the released exports, the stages they descend from, and the stages that read an export.
 
-    `inputs` maps the id of a stage to those it reads, by role.
+    `inputs` maps a stage's id to the ids of its inputs, by role.
     """
     exports = set(released)
     found: set[str] = set()
@@ -51,7 +51,7 @@ def lineage(released: Iterable[str], inputs: Mapping[str, Mapping[str, str]]) ->
 def purpose_rows(
     attempts: Mapping[str, Iterable[Counted]], final: Collection[str], open_stages: Collection[str]
 ) -> list[PurposeRow]:
-    """Every purpose, in the order of PURPOSES, so that the rows sum to all attempts of the stages."""
+    """Return a row for every purpose, in the order of PURPOSES; the rows sum to all attempts of the stages."""
     groups: dict[Purpose, list[tuple[str, Counted]]] = {purpose: [] for purpose in PURPOSES}
     for stage, of_stage in attempts.items():
         fate: Purpose = "final" if stage in final else "open" if stage in open_stages else "development"

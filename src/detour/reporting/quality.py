@@ -1,4 +1,4 @@
-"""How far the figures can be trusted: what was recorded, and what was not; pure."""
+"""The quality of the figures: what was recorded and what was not; pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detour.reporting.data import Cost
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """Of `total`, the `known` are as they should be; `consequence` says what follows for the others."""
+    """One aspect: `known` out of `total` are good; `consequence` states what applies to the others."""
 
     aspect: str
     known: float

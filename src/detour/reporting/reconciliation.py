@@ -1,4 +1,4 @@
-"""Our hours set against the figure that the site gives, and what the difference is made of; pure."""
+"""Compare our hours with the site's figure, and break down the difference; pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FIGURE = re.compile(
     re.IGNORECASE,
 )
 LEAST_H = 1e-6
-"""What is left of a difference in floating point."""
+"""Difference below which the remainder is floating-point noise."""
 LAST_WORD_S = 30.0
-"""Between two heartbeats: what at most an attempt without an end ran on after its last sign of life."""
+"""Time between two heartbeats: the most that an attempt without an end ran after its last sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class SiteFigure:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One reason why the two figures differ; `hours` is what it adds to the site's, None where that is not known."""
+    """One reason for the difference; `hours` is what it adds to the site's figure, None if unknown."""
 
     reason: str
     hours: float | None
@@ -49,15 +49,15 @@ class Reconciliation:
     our_hours: float
     allocated_hours: float
     basis: str
-    """What of ours is compared: billed hours where the site's rule is known, else allocated."""
+    """Which of our hours are compared: billed ones if the site's rule is known, otherwise allocated ones."""
     difference_hours: float
     difference: float | None
-    """As a share of the site's figure."""
+    """Difference as a share of the site's figure."""
     parts: list[Part]
 
 
 def parse_site_figure(written: str) -> SiteFigure:
-    """`1,234.5 GPU-h`, `0.312 h`, `1381 GPU-s`; a text with exactly one such figure will do. Raises UserError."""
+    """Parse `1,234.5 GPU-h`, `0.312 h` or `1381 GPU-s`, or a text with exactly one such figure. Raises UserError."""
     found = list(_FIGURE.finditer(written))
     if len(found) != 1:
         raise UserError(
@@ -71,7 +71,7 @@ def parse_site_figure(written: str) -> SiteFigure:
 
 
 def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
-    """Every reason that our records give for a difference, and what is left per attempt where they give none."""
+    """Compare the figures, with every reason for the difference in our records, and the unexplained rest."""
     counts = [one.usage.gpus if site.kind == "gpu" else one.usage.cpus for one in attempts]
     ran = [(one, count) for one, count in zip(attempts, counts, strict=True) if count]
     allocated = fsum(count * one.usage.allocated_s / HOUR_S for one, count in ran)
@@ -101,7 +101,7 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
 
 
 def _parts(ran: Sequence[tuple[Counted, float]], unbilled_hours: float, difference_hours: float) -> list[Part]:
-    """What our records say. `unbilled_hours`: allocated ones less those that are compared."""
+    """Return the reasons in our records; `unbilled_hours` are allocated hours minus those compared."""
     parts = []
     if abs(difference_hours - unbilled_hours) < abs(difference_hours):
         parts.append(Part("its billing rule: the site's figure is nearer to allocated hours", unbilled_hours))

@@ -1,4 +1,4 @@
-"""A report: everything that its page, its tables and its statements are made of, and `--json` is it."""
+"""The report as data: everything behind its page, tables and statements, and the content of `--json`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from detour.reporting.yields import PointCost, TokenYield
 
 SCHEMA = 2
 LEGIBLE = 1000
-"""Stages up to which JSON is indented."""
+"""Number of stages from which JSON is not indented."""
 
 
 @dataclass(frozen=True, slots=True)
 class Equivalent:
-    """A mass of CO2 in other words, as the project's file has it."""
+    """An equivalent of the CO2, by the project's file."""
 
     name: str
     amount: float
@@ -39,7 +39,7 @@ class Equivalent:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who the report is by, as the project's file says."""
+    """The owner of the report, from the project's file."""
 
     project: str
     grant: str | None
@@ -49,7 +49,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What the attempts of one cluster ran on, by its profile and by what they held."""
+    """The hardware of one cluster's attempts, from its profile and their allocations."""
 
     cluster: str
     gpu: str | None
@@ -62,21 +62,21 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class BurnDown:
-    """Consumption of one measure, against the linear pace of a budget where there is one."""
+    """Consumption of one measure, against the linear pace of a budget if there is one."""
 
     budget: str | None
     measure: Measure
     unit: str
     burn: Burn
     curve: list[tuple[float, float]]
-    """(instant, used by then), finer than the rows of `burn`; the last is now."""
+    """(instant, used by then), finer than the rows of `burn`; the last point is now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     title: str
     sweep: str | None
-    """Whose chains these are, if they are a sweep's."""
+    """The sweep that all chains belong to, if any."""
     workspace: str
     generated_s: float
     version: str
@@ -85,7 +85,7 @@ class Report:
     chains: list[Chain]
     stages: dict[str, Stage]
     total: Cost
-    """Every stage of every chain, once."""
+    """Cost of all stages of all chains, each once."""
     hardware: list[Hardware]
     burns: list[BurnDown]
     by_period: list[PeriodCost]
@@ -96,10 +96,10 @@ class Report:
     grid: Grid | None
     waits: list[WaitRow]
     accuracy: list[Accuracy]
-    """Prices against what finished stages took."""
+    """Prices compared with the cost of finished stages."""
     purposes: list[PurposeRow]
     released: list[str]
-    """Chains whose model counts as released."""
+    """Names of the chains whose model counts as released."""
     reconciliation: Reconciliation | None
     quality: list[QualityRow]
     asides: list[Aside]
@@ -114,17 +114,17 @@ class Report:
 
     @property
     def cut(self) -> list[str]:
-        """Chains on which some work lies outside of the period: what is said of a model must not be of a part of it."""
+        """Chains with work outside the period; statements about a model must not be about a part of it."""
         return [chain.name for chain in self.chains if is_cut(chain, self.stages)]
 
     @property
     def has_gpus(self) -> bool:
-        """Whether its hours are GPU-hours; without any GPU they are CPU-hours."""
+        """Whether its hours are GPU-hours; without GPUs they are CPU-hours."""
         return self.total.gpu_hours.value != 0
 
     @property
     def span_s(self) -> tuple[float, float] | None:
-        """From the first start to the last end of what is counted, within the period; None where nothing ran."""
+        """First start and last end of what is counted, or the period's bounds; None if nothing ran."""
         attempts = [attempt for stage in self.stages.values() for attempt in stage.attempts]
         if not attempts:
             return None
@@ -135,14 +135,14 @@ class Report:
         )
 
     def to_json_bytes(self, **more: Any) -> bytes:
-        """Keys in the order of the classes, indented where a person may read it; `more` is added at the end."""
+        """Return the report as JSON, with keys in the order of the classes, indented if small; `more` is appended."""
         content = {name: getattr(self, name) for name in self.__slots__}
         option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if len(self.stages) < LEGIBLE else 0)
         return orjson.dumps({**content, **more}, default=_fields, option=option)
 
 
 def _fields(named_tuple: Any) -> dict[str, Any]:
-    """orjson knows dataclasses, and no named tuples."""
+    """Convert a named tuple for orjson, which supports only dataclasses."""
     if type(named_tuple) is EnergyFigure:
         return energy_json(named_tuple)
     fields: dict[str, Any] = named_tuple._asdict()
@@ -153,7 +153,7 @@ def _fields(named_tuple: Any) -> dict[str, Any]:
 
 
 def energy_json(figure: EnergyFigure) -> dict[str, Any]:
-    """With all that is needed to judge it or to compute it again."""
+    """Return a figure with everything needed to judge or recompute it."""
     return {
         "method": figure.method,
         "site": figure.site.name,

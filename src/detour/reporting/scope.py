@@ -1,4 +1,4 @@
-"""Which chains a report is about, and what it is called."""
+"""The chains that a report covers, and its title."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from detour.reporting.outputs import chains_by_age
 class Scope:
     title: str
     plans: list[Plan]
-    """The chain that was planned first ahead."""
+    """Plans of the chains, the oldest first."""
     sweep: str | None = None
-    """Of which they are, if they are all of one."""
+    """The sweep that all of them belong to, if any."""
 
 
 def scope_of(workspace: Workspace, names: Sequence[str], project: Project | None) -> Scope:
-    """As `detour.planning.selection` takes names; everything without any. Raises UserError for what names nothing."""
+    """Select chains by name (`detour.planning.selection`), or all. Raises UserError for a name without a match."""
     known = chains_by_age(workspace)
     if not known:
         raise UserError(

@@ -1,7 +1,7 @@
-"""How long jobs waited for resources: from the moment that nothing but the queue held them; pure.
+"""How long jobs were pending for resources, from when they became eligible to start; pure.
 
-A dependent is held by its inputs first, so its wait begins when the last of them is there; a requeued job's begins at
-the end of the attempt before.
+A dependent first waits for its inputs, so its wait begins when the last of them is done; that of a requeued job begins
+at the end of the previous attempt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class WaitRow:
 
 
 def eligible_s(accepted_s: float | None, inputs_s: Iterable[float | None], before_s: float | None) -> float | None:
-    """When a job could have started; None for one that no scheduler had, or whose inputs were never seen to end."""
+    """Return when a job became eligible; None if no scheduler accepted it, or the end of an input is unknown."""
     ended = list(inputs_s)
     if accepted_s is None or None in ended:
         return None
@@ -32,7 +32,7 @@ def eligible_s(accepted_s: float | None, inputs_s: Iterable[float | None], befor
 
 
 def wait_rows(waits_s: Mapping[tuple[str, str], Iterable[float]]) -> list[WaitRow]:
-    """By (cluster, kind of stage); `p90_s` by linear interpolation."""
+    """Return a row per (cluster, kind of stage); `p90_s` is interpolated linearly."""
     rows = []
     for (cluster, kind), of_kind in waits_s.items():
         ordered = sorted(max(0.0, wait) for wait in of_kind)

@@ -1,4 +1,4 @@
-"""Allocated time that led to nothing, by cause, and the checkpoint interval that would have cost least; pure."""
+"""Wasted allocated time by cause, and the checkpoint interval that would have been optimal; pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """What attempts that ended in one way took without being useful."""
+    """Non-useful time of attempts that ended in one way."""
 
     cause: str
     attempts: int
@@ -35,41 +35,41 @@ class Waste:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """How often trainings of one kind saved, beside how often they should have. None is unknown, or not bounded."""
+    """How often trainings of one kind saved, and how often they should have. None means unknown or unbounded."""
 
     stage: str
     cluster: str
     attempts: int
     worked_s: float
     interruptions: int
-    """Without warning: killed, lost or failed; what was done since the last checkpoint was done again."""
+    """Interruptions without warning (killed, lost or failed), after which work since the last checkpoint was redone."""
     warned: int
-    """With a signal that was caught, so that a checkpoint was saved at the end."""
+    """Interruptions by a signal that was caught, so that a checkpoint was saved."""
     start_s: float | None
     """Median time from the start of an attempt to its first new work."""
     save_s: float | None
-    """Median time that training stood still for one checkpoint."""
+    """Median time that training paused for a checkpoint."""
     interval_s: float | None
     """Median time between two checkpoints."""
     young_s: float | None
     daly_s: float | None
     useful: float | None
-    """Share expected at the interval measured, by `useful_share`."""
+    """Expected useful share at the measured interval, by `useful_share`."""
     best_useful: float | None
-    """The same at Young's interval."""
+    """Expected useful share at Young's interval."""
 
 
 def young_s(save_s: float, interruptions_per_s: float) -> float:
-    """The interval between checkpoints that costs least, sqrt(2 C / l) (Young 1974).
+    """Return the optimal interval between checkpoints, sqrt(2 C / l) (Young 1974).
 
-    Only interruptions without warning count: before the others a checkpoint is saved anyway.
+    Only interruptions without warning count, because before the others a checkpoint is saved anyway.
     """
     return sqrt(2 * save_s / interruptions_per_s)
 
 
 def daly_s(save_s: float, interruptions_per_s: float) -> float:
-    """The same to a higher order (Daly 2006), for checkpoints that are not short against the mean time between
-    interruptions; the mean time itself where a checkpoint takes twice as long."""
+    """Return the optimal interval to a higher order (Daly 2006), for checkpoints that are not short compared with the
+    mean time between interruptions; that mean time if a checkpoint takes at least twice as long."""
     between_s = 1 / interruptions_per_s
     if save_s >= 2 * between_s:
         return between_s
@@ -80,10 +80,10 @@ def daly_s(save_s: float, interruptions_per_s: float) -> float:
 def useful_share(
     interval_s: float, save_s: float, start_s: float, worked_s: float, unwarned_per_s: float, warned_per_s: float
 ) -> float:
-    """Useful over allocated time: 1 / (1 + C/t + S/W + lu (S + t/2) + la (S + C)), to first order.
+    """Return useful over allocated time: 1 / (1 + C/t + S/W + lu (S + t/2) + la (S + C)), to first order.
 
-    C is a checkpoint, t the interval, S a start with its restore, W the whole work, lu and la the rates of
-    interruptions without and with a warning that was caught.
+    C is the time of a checkpoint, t the interval, S a start with restore, W the total work, and lu and la the rates of
+    interruptions without and with a caught warning.
     """
     overhead = save_s / interval_s + start_s / worked_s
     overhead += unwarned_per_s * (start_s + interval_s / 2) + warned_per_s * (start_s + save_s)
@@ -91,7 +91,7 @@ def useful_share(
 
 
 def cause_of(outcome: str, reason: str | None) -> str:
-    """A key of CAUSES, from how an attempt ended and what it said."""
+    """Return a key of CAUSES for an attempt's outcome and reason."""
     if outcome != "interrupted":
         return outcome if outcome in CAUSES else "failed"
     said = reason or ""
@@ -99,7 +99,7 @@ def cause_of(outcome: str, reason: str | None) -> str:
 
 
 def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
-    """In the order of CAUSES; causes that cost nothing are left out."""
+    """Return the waste in the order of CAUSES, without causes that cost nothing."""
     groups: dict[str, list[Counted]] = {}
     for attempt in attempts:
         groups.setdefault(cause_of(attempt.outcome, attempt.reason), []).append(attempt)
@@ -116,7 +116,7 @@ def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
 def interval(
     stage: str, cluster: str, attempts: Sequence[Counted], saves: Sequence[Sequence[tuple[float, float | None]]]
 ) -> Interval:
-    """`saves` holds, by attempt, (seconds since the epoch, seconds that it took) of its checkpoints in order."""
+    """Return the interval statistics. `saves` holds, per attempt, (time since the epoch, duration) of checkpoints."""
     worked_s = fsum(one.fates.useful + one.fates.redone + one.fates.failed for one in attempts)
     causes = [cause_of(one.outcome, one.reason) for one in attempts]
     unwarned = sum(cause in ("failed", "lost") for cause in causes)

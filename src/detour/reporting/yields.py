@@ -1,4 +1,4 @@
-"""What came out for what was spent: tokens a kWh, and what one more point of score took along a sweep; pure."""
+"""Yields: tokens per kWh, and the cost of a point of score across a sweep; pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from detour.accounting.energy import Band, EnergyFigure
 from detour.reporting.data import Chain, Cost, Stage
 
 POINT = 0.01
-"""Scores are shares; a point of them is a hundredth."""
+"""A point of score; scores are shares from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenYield:
-    """A training's tokens against what all its attempts took, redone work included."""
+    """A training's tokens compared with the usage of all its attempts, including redone work."""
 
     chain: str
     phase: str
     tokens: int | None
     hours: float | None
-    """GPU-hours, or CPU-hours where it had no GPU."""
+    """GPU-hours, or CPU-hours if it had no GPU."""
     method: str | None
     facility_energy_kwh: Band | None
     tokens_per_kwh: float | None
@@ -30,20 +30,20 @@ class TokenYield:
 
 @dataclass(frozen=True, slots=True)
 class PointCost:
-    """A chain's score against its cost, and against the cheapest chain's."""
+    """A chain's score and cost, compared with those of the cheapest chain."""
 
     chain: str
     score: float
-    """Mean over all tasks, each a mean over seeds; a share."""
+    """Mean over all tasks, each a mean over seeds, as a share."""
     hours: float
-    """GPU-hours of all its stages, shared ones included; CPU-hours where nothing had a GPU."""
+    """GPU-hours of all its stages, including shared ones; CPU-hours if nothing used a GPU."""
     co2_g: float | None
     more_points: float
     more_hours: float
     hours_per_point: float | None
-    """None for the cheapest chain, and where more hours brought no higher score."""
+    """None for the cheapest chain, and if more hours gave no higher score."""
     is_best_so_far: bool
-    """No cheaper chain scores as high."""
+    """Whether no cheaper chain scores as high."""
 
 
 def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
@@ -51,7 +51,7 @@ def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
 
 
 def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str | None) -> list[TokenYield]:
-    """One a whole training, under the first chain that needs it; energies all by one method, to be comparable."""
+    """Return a row per complete training, under its first chain; all energies are by one method, to be comparable."""
     rows: dict[str, TokenYield] = {}
     for chain in chains:
         for phase in chain.phases:
@@ -76,7 +76,7 @@ def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str 
 
 
 def point_costs(chains: Sequence[Chain], method: str | None) -> list[PointCost]:
-    """The cheapest first; only chains with every score."""
+    """Return the chains with all scores, cheapest first."""
     scored = []
     for chain in chains:
         means = [task.mean for task in chain.scores]
