@@ -1,6 +1,6 @@
-"""The report as a BoAmps record (Boavizta): the fields of its public schema that are known here, and no others.
+"""The report as a BoAmps record (Boavizta), with the known fields of its public schema.
 
-Energies are those of IT equipment, one measure a method, so a reader must not add them up.
+Energies are those of IT equipment, one measure per method, and must not be added up.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ METHODS = {
     Method.ESTIMATED: "estimation by nominal power",
     Method.CARD: "GPU-hours x board power limit",
 }
-"""The schema asks for free text, as `codecarbon`."""
+"""Names of methods; the schema has free text here."""
 QUALITY = ((0.10, "high"), (0.25, "medium"))
-"""Relative error up to which a figure has that quality; beyond, it is low."""
+"""Maximum relative error of each quality; above, it is low."""
 
 
 def boamps(report: Report) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _header(report: Report) -> dict[str, Any]:
 
 
 def _algorithms(report: Report) -> list[dict[str, Any]]:
-    """One a size of model."""
+    """Return one entry per model size."""
     packages = report.versions.packages
     sizes = dict.fromkeys(chain.parameters for chain in report.chains)
     framework, versions = next(
@@ -105,7 +105,7 @@ def _measure(row: EnergyFigure, start_s: float | None) -> dict[str, Any]:
 
 
 def _components(one: Hardware) -> list[dict[str, Any]]:
-    """Slices (MIG) are boards of which the job held a share."""
+    """Return the hardware components; slices (MIG) are given as boards with a share."""
     cpu = {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
     memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
     boards = ceil(one.most_gpus)
@@ -123,7 +123,7 @@ def _named(one: Hardware) -> str | None:
 
 
 def _quality(rows: list[EnergyFigure]) -> str | None:
-    """By the band of the first method, the best one."""
+    """Return the quality by the band of the first method, which is the best."""
     energy = rows[0].it_energy_kwh if rows else None
     if energy is None or not energy.expected:
         return None

@@ -1,4 +1,4 @@
-"""What a burn-down says, in sentences: used, pace, forecast, and when the budget ends or how much lapses."""
+"""Describe a burn-down in sentences: usage, pace, forecast, and when the budget runs out or how much lapses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def title(one: BurnDown) -> str:
 
 
 def note(one: BurnDown) -> str:
-    """Unknown bounds leave their sentence out."""
+    """Return the description, without sentences whose figures are unknown."""
     burn, unit, zone = one.burn, one.unit, one.burn.time_zone
     said = [f"{significant(burn.spent)} {unit} used {_until(burn.now_s, zone)}"]
     if burn.cap is not None:
@@ -41,7 +41,7 @@ def note(one: BurnDown) -> str:
 
 
 def _until(now_s: float, zone: str) -> str:
-    """A period that is over ends at the midnight after its last day."""
+    """Return `by DAY`, or `up to the end of DAY` for a period that ended at midnight."""
     last = last_day(now_s, zone)
     return f"by {last}" if last == day(now_s, zone) else f"up to the end of {last}"
 

@@ -1,4 +1,4 @@
-"""The sections of a report with their tables, in the order in which people read them."""
+"""The sections of a report with their tables, in reading order."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ METHODS = {
 @dataclass(frozen=True, slots=True)
 class Section:
     name: str
-    """Its anchor on the page."""
+    """Anchor on the page."""
     title: str
     tables: list[Table]
     texts: tuple[str, ...] = ()
 
 
 def sections(report: Report) -> list[Section]:
-    """Those that have something to say."""
+    """Return the sections that have any rows."""
     return [section for section in _sections(report) if any(table.rows for table in section.tables)]
 
 

@@ -1,4 +1,4 @@
-"""Tables of what was used: hours, fates, waste, energy, and what it was used for."""
+"""Tables of usage: hours, fates, waste, energy and purpose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW_ROWS, POINTS = 2, 6
 
 
 class Scoped(NamedTuple):
-    """Whose cost it is."""
+    """A cost and what it belongs to."""
 
     of: str
     cost: Cost
@@ -35,7 +35,7 @@ class ScopedEnergy(NamedTuple):
 
 
 class ByName(NamedTuple):
-    """Stages of one name, whatever their seed and chain."""
+    """Stages of one name, of any seed and chain."""
 
     name: str
     stages: int
@@ -61,7 +61,7 @@ class PurposeShare(NamedTuple):
 
 
 def scoped(report: Report) -> list[Scoped]:
-    """The total first where there are several chains."""
+    """Return the cost of each chain, after the total if there are several."""
     chains = [Scoped(chain.name, chain.cost) for chain in report.chains]
     return [Scoped(ALL, report.total), *chains] if len(chains) > 1 else chains
 
@@ -202,7 +202,7 @@ def purposes(report: Report) -> Table:
 
 
 def energies(report: Report) -> Table:
-    """Of single chains only methods that have a figure; why others have none is the same as for the total."""
+    """Return energies; methods without a figure are listed for the total only, where they state the reason."""
     rows = [
         ScopedEnergy(one.of, row)
         for one in scoped(report)
@@ -234,7 +234,7 @@ def energies(report: Report) -> Table:
 
 
 def constants(report: Report) -> Table:
-    """All that turned energy into facility energy and CO2."""
+    """Return the constants that convert energy to facility energy and CO2."""
     found = dict.fromkeys(
         Constant(row.site.name, name, constant.value, constant.source, constant.year)
         if constant
@@ -281,7 +281,7 @@ def burns(report: Report) -> Iterator[Table]:
 
 
 def _burn_rows(one: BurnDown) -> Sequence[Row]:
-    """Of a day or two, which have hardly a row of their own, some points of the curve."""
+    """Return the rows of a burn-down; for a day or two, which have few, some points of the curve."""
     if len(one.burn.rows) > FEW_ROWS or one.burn.pace is not None:
         return one.burn.rows
     every = max(1, len(one.curve) // POINTS)

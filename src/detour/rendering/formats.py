@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV and JSON."""
+"""Render a report as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]
 
 
 def markdown(report: Report) -> str:
-    """The page without its plots; what others wrote is text in it, and no markup."""
+    """Return the report as Markdown, without plots; text from others is escaped."""
     lines = [f"# {_text(report.title)}", "", *(f"- {_text(warning)}" for warning in report.warnings)]
     lines += [""] if report.warnings else []
     for section in sections(report):
@@ -32,7 +32,7 @@ def markdown(report: Report) -> str:
 
 
 def csv_table(table: Table) -> str:
-    """One line a row, with a header; unknown is empty. A text that a spreadsheet would take for a formula is quoted."""
+    """Return one line per row, with a header; unknown is empty, and text that looks like a formula gets a quote."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(table.header())
@@ -41,7 +41,7 @@ def csv_table(table: Table) -> str:
 
 
 def json_report(report: Report) -> bytes:
-    """The report in full, with every table as a list of objects, and the statements."""
+    """Return the full report, with every table as a list of objects, and the statements."""
     listed = {
         table.name: [dict(zip(table.header(), row, strict=True)) for row in table.data()] for table in tables(report)
     }
@@ -70,5 +70,5 @@ def _text(written: str) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Names come from recipes and logs, and spreadsheets run what begins with one of these."""
+    """Quote text that a spreadsheet would execute as a formula; names come from recipes and logs."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

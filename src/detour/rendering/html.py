@@ -1,7 +1,7 @@
-"""The report as one HTML page that needs nothing else: style and plots inside, no script, nothing fetched.
+"""Render the report as one self-contained HTML page, with style and plots inside and without scripts.
 
-Names, reasons and versions come from recipes, logs and journals: untrusted, so the template escapes everything, and a
-content security policy forbids whatever could still slip through.
+Names, reasons and versions come from recipes, logs and journals and are untrusted. So the template escapes everything,
+and a content security policy blocks anything that might still slip through.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from detour.rendering.tables import Table
 from detour.reporting.report import Report
 
 KEYED = ("chain", "of")
-"""Columns whose names carry the colour of the chain."""
+"""Columns whose names are shown in the chain's colour."""
 FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
-"""Tables of detail, which a person opens where they are long; others where they are twice as long."""
+"""Tables of details, which are folded if they are long; other tables only if they are twice as long."""
 LONG = 12
 LONG_WORD = 28
 
 
 Plots: TypeAlias = dict[str, tuple[str, Callable[[], list[Markup]]]]
-"""By table: the legend below its plots, and what draws them."""
+"""Table name -> the legend below its plots, and the function that draws them."""
 
 
 class Figure(NamedTuple):
-    """A table with the plots that show it."""
+    """A table with its plots."""
 
     table: Table
     plots: list[Markup]
     legend: str
-    """Which legend stands below the plots: fates, chains, burn, or none."""
+    """Legend below the plots: fates, chains, burn, or none."""
     is_folded: bool
 
 
 def render_html(report: Report) -> str:
-    """The whole page."""
+    """Return the whole page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"has_long_word": has_long_word, "whole": whole}
     folder = files("detour.rendering")
@@ -59,17 +59,17 @@ def render_html(report: Report) -> str:
 
 
 def has_long_word(text: str) -> bool:
-    """A path or a digest, which may break anywhere; other words stay whole."""
+    """Whether a text has a long word, such as a path or a digest, in which lines may break."""
     return any(len(word) > LONG_WORD for word in text.split())
 
 
 def whole(text: str) -> str:
-    """With hyphens at which no line is broken."""
+    """Replace hyphens by non-breaking ones."""
     return text.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def page(report: Report) -> dict[str, Any]:
-    """Everything the template names, drawn and worded."""
+    """Return all variables of the template."""
     colours = {chain.name: series(index) for index, chain in enumerate(report.chains)} if len(report.chains) > 1 else {}
     plots = _plots(report)
     return {
@@ -131,7 +131,7 @@ def _hours_by_stage(report: Report) -> list[tuple[str, float]]:
 
 
 def _grids(report: Report, unit: str) -> list[Markup]:
-    """Coloured by score, and by cost."""
+    """Draw the grid by score and by cost."""
     if report.grid is None:
         return []
     scores: dict[str, float | None] = dict.fromkeys((point.chain for point in report.grid.points), None)

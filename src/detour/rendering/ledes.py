@@ -1,4 +1,4 @@
-"""What a page says first: who it is by, what was trained, what that took, and the figures that most people look for."""
+"""The top of the page: the owner, what was trained, its cost, and the main figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detour.reporting.yields import row_of
 from detour.text import counted, plain
 
 FEW = 4
-"""Chains up to which each has its sentence."""
+"""Maximum number of chains that get a sentence each."""
 
 
 class Lede(NamedTuple):
@@ -28,7 +28,7 @@ class Tile(NamedTuple):
 
 
 def ledes(report: Report) -> list[Lede]:
-    """A sentence a chain, or one about all of them."""
+    """Return a sentence per chain, or one about all if there are many."""
     if len(report.chains) > FEW:
         return [_of_many(report)]
     method = quotable_method([chain.cost for chain in report.chains])
@@ -36,7 +36,7 @@ def ledes(report: Report) -> list[Lede]:
 
 
 def lede_lines(report: Report) -> list[str]:
-    """The same for a terminal."""
+    """Return the sentences for a terminal."""
     return [plain(f"{one.name}: {one.sentence} {words.capital(one.result)}.") for one in ledes(report)]
 
 

@@ -1,4 +1,4 @@
-"""Tables of what came out: scores, losses, the corpus, stages, attempts, and where all of it came from."""
+"""Tables of results: scores, losses, the corpus, stages, attempts and provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detour.text import format_count, format_duration
 
 ROWS_ON_PAGE = 200
 LOSSES = 8
-"""Points of a phase's curve in its table."""
+"""Number of points of a phase's curve in its table."""
 
 
 class Scored(NamedTuple):
@@ -86,7 +86,7 @@ class Fact(NamedTuple):
 
 
 def scores(report: Report) -> list[Table]:
-    """One a task, with every seed."""
+    """Return one table per task, with every seed."""
     by_task: dict[str, list[Scored]] = {}
     for chain in report.chains:
         for one in chain.scores:
@@ -109,7 +109,7 @@ def _scores(task: str, rows: list[Scored]) -> Table:
 
 
 def results(report: Report) -> Table:
-    """Every score by itself, with what it took."""
+    """Return every single score with its cost."""
     rows = [OfSeed(chain.name, one, seed) for chain in report.chains for one in chain.scores for seed in one.by_seed]
     columns = (
         Column("chain", "chain"),
@@ -128,7 +128,7 @@ def results(report: Report) -> Table:
 
 
 def grids(report: Report) -> list[Table]:
-    """The chains with their coordinates, scores and costs."""
+    """Return the chains with their coordinates, scores and costs."""
     grid = report.grid
     if grid is None:
         return []
@@ -145,7 +145,7 @@ def grids(report: Report) -> list[Table]:
 
 
 def losses(report: Report) -> Table:
-    """A few points of each curve, what several chains share once."""
+    """Return a few points of each curve, shared ones once."""
     drawn: dict[str, OfPhase] = {}
     for chain in report.chains:
         for phase in chain.phases:
@@ -188,7 +188,7 @@ def phases(report: Report) -> Table:
 
 
 def sources(report: Report) -> Table:
-    """Each corpus once, under the chains that were trained on it."""
+    """Return each corpus once, under the chains trained on it."""
     users: dict[str, list[str]] = {}
     found: dict[str, list[SourceCounts]] = {}
     for chain in report.chains:
@@ -221,7 +221,7 @@ def quality(report: Report) -> Table:
 
 
 def stages(report: Report) -> Table:
-    """Those that several chains share first; what is not done ahead of what is, where not all can be shown."""
+    """Return the stages; if not all can be shown, unfinished ones come first."""
     rows = [OfStage(stage, _named(stage.chains)) for stage in report.stages.values()]
     if len(rows) > ROWS_ON_PAGE:
         rows.sort(key=lambda row: row.stage.status == "done")
@@ -241,7 +241,7 @@ def stages(report: Report) -> Table:
 
 
 def attempts(report: Report) -> Table:
-    """Those that did not end well first, where not all can be shown."""
+    """Return the attempts, those that did not finish first."""
     rows = [
         OfAttempt(stage, _named(stage.chains), attempt)
         for stage in report.stages.values()

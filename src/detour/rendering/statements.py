@@ -1,4 +1,4 @@
-"""Ready-made statements about what was used: to be read once more, and pasted. Nothing here claims a compliance."""
+"""Ready-made statements about usage, to review and paste. None of them claims compliance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOW = {
     Method.ESTIMATED: "estimated from the hardware's nominal power",
     Method.CARD: "reserved hours at the boards' power limit",
 }
-"""The methods for readers who know nothing of ours."""
+"""Descriptions of the methods for readers unfamiliar with detour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Statement:
     title: str
     text: str
     language: str = "text"
-    """Of its code block: text, yaml or json."""
+    """Language of its code block: text, yaml or json."""
 
 
 def statements(report: Report) -> list[Statement]:
-    """None before anything ran."""
+    """Return the statements, none before anything ran."""
     if not report.total.attempts:
         return []
     return [
@@ -59,14 +59,14 @@ def statements(report: Report) -> list[Statement]:
 
 
 def _boamps(report: Report) -> Iterator[Statement]:
-    """Its schema asks for a measure at least."""
+    """Yield the BoAmps record, if it has the measure that its schema requires."""
     record = boamps(report)
     if record["measures"]:
         yield Statement("boamps", "BoAmps report", orjson.dumps(record, option=orjson.OPT_INDENT_2).decode(), "json")
 
 
 def neurips(report: Report) -> str:
-    """Type of workers and memory, compute a run and in total, and what preliminary and failed runs took more."""
+    """Return type of workers and memory, compute per run and in total, and that of preliminary and failed runs."""
     when = f", {words.days(*report.span_s, report.period.time_zone)}" if report.span_s else ""
     said = [
         f"We ran {_machines(report.hardware)}.",
@@ -79,7 +79,7 @@ def neurips(report: Report) -> str:
 
 
 def methods_sentence(report: Report) -> str:
-    """Hours, energy with its method and band, and CO2 with its constants; each figure says what it holds."""
+    """Return a sentence with hours, energy by its method and band, and CO2 with its constants."""
     row = quoted(report)
     all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
     used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
@@ -100,7 +100,7 @@ def methods_sentence(report: Report) -> str:
 
 
 def card(report: Report, chain: Chain) -> str:
-    """The front matter that model cards on the hub have for it: `emissions` is a bare number in grams."""
+    """Return the front matter for a model card on the hub, in which `emissions` is a number in grams."""
     if is_cut(chain, report.stages):
         return f"# no CO2 figure: {PARTIAL}\n"
     row = row_of(chain.cost, quotable_method([chain.cost]))
@@ -121,7 +121,7 @@ def card(report: Report, chain: Chain) -> str:
 
 
 def annex_xi(report: Report) -> str:
-    """For the trainings that released models descend from; estimated figures are marked as such."""
+    """Return the statement on the trainings that released models descend from; estimates are marked as such."""
     trainings = released_trainings(report)
     attempts = [attempt for stage in trainings for attempt in stage.attempts]
     if any(stage.is_cut for stage in trainings):
@@ -161,7 +161,7 @@ def released_trainings(report: Report) -> list[Stage]:
 
 
 def training_flops(report: Report) -> float | None:
-    """Of the trainings that released models descend from, each once; None where a model's shape is unknown."""
+    """Return the FLOPs of the trainings that released models descend from, each once; None if a shape is unknown."""
     ids = {stage.id for stage in released_trainings(report)}
     phases = {phase.stage: phase for chain in report.chains for phase in chain.phases if phase.stage in ids}
     parts = [
@@ -181,7 +181,7 @@ def _cards(report: Report) -> Iterator[Statement]:
 
 
 def _machines(hardware: list[Hardware]) -> str:
-    """`jobs of up to 4 x H100 (80 GB) on jean-zay`; simulated GPUs are called so."""
+    """`jobs of up to 4 x H100 (80 GB) on jean-zay`; simulated GPUs are marked as such."""
     parts = []
     for one in hardware:
         memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
@@ -192,7 +192,7 @@ def _machines(hardware: list[Hardware]) -> str:
 
 
 def _each_released(report: Report) -> str:
-    """What one run took from its corpus to its scores, where several were released."""
+    """Return the cost of one released model from corpus to scores, if several were released."""
     whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
     each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
     if len(each) < 2:
@@ -202,7 +202,7 @@ def _each_released(report: Report) -> str:
 
 
 def _by_purpose(report: Report) -> Iterator[str]:
-    """What the checklist asks for: whether the project needed more than the runs that are reported."""
+    """Yield what the checklist asks for: whether the project needed more compute than the reported runs."""
     rows = {row.purpose: row for row in report.purposes if row.attempts}
     if "final" in rows:
         models = "The released model" if len(report.released) == 1 else "Together, the released models"
@@ -224,7 +224,7 @@ def _hours_of(row: PurposeRow, report: Report) -> str:
 
 
 def _longest(report: Report) -> str:
-    """What one run took: the training with the most hours."""
+    """Return the cost of a single run: the training with the most allocated time."""
     trained = [
         stage for stage in report.stages.values() if stage.kind == "pretrain" and stage.attempts and not stage.is_cut
     ]
@@ -246,7 +246,7 @@ def _unit(report: Report) -> str:
 
 
 def _sourced(constant: Sourced | None, unit: str = "") -> str:
-    """`34 gCO2eq/kWh (the operator [France], 2024)`: in a sentence, no parentheses within parentheses."""
+    """`34 gCO2eq/kWh (the operator [France], 2024)`: nested parentheses become brackets."""
     if constant is None:
         return words.UNKNOWN
     return f"{constant.value:.6g}{unit} ({constant.origin.replace('(', '[').replace(')', ']')})"

@@ -1,4 +1,4 @@
-"""A table of a report, described once: the page, Markdown, CSV and JSON all show this one."""
+"""The definition of a report's table, which page, Markdown, CSV and JSON share."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ PARTS: dict[Shape, tuple[tuple[str, str], ...]] = {
     "band": (("_low", "low"), ("", "expected"), ("_high", "high")),
     "sum": (("", "value"), ("_unknown", "unknown")),
 }
-"""(suffix of the name, attribute) of the columns that a value takes in data: a band has three, a `Known` two."""
+"""(name suffix, attribute) of a value's columns in data: a band has three, a `Known` two."""
 
 
 class Column(NamedTuple):
-    """A figure of each row. In data its name carries the unit; on a page the label and the form do."""
+    """A column. In data its name includes the unit; on a page the label and the form do."""
 
     name: str
     label: str
     form: Form = words.text
     path: str = ""
-    """Of the attribute, where it is not the name."""
+    """Path of the attribute, if it is not the name."""
     shape: Shape = "value"
     small: Form | None = None
-    """A second, smaller line on a page."""
+    """Form of a second, smaller line on a page."""
     is_main: bool = True
-    """On pages too; the others are in data alone."""
+    """Whether it is shown on pages; others are only in data."""
     get: Callable[[Any], Any] | None = None
-    """Where an attribute's path does not lead to it."""
+    """Getter, if an attribute's path does not suffice."""
 
     @property
     def is_number(self) -> bool:
@@ -48,7 +48,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """As a page has it."""
+    """A value as shown on a page."""
 
     column: Column
     text: str
@@ -58,17 +58,17 @@ class Cell(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Table:
     name: str
-    """Of its file, and in JSON."""
+    """Name of its file, and in JSON."""
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[object]
     note: str = ""
     shown: int | None = None
-    """Rows on a page, where all would be too many."""
+    """Maximum number of rows on a page, None for all."""
 
     @property
     def main(self) -> list[Column]:
-        """What a page shows; a column in which nothing is known of any row says nothing."""
+        """Columns to show on a page, without those in which all values are unknown."""
         main = [column for column in self.columns if column.is_main]
         return [column for column in main if not self.rows or any(column.of(row) is not None for row in self.rows)]
 
@@ -81,17 +81,17 @@ class Table:
         return len(self.rows) - len(self.main_rows)
 
     def cells(self) -> Iterator[list[Cell]]:
-        """What a page shows, row by row."""
+        """Yield the rows of cells to show on a page."""
         main = self.main
         for row in self.main_rows:
             yield [column.cell(row) for column in main]
 
     def header(self) -> list[str]:
-        """Names of the columns of data."""
+        """Return the names of the data columns."""
         return [column.name + suffix for column in self.columns for suffix, _ in PARTS[column.shape]]
 
     def data(self) -> Iterator[list[Any]]:
-        """Every row, as plain values in the order of `header`."""
+        """Yield every row as plain values, in the order of `header`."""
         for row in self.rows:
             yield [value for column in self.columns for value in _parts(column, row)]
 
@@ -108,7 +108,7 @@ def number(name: str, label: str, form: Form, path: str = "", *, main: bool = Tr
 
 
 def hours(name: str, label: str, path: str = "", *, main: bool = True) -> Column:
-    """Of a `Known`: it says of how many attempts nothing is known."""
+    """Return a column of a `Known`, which states the number of unknown attempts."""
     return Column(name, label, words.hours, path, "sum", is_main=main)
 
 

@@ -1,4 +1,4 @@
-"""Figures as people read them: a fitting unit, three digits, the method named, `unknown` for None."""
+"""Format figures for people: a fitting unit, three digits, the method, `unknown` for None."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OBTAINED = {
     Method.ESTIMATED: "estimated",
     Method.CARD: "by the card's convention",
 }
-"""A method in a sentence for readers who know none of ours; tables have its name."""
+"""Methods in sentences, for readers unfamiliar with detour; tables use their names."""
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "accuracy": "accuracy", "f1": "F1"}
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """1234.5 -> `1,234`, 0.012345 -> `0.0123`; never in powers of ten above 1e-6."""
+    """1234.5 -> `1,234`, 0.012345 -> `0.0123`; without exponents down to 1e-6."""
     if value is None or not isfinite(value):
         return UNKNOWN
     if value == 0:
@@ -45,7 +45,7 @@ def co2(grams: float | None) -> str:
 
 
 def spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:
-    """The range of a band in the unit of its expected value, `` when it has none: `0.8 to 1.6 Wh`."""
+    """Format the range of a band in the unit of its expected value, `0.8 to 1.6 Wh`; empty if it has none."""
     if band is None or band.low == band.high:
         return ""
     scale, unit = next((one for one in units if abs(band.expected) >= one[0]), units[-1])
@@ -61,12 +61,12 @@ def co2_spread(band: Band | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Of hours, to be added up by a reader who checks: `1,234.56`, `15.75`, `0.0974`."""
+    """Format hours with enough digits for readers to check sums: `1,234.56`, `15.75`, `0.0974`."""
     return f"{value:,.2f}" if value is not None and abs(value) >= 0.1 else significant(value)
 
 
 def hours(known: Known) -> str:
-    """`0.123`, with a mark when some attempts are not in it."""
+    """`0.123`, with a remark if it does not include some attempts."""
     if known.value is None:
         return UNKNOWN
     return figure(known.value) + (f" (+ {known.unknown} unknown)" if known.unknown else "")
@@ -127,7 +127,7 @@ def what_was_trained(chain: Chain) -> str:
 
 
 def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
-    """The scores, or why there are none."""
+    """Return the scores, or why there are none."""
     stuck = [stage for stage in stages if stage.status == "failed"]
     if stuck:
         return f"not finished: {stuck[0].label} failed" + (f": {stuck[0].reason}" if stuck[0].reason else "")
@@ -145,7 +145,7 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
 
 
 def wasted(cost: Cost) -> str:
-    """The share of the hours that was not useful work, in one sentence."""
+    """Return a sentence on the share of hours that was not useful work."""
     fates, share = cost.main_fates, cost.useful_share
     if share is None:
         return "Nothing ran."
@@ -159,14 +159,14 @@ def wasted(cost: Cost) -> str:
 
 
 def wall(chain: Chain) -> str:
-    """From the first start to the last end, pauses between attempts included."""
+    """Return the time from the first start to the last end, including pauses between attempts."""
     if chain.started_s is None:
         return "not started"
     return "running" if chain.ended_s is None else format_duration(chain.ended_s - chain.started_s)
 
 
 def text(value: object) -> str:
-    """Names and reasons come from files that others write: one line, without control characters."""
+    """Format untrusted names and reasons as one line without control characters."""
     return "–" if value is None or value == "" else plain(str(value))
 
 
@@ -187,12 +187,12 @@ def in_percent(value: float | None) -> str:
 
 
 def moment(span_s: float, time_zone: str = "UTC") -> Callable[[float | None], str]:
-    """How to write instants up to which something is counted: with their time of day where the span is short."""
+    """Return a formatter of the ends of periods: with the time of day if the span is short."""
     return partial(instant if span_s < 3 * DAY_S else last_day, time_zone=time_zone)
 
 
 def last_day(epoch_s: float | None, time_zone: str = "UTC") -> str:
-    """The day before an instant that is excluded: midnight is the end of a day."""
+    """Format the last day before an exclusive end, so that midnight is the end of the previous day."""
     return day(None if epoch_s is None else epoch_s - 1, time_zone)
 
 
@@ -201,14 +201,14 @@ def day(epoch_s: float | None, time_zone: str = "UTC") -> str:
 
 
 def days(first_s: float, last_s: float, time_zone: str = "UTC") -> str:
-    """`2026-07-01 to 2026-09-30 (Europe/Paris)`, both days included; UTC is not named."""
+    """`2026-07-01 to 2026-09-30 (Europe/Paris)`, both days included; UTC is not mentioned."""
     first, last = day(first_s, time_zone), day(last_s, time_zone)
     zone = "" if time_zone == "UTC" else f" ({time_zone})"
     return (first if first == last else f"{first} to {last}") + zone
 
 
 def seconds(value: float | None) -> str:
-    """Short ones with their fraction: `1.8s`."""
+    """Format a duration, short ones with a fraction: `1.8s`."""
     return f"{value:.2g}s" if value is not None and value < 10 else format_duration(value)
 
 
@@ -217,7 +217,7 @@ def advised(value: float | None) -> str:
 
 
 def exact(value: float | None) -> str:
-    """As many digits as a person would check: `1,234.5`, `0.3836`, `0.0002`."""
+    """Format with up to six significant digits: `1,234.5`, `0.3836`, `0.0002`."""
     return UNKNOWN if value is None else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
@@ -226,7 +226,7 @@ def signed(value: float | None) -> str:
 
 
 def signed_figure(value: float | None) -> str:
-    """Of hours, to be added up: `+0.37`, `-1.25`."""
+    """Format signed hours with enough digits to check sums: `+0.37`, `-1.25`."""
     return UNKNOWN if value is None else f"{'+' if value > 0 else ''}{figure(value)}"
 
 

@@ -1,4 +1,4 @@
-"""Writes a report: one file, or a folder with all of its formats. On a full disk the whole old one stays."""
+"""Write a report as one file, or as a folder with all formats; if the disk is full, the old report is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _ENDINGS = {"text": "txt", "yaml": "yaml", "json": "json"}
 
 
 def format_for(path: Path | None) -> Format:
-    """What a file's name asks for; a folder, which has no ending, gets everything."""
+    """Return the format for a file name; a folder, or a name without an ending, gets all formats.
+
+    Raises UserError for an unknown ending.
+    """
     if path is None or (not path.suffix and path.exists() and not path.is_dir()):
         return "html"
     if not path.suffix or path.is_dir():
@@ -32,13 +35,13 @@ def format_for(path: Path | None) -> Format:
 
 
 def write_report(report: Report, wanted: Format, path: Path) -> Path:
-    """Returns the file to look at first. Raises UserError where it cannot be written."""
+    """Write the report and return the file to open first. Raises UserError if it cannot be written."""
     write_outputs({path / name: content for name, content in _files(report, wanted).items()}, "--out")
     return path / "report.html" if wanted == "all" else path
 
 
 def _files(report: Report, wanted: Format) -> dict[str, str | bytes]:
-    """By name within the folder; one without a name is the only one."""
+    """Return the files by name in the folder; a single file has an empty name."""
     if wanted == "html":
         return {"": render_html(report)}
     if wanted == "md":
@@ -57,5 +60,5 @@ def _statement(one: Statement) -> str:
 
 
 def _safe(name: str) -> str:
-    """A file's name out of one that a recipe gave."""
+    """Return a safe file name for a name from a recipe."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "table"

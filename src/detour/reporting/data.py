@@ -140,14 +140,14 @@ class TaskScores(NamedTuple):
     notes: tuple[str, ...] = ()
     """Notes on the task's data for readers of the scores."""
     attempts: Mapping[str, Sequence[Counted]] = MappingProxyType({})
-    """Of the fine-tuning of each seed. What they spent is summed where it is shown: a page shows few of many."""
+    """Attempts at each seed's fine-tuning. Their cost is computed when shown, since a page shows few of many."""
 
     def spent_on(self, seed: str) -> Spent:
         return Spent.of(site_energies(self.attempts.get(seed, ())))
 
     @property
     def spent(self) -> dict[str, Spent]:
-        """By seed."""
+        """Cost by seed."""
         return {seed: self.spent_on(seed) for seed in self.attempts}
 
     @property

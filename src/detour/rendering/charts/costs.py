@@ -1,4 +1,4 @@
-"""What was used: over time against a budget's pace, by stage, by fate, and what it emitted by each method."""
+"""Charts of usage over time against a budget's pace, by stage and by fate, and of CO2 by method."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from detour.text import cut
 NAME = 190.0
 MOST_BARS = 24
 HEADROOM = 1.25
-"""Of the cap: what a forecast may reach beyond is cut off."""
+"""Upper limit of the axis as a multiple of the cap; a forecast beyond it is cut off."""
 
 
 def burn_chart(burn: Burn, curve: Sequence[tuple[float, float]], unit: str) -> Markup:
-    """Used in one colour, the linear pace in another, the forecast as a fan up to the end of the period."""
+    """Draw usage, the linear pace, and the forecast as a fan up to the end of the period."""
     end_s = burn.now_s if burn.end_s is None else burn.end_s
     if end_s <= burn.start_s or not burn.rows:
         return Markup("")
@@ -60,7 +60,7 @@ def burn_chart(burn: Burn, curve: Sequence[tuple[float, float]], unit: str) -> M
 
 
 def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
-    """One bar a row, as shares of what was allocated."""
+    """Draw one bar per row, as shares of the allocated time."""
     known = [(name, fates) for name, fates in rows if fates.allocated > 0]
     drawn = known[:MOST_BARS]
     if not drawn:
@@ -82,7 +82,7 @@ def fates_chart(rows: Sequence[tuple[str, Fates]]) -> Markup:
 
 
 def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
-    """One bar a row, the longest first."""
+    """Draw one bar per row, longest first."""
     known = sorted(((name, value) for name, value in rows if value > 0), key=lambda row: -row[1])
     drawn = known[:MOST_BARS]
     if not drawn:
@@ -100,7 +100,7 @@ def bars(rows: Sequence[tuple[str, float]], unit: str) -> Markup:
 
 
 def energy_chart(rows: Sequence[EnergyFigure]) -> Markup:
-    """CO2 by each method with its band; never added."""
+    """Draw CO2 by each method with its band."""
     drawn = [(f"{row.method}, {row.site.name}", band) for row in rows if (band := row.co2_g) is not None]
     high = max((band.high for _, band in drawn), default=0.0)
     if high <= 0:

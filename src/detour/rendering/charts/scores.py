@@ -1,4 +1,4 @@
-"""Scores: every seed of every chain, a sweep's grid, and score against cost."""
+"""Charts of scores: every seed of every chain, a sweep's grid, and score against cost."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from detour.text import cut
 
 NAME = 190.0
 SHADES = 7
-"""Of the grid's cells, in the style sheet; the last is the highest."""
+"""Number of shades of the grid's cells in the style sheet; the last is the highest."""
 MOST_ROWS, MOST_SCORED = 40, 20
 
 
 def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Markup:
-    """Every seed a dot, the mean a bar with its standard deviation; one row a chain: (name, colour, scores).
+    """Draw every seed as a dot and the mean as a bar with its standard deviation, with one row per chain.
 
-    Of more chains than can be shown, the best.
+    `chains` are (name, colour, scores). If there are too many, only the best are shown.
     """
     scored = [(name, colour, scores) for name, colour, scores in chains if scores.present]
     rows = scored
@@ -64,7 +64,7 @@ def score_chart(task: str, chains: Sequence[tuple[str, int, TaskScores]]) -> Mar
 
 
 def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup:
-    """A cell a chain, darker for more of `what`: the last axis across, combinations of the others down."""
+    """Draw one cell per chain, darker for more of `what`: the last axis across, combinations of the others down."""
     across = grid.axes[-1].labels
     down = list(dict.fromkeys(tuple(point.labels[:-1]) for point in grid.points))
     known = [value for value in values.values() if value is not None]
@@ -89,7 +89,7 @@ def grid_chart(grid: Grid, values: dict[str, float | None], what: str) -> Markup
 
 
 def points_chart(rows: Sequence[PointCost], unit: str) -> Markup:
-    """Score over hours; the line joins the chains that no cheaper one matches."""
+    """Draw score over hours; the line joins the chains that no cheaper one matches."""
     if len(rows) < 2:
         return Markup("")
     hours, scores = [row.hours for row in rows], [100 * row.score for row in rows]

@@ -1,6 +1,6 @@
-"""What plots are drawn with: inline SVG, no script, no external resource, colours from the page's style sheet.
+"""Drawing primitives: inline SVG without scripts or external resources, coloured by the page's style sheet.
 
-Every text is escaped by `Markup.format`. Coordinates are in the viewBox; the page scales it to its width.
+All text is escaped by `Markup.format`. Coordinates are in the viewBox, which the page scales to its width.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from detour.times import local, zone_of
 WIDTH = 720.0
 LEFT, RIGHT = 54.0, 12.0
 SERIES = 6
-"""Colours in the style sheet; series beyond take them again, dashed."""
+"""Number of colours in the style sheet; further series reuse them, dashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Scale:
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round values (1, 2 or 5 times a power of ten) inside [low, high]."""
+    """Return round values (1, 2 or 5 times a power of ten) in [low, high]."""
     span = high - low
     if not isfinite(span) or span <= 0:
         return [low]
@@ -48,7 +48,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def days(low_s: float, high_s: float, time_zone: str = "UTC", wanted: int = 5) -> list[tuple[float, str]]:
-    """Instants for a time axis with their labels: whole days, or hours of a day where it is short."""
+    """Return labelled instants for a time axis: whole days, or times of day if it is short."""
     span = high_s - low_s
     if span < 2 * 86_400:
         step = next((h * 3600.0 for h in (1 / 60, 1 / 12, 1 / 4, 1, 3, 6, 12) if span / (h * 3600) <= wanted), 86_400.0)
@@ -68,19 +68,19 @@ def padded(low: float, high: float, share: float) -> tuple[float, float]:
 
 
 def upright(values: Sequence[float], top: float, bottom: float) -> Scale:
-    """For values along the vertical axis; never below zero where no value is."""
+    """Return a vertical scale for the values, which goes below zero only if a value does."""
     low, high = padded(min(values), max(values), 0.06)
     return Scale(max(low, 0.0) if min(values) >= 0 else low, high, bottom, top)
 
 
 def series(index: int) -> str:
-    """The classes of a series: its colour, and dashes from the second round of colours on."""
+    """Return the CSS classes of a series: its colour, and dashes once colours are reused."""
     turn = index // SERIES
     return f"series-{index % SERIES}" + (f" dash-{min(turn, 3)}" if turn else "")
 
 
 def grid_lines(scale: Scale, label: str, wanted: int = 5) -> Markup:
-    """Horizontal lines with their values, and the axis's name above them."""
+    """Draw horizontal lines with their values, and the axis's name above them."""
     line = Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
     parts = [text(WIDTH - RIGHT, scale.end - 6, label, "end", "axis-name")]
     for tick in ticks(scale.low, scale.high, wanted):
@@ -91,7 +91,7 @@ def grid_lines(scale: Scale, label: str, wanted: int = 5) -> Markup:
 
 
 def columns(across: Scale, marks: Iterable[tuple[float, str]], top: float, foot: float) -> Markup:
-    """Vertical lines with their labels below."""
+    """Draw vertical lines with their labels below."""
     line = Markup('<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{}" y2="{}"/>')
     parts = []
     for value, label in marks:
@@ -101,7 +101,7 @@ def columns(across: Scale, marks: Iterable[tuple[float, str]], top: float, foot:
 
 
 def polyline(points: Iterable[tuple[float, float]], classes: str, title: str = "") -> Markup:
-    """A single point is a dot, by its round end and a wider stroke."""
+    """Draw a line; a single point becomes a dot, with a round end and a wider stroke."""
     listed = list(points)
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (listed * 2 if len(listed) == 1 else listed))
     named = Markup("<title>{}</title>").format(title) if title else Markup("")
@@ -122,11 +122,11 @@ def text(x: float, y: float, content: str, anchor: str, classes: str = "tick") -
 
 
 def left_out(x: float, y: float, which: str, drawn: int, of: int) -> list[Markup]:
-    """What a plot says that does not show all rows of its table."""
+    """Return the remark of a plot that does not show all rows of its table."""
     return [text(x, y, f"{which} {drawn} of {of}; the table has all", "start", "axis-name")] if drawn < of else []
 
 
 def plot(height: float, label: str, parts: Iterable[Markup]) -> Markup:
-    """The whole picture; `label` is what it says to someone who does not see it."""
+    """Return the whole picture; `label` describes it to screen readers."""
     head = Markup('<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}"><title>{}</title>')
     return Markup("").join([head.format(WIDTH, height, label, label), *parts, Markup("</svg>")])

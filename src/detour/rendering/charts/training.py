@@ -1,4 +1,4 @@
-"""Loss along the tokens, phases one after the other; several chains over each other, what they share once."""
+"""Chart of the loss over tokens: phases in sequence, chains overlaid, and shared stages once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from detour.reporting.data import Chain, Curve, Phase
 from detour.text import format_count
 
 ALL_POINTS = 6000
-"""Of all curves together; many curves are drawn coarser."""
+"""Maximum number of points of all curves together; many curves are drawn more coarsely."""
 
 
 def training_chart(chains: Sequence[Chain]) -> Markup:
-    """Of one chain also the learning rate and validation losses; empty when nothing was recorded."""
+    """Draw the losses, for a single chain with learning rate and validation losses; empty if nothing was recorded."""
     drawn = [chain for chain in chains if any(phase.curves.get("loss") for phase in chain.phases)]
     if not drawn:
         return Markup("")
@@ -59,7 +59,7 @@ def training_chart(chains: Sequence[Chain]) -> Markup:
 
 
 def _curves(chains: Sequence[Chain], across: Scale, scale: Scale) -> list[Markup]:
-    """Each training once, under the first chain that needs it."""
+    """Draw each training once, under its first chain."""
     seen: set[str] = set()
     distinct = {phase.stage for chain in chains for phase in chain.phases}
     most = min(POINTS, max(20, ALL_POINTS // len(distinct)))
@@ -74,7 +74,7 @@ def _curves(chains: Sequence[Chain], across: Scale, scale: Scale) -> list[Markup
 
 
 def _starts(phases: Sequence[Phase]) -> tuple[list[float], float]:
-    """Where each phase begins on the common axis, and where the last one ends."""
+    """Return where each phase begins on the common axis, and where the last one ends."""
     starts, x = [], 0.0
     for phase in phases:
         starts.append(x)
@@ -105,7 +105,7 @@ def _phase_marks(phases: Sequence[Phase], across: Scale, top: float, bottom: flo
 
 
 def _validation(phase: Phase, start: float, across: Scale, scale: Scale) -> Markup:
-    """Hollow dots: during the training, of the starting weights, and of the promoted checkpoint."""
+    """Draw hollow dots: during the training, for the initial weights, and for the promoted checkpoint."""
     points = []
     if curve := phase.curves.get("validation_loss"):
         points += list(zip(curve.x, curve.y, strict=True))
