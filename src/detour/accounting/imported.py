@@ -1,4 +1,4 @@
-"""Energy recorded by other tools, as typed rows; IT energy is the file's figure divided by the PUE it includes.
+"""Energy recorded by other tools, as typed rows. IT energy is the file's figure divided by the PUE that it includes.
 
 A PUE is never applied to these rows. If neither the file nor the caller states the PUE included in `energy_kwh`, it is
 unknown whether that is the energy of the facility or only of the hardware.

@@ -127,7 +127,7 @@ def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
 
 
 def _overlap(start_s: float, end_s: float, first_s: float, last_s: float) -> float:
-    """What part of a piece lies between two instants."""
+    """Return the share of a piece that lies between two instants."""
     length_s = end_s - start_s
     if length_s <= 0:
         return float(first_s <= start_s < last_s)

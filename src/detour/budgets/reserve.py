@@ -133,7 +133,7 @@ def reserving(
 def reserve(
     workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
 ) -> Share:
-    """Record the submission's share, if it fits into every budget that applies or `why_over` gives a reason to exceed.
+    """Record the submission's share, if every budget that applies has room for it or `why_over` gives a reason.
 
     Raises BudgetRefused (exit code 4) with the arithmetic and what would fit; UserError if the ledger cannot be read or
     written, or another process has been reserving for longer than a minute.

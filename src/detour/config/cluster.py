@@ -104,7 +104,7 @@ class Qos(Written):
 
     name: str = Field(min_length=1)
     wall: Duration | None = None
-    """Longest run."""
+    """Maximum time limit."""
     gpus: Count | None = None
     """Maximum number of GPUs in use at once, per user."""
     submitted_jobs: Count | None = None
@@ -126,12 +126,12 @@ class Partition(Written):
     default_wall: Duration | None = None
     """Time limit that Slurm sets if no `--time` is given."""
     wall: Duration | None = None
-    """Longest run."""
+    """Maximum time limit."""
     source: str | None = None
 
 
 class Billing(Written):
-    """How the site turns a job into hours charged."""
+    """How the site charges for a job."""
 
     rule: Literal["gpu", "cores-share", "whole-node", "none"]
     """`gpu`: GPUs x elapsed time; `cores-share`: raised to the share of the node's cores; `whole-node`: all GPUs."""
@@ -269,7 +269,7 @@ class Cluster(Written):
     max_array_size: PositiveWhole | None = None
     """Slurm's MaxArraySize: one more than the highest index."""
     grace: Duration = 120
-    """How long before its time limit a job is signalled to save and stop."""
+    """Time before the time limit at which a job is signalled to save and stop."""
     seeds_per_job: tuple[SeedsPerJob, ...] = ()
     site: Site
     cpu_power: CpuPower

@@ -48,7 +48,7 @@ class Document(Generic[M]):
     tree: Node
 
     def problem(self, path: KeyPath, message: str) -> Problem:
-        """`path` holds keys and list indices: `("data", "sources", 0, "path")`."""
+        """Return a problem at `path`, which holds keys and list indices: `("data", "sources", 0, "path")`."""
         return Problem(*place(self.tree, path), message)
 
 

@@ -129,7 +129,7 @@ class Recipe(Written):
     training: Training = Training()
     """How the training runs."""
     export: Export = Export()
-    """The folder that `transformers` loads."""
+    """The exported model, a folder that `transformers` loads."""
     benchmark: Benchmark | None = None
     """The benchmark, inline or as the name of a file in `configs/benchmarks`."""
 

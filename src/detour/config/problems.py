@@ -71,7 +71,7 @@ def shown(path: Path) -> str:
 
 
 def similar_file(path: Path) -> str:
-    """Return `; did you mean other.yaml?` if the folder has a YAML file with a similar name, else nothing."""
+    """Return `; did you mean other.yaml?` for a YAML file of a similar name in the folder, empty if there is none."""
     names = {file.stem: file.name for file in path.parent.glob("*.y*ml")}
     similar = get_close_matches(path.stem, names, 1)
     return f"; did you mean {names[similar[0]]}?" if similar else ""

@@ -64,7 +64,7 @@ class Optimizer(Written):
     """Decoupled AdamW; biases and norms are never decayed."""
 
     lr: Positive
-    """Peak learning rate; the schedules are shares of it."""
+    """Peak learning rate, which the schedules scale."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
     """Decay rates of the first and second moments."""
     eps: Positive = 1e-6
@@ -76,7 +76,7 @@ class Optimizer(Written):
 
 
 class WarmupConstant(Written):
-    """Linear from 0 to the peak over `warmup` tokens, then constant."""
+    """Linear warm-up from 0 to the peak over `warmup` tokens, then constant."""
 
     kind: Literal["warmup_constant"]
     """Kind of schedule."""
@@ -258,9 +258,9 @@ class Equivalence(Written):
     """Maximum relative differences of the exported model's logits, in the norm over all logits of real rows."""
 
     conversion: PositiveFraction = 1e-4
-    """Between the exported model and the trainer's own forward pass, on the same weights."""
+    """Maximum difference from the trainer's own forward pass, on the same weights."""
     rounding: PositiveFraction | None = None
-    """Between the exported model and the fp32 weights; None for 1e-4 in float32 and 5e-2 in bfloat16."""
+    """Maximum difference from the fp32 weights; None for 1e-4 in float32 and 5e-2 in bfloat16."""
 
 
 class Export(Written):

@@ -1,6 +1,6 @@
-"""What affects only the speed and the place of each kind of stage: its runtime values, which are in no key.
+"""Runtime values of each kind of stage, which affect only its speed and place and enter no key.
 
-They are stored and read as settings are; see `detour.planning.settings`.
+They are stored and read like settings; see `detour.planning.settings`.
 """
 
 from __future__ import annotations

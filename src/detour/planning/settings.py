@@ -1,9 +1,9 @@
-"""What determines the result of each kind of stage: its settings, whose digest determines the stage's key.
+"""Settings of each kind of stage, which determine its result; their digest determines the stage's key.
 
 Sections of a recipe (`detour.config.models`) are typed already and are used unchanged. Only the pairs of `to_json` and
-`from_json`, here and in the modules `runtime` and `origins` beside it, know how stage.json and plan.json store these
-values. Settings omit everything that does not affect the result. `from_json` takes a stage's whole entry and raises
-KeyError, TypeError or ValueError if it cannot read it.
+`from_json`, here and in the modules `runtime` and `origins`, know how stage.json and plan.json store these values.
+Settings omit everything that does not affect the result. `from_json` takes a stage's whole entry and raises KeyError,
+TypeError or ValueError if it cannot read it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Gathered:
     attempts: list[Counted]
     known: StageState | None
     provenance: Mapping[str, Any]
-    """Of its output, as the manifest has it; empty without one."""
+    """Provenance from the manifest of its output; empty without one."""
 
     @property
     def counted(self) -> list[account.Counted]:

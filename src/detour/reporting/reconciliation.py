@@ -28,7 +28,7 @@ LAST_WORD_S = 30.0
 class SiteFigure:
     hours: float
     kind: str
-    """gpu or cpu."""
+    """`gpu` or `cpu`."""
     written: str
 
 
@@ -44,7 +44,7 @@ class Part:
 class Reconciliation:
     written: str
     unit: str
-    """GPU-h or CPU-h."""
+    """`GPU-h` or `CPU-h`."""
     site_hours: float
     our_hours: float
     allocated_hours: float

@@ -194,7 +194,7 @@ class RowBuilder:
 
 
 def _with_cpus(rows: Sequence[JobRow], cpu_times: Sequence[str]) -> list[JobRow]:
-    """CPUs of jobs of which a dump gives nothing but their time on all of them."""
+    """Derive the CPUs of jobs in a dump that has only their total CPU time."""
     return [
         row._replace(n_cpus=round(cpu_s / row.elapsed_s)) if row.elapsed_s and cpu_s is not None else row
         for row, cpu_s in zip(rows, map(parse_cpu_time_s, cpu_times), strict=True)

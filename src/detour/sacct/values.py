@@ -114,7 +114,7 @@ def parse_duration_s(text: str) -> float | None:
 
 
 def parse_cpu_time_s(text: str) -> float | None:
-    """As a duration, but over all CPUs of a job, so that no bound holds."""
+    """Parse a duration that is summed over all CPUs of a job and so has no upper bound."""
     return None if unknown(text) else float(text) if text.isdecimal() else _clock_s(text)
 
 
