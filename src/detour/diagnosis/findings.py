@@ -12,6 +12,7 @@ from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.languages import in_english
 from detour.diagnosis.lines import Line, ends, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, likely, rules
+from detour.diagnosis.steps import of_another_job
 from detour.diagnosis.tracebacks import names_exception
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
 
@@ -96,6 +97,8 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
             specific.add(line.chain)
         outlived = _recovered if rule.lasting else _outlived
         doubt = "no error" if line.is_chatter else outlived(line, lines)
+        if any(rule.fits(quoted) for quoted in line.quotations):
+            doubt = "only quoted"
         if rule.silent and line.number > end:
             doubt = AFTER_END
         place = Place("log", line.raw, line.number, line.clock_s)
@@ -174,6 +177,8 @@ def _of_row(row: Row, command: str, source: Source, fields: tuple[str, ...]) -> 
 
 def _doubted(finding: Finding, evidence: Evidence) -> Finding:
     needs, share = finding.rule.needs, evidence.memory_share
+    if of_another_job(finding.place.text, evidence):
+        return replace(finding, doubt="said of another job")
     if finding.doubt is not None or needs is None:
         return finding
     if share is None:

@@ -36,8 +36,9 @@ _CLOCK = re.compile(
 )
 _STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT|Job step aborted")
 _ERROR = re.compile(
-    r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|cannot|refused)\b", re.IGNORECASE
+    r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|panic\w*|cannot|refused)\b", re.IGNORECASE
 )
+_QUOTATION = re.compile(r"(?<![\w])(['\"])(?:(?!\1).)+\1(?!\w)")
 _CHATTER = re.compile(
     r"(?-i:\bNCCL (?:INFO|TRACE)\b|(?<![=_])\b(?:INFO|DEBUG)\b(?!=|: task \w))|\bwill retry\b|\bretrying\b|"
     r"\bskipping\b|\bfalling back\b|\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|"
@@ -82,6 +83,13 @@ class Line:
     @property
     def is_error(self) -> bool:
         return self.chain is not None or _ERROR.search(self.text) is not None
+
+    @property
+    def quotations(self) -> tuple[str, ...]:
+        """What a line quotes that speaks of no error by itself, as one that prints data does; nothing of JSON."""
+        if self.chain is not None or self.text.lstrip()[:1] in ("{", '"') or _ERROR.search(_QUOTATION.sub("", self.text)):
+            return ()
+        return tuple(match[0] for match in _QUOTATION.finditer(self.text))
 
     @property
     def is_chatter(self) -> bool:

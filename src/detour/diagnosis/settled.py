@@ -24,6 +24,7 @@ _ALREADY = re.compile(r"\bis already done\b")
 _SAVED = re.compile(
     r"\b(saved|checkpoint (saved|written)|saving .* (done|took|finished)|wrote checkpoint)\b", re.IGNORECASE
 )
+_TAKEN = re.compile(r"DUE TO (PREEMPTION|JOB REQUEUE)")
 _STOPPING = re.compile(r"SIGUSR|SIGTERM|time limit|stop(ping)? (at|after)|saving at the next step", re.IGNORECASE)
 
 
@@ -68,9 +69,10 @@ def _requeued(evidence: Evidence) -> Verdict | None:
         return None
     ran = [one for one in evidence.job_rows if one.get("State").split(" ")[0] in TAKEN_BACK]
     restarted = row.get("Restarts", "RestartCnt").strip("0")
-    if not ran and not restarted and not (reason == "BeginTime" and evidence.last(AttemptStarted.kind)):
+    said = _taken_back(evidence)
+    if not (ran or restarted or said or (reason == "BeginTime" and evidence.last(AttemptStarted.kind))):
         return None
-    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else _place("squeue", row, "Reason")
+    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else said or _place("squeue", row, "Reason")
     failed = bool(ran) and ran[-1].get("State").startswith(("NODE_FAIL", "BOOT_FAIL"))
     name = "node_failure" if failed else "preempted"
     return _candidate(name, place, f"{causes()[name].advice} Slurm has requeued it.", "yes", "high")
@@ -118,7 +120,7 @@ def _saved(evidence: Evidence) -> Verdict | None:
     last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
     asked = row is not None and row.get("ExitCode") == SAVED_EXIT
     asked = asked or (last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85))
-    if _is_taken_back(evidence) or state not in (*BY_TIME, *(("FAILED", "COMPLETED", "") if asked else ())):
+    if _taken_back(evidence) or state not in (*BY_TIME, *(("FAILED", "COMPLETED", "") if asked else ())):
         return None
     event, line = evidence.last(CheckpointSaved.kind), _saved_line(evidence)
     if not (asked or line or (event is not None and _nothing_lost(event, evidence))):
@@ -128,9 +130,10 @@ def _saved(evidence: Evidence) -> Verdict | None:
     return _normal(place, f"The segment stopped after {where}; the next segment resumes from there.", "yes")
 
 
-def _is_taken_back(evidence: Evidence) -> bool:
-    """Whether the log reports a preemption or a lost node, which the accounts may not show yet."""
-    return any(taken in line for line in evidence.log or () for taken in ("DUE TO PREEMPTION", "DUE TO JOB REQUEUE"))
+def _taken_back(evidence: Evidence) -> Place | None:
+    """Where the log says that the job was preempted or requeued, which the accounts may not show yet."""
+    lines = enumerate(evidence.log or (), 1)
+    return next((Place("log", line, number) for number, line in lines if _TAKEN.search(line)), None)
 
 
 def _nothing_lost(saved: Event, evidence: Evidence) -> bool:

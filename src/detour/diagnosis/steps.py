@@ -1,4 +1,4 @@
-"""Which of a job's steps did the work: an out-of-memory flag of another step ended nothing."""
+"""Whose words they are: an out-of-memory flag of a step that did not do the work, or of another job, ended nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from detour.diagnosis.evidence import Evidence, Row
 
 _STEP = re.compile(r"\b(?:StepId=|step |STEP |sacct )\d+(?:_\d+)?(?:\+\d+)?\.(?P<step>\w+)")
+_JOB = re.compile(r"(?:StepId=|\*\*\* (?:JOB|STEP) )(?P<job>\d+)")
 _KILLED = ("0:125", "0:9", "137:0", "9:0")
 
 
@@ -30,6 +31,18 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
     if (named and named not in steps) or not work or not _failed_by_itself(work[-1]):
         return False
     return named != work[-1].step
+
+
+def of_another_job(text: str, evidence: Evidence) -> bool:
+    """Whether `text` names a job that is not this one, in a log that elsewhere does name this one. Else a strange id may
+    be its own: slurmstepd calls an array's task by another id than sacct does.
+    """
+    match = _JOB.search(text)
+    known = {row.id for row in evidence.job_rows}
+    if match is None or match["job"] in known:
+        return False
+    named = (_JOB.search(line) for line in evidence.log or ())
+    return any(one["job"] in known for one in named if one)
 
 
 def _failed_by_itself(row: Row) -> bool:
