@@ -47,7 +47,15 @@ def test_what_is_no_bundle_is_refused_with_the_key(content: Any, says: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "held"), [("200G", 200 * 2**30), ("4000Mn", 4000 * 2**20), ("9120K", 9120 * 1024), ("", None), ("?", None)]
+    ("text", "held"),
+    [
+        ("200G", 200 * 2**30),
+        ("4000Mn", 4000 * 2**20),
+        ("9120K", 9120 * 1024),
+        ("4000Mc", None),
+        ("", None),
+        ("?", None),
+    ],
 )
 def test_amounts_of_memory_are_read_as_slurm_writes_them(text: str, held: int | None) -> None:
     assert memory_bytes(text) == held

@@ -22,7 +22,7 @@ from detour.times import is_instant
 SCHEMA = 1
 SOURCES = ("sacct", "squeue", "log_tail", "events")
 _STEP = re.compile(r"^(?P<job>[^.]+)\.(?P<step>\w+)$")
-_MEMORY = re.compile(r"^(?P<figure>\d+(\.\d+)?)(?P<unit>[KMGTP]?)(?P<per>[nc]?)$")
+_MEMORY = re.compile(r"^(?P<figure>\d+(\.\d+)?)(?P<unit>[KMGTP]?)n?$")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _MOST_BYTES = 2.0**60
 """An exabyte, which no job has."""
@@ -97,7 +97,7 @@ class Evidence:
 
 
 def memory_bytes(text: str) -> int | None:
-    """`200G`, `208911432K`, `4000Mn`; None for an empty text or one that is not an amount."""
+    """`200G`, `208911432K`, `4000Mn`; None for what is not an amount, and for `4000Mc`, a CPU's."""
     match = _MEMORY.match(text.strip())
     amount = float(match["figure"]) * _UNITS[match["unit"]] if match else _MOST_BYTES
     return int(amount) if amount < _MOST_BYTES else None

@@ -176,11 +176,12 @@ def _of_row(row: Row, command: str, source: Source, fields: tuple[str, ...]) -> 
 
 
 def _doubted(finding: Finding, evidence: Evidence) -> Finding:
-    needs, share = finding.rule.needs, evidence.memory_share
+    needs = finding.rule.needs
     if of_another_job(finding.place.text, evidence):
         return replace(finding, doubt="said of another job")
     if finding.doubt is not None or needs is None:
         return finding
+    share = evidence.memory_share
     if share is None:
         return finding if needs == "memory" else replace(finding, doubt="no one recorded how much memory it held")
     if share < LARGE:

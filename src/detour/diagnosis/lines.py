@@ -38,7 +38,7 @@ _STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT
 _ERROR = re.compile(
     r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|panic\w*|cannot|refused)\b", re.IGNORECASE
 )
-_QUOTATION = re.compile(r"(?<![\w])(['\"])(?:(?!\1).)+\1(?!\w)")
+_QUOTATION = re.compile(r"(?<!\w)(['\"])(?:(?!\1).)+\1(?!\w)")
 _CHATTER = re.compile(
     r"(?-i:\bNCCL (?:INFO|TRACE)\b|(?<![=_])\b(?:INFO|DEBUG)\b(?!=|: task \w))|\bwill retry\b|\bretrying\b|"
     r"\bskipping\b|\bfalling back\b|\bcontinuing without\b|\bignor(?:e|ing)\b.{0,40}\bcontinu|"
@@ -59,6 +59,7 @@ class Line:
     """The time in the line, comparable only with others in the same log."""
     progress: int | None
     """The step that it reports."""
+    names_loss: bool = False
     chain: int | None = None
     """For a line with an exception, the number of its chain: equal for exceptions raised from one another."""
     is_quoted: bool = False
@@ -73,7 +74,7 @@ class Line:
     @property
     def gives_loss(self) -> bool:
         """Whether it is a line of the training's metrics."""
-        return self.chain is None and gives_loss(self.text)
+        return self.chain is None and self.names_loss
 
     @property
     def ends_step(self) -> bool:
@@ -87,7 +88,11 @@ class Line:
     @property
     def quotations(self) -> tuple[str, ...]:
         """What a line quotes that speaks of no error by itself, as one that prints data does; nothing of JSON."""
-        if self.chain is not None or self.text.lstrip()[:1] in ("{", '"') or _ERROR.search(_QUOTATION.sub("", self.text)):
+        if (
+            self.chain is not None
+            or self.text.lstrip()[:1] in ("{", '"')
+            or _ERROR.search(_QUOTATION.sub("", self.text))
+        ):
             return ()
         return tuple(match[0] for match in _QUOTATION.finditer(self.text))
 
@@ -117,7 +122,7 @@ def _line(number: int, raw: str) -> Line:
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
-    return Line(number, raw, text, behind if before is None else before, clock_s, step_in(text))
+    return Line(number, raw, text, behind if before is None else before, clock_s, step_in(text), gives_loss(text))
 
 
 def without_sequences(text: str) -> str:

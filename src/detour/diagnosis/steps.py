@@ -34,8 +34,8 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
 
 
 def of_another_job(text: str, evidence: Evidence) -> bool:
-    """Whether `text` names a job that is not this one, in a log that elsewhere does name this one. Else a strange id may
-    be its own: slurmstepd calls an array's task by another id than sacct does.
+    """Whether `text` names a job that is not this one, in a log that elsewhere does name this one. Else a strange id
+    may be its own: slurmstepd calls an array's task by another id than sacct does.
     """
     match = _JOB.search(text)
     known = {row.id for row in evidence.job_rows}
