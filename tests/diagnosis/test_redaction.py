@@ -32,8 +32,15 @@ def test_figures_of_tokens_stay(line: str) -> None:
     assert redacted(line) == line
 
 
-@pytest.mark.parametrize("line", ["NoCredentialsError: Unable to locate them", "jwt.InvalidTokenException: expired"])
-def test_what_an_exception_says_stays(line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NoCredentialsError: Unable to locate them",
+        "jwt.InvalidTokenException: expired",
+        "Tokenising:  20%|██        | 20/100",
+    ],
+)
+def test_what_is_no_secret_stays(line: str) -> None:
     assert redacted(line) == line
 
 

@@ -12,7 +12,7 @@ _SECRETS = re.compile(
     r"|(?<=[Bb]earer )[-\w.~+/=]{12,}"
 )
 _NAMED = re.compile(
-    r"(?P<name>(?:token(?!iz)|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)"
+    r"(?P<name>(?:token(?!i[sz])|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)"
     r"(?!\w{0,40}(?:Error|Exception)\b)[\w-]{0,40}[\"']?\s{0,8}[=:]{1,2}\s{0,8}[\"']?)"
     r"(?P<value>[^\s\"',;)}\]]{6,})",
     re.IGNORECASE,
