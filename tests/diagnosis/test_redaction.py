@@ -37,6 +37,8 @@ def test_figures_of_tokens_stay(line: str) -> None:
     [
         "NoCredentialsError: Unable to locate them",
         "jwt.InvalidTokenException: expired",
+        "bash: /work/prj/hf_token: Permission denied",
+        "or by passing `token=<your_token>`",
         "Tokenising:  20%|██        | 20/100",
     ],
 )
