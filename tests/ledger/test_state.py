@@ -125,3 +125,13 @@ def test_a_foreign_record_is_not_missing_and_changes_nothing_else() -> None:
     state = fold(make_entry(sequence=0, kind="run.paused"), make_entry(sequence=1, kind="progress", data={"done": "7"}))
     assert state.missing == 0
     assert not state.stages
+
+
+def test_it_says_which_stages_may_have_changed() -> None:
+    state = State()
+    started, planned = event(0, "attempt.started", node="n"), make_entry("command", kind="chain.planned", stage=None)
+    assert state.add([started, planned]) == {"pretrain-1"}
+    assert state.add([started, planned]) == set()
+    run = {"source": "sacct", "start_s": 1.0, "elapsed_s": 9.0, "stages": ["pretrain-2"]}
+    accounted = make_entry("accounts", kind="job.accounted", stage=None, job=started.job, data=run)
+    assert state.add([accounted]) == {"pretrain-1", "pretrain-2"}

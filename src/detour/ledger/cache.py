@@ -77,7 +77,7 @@ def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | Non
         return None
 
 
-def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> None:
+def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Iterable[Entry[Any]]) -> str:
     """Cache the state and the commands, if this node has room."""
     stamp = os.urandom(8).hex()
     beside = {"stamp": stamp, "entries": list(commands)}
@@ -85,6 +85,7 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
     with suppress(OSError):
         keep_private(private_path(workspace, "commands"), _json(beside))
         keep_private(private_path(workspace, "state"), b"\n".join([_json(head), *_state_lines(state)]))
+    return stamp
 
 
 def _version() -> str:

@@ -91,7 +91,9 @@ class State:
         """Whether a person cancelled it as a whole and has not planned or submitted it since."""
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
-    def add(self, entries: Iterable[Entry[Any]]) -> None:
+    def add(self, entries: Iterable[Entry[Any]]) -> set[str]:
+        """Fold them; returns the ids of stages that may have changed."""
+        touched: set[str] = set()
         unsettled: set[str] = set()
         for entry in entries:
             name = entry[1]
@@ -106,15 +108,29 @@ class State:
                 if entry.job is not None and (kind is JobAccounted or kind is AttemptStarted or kind is AttemptEnded):
                     unsettled.add(entry.job)
                 if kind is JobAccounted:
+                    touched |= self._stages_in(entry.job)
                     self._add_account(entry)
                 elif kind is ForecastScored:
                     self._add_score(entry)
                 elif entry.stage is not None:
+                    touched.add(entry.stage)
                     self._add_to_stage(entry.stage, entry)
                 else:
                     self._add_other(writer, entry)
         for job in unsettled & self.accounts.keys():
             self.settle(job)
+            touched |= self._stages_in(job)
+        return touched
+
+    def priced_s(self, stage_id: str) -> float | None:
+        """The wall time that its last price expected."""
+        priced = self.expected_s.get(stage_id)
+        return priced[1] if priced else None
+
+    def _stages_in(self, job: str | None) -> set[str]:
+        """Ids of stages with an attempt in the job, or for which it ran by the scheduler's accounts."""
+        runs = self.accounts.get(job or "", {}).values()
+        return {stage for stage, _ in self.jobs.get(job or "", ())}.union(*(run.event.stages for run in runs))
 
     def settle(self, job: str) -> None:
         """Give each attempt in a job its part of the job's time, and runs without an attempt to the stage they had."""

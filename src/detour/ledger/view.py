@@ -30,7 +30,9 @@ class LedgerView:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         cached = cache.restore(workspace)
-        self._stamp = cached and cached.stamp
+        self.stamp = cached and cached.stamp
+        """Of the cached state that this one goes beyond, by the stages in `touched`; None if there is none."""
+        self._stamp = self.stamp
         """Stamp of the cached commands until they are needed; None if all are in memory."""
         self.state = cached.state if cached else State()
         self._reader = cached.reader if cached else LedgerReader(workspace)
@@ -43,11 +45,10 @@ class LedgerView:
     def refresh(self, *, lately: bool = False) -> None:
         """Read what is new; `lately` only from new journals and those written within the last minutes."""
         for batch in self._reader.read_new(lately=lately):
-            self.state.add(batch)
+            self.touched |= self.state.add(batch)
             self._remember(batch)
-            self.touched.update(entry.stage for entry in batch if entry.stage is not None)
         if self.state.records - self._kept_records >= max(WORTH_KEEPING, self.state.records * WORTH_SHARE):
-            cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
+            self.stamp = cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
             self._kept_records = self.state.records
 
     def commands(self, kind: type[E]) -> list[Entry[E]]:

@@ -32,17 +32,15 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
     methods = chosen(sums)
     stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
     ahead = outlook(stages, now_s)
-    writer = state.writers.get(state.wanted_by.get(name, ""))
-    signs = [state.wanted_s.get(name), *(row.seen_s for row in stages)]
-    return ChainStatus(
+    status = ChainStatus(
         name=name,
         sweep=target.sweep,
         project=target.project,
         cluster=target.cluster,
-        user=writer.process.user if writer and writer.process else None,
+        user=None,
         stages=tuple(stages),
-        submitted_s=state.submitted_s.get(name),
-        active_s=max((sign for sign in signs if sign), default=None),
+        submitted_s=None,
+        active_s=None,
         ends_s=ahead.ends_s,
         unknown_durations=ahead.unknown,
         critical_path=ahead.path,
@@ -51,6 +49,18 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
         by_journal=sum(row.by_journal for row in stages),
         energy=tuple(totals(sums)),
         quoted=quoted(figures, methods),
+    )
+    return as_of(status, state)
+
+
+def as_of(status: ChainStatus, state: State) -> ChainStatus:
+    """The chain with what the ledger says of it as a whole, and not of its stages."""
+    writer = state.writers.get(state.wanted_by.get(status.name, ""))
+    signs = [state.wanted_s.get(status.name), *(row.seen_s for row in status.stages)]
+    return status._replace(
+        user=writer.process.user if writer and writer.process else None,
+        submitted_s=state.submitted_s.get(status.name),
+        active_s=max((sign for sign in signs if sign), default=None),
     )
 
 

@@ -15,7 +15,7 @@ from detour.ledger.private import private_file
 
 SEPARATOR = "\0"
 """Separates the parts of the file; occurs in no path, and in no text that is shown."""
-CODE = ("monitoring", "launch/text")
+CODE = ("accounting", "monitoring", "launch/text")
 
 
 class Kept:
@@ -57,20 +57,29 @@ class Kept:
 
 def _sources(root: str) -> str:
     """Names, sizes and times of the journals, the plans and the code. Raises OSError."""
-    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     months = sorted(name for name in os.listdir(f"{root}/ledger") if not name.startswith("."))  # noqa: PTH208
     chains = sorted(os.listdir(f"{root}/chains"))  # noqa: PTH208
-    parts = [root]
-    for folder in [*(f"{package}/{name}" for name in CODE), *(f"{root}/ledger/{month}" for month in months)]:
-        with os.scandir(folder) as entries:
-            files = (entry for entry in entries if entry.name.endswith((".py", ".jsonl")) and entry.name[0] != ".")
-            parts += sorted(_stamp(entry.name, entry.stat()) for entry in files)
+    parts = [root, *code_stamps()]
+    for month in months:
+        parts += _stamps(f"{root}/ledger/{month}", ".jsonl")
     for chain in chains:
         try:
             parts.append(_stamp(chain, os.stat(f"{root}/chains/{chain}/plan.json")))  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             continue
     return "\n".join(parts)
+
+
+def code_stamps() -> list[str]:
+    """Names, sizes and times of the files of code that make a status. Raises OSError."""
+    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+    return [stamp for folder in CODE for stamp in _stamps(f"{package}/{folder}", ".py")]
+
+
+def _stamps(folder: str, ending: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        files = (entry for entry in entries if entry.name.endswith(ending) and entry.name[0] != ".")
+        return sorted(_stamp(entry.name, entry.stat()) for entry in files)
 
 
 def _stamp(name: str, status: os.stat_result) -> str:

@@ -30,6 +30,7 @@ from detour.monitoring.room import disk_is_full, silent_s
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
+from detour.monitoring.settled import Settled
 from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, Status
 from detour.planning.files import ChainOutline, StageOutline, Target
@@ -73,6 +74,8 @@ class Monitor:
         """Stages that a job or an attempt may still change."""
         self._unread: dict[str, OSError] = {}
         """Stage -> why its markers could not be read."""
+        self._settled: Settled | None = None
+        """During the first look: chains that earlier commands have kept."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`); without names, of all chains.
@@ -99,6 +102,9 @@ class Monitor:
             self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
             for planned in plans
         ]
+        if self._settled is not None and not names:
+            self._settled.keep(chains)
+        self._settled = None
         return Status(
             str(self.workspace.root),
             evidence.now_s,
@@ -113,6 +119,8 @@ class Monitor:
     def _refreshed(self, *, is_full: bool) -> LedgerView:
         if self._view is None:
             self._view = LedgerView(self.workspace)
+            if not self.with_segments and self.site_of is no_site:
+                self._settled = Settled(self.workspace, self._view, self._outlines)
         else:
             self._view.refresh(lately=not is_full)
         self.state = self._view.state
@@ -124,6 +132,10 @@ class Monitor:
         self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
     ) -> ChainStatus:
         """The chain's current status; `rows` collects those of stages that several chains share."""
+        settled = self._settled and self._settled.chain(planned.chain, self._memory.needed_by)
+        if settled:
+            self._memory.keep(planned, settled, reading, evidence.now_s)
+            return settled
         costed = []
         for stage in planned.stages:
             row = rows.get(stage.id)
@@ -174,11 +186,10 @@ class Monitor:
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
         usages = _usages(stage_id, known, evidence.now_s)
-        expected = self.state.expected_s.get(stage_id)
         context = Context(
             tuple(chains),
             self._inputs_ready_s(planned),
-            expected[1] if expected else None,
+            self.state.priced_s(stage_id),
             usages,
             self.with_segments,
         )

@@ -58,6 +58,10 @@ class Outlines:
             _keep(self._workspace, present)
         return self._known
 
+    def stamp(self, chain: str) -> _Stamp:
+        """By which the file of a known plan is seen to be the same."""
+        return self._read[chain][0]
+
 
 def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,117 @@
+"""The statuses of chains that are done, kept between commands on this node.
+
+In a large workspace most chains are done and stay as they are, and making their rows again would be most of the time of
+`detour status`. Only a cache (see `detour.ledger.cache`): a chain is taken from it only while its plan, the events and
+prices of its stages, their output markers and the code are those that it was made of. Lines: what all of them were made
+of, then a chain each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from detour.ledger.cache import keep_private, private_path
+from detour.ledger.state import State
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.monitoring.chains import as_of
+from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.kept import code_stamps
+from detour.monitoring.status import ChainStatus, StageRow
+from detour.planning.outlines import Outlines
+
+FORMAT = 1
+WORTH_KEEPING = 4
+"""New chains at which keeping them pays off."""
+
+
+class Settled:
+    """Chains without segments, as a line per stage shows them."""
+
+    def __init__(self, workspace: Workspace, view: LedgerView, outlines: Outlines) -> None:
+        """`view` is as it was opened: what it has touched is what came after the state that was kept."""
+        self._workspace, self._view, self._outlines = workspace, view, outlines
+        self._touched = frozenset(view.touched)
+        self._is_metered_anew = any(_is_metered(view.state, stage) for stage in self._touched)
+        self._kept = self._restored()
+        self._taken = 0
+
+    def chain(self, name: str, needed_by: Mapping[str, Sequence[str]]) -> ChainStatus | None:
+        """As it would be made again; None if it must be."""
+        if name not in self._kept:
+            return None
+        stamp, is_metered, status = self._kept[name]
+        state, rows = self._view.state, status.stages
+        is_same = (
+            self._outlines.stamp(name) == stamp
+            and not (is_metered and self._is_metered_anew)
+            and self._touched.isdisjoint(row.id for row in rows)
+            and all(row.expected_s == state.priced_s(row.id) for row in rows)
+            and all(row.chains == tuple(needed_by[row.id]) for row in rows)
+            and self._are_there(rows)
+        )
+        self._taken += is_same
+        return as_of(status, state) if is_same else None
+
+    def keep(self, chains: Iterable[ChainStatus]) -> None:
+        """Those of these, all of the workspace, that are done for good; nothing without a state that was kept."""
+        done = [chain for chain in chains if chain.is_done and self._has_ended(chain)]
+        if self._view.stamp is None or len(done) - self._taken < WORTH_KEEPING:
+            return
+        state = self._view.state
+        lines = [
+            (self._outlines.stamp(chain.name), any(_is_metered(state, row.id) for row in chain.stages), chain)
+            for chain in done
+        ]
+        with suppress(OSError, TypeError):
+            content = b"\n".join(orjson.dumps(line, default=tuple) for line in (self._made_of(), *lines))
+            keep_private(private_path(self._workspace, "chains"), content)
+
+    def _restored(self) -> dict[str, tuple[Any, bool, ChainStatus]]:
+        """Empty at the slightest doubt."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            with private_path(self._workspace, "chains").open("rb") as file:
+                if self._view.stamp is None or orjson.loads(file.readline()) != self._made_of():
+                    return {}
+                kept = [(tuple(stamp), metered, _chain(*parts)) for stamp, metered, parts in map(orjson.loads, file)]
+            return {status.name: (stamp, metered, status) for stamp, metered, status in kept}
+        return {}
+
+    def _made_of(self) -> list[Any]:
+        return [FORMAT, str(self._workspace.root), self._view.stamp, code_stamps()]
+
+    def _are_there(self, rows: Iterable[StageRow]) -> bool:
+        try:
+            return all(self._workspace.is_done(row.id) for row in rows)
+        except OSError:
+            return False
+
+    def _has_ended(self, chain: ChainStatus) -> bool:
+        """Whether no attempt of it is one that may still run, and so be counted otherwise."""
+        stages = (self._view.state.stages.get(row.id) for row in chain.stages)
+        return all(run.ended for stage in stages if stage for run in stage.attempts)
+
+
+def _is_metered(state: State, stage_id: str) -> bool:
+    """Whether its energy was read: then it depends on what else was read of the same GPUs."""
+    stage = state.stages.get(stage_id)
+    return stage is not None and any(attempt.readings for attempt in stage.attempts)
+
+
+def _chain(*parts: Any) -> ChainStatus:
+    status = ChainStatus._make(map(_tuple, parts))
+    quoted = status.quoted
+    return status._replace(
+        stages=tuple(StageRow._make(map(_tuple, row)) for row in status.stages),
+        energy=tuple(EnergyTotal(*total) for total in status.energy),
+        quoted=quoted and EnergyTotal(*quoted),
+    )
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists alone."""
+    return tuple(value) if type(value) is list else value
