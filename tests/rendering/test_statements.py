@@ -132,7 +132,17 @@ def test_of_several_released_models_each_and_all_together_are_said(report: Repor
 
 def test_an_unknown_number_of_gpus_is_unknown_in_the_paragraph_and_not_left_out(report: Report) -> None:
     rows = [replace(row, gpu_hours=Known(None, 1)) if row.purpose == "failed" else row for row in report.purposes]
-    assert "Attempts that ended in an error took unknown GPU-hours." in neurips(replace(report, purposes=rows))
+    assert "Attempts that ended in an error took an unknown number of GPU-hours." in neurips(
+        replace(report, purposes=rows)
+    )
+
+
+def test_an_unknown_number_of_gpus_makes_no_job_of_cores_and_no_component(report: Report) -> None:
+    unknown = [replace(one, most_gpus=None, most_cpus=None) for one in report.hardware]
+    assert neurips(replace(report, hardware=unknown)).startswith(
+        "We ran jobs of an unknown number of GPUs on jean-zay."
+    )
+    assert "boamps" not in {one.name for one in statements(replace(report, hardware=unknown))}
 
 
 def test_where_all_went_well_the_paragraph_says_so(report: Report) -> None:

@@ -5,6 +5,7 @@ Energies are those of IT equipment, one measure per method, and must not be adde
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
@@ -104,18 +105,17 @@ def _measure(row: EnergyFigure, start_s: float | None) -> dict[str, Any]:
     }
 
 
-def _components(one: Hardware) -> list[dict[str, Any]]:
-    """Return the hardware components; slices (MIG) are given as boards with a share."""
-    cpu = {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
-    memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
-    boards = ceil(one.most_gpus)
-    share = None if boards == one.most_gpus else one.most_gpus / boards
-    gpu = {
-        "componentType": "gpu",
-        "nbComponent": boards,
-        **_known(componentName=_named(one), memorySize=memory, share=share),
-    }
-    return [gpu, cpu] if one.most_gpus else [cpu]
+def _components(one: Hardware) -> Iterator[dict[str, Any]]:
+    """Yield the hardware components whose number, which the schema requires, is known; slices (MIG) are given as boards
+    with a share."""
+    if one.most_gpus:
+        boards = ceil(one.most_gpus)
+        memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)
+        share = None if boards == one.most_gpus else one.most_gpus / boards
+        known = _known(componentName=_named(one), memorySize=memory, share=share)
+        yield {"componentType": "gpu", "nbComponent": boards, **known}
+    if one.most_cpus:
+        yield {"componentType": "cpu", "nbComponent": one.most_cpus, "componentName": "cores of a job"}
 
 
 def _named(one: Hardware) -> str | None:

@@ -112,6 +112,7 @@ def _reconciled(report: Report) -> tuple[str, ...]:
     if found.our_hours != found.allocated_hours:
         ours += f" ({words.figure(found.allocated_hours)} allocated)"
     return (
-        f"The site's figure is {words.figure(found.site_hours)} {found.unit}, from “{found.written}”; we count {ours}. "
+        f"The site's figure is {words.figure(found.site_hours)} {found.unit}, from “{found.written}”; "
+        f"we count {ours}. "
         f"The site has {words.figure(abs(found.difference_hours))} {found.unit} {side}{share}.",
     )

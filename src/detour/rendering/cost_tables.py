@@ -185,8 +185,9 @@ def purposes(report: Report) -> Table:
     main = "gpu_hours" if report.has_gpus else "cpu_hours"
     whole = sum(getattr(row, main).value or 0.0 for row in report.purposes)
     rows = [
-        PurposeShare(row, PURPOSES[row.purpose], (getattr(row, main).value or 0.0) / whole if whole else None)
+        PurposeShare(row, PURPOSES[row.purpose], value / whole if whole and value is not None else None)
         for row in report.purposes
+        for value in (getattr(row, main).value,)
         if row.attempts or row.purpose != "open"
     ]
     columns = (

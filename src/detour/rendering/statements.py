@@ -59,9 +59,9 @@ def statements(report: Report) -> list[Statement]:
 
 
 def _boamps(report: Report) -> Iterator[Statement]:
-    """Yield the BoAmps record, if it has the measure that its schema requires."""
+    """Yield the BoAmps record, if it has the measure and the component that its schema requires."""
     record = boamps(report)
-    if record["measures"]:
+    if record["measures"] and record["infrastructure"]["components"]:
         yield Statement("boamps", "BoAmps report", orjson.dumps(record, option=orjson.OPT_INDENT_2).decode(), "json")
 
 
@@ -84,7 +84,7 @@ def methods_sentence(report: Report) -> str:
     all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
     used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
     if row is None or row.facility_energy_kwh is None:
-        return f"{used} Its energy is unknown."
+        return f"{used} Its energy is unknown{f': {row.missing}' if row else ''}."
     is_seen = row.method.is_measured and row.coverage is not None
     seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else ""
     spread = words.energy_spread(row.facility_energy_kwh)
@@ -131,7 +131,8 @@ def annex_xi(report: Report) -> str:
     flops = training_flops(report)
     wall_s = max(one.started_s + one.elapsed_s for one in attempts) - min(one.started_s for one in attempts)
     devices = [(one.gpus if report.has_gpus else one.cpus, one.elapsed_s) for one in attempts]
-    days = fsum((count or 0) * elapsed_s for count, elapsed_s in devices) / DAY_S
+    held_s = [None if count is None else count * elapsed_s for count, elapsed_s in devices]
+    days = None if None in held_s else fsum(seconds for seconds in held_s if seconds is not None) / DAY_S
     method = quotable_method([stage.cost for stage in trainings])
     rows = [row for stage in trainings if (row := row_of(stage.cost, method)) and row.facility_energy_kwh]
     kwh = fsum(row.facility_energy_kwh.expected for row in rows if row.facility_energy_kwh)
@@ -182,13 +183,17 @@ def _cards(report: Report) -> Iterator[Statement]:
 
 def _machines(hardware: list[Hardware]) -> str:
     """`jobs of up to 4 x H100 (80 GB) on jean-zay`; simulated GPUs are marked as such."""
-    parts = []
-    for one in hardware:
+    return " and ".join(f"jobs of {_held(one)} on {one.cluster}" for one in hardware) or "jobs on unknown machines"
+
+
+def _held(one: Hardware) -> str:
+    if one.most_gpus is None:
+        return "an unknown number of GPUs"
+    if one.most_gpus:
         memory = f" ({one.gpu_memory_gb:g} GB)" if one.gpu_memory_gb else ""
         kind = f"{'simulated ' if one.simulated else ''}{one.gpu.upper() if one.gpu else 'GPU of an unknown type'}"
-        held = f"{one.most_gpus:.6g} x {kind}{memory}" if one.most_gpus else counted(one.most_cpus, "CPU core")
-        parts.append(f"jobs of up to {held} on {one.cluster}")
-    return " and ".join(parts) or "jobs on unknown machines"
+        return f"up to {one.most_gpus:.6g} x {kind}{memory}"
+    return f"up to {counted(one.most_cpus, 'CPU core')}" if one.most_cpus else "an unknown number of CPU cores"
 
 
 def _each_released(report: Report) -> str:
@@ -220,7 +225,7 @@ def _by_purpose(report: Report) -> Iterator[str]:
 
 
 def _hours_of(row: PurposeRow, report: Report) -> str:
-    return f"{words.hours(row.gpu_hours if report.has_gpus else row.cpu_hours)} {_unit(report)}"
+    return words.hours_of(row.gpu_hours if report.has_gpus else row.cpu_hours, _unit(report))
 
 
 def _longest(report: Report) -> str:
@@ -236,9 +241,9 @@ def _longest(report: Report) -> str:
 
 
 def _total(cost: Cost) -> str:
-    if cost.gpu_hours.value == 0:
-        return f"{words.hours(cost.cpu_hours)} CPU-hours in {counted(cost.attempts, 'attempt')}"
-    return f"{words.hours(cost.gpu_hours)} GPU-hours in {counted(cost.attempts, 'attempt')}"
+    on_cpus = cost.gpu_hours.value == 0
+    used = words.hours_of(cost.cpu_hours, "CPU-hours") if on_cpus else words.hours_of(cost.gpu_hours, "GPU-hours")
+    return f"{used} in {counted(cost.attempts, 'attempt')}"
 
 
 def _unit(report: Report) -> str:

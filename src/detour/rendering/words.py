@@ -72,6 +72,11 @@ def hours(known: Known) -> str:
     return figure(known.value) + (f" (+ {known.unknown} unknown)" if known.unknown else "")
 
 
+def hours_of(known: Known, unit: str) -> str:
+    """In a sentence: `1,234.56 GPU-hours`, `an unknown number of GPU-hours`."""
+    return f"an unknown number of {unit}" if known.value is None else f"{hours(known)} {unit}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f}"
 
@@ -108,9 +113,9 @@ def cost_in_words(cost: Cost, method: str | None) -> str:
     """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (estimated)`."""
     parts = []
     if cost.gpu_hours.value is None or cost.gpu_hours.value > 0:
-        parts.append(f"{hours(cost.gpu_hours)} GPU-hours")
+        parts.append(hours_of(cost.gpu_hours, "GPU-hours"))
     if cost.gpu_hours.value == 0 or not parts:
-        parts.append(f"{hours(cost.cpu_hours)} CPU-hours")
+        parts.append(hours_of(cost.cpu_hours, "CPU-hours"))
     row = next((row for row in cost.energy if row.method == method), None)
     if row is None or row.facility_energy_kwh is None:
         return ", ".join([*parts, "energy unknown"])

@@ -29,14 +29,13 @@ class Profiles:
 
     def _hardware(self, name: str | None, ran: list[Counted]) -> Hardware:
         profile = self.of(name)
-        most_gpus, most_cpus = (max(getattr(one.usage, held) or 0 for one in ran) for held in ("gpus", "cpus"))
         gpu = profile.gpu if profile else None
         return Hardware(
             cluster=name or "an unknown cluster",
             gpu=gpu.type if gpu else None,
             gpu_memory_gb=gpu.memory_gb if gpu else None,
-            most_gpus=most_gpus,
-            most_cpus=most_cpus,
+            most_gpus=max((one.usage.gpus for one in ran if one.usage.gpus is not None), default=None),
+            most_cpus=max((one.usage.cpus for one in ran if one.usage.cpus is not None), default=None),
             country=profile.site.country if profile else None,
             simulated=gpu is not None and gpu.simulated,
         )

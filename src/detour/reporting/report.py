@@ -54,8 +54,9 @@ class Hardware:
     cluster: str
     gpu: str | None
     gpu_memory_gb: float | None
-    most_gpus: float
-    most_cpus: int
+    most_gpus: float | None
+    """Of an attempt; None where that of no attempt is known."""
+    most_cpus: int | None
     country: str | None
     simulated: bool
 
