@@ -113,6 +113,11 @@ def usage_notes(found: Counted) -> Iterator[str]:
             yield f"{dump.name}: without a header, read as {notes.layout} columns"
         if notes.gpus_are_requested:
             yield f"{dump.name}: has no column of allocated GPUs: those that were requested are counted"
+        if notes.unexplained:
+            yield (
+                f"{dump.name}: {number_of(notes.unexplained, 'job')} with a time on nodes that is not from start to "
+                "end: suspended, or not in seconds"
+            )
         for state, rows in notes.unknown_states.most_common():
             yield f"{dump.name}: {number_of(rows, 'row')} in state {plain(state)}, which is none of Slurm's"
         yield from notes.broken
@@ -154,6 +159,7 @@ def usage_json(found: Counted) -> dict[str, Any]:
                 "broken": dump.notes.n_broken,
                 "unknown_states": dict(dump.notes.unknown_states),
                 "layout": dump.notes.layout,
+                "unexplained_times": dump.notes.unexplained,
                 "gpus_are_requested": dump.notes.gpus_are_requested,
             }
             for dump in found.dumps

@@ -266,6 +266,7 @@ def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first
     [
         (b'{"jobs": []}', "is JSON"),
         (b'[{"jobid": 1}]', "is JSON"),
+        (b"; Version: 2.2", "Standard Workload Format"),
         (b"PAR1", "Parquet"),
         (b"PK\3\4", "zip"),
         ("JobID|State".encode("utf-16"), "UTF-16"),
@@ -314,6 +315,15 @@ def test_the_form_of_before_alloctres_is_told_from_the_later_ones() -> None:
         dump = read_rows([row.format(listed)])
         assert [one.n_gpus for one in dump] == [gpus]
         assert dump.notes.layout == layout
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "suspended", "unexplained"), [("7200", "", 0), ("3600", "01:00:00", 0), ("120", "", 1)]
+)
+def test_a_duration_in_another_unit_is_noticed(elapsed: str, suspended: str, unexplained: int) -> None:
+    dump = read_rows(lines_of(job(ElapsedRaw=elapsed, Suspended=suspended), header=[*HEADER, "Suspended"]))
+    assert len(list(dump)) == 1
+    assert dump.notes.unexplained == unexplained
 
 
 def test_a_queue_beside_the_gpu_time_is_how_long_a_job_waited() -> None:

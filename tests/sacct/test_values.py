@@ -27,6 +27,8 @@ from detour.scheduler.states import JobState
     [
         (parse_duration_s, "1-02:03:04", 93_784),
         (parse_duration_s, "26:03:04", 93_784),
+        (parse_duration_s, "1 days 02:03:04", 93_784),
+        (parse_duration_s, "0 days 00:03:04.500000", 184.5),
         (parse_duration_s, "03:04", 184),
         (parse_duration_s, "03:04.500", 184.5),
         (parse_duration_s, "93784", 93_784),

@@ -111,6 +111,10 @@ class RowBuilder:
 
         return begins
 
+    @property
+    def unexplained(self) -> int:
+        return self._spans.unexplained
+
     def fits(self, column: int, cell: str) -> bool:
         """Whether a cell is possible in a column, in a dump by sacct itself."""
         try:

@@ -54,21 +54,21 @@ class Cells(NamedTuple, Generic[Text]):
 
 
 _NAMES = {
-    "job": "JobID, id_job, jobnumber",
+    "job": "JobID, id_job, jobnumber, job, id",
     "raw_id": "JobIDRaw",
     "array_job": "ArrayJobID, id_array_job",
     "array_task": "ArrayTaskID, id_array_task, job_array_index",
     "name": "JobName, name",
-    "user": "User, username, userhash, user_id, id_user, UID, uidnumber",
+    "user": "User, username, userhash, user_id, id_user, UID, uidnumber, owner",
     "account": "Account, accountname, project, Acct, account_id, projectid",
     "partition": "Partition, partition_name, queue_name, vc, queue",
     "qos": "QOS, qos_name, qualityofservice",
     "cluster": "Cluster, cluster_name, system, resource_name",
-    "state": "State, job_state, exit_state, final_state, status",
-    "submit": "Submit, submit_time, time_submit, submission_time, submit_ts, qsub_time",
+    "state": "State, job_state, exit_state, final_state, job_status, status",
+    "submit": "Submit, submit_time, time_submit, submission_time, submit_ts, qsub_time, submitted, submission, qtime",
     "eligible": "Eligible, eligible_time, time_eligible, eligible_ts",
-    "start": "Start, start_time, time_start, begin, begin_time, start_ts",
-    "end": "End, end_time, time_end, end_ts, finish_time, completion_time",
+    "start": "Start, start_time, time_start, begin, begin_time, start_ts, started",
+    "end": "End, end_time, time_end, end_ts, finish_time, completion_time, ended, finished",
     "elapsed_raw": "ElapsedRaw, run_time, elapsed_seconds, elapsed_s, wall_time, duration",
     "elapsed": "Elapsed, used_time, elapsed_time",
     "suspended": "Suspended, time_suspended",
@@ -78,7 +78,8 @@ _NAMES = {
     "derived_exit": "DerivedExitCode, derived_ec",
     "nodes": "NodeList, nodes_list, nodelist_used, hostlist, nodes_names",
     "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
-    "n_cpus": "NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus",
+    "n_cpus": """NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus,
+        ncores, num_cores, cores, cpu_cores, slots""",
     "cpu_time_raw": "CPUTimeRAW",
     "cpu_time": "CPUTime",
     "n_gpus": "NGPUS, AllocGPUs, num_gpus_alloc, gpus_alloc, gpus_used, gpu_count, gpu_num, gpus, num_gpus",
@@ -120,7 +121,7 @@ def plain_name(column: str) -> str:
 _FIELD_OF = {
     plain_name(column): (field, rank)
     for field, columns in _NAMES.items()
-    for rank, column in enumerate(columns.split(", "))
+    for rank, column in enumerate(columns.split(","))
 }
 
 

@@ -28,6 +28,7 @@ _FOREIGN = (
     (b"SQLite", "is a database", "write its table as CSV"),
     (b"{", "is JSON, in which some versions of Slurm give wrong exit codes", "make it with `sacct --parsable2`"),
     (b"[", "is JSON", "write a table, as CSV, with a row for each attempt"),
+    (b"; ", "is a log in the Standard Workload Format", "write a table, as CSV, with the names of its columns"),
     (b"\xff\xfe", "is UTF-16, as PowerShell writes files", "save it as UTF-8"),
     (
         b"JobId=",

@@ -66,6 +66,8 @@ class Notes:
     n_broken: int = 0
     layout: str | None = None
     """Layout with which a dump without a header was read."""
+    unexplained: int = 0
+    """Jobs whose time on nodes is not that from start to end: suspended, or in another unit than seconds."""
     gpus_are_requested: bool = False
     """Whether it has the number of requested GPUs but not that of allocated ones, so the former is counted."""
 
@@ -107,6 +109,7 @@ class Dump:
         for records in self._records(rest, header_lines, table, build):
             rows = self._built(records, table, build)
             self.notes.rows += len(rows)
+            self.notes.unexplained = build.unexplained
             self.notes.unknown_states.update(row.state for row in rows if row.state and row.state not in STATES)
             yield from rows
 

@@ -12,6 +12,7 @@ from detour.sacct.values import parse_duration_s
 
 _WAITS = frozenset({"PENDING", "CONFIGURING"})
 _LIVES = _WAITS | {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}
+ROUNDING_S = 1.0
 Span: TypeAlias = tuple[float | None, float | None, float | None]
 """Start, end, and time on nodes."""
 
@@ -25,6 +26,8 @@ class Spans:
 
     def __init__(self, parse: Callable[[str], float | None], parse_later: Callable[[str], float | None]) -> None:
         self._time, self._later = parse, parse_later
+        self.unexplained = 0
+        """Jobs so far whose time on nodes is not that from start to end without what was suspended."""
 
     def columns(
         self,
@@ -55,6 +58,8 @@ class Spans:
                 elapsed_s = max(0, end_s - start_s - (parse_duration_s(of.suspended[at]) or 0))
             elif end_s - start_s != elapsed_s:
                 start_s, end_s = self._agreeing(of.start[at], of.end[at], start_s, end_s, elapsed_s)
+                suspended_s = parse_duration_s(of.suspended[at]) or 0
+                self.unexplained += abs(end_s - start_s - suspended_s - elapsed_s) > ROUNDING_S
         if of.nodes[at]:
             ran = nodes_held(of.nodes[at]) is not None
         else:

@@ -105,7 +105,9 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """Parse `1-02:03:04`, `02:03:04`, `03:04`, with or without fractions of a second; a plain number is seconds."""
+    """Parse `1-02:03:04`, `02:03:04`, `03:04`, with or without fractions of a second, and `1 days 02:03:04`, as data
+    frames write it; a plain number is seconds.
+    """
     if text.isdecimal() and len(text) < _LONGEST_DIGITS:
         return int(text)
     if (seconds := _SECONDS_S.get(text[-3:])) is not None:
@@ -125,7 +127,7 @@ def _to_the_minute_s(text: str) -> float:
 
 
 def _clock_s(text: str) -> float:
-    days, dash, clock = text.rpartition("-")
+    days, dash, clock = text.replace(" days ", "-").replace("+", "").rpartition("-")
     try:
         total = 0.0
         for part in clock.split(":"):
