@@ -17,18 +17,15 @@ from detour.launch.text.screen import show, warn
 from detour.ledger.workspace import Workspace
 from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
-from detour.rendering.written import FORMATS, Format, format_for, write_report
+from detour.rendering.written import FORMATS, Format, default_place, format_for, write_report
 from detour.reporting.period import period_of
 from detour.usage.site_export import site_figure_of
-
-DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
-FOLDER = Path("report")
 
 
 @click.command()
 @optional_names_argument
 @workspace_option
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="File or folder to write.  [default: report.html]")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="File or folder to write.  [default: ./report.html]")
 @click.option(
     "--format",
     "wanted",
@@ -85,7 +82,7 @@ def command(
     if out is None and wanted is None and as_json:
         return
     chosen = wanted or format_for(out)
-    written = write_report(report, chosen, out or DEFAULT.get(chosen, FOLDER))
+    written = write_report(report, chosen, out or default_place(chosen))
     if not as_json:
         show(*lede_lines(report))
         warn(report.warnings)

@@ -46,6 +46,18 @@ def test_json_goes_to_standard_output_and_no_page_is_written(
     assert tracked["pue"]["value"] == 1.0
 
 
+def test_without_a_place_it_replaces_a_report_in_the_current_folder_and_no_other_programs_file(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "report.html"
+    for _ in range(2):
+        assert call("-w", workspace).output.splitlines()[-1] == "Report written to report.html"
+    page.write_text("<title>pytest</title>")
+    assert "report.html: is here already" in str(call("-w", workspace).exception)
+    assert page.read_text() == "<title>pytest</title>"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

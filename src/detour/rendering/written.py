@@ -17,6 +17,10 @@ from detour.reporting.report import Report
 Format = Literal["html", "md", "csv", "json", "all"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _SUFFIXES: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "md", ".json": "json"}
+_DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
+_FOLDER = Path("report")
+_OUR_NAME = b"detour"
+"""It is in every report: in the page's title, a statement, the methods."""
 _ENDINGS = {"text": "txt", "yaml": "yaml", "json": "json"}
 
 
@@ -38,6 +42,14 @@ def write_report(report: Report, wanted: Format, path: Path) -> Path:
     """Write the report and return the file to open first. Raises UserError if it cannot be written."""
     write_outputs({path / name: content for name, content in _files(report, wanted).items()}, "--out")
     return path / "report.html" if wanted == "all" else path
+
+
+def default_place(wanted: Format) -> Path:
+    """In the current folder, as the workspace may be another user's. Raises UserError for another program's file."""
+    path = _DEFAULT.get(wanted, _FOLDER)
+    if path.is_file() and _OUR_NAME not in path.read_bytes():
+        raise UserError(f"{path}: is here already, and is no report of detour; choose another place with --out")
+    return path
 
 
 def _files(report: Report, wanted: Format) -> dict[str, str | bytes]:
