@@ -13,12 +13,13 @@ from detour.config.project import load_project
 from detour.imports import uncollected
 from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, optional_names_argument, workspace_option
-from detour.launch.text.screen import show, warn
+from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
 from detour.rendering.formats import json_report
 from detour.rendering.ledes import lede_lines
 from detour.rendering.written import FORMATS, Format, default_place, format_for, write_report
 from detour.reporting.period import period_of
+from detour.text import wrapped
 from detour.usage.site_export import site_figure_of
 
 
@@ -84,6 +85,6 @@ def command(
     chosen = wanted or format_for(out)
     written = write_report(report, chosen, out or default_place(chosen))
     if not as_json:
-        show(*lede_lines(report))
+        show(*(line for lede in lede_lines(report) for line in wrapped(lede, "", columns())))
         warn(report.warnings)
         show(f"Report written to {written}")

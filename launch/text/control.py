@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.orchestration.control import Controlled
-from detour.text import counted, stage_names
+from detour.text import counted, stage_names, wrapped
 
 LISTED = 12
 """Number of stages or jobs up to which each is named."""
@@ -18,7 +18,7 @@ def show_controlled(reached: Controlled, *, as_json: bool) -> None:
     if as_json:
         show_json(controlled_json(reached))
     else:
-        show(*controlled_lines(reached))
+        show(*(line for text in controlled_lines(reached) for line in wrapped(text, "", columns())))
 
 
 def controlled_lines(reached: Controlled) -> Iterator[str]:
@@ -28,7 +28,8 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
         yield f"{done}: {', '.join(names) if len(names) <= LISTED else stage_names(names)}"
         yield _jobs(affected.ids)
     elif not (affected.left or affected.undecided):
-        yield f"nothing {done}: Slurm has no such job of {'yours' if affected.theirs else 'this workspace'}"
+        whose = "yours" if affected.theirs else "this workspace"
+        yield f"nothing {done}: {affected.seen_in} has no such job of {whose}"
     if reached.kept:
         yield f"not {done}, other chains need them (--shared includes them): {stage_names(list(reached.kept.values()))}"
     for sent in affected.theirs:

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from detour.forecasting.forecaster import LEAST_BURSTS
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
 from detour.launch.text.screen import say
-from detour.orchestration.forecasts import Forecasts, StageForecast
+from detour.orchestration.forecasts import ChainForecast, Forecasts, StageForecast
 from detour.output_files import write_output
-from detour.text import counted, cut, format_duration, plain, wrapped
+from detour.text import NAMES_SHOWN, counted, cut, fitted, format_duration, listed, plain, wrapped
 
 COLUMNS = (
     "job", "account", "gpus", "begun_s", "wait_s", "p50_s", "p90_s", "similar_p50_s", "similar_p90_s"
@@ -41,9 +42,10 @@ def forecasts_lines(made: Forecasts) -> Iterator[str]:
     """At most 80 columns."""
     for chain in made.chains:
         if chain.stages:
-            head = "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
-            yield f"{cut(plain(chain.name), _NAME):<{_NAME}}{head}"
-            yield from (line for one in chain.stages for line in _stage_lines(one))
+            yield _heading(chain)
+            for reason, alike in groupby(chain.stages, _only_reason):
+                stages = [*alike]
+                yield from _without_times(stages, reason) if reason else _with_times(stages)
             yield ""
     if not any(chain.stages for chain in made.chains):
         yield "Nothing waits or runs."
@@ -56,17 +58,32 @@ def _waits(made: Forecasts) -> str:
     return f"{counted(len(made.history.waits), 'past job')} of yours, read {_clock(made.history.taken_s)}"
 
 
-def _stage_lines(one: StageForecast) -> Iterator[str]:
-    start, end, reason = one.outlook.start, one.outlook.end, one.outlook.reason
-    times = [*(start or (None, None)), *(end or (None, None))]
-    if one.stage.status == "running":
-        times[1] = None
-    if start is not None or end is not None:
+def _heading(chain: ChainForecast) -> str:
+    if all(_only_reason(one) for one in chain.stages):
+        return cut(plain(chain.name), 80)
+    return fitted(plain(chain.name), _NAME) + "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
+
+
+def _only_reason(one: StageForecast) -> str | None:
+    """Why there is no time at all."""
+    return one.outlook.reason if one.outlook.start is None and one.outlook.end is None else None
+
+
+def _without_times(stages: Sequence[StageForecast], reason: str) -> Iterator[str]:
+    names = listed([plain(one.stage.label) for one in stages], NAMES_SHOWN)
+    yield from wrapped(f"{names}: {reason}", indent="  ", width=80)
+
+
+def _with_times(stages: Sequence[StageForecast]) -> Iterator[str]:
+    for one in stages:
+        start, end, reason = one.outlook.start, one.outlook.end, one.outlook.reason
+        times = [*(start or (None, None)), *(end or (None, None))]
+        if one.stage.status == "running":
+            times[1] = None
         shown = "".join(f"{_clock(at_s) if at_s is not None else '-':>{_TIME}}" for at_s in times)
-        yield f"  {cut(plain(one.stage.label), _NAME - 3):<{_NAME - 2}}{shown}"
-    if reason:
-        name = "" if start is not None else f"{cut(plain(one.stage.label), _NAME - 3)}: "
-        yield from wrapped(f"{name}{reason}", indent="    " if start else "  ", width=80)
+        yield f"  {fitted(plain(one.stage.label), _NAME - 2)}{shown}"
+        if reason:
+            yield from wrapped(reason, indent="    ", width=80)
 
 
 def _clock(at_s: float) -> str:

@@ -20,6 +20,7 @@ from detour.text import (
     cut,
     fitted,
     format_duration,
+    joined,
     plain,
     scaled,
     wrapped,
@@ -64,18 +65,20 @@ def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
 
 
 def headline(status: Status) -> str:
-    """`50 chains: 2 failed, 12 running; 1,234 GPU-h, 5.1 kg CO2eq; queue read 35s ago`; shared stages counted once."""
+    """`50 chains: 2 failed, 12 running; 1,234 GPU-h, 5.1 kg CO2eq; queue read 35s ago`; shared stages counted once.
+
+    To be `wrapped`, between its parts.
+    """
     counts = Counter(chain.state for chain in status.chains)
-    parts = [", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)]
+    parts = [", ".join(joined(f"{counts[word]} {word}") for word in WORDS if word in counts)]
     stages = {stage.id: stage for chain in status.chains for stage in chain.stages}.values()
     hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
     grams = [stage.co2_g for stage in stages if stage.co2_g is not None]
-    used = ([f"{amount(sum(hours))} GPU-h"] if hours else []) + (
-        [f"{scaled(sum(grams), MASS_UNITS)} CO2eq"] if grams else []
-    )
+    used = [joined(f"{amount(sum(hours))} GPU-h")] if hours else []
+    used += [joined(f"{scaled(sum(grams), MASS_UNITS)} CO2eq")] if grams else []
     parts += [", ".join(used)] if used else []
     if status.queue_s is not None:
-        parts.append(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago")
+        parts.append(joined(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago"))
     return f"{counted(len(status.chains), 'chain')}: {'; '.join(parts)}"
 
 

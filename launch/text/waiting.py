@@ -10,8 +10,8 @@ from detour.text import counted, plain
 
 _WORDS: dict[Verdict, str] = {
     "done": "all stages are done",
-    "stopped": "nothing of what is left is running or pending",
-    "going on": "the time is over, and stages are still running or pending",
+    "stopped": "stages are left, and none of them is running or pending",
+    "going on": "the timeout is over, and stages are still running or pending",
 }
 
 

@@ -146,9 +146,15 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int | None = None) -> list[str]:
-    """Wrap text into lines of at most `width` columns, all but the first indented further."""
+    """Wrap text into lines of at most `width` columns, all but the first indented further.
+
+    A name with hyphens and a command in backticks stay on one line if they fit, to be copied and pasted.
+    """
+    import re
     import textwrap  # not every screen needs it
 
+    longest = width - len(indent) - 2
+    text = re.sub("`[^`]+`", lambda found: joined(found[0]) if cells(found[0]) <= longest else found[0], text)
     lines = textwrap.wrap(
         _as_long_as_wide(text),
         width,
@@ -156,12 +162,20 @@ def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int |
         subsequent_indent=indent + "  ",
         max_lines=most_lines,
         placeholder=" ...",
+        break_on_hyphens=False,
     )
-    return [line.replace(_SECOND_CELL, "") for line in lines]
+    return [line.replace(_SECOND_CELL, "").replace(JOINT, " ") for line in lines]
 
 
+JOINT = "\1"
+"""Placeholder for a space at which `wrapped` begins no line."""
 _SECOND_CELL = "\0"
 """Placeholder after a wide character while text is wrapped, because textwrap counts characters."""
+
+
+def joined(text: str) -> str:
+    """For `wrapped`: text that stays on one line."""
+    return text.replace(" ", JOINT)
 
 
 def _as_long_as_wide(text: str) -> str:

@@ -103,7 +103,7 @@ def test_every_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(
         assert "grid-1" in call(workspace, verb, name)
     assert "waiting for its turn" in call(workspace, "why", name)
     assert LOG in call(workspace, "logs", name)
-    assert "the time is over" in call(workspace, "wait", name, "--timeout", "0s", code=124)
+    assert "the timeout is over" in call(workspace, "wait", name, "--timeout", "0s", code=124)
     page = workspace.root / "report.html"
     call(workspace, "report", name, "--out", str(page))
     assert "grid-1" in page.read_text()

@@ -91,8 +91,8 @@ def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspa
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["base"], 3, "nothing of what is left is running or pending"),
-        (["base", "--timeout", "0s"], 3, "nothing of what is left is running or pending"),
+        (["base"], 3, "stages are left, and none of them is running or pending"),
+        (["base", "--timeout", "0s"], 3, "stages are left, and none of them is running or pending"),
     ],
 )
 def test_waiting_for_what_has_stopped_ends_with_3(
@@ -107,7 +107,7 @@ def test_waiting_ends_with_0_when_all_is_done_and_with_124_when_the_time_is_over
     workspace = make_workspace(tmp_path, stages=(PREPARE,))
     attempt = start(workspace, PREPARE)
     result = call(workspace, "wait", "--timeout", "0s")
-    assert (result.exit_code, "the time is over" in result.output) == (124, True)
+    assert (result.exit_code, "the timeout is over" in result.output) == (124, True)
     end(attempt)
     mark_done(workspace, PREPARE)
     assert call(workspace, "wait").exit_code == 0

@@ -113,3 +113,10 @@ def test_without_squeue_and_sacct_nothing_is_changed(desk: Desk) -> None:
     with pytest.raises(SchedulerUnavailable, match=r"squeue failed.*sacct failed.*nothing was changed"):
         cancelled(desk)
     assert len(desk.fake.live()) == 4
+
+
+def test_without_squeue_nothing_is_changed_where_the_ledger_knows_no_job(desk: Desk) -> None:
+    desk.fake.silent = {"squeue"}
+    with pytest.raises(SchedulerUnavailable, match=r"squeue failed.*nothing was changed"):
+        cancelled(desk)
+    assert list(desk.ledger.events()) == []

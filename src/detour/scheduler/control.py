@@ -129,13 +129,11 @@ class Control:
             after = self._by_accounts(asked, wanted, "whether it was carried out is not known: run it again later", ids)
             if not after.live:
                 break
+        ended = {stage for sent in self._sent().values() for stage in sent.stages} - after.open_stages
         settled = [
             str(tag)
             for tag, sent in self._sent().items()
-            if sent.stages
-            and wanted.issuperset(sent.stages)
-            and not sent.dropped
-            and after.open_stages.isdisjoint(sent.stages)
+            if sent.stages and (wanted & ended).issuperset(sent.stages) and not sent.dropped
         ]
         if settled:
             self.ledger.append(JobsDropped(tags=settled, why=why))
@@ -146,9 +144,9 @@ class Control:
             tuple(after.theirs),
             {**{job: shown.state.value for job, shown in after.live.items()}, **after.unproven},
             "" if result.returncode == 0 else result.message,
-            frozenset(wanted & after.open_stages),
+            frozenset(wanted - ended),
             seen_in="sacct",
-            warnings=(*asked.missing, "jobs were cancelled by what sacct shows: run it again when squeue answers"),
+            warnings=(*asked.missing, "cancelled by what sacct shows; jobs that the ledger does not know may be left"),
         )
 
     def _by_accounts(
@@ -157,7 +155,7 @@ class Control:
         sent = self._sent().values()
         ids = [one.job_id for one in sent if one.job_id and not one.dropped and not wanted.isdisjoint(one.stages)]
         snapshot = add_accounting(asked, self.slurm, self.users, ids, self.since_s) if ids else asked
-        if ids and snapshot.accounting is None:
+        if snapshot.accounting is None:
             raise SchedulerUnavailable(f"{'; '.join(snapshot.missing)}; {consequence}")
         return by_accounts(sent, wanted, snapshot, self.users[0], self.is_done, ordered)
 

@@ -27,7 +27,7 @@ def test_jobs_of_others_are_named_as_left_alone() -> None:
 
 def test_where_all_jobs_are_of_others_nothing_was_reached() -> None:
     reached = Controlled("cancelled", Affected((), (), (THEIRS,)), LABELS)
-    assert next(controlled_lines(reached)) == "nothing cancelled: Slurm has no such job of yours"
+    assert next(controlled_lines(reached)) == "nothing cancelled: the queue has no such job of yours"
 
 
 def test_programs_are_given_the_jobs_of_others_too() -> None:
