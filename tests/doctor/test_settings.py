@@ -29,7 +29,8 @@ from detour.doctor.live_cluster import (
     read_qos,
 )
 from detour.doctor.settings import compare
-from detour.scheduler.commands import CommandResult, Slurm, SubprocessRunner
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm, SubprocessRunner
 
 CONFIGURATION = """\
 Configuration data as of 1795380852

@@ -18,7 +18,8 @@ from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.seen import Question, Reading, SeenJob
 from detour.monitoring.status import StageRow
-from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, Slurm
 from detour.scheduler.tags import Tag
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, make_workspace, mark_done
 from tests.scheduler.fake_slurm import table

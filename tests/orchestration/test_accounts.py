@@ -13,7 +13,8 @@ from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.accounts import record_accounts
-from detour.scheduler.commands import ACCOUNTING_FIELDS, SEPARATOR, CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import ACCOUNTING_FIELDS, SEPARATOR, Slurm
 from detour.scheduler.tags import Tag
 from tests.support.past import Past
 

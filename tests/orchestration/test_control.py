@@ -25,7 +25,8 @@ from detour.orchestration.submit import make_order, order_for, send
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.plan import Plan
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from tests.monitoring.workspaces import start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small

@@ -17,7 +17,8 @@ from detour.ledger.events import AttemptStarted, ForecastMade, JobIntended, Stag
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.forecasts import forecast
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from tests.housekeeping.workspaces import made_workspace
 
 JOBS = 150

@@ -26,7 +26,8 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import read_status
 from detour.orchestration.forecasts import forecast, forecast_submitted
-from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, Slurm
 from tests.housekeeping.workspaces import made_workspace
 
 LIMIT_S = 20 * HOUR_S

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from detour.config.loading import load_cluster
 from detour.orchestration.remedy import candidates, try_remedies
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 
 SCRIPT = """\
 #!/bin/bash

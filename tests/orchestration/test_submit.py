@@ -18,7 +18,8 @@ from detour.orchestration import submit as submit_module
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Submitted, order_for, send
 from detour.planning.files import chain_names
-from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from detour.scheduler.answers import CommandResult, SubmissionRefused
+from detour.scheduler.commands import Slurm
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small
 from tests.support.small_disk import mounted, mounted_again

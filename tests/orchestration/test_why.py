@@ -14,7 +14,8 @@ from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.why import why, write_bundle
-from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
 from tests.support.past import Past
 
 LIMITED = {"job": "7", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "submitted": "100"}

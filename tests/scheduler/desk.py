@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.submission import Submitter

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from detour.ledger.events import JobEvent
-from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, CommandResult, Runner
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR, Runner
 from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.tags import Tag, find_tag

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from detour.doctor.live_cluster import ask_cluster
+from detour.scheduler.answers import CommandResult
 from detour.scheduler.client_environment import NEEDED, client_environment, ignored, is_ignored
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Control
 from detour.scheduler.snapshot import take_snapshot
 from tests.scheduler.desk import REQUESTS, Desk

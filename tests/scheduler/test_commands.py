@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm, SubmitAnswer, SubprocessRunner, read_submission
+from detour.scheduler.answers import CommandResult, SubmitAnswer, read_submission
+from detour.scheduler.commands import Slurm, SubprocessRunner
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.submission import Submission
 from tests.scheduler.desk import Desk

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused
+from detour.scheduler.answers import CommandResult, SubmissionRefused
+from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
 from detour.scheduler.tags import Slot

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from detour.ledger.events import JobAccepted, JobIntended, JobsCommitted
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.records import BY_SLURM
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.tags import Slot, Tag

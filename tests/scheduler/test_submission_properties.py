@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.records import BY_SLURM
 from detour.scheduler.requests import JobRequest, Resources

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm, SubmissionRefused, SubprocessRunner
+from detour.scheduler.answers import CommandResult, SubmissionRefused
+from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.tags import Slot

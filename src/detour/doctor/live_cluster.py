@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from detour.errors import SchedulerUnavailable
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_elapsed_s, parse_time_s
 
 Accounting = Literal["on", "off", "forbidden"]

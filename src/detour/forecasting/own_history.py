@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -36,8 +35,7 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
     kept = kept_history(workspace, slurm.cluster, now_s, EVERY_S)
     if kept is not None:
         return kept
-    since, until = (_local(now_s - DAYS * 86_400), _local(now_s))
-    result = slurm.usage(since, until, [user_name()], everyone=False)
+    result = slurm.usage(now_s - DAYS * 86_400, now_s, [user_name()], everyone=False)
     if result.returncode != 0 or not result.stdout:
         return History(now_s, (), f"sacct failed ({result.message}): without past jobs there is no forecast")
     dialect = Dialect(time_zone=datetime.now().astimezone().tzinfo or Dialect().time_zone, skip_broken=True)
@@ -66,7 +64,3 @@ def kept_history(workspace: Workspace, cluster: str | None, now_s: float, within
             )
             return History(data["taken_s"], tuple(waits))
     return None
-
-
-def _local(at_s: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at_s))

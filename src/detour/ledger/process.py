@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +72,15 @@ def has_account(user: str) -> bool:
     except (KeyError, ValueError):
         return False
     return True
+
+
+def users_here(others: Iterable[str]) -> list[str]:
+    """This user, then the others who have an account on this machine, sorted.
+
+    Users without an account here have no jobs here, and squeue refuses a list with an unknown name.
+    """
+    me = user_name()
+    return [me, *filter(has_account, sorted({*others} - {me}))]
 
 
 def _boot_identity() -> str | None:

@@ -87,6 +87,11 @@ class State:
         """Number of records known to have been written and never seen."""
         return sum(writer.missing for writer in self.writers.values())
 
+    @property
+    def users(self) -> set[str]:
+        """Names of the users who have written to the ledger."""
+        return {writer.process.user for writer in self.writers.values() if writer.process}
+
     def is_chain_cancelled(self, chain: str) -> bool:
         """Whether a person cancelled it as a whole and has not planned or submitted it since."""
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)

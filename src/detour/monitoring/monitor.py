@@ -18,7 +18,7 @@ from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.traces import Spans, spans_in
 from detour.forecasting.made import accuracy
-from detour.ledger.process import has_account, user_name
+from detour.ledger.process import users_here
 from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -160,8 +160,6 @@ class Monitor:
         submitted = {stage_id: jobs for stage_id, stage in self._open.items() if (jobs := stage.jobs)}
         if self.ask is None or not submitted:
             return Reading(0.0, {})
-        users = {writer.process.user for writer in self.state.writers.values() if writer.process}
-        users = {user_name(), *filter(has_account, users)}
         first = {plan.chain for plan in shown}
         asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
         targets = [plan.target for plan in asked_about if any(stage.id in submitted for stage in plan.stages)]
@@ -169,7 +167,7 @@ class Monitor:
         return self.ask(
             Question(
                 sorted((job for jobs in submitted.values() for job in jobs), key=natural_key),
-                sorted(users),
+                users_here(self.state.users),
                 since_s=min(self.state.submitted_s.values(), default=0.0),
                 every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
                 slurm_cluster=next((target.slurm_cluster for target in targets), None),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 
 from detour.errors import UserError
 from detour.ledger.events import JobEvent
 from detour.ledger.folders import workspace_umask
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import command_journal
-from detour.ledger.process import has_account, user_name
+from detour.ledger.process import users_here
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.selection import known_chains
@@ -39,10 +38,7 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
     if not asked:
         return ()
     since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S
-    writers = {writer.process.user for writer in view.state.writers.values() if writer.process}
-    users = sorted({user_name(), *filter(has_account, writers)})
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(0.0, since_s)))
-    answer = (slurm or _clients(workspace)).accounting(since, users, asked)
+    answer = (slurm or _clients(workspace)).accounting(since_s, users_here(view.state.users), asked)
     if answer.returncode != 0:
         return (f"sacct failed ({answer.message}): hours are those of the journals where it was not read before",)
     from detour.sacct.reading import Dialect, read_rows  # most reports have nothing to ask

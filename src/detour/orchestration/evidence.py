@@ -5,7 +5,6 @@ What cannot be read is recorded as unreadable, with the reason; it is never take
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,8 @@ from detour.ledger.record import Entry
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failure_reason
-from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import parse_time_s
 from detour.text import natural_key
@@ -173,8 +173,7 @@ def queue_rows(
 
 def job_rows(slurm: Slurm, jobs: Sequence[str], since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
     """sacct's rows of these jobs and their steps; None if sacct gives none, with the reason in `unreadable`."""
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
-    rows = _rows(slurm.job_report(jobs, since), "sacct", REPORT_FIELDS, unreadable)
+    rows = _rows(slurm.job_report(jobs, since_s), "sacct", REPORT_FIELDS, unreadable)
     return None if rows is None else tuple(Row(row) for row in rows)
 
 

@@ -19,7 +19,7 @@ from detour.ledger.events import JobEvent
 from detour.ledger.folders import make_folder
 from detour.ledger.identity import establish, workspace_id
 from detour.ledger.journal import Journal
-from detour.ledger.process import has_account, user_name
+from detour.ledger.process import users_here
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.code_snapshot import python_path
@@ -57,15 +57,9 @@ class WorkspaceLedger:
         return [entry.event for entry in self._view.commands(JobEvent)]
 
     def users(self) -> list[str]:
-        """Users who may have jobs of this workspace: this user, then those who wrote to its ledger.
-
-        Users without an account here are left out: they have no jobs here, and squeue refuses a list with an unknown
-        name.
-        """
+        """Users who may have jobs of this workspace: this user, then those who wrote to its ledger."""
         self._view.refresh()
-        writers = {writer.process.user for writer in self._view.state.writers.values() if writer.process}
-        me = user_name()
-        return [me, *(name for name in sorted(writers - {me}) if has_account(name))]
+        return users_here(self._view.state.users)
 
     def since_s(self) -> float:
         """An hour before the first submission, as clocks differ; 0 without one."""

@@ -42,7 +42,8 @@ from detour.planning.files import holds_plan
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice, price_in
-from detour.scheduler.commands import Slurm, SubmissionRefused
+from detour.scheduler.answers import SubmissionRefused
+from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter

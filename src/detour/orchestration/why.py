@@ -16,7 +16,7 @@ from detour.diagnosis.redaction import redacted_json
 from detour.diagnosis.verdict import Verdict
 from detour.errors import UserError
 from detour.files import read_at_most
-from detour.ledger.process import has_account, user_name
+from detour.ledger.process import users_here
 from detour.ledger.stages import StageState
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
@@ -126,8 +126,7 @@ def _facts(
         jobs.setdefault(targets[stage.id].slurm_cluster, []).extend(slurm_jobs(state.stages.get(stage.id)))
     slurms = {cluster: slurm or Slurm(timeout_s=PATIENCE_S, cluster=cluster) for cluster in jobs}
     events = stage_events(workspace, [stage.id for stage in asked])
-    writers = {writer.process.user for writer in state.writers.values() if writer.process}
-    users = sorted({user_name(), *filter(has_account, writers)})
+    users = users_here(state.users)
     answers = {
         cluster: ask_slurm(slurms[cluster], users, ids, events.since_s) if ids else Answers()
         for cluster, ids in jobs.items()

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from detour.errors import SchedulerUnavailable, UserError
+from detour.errors import SchedulerUnavailable
+from detour.scheduler.answers import QUEUE_IS_FULL, CommandResult, SubmitAnswer, read_submission
 from detour.scheduler.client_environment import client_environment
 
 TIMEOUT_S = 60.0
 """Seconds before a client is stopped. Clients report a controller that is down after up to 38 s."""
 IDS_A_CALL = 1000
-LINES_SHOWN = 3
 LISTEN_S = 1.0
 """Seconds between checks on a running client: whether it has ended or reports that the queue is full."""
 SEPARATOR = "\x1f"
@@ -76,36 +76,9 @@ USAGE_FIELDS = (
     *("Start", "End", "ElapsedRaw", "TimelimitRaw", "NNodes", "NCPUS", "AllocTRES", "ReqTRES", "NodeList", "JobName"),
 )
 
-_JOB_ID = re.compile(r"^(\d+)(?:;(\S+))?$")
-_SUBMIT_LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit|Max\w*SubmitJobs?|maximum number of jobs", re.IGNORECASE)
-_FULL = re.compile(r"Slurm [^;\n]*(?:temporarily unable to accept job|job queue full)")
-"""sbatch prints this and retries for two minutes when the site's MaxJobCount is reached."""
 _CLUSTER_LINE = re.compile(r"\ACLUSTER: .*\n")
 """Printed before the answers of squeue and sinfo if a cluster is named."""
 _CLOCK = re.compile(r"^Configuration data as of (\S+)", re.MULTILINE)
-_NO_ANSWER = re.compile(
-    r"unable to contact|timed out|connection (refused|reset|timed)|zero bytes were transmitted|standby mode"
-    r"|temporarily (un|in)able|communication (connection|shutdown|failure)|resource temporarily unavailable"
-    r"|transport endpoint|unexpected message|slurm_persist_conn|no route to host|fetch_config|authentication",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    returncode: int | None
-    """None if the program was stopped because it took too long: what it did is unknown."""
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def message(self) -> str:
-        """What went wrong in the client's own words, for people; only the last lines if there are many."""
-        lines = dict.fromkeys(line.strip() for line in self.stderr.splitlines() if line.strip())
-        said = "; ".join(list(lines)[-LINES_SHOWN:])
-        if self.returncode is None:
-            return f"no answer in time ({said})" if said else "no answer in time"
-        return said or f"exit code {self.returncode} without a message"
 
 
 class Runner(Protocol):
@@ -143,7 +116,7 @@ def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult
             out, said = process.communicate(timeout=max(0.0, min(LISTEN_S, end_s - time.monotonic())))
             return CommandResult(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"))
         except subprocess.TimeoutExpired as waiting:
-            if time.monotonic() < end_s and not _FULL.search((waiting.stderr or b"").decode(errors="replace")):
+            if time.monotonic() < end_s and not QUEUE_IS_FULL.search((waiting.stderr or b"").decode(errors="replace")):
                 continue
         except BaseException:
             process.kill()
@@ -165,42 +138,9 @@ def _of(users: Sequence[str]) -> str:
     return f"--user={','.join(users)}"
 
 
-class SubmissionRefused(UserError):
-    """Slurm refused the job, for a reason that retrying does not cure."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitAnswer:
-    """The answer of one `sbatch`. At most one of `job_id`, `limit` and `refusal` is set; if none, nothing is known."""
-
-    job_id: str | None = None
-    limit: str | None = None
-    """Slurm's message that the user may have no more jobs now."""
-    refusal: str | None = None
-    unknown: str = ""
-    """Why nothing is known; the job may be in the queue."""
-
-
-def read_submission(result: CommandResult) -> SubmitAnswer:
-    """Exit 0 with a single id is a job; an error that Slurm explains is no job; anything else proves nothing.
-
-    A site's wrapper may print further numbers; the id is then looked up.
-    """
-    said = result.stderr
-    if full := _FULL.search(said):
-        return SubmitAnswer(limit=full[0])
-    if result.returncode is None:
-        return SubmitAnswer(unknown=f"sbatch gave {result.message}")
-    if result.returncode == 0:
-        ids = {match[1] for line in result.stdout.splitlines() if (match := _JOB_ID.match(line.strip()))}
-        if len(ids) == 1:
-            return SubmitAnswer(ids.pop())
-        return SubmitAnswer(unknown="sbatch printed several numbers" if ids else "sbatch printed no job id")
-    if result.returncode == 127 or _NO_ANSWER.search(said) or "error:" not in said:
-        return SubmitAnswer(unknown=result.message)
-    if limit := _SUBMIT_LIMIT.search(said):
-        return SubmitAnswer(limit=limit[0])
-    return SubmitAnswer(refusal=" ".join(line.strip() for line in said.splitlines() if line.strip()))
+def _time(at_s: float) -> str:
+    """In sacct's format and this machine's time zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(0.0, at_s)))
 
 
 @dataclass(slots=True)
@@ -231,23 +171,24 @@ class Slurm:
         shown = SEPARATOR.join(QUEUE_FIELDS.values())
         return self.ask("squeue", "--all", _of(users), f"--format={shown}")
 
-    def accounting(self, since: str, users: Sequence[str], job_ids: Sequence[str]) -> CommandResult:
-        """Every run of these jobs since `since` (a time in sacct's format), each requeue on its own row; with header.
+    def accounting(self, since_s: float, users: Sequence[str], job_ids: Sequence[str]) -> CommandResult:
+        """Every run of these jobs since `since_s` (epoch seconds), each requeue on its own row; with header.
 
         Requested by id as long as the ids fit a command line, otherwise all jobs of the users: Slurm 22.05 finds a job
         that way only some seconds after it finds it by id.
         """
         asked = ("--allusers", f"--jobs={','.join(job_ids)}") if len(job_ids) <= IDS_A_CALL else (_of(users),)
-        return self._sacct(ACCOUNTING_FIELDS.values(), "--allocations", *asked, f"--starttime={since}")
+        return self._sacct(ACCOUNTING_FIELDS.values(), "--allocations", *asked, f"--starttime={_time(since_s)}")
 
-    def usage(self, since: str, until: str, users: Sequence[str], *, everyone: bool) -> CommandResult:
-        """Every run of every job that ran or ended in a period (times in sacct's format), with the header."""
+    def usage(self, since_s: float, until_s: float, users: Sequence[str], *, everyone: bool) -> CommandResult:
+        """Every run of every job that ran or ended in a period (epoch seconds), with the header."""
         whose = ("--allusers",) if everyone else (_of(users),) if users else ()
-        return self._sacct(USAGE_FIELDS, "--allocations", *whose, f"--starttime={since}", f"--endtime={until}")
+        period = f"--starttime={_time(since_s)}", f"--endtime={_time(until_s)}"
+        return self._sacct(USAGE_FIELDS, "--allocations", *whose, *period)
 
-    def job_report(self, job_ids: Sequence[str], since: str) -> CommandResult:
+    def job_report(self, job_ids: Sequence[str], since_s: float) -> CommandResult:
         """These jobs with their steps, every run, in the columns of REPORT_FIELDS; with the header."""
-        return self._sacct(REPORT_FIELDS, "--allusers", f"--jobs={','.join(job_ids)}", f"--starttime={since}")
+        return self._sacct(REPORT_FIELDS, "--allusers", f"--jobs={','.join(job_ids)}", f"--starttime={_time(since_s)}")
 
     def test_only(self, script: Path, options: Sequence[str]) -> CommandResult:
         """When this script's job would start with these options in place of its own; nothing is submitted."""

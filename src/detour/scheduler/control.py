@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
+from detour.scheduler.answers import CommandResult
 from detour.scheduler.by_accounts import ByAccounts, by_accounts
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.reconciliation import by_tag, counted_for

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobIntended, JobsDropped
-from detour.scheduler.commands import Slurm, SubmissionRefused, SubmitAnswer
+from detour.scheduler.answers import SubmissionRefused, SubmitAnswer
+from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import is_spent, spent_by_tasks
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.knowledge import Knowledge

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from detour.scheduler.commands import CommandResult, Slurm
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.records import JobRecord, Unreadable, read_accounting, read_queue
 from detour.scheduler.states import JobState
@@ -164,10 +165,9 @@ def add_accounting(
 ) -> Snapshot:
     """The snapshot with sacct's answer about these jobs, for callers that learn which to ask about from the queue."""
     missing = list(snapshot.missing)
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since_s))
     # an array cancelled before it was split is known only by its own id
     asked = list(dict.fromkeys(parse_job_ids(job).id for job in ended))
-    accounting = _read("sacct", slurm.accounting(since, users, asked), read_accounting, missing)
+    accounting = _read("sacct", slurm.accounting(since_s, users, asked), read_accounting, missing)
     return replace(snapshot, accounting=accounting, missing=tuple(missing))
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobIntended, JobRelinked, JobsCommitted, JobsDropped
-from detour.scheduler.commands import IDS_A_CALL, Slurm, SubmissionRefused
+from detour.scheduler.answers import SubmissionRefused
+from detour.scheduler.commands import IDS_A_CALL, Slurm
 from detour.scheduler.crash import by_job_id, is_spent
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, places

@@ -33,16 +33,11 @@ def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, e
     """
     if question.since_s is None:
         raise UserError("from when? sacct needs the begin of a period: add --since, as --since 2026-01-01")
-    since, until = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at)) for at in _period(question))
-    result = slurm.usage(since, until, users, everyone=everyone)
+    until_s = time.time() if question.until_s is None else question.until_s
+    result = slurm.usage(question.since_s, until_s, users, everyone=everyone)
     if result.returncode != 0 or not result.stdout:
         raise SchedulerUnavailable(f"sacct gave no usable answer: {result.message}")
     return _count([read_rows(io.StringIO(result.stdout, "\n"), name="sacct")], question)
-
-
-def _period(question: Question) -> tuple[float, float]:
-    assert question.since_s is not None
-    return question.since_s, time.time() if question.until_s is None else question.until_s
 
 
 def _count(dumps: Sequence[Dump], question: Question) -> Counted:
