@@ -73,7 +73,7 @@ def write(
 @click.argument("card", type=click.Path(exists=True, path_type=Path))
 @workspace_option
 @cluster_option("Judge CO2 by this profile's power, PUE and grid factor.")
-@click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="Of a GPU; replaces the profile's.")
+@click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="GPU power; replaces the profile's.")
 @click.option("--pue", type=Figure(1.0), help="PUE; replaces the profile's.")
 @click.option("--factor", type=Figure(0.0), metavar="G_PER_KWH", help="gCO2eq per kWh; replaces the profile's.")
 @json_option

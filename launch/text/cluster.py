@@ -159,9 +159,9 @@ def _site(site: Site) -> Iterator[Row]:
     if hours := site.grid_hourly:
         yield "grid by the hour", _sourced(f"{hours.path}{_kind(hours)}", hours.source)
     if site.embodied_gco2_per_gpu_hour:
-        yield "embodied carbon", _figure(site.embodied_gco2_per_gpu_hour, "gCO2eq a GPU-h, never added to energy's")
+        yield "embodied carbon", _figure(site.embodied_gco2_per_gpu_hour, "gCO2eq per GPU-h, never added to energy's")
     if site.idle_kwh_per_kwh:
-        yield "idle nodes", _figure(site.idle_kwh_per_kwh, "kWh a kWh of jobs, never added to theirs")
+        yield "idle nodes", _figure(site.idle_kwh_per_kwh, "kWh per kWh of jobs, never added to theirs")
 
 
 def _grid(factor: GridFactor | None) -> str:
@@ -215,7 +215,7 @@ def table(profiles: list[Profile], width: int) -> str:
             lines += [_table_line(rows[profile.name], widths, plain(_description(profile)), width) for profile in here]
             lines.append("")
     lines += [fill(f"not readable: {plain(profile.problem)}", width) for profile in profiles if profile.problem]
-    return "\n".join([*lines, "`detour clusters NAME` shows one whole, `detour doctor --cluster NAME` checks it"])
+    return "\n".join([*lines, "`detour clusters NAME` shows one in full, `detour doctor --cluster NAME` checks it"])
 
 
 def _description(profile: Profile) -> str:

@@ -41,7 +41,7 @@ def render_doctor(checked: Checked, width: int) -> str:
         lines += wrapped(f"no answer: {plain(silence)}", "", width)
     if change := merged_changes(findings):
         own = {"extends": str(checked.profile), "name": f"my-{cluster.name}"[:64], **change}
-        lines += ["", "A profile of your own that says what the site says:", ""]
+        lines += ["", "A profile of your own that agrees with the site:", ""]
         lines += [f"  {line}" for line in yaml.safe_dump(own, sort_keys=False, allow_unicode=True).splitlines()]
         lines.append("")
     total = counts(findings)

@@ -35,7 +35,7 @@ def chain_energy_lines(energy: ChainEnergy) -> Iterator[str]:
         yield from _beside(site)
     if (rate := energy.tokens_per_kwh) is not None:
         low, high = format_count(round(rate.low)), format_count(round(rate.high))
-        yield f"  tokens a kWh: {format_count(round(rate.expected))} ({low} to {high}), the whole chain's energy"
+        yield f"  tokens per kWh: {format_count(round(rate.expected))} ({low} to {high}), the whole chain's energy"
     yield from _stages(energy)
 
 
@@ -70,11 +70,11 @@ def _details(figure: EnergyFigure) -> str:
 def _beside(site: SiteEnergy) -> Iterator[str]:
     """Figures that are never added to the electricity of the jobs."""
     if site.embodied.co2_g is not None:
-        text = f"beside it, hardware: {scaled(site.embodied.co2_g, MASS_UNITS)} CO2eq at {site.embodied.factor} a GPU-h"
-        yield from wrapped(text, width=WIDTH)
+        grams = scaled(site.embodied.co2_g, MASS_UNITS)
+        yield from wrapped(f"in addition, hardware: {grams} CO2eq at {site.embodied.factor} per GPU-h", width=WIDTH)
     if site.idle is not None and site.idle.it_energy_kwh is not None:
         grams = scaled(site.idle.co2_g.expected if site.idle.co2_g else None, MASS_UNITS)
-        yield from wrapped(f"beside it, idle nodes: {grams} CO2eq at {site.idle.share} kWh a kWh", width=WIDTH)
+        yield from wrapped(f"in addition, idle nodes: {grams} CO2eq at {site.idle.share} kWh per kWh", width=WIDTH)
 
 
 def _stages(energy: ChainEnergy) -> Iterator[str]:

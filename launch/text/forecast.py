@@ -48,9 +48,9 @@ def forecasts_lines(made: Forecasts) -> Iterator[str]:
                 yield from _without_times(stages, reason) if reason else _with_times(stages)
             yield ""
     if not any(chain.stages for chain in made.chains):
-        yield "Nothing waits or runs."
+        yield "Nothing is pending or running."
     bursts = "No past jobs of yours are known" if not made.history.waits else f"From {_waits(made)}"
-    yield f"{bursts}; docs/forecasts.md says how."
+    yield f"{bursts}; docs/forecasts.md explains how."
     yield f"So far: {made.accuracy}." if made.accuracy else "No forecast of a start has been scored yet."
 
 
@@ -118,7 +118,7 @@ def _stage_json(one: StageForecast) -> dict[str, Any]:
 
 
 def replay_lines(replayed: Replay) -> Iterator[str]:
-    yield f"{counted(replayed.jobs, 'job')}, {replayed.forecasts:,} of them with history enough for a forecast."
+    yield f"{counted(replayed.jobs, 'job')}, {replayed.forecasts:,} of them with enough history for a forecast."
     if replayed.score is None:
         yield "None of these has started: there is nothing to score." if replayed.forecasts else NO_FORECAST
         return

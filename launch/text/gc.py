@@ -21,7 +21,7 @@ BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 def removable_lines(root: Path, found: Sequence[Removable], width: int, *, everything: bool) -> Iterator[str]:
     """No line is longer than `width`, from 80 on."""
     if not found:
-        yield f"Nothing could go from {plain(str(root))}."
+        yield f"Nothing can be removed from {plain(str(root))}."
         return
     places = [cells(_place(root, one.path)) + 4 for one in found]
     first = min(max(LEAST, *places), width - BYTES - INODES)

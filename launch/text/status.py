@@ -47,7 +47,7 @@ def show_status(status: Status, *, one: bool = False, every: bool = False) -> No
 
 
 def none_wanted(chains: int) -> str:
-    return f"None of {counted(chains, 'chain')} is as the options ask; without them all are listed."
+    return f"None of {counted(chains, 'chain')} matches the options; without them, all are listed."
 
 
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:

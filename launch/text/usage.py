@@ -41,8 +41,8 @@ def render_usage(found: Counted, width: int, *, everything: bool = False) -> Ite
         yield from _table_lines(table, width, len(table.lines) if everything else LINES_SHOWN)
     yield ""
     yield from wrapped(
-        "jobs: attempts that held nodes, each try of a requeued job apart. wait-h: from submission to start; queue-h: "
-        "from being eligible to start. never ran: ended without nodes, and in no other figure.",
+        "jobs: attempts that held nodes, each run of a requeued job separately. wait-h: from submission to start; "
+        "queue-h: from being eligible to start. never ran: ended without nodes, and in no other figure.",
         "",
         width,
     )
@@ -81,7 +81,7 @@ def _table_lines(table: Table, width: int, most: int) -> Iterator[str]:
 
 
 def _headings(table: Table) -> tuple[str, ...]:
-    return tuple("GPUs a job" if name == "gpus" else name for name in table.by) or ("total",)
+    return tuple("GPUs per job" if name == "gpus" else name for name in table.by) or ("total",)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -119,7 +119,7 @@ def usage_notes(found: Counted) -> Iterator[str]:
                 "end: suspended, or not in seconds"
             )
         for state, rows in notes.unknown_states.most_common():
-            yield f"{dump.name}: {number_of(rows, 'row')} in state {plain(state)}, which is none of Slurm's"
+            yield f"{dump.name}: {number_of(rows, 'row')} in state {plain(state)}, which is not one of Slurm's"
         yield from notes.broken
         if notes.n_broken > len(notes.broken):
             yield f"{dump.name}: {notes.n_broken - len(notes.broken):,} more rows that cannot be read"
@@ -129,7 +129,7 @@ def usage_notes(found: Counted) -> Iterator[str]:
     if usage.repeated:
         yield f"{number_of(usage.repeated, 'row')} of attempts that were counted already"
     if usage.superseded:
-        yield f"{number_of(usage.superseded, 'row')} of unfinished attempts, for which a later row stands"
+        yield f"{number_of(usage.superseded, 'row')} of unfinished attempts, replaced by later rows"
     if whole.running:
         yield f"{number_of(whole.running, 'job')} without an end: counted until the dump was made"
     if whole.pending:

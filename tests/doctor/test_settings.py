@@ -244,7 +244,7 @@ PLANTED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
     ({"gpu_partition": {"constraint": "a100"}}, "constraint", "problem", {}),
     (
         {"gpu_partition": {"default_wall": "1m"}},
-        "partition gpu_p6, time by default",
+        "partition gpu_p6, default time",
         "warning",
         {"gpu_partition": {"default_wall": "10m"}},
     ),

@@ -82,7 +82,7 @@ def test_a_short_history_is_no_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--replay", str(path)])
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        "1 job, 0 of them with history enough for a forecast.",
+        "1 job, 0 of them with enough history for a forecast.",
         "A forecast needs 10 earlier bursts of the job's shape, most of them started.",
     ]
 

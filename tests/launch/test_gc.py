@@ -53,7 +53,7 @@ def test_programs_get_each_item_and_remove_nothing_unasked(workspace: Workspace)
 
 def test_nothing_to_remove_is_said(workspace: Workspace) -> None:
     called(workspace, "gc", "--yes")
-    assert called(workspace, "gc").output == f"Nothing could go from {workspace.root}.\n"
+    assert called(workspace, "gc").output == f"Nothing can be removed from {workspace.root}.\n"
 
 
 def test_a_pin_keeps_a_stage_until_it_is_taken_away(workspace: Workspace) -> None:

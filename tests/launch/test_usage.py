@@ -63,7 +63,7 @@ def test_what_changes_the_figures_is_said_beside_them(dump: Path) -> None:
     dump.write_text("".join(lines_of(JOB, JOB, job(JobID="18", JobIDRaw="18", State="ODD", AllocTRES="cpu=1"))))
     said = run(dump).stderr
     assert "1 row of attempts that were counted already" in said
-    assert "1 row in state ODD, which is none of Slurm's" in said
+    assert "1 row in state ODD, which is not one of Slurm's" in said
     assert "1 job without a number of GPUs or a duration: not in GPU-h" in said
 
 

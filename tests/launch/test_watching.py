@@ -85,7 +85,7 @@ def test_status_is_filtered(workspace: Workspace, options: Sequence[str], found:
 
 def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspace: Workspace) -> None:
     said = call(workspace, "status", "--offline", "--user", "stranger").output
-    assert said.splitlines()[-1] == "None of 1 chain is as the options ask; without them all are listed."
+    assert said.splitlines()[-1] == "None of 1 chain matches the options; without them, all are listed."
 
 
 @pytest.mark.parametrize(

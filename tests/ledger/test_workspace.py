@@ -55,5 +55,7 @@ def test_an_empty_variable_is_as_none(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file: is no folder; choose another with --workspace or \$DETOUR_WORKSPACE"):
+    with pytest.raises(
+        UserError, match=r"file: is not a folder; choose another with --workspace or \$DETOUR_WORKSPACE"
+    ):
         Workspace.find(tmp_path / "file")

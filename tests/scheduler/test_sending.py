@@ -85,7 +85,7 @@ def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> N
     again = desk.submitter().submit(REQUESTS)
     assert sorted(again.jobs.values()) == ["2", "3", "4", "5"]
     assert again.remarks == (
-        "prepare-0: sent again, for its job had the id of one that Slurm has lost and that may still run: 1",
+        "prepare-0: sent again: its job had the id of one that Slurm has lost and that may still run: 1",
         "cancelled, no longer wanted: 1",
     )
     assert not desk.fake.jobs[1].is_live

@@ -280,6 +280,6 @@ def test_a_site_that_rewrites_names_and_comments_loses_no_job(desk: Desk) -> Non
     first = desk.submitter().submit(REQUESTS)
     again = desk.submitter().submit(REQUESTS)
     assert again.jobs == first.jobs
-    assert again.remarks == ("the site rewrites names and comments: known by their scripts alone: 1, 2, 3, 4",)
+    assert again.remarks == ("the site rewrites names and comments: jobs known only by their scripts: 1, 2, 3, 4",)
     assert desk.slurm.calls["sbatch"] == 4
     assert not any(job.held for job in desk.fake.live())

@@ -170,7 +170,7 @@ def _text_lines(value: Any, name: str) -> tuple[str, ...]:
 
 def _row(value: Any, name: str, key: str) -> Row:
     if not isinstance(value, dict):
-        raise UserError(f"{name}: {key}: expected an object of Slurm's fields a row")
+        raise UserError(f"{name}: {key}: expected an object of Slurm's fields for each row")
     return Row({str(field): "" if text is None else str(text) for field, text in value.items()})
 
 

@@ -25,8 +25,8 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
     StageDone.kind: (),
 }
 LOSSES = 3
-AFTER_END = "said when the step was ended"
-OUTLIVED = "the work went on after it"
+AFTER_END = "logged when the step was ended"
+OUTLIVED = "the work continued after it"
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Events whose reason is read with the rules for logs."""
@@ -183,7 +183,7 @@ def _doubted(finding: Finding, evidence: Evidence) -> Finding:
         return finding
     share = evidence.memory_share
     if share is None:
-        return finding if needs == "memory" else replace(finding, doubt="no one recorded how much memory it held")
+        return finding if needs == "memory" else replace(finding, doubt="its memory was not recorded")
     if share < LARGE:
-        return replace(finding, doubt=f"its memory was at {share:.0%} of what it had asked for")
+        return replace(finding, doubt=f"its memory was at {share:.0%} of what it had requested")
     return finding

@@ -49,7 +49,7 @@ def _ranked(evidence: Evidence) -> Verdict:
         _candidate(cause, group, _why_weak(group), evidence) for cause, group in groups.items() if cause not in counted
     ]
     if not candidates or (all(map(_is_echo, counted.values())) and _died_silently(findings)):
-        echoes = [replace(one, explained_by="a rank was killed without a word", confidence="low") for one in candidates]
+        echoes = [replace(one, explained_by="a rank was killed silently", confidence="low") for one in candidates]
         return Verdict(unknown(evidence), (*echoes, *weak))
     return Verdict(candidates[0], (*candidates[1:], *weak))
 
@@ -86,7 +86,7 @@ def _asked_to_stop(findings: Sequence[Finding]) -> Iterable[Finding]:
     first = min((place.line or 0 for place in said), default=None)
     final = min((place.line or 0 for place in said if "SIGUSR" not in place.text), default=None)
     return (
-        replace(finding, doubt="said after the job was asked to stop")
+        replace(finding, doubt="logged after the job was asked to stop")
         if finding.doubt is None
         and finding.cause not in ordered
         and _is_behind(finding, final if finding.cause in OF_STORAGE else first)

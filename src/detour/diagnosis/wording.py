@@ -39,7 +39,7 @@ def advice_of(finding: Finding, evidence: Evidence) -> str:
 def _lost(step: int | None) -> str:
     if step is None:
         return "The time ran out before this attempt had saved anything, and the same request loses the same work."
-    return f"The time ran out after the checkpoint of step {step}; what came after it is done again."
+    return f"The time ran out after the checkpoint of step {step}; the work after it is repeated."
 
 
 def saved_step(evidence: Evidence) -> int | None:
@@ -67,7 +67,7 @@ def unknown(evidence: Evidence) -> Candidate:
 def _ended(evidence: Evidence) -> str:
     row = next(reversed(evidence.job_rows), None)
     if row is None and evidence.sacct is not None:
-        return "Slurm's accounts say nothing of this job."
+        return "Slurm's accounts say nothing about this job."
     if row is None:
         return "sacct could not be read." if "sacct" in evidence.unreadable else "It ran without Slurm."
     code, _, signal = row.get("ExitCode").partition(":")
@@ -79,7 +79,7 @@ def _ended(evidence: Evidence) -> str:
     else:
         said = f"Slurm says {row.get('State') or 'nothing'}, and nothing else says why"
     share = evidence.memory_share
-    memory = "" if share is None else f"; its memory was at {share:.0%} of what it had asked for"
+    memory = "" if share is None else f"; its memory was at {share:.0%} of what it had requested"
     return f"{said}{memory}."
 
 

@@ -87,7 +87,7 @@ def declared() -> tuple[SpecifierSet, list[Requirement]]:
 def python_finding(wanted: SpecifierSet, found: str) -> Finding:
     if wanted.contains(found):
         return Finding("Python", "ok", str(wanted), found)
-    return Finding("Python", "problem", str(wanted), found, "make a new environment with a Python that fits")
+    return Finding("Python", "problem", str(wanted), found, "create an environment with a matching Python")
 
 
 def package_findings(requirements: Sequence[Requirement], versions: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def package_findings(requirements: Sequence[Requirement], versions: Mapping[str,
             fitting += 1
         else:
             verdict: Verdict = "problem" if requirement.name in DECISIVE else "warning"
-            yield Finding(f"package {requirement.name}", verdict, wanted, found, "`make env` puts it right")
+            yield Finding(f"package {requirement.name}", verdict, wanted, found, "`make env` corrects it")
     yield Finding("packages", "ok", f"{len(requirements)} required", f"{fitting} as required")
 
 
@@ -119,7 +119,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
     if not names:
         yield Finding("Slurm's variables", "ok", "none set")
         return
-    advice = "ignored: what is wanted belongs in the profile, as account, partition, qos, header, slurm_cluster"
+    advice = "ignored: put what you need in the profile, such as account, partition, qos, header, slurm_cluster"
     yield Finding("Slurm's variables", "warning", "none set", listed(names), advice)
 
 
@@ -162,12 +162,12 @@ def folder_findings(folder: WorkspaceFolder) -> Iterator[Finding]:
         advice = "choose another with --workspace or DETOUR_WORKSPACE"
         yield Finding("workspace", "problem", str(folder.path), f"not writable: {folder.refusal}", advice)
         return
-    yield Finding("workspace", "ok", str(folder.path), "writable" if folder.exists else "can be made")
+    yield Finding("workspace", "ok", str(folder.path), "writable" if folder.exists else "can be created")
     if folder.exists:
         yield _privacy(folder)
     yield _space(folder)
     if folder.free_files is not None and folder.free_files < FEW_FILES:
-        advice = "a chain makes some hundred files: clear what is not needed"
+        advice = "a chain creates some hundred files: remove what is not needed"
         yield Finding("files", "warning", f"{FEW_FILES:,} or more", f"{folder.free_files:,} left", advice)
     if folder.clock_offset_s is not None and abs(folder.clock_offset_s) > CLOCK_TOLERANCE_S:
         advice = "the age of a file shows who holds a stage: report the clocks to the site"
@@ -183,7 +183,7 @@ def _privacy(folder: WorkspaceFolder) -> Finding:
     if folder.mode & stat.S_IROTH:
         return Finding("privacy", "warning", "the user's or a group's", actual, f"`chmod o-rx {folder.path}` closes it")
     if folder.mode & stat.S_IWGRP and not folder.mode & stat.S_ISGID:
-        advice = f"what is made in it is not the group's: `chmod g+s {folder.path}`"
+        advice = f"new files in it do not get its group: `chmod g+s {folder.path}`"
         return Finding("privacy", "warning", "the user's or a group's", actual, advice)
     return Finding("privacy", "ok", "the user's or a group's", actual)
 
@@ -194,7 +194,7 @@ def _space(folder: WorkspaceFolder) -> Finding:
     verdict: Verdict = "ok"
     if folder.free_bytes < LITTLE_BYTES:
         verdict = "problem" if folder.free_bytes < NO_BYTES else "warning"
-    advice = "" if verdict == "ok" else "checkpoints will not fit: clear what is not needed"
+    advice = "" if verdict == "ok" else "checkpoints will not fit: remove what is not needed"
     return Finding("disk space", verdict, f"{LITTLE_BYTES // 10**9} GB or more", free, advice)
 
 
@@ -208,8 +208,8 @@ def sharing_findings(cluster: Cluster, workspace: Path, environment: Path, mount
         if kind in SHARED:
             yield Finding(subject, "ok", "shared with the nodes", kind)
         elif kind in LOCAL:
-            advice = f"{path} is a disk of this machine: jobs on another node do not find it"
+            advice = f"{path} is a disk of this machine: jobs on other nodes do not find it"
             yield Finding(subject, "warning", "shared with the nodes", kind, advice)
         else:
-            advice = f"it is not known from here whether the nodes have {path} too"
+            advice = f"whether the nodes have {path} too is unknown here"
             yield Finding(subject, "unknown", "shared with the nodes", kind, advice)

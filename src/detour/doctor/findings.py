@@ -34,7 +34,7 @@ def limit_finding(
     theirs: int | None,
     show: Callable[[int], str],
     change: Callable[[int], Mapping[str, Any]],
-    advice: str = "jobs that ask for more are refused or wait forever",
+    advice: str = "jobs that request more are refused or wait forever",
 ) -> Finding:
     """Compare a limit that the profile may undercut, as a person may want, but not exceed; None is no limit."""
     said = ("no limit" if ours is None else show(ours), "no limit" if theirs is None else show(theirs))

@@ -42,7 +42,7 @@ def partition_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]
         yield Finding(subject, "ok" if up else "warning", "used", theirs.state, "" if up else "jobs for it wait")
         serving = [] if key == "network_partition" else [qos for qos in cluster.qos if use in qos.use]
         yield _longest_run(f"{subject}, longest run", key, ours, theirs, serving, cluster.qos_required, live)
-        yield from _time_by_default(f"{subject}, time by default", key, ours, theirs)
+        yield from _time_by_default(f"{subject}, default time", key, ours, theirs)
         yield from _admission(subject, cluster, theirs, serving, use)
 
 
@@ -76,7 +76,7 @@ def _time_by_default(subject: str, key: str, ours: Partition, theirs: LivePartit
     if ours.default_wall is None or ours.default_wall == there:
         return
     actual, change = ("none", None) if there is None else (write_duration(there), write_duration(there))
-    advice = "nothing depends on it: every job names its time"
+    advice = "nothing depends on it: every job requests its time"
     yield Finding(
         subject, "warning", write_duration(ours.default_wall), actual, advice, {key: {"default_wall": change}}
     )
@@ -126,7 +126,7 @@ def _gpus(cluster: Cluster, there: Sequence[NodeKind]) -> Iterator[Finding]:
     if gpu.per_node in counts:
         yield Finding("GPUs a node", "ok", str(gpu.per_node), actual)
     else:
-        advice = "whole nodes are asked for in this number"
+        advice = "whole nodes are requested with this number"
         change = {"gpu": {"per_node": counts[0]}} if counts[0] else {}
         yield Finding("GPUs a node", "problem", str(gpu.per_node), actual, advice, change)
     types = sorted({kind.gpu_type for kind in there if kind.gpu_type})
@@ -167,7 +167,7 @@ def qos_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
             theirs.submitted_jobs,
             str,
             _in_qos(ours, "submitted_jobs", int),
-            "more are refused; when the profile knows, they are sent in waves",
+            "more are refused; if the profile has the limit, they are sent in waves",
         )
 
 
@@ -186,7 +186,7 @@ def account_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     for use in uses:
         subject, account = f"account of {use.upper()} jobs", cluster.full_account(use)
         if account is None:
-            yield Finding(subject, "ok", None, listed(live.accounts), "Slurm takes your default")
+            yield Finding(subject, "ok", None, listed(live.accounts), "Slurm uses your default")
         elif account not in live.accounts:
             advice = f"yours are {listed(live.accounts, account)}"
             yield Finding(subject, "problem", account, "not yours", advice, _other_account(cluster, use, live.accounts))

@@ -39,7 +39,7 @@ def version_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     advice = "answers of older versions are not understood" if old else ""
     yield Finding("Slurm", "problem" if old else "ok", "20.02 or later", live.version, advice)
     if numbers >= SRUN_FORGETS and not cluster.export_srun_cpus_per_task and (cluster.cores_per_gpu or 0) > 1:
-        advice = "since 22.05 srun may give a task one core only, where SRUN_CPUS_PER_TASK is not set"
+        advice = "since 22.05 srun may give a task only one core if SRUN_CPUS_PER_TASK is not set"
         change = {"export_srun_cpus_per_task": True}
         yield Finding("cores of a task", "warning", "export_srun_cpus_per_task: false", live.version, advice, change)
 
@@ -49,10 +49,10 @@ def accounting_finding(live: LiveCluster) -> Finding:
         return Finding("accounting", "unknown", advice="sacct did not answer")
     if live.accounting == "on":
         return Finding("accounting", "ok", None, "sacct answers")
-    advice = "how jobs ended is known from markers and journals alone, and nothing of those that left none"
+    advice = "only markers and journals show how jobs ended; how others ended is unknown"
     if live.accounting == "forbidden":
-        return Finding("accounting", "warning", None, "sacct is not for you", advice)
-    return Finding("accounting", "warning", None, "off", f"{advice}; Slurm passes over accounts and QOS")
+        return Finding("accounting", "warning", None, "you may not use sacct", advice)
+    return Finding("accounting", "warning", None, "off", f"{advice}; Slurm ignores accounts and QOS")
 
 
 def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
         yield Finding("settings", "unknown", advice="no answer from the controller")
         return
     if (size := _number(settings.get("MaxArraySize"))) is not None:
-        advice = "larger arrays are refused; when the profile knows, they are split"
+        advice = "larger arrays are refused; if the profile has the limit, they are split"
         yield limit_finding(
             "MaxArraySize", cluster.max_array_size, size, str, lambda most: {"max_array_size": max(1, most)}, advice
         )
@@ -78,7 +78,9 @@ def setting_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
         advice = "ended jobs are forgotten so soon that only markers show how they ended" if short else ""
         yield Finding("MinJobAge", "warning" if short else "ok", f"{least_s} s or more", f"{age_s} s", advice)
     if "jobs" in (settings.get("PrivateData") or "").split(","):
-        advice = "jobs of others are hidden: users of one workspace cannot join each other's, and send the same again"
+        advice = (
+            "jobs of others are hidden: users of one workspace cannot join each other's, and submit the same work again"
+        )
         yield Finding("PrivateData", "warning", "jobs are shown", settings["PrivateData"], advice)
     if live.clock_offset_s is not None:
         off = abs(live.clock_offset_s) > CLOCK_TOLERANCE_S

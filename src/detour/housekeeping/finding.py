@@ -32,8 +32,8 @@ class Kind(StrEnum):
     OUTPUT = "unfinished or damaged output"
     CHECKPOINT = "damaged or unfinished checkpoint"
     CODE = "code that no job needs"
-    COMPILED = "compiled kernels, made again"
-    LEFTOVER = "left over by a kill"
+    COMPILED = "compiled kernels, rebuilt when needed"
+    LEFTOVER = "left by a killed process"
 
 
 @dataclass(frozen=True, slots=True)

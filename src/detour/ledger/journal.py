@@ -251,7 +251,7 @@ class Journal:
             path = spool(self.workspace, self._spool_folder, self._writer, [item.line for item in items])
             what = f"its events wait on this node in {path} until the next command or job here imports them"
         except OSError as error:
-            what = f"{len(items)} events are lost, for this node's disk takes none either ({error.strerror})"
+            what = f"{len(items)} events are lost, since this node's disk takes none either ({error.strerror})"
         if not self._spooled:
             self._spooled = True
             import logging  # imported only here, so `detour status` starts without it

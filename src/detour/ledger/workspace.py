@@ -52,7 +52,7 @@ class Workspace:
                 " UTF-8, which batch scripts cannot hold; choose another with --workspace"
             )
         if root.exists() and not root.is_dir():
-            raise UserError(f"workspace {root}: is no folder; choose another with --workspace or ${VARIABLE}")
+            raise UserError(f"workspace {root}: is not a folder; choose another with --workspace or ${VARIABLE}")
         return cls(root)
 
     def create(self) -> None:

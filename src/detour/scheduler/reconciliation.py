@@ -23,11 +23,11 @@ from detour.scheduler.tags import Slot, Tag
 NEVER_ARRIVED = "never reached the queue"
 LOST = "left the queue while it was held: lost by the controller, or cancelled"
 DOUBLE = "another job fills its place"
-FORGOTTEN = "sent again as a new job, for it is held as after a crash of slurmctld and may have run already"
-REPLACED = "its stages are submitted otherwise now"
+FORGOTTEN = "sent again as a new job: it is held as after a crash of slurmctld and may have run already"
+REPLACED = "its stages are now submitted in another grouping"
 LATER = "another submission of the same stages goes first, and is joined"
 OBSOLETE = "its stages are done"
-SPENT = "sent again, for its job had the id of one that Slurm has lost and that may still run"
+SPENT = "sent again: its job had the id of one that Slurm has lost and that may still run"
 RAN = "it is done, and Slurm has forgotten that it ran"
 
 

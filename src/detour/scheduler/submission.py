@@ -192,7 +192,7 @@ class Submitter:
             )
         snapshot, lost = identified(snapshot, self._known.sent)
         if lost:
-            self._remark(f"the site rewrites names and comments: known by their scripts alone: {', '.join(lost)}")
+            self._remark(f"the site rewrites names and comments: jobs known only by their scripts: {', '.join(lost)}")
         return snapshot
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
