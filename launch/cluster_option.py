@@ -13,7 +13,7 @@ from detour.config.loading import load_cluster
 
 
 class Profile(click.ParamType[Cluster]):
-    """A name as `detour clusters` lists it, or a file. Raises RecipeError for a profile that is not valid."""
+    """A name in the list of `detour clusters`, or a file. Raises RecipeError for an invalid profile."""
 
     name = "profile"
 
@@ -30,5 +30,5 @@ class Profile(click.ParamType[Cluster]):
 
 
 def cluster_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives the verb `cluster`, a Cluster; None where it is left out and has no default."""
+    """Pass `cluster`, a Cluster, to the verb; None if it is left out and has no default."""
     return click.option("--cluster", type=Profile(), help=text, **more)

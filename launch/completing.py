@@ -49,7 +49,7 @@ def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed
 
 
 def complete_clusters(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Profiles by name, else files."""
+    """Profiles by name, otherwise files."""
     from detour.config.loading import available_clusters
 
     names = _offered(typed, ((name, "profile") for name in available_clusters()))

@@ -33,7 +33,7 @@ _NAME, _TIME = 22, 14
 
 
 def say_warnings(made: Forecasts) -> None:
-    """Folded: what sacct says when it fails is long."""
+    """Print the warnings, wrapped: sacct's error messages are long."""
     for warning in dict.fromkeys(made.warnings):
         say(*wrapped(f"warning: {plain(warning)}", indent="", width=80))
 

@@ -12,14 +12,14 @@ from detour.text import cells, counted, fitted, plain, scaled, wrapped
 
 SHOWN = 5
 NUMBER, BYTES, INODES = 8, 12, 10
-"""Columns of figures, at the right."""
+"""Columns of figures, on the right."""
 LEAST = 42
 """Columns that the name of a kind takes, with its number."""
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
 def removable_lines(root: Path, found: Sequence[Removable], width: int, *, everything: bool) -> Iterator[str]:
-    """No line is longer than `width`, from 80 on."""
+    """No line is longer than `width`, which must be 80 or more."""
     if not found:
         yield f"Nothing can be removed from {plain(str(root))}."
         return
@@ -79,7 +79,7 @@ def _lines(root: Path, one: Removable, first: int, width: int) -> Iterator[str]:
 
 
 def _row(name: str, number: str, size: str, inodes: str, first: int) -> str:
-    """`first` columns for the name and, where there is one, the number."""
+    """`first` columns for the name and, if there is one, the number."""
     room = first - NUMBER if number else first
     return f"{fitted(name, room)}{number:>{first - room}}{size:>{BYTES}}{inodes:>{INODES}}"
 

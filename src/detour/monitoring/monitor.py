@@ -211,14 +211,14 @@ class Monitor:
             return "unreadable"
 
     def _said(self, stage_id: str, marker: Marker | None) -> str | None:
-        """As `states.judge` takes it."""
+        """What `states.judge` takes as `said`."""
         if marker == "unreadable":
             return f"its folder cannot be read ({self._unread[stage_id].strerror})"
         reason = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
         return reason if isinstance(reason, str) else None
 
     def _of_unread(self) -> Iterator[str]:
-        """One sentence, also for the thousands of stages of one folder."""
+        """One sentence, even for the thousands of stages of one folder."""
         for error in list(self._unread.values())[:1]:
             others = f", nor those of {counted(left, 'other stage')}" if (left := len(self._unread) - 1) else ""
             yield f"{error.filename}: cannot be read ({error.strerror}){others}"

@@ -39,7 +39,7 @@ def stage_row(
     evidence: Evidence,
     context: Context,
 ) -> StageRow:
-    """The row without its energy. `said` is as `judge` takes it."""
+    """The row without its energy. `said` is that of `judge`."""
     attempts = known.attempts if known else []
     reached = [attempt for attempt in attempts if attempt.progress]
     latest = reached[-1].progress if reached else None

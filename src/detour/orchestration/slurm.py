@@ -62,7 +62,7 @@ class WorkspaceLedger:
         return users_here(self._view.state.users)
 
     def since_s(self) -> float:
-        """An hour before the first submission, as clocks differ; 0 without one."""
+        """A time before the first submission, an hour early since clocks differ; 0 without one."""
         return max(min(self._view.state.submitted_s.values(), default=0.0) - 3600.0, 0.0)
 
 

@@ -1,7 +1,7 @@
-"""Which jobs sacct alone proves to be ours and alive, for a cancellation while squeue does not answer; pure.
+"""Which jobs sacct alone proves to be ours and alive, for cancelling while squeue does not answer. Pure.
 
-A job id proves nothing, for ids are recycled: of the runs under an id the last one must carry the job's own tag, which
-differs with every submission. What sacct does not show, shows without our tag, or shows with another one is not
+A job id proves nothing, since ids are recycled: of the runs under an id, the last must carry the job's own tag, which
+differs for every submission. A job that sacct does not show, or shows without our tag or with another one, is not
 touched.
 """
 
@@ -30,16 +30,16 @@ class Shown(NamedTuple):
 
 @dataclass(slots=True)
 class ByAccounts:
-    """Jobs by id, or array tasks as `7_3`."""
+    """Jobs by id, or array tasks such as `7_3`."""
 
     live: dict[str, Shown] = field(default_factory=dict)
-    """Ours and alive, or possibly about to run again."""
+    """Jobs that are ours and alive, or may be about to run again."""
     unproven: dict[str, str] = field(default_factory=dict)
-    """What is left alone, and why; a job without an id by its slot."""
+    """Jobs left alone, and why; a job without an id is given by its slot."""
     theirs: list[Sent] = field(default_factory=list)
     """Live jobs of other users."""
     open_stages: set[str] = field(default_factory=set)
-    """The stages that may still have a job."""
+    """Stages that may still have a job."""
 
 
 def by_accounts(
@@ -50,8 +50,10 @@ def by_accounts(
     is_done: Callable[[str], bool],
     ordered: Collection[str] = (),
 ) -> ByAccounts:
-    """What `snapshot.accounting` says about the jobs of these stages that were sent and not dropped. Records of jobs
-    whose stages are done may be purged. A job that was `ordered` to be cancelled does not run again after a preemption.
+    """What `snapshot.accounting` shows about the jobs of these stages that were sent and not dropped.
+
+    Records of jobs whose stages are done may have been purged. A job that was `ordered` to be cancelled does not run
+    again after a preemption.
     """
     found = ByAccounts()
     for one in sent:

@@ -28,7 +28,7 @@ MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
 LATE_S = 2.0
 """Seconds the queue is given to show the effect of an order."""
 ACCOUNTS_LATE_S = (LATE_S, 6.0)
-"""Seconds that sacct is given, before a first and a second look."""
+"""Seconds that sacct is given before the first and the second look."""
 
 
 Counts = Callable[[JobRecord], bool]
@@ -52,7 +52,7 @@ class Affected:
     undecided: Mapping[str, str] = field(default_factory=dict)
     """Jobs that the next submission has to decide on first, and why."""
     seen_in: str = "the queue"
-    """Where `left` was seen."""
+    """Where `left` was seen: the queue or sacct."""
     warnings: tuple[str, ...] = ()
 
 
@@ -120,7 +120,7 @@ class Control:
         )
 
     def _cancel_by_accounts(self, asked: Snapshot, wanted: set[str], why: str) -> Affected:
-        """Without squeue, and complete when sacct shows it. What is not proven to be ours and alive is named."""
+        """Cancel without squeue; complete when sacct shows it. Jobs not proven to be ours and alive are named."""
         found = self._by_accounts(asked, wanted, "nothing was changed, run it again later")
         ids = list(found.live)
         result = self.slurm.cancel(ids[::-1]) if ids else CommandResult(0)
