@@ -215,7 +215,7 @@ def table(profiles: list[Profile], width: int) -> str:
             lines += [_table_line(rows[profile.name], widths, plain(_description(profile)), width) for profile in here]
             lines.append("")
     lines += [fill(f"not readable: {plain(profile.problem)}", width) for profile in profiles if profile.problem]
-    return "\n".join([*lines, "`detour clusters NAME` shows one in full, `detour doctor --cluster NAME` checks it"])
+    return "\n".join([*lines, "`detour clusters NAME` shows one, `detour doctor --cluster NAME` checks it"])
 
 
 def _description(profile: Profile) -> str:
