@@ -50,6 +50,11 @@ def test_types_of_gpus_count_where_their_total_is_missing() -> None:
     assert site_hours(read_site_usage(table, "portal"), "portal") == SiteUsage(10.0, "gpu", "abc")
 
 
+def test_sreport_without_a_column_of_resources_is_about_cpus_in_the_unit_of_its_title() -> None:
+    table = "Usage reported in CPU Minutes\nCluster|Account|Login|Proper Name|Used|Energy\njz|abc|||1200|0\n"
+    assert site_hours(read_site_usage(table, "january"), "january") == SiteUsage(20.0, "cpu", "abc")
+
+
 @pytest.mark.parametrize(
     "heading", ["GPU hours", "GPU hours used", "Consumed GPU-hours", "Heures GPU consommées", "Heures", "Usage"]
 )
@@ -81,6 +86,7 @@ def test_a_plain_text_is_its_own_figure() -> None:
     ("text", "said"),
     [
         ("hello\n", "no table of a site's usage"),
+        ("Cluster|Account|Login|Proper Name|Used\njz|abc|||1200\n", "sreport's figures without their unit"),
         ("Account|Used\nabc|many\n", "portal:2: 'many' where hours were expected"),
         ("Account|Used\nabc\n", "portal:2: 1 columns where the header has more"),
     ],

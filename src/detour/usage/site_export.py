@@ -28,7 +28,9 @@ _NAMES: Mapping[str, Sequence[str]] = {
 _OF_HOURS = frozenset({"h", "hour", "hours", "heure", "heures"})
 _OF_USE = frozenset({"used", "usage", "consumed", "consumption", "consommees", "consommation", "utilisees", "en"})
 _OF_KIND: Mapping[str, Kind] = {"gpu": "gpu", "gpus": "gpu", "cpu": "cpu", "cpus": "cpu", "core": "cpu", "cores": "cpu"}
-_UNIT = re.compile(r"reported in (?:TRES |CPU )?(Hours|Minutes|Seconds)", re.IGNORECASE)
+_UNIT = re.compile(r"reported in (TRES |CPU )?(Hours|Minutes|Seconds)", re.IGNORECASE)
+_OF_SREPORT = "propername"
+"""Column of sreport alone, whose figures are CPU minutes unless its titles or a column say otherwise."""
 _IN_HOURS = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 _SHARE = re.compile(r"\(.*%\)$")
 
@@ -54,9 +56,15 @@ def read_site_usage(text: str, name: str) -> list[SiteUsage]:
     types count if their total is missing. Raises UserError, with the line.
     """
     unit = _UNIT.search(text)
-    factor = _IN_HOURS[unit[1].lower()] if unit else 1.0
+    factor = _IN_HOURS[unit[2].lower()] if unit else 1.0
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip(" -")]
     header_at, at, delimiter = _header(lines, name)
+    is_sreport = _OF_SREPORT in map(plain_name, lines[header_at][1].split(delimiter))
+    if is_sreport and unit is None:
+        raise UserError(
+            f"{name}: sreport's figures without their unit: keep its title lines, so without --noheader, or write the "
+            "figure itself, as `1234.5 GPU-h`"
+        )
     rows: list[tuple[str, Mapping[str, str]]] = []
     for number, line in lines[header_at + 1 :]:
         cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
@@ -64,7 +72,8 @@ def read_site_usage(text: str, name: str) -> list[SiteUsage]:
             raise UserError(f"{name}:{number}: {len(cells)} columns where the header has more")
         rows.append((f"{name}:{number}", {field: cells[index] for field, index in at.items()}))
     resources = {cell.get("resource", "").lower() for _, cell in rows}
-    kinds: dict[str, Kind] = {"": "gpu", "gpu": "gpu", "cpu": "cpu", "core": "cpu", "gres/gpu": "gpu"}
+    of_none: Kind = "cpu" if is_sreport or (unit and unit[1] and unit[1].upper() == "CPU ") else "gpu"
+    kinds: dict[str, Kind] = {"": of_none, "gpu": "gpu", "cpu": "cpu", "core": "cpu", "gres/gpu": "gpu"}
     if "gres/gpu" not in resources:
         kinds |= {resource: "gpu" for resource in resources if resource.startswith("gres/gpu:")}
     return [usage for where, cell in rows for usage in _line(cell, kinds, factor, where)]
