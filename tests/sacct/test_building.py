@@ -25,7 +25,7 @@ from tests.sacct.dumps import DAY_S, HEADER, JOB, job, lines_of, read, read_one
         ("cpu=8,gres/gpu=1,gres/shard=3", "", 1, None),
         ("cpu=8,gres/mps=50", "", None, None),
         ("cpu=8,node=1", "cpu=8,gres/gpu=4", None, None),
-        ("1=40,2=340000,4=1,5=40", "", 0, None),
+        ("1=40,2=340000,4=1,5=40", "", 0, "none"),
         ("1=40,2=340000,4=1,5=40,1002=2", "", None, None),
         ("", "cpu=8,gres/gpu=4", None, None),
     ],

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from detour.sacct.values import parse_count, parse_gres, parse_tres
 
+NO_TYPE = "none"
 MANY = 1 << 16
 """Number of distinct values of each kind to cache, since most values repeat."""
 
@@ -59,7 +60,8 @@ class Holding:
         elif gpus is None and (allocated or allocated_gres or self._lists_gres_alone):
             wanted = self.tres(requested).gpus or (parse_gres(asked).gpus if asked else None)
             gpus, gpu_type = (None if wanted or held.has_nameless or listed.has_nameless else 0), None
-        return Held(nodes, self.count(n_cpus) if n_cpus else held.cpus, gpus, gpu_type, held.billing)
+        kind = NO_TYPE if gpus == 0 else gpu_type
+        return Held(nodes, self.count(n_cpus) if n_cpus else held.cpus, gpus, kind, held.billing)
 
     def _requested(self, count: str, requested: str, asked: str, nodes: int | None) -> tuple[int | None, str | None]:
         """Return GPUs and their type from the request, whose TRES are per job and GRES per node."""
