@@ -13,7 +13,6 @@ from detour.rendering import burn_words, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
 from detour.reporting.data import Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
-from detour.reporting.reconciliation import Part
 from detour.reporting.report import BurnDown, Report
 from detour.text import format_count, format_duration
 
@@ -362,8 +361,7 @@ def reconciliation(report: Report) -> Table:
         Column("reason", "what the site's figure has more or less"),
         number("hours", found.unit, words.signed_figure),
     )
-    whole = Part(f"the site's figure less ours ({found.basis})", found.difference_hours)
-    return Table("site-figure", "", columns, [*found.parts, whole])
+    return Table("site-figure", "", columns, found.parts)
 
 
 def _sum(parts: list[Known]) -> Known:
