@@ -161,7 +161,7 @@ def _outcome(
     folder = workspace.stage(stage.id)
     killed = learn_of_killed(workspace, stage.id, number, journal) if "SLURM_JOB_ID" in os.environ else None
     if killed is not None and not counts_as_fruitless(killed):
-        with best_effort("the attempt before counts as one without progress"):
+        with best_effort("the previous attempt counts as one without progress"):
             leave_uncounted(folder, number - 1)
     outcome = not_worthwhile(folder, number, killed)
     outcome = outcome or guarded(lambda: _patient(workspace, stage, attempt, number, rank))
@@ -172,7 +172,7 @@ def _say_end(workspace: Workspace, stage: Stage, outcome: Outcome, elapsed_s: fl
     if outcome.reason:
         log(f"{stage.id}: {outcome.name}: {outcome.reason}")
     elif outcome.name == "done":
-        with best_effort("what came out is not listed"):
+        with best_effort("its results are not listed"):
             log(end_line(stage.label, elapsed_s, outcome.result, workspace.output(stage.id)))
 
 

@@ -98,7 +98,7 @@ def test_where_no_file_can_be_made_it_names_what_can_be_removed_by_hand(tmp_path
     with mounted(tmp_path / "disk", size_mib=4, inodes=500) as disk:
         made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave_no_files()
-        with pytest.raises(UserError, match=r"remove one of these by hand, as .*/stages/prepare-2, and run it again"):
+        with pytest.raises(UserError, match=r"by hand, such as .*/stages/prepare-2, and run it again"):
             clean(made, {one.path for one in could_go(made)}, on_wait=print)
         assert made.is_done("prepare-2")
         shutil.rmtree(made.stage("prepare-2") / "output")

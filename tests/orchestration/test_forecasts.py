@@ -209,7 +209,7 @@ def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
     read_history(workspace, Slurm(FakeSlurm(now_s)), now_s)
     monkeypatch.setattr("detour.orchestration.forecasts.command_journal", refused)
     said = forecast_submitted(workspace, ["base"], None, now_s)
-    assert said == ("these forecasts are not written down, and will not be scored: no room",)
+    assert said == ("these forecasts are not recorded, and will not be scored: no room",)
 
 
 def test_rows_of_sacct_end_at_line_feeds_only(workspace: Workspace) -> None:

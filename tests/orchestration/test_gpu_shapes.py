@@ -43,7 +43,7 @@ def test_more_nodes_than_there_are_is_refused() -> None:
 
 
 def test_more_than_the_qos_gives_is_refused() -> None:
-    assert "the QOS short of jean-zay gives a user 8 GPUs at most" in refusal(12)
+    assert "the QOS short of jean-zay allows a user 8 GPUs at most" in refusal(12)
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused_with_the_nearest_counts() -> None:
@@ -52,7 +52,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused_with_the_nearest_count
 
 
 def test_the_profiles_own_count_is_checked_too() -> None:
-    assert refusal(None, batch=6).startswith("4 GPUs a training, as jean-zay has it: the 6 sequences")
+    assert refusal(None, batch=6).startswith("4 GPUs per training, as in jean-zay: the 6 sequences")
 
 
 def test_a_profile_without_gpus_gives_none() -> None:

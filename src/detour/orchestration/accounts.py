@@ -40,7 +40,7 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
     since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S
     answer = (slurm or _clients(workspace)).accounting(since_s, users_here(view.state.users), asked)
     if answer.returncode != 0:
-        return (f"sacct failed ({answer.message}): hours are those of the journals where it was not read before",)
+        return (f"sacct failed ({answer.message}): hours not read before are those of the journals",)
     from detour.sacct.reading import Dialect, read_rows  # most reports have nothing to ask
 
     try:

@@ -61,8 +61,8 @@ def _naming_what_to_remove_first(agreed: Collection[Path]) -> Iterator[None]:
         if error.errno not in OUT_OF_ROOM:
             raise
         raise UserError(
-            f"{error.filename}: the disk takes no more files, and so no claim that keeps submissions away meanwhile:"
-            f" remove one of these by hand, as {min(agreed)}, and run it again"
+            f"{error.filename}: the disk takes no more files, so submissions cannot be kept out meanwhile:"
+            f" remove one of these by hand, such as {min(agreed)}, and run it again"
         ) from error
 
 

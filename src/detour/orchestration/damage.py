@@ -73,5 +73,5 @@ def require_texts(stages: Iterable[Stage]) -> None:
             wanted[stage.runtime.paths] = [file.fingerprint for file in stage.settings.files]
     for files_here, planned in wanted.items():
         if missing := [path for path in files_here if not path.exists()]:
-            raise UserError(f"{missing[0]}: not here any more; put it back, or submit the recipe as it is now")
+            raise UserError(f"{missing[0]}: no longer here; put it back, or submit the recipe as it is now")
         check_unchanged(files_here, planned)

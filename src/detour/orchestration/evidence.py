@@ -255,7 +255,7 @@ def _entries(folder: Path, problems: list[str]) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        problems.append(f"{folder}: cannot be read ({error.strerror}); ask whose it is")
+        problems.append(f"{folder}: cannot be read ({error.strerror}); ask its owner")
         return []
 
 

@@ -30,7 +30,7 @@ from detour.planning.files import read_plan_outline
 from detour.scheduler.commands import Slurm
 
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
-NOT_WRITTEN = "these forecasts are not written down, and will not be scored: {}"
+NOT_WRITTEN = "these forecasts are not recorded, and will not be scored: {}"
 KNOWN_LONG_S = 7 * 86_400.0
 """Maximum age, in seconds, of the history used at submission, which does not wait for sacct."""
 

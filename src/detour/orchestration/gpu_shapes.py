@@ -18,7 +18,7 @@ def check_gpus(stages: Iterable[Stage], cluster: Cluster, gpus: int | None = Non
     trainings = [stage for stage in stages if isinstance(stage, PretrainStage)]
     count = training_gpus(cluster, gpus)
     if trainings and count and (problem := next(_problems(trainings, cluster, count, qos), None)):
-        asked = f"--gpus {count}" if gpus is not None else f"{count} GPUs a training, as {cluster.name} has it"
+        asked = f"--gpus {count}" if gpus is not None else f"{count} GPUs per training, as in {cluster.name}"
         raise UserError(f"{asked}: {problem}")
 
 
@@ -35,7 +35,7 @@ def _problems(trainings: Iterable[PretrainStage], cluster: Cluster, count: int, 
         yield f"{nodes} nodes of {per_node}, and {cluster.name} has {cluster.nodes:,}"
     chosen = next((one for one in cluster.qos if one.name == qos), None) or cluster.default_qos("gpu")
     if chosen is not None and chosen.gpus is not None and count > chosen.gpus:
-        yield f"the QOS {chosen.name} of {cluster.name} gives a user {chosen.gpus:,} GPUs at most"
+        yield f"the QOS {chosen.name} of {cluster.name} allows a user {chosen.gpus:,} GPUs at most"
     for stage in trainings:
         rows = stage.settings.batch_sequences
         if rows % count:

@@ -165,7 +165,7 @@ def make_order(
         failures,
         retry,
         damaged=tuple(damaged),
-        warnings=(*view.warnings, *(f"node {node.name} is left out: {node.why}" for node in avoided)),
+        warnings=(*view.warnings, *(f"node {node.name} is excluded: {node.why}" for node in avoided)),
     )
 
 

@@ -236,7 +236,7 @@ def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); ask whose it is") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); ask its owner") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(

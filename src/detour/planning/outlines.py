@@ -49,7 +49,7 @@ class Outlines:
             except UserError as error:
                 unreadable.append(str(error))
             except OSError as error:
-                unreadable.append(f"{error.filename}: cannot be read ({error.strerror}); ask whose it is")
+                unreadable.append(f"{error.filename}: cannot be read ({error.strerror}); ask its owner")
         is_same = n_read == 0 and present.keys() == self._read.keys() and not unreadable
         if self._known is None or not is_same:
             self._known = Known({name: outline for name, (_, outline) in present.items()}, tuple(unreadable))
