@@ -30,6 +30,8 @@ _HEADINGS = ("chain", "state", "stages", "ends in", "GPU-h", "CO2eq", "now")
 _WIDTHS = (14, 7, 9, 7, 8)
 """Widths of the columns between the name and the last one."""
 _LONGEST_NAME = 40
+_LEAST_NAME = 24
+"""Width of a name at which narrow terminals keep a column of figures."""
 _DETAIL_FROM = 96
 """Screen width from which the last column is shown."""
 
@@ -39,15 +41,16 @@ def overview_lines(status: Status, width: int, *, most: int | None = None, colou
     paint = painter(colour=colour)
     chains = worst_first(status.chains)
     shown = chains if most is None else chains[: max(most, 1)]
-    name_width = _name_width(shown, width)
+    name_width, figures = _layout(shown, width)
     yield from wrapped(headline(status), "", width, 2)
-    yield paint(_line(_HEADINGS, name_width, width), "2")
+    yield paint(_line(_HEADINGS, name_width, figures, width), "2")
     for chain in shown:
-        yield paint(_line(_cells(chain, status.now_s), name_width, width), colour_of(chain.state, chain.needs_person))
+        line = _line(_cells(chain, status.now_s), name_width, figures, width)
+        yield paint(line, colour_of(chain.state, chain.needs_person))
     if left := chains[len(shown) :]:
         counts = Counter(chain.state for chain in left)
         words = ", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)
-        yield paint(cut(f"and {len(left)} more: {words} (--all lists them)", width), "2")
+        yield paint(cut(f"and {len(left)} more (--all lists them): {words}", width), "2")
 
 
 def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
@@ -114,20 +117,28 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
     )
 
 
-def _name_width(chains: Sequence[ChainStatus], width: int) -> int:
-    """Width of the longest name, as far as the other columns leave room."""
+def _layout(chains: Sequence[ChainStatus], width: int) -> tuple[int, int]:
+    """Width of the names, and how many columns of figures are shown beside them."""
     needed = max((cells(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
-    rest = sum(_WIDTHS) + len(_WIDTHS)
-    if width < _DETAIL_FROM:
-        return width - rest
-    return max(min(needed, _LONGEST_NAME, width - rest), len(_HEADINGS[0]))
+    figures = len(_WIDTHS) - 1
+    while figures and width - _beside(figures) < min(needed, _LEAST_NAME):
+        figures -= 1
+    room = max(width - _beside(figures), len(_HEADINGS[0]))
+    return room if width < _DETAIL_FROM else min(max(needed, len(_HEADINGS[0])), _LONGEST_NAME, room), figures
 
 
-def _line(values: Sequence[str], name_width: int, width: int) -> str:
-    name, state, *figures = values[:-1]
+def _beside(figures: int) -> int:
+    """Width of the columns after the name."""
+    return sum(_WIDTHS[: figures + 1]) + figures + 1
+
+
+def _line(values: Sequence[str], name_width: int, figures: int, width: int) -> str:
+    name, state, *cells_of_figures = values[: figures + 2]
     shown = [fitted(name, name_width), fitted(state, _WIDTHS[0])]
-    shown += [fitted(cell, size, right=True) for cell, size in zip(figures, _WIDTHS[1:], strict=True)]
+    shown += [fitted(cell, size, right=True) for cell, size in zip(cells_of_figures, _WIDTHS[1:], strict=False)]
     line = " ".join(shown)
+    if width < _DETAIL_FROM:
+        return line.rstrip()
     room = width - cells(line) - 2
     return (f"{line}  {cut(values[-1], room)}" if room > 8 else line).rstrip()
 

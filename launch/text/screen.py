@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -147,7 +148,7 @@ def uses_colour() -> bool:
 
 
 def prepare_streams() -> None:
-    """Print `?` for characters that the locale's encoding lacks, and replace closed streams.
+    """Print ASCII for characters that the locale's encoding lacks, and replace closed streams.
 
     A closed stream leads nowhere; otherwise it would lead to the first file that is opened.
     """
@@ -157,7 +158,20 @@ def prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  the lowest free descriptor is its own
         elif isinstance(stream, io.TextIOWrapper) and mode == "w":
-            stream.reconfigure(encoding=encoding, errors="replace")
+            stream.reconfigure(encoding=encoding, errors=ERRORS)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Of equal width, so that columns stay aligned."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_ASCII.get(letter, "?") for letter in lacking), error.end
+
+
+_ASCII = dict(zip("✗‖↻▶○⊘·✓…│├└─━±×→", "x|~>o-.+.||`--+x>", strict=True))
+"""The signs of states apart, as `?` is one of them."""
+ERRORS = "detour.ascii"
+codecs.register_error(ERRORS, _in_ascii)
 
 
 def leave_closed_pipe() -> None:
@@ -165,14 +179,14 @@ def leave_closed_pipe() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def columns() -> int:
+def columns(narrowest: int = NARROWEST, widest: int = WIDEST) -> int:
     """Like `shutil.get_terminal_size`, whose import takes longer than reading a small ledger."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal():
         width = int(given)
     else:
         width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal() else UNKNOWN
-    return min(max(width, NARROWEST), WIDEST)
+    return min(max(width, narrowest), widest)
 
 
 def rows_that_fit(besides: int) -> int | None:

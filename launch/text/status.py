@@ -37,6 +37,8 @@ _RATE = 3
 _NARROW = 96
 DETAIL_LINES = 5
 """Upper bound on lines of a reason; the whole of it is in the stage's log."""
+OVERVIEW = 40, 240
+"""Least and greatest width of many chains, a line each: names and reasons are long."""
 BESIDES = 5
 """Lines around a table of chains: a headline of two, headings, what is left out, the prompt."""
 
@@ -53,7 +55,8 @@ def none_wanted(chains: int) -> str:
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
     """The status as this terminal shows it."""
     most = None if every else rows_that_fit(BESIDES + len(status.warnings))
-    return render_text(status, columns(), one=one, most=most, colour=uses_colour()).rstrip("\n")
+    width = columns() if one or len(status.chains) == 1 else columns(*OVERVIEW)
+    return render_text(status, width, one=one, most=most, colour=uses_colour()).rstrip("\n")
 
 
 def are_chains(names: Collection[str], status: Status) -> bool:

@@ -75,4 +75,4 @@ def test_watched_on_a_small_screen_the_worst_chains_are_a_line_each(week: Worksp
     assert len(lines) <= 24
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert [line.split()[2] for line in lines if line.startswith("✗")] == ["failed"] * 6
-    assert lines[-1].startswith("and 30 more: ")
+    assert lines[-1].startswith("and 30 more (--all lists them): ")

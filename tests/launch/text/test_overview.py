@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detour.launch.text.overview import ends_in, overview_lines, worst_first
+from detour.launch.text.states import SIGNS
 from detour.launch.text.status import render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, Status
@@ -50,18 +51,27 @@ def test_a_chain_is_a_line_with_state_count_end_and_cost() -> None:
     assert lines[4].split()[:7] == ["▶", "works", "running", "1/2", "1h00m", "3.0", "60"]
 
 
-@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize(("width", "last"), [(80, "CO2eq"), (60, "ends in"), (40, "state"), (100, "now")])
+def test_a_narrow_terminal_shows_names_in_place_of_figures(width: int, last: str) -> None:
+    chains = tuple(chain._replace(name=f"{chain.name}-with-a-long-name") for chain in CHAINS)
+    lines = render_text(STATUS._replace(chains=chains), width, one=False).splitlines()
+    heading = next(line for line in lines if line.startswith("chain"))
+    assert heading.endswith(last)
+    assert "broke-lately-with-a-l" in lines[lines.index(heading) + 1]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = CHAINS[0]._replace(name="n" * 200)
     lines = render_text(STATUS._replace(chains=(*CHAINS, long)), width, one=False).splitlines()
-    assert len(lines) == 3 + len(CHAINS) + 1
+    assert sum(line[0] in SIGNS.values() for line in lines) == len(CHAINS) + 1
     assert max(map(len, lines)) <= width
 
 
 def test_what_does_not_fit_the_screen_is_counted_and_is_the_better_part() -> None:
     lines = list(overview_lines(STATUS, 80, most=3, colour=False))
     assert len(lines) == 3 + 3 + 1
-    assert lines[-1].startswith("and 5 more: 1 timed out, 1 saved at limit, 1 running, 1 pending, 1 done (--all")
+    assert lines[-1].startswith("and 5 more (--all lists them): 1 timed out, 1 saved at limit, 1 running, 1 pend")
 
 
 def test_an_end_that_is_only_the_earliest_says_so() -> None:

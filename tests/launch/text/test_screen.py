@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detour.launch.text.screen import json_text
+from detour.launch.text.screen import ERRORS, json_text
+from detour.launch.text.states import SIGNS
 
 
 class Pair(NamedTuple):
@@ -38,3 +39,9 @@ def test_what_could_steer_a_terminal_is_escaped() -> None:
     marks = "\x7f\xad\u061c\u180e\u206a\ufffb\U000e0041"
     assert json_text(marks).isascii()
     assert json.loads(json_text(marks)) == marks
+
+
+def test_where_the_locale_lacks_the_signs_of_states_each_stays_distinct_from_unknown() -> None:
+    signs = {state: sign.encode("ascii", errors=ERRORS) for state, sign in SIGNS.items()}
+    assert [state for state, sign in signs.items() if sign == b"?"] == ["unknown"]
+    assert "a…é".encode("ascii", errors=ERRORS) == b"a.?"
