@@ -250,7 +250,7 @@ def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_pat
 
 
 def test_without_any_energy_there_is_no_boamps_record(report: Report) -> None:
-    unmeasured = replace(report, total=replace(report.total, energy=[]))
+    unmeasured = replace(report, total=report.total._replace(energy=[]))
     assert "boamps" not in [one.name for one in statements(unmeasured)]
 
 

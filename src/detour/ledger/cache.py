@@ -5,13 +5,14 @@ file gone, replaced or shortened, another version). It is never authoritative an
 
 <temporary folder>/detour-cache-<uid>/
   <crc32 of the workspace>.state.json      lines: how far each journal is in the folded state, then the state
+  <crc32 of the workspace>.history.json    lines: how far each journal is in it, then events of trainings, for reports
   <crc32 of the workspace>.commands.json   entries that the fold does not keep; only for the state of the same stamp
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from zlib import crc32
 
 import orjson
 
-from detour.ledger.events import KINDS
+from detour.ledger.events import KINDS, Event
 from detour.ledger.private import private_file
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader
@@ -32,6 +33,8 @@ from detour.ledger.workspace import Workspace
 FORMAT = 7
 BLOCK_STAGES = 200
 """Stages per line. Memory used to read one line is reused for the next and stays in the processor's cache."""
+HISTORY_WORTH_KEEPING, MOST_HISTORY = 2_000, 200_000
+"""Events that are felt when they are read again, and those that take too much room (50 MB) for a cache."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
 """Fields that are derived from the others."""
@@ -86,6 +89,33 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
         keep_private(private_path(workspace, "commands"), _json(beside))
         keep_private(private_path(workspace, "state"), b"\n".join([_json(head), *_state_lines(state)]))
     return stamp
+
+
+def history(workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str]) -> list[Entry[Any]]:
+    """As `reading.history`, which reads all journals: what was asked last is kept, and only what is new is read."""
+    asked = f"{crc32(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()):08x}"
+    reader = LedgerReader(workspace, kinds, stages)
+    kept = _restored_history(workspace, asked, reader)
+    new = [entry for batch in reader.read_new() for entry in batch if isinstance(entry.event, kinds)]
+    known = {(entry.writer, entry.sequence): entry for entry in (*kept, *new)}
+    if len(new) >= HISTORY_WORTH_KEEPING and len(known) <= MOST_HISTORY:
+        head = {"version": _version(), "workspace": str(workspace.root), "asked": asked, "files": reader.positions()}
+        with suppress(OSError):
+            keep_private(private_path(workspace, "history"), b"\n".join(map(_json, (head, list(known.values())))))
+    return [known[key] for key in sorted(known)]
+
+
+def _restored_history(workspace: Workspace, asked: str, reader: LedgerReader) -> list[Entry[Any]]:
+    """What was kept, with the reader put behind it; empty, and the reader at the start, at the slightest doubt."""
+    try:
+        with private_path(workspace, "history").open("rb") as file:
+            head = orjson.loads(file.readline())
+            if (head["version"], head["workspace"], head["asked"]) != (_version(), str(workspace.root), asked):
+                return []
+            entries = [_entry(entry) for entry in orjson.loads(file.read())]
+            return entries if reader.restore(head["files"]) else []
+    except _DOUBTS:
+        return []
 
 
 def _version() -> str:

@@ -10,8 +10,8 @@ from detour.accounting.energy import EnergyFigure
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
+from detour.ledger.cache import history
 from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
-from detour.ledger.reading import history
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace

@@ -19,8 +19,7 @@ from detour.accounting.spent import Spent
 from detour.ledger.state import StageStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Usage of some attempts. `unknown` counts the attempts without a recorded figure."""
 
     attempts: int
@@ -73,8 +72,7 @@ class AttemptRow(NamedTuple):
     """Source of start and end: `journal`, `sacct` or `local executor`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     id: str
     kind: str
     name: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from detour.accounting import account
 from detour.accounting.attempts import figures_of, usage_of
@@ -28,8 +27,7 @@ SiteOf = Callable[[str | None], Site]
 """Name of a cluster profile (None: not recorded) -> its constants."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(NamedTuple):
     """One stage, with everything that is known about it."""
 
     planned: PlannedStage

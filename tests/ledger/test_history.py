@@ -1,0 +1,138 @@
+"""A history that was kept is that of the journals, whatever became of them and of the cache."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.ledger import cache
+from detour.ledger.compaction import compact
+from detour.ledger.events import AttemptStarted, CheckpointSaved, ProgressMade
+from detour.ledger.journal import Journal
+from detour.ledger.reading import LedgerReader, history
+from detour.ledger.record import Entry
+from detour.ledger.workspace import Workspace
+
+KINDS = (ProgressMade, CheckpointSaved)
+STAGES = ("pretrain-1", "pretrain-2")
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node's temporary folder; there, anything is worth keeping."""
+    folder = tmp_path / "node"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(cache, "HISTORY_WORTH_KEEPING", 1)
+    return folder
+
+
+@pytest.fixture
+def kept(workspace: Workspace) -> Workspace:
+    """With a history that was asked for."""
+    write(workspace, "one")
+    write(workspace, "two")
+    assert len(cache.history(workspace, KINDS, STAGES)) == 8
+    return workspace
+
+
+def write(workspace: Workspace, writer: str) -> None:
+    with Journal.open(workspace, writer) as journal:
+        journal.append(AttemptStarted(node="n"), stage="pretrain-1", job="7", attempt=1)
+        for stage in ("pretrain-1", "pretrain-2", "evaluate-1"):
+            for step in range(2):
+                figures = {"loss": 0.1 * step, "lr": None}
+                progress = ProgressMade(done=step, total=9, unit="tokens", figures=figures)
+                journal.append(progress, stage=stage, job="7", attempt=1)
+
+
+def journals(workspace: Workspace) -> list[Path]:
+    return sorted(workspace.ledger.glob("*/*.jsonl"))
+
+
+def rewrite(workspace: Workspace) -> None:
+    """The first journal, with another content of the same length."""
+    first, second = journals(workspace)
+    first.write_bytes(second.read_bytes())
+
+
+def tear(workspace: Workspace) -> None:
+    first = journals(workspace)[0]
+    os.truncate(first, first.stat().st_size - 5)
+
+
+CHANGES: dict[str, Callable[[Workspace], object]] = {
+    "nothing": journals,
+    "a new journal": lambda workspace: write(workspace, "three"),
+    "a journal less": lambda workspace: journals(workspace)[0].unlink(),
+    "a shorter journal": lambda workspace: os.truncate(journals(workspace)[0], 900),
+    "a torn journal": tear,
+    "another journal of its name": rewrite,
+    "journals in a segment": lambda workspace: compact(workspace, now_s=time.time() + 32 * 86400),
+}
+
+
+def as_kept(workspace: Workspace) -> list[Entry[Any]]:
+    return cache.history(workspace, KINDS, STAGES)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_it_is_what_the_journals_hold(kept: Workspace, change: str) -> None:
+    CHANGES[change](kept)
+    for _ in range(2):
+        assert as_kept(kept) == history(kept, KINDS, STAGES)
+
+
+def test_only_new_journals_are_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(kept, "three")
+    read = list[str]()
+    real = LedgerReader._read_file
+
+    def note(reader: LedgerReader, path: str) -> object:
+        read.append(path)
+        return real(reader, path)
+
+    monkeypatch.setattr(LedgerReader, "_read_file", note)
+    assert len(as_kept(kept)) == 12
+    assert len(read) == 1
+    assert len(as_kept(kept)) == 12
+    assert len(read) == 1
+
+
+def test_another_question_is_answered_by_the_journals(kept: Workspace) -> None:
+    assert cache.history(kept, KINDS, STAGES[:1]) == history(kept, KINDS, STAGES[:1])
+    assert cache.history(kept, KINDS[1:], STAGES) == []
+    assert len(as_kept(kept)) == 8
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}\n[]"])
+def test_a_damaged_cache_is_no_cache(kept: Workspace, node: Path, content: bytes) -> None:
+    (path,) = node.glob("detour-cache-*/*.history.json")
+    path.write_bytes(content)
+    assert len(as_kept(kept)) == 8
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_cache_that_was_cut_short_is_no_cache(kept: Workspace, node: Path, share: float) -> None:
+    (path,) = node.glob("detour-cache-*/*.history.json")
+    os.truncate(path, int(path.stat().st_size * share))
+    assert len(as_kept(kept)) == 8
+
+
+def test_a_strangers_cache_is_not_read(kept: Workspace, node: Path) -> None:
+    (path,) = node.glob("detour-cache-*/*.history.json")
+    path.write_bytes(path.read_bytes().replace(b'"tokens"', b'"lies"'))
+    path.parent.chmod(0o770)
+    assert as_kept(kept) == history(kept, KINDS, STAGES)
+
+
+def test_too_much_is_not_kept(workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_HISTORY", 3)
+    write(workspace, "one")
+    assert len(as_kept(workspace)) == 4
+    assert not list(node.glob("detour-cache-*/*.history.json"))
