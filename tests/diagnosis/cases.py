@@ -1,4 +1,4 @@
-"""The corpus of judged cases (`corpus/README.md`), as the bundles that `detour why` reads."""
+"""The corpus of judged cases (`corpus/README.md`), as bundles that `detour why` reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cases() -> list[dict[str, Any]]:
 
 
 def bundle(case: dict[str, Any]) -> dict[str, Any]:
-    """`state: FAILED 1:0`, `steps: {0: FAILED 1:0 60000000K}`, a text as `log`, `queue` and `events` as they are."""
+    """`state: FAILED 1:0`, `steps: {0: FAILED 1:0 60000000K}`, a text as `log`; `queue` and `events` as they are."""
     return {
         "sacct": case["sacct"] if "sacct" in case else _rows(case),
         "squeue": case.get("queue"),

@@ -14,9 +14,9 @@ from tests.diagnosis.cases import CORPUS, cases
 
 CASES = cases()
 HARMLESS = (CORPUS.parent / "harmless.txt").read_text(encoding="utf-8").splitlines()
-"""What logs of jobs that end well hold."""
+"""Lines in logs of jobs that end well."""
 SINGLE_LINES = (CORPUS.parent / "single_lines.txt").read_text(encoding="utf-8").splitlines()
-"""`cause|line`, as pages and reports of clusters quote the whole of a failure."""
+"""`cause|line`, as pages and reports of clusters quote a whole failure."""
 FAILED = {"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}
 
 

@@ -1,4 +1,4 @@
-"""What is found in the evidence, and what of it does not count."""
+"""What is found in the evidence, and which findings do not count."""
 
 from __future__ import annotations
 

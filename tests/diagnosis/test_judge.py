@@ -1,4 +1,4 @@
-"""Which cause comes first where several are seen."""
+"""Which cause comes first if several are seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system's messages in other languages become the English that the rules know; a quotation stays as it was."""
+"""Messages of the system in other languages become the rules' English; a quotation is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words without which a pattern cannot match decide which are tried, and must never hide one that does."""
+"""Words without which a pattern cannot match decide which patterns are tried, and must never hide a match."""
 
 from __future__ import annotations
 

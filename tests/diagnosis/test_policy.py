@@ -1,4 +1,4 @@
-"""What follows from a verdict by itself."""
+"""What follows from a verdict automatically."""
 
 from __future__ import annotations
 

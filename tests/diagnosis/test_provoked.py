@@ -1,4 +1,4 @@
-"""Failures provoked for real on this machine, judged by what Python, bash and the system wrote of them."""
+"""Failures really provoked on this machine, diagnosed from what Python, bash and the system wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle for a support ticket must not hold."""
+"""What a bundle for a support ticket must not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules as they are written, and the page that explains them."""
+"""The rules as written, and the page that explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Slurm calls completed, and its log does not."""
+"""Jobs that are completed according to Slurm, but not according to their log."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.support.layouts import write_frasimed, write_quaero
 
 @pytest.fixture(scope="module")
 def answer(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """Of the French benchmark, where two data sets are there and one of them has a line that is none."""
+    """The French benchmark, of which two data sets are there and one has an invalid line."""
     root = tmp_path_factory.mktemp("tasks")
     write_quaero(root)
     write_frasimed(root, "DISTEMIST-FRASIMED", "SNOMED")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 DEPTH = 100
-"""Waiting jobs that are looked at."""
+"""Number of pending jobs considered."""
 LARGE_FIRST_S = 40 * 3600.0
-"""By which a job comes before one of half its size, where large ones come first."""
+"""Head start over a job of half the size, if large jobs come first."""
 
 
 @dataclass
@@ -23,25 +23,25 @@ class Job:
     limit_s: float
     runs_s: float
     patience_s: float
-    """After which it is cancelled if it waits still."""
+    """Seconds after which it is cancelled if still pending."""
     array: tuple[int, int] | None
-    """Number of the array, and of the task."""
+    """Numbers of the array and of the task."""
     after: int | None
-    """The job that it waits for."""
+    """The job it waits for."""
     submit_s: float = 0.0
     eligible_s: float | None = None
     start_s: float | None = None
     end_s: float | None = None
-    """Also of one that was cancelled while it waited."""
+    """Set also if it was cancelled while pending."""
 
 
 @dataclass
 class Machine:
     free: int
     most_running: int
-    """Units of one user."""
+    """Upper bound on units of one user."""
     every_s: int
-    """Between two looks of the scheduler."""
+    """Seconds between two passes of the scheduler."""
     large_first: bool
     now_s: float = 0.0
     running: list[tuple[float, int, Job]] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Machine:
                 yield job
 
     def room_for(self, job: Job) -> tuple[float, int]:
-        """When it will start at the latest, by limits, and what is free beside it then."""
+        """When it will start at the latest, within limits, and what is free next to it then."""
         free = self.free
         for end_s, size in sorted(((one.start_s or 0.0) + one.limit_s, one.size) for *_, one in self.running):
             free += size
@@ -101,7 +101,7 @@ class Machine:
 
 
 def schedule(jobs: Sequence[Job], machine: Machine, until_s: float) -> None:
-    """Fills in when jobs became eligible, started and ended."""
+    """Fill in when jobs became eligible, started and ended."""
     coming = [(job.submit_s, job.number, job) for job in jobs if job.after is None]
     heapq.heapify(coming)
     dependents = {job.after: job for job in jobs if job.after is not None}

@@ -1,4 +1,4 @@
-"""Made-up histories of a queue, in regimes that differ in what makes forecasting hard."""
+"""Synthetic histories of a queue, in regimes that differ in what makes forecasting hard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from detour.forecasting.waits import HOUR_S, Wait, shape_of
 
 LARGEST_BURST = 247
-"""As seen in the public log of a site."""
+"""As in the public log of a site."""
 SHAPES = ((4, 20 * HOUR_S), (1, 2 * HOUR_S), (8, 20 * HOUR_S), (4, 2 * HOUR_S), (1, 20 * HOUR_S))
 """GPUs and time limit."""
 
@@ -29,7 +29,7 @@ def pareto(chance: random.Random) -> int:
 
 @dataclass(frozen=True)
 class Regime:
-    """Bursts arrive by day more than by night; the load of the queue wanders and is common to all of them."""
+    """Bursts arrive more often by day than by night; the queue's load wanders and is common to all of them."""
 
     size: Callable[[random.Random], int] = geometric
     accounts: int = 3
@@ -40,11 +40,11 @@ class Regime:
     load_spread: float = 1.0
     """Standard deviation of its logarithm."""
     burst_spread: float = 0.8
-    """Of the logarithm of a burst's wait, beside the load."""
+    """Standard deviation of the logarithm of a burst's wait, in addition to the load."""
     at_once: float = 0.0
     """Share of bursts that start without a wait."""
     cancelled: float = 0.05
-    """Share of waiting jobs that are cancelled before they start."""
+    """Share of pending jobs that are cancelled before they start."""
     slower_from: float = 1.0
     """Share of the jobs after which all waits are four and a half times as long."""
 
@@ -66,7 +66,7 @@ REGIMES: Mapping[str, Regime] = {
 
 
 def history(regime: Regime, seed: int, jobs: int = 2000) -> list[Wait]:
-    """In the order in which the waits began."""
+    """Waits in the order in which they began."""
     chance = random.Random(seed)
     shapes = {shape: chance.gauss(0, 0.5) for shape in SHAPES[: regime.shapes]}
     accounts = [chance.gauss(0, 0.5) for _ in range(regime.accounts)]
@@ -100,7 +100,7 @@ def history(regime: Regime, seed: int, jobs: int = 2000) -> list[Wait]:
 
 
 def _until_next_burst_s(chance: random.Random, now_s: float, bursts_a_day: float) -> float:
-    """Eight in the morning to eight in the evening four times as many as in the other half of the day."""
+    """From eight in the morning to eight in the evening, four times as many as in the other half of the day."""
     passed_s = 0.0
     while True:
         passed_s += chance.expovariate(1.6 * bursts_a_day / 24) * HOUR_S

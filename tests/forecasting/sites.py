@@ -1,4 +1,4 @@
-"""Made-up sites: what their users ask for, and its rows of sacct once `backfill` has scheduled it."""
+"""Synthetic sites: what their users request, and their rows of sacct after scheduling by `backfill`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Site:
     """Nodes, or GPUs."""
     gpus: bool
     load: float
-    """Of what the machine could do, asked for in the mean."""
+    """Mean demand as a share of the machine's capacity."""
     users: int = 60
     burst: Callable[[random.Random], int] = lambda chance: 1 + int(chance.expovariate(1 / 4))
     sizes: Sequence[int] = (1, 1, 1, 2, 2, 4, 8, 16)
@@ -31,12 +31,12 @@ class Site:
     dependent: float = 0.1
     """Share of jobs that wait for the one before them."""
     cancelled: float = 0.05
-    """Share of jobs that are cancelled if they wait for long."""
+    """Share of jobs that are cancelled if they wait long."""
     large_first: bool = False
     most_running: int = 1_000_000
-    """Units of one user."""
+    """Upper bound on units of one user."""
     every_s: int = 30
-    """Between two looks of the scheduler."""
+    """Seconds between two passes of the scheduler."""
 
 
 SITES: Mapping[str, Site] = {
@@ -56,7 +56,7 @@ SITES: Mapping[str, Site] = {
 
 
 def asked(site: Site, chance: random.Random, jobs: int) -> list[Job]:
-    """By submission. Users have habits: their sizes, limits, and how many bursts they begin."""
+    """Jobs by submission time. Users have habits: their sizes, limits, and number of bursts."""
     habits = [
         (
             chance.lognormvariate(0, 1.2),
@@ -88,7 +88,7 @@ def asked(site: Site, chance: random.Random, jobs: int) -> list[Job]:
 
 
 def _submit(jobs: Sequence[Job], bursts: Sequence[int], chance: random.Random, span_s: float) -> None:
-    """Bursts in the order in which they were made, over about so many seconds, more by day than by night."""
+    """Bursts in order, over about this many seconds, more by day than by night."""
     mean_s, now_s = span_s / len(bursts), BEGAN_S
     for begin, end in zip(bursts, [*bursts[1:], len(jobs)], strict=True):
         while True:
@@ -107,7 +107,7 @@ HEADER = "JobIDRaw|JobID|User|Account|State|Submit|Eligible|Start|End|Timelimit|
 
 
 def log(site: Site, seed: int, jobs: int) -> list[str]:
-    """The header, and the rows of at least so many jobs, until the last of them was submitted."""
+    """The header, and the rows of at least this many jobs, until the last of them was submitted."""
     made = asked(site, random.Random(seed), jobs)
     machine = Machine(site.units, site.most_running, site.every_s, site.large_first)
     schedule(made, machine, max(job.submit_s for job in made))

@@ -1,4 +1,4 @@
-"""Starts and ends along a chain, by hand."""
+"""Starts and ends along a chain, computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The share that is asked for moves by as much as the share of late starts is off."""
+"""The requested share moves by as much as the share of late starts is off."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def test_a_job_that_is_cancelled_says_nothing_unless_it_was_late_already() -> No
 
 
 def test_of_starts_at_the_very_quantile_a_part_is_late() -> None:
-    """So that a queue in which most jobs start at once is not one in which all are early."""
+    """So that a queue in which most jobs start at once does not count as one in which all are early."""
     assert shift(wait(10.0)) == pytest.approx((0.25 - 0.1) / MEMORY)

@@ -1,4 +1,4 @@
-"""What a forecast is made of, and what it must not know."""
+"""What a forecast is based on, and what it must not know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPE = Shape(4, 3)
 
 
 def waits(hours: list[float], *, account: str = "own", jobs: int = 1) -> list[Wait]:
-    """A burst a day, each of whose jobs waits so many hours."""
+    """One burst a day, each of whose jobs waits this many hours."""
     days = enumerate(hours)
     return [
         Wait(f"{day}_{index}", account, SHAPE, day * 24 * HOUR_S, (day * 24 + wait) * HOUR_S)
@@ -47,9 +47,10 @@ def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int
 
 
 def test_the_quantiles_are_those_of_the_bursts() -> None:
-    """Of ten bursts of 1 to 10 hours an eleventh is below the sixth with a chance of 6/11, the first above one half,
-    and longer than all with one of 1/11, or a little more, as the latest weigh most; nothing is corrected without
-    scored forecasts.
+    """Quantiles of ten bursts of 1 to 10 hours, without corrections, since no forecasts are scored.
+
+    An eleventh is below the sixth with probability 6/11, the first value above one half, and longer than all with
+    probability 1/11, or slightly more since the latest weigh most.
     """
     forecaster = taught(waits([float(hour) for hour in range(1, 11)]), feedback=False)
     made = forecaster.forecast(SHAPE, "own", 30 * 24 * HOUR_S)
@@ -147,7 +148,7 @@ HISTORY = st.lists(st.tuples(st.floats(0, 5e5), st.floats(0, 2e5), st.booleans()
 @settings(deadline=None, max_examples=50)
 @given(HISTORY, st.floats(1e5, 6e5))
 def test_what_happens_later_changes_no_forecast(history: list[tuple[float, float, bool]], now_s: float) -> None:
-    """Also not what was later forecast: a forecast made in the past is that of a person who lived then."""
+    """Later forecasts do not change it either: a forecast for a past time is what a person would have had then."""
     known = sorted(
         (
             Wait(str(index), "own", SHAPE, begun_s, begun_s + wait_s if starts else None, begun_s + wait_s)

@@ -1,4 +1,4 @@
-"""The later jobs of large bursts wait longer, by what past ones have shown."""
+"""The later jobs of large bursts wait longer, as past bursts have shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.forecasting.waits import HOUR_S, Shape, Wait
 
 
 def taught(bursts: int, *, jobs: int = 20, growth: float = 0.02, first_s: float = HOUR_S) -> Growth:
-    """Of bursts at time 0 whose job number n waits for `first_s * (1 + growth * n)`."""
+    """Growth learned from bursts at time 0 whose job number n waits for `first_s * (1 + growth * n)`."""
     known = Growth()
     for _ in range(bursts):
         burst = Burst("own", 0)

@@ -1,4 +1,4 @@
-"""Which forecasts are written down and scored, and how good the last ones have been."""
+"""Which forecasts are recorded and scored, and how good the last ones have been."""
 
 from __future__ import annotations
 

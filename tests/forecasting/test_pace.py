@@ -1,4 +1,4 @@
-"""A queue is as slow as the jobs that it has not started say."""
+"""A queue is as slow as its jobs that have not started show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVE = kaplan_meier(Observation(hours * HOUR_S, True) for hours in range(1, 101
 
 
 def pace(*hours: float | None, jobs: int = 1, now_h: float = 1000.0) -> Pace:
-    """At `now_h`, after bursts that all began at time 0 and waited for so long, or wait still."""
+    """At `now_h`, after bursts that all began at time 0 and waited this long, or are still pending."""
     paces = Paces()
     for one in hours:
         burst = Burst("own", 0)

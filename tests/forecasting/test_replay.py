@@ -1,4 +1,4 @@
-"""Forecasts over made-up histories of 2,000 jobs in bursts, and the score that is given to them."""
+"""Forecasts over synthetic histories of 2,000 jobs in bursts, and their score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.forecasting.histories import REGIMES, history
 
 TRIED = ("steady", "wandering load")
 SEEDS = range(4)
-"""Of one history the score is left to chance; the benchmark `forecast_replay` tries all regimes with any number."""
+"""The score of one history is left to chance; the benchmark `forecast_replay` tries all regimes with any number."""
 
 
 @pytest.mark.parametrize("regime", TRIED)

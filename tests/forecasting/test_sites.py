@@ -1,4 +1,4 @@
-"""Made-up logs are possible ones, and the command's own figures over them are those of an independent count."""
+"""Synthetic logs are valid, and the command's figures for them match an independent count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kaplan-Meier estimate, against scipy's and by hand."""
+"""The Kaplan-Meier estimate, compared with scipy's and with computation by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_it_is_scipys_estimate(waits: list[tuple[int, bool]]) -> None:
 
 
 def test_a_censored_wait_gives_its_share_to_the_longer_ones() -> None:
-    """Of 1, 2+, 3, 4: a quarter by 1; then half of the remaining three quarters by 3."""
+    """For 1, 2+, 3, 4: a quarter by 1; then half of the remaining three quarters by 3."""
     made = kaplan_meier([Observation(1, True), Observation(2, False), Observation(3, True), Observation(4, True)])
     assert made.values == (1, 3, 4)
     assert made.shares == pytest.approx((0.25, 0.625, 1.0))
@@ -68,7 +68,7 @@ def test_the_longest_of_ten_values_is_exceeded_once_in_eleven() -> None:
 
 
 def test_beyond_its_last_step_a_quarter_lasts_twice_as_long() -> None:
-    """Half by 2 h of so many values that none is missing: an eighth is left at 4 h, then no longer than twice 4 h."""
+    """Half by 2 h, with so many values that none is missing: an eighth is left at 4 h, then at most twice 4 h."""
     made = with_tail(kaplan_meier([Observation(2, True), Observation(4, False)]), 1e9)
     assert made.step(0.5).value == 2
     assert made.step(0.875).value == pytest.approx(4, rel=0.1)
@@ -89,7 +89,7 @@ def test_a_tail_keeps_the_steps_and_ends_near_one(waits: list[tuple[int, bool]],
 @settings(deadline=None)
 @given(WAITS)
 def test_as_many_ends_are_expected_as_there_are(waits: list[tuple[int, bool]]) -> None:
-    """Of those that the curve is made of."""
+    """For the observations from which the curve is made."""
     made = kaplan_meier(Observation(wait, ended) for wait, ended in waits)
     assert sum(made.hazard(wait) for wait, _ in waits) == pytest.approx(sum(ended for _, ended in waits))
 

@@ -1,4 +1,4 @@
-"""Waits out of rows of sacct."""
+"""Waits from rows of sacct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could go from a workspace, and what must stay."""
+"""What could be removed from a workspace, and what must stay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INPUTS: Mapping[str, Sequence[str]] = {
     "pretrain-old": ("prepare-old",),
     "prepare-old": (),
 }
-"""One chain as planned last, and what an earlier plan of it left."""
+"""One chain as last planned, and what an earlier plan of it left."""
 
 
 @pytest.fixture

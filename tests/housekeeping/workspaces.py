@@ -1,4 +1,4 @@
-"""Workspaces with plans and stage folders of any shape, without anything having run."""
+"""Workspaces with plans and stage folders of any shape, in which nothing has run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stage_json(stage: str, inputs: Sequence[str]) -> dict[str, object]:
 
 
 def made_workspace(root: Path, inputs: Mapping[str, Sequence[str]], chains: Mapping[str, Sequence[str]]) -> Workspace:
-    """All stages are done; `inputs` are those of each stage, `chains` name the stages of each chain."""
+    """All stages are done; `inputs` are those of each stage, `chains` names the stages of each chain."""
     workspace = Workspace(root)
     workspace.create()
     for stage, of_stage in inputs.items():

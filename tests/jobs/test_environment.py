@@ -1,4 +1,4 @@
-"""A stage starts only in the environment that its chain was submitted from."""
+"""A stage starts only in the environment from which its chain was submitted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = expected_environment(cuda=False)
 
 
 def planned(cuda: bool = False, python: str | None = None, **packages: str | None) -> dict[str, Any]:
-    """This environment as a submission records it, with some of it otherwise."""
+    """This environment as a submission records it, with some differences."""
     return {"python": python or HERE["python"], "packages": HERE["packages"] | packages, "cuda": cuda}
 
 

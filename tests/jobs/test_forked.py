@@ -1,4 +1,4 @@
-"""Processes that go on from what the job has read."""
+"""Processes that continue from what the job has read."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_signal_while_reading_ends_what_begins_as_an_interrupted_job(number: s
         return 0
 
     released = threading.Event()
-    waiting = threading.Thread(target=released.wait)  # where signals are not held back
+    waiting = threading.Thread(target=released.wait)  # signals are not blocked there
     waiting.start()
     assert run_forked(run, [["a"], ["b"]], lambda: os.kill(os.getpid(), number)) == 85
     released.set()

@@ -1,4 +1,4 @@
-"""One attempt at a stage: what each way of ending leaves on disk, in the journal and as exit code."""
+"""One attempt at a stage: what each kind of end leaves on disk, in the journal and as an exit code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Run(Protocol):
-    """One attempt at a stage that does what `behaviour` says; returns the job's exit code."""
+    """Runs one attempt at a stage that does what `behaviour` says; returns the job's exit code."""
 
     def __call__(self, stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int: ...
 
@@ -330,7 +330,7 @@ def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Run) -
 
 
 def no_room(times: int) -> Behaviour:
-    """A stage whose disk is full so often, and which leaves a part of its output each time."""
+    """A stage whose disk is full this often, and which leaves part of its output each time."""
     left = [errno.ENOSPC] * times
 
     def behaviour(context: StageContext[Any]) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
 def test_once_the_output_is_there_nothing_makes_the_stage_fail(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
-    """As where another node holds a checkpoint open: EBUSY for what is removed after the rename."""
+    """As if another node held a checkpoint open: EBUSY for what is removed after the rename."""
     real = getattr(os, function)
 
     def busy(*arguments: Any, **options: Any) -> Any:
@@ -441,7 +441,7 @@ def test_an_output_without_its_manifest_gives_way_to_a_complete_one(
 
 
 def test_a_log_on_a_full_disk_loses_lines_and_no_exit_code(workspace: Workspace) -> None:
-    """The job cannot say that this stage does not exist, and says so with its exit code all the same."""
+    """The job cannot print that this stage does not exist, but its exit code still says so."""
     command = [sys.executable, "-um", "detour.jobs", "--workspace", str(workspace.root), "prepare-0000"]
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(command, cwd=ROOT, stdout=full, stderr=full, check=False)

@@ -1,4 +1,4 @@
-"""What the log of a stage says while all goes well."""
+"""What a stage logs while all goes well."""
 
 from __future__ import annotations
 

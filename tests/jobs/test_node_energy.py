@@ -1,4 +1,4 @@
-"""Energy of the nodes beyond the first one of a job."""
+"""Energy of a job's nodes other than the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prepare stage as it is planned from a recipe and run: the quickstart's, for one."""
+"""The prepare stage, planned from a recipe and run; mostly the quickstart's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The promotion as a job: bad checkpoints are refused for good, with the reason, and nothing of them is handed on.
+"""The promotion as a job: bad checkpoints are refused for good, with the reason, and nothing of them is passed on.
 
-Every case is a pretraining's output that differs from a good one in one respect. Where its manifest is not the point,
-it is written after the damage, so that no digest gives the damage away.
+Every case is a pretraining's output that differs from a good one in one respect. Unless its manifest is the point, the
+manifest is written after the damage, so that no digest reveals it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ MODEL = {
 PREPARE = prepare_stage()
 PRETRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
 OTHER = pretrain_stage("clm", {"corpus": PREPARE.id}, seed=18)
-"""Another chain's."""
+"""Another chain's stage."""
 HELD = {"first": 0, "last": 0, "embeddings": True}
 
 Saved = dict[str, Any]
@@ -105,7 +105,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, and what pretrainings leave: `all` trained every weight, `held` held the embeddings and a layer."""
+    """A corpus, and outputs of pretrainings: `all` trained every weight, `held` froze the embeddings and a layer."""
     folder = tmp_path_factory.mktemp("originals")
     corpus = make_corpus(folder / "corpus", vocabulary=VOCABULARY)
     write_manifest(corpus, {"stage": PREPARE.to_json()})
@@ -119,7 +119,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Attempts:
-    """A workspace of one promotion, tried on what a pretraining left."""
+    """A workspace with one promotion, tried on the output of a pretraining."""
 
     def __init__(self, folder: Path, originals: Path) -> None:
         self.workspace = Workspace(folder / "workspace")
@@ -136,7 +136,7 @@ class Attempts:
         write_manifest(self.pretrained, {"stage": stage.to_json()})
 
     def rewrite(self, change: Callable[[Saved], object]) -> None:
-        """As the trainer writes it; what its format cannot hold, as a pickle of an earlier version."""
+        """Rewrite it as the trainer does, or as a pickle of an earlier version if its format cannot hold the change."""
         path = self.pretrained / "checkpoint.safetensors"
         state = read_trainer_state(path)
         saved = copy.deepcopy({field.name: getattr(state, field.name) for field in fields(state)})
@@ -171,7 +171,7 @@ class Attempts:
         gate: dict[str, Any] | None = None,
         probe: Probed | None = None,
     ) -> tuple[int, str]:
-        """Exit code, and the reason where it failed for good."""
+        """Exit code, and the reason if it failed for good."""
         self.plan(held, gate, probe)
         code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
         failure = self.workspace.failure(self.stage.id)
@@ -197,7 +197,7 @@ def cast(dtype: torch.dtype, *names: str) -> Callable[[Saved], None]:
 
 
 def weight(value: Any) -> Callable[[Saved], None]:
-    """Put `value`, or what it makes of the present one, in the place of a weight."""
+    """Replace a weight by `value`, or by what it returns for the present one."""
 
     def change(saved: Saved) -> None:
         saved["model"][WEIGHT] = value(saved["model"][WEIGHT]) if callable(value) else value
@@ -411,7 +411,7 @@ def test_a_bad_file_is_refused_for_good(attempts: Attempts, damage: Callable[[Pa
 
 
 def manifest_of(folder: Path, **changed: Any) -> None:
-    """A manifest that agrees with itself, whatever it says."""
+    """Write a manifest that is consistent in itself, whatever it says."""
     empty = folder.parent / "empty"
     empty.mkdir()
     made = write_manifest(empty, {"stage": PRETRAIN.to_json()})

@@ -1,4 +1,4 @@
-"""The place of a process among its job's, from the variables of each launcher."""
+"""The rank of a process in its job, from the variables of each launcher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many fine-tunings a machine without GPU holds at once."""
+"""How many fine-tunings fit in a machine without a GPU at once."""
 
 from __future__ import annotations
 

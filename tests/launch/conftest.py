@@ -23,7 +23,7 @@ ALLOCATION = {
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the small quickstart has run to its end, from a shell inside an allocation.
 
-    Tests of it are of the xdist group `chain`.
+    Tests that use it are in the xdist group `chain`.
     """
     workspace = tmp_path_factory.mktemp("chain") / "workspace"
     shell = {**os.environ, **ALLOCATION}

@@ -1,4 +1,4 @@
-"""The command's frame: its list of verbs is true, its errors are one message, and it starts without the heavy parts."""
+"""The command's frame: its list of verbs is true, an error is one message, and it starts without heavy imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion, as real shells ask for it."""
+"""Completion, as requested by real shells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour doctor` without a site to ask: this environment, and what it says of a site that is silent."""
+"""`detour doctor` without a site to ask: this environment, and its findings about a silent site."""
 
 from __future__ import annotations
 

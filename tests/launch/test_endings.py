@@ -1,4 +1,4 @@
-"""Whatever goes wrong ends in one message and a documented exit code."""
+"""Any error ends in one message and a documented exit code."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_locale_without_the_letters_shows_question_marks() -> None:
 
 
 def test_names_of_files_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
-    """In another encoding, what is written down would be other names to jobs, and to libraries that know UTF-8 only."""
+    """In another encoding, jobs and libraries that know only UTF-8 would see different names."""
     made = subprocess.run(
         ["localedef", "-i", "fr_FR", "-f", "ISO-8859-1", tmp_path / "fr_FR.ISO-8859-1"],
         capture_output=True,
@@ -163,7 +163,7 @@ def test_a_closed_output_is_as_dev_null(closed: str, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_changes_no_exit_code() -> None:
-    """An order that was not carried out must not look so because `head` had seen its first line."""
+    """A failed order must not look successful because `head` had seen its first line."""
     code = """
 import detour.launch.cli as cli
 import detour.launch.schema as schema

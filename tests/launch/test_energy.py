@@ -41,7 +41,7 @@ def call(*arguments: str | Path) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """A training on Jean Zay's name, of a few milliseconds, with one reading."""
+    """A training of a few milliseconds under Jean Zay's profile, with one reading."""
     workspace = make_workspace(tmp_path / "w")
     attempt = start(workspace, CHAIN[1], cluster="jean-zay", gpus=1, cpus=24)
     attempt.event(EnergyRead(why="end", node="n1", began_s=1.8e9, elapsed_s=3600.0, gpus={"GPU-1": GPU}))
@@ -119,7 +119,7 @@ def test_jobs_that_a_sites_file_knows_too_stand_beside_ours(tmp_path: Path) -> N
 def test_the_cards_convention_gives_the_published_figures_with_the_other_methods_beside_it(
     tmp_path: Path, gpu_hours: int, kg: float
 ) -> None:
-    """Four H100 for a quarter of the hours each, as sacct has them."""
+    """Four H100 for a quarter of the hours each, according to sacct."""
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, CHAIN[1], job="7", cluster="jean-zay", gpus=4, cpus=96)
     end(attempt)

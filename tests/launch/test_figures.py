@@ -1,4 +1,4 @@
-"""One training's hours worked out by hand in docs/accounting.md, and the same in every place that shows them."""
+"""One training's hours, computed by hand in docs/accounting.md, and the same in every place that shows them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def at_s(clock: str) -> float:
 
 
 def live_through(past: Past, stage: str) -> None:
-    """The page's table of runs, as sacct and the journal have it."""
+    """The page's table of runs, as in sacct and the journal."""
     attempts = 0
     for start, end, state, words in RUN.findall(PAGE):
         run = {"source": "sacct", "start_s": at_s(start), "elapsed_s": at_s(end) - at_s(start), "state": state}

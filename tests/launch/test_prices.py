@@ -1,4 +1,4 @@
-"""`detour prices`: what was said against what it took, and how the next plan learns from it."""
+"""`detour prices`: estimates compared with actual times, and how the next plan learns from them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Wo
 
 
 def test_before_a_stage_has_ended_a_benchmark_on_the_cluster_is_the_price(workspace: Workspace) -> None:
-    """16,384 tokens at 1,024 a second are 16 s, with the start that is assumed."""
+    """16,384 tokens at 1,024 a second are 16 s, plus the assumed start."""
     clm = stages_of(phases__clm__tokens=16384)[1]
     signature = work_signature(clm)
     with command_journal(workspace) as journal:

@@ -1,4 +1,4 @@
-"""What is answered without click is what click would have answered."""
+"""Answers without click are those that click would have given."""
 
 from __future__ import annotations
 

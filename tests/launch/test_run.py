@@ -1,4 +1,4 @@
-"""A whole chain on this machine, through the command that people type: once, again, and its twin beside it."""
+"""A whole chain on this machine, by the command that people type: once, again, and with a twin."""
 
 from __future__ import annotations
 

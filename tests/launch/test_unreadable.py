@@ -1,4 +1,4 @@
-"""Folders that may not be read are said to be so, and never taken for empty."""
+"""Folders that cannot be read are reported as such, and never treated as empty."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""`show`, `logs`, `wait`, `list` and the filters of `status`, as a person calls them, on a chain, a sweep, a stage and
-a pattern; and that no text of others steers the terminal in any of them."""
+"""`show`, `logs`, `wait`, `list` and the filters of `status`, called as by a person.
+
+On a chain, a sweep, a stage and a pattern; no text of others controls the terminal in any of them.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,7 @@ STEERED += [["status"], ["status", "base", "--json"], ["show", "base", "--json"]
 
 @pytest.mark.parametrize("words", STEERED, ids=" ".join)
 def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, words: list[str]) -> None:
-    """On a pseudo-terminal, where colours are on: what is left of escape sequences are our own colours."""
+    """On a pseudo-terminal, where colours are on: the only escape sequences left are our own colours."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     environment.pop("NO_COLOR", None)
@@ -148,7 +150,7 @@ def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, wor
             try:
                 while block := screen.read(65536):
                     shown += block
-            except OSError:  # the other side is closed, and all was read
+            except OSError:  # the other side is closed, and everything was read
                 assert shown
     text = shown.decode().replace("\r\n", "\n")
     for colour in ("1;31", "1;34", "1", "2", "31", "32", "33", "35", "36", "0"):

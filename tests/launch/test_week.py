@@ -1,4 +1,4 @@
-"""A week of a group, fifty chains: on one screen, the worst first, whatever the width."""
+"""A week of a group, fifty chains: on one screen, worst first, at any width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading journals: the plain way, to check what was written without the code under test, and without a cache."""
+"""Reading journals in the simplest way, to check what was written without the code under test and without a cache."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Payloads of every kind of event: drawn by hypothesis out of its types, and as commit a411181 wrote them."""
+"""Payloads of every kind of event: drawn by hypothesis from its types, and as commit a411181 wrote them."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
         "slurm_start_s": None,
     },
 }
-"""`submit.intent` has no gate where the job is held; `energy` has but 8 fields before the first figure."""
+"""`submit.intent` has no gate if the job is held; `energy` has only 8 fields before the first figure."""
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
@@ -239,7 +239,7 @@ def hints_of(annotated: type) -> dict[str, Any]:
 
 
 def payloads(kind: str) -> st.SearchStrategy[dict[str, Any]]:
-    """With and without the fields that may be missing."""
+    """Payloads with and without the fields that may be missing."""
     event = KINDS[kind]
     hints = {name: hint for name, hint in hints_of(event).items() if name not in get_type_hints(Event)}
     required = {name: values(hint) for name, hint in hints.items() if not hasattr(event, name)}
@@ -249,7 +249,7 @@ def payloads(kind: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def hostile_records(draw: st.DrawFn) -> object:
-    """A record of some kind with something wrong: in its payload, in the fields around it, or in its whole form."""
+    """A record of some kind with an error in its payload, in the fields around it, or in its whole form."""
     kind = draw(st.sampled_from(sorted(KINDS)))
     data = draw(payloads(kind))
     for name in draw(st.lists(st.sampled_from(sorted({*data, "further"})), max_size=2)):

@@ -1,4 +1,4 @@
-"""Runs by the scheduler's accounts, cut into what each attempt held."""
+"""Runs by the scheduler's accounts, divided into what each attempt held."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_attempt_of_another_job_with_a_recycled_id_is_none_of_it() -> None:
 
 
 def test_of_a_run_that_was_suspended_only_its_time_on_nodes_is_divided() -> None:
-    """Suspended for half of two hours: the second stage began long after its time on nodes alone would have ended."""
+    """Suspended for one of two hours, so the second stage began long after the time on nodes alone would have ended."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
     assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 2700), (2700, 3600)]
 

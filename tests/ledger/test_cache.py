@@ -34,7 +34,7 @@ from tests.ledger.records import journals, make_record
 
 @pytest.fixture(autouse=True)
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder, and a threshold that any record passes."""
+    """The node's temporary folder, and a threshold that any record exceeds."""
     folder = tmp_path / "node"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -55,7 +55,7 @@ def write(workspace: Workspace, name: str, number: int = 1) -> None:
 
 
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes the files whose content is read from now on."""
+    """The files whose content is read from now on."""
     noted: list[str] = []
     real = LedgerReader._read_file
 

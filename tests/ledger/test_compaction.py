@@ -105,7 +105,7 @@ def test_damage_is_still_reported(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("step", range(9))
 def test_a_crash_at_any_step_loses_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Stops at the n-th change of the file system, then runs again."""
+    """Stop at the n-th change of the file system, then run again."""
     write_journals(workspace)
     expected, _ = load_state(workspace)
     steps = iter(range(step))

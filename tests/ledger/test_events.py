@@ -1,4 +1,4 @@
-"""The table of events: complete, emitted, readable, byte-compatible, and no way in for what it does not know."""
+"""The table of events: complete, emitted, readable, byte-compatible, and closed to unknown records."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TABLE = REPOSITORY / "src/detour/ledger/events.py"
 
 @cache
 def sources() -> tuple[tuple[Path, ast.Module], ...]:
-    """All modules but the table."""
+    """All modules except the table."""
     paths = [path for folder in ("src", "launch", "jobs") for path in (REPOSITORY / folder).rglob("*.py")]
     return tuple((path, ast.parse(path.read_text())) for path in paths if path != TABLE)
 
@@ -224,7 +224,7 @@ SITE = Site("here")
 
 
 def everything_that_reads(entries: list[Entry[Any]]) -> None:
-    """All folds of the ledger, and what people are shown of them."""
+    """All folds of the ledger, and what people are shown from them."""
     state = State()
     state.add(entries)
     for stage in state.stages.values():
@@ -260,7 +260,7 @@ def test_no_record_stops_a_reader(records: list[object]) -> None:
 @given(st.data())
 @settings(max_examples=10)
 def test_a_payload_is_the_kinds_or_foreign(kind: str, data: st.DataObject) -> None:
-    """Whatever the values: no field of an event ever holds what its type does not say."""
+    """For any values: no field of an event ever has a value that its type does not allow."""
     payload: dict[str, Any] = data.draw(payloads(kind))
     for name in payload:
         event = event_of(kind, payload | {name: {"not": {"of": "the type"}}})

@@ -50,7 +50,7 @@ def test_a_workspace_that_is_not_there_yet_will_be_private(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("link", ["stages", "stages/prepare-0", "stages/prepare-0/work"])
 def test_no_folder_is_made_or_used_behind_a_link(tmp_path: Path, link: str) -> None:
-    """A member's job would write, and delete, with a member's rights wherever another member wants it to."""
+    """Otherwise a member's job would write and delete, with that member's rights, wherever another member wants."""
     root, elsewhere = tmp_path / "workspace", tmp_path / "a victim's"
     elsewhere.mkdir()
     (root / link).parent.mkdir(parents=True)

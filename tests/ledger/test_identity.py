@@ -1,4 +1,4 @@
-"""A workspace's jobs are found by its id, whatever becomes of its path."""
+"""A workspace's jobs are found by its id, whatever happens to its path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def made(root: Path) -> Path:
 
 
 def by_path(root: Path) -> str:
-    """As commit a411181 had it."""
+    """As in commit a411181."""
     return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
 
 

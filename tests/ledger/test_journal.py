@@ -394,7 +394,7 @@ journal.close()
 
 
 def fill(root: Path, node: Path, limit: int) -> str:
-    """Run the script above, its files limited to `limit` bytes each; returns what it said."""
+    """Run the script above with each of its files limited to `limit` bytes; returns its output."""
     ran = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(root)],
         env={**os.environ, "TMPDIR": str(node)},
@@ -423,7 +423,7 @@ def test_a_file_that_may_not_grow_still_tells_the_end(workspace: Workspace, node
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A 1 MiB file system where this user may mount one, else a plain folder."""
+    """A 1 MiB file system if this user may mount one, otherwise a plain folder."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]

@@ -37,7 +37,7 @@ def read_all(reader: LedgerReader) -> list[Entry[Any]]:
 
 
 def lost_and_counted(content: bytes) -> tuple[set[int], int]:
-    """Sequence numbers that cannot be read from damaged content, and how much damage is counted."""
+    """Sequence numbers that cannot be read from damaged content, and the amount of damage counted."""
     parsed = parse(content)
     values = decode(parsed.payloads)
     found = [entry for value in values if (entry := entry_of(value)) is not None]

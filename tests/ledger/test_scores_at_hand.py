@@ -1,4 +1,4 @@
-"""The scores of forecasts that the folded ledger keeps at hand are those that the score on the screen is about."""
+"""The scores that the folded ledger keeps are those behind the displayed score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detour.ledger.state import SCORED, State
 
 JOBS = 3 * SCORED
 FORECASTS = 5
-"""Of each job: a job that waits for long gets new ones."""
+"""Forecasts of each job: a job that waits long gets new ones."""
 
 
 def score(job: int, made_s: float, of: str = "start") -> ForecastScored:
@@ -40,7 +40,7 @@ def scores() -> list[tuple[str, ForecastScored]]:
 def test_each_of_the_jobs_that_started_last_has_its_first_forecast(
     scores: list[tuple[str, ForecastScored]], seed: int
 ) -> None:
-    """However many others were scored since, and in whatever order they were read."""
+    """However many others were scored since, and in any order of reading."""
     shuffled = random.Random(seed).sample(scores, len(scores))
     kept = folded(shuffled).scores
     assert {job: entry.event.made_s for job, entry in kept.items()} == {

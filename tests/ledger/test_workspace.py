@@ -1,4 +1,4 @@
-"""Markers decide what is done, so what merely looks like one, or cannot be looked at, decides nothing."""
+"""Markers decide what is done, so anything that only looks like one, or cannot be read, decides nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_blanks_quotes_percent_signs_and_backslashes_are_fine() -> None:
 
 
 def test_an_empty_variable_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`DETOUR_WORKSPACE=$UNSET` would else fill the folder that a command happens to be in."""
+    """Otherwise `DETOUR_WORKSPACE=$UNSET` would fill the folder in which a command happens to run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETOUR_WORKSPACE", "")
     assert Workspace.find().root == tmp_path / "workspace"

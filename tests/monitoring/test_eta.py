@@ -1,4 +1,4 @@
-"""When a chain ends: what is left along the path that takes longest."""
+"""When a chain ends: what is left along the longest path."""
 
 from __future__ import annotations
 

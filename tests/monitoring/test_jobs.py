@@ -1,4 +1,4 @@
-"""What Slurm says of open jobs, through a scripted runner that counts what it is asked."""
+"""What Slurm reports about open jobs, through a scripted runner that counts its questions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def seen(row: StageRow) -> list[SeenJob]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Three stages submitted as jobs 7, 8 (and its spare segment 9) and 10; the site may be asked every minute."""
+    """Three stages submitted as jobs 7, 8 (with its spare segment 9) and 10; the site may be asked every minute."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = make_workspace(tmp_path, poll_s=60.0)
     with Journal.open(made, "command-1") as journal:
@@ -200,7 +200,7 @@ def test_where_one_job_has_its_tag_another_without_is_not_ours(workspace: Worksp
 
 
 def test_the_poll_interval_is_that_of_the_chains_asked_about(workspace: Workspace) -> None:
-    """Also where only another chain is shown, of a site that may be asked more often and has no open job."""
+    """Even if only another chain is shown, of a site that may be asked more often and has no open job."""
     plan = json.loads((workspace.chain("base") / "plan.json").read_bytes())
     workspace.chain("other").mkdir()
     (workspace.chain("other") / "plan.json").write_text(

@@ -1,4 +1,4 @@
-"""A status is shown again from what was kept only while all that it was made of is as it was."""
+"""A cached status is shown again only while everything it was made of is unchanged."""
 
 from __future__ import annotations
 

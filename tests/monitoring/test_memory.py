@@ -1,4 +1,4 @@
-"""Looking again costs what is new, and sees what changed."""
+"""Another look costs only what is new, and sees every change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW_S = 2e9
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Two chains that share their corpus; the second one's training has no other."""
+    """Two chains that share their corpus; only the second has its training."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = make_workspace(tmp_path, stages=(PREPARE, PROMOTE))
     made.chain("twin").mkdir()

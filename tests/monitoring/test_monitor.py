@@ -97,7 +97,7 @@ def test_markers_have_the_last_word(tmp_path: Path) -> None:
 
 
 def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
-    """The tracker saw an hour of its node, of which the attempt held a moment: it takes the part that its time is."""
+    """The tracker saw an hour of its node, of which the attempt held a moment: it gets that share."""
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, TRAIN, node="n1")
     time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""While something is down, full or read-only, what is known is shown, with its age, and what is missing is said."""
+"""While something is down, full or read-only, what is known is shown with its age, and what is missing is reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def workspace(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """On the small disk, as is the node's folder for caches."""
+    """A workspace on the small disk, as is the node's folder for caches."""
     monkeypatch.setenv("TMPDIR", str(disk.folder))
     made = make_workspace(disk.folder)
     end(start(made, PREPARE, job="7"))

@@ -1,4 +1,4 @@
-"""A job that waits for room on a full disk lives by its claim, and status and why say the same of it."""
+"""A job that waits for room on a full disk is alive by its claim; status and why report the same about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def prepare_row(workspace: Workspace, now_s: float) -> StageRow:
 
 
 def make_silent(workspace: Workspace) -> float:
-    """A moment at which the attempt has been silent for long, and has just refreshed its claim."""
+    """A time at which the attempt has been silent for long, and has just refreshed its claim."""
     start(workspace, PREPARE)
     claim(workspace, PREPARE.id, "job 7")
     now_s = time.time() + WAITED_S

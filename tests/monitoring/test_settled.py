@@ -1,4 +1,4 @@
-"""A chain that is done is taken from the cache only while all that it was made of is as it was."""
+"""A chain that is done is read from the cache only while everything it was made of is unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEGAN_S = time.time()
 
 @pytest.fixture(autouse=True)
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder; there, anything is worth keeping."""
+    """The node's temporary folder; anything is worth caching there."""
     folder = tmp_path / "node"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -37,7 +37,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A chain that is done, and the status of it that was kept; what comes later is not worth keeping."""
+    """A chain that is done, with its cached status; later changes are not worth caching."""
     made = make_workspace(tmp_path)
     for number, stage in enumerate(STAGES):
         attempt = start(made, stage, job=str(number))
@@ -68,7 +68,7 @@ def look(workspace: Workspace) -> Status:
 
 
 def stages_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the stages whose rows are made from now on."""
+    """Ids of the stages whose rows are computed from now on."""
     noted: list[str] = []
     real = Monitor._stage
 
@@ -86,7 +86,7 @@ def cache_file(node: Path) -> Path:
 
 
 def afresh(workspace: Workspace, node: Path) -> Status:
-    """As it is without any cache."""
+    """The status without any cache."""
     for path in node.glob("detour-cache-*/*"):
         path.unlink()
     return look(workspace)

@@ -1,4 +1,4 @@
-"""sacct's rows of our own jobs in the ledger: asked once, kept for good, and the same in every figure."""
+"""sacct's rows of our own jobs in the ledger: asked once, stored for good, and the same in every figure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sacct:
 
 @pytest.fixture
 def tag(workspace: Workspace) -> Tag:
-    """Of a job whose attempt ran from its tenth to its ninetieth second."""
+    """The tag of a job whose attempt ran from its tenth to its ninetieth second."""
     past = Past(workspace)
     past.attempt("pretrain-1", START_S + 10, 80.0, gpus=4, cpus=96, cluster="jean-zay", start_up_s=30.0)
     past.write()

@@ -1,4 +1,4 @@
-"""Work laid out in arrays: everything once, nothing ahead of what it waits for, chains kept apart."""
+"""Work laid out in arrays: everything once, nothing before what it waits for, chains separate."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_everything_once_and_behind_what_it_waits_for(plan: list[Work]) -> None:
 
 @given(plans())
 def test_no_task_waits_for_more_than_it_must(plan: list[Work]) -> None:
-    """In every lane either all wait for the same, or each waits within tasks of its own number."""
+    """In every lane, either all tasks wait for the same stages, or each waits only for tasks with its own number."""
     laid = lanes(plan)
     place = {
         stage: (number, task)

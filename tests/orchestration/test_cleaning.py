@@ -118,7 +118,7 @@ def test_what_belongs_to_others_is_skipped_and_said(workspace: Workspace) -> Non
 
 
 def said_by_user(work: Callable[[], Cleaned]) -> str:
-    """In a child of this process that is USER."""
+    """What another user's process, a child of this one, reports."""
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setgroups([])

@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: Path) -> None:
-    """As a job runs it: from the folder that was submitted from, which is the checkout."""
+    """Run as a job would: from the folder of the submission, which is the checkout."""
     workspace = Workspace(tmp_path / "w")
     (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
     code = take_code_snapshot(workspace, checkout).folder

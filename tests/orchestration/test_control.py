@@ -1,4 +1,4 @@
-"""Cancel, hold and release, on a fake Slurm: done is what the queue shows, and the order given again does the rest."""
+"""Cancel, hold and release, on a fake Slurm: an order is done when the queue shows it; repeating it does the rest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLANNED = detour.plan(Path(RECIPE), *OVERRIDES)
 
 
 def silent(_: str) -> None:
-    """Nobody else submits."""
+    """No one else submits."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 @pytest.fixture
 def workspace(tmp_path: Path, fake: FakeSlurm) -> Workspace:  # noqa: ARG001
-    """With the quickstart in the queue."""
+    """A workspace with the quickstart in the queue."""
     made = Workspace(tmp_path / "workspace")
     submit(made)
     return made
@@ -210,7 +210,7 @@ SWEEP = "wide"
 
 
 def sweep_of(chains: int) -> list[Plan]:
-    """Chains that share corpus and first phase, as a sweep over the second phase's tokens has them."""
+    """Chains that share corpus and first phase, as in a sweep over the second phase's tokens."""
 
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
@@ -234,7 +234,7 @@ def units(fake: FakeSlurm) -> set[str]:
 
 
 def calls(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Verbs of Slurm, as they are called from now on."""
+    """Verbs of Slurm that are called from now on."""
     made: list[str] = []
 
     def run(command: Sequence[str], timeout_s: float) -> CommandResult:

@@ -1,6 +1,4 @@
-"""Forecasts of hundreds of jobs, scored: the journal's losses and the figure of `detour status`, counted again from the
-bare lines of the journals.
-"""
+"""Scores of hundreds of forecasts: losses and the figure of `detour status`, recomputed from raw journal lines."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ JOBS = 150
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Each job has several forecasts, the later ones better, and starts; a few have none before they start."""
+    """Each job has several forecasts, later ones better, and starts; a few have none before they start."""
     chance = random.Random(5)
     stages = {f"pretrain-{number}": () for number in range(JOBS)}
     workspace = made_workspace(tmp_path_factory.mktemp("scores") / "w", stages, {"base": tuple(stages)})

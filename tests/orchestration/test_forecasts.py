@@ -1,4 +1,4 @@
-"""Forecasts of a workspace's chains: made from sacct's history, written down, and scored when the job has started."""
+"""Forecasts of a workspace's chains: made from sacct's history, recorded, and scored once the job has started."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ LIMIT_S = 20 * HOUR_S
 
 @dataclass
 class FakeSlurm:
-    """A queue with job 7, pending, and a history of a burst a day that waited 1, 2, 3... hours."""
+    """A queue with job 7, pending, and a history of one burst a day that waited 1, 2, 3... hours."""
 
     now_s: float
     name: str = "abc"
-    """Of each job."""
+    """The name of each job."""
     calls: list[str] = field(default_factory=list)
 
     def waits(self) -> list[Wait]:
@@ -213,7 +213,7 @@ def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
 
 
 def test_rows_of_sacct_end_at_line_feeds_only(workspace: Workspace) -> None:
-    """A name may hold what Python takes for the end of a line."""
+    """A name may contain what Python treats as the end of a line."""
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s, name="of\u2028two\x85lines\x0c")
     history = read_history(workspace, Slurm(slurm), now_s)

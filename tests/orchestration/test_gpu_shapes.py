@@ -11,7 +11,7 @@ from tests.orchestration.test_requests import tiny
 
 
 def cluster(**changes: object) -> Cluster:
-    """Three nodes of four GPUs, and a QOS of eight."""
+    """Three nodes with four GPUs each, and a QOS of eight."""
     profile = load_cluster("jean-zay")
     assert profile.gpu is not None
     qos = (Qos(name="short", gpus=8, default=True), Qos(name="long", gpus=100))

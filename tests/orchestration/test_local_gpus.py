@@ -1,4 +1,4 @@
-"""The GPUs of this machine that `detour run` uses: those there are, and of these those that the user named."""
+"""The GPUs of this machine that `detour run` uses: those present, limited to those that the user named."""
 
 from __future__ import annotations
 

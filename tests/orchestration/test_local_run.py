@@ -1,4 +1,4 @@
-"""Two commands on one workspace: the one that comes second waits, and records no failure that was none."""
+"""Two commands on one workspace: the second one waits, and records no failure that did not happen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.stages import prepare_stage
 
 @dataclass
 class EndedJob:
-    """A job that has ended by the time anybody looks."""
+    """A job that has ended before anyone looks."""
 
     id: str
     log: Path
@@ -106,7 +106,7 @@ def test_a_job_that_recorded_its_end_has_its_own_reason(workspace: Workspace) ->
 
 @pytest.fixture
 def order(workspace: Workspace) -> LocalOrder:
-    """Of a chain whose stages are all done, and whose plan is written."""
+    """The order of a chain whose stages are all done and whose plan is written."""
     recipe, *overrides = small()
     planned = load_plans(Path(recipe), overrides)
     write_chains(workspace, planned.plans, load_cluster("local"))

@@ -22,7 +22,7 @@ from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mar
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A training in job 8, of which Slurm says nothing; it is looked at all the time."""
+    """A training in job 8, about which Slurm reports nothing; checks are not delayed."""
     monkeypatch.setattr(log_following, "LOOK_S", 0.0)
     monkeypatch.setattr("detour.monitoring.monitor._ask", lambda *_: Reading(0.0, {}))
     made = make_workspace(tmp_path)

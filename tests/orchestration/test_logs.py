@@ -1,4 +1,4 @@
-"""The log of the attempt that is asked for, of a job that made several, by rank, and while it grows."""
+"""The log of the requested attempt, for a job with several attempts, by rank, and while it grows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def begins(number: int, rank: int = 0) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """A training whose job 7 was requeued once, on two ranks; 8 is its next segment."""
+    """A training whose job 7 was requeued once, on two ranks; job 8 is its next segment."""
     made = make_workspace(tmp_path)
     folder = made.root / "submissions" / TRAIN.id
     folder.mkdir(parents=True)

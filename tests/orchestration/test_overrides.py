@@ -1,4 +1,4 @@
-"""Who accepts a refused checkpoint says why, and cannot accept one that is not what was planned."""
+"""Accepting a refused checkpoint needs a reason, and is impossible if it is not the one planned."""
 
 from __future__ import annotations
 

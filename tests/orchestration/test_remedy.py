@@ -1,4 +1,4 @@
-"""Which remedies of a pending job are tried, and what becomes of Slurm's answers."""
+"""Which remedies of a pending job are tried, and how Slurm's answers are used."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def requests_of(
 
 
 def sent_all(requests: Sequence[JobRequest]) -> Places:
-    """As if each had been accepted, with ids in their order."""
+    """The jobs as if each had been accepted, with ids in their order."""
     places, job_id = Places(), 100
     for request in requests:
         for segment in range(1, request.segments + 1):

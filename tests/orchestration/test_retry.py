@@ -1,4 +1,4 @@
-"""A retry: everything is looked at before anything is changed, and damaged outputs are made again."""
+"""A retry: everything is checked before anything is changed, and damaged outputs are remade."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def text(tmp_path: Path) -> Path:
 
 
 class Case:
-    """The small quickstart on a text of its own, in a workspace."""
+    """The small quickstart on its own text, in a workspace."""
 
     def __init__(self, folder: Path, text: Path, fake: FakeSlurm) -> None:
         self.fake = fake
@@ -56,7 +56,7 @@ class Case:
             job.state = "FAILED"
 
     def finish(self, label: str) -> Path:
-        """The stage, as if a job had done it."""
+        """Finish the stage as if a job had run it."""
         stage, output = self.stages[label], self.workspace.output(self.stages[label].id)
         output.mkdir(parents=True)
         (output / "result").write_text(label)

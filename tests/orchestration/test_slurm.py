@@ -43,7 +43,7 @@ def test_jobs_may_be_of_every_user_who_wrote_to_the_ledger_and_has_an_account(
 
 @pytest.mark.parametrize("kind", sorted(WRITTEN_BEFORE))
 def test_a_foreign_record_stops_no_order_and_hides_no_job(tmp_path: Path, kind: str) -> None:
-    """Thirteen of twenty-two such records once ended every Slurm verb of everybody with a traceback."""
+    """Thirteen of twenty-two such records once ended every Slurm verb of every user with a traceback."""
     workspace = Workspace(tmp_path)
     workspace.create()
     tag = str(Tag(workspace_id(workspace.root), "prepare-0", 1, "s"))

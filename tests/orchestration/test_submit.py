@@ -1,4 +1,4 @@
-"""An order and what becomes of it, on a fake Slurm: what is refused leaves no trace in what people look at."""
+"""An order and its outcome, on a fake Slurm: a refused order leaves no visible trace."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_finished_chain_is_known_by_a_new_name_too(workspace: Workspace) -> No
 
 @pytest.fixture
 def refusing(fake: FakeSlurm) -> Slurm:
-    """The same Slurm, whose sbatch takes nothing."""
+    """The same Slurm, whose sbatch accepts nothing."""
 
     def refuse(command: Sequence[str], timeout_s: float) -> CommandResult:
         if command[0] == "sbatch":

@@ -1,4 +1,4 @@
-"""What goes on behind a submit limit: the order that is kept, what it waits for, and when it is not gone on with."""
+"""What continues after a submit limit: the stored order, what it waits for, and when it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to start, beside what the queue says."""
+"""When to start, next to the expected start in the queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY_S = 86_400.0
 
 
 def ask(workspace: Workspace, folder: Path, waits_s: float | None, monkeypatch: pytest.MonkeyPatch) -> StartTimes:
-    """Twelve days with a job of the plan's shape that waited so long, or no sacct at all."""
+    """Twelve days, each with a job of the plan's shape that waited this long, or no sacct at all."""
     cluster, planned = load_cluster("jean-zay"), detour.plan("moderncamembert-bio-base")
     stages = list(planned.shared.stages.values())
     price = price_in(workspace, State(), stages, cluster, None)

@@ -24,10 +24,10 @@ REQUESTS = [
 
 
 class Desk:
-    """A submitter on a fake Slurm, a new one for every call, as every command does."""
+    """A submitter on a fake Slurm, new for every call, as for every command."""
 
     def __init__(self, folder: Path, user: str = "me", beside: Desk | None = None) -> None:
-        """`beside` another one: a second user of the same workspace."""
+        """`beside` is another desk: a second user of the same workspace."""
         self.folder = folder
         self.users = [user, *({"me", "you"} - {user})]
         self.fake: FakeSlurm = beside.fake if beside else FakeSlurm()

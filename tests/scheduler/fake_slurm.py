@@ -1,8 +1,8 @@
-"""A Slurm in one object that does what the real one does on its worst days.
+"""A Slurm in one object that behaves as the real one does on its worst days.
 
 It loses replies, answers late, prints empty ids, refuses past a limit, forgets ended jobs, loses what it accepted last
-and gives the id out again, and goes down. It is a `Runner`, so that all above the command line is the real thing. Users
-may ask about each other's jobs, and not touch them.
+and gives the id out again, and goes down. It is a `Runner`, so everything above the command line is real. Users may
+query each other's jobs, but not change them.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class FakeJob:
     """What its script waits for before it does anything."""
     script: str = ""
     reason: str = ""
-    """Why it is held, where it was not a person."""
+    """Why it is held, if not by a person."""
     visible: bool = True
-    """False: accepted, but not yet where anybody can see it."""
+    """False if accepted, but not visible yet."""
     released: bool = False
     by_client: bool = False
     """Cancelled by scancel."""
     tasks: set[int] | None = None
-    """Of an array, those that are left."""
+    """For an array, the tasks that are left."""
 
     @property
     def shown_id(self) -> str:
-        """As squeue shows what is pending."""
+        """As squeue shows pending tasks."""
         return str(self.id) if self.tasks is None else f"{self.id}_[{','.join(map(str, sorted(self.tasks)))}]"
 
     @property
@@ -75,7 +75,7 @@ class FakeJob:
 
     @property
     def is_free(self) -> bool:
-        """Nothing keeps it from doing its work, once what it waits for has ended."""
+        """Whether nothing keeps it from doing its work once what it waits for has ended."""
         return not self.held and (self.gate is None or self.gate.exists())
 
 
@@ -84,22 +84,22 @@ class FakeSlurm:
     jobs: dict[int, FakeJob] = field(default_factory=dict)
     next_id: int = 1
     user: str = "me"
-    """Who asks now."""
+    """The user who asks now."""
     denials: list[str] = field(default_factory=list)
-    """Orders that a user gave for another's job."""
+    """Orders that a user gave for another user's job."""
     down: bool = False
     silent: set[str] = field(default_factory=set)
-    """Clients that alone get no answer."""
+    """Clients that get no answer."""
     faults: list[str] = field(default_factory=list)
-    """For the next calls of sbatch, one each; "" is none."""
+    """For the next calls of sbatch, one each; "" is no fault."""
     order_faults: list[str] = field(default_factory=list)
     """The same for scancel and scontrol: `deaf` does nothing and exits 0."""
     rewrites: bool = False
-    """A plugin of the site gives jobs other names and comments."""
+    """Whether a plugin of the site changes names and comments of jobs."""
     limit: int | None = None
-    """Live jobs beyond which nothing is accepted."""
+    """Number of live jobs above which nothing is accepted."""
     launched: set[int] = field(default_factory=set)
-    """Ids that the nodes know: they refuse to launch one of them again."""
+    """Ids known to the nodes, which refuse to launch one of them again."""
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
         verb, *arguments = command
@@ -128,7 +128,7 @@ class FakeSlurm:
         return run
 
     def _named(self, arguments: Sequence[str]) -> list[FakeJob]:
-        """Live jobs that an order names, in any of its forms."""
+        """Live jobs named by an order, in any of its forms."""
         ids = arguments[:2] if arguments[0] == "update" else ",".join(arguments).split(",")
         numbers = {int(word.removeprefix("JobId=")) for word in ids if word.removeprefix("JobId=").isdigit()}
         return [self.jobs[number] for number in numbers if number in self.jobs and self.jobs[number].is_live]
@@ -203,7 +203,7 @@ class FakeSlurm:
         return CommandResult(0, table(ACCOUNTING_FIELDS, lines))
 
     def _unfulfilled(self, dependency: str) -> str:
-        """What of it is still waited for, as squeue shows it."""
+        """The part of the dependency that is still unfulfilled, as squeue shows it."""
         separator = "?" if "?" in dependency else ","
         verdicts = {term: self._term(term) for term in dependency.split(separator) if term}
         if separator == "?" and True in verdicts.values():
@@ -245,7 +245,7 @@ class FakeSlurm:
         return CommandResult(0)
 
     def schedule(self) -> list[FakeJob]:
-        """One pass: cancel what can never run, start what can; returns what was started."""
+        """One pass: cancel what can never run, start what can; returns the jobs started."""
         self._cancel_impossible()
         waiting = [job for job in self.live() if job.state == "PENDING" and job.visible and not job.held]
         started = [job for job in waiting if self._may_start(job.dependency)]
@@ -259,7 +259,7 @@ class FakeSlurm:
         return started
 
     def _cancel_impossible(self) -> None:
-        """What can never run goes at once, and takes with it what waits for it."""
+        """Remove what can never run, together with what waits for it."""
         doomed: list[FakeJob] | None = None
         while doomed != []:
             waiting = [job for job in self.live() if job.state == "PENDING"]
@@ -274,7 +274,7 @@ class FakeSlurm:
         return job.state == "PENDING" and cancelled and self._may_start(job.dependency) is False
 
     def _may_start(self, dependency: str) -> bool | None:
-        """True, False for never, None for not yet. What it no longer knows is lifted, as on 22.05."""
+        """True, False for never, None for not yet. A dependency on a forgotten job is lifted, as in 22.05."""
         if not dependency:
             return True
         verdicts = [self._term(term) for term in re.split("[,?]", dependency)]
@@ -292,7 +292,7 @@ class FakeSlurm:
         return {"afterok": job.state == "COMPLETED", "afternotok": job.state != "COMPLETED", "afterany": True}[kind]
 
     def lose_last(self, count: int) -> Iterator[FakeJob]:
-        """A controller killed right after accepting these: it does not know them, and gives their ids out again."""
+        """A controller killed right after accepting these jobs: it forgets them and gives their ids out again."""
         for job in sorted(self.live(), key=lambda job: -job.id)[:count]:
             if job.id == self.next_id - 1:
                 del self.jobs[job.id]
@@ -300,13 +300,13 @@ class FakeSlurm:
                 yield job
 
     def forget_releases(self, count: int) -> None:
-        """A controller killed right after releasing these restores them as they were sent, whatever became of them."""
+        """A controller killed right after releasing these jobs: it restores them as sent, whatever happened to them."""
         released = sorted((job for job in self.jobs.values() if job.released), key=lambda job: -job.id)
         for job in released[:count]:
             job.state, job.held, job.released, job.reason, job.by_client = "PENDING", True, False, "", False
 
     def purge(self) -> None:
-        """Forget what has ended, as after MinJobAge; its dependants have seen the end by then."""
+        """Forget ended jobs, as after MinJobAge; their dependents have seen the end by then."""
         self._cancel_impossible()
         self.jobs = {number: job for number, job in self.jobs.items() if job.is_live}
 
@@ -321,12 +321,12 @@ R = TypeVar("R")
 
 
 class Killed(BaseException):
-    """The submitting process is gone, between two instructions."""
+    """The submitting process is killed between two instructions."""
 
 
 @dataclass(slots=True)
 class Fuse:
-    """Kills at the n-th time that something leaves the process, before it does or right after."""
+    """Kills the n-th time that something leaves the process, just before or right after it does."""
 
     left: int | None = None
     after: bool = False

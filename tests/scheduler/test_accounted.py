@@ -1,4 +1,4 @@
-"""What is asked of sacct about our own jobs, and what is kept of its answer."""
+"""What sacct is asked about our own jobs, and what is recorded of its answer."""
 
 from __future__ import annotations
 

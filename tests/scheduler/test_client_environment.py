@@ -1,4 +1,4 @@
-"""What a person's shell has set must reach none of Slurm's clients: every input variable of every manual page."""
+"""Nothing set in a person's shell may reach Slurm's clients: every input variable in every manual page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.slurm_variables import LISTED, WHERE_SLURM_IS, hostile, hosti
 
 @dataclass
 class Recorder:
-    """In place of `subprocess.Popen`: a fake Slurm, which also remembers what environment each client was given."""
+    """Replaces `subprocess.Popen`: a fake Slurm that also records the environment of each client."""
 
     fake: FakeSlurm
     calls: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Ended:
 
 
 def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Submit, submit again, look, hold, release, ask as the doctor does, cancel."""
+    """Submit, submit again, show, hold, release, ask as the doctor does, cancel."""
     folder.mkdir()
     desk = Desk(folder)
     desk.slurm = Slurm()

@@ -84,7 +84,7 @@ def test_the_runner_raises_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_costs_seconds_and_is_reported_in_slurms_words(tmp_path: Path) -> None:
-    """sbatch itself tries again for two minutes."""
+    """sbatch itself retries for two minutes."""
     words = "Slurm temporarily unable to accept job"
     (tmp_path / "sbatch").write_text(
         f"#!/bin/sh\necho 'sbatch: error: {words}, sleeping and retrying' >&2\nexec sleep 120\n"
@@ -118,7 +118,7 @@ def test_a_profiles_cluster_is_named_to_every_client_and_the_line_about_it_left_
 
 def test_a_wrapper_whose_child_does_not_end_keeps_no_one_waiting(tmp_path: Path) -> None:
     wrapper = tmp_path / "squeue"
-    wrapper.write_text("#!/bin/sh\necho 'still trying' >&2\nsleep 20\n")  # a child, which holds the shell's pipes
+    wrapper.write_text("#!/bin/sh\necho 'still trying' >&2\nsleep 20\n")  # a child, which holds the shell's pipes open
     wrapper.chmod(0o755)
     began_s = time.monotonic()
     result = SubprocessRunner()([str(wrapper)], timeout_s=0.2)

@@ -1,4 +1,4 @@
-"""Orders about what is in the queue: done when the queue shows it."""
+"""Orders about jobs in the queue: done when the queue shows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) ->
     assert [job.id for job in desk.fake.live() if job.held] == [2, 3]
     assert again.remarks == ("held by `detour hold` until `detour release`: 2, 3",)
     control.release(["pretrain-1"])
-    desk.job("promote-2").held = True  # a release that got lost is made up for all the same
+    desk.job("promote-2").held = True  # a lost release is made up for
     assert desk.submitter().submit(REQUESTS).remarks == ()
     assert not any(job.held for job in desk.fake.live())
 

@@ -1,4 +1,4 @@
-"""What a local job cannot be started with."""
+"""Settings with which a local job cannot be started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two submitters at once, as if their claim had failed: whatever the order of their calls, the chain goes through."""
+"""Two submitters at once, as if their claim had failed: the chain completes whatever the order of their calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONE = [JobRequest(EVALUATIONS, Resources(), 60)]
 
 
 class Turns:
-    """Lets one of two threads go on at each call to Slurm, as a seed says; a thread that has ended passes its turn."""
+    """Lets one of two threads continue at each call to Slurm, by a seed; a thread that has ended passes its turn."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -92,7 +92,7 @@ def race(
 
 
 def carried_through(fake: FakeSlurm) -> list[str]:
-    """Units that ran to their end, in order, once no submission runs any more."""
+    """Units that ran to their end, in order, once no submission is running."""
     ran = []
     while fake.schedule():
         for job in [job for job in fake.live() if job.state == "RUNNING"]:

@@ -1,4 +1,4 @@
-"""The readers of squeue's and sacct's text, also on malformed text."""
+"""Reading the text of squeue and sacct, also malformed text."""
 
 from __future__ import annotations
 

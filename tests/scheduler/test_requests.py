@@ -20,7 +20,7 @@ def job(name: str, *after: str, segments: int = 1, tasks: int = 1) -> JobRequest
 
 @st.composite
 def chains(draw: st.DrawFn) -> list[JobRequest]:
-    """Requests in a random order, each waiting for some of those that come before it in a hidden order."""
+    """Requests in a random order, each waiting for some of those before it in a hidden order."""
     names = [f"u{number}" for number in range(draw(st.integers(1, 8)))]
     requests = [
         job(

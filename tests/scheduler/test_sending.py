@@ -1,4 +1,4 @@
-"""Sending: what sbatch says, or does not say, of each job, and the ids that it gives."""
+"""Sending: sbatch's answer, or silence, for each job, and the ids that it gives."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> N
 
 
 def test_ids_of_tasks_that_a_lost_array_may_run_under_are_not_taken_again(desk: Desk) -> None:
-    """Job 2 is the array; its tasks have started as 2, 3 and 4, which no record of ours tells."""
+    """Job 2 is the array; its tasks have started as 2, 3 and 4, which no record of ours shows."""
     tasks = tuple((f"evaluate-{number}",) for number in range(3))
     chain = [JobRequest((("promote-1",),), Resources(), 60), JobRequest(tasks, Resources(), 60, after=("promote-1",))]
     desk.submitter().submit(chain)

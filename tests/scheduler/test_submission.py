@@ -1,4 +1,4 @@
-"""Submission by example, on the fake Slurm: what a person would tell about it."""
+"""Submission by example, on the fake Slurm, as a person would describe it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
 
 
 def test_what_may_have_run_before_it_came_back_held_is_sent_again_and_what_cannot_have_is_released(desk: Desk) -> None:
-    """A node that knows an id does not run it again, and is drained for it."""
+    """A node that knows an id does not run it again, and is drained."""
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.forget_releases(4)

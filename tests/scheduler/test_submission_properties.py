@@ -1,8 +1,8 @@
-"""Submission against a Slurm that fails in every way known, killed at any instant: what must hold, always holds.
+"""Submission to a Slurm that fails in every known way, killed at any instant: the invariants always hold.
 
 Two chains that share their first stage are submitted again and again, by two users, while a rule-based machine breaks
-things. After every step: at most one live job a slot, no stage runs twice, no orphan can run, nothing unknown is called
-failed, no user touches another's job.
+things. After every step: at most one live job per slot, no stage runs twice, no orphan can run, nothing unknown is
+called failed, no user touches another's job.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SEGMENTS = 3
 
 
 def chain(name: str) -> list[tuple[list[tuple[str, ...]], list[str], int]]:
-    """Tasks, what they wait for, segments; the corpus is shared by all chains but one that is a single array."""
+    """Tasks, what they wait for, segments; all chains share the corpus, except one that is a single array."""
     if name == "lone":
         return [([(f"evaluate-{number}{name}",) for number in range(2)], [], 1)]
     evaluations: list[tuple[str, ...]] = [(f"evaluate-{number}{name}",) for number in range(3)]
@@ -78,7 +78,7 @@ class Submissions(RuleBasedStateMachine):
         path = Path(self.folder.name) / f"{tag.submission}.sh"
         gate = gate_of(path) if gated else None
         text = submission_script(request, tag, dependency, ScriptStyle(Path("/w"), "python"), Path("/logs"), gate)
-        listed = " ".join(request.stages)  # of an array too, whose stages are elsewhere in the real script
+        listed = " ".join(request.stages)  # for an array too, whose stages are elsewhere in the real script
         path.write_text(f"{text}\n{listed}\n")
         return path
 
@@ -87,12 +87,12 @@ class Submissions(RuleBasedStateMachine):
         return f"s{self.numbers}"
 
     def _wait(self, _seconds: float) -> None:
-        """Time passes: what was late arrives, sometimes."""
+        """Time passes, and delayed replies sometimes arrive."""
         if self.numbers % 2:
             self.late_jobs_arrive()
 
     def _requests(self, name: str) -> list[JobRequest]:
-        """What a planner asks for: everything neither done, nor failed, nor behind a failure."""
+        """What a planner requests: everything that is not done, not failed, and not after a failure."""
         found: list[JobRequest] = []
         lost = set(self.failed)
         for tasks, after, segments in chain(name):
@@ -130,7 +130,7 @@ class Submissions(RuleBasedStateMachine):
         limit=st.one_of(st.none(), st.integers(0, 20)),
     )
     def submit(self, name: str, user: str, faults: list[str], order_faults: list[str], limit: int | None) -> None:
-        # of a lone job no look at the queue corrects the id before it is released; the next submission does
+        # for a single job, no look at the queue corrects the id before it is released; the next submission does
         self.slurm.faults = [fault for fault in faults if fault != "wrong number" or name != "lone"]
         self.slurm.order_faults = order_faults
         is_calm = (limit, self.slurm.limit, faults) == (None, None, [])
@@ -163,9 +163,10 @@ class Submissions(RuleBasedStateMachine):
             self.fuse.left = None
 
     def _check(self, submission: Submission, user: str) -> None:
-        """Of a submission that says it is through, every job is in the queue under the id it says, and free.
+        """Check a submission that reports success: every job is in the queue under the reported id, and free.
 
-        Unless another user's submission was killed before the release: that is said. Or Slurm did not release it.
+        Exceptions are reported: another user's submission was killed before the release, or Slurm did not release the
+        job.
         """
         if submission.left:
             return
@@ -232,7 +233,7 @@ class Submissions(RuleBasedStateMachine):
             self._end(running[choice % len(running)], outcome)
 
     def _schedule(self) -> None:
-        """Start jobs as Slurm would; each one's start gate then looks at markers, not at Slurm."""
+        """Start jobs as Slurm would; the start gate of each then reads markers, not Slurm."""
         for job in self.slurm.schedule():
             needed = [stage for name in CHAINS for tasks, after, _ in chain(name) if (job.stages,) for stage in after
                       if {s for task in tasks for s in task}.intersection(job.stages)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Two users of one workspace: what one has committed the other joins, and neither touches the other's jobs."""
+"""Two users of one workspace: each joins what the other has committed, and neither touches the other's jobs."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) ->
 
 
 def test_what_anothers_jobs_wait_for_is_released_though_it_may_have_run(mine: Desk, yours: Desk) -> None:
-    """Sent again, it would have to be cancelled under them."""
+    """If sent again, it would have to be cancelled under them."""
     mine.submitter().submit(REQUESTS[:1])
     yours.submitter().submit(MORE)
     mine.fake.forget_releases(10)

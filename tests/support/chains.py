@@ -1,4 +1,4 @@
-"""The quickstart made so small that a whole chain takes about a minute of one core: the same data, stages and jobs."""
+"""The quickstart made so small that a whole chain takes about a minute of one core: same data, stages and jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def detour(
     check: bool = True,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the real command. A failure that was not asked for shows what it printed."""
+    """Run the real command. An unexpected failure shows what it printed."""
     done = subprocess.run(
         [DETOUR, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
@@ -50,5 +50,5 @@ def detour(
 
 
 def small(recipe: str = "quickstart", more: Sequence[str] = ()) -> list[str]:
-    """Arguments that name a shipped recipe, made small."""
+    """Arguments that name a shipped recipe and make it small."""
     return [str(RECIPES / f"{recipe}.yaml"), *SMALL, *more]

@@ -72,7 +72,7 @@ def make_corpus(
     shuffle_seed: int = 42,
     vocabulary: int = 1024,
 ) -> Path:
-    """A prepared corpus in `folder`, as the prepare stage lays it out; each source has labels of its own.
+    """A prepared corpus in `folder`, laid out as by the prepare stage; each source has its own labels.
 
     Its tokenizer has [PAD] [UNK] [CLS] [SEP] <mask> as ids 0 to 4.
     """

@@ -1,4 +1,4 @@
-"""A verb called as a person calls it, in this process."""
+"""Calls a verb as a person does, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small made-up data sets in the layouts of the published ones: every document names an organ or two, its labels."""
+"""Small synthetic data sets in the layouts of the published ones: every document names an organ or two, its labels."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ ENGLISH = ("chemprot", "hoc", "bc5cdr")
 
 
 def write_all(root: Path) -> None:
-    """The eight French sets and three English ones, where the shipped benchmarks look for them under $DETOUR_TASKS."""
+    """The eight French sets and three English ones, in the places under $DETOUR_TASKS that shipped benchmarks use."""
     write_diamed(root)
     write_meddialog(root)
     write_fracco(root)

@@ -1,4 +1,4 @@
-"""The Python of docs/python.md, which tests run as it stands."""
+"""The Python of docs/python.md, which tests run unchanged."""
 
 from __future__ import annotations
 

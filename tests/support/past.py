@@ -1,4 +1,4 @@
-"""A ledger with a past that no test could wait for: one journal, written as journals are, at the times it says."""
+"""A ledger with a past that no test could wait for: one journal, written like any other, at the times it gives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Past:
         attempt: int | None = None,
         job: str | None = None,
     ) -> None:
-        """`job` is 7 for events of a stage, none for others, unless it is given."""
+        """`job` defaults to 7 for events of a stage, and to none for others."""
         record: Any = {
             "schema": SCHEMA,
             "wall_s": float(wall_s),
@@ -51,7 +51,7 @@ class Past:
         job: str | None = None,
         **held: Any,
     ) -> None:
-        """One run of a stage; without `elapsed_s` it goes on. `held` is its allocation: gpus, cpus, cluster."""
+        """One run of a stage; without `elapsed_s` it is still running. `held` is its gpus, cpus and cluster."""
         self.add("attempt.started", start_s, {"nodes": 1, **held}, stage, number, job)
         progress = {"done": 1, "total": 2, "unit": "tokens", "figures": {}}
         self.add("progress", start_s + start_up_s, progress, stage, number, job)

@@ -1,6 +1,6 @@
-"""Every input variable that the manual pages of Slurm's clients list, of 22.05 and 24.11, with a hostile value each.
+"""Every input variable in the manual pages of Slurm's clients, of 22.05 and 24.11, each with a hostile value.
 
-`input_variables` reads installed pages; the names lie in slurm_variables.txt, so that most tests need no Slurm.
+`input_variables` reads installed pages; the names are in slurm_variables.txt, so that most tests need no Slurm.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 PAGES = ("sbatch", "srun", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr", "salloc")
 LISTED = Path(__file__).with_suffix(".txt").read_text().split()
 WHERE_SLURM_IS = frozenset({"SLURM_CONF"})
-"""Says which Slurm is meant, as PATH says which clients: the one input variable that is wanted."""
+"""Says which Slurm is meant, as PATH says which clients: the only input variable that is wanted."""
 
 _SECTION = re.compile(r"^\.SH ", re.MULTILINE)
 _NAME = re.compile(r"\\fB((?:[A-Z]+_)[A-Z0-9_]+)\\fR")
@@ -40,7 +40,7 @@ _ENDINGS = {
 
 
 def hostile(name: str) -> str:
-    """A value that would change what the variable's clients do: names nothing that there is, or asks for it all."""
+    """A value that would change what the variable's clients do: it names nothing that exists, or selects everything."""
     if name.endswith(("PARTITION", "ACCOUNT", "NAME", "NAMES", "QOS", "LICENSES", "USER", "USERS", "WCKEY")):
         return "nobody"
     return next((value for ending, value in _ENDINGS.items() if name.endswith(ending)), "1")
@@ -51,7 +51,7 @@ def hostile_variables() -> dict[str, str]:
 
 
 def input_variables(root: Path) -> Iterator[str]:
-    """As the manual pages below `root` list them; sections on what a job is given are left out."""
+    """As listed in the manual pages below `root`, without the sections on variables set in jobs."""
     for page in PAGES:
         text = gzip.decompress((root / f"usr/share/man/man1/{page}.1.gz").read_bytes()).decode()
         for section in _SECTION.split(text):

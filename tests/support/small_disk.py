@@ -24,13 +24,13 @@ class SmallDisk:
         return status.f_bavail * status.f_frsize
 
     def leave(self, room_bytes: int) -> None:
-        """Fill it up to so much."""
+        """Fill it up to this much room."""
         self.free()
         with (self.folder / "fill").open("wb") as file:
             file.write(bytes(max(0, self.room_bytes - room_bytes)))
 
     def leave_no_files(self) -> None:
-        """Nor room: it takes not even an empty file."""
+        """Leave neither files nor room: it takes not even an empty file."""
         self.leave(0)
         for number in range(os.statvfs(self.folder).f_favail):
             (self.folder / f"empty-{number}").touch()
@@ -42,7 +42,7 @@ class SmallDisk:
 
 @contextmanager
 def mounted(folder: Path, size_mib: int, inodes: int | None = None) -> Iterator[SmallDisk]:
-    """For at most `inodes` files. Skips the test where one may not mount: only root may."""
+    """With at most `inodes` files. Skips the test if this user may not mount: only root may."""
     folder.mkdir()
     options = f"size={size_mib}m,mode=700" + (f",nr_inodes={inodes}" if inodes else "")
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]

@@ -1,4 +1,4 @@
-"""Stages of every kind for tests that care for a few of their values only; the rest is the basic recipe's."""
+"""Stages of every kind for tests that need only a few of their values; the rest is the basic recipe's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ StageOfKind = TypeVar("StageOfKind", bound=Stage)
 
 
 def make_stages(changes: Mapping[str, object] | None = None) -> tuple[Stage, ...]:
-    """The chain of the basic recipe, with `a.b.c` paths replaced; its files are taken to be there."""
+    """The chain of the basic recipe, with `a.b.c` paths replaced; its files are assumed to exist."""
 
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((Path("/any") / Path(entry.path).name,), ("f",), 1000)
@@ -32,7 +32,7 @@ def make_stages(changes: Mapping[str, object] | None = None) -> tuple[Stage, ...
 
 
 def of_class(stages: Sequence[Stage], kind: type[StageOfKind]) -> StageOfKind:
-    """The first of a kind."""
+    """The first stage of a kind."""
     return next(stage for stage in stages if isinstance(stage, kind))
 
 

@@ -1,4 +1,4 @@
-"""Recipes of a file, be it a sweep or a recipe."""
+"""Recipes of a file, whether it is a sweep or a recipe."""
 
 from __future__ import annotations
 

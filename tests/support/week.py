@@ -1,4 +1,4 @@
-"""A week of a group, fabricated: fifty chains of three sweeps that share their first stages, in every state."""
+"""A synthetic week of a group: fifty chains of three sweeps that share their first stages, in every state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def chain_plans() -> dict[str, tuple[str, Plan]]:
 
 
 def write_week(workspace: Workspace, now_s: float | None = None) -> list[str]:
-    """Returns the names of the chains. How far each is follows from its number."""
+    """Returns the names of the chains. The progress of each depends on its number."""
     now_s, done = now_s or time.time(), set[str]()
     workspace.create()
     past, plans = Past(workspace), chain_plans()
@@ -68,7 +68,7 @@ def write_week(workspace: Workspace, now_s: float | None = None) -> list[str]:
 
 
 def _live(workspace: Workspace, past: Past, stages: Sequence[Stage], number: int, now_s: float, done: set[str]) -> None:
-    """`number` chooses how many of the stages are done and how the next one is."""
+    """`number` chooses how many of the stages are done and the state of the next one."""
     reached = (number * 7) % (len(stages) + 1)
     start_s = now_s - 150 * HOUR_S + number * 2 * HOUR_S
     for index, stage in enumerate(stages[: reached + 1]):

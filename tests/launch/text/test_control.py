@@ -1,4 +1,4 @@
-"""What an order about jobs says: what it reached, and what it left to other users."""
+"""What is printed about an order for jobs: what it reached, and what it left to other users."""
 
 from __future__ import annotations
 

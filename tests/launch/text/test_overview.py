@@ -1,4 +1,4 @@
-"""Many chains: a line each, worst first, on any width."""
+"""Many chains: one line each, worst first, at any width."""
 
 from __future__ import annotations
 

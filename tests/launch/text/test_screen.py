@@ -1,4 +1,4 @@
-"""What leaves for a terminal or a program."""
+"""What is written to a terminal or a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submission says beside its jobs."""
+"""What a submission prints in addition to its jobs."""
 
 from __future__ import annotations
 
