@@ -9,6 +9,7 @@ import pytest
 
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted
 from detour.scheduler.control import Control
+from detour.scheduler.dependency import waited_ids
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent import fold
 from detour.scheduler.tags import Slot, Tag
@@ -201,3 +202,23 @@ def test_only_ones_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
     everything = [stage for request in MORE for stage in request.stages]
     assert control(yours).adopt(everything).stages == ("pretrain-1", "promote-2", "pretrain-3")
     assert control(mine).adopt(everything).stages == ("prepare-0",)
+
+
+def test_a_finished_job_that_came_back_held_is_not_cancelled_while_another_users_jobs_wait_for_it(
+    mine: Desk, yours: Desk
+) -> None:
+    mine.submitter().submit(REQUESTS[:1])
+    yours.submitter().submit(REQUESTS)
+    mine.done = yours.done = {"prepare-0"}
+    for job in mine.fake.live():
+        job.held = True  # as a crash of slurmctld restores them
+    left = [replace(REQUESTS[1], after=()), REQUESTS[2]]
+    remarks = mine.submitter().submit(left).remarks
+    assert remarks[-1].endswith("of other chains, which are to be submitted again: 1 (prepare-0)")
+    assert jobs_of(mine, "me")[0].held  # released, its node refuses it; cancelled, the others can never start
+    yours.submitter().submit(left)
+    theirs = jobs_of(mine, "you")
+    assert not any(job.held for job in theirs)
+    assert "1" not in {number for job in theirs for number in waited_ids(job.dependency)}
+    mine.submitter().submit(left)
+    assert jobs_of(mine, "me") == []

@@ -28,8 +28,7 @@ def may_have_run(
 
     Jobs that another user's jobs wait for are left out, since only that user can change those.
     """
-    theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
-    awaited = {job.partition("_")[0] for record in theirs for job in record.waits_for}
+    awaited = awaited_by_others(current, seen)
     by_id = by_job_id(current)
     units: dict[str, list[Sent]] = {}
     for sent in current:
@@ -50,6 +49,12 @@ def may_have_run(
         if all(map(waits, jobs)) and any(map(is_suspect, jobs)) and not all(map(is_done, jobs[0].stages))
         for sent in jobs
     ]
+
+
+def awaited_by_others(current: Sequence[Sent], seen: Mapping[Tag, list[JobRecord]]) -> set[str]:
+    """Ids of the jobs that other users' jobs wait for."""
+    theirs = [record for sent in current if sent.owner is not None for record in seen[sent.tag]]
+    return {job.partition("_")[0] for record in theirs for job in record.waits_for}
 
 
 def is_spent(

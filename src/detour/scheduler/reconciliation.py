@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from detour.scheduler.crash import may_have_run
+from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest, in_order
@@ -42,7 +42,7 @@ class Decision:
     cancel: tuple[str, ...] = ()
     """Jobs that are not wanted, all held except doubles; to be cancelled only once nothing waits for them."""
     successors: Mapping[str, str | None] = field(default_factory=dict)
-    """Each job in `cancel` -> the job that fills its place, if any."""
+    """Each job that is not to be waited for, as all in `cancel`, -> the job that fills its place, if any."""
     release: tuple[str, ...] = ()
     """Jobs that are committed but held, and cannot have run: the release was lost."""
     forgotten: frozenset[Tag] = frozenset()
@@ -52,7 +52,8 @@ class Decision:
     cancelled once its place is filled.
     """
     left_held: tuple[Sent, ...] = ()
-    """The same for stages that are not wanted here; their own submission decides."""
+    """The same for stages that are not wanted here, whose own submission decides; and for stages that are done, while
+    another user's jobs wait for them: only that user can change those."""
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
     held_by_others: tuple[Sent, ...] = ()
@@ -122,13 +123,18 @@ def decide(
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
     ]
     ours = [sent for sent in held if sent.owner is None]
-    over = {sent.tag.unit for sent in ours if all(map(is_done, sent.stages))}
+    over = {(sent.tag.unit, sent.owner) for sent in held if all(map(is_done, sent.stages))}
+    spent = [sent for sent in filled if sent.job_id and sent.committed and (sent.tag.unit, sent.owner) in over]
+    awaited = awaited_by_others(current, seen)
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
-    left_held = [sent for sent in suspects if sent.tag.unit not in over and not asked.intersection(sent.stages)]
+    left_held = [
+        *(sent for sent in suspects if (sent.tag.unit, None) not in over and not asked.intersection(sent.stages)),
+        *(sent for sent in spent if sent.owner is None and sent.job_id in awaited),
+    ]
     kept = {*forgotten, *(sent.tag for sent in left_held)}
     unwanted = [
         *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in doubles if sent.owner is None),
-        *((sent, RAN) for sent in filled if sent.owner is None and sent.committed and sent.tag.unit in over),
+        *((sent, RAN) for sent in spent if sent.owner is None and sent.job_id not in awaited),
         *_unwanted(wanted, filled, under_way, is_done),
     ]
     doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
@@ -142,11 +148,14 @@ def decide(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
-        successors={job: None if (filler := fillers.get(job)) in doomed else filler for job in doomed},
+        successors={
+            **{sent.job_id: None for sent in spent if sent.job_id},
+            **{job: None if (filler := fillers.get(job)) in doomed else filler for job in doomed},
+        },
         release=tuple(
             one.job_id
             for one in ours
-            if one.job_id and not one.is_held and one.tag.unit not in over and one.tag not in kept
+            if one.job_id and not one.is_held and (one.tag.unit, None) not in over and one.tag not in kept
         ),
         forgotten=forgotten,
         left_held=tuple(left_held),
