@@ -1,4 +1,4 @@
-"""A real Slurm for every test that asks for one, in both versions; where it is not installed, the tests fail."""
+"""A real Slurm for every test that requests one, in both versions; the tests fail if it is not installed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.slurm.cluster.sharing import own_cluster, shared_cluster
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def slurm(request: pytest.FixtureRequest) -> SlurmCluster:
-    """The cluster that all tests of this run share, of either version: submit to it, but leave its daemons alone."""
+    """The cluster shared by all tests of this run, of either version: submit to it, but leave its daemons alone."""
     return shared_cluster(request.param)
 
 
 @pytest.fixture
 def own_slurm() -> Iterator[Callable[[ClusterSettings], SlurmCluster]]:
-    """Starts clusters for one test alone, to stop daemons of, break nodes of, or configure otherwise."""
+    """Starts clusters for a single test, to stop their daemons, break their nodes, or configure them differently."""
     with ExitStack() as stack:
         yield lambda settings: stack.enter_context(own_cluster(settings))

@@ -1,4 +1,4 @@
-"""A job that keeps a journal as the harness does: with `work` until a signal stops it, with `silent` it hangs at once.
+"""A job that keeps a journal as the harness does: `work` until a signal stops it, or hang at once with `silent`.
 
 job_until_signal.py WORKSPACE STAGE NUMBER work|silent
 """

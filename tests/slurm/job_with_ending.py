@@ -1,4 +1,4 @@
-"""A job that keeps a journal as the harness does, for some seconds, and ends as its arguments say, try by try.
+"""A job that keeps a journal as the harness does for some seconds, and ends as its arguments say, in turn.
 
 python -m tests.slurm.job_with_ending WORKSPACE STAGE done|failed|endless [ENDING OF THE NEXT TRY...]
 """

@@ -51,7 +51,7 @@ def states(cluster: SlurmCluster, ids: Sequence[str]) -> dict[str, str]:
 
 
 def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_s: float = 240.0) -> None:
-    """Until the accounts say exactly this of these jobs; fails with what they said last."""
+    """Wait until the accounts have exactly these states; fails with the last ones they had."""
     last: dict[str, str] = {}
 
     def reached() -> bool:
@@ -66,7 +66,7 @@ def wait_for_states(cluster: SlurmCluster, expected: Mapping[str, str], timeout_
 
 @dataclass
 class FakeWorkspace:
-    """Stages whose tries end as given, under a directory that every job can write to."""
+    """Stages whose attempts end as given, under a directory that every job can write to."""
 
     root: Path
     user: str = "root"
@@ -88,14 +88,14 @@ class FakeWorkspace:
         return self.root.name
 
     def plan(self, stage: str, *codes: int) -> None:
-        """Exit codes of the stage's tries, in turn; 0 after the last."""
+        """Exit codes of the stage's attempts, in turn; 0 after the last."""
         (self.root / "plan" / stage).write_text("".join(f"{code}\n" for code in codes))
 
     def is_done(self, stage: str) -> bool:
         return (self.root / "done" / stage).exists()
 
     def runs(self, stage: str) -> list[str]:
-        """Ids of the jobs that tried the stage, in order."""
+        """Ids of the jobs that attempted the stage, in order."""
         path = self.root / "runs" / stage
         return path.read_text().split() if path.exists() else []
 

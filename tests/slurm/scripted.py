@@ -44,7 +44,7 @@ if "SLURM_JOB_ID" in os.environ:
 
 @dataclass(frozen=True)
 class ScriptedEnvironment:
-    """A virtual environment that borrows the packages of this one. Skips the test where no Python is for everybody."""
+    """A virtual environment that uses the packages of this one. Skips the test if no Python is open to everyone."""
 
     folder: Path
     users: Sequence[str]
@@ -69,7 +69,7 @@ class ScriptedEnvironment:
         return self.folder / "bin" / "python"
 
     def _works_for(self, user: str) -> bool:
-        # through a shell, for setpriv still has root's rights when it looks for the program
+        # through a shell, since setpriv still has root's rights when it looks for the program
         words = [*as_user(user), "sh", "-c", f"{self.python} -c {shlex.quote(MAIN.partition(';')[0])}"]
         return subprocess.run(words, env=self._paths, cwd="/", capture_output=True, check=False).returncode == 0
 
@@ -92,7 +92,7 @@ class ScriptedEnvironment:
 
 
 def answer(process: subprocess.Popen[str]) -> str:
-    """What it printed; a failure shows what it complained about."""
+    """What it printed; a failure shows its error output."""
     out, complaint = process.communicate(timeout=180)
     assert process.returncode == 0, f"exit {process.returncode}\n{out}{complaint}"
     return out

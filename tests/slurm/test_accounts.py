@@ -1,4 +1,4 @@
-"""Hours of a chain that went wrong in every way, set against `sacct --duplicates` on the real Slurm."""
+"""Hours of a chain that went wrong in every way, compared with `sacct --duplicates` on the real Slurm."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ENDINGS = {
 
 
 class Chain:
-    """A stage for each ending, in a job of its own on two GPUs of the first node; the jobs depend on nothing."""
+    """A stage for each ending, in its own job on two GPUs of the first node; the jobs depend on nothing."""
 
     def __init__(self, cluster: SlurmCluster, workspace: Workspace) -> None:
         self.cluster, self.workspace = cluster, workspace
@@ -76,7 +76,7 @@ class Chain:
         return job
 
     def all_begun(self) -> bool:
-        """By the journals, and by the accounts, which are some moments late."""
+        """By the journals, and by the accounts, which are slightly late."""
         stages = LedgerView(self.workspace).state.stages
         spoke = all(stage in stages and stages[stage].attempts for stage in self.stages.values())
         return spoke and Counter(row["State"] for row in self.accounts()).keys() <= {"RUNNING", "COMPLETED", "FAILED"}

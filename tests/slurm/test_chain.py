@@ -29,13 +29,13 @@ def stages(workspace: Path) -> dict[str, dict[str, Any]]:
 
 
 def reported(workspace: Path, cluster: SlurmCluster) -> dict[str, dict[str, Any]]:
-    """What `detour status` says of each stage, Slurm asked."""
+    """What `detour status` shows of each stage, with Slurm asked."""
     shown = json.loads(detour("status", "-w", workspace, "--json", environment=environment(cluster)).stdout)
     return {stage["label"]: stage for chain in shown["chains"] for stage in chain["stages"]}
 
 
 def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> bool:
-    """Whether status and sacct say the same of every job that has neither marker nor end in the ledger."""
+    """Whether status and sacct agree on every job that has neither a marker nor an end in the ledger."""
     segments = [segment for row in reported(workspace, cluster).values() for segment in row["segments"]]
     seen = {segment["job"]: segment["seen"]["state"] for segment in segments if segment["seen"]}
     accounted = accounts(cluster, slots)  # which know a job some seconds late
@@ -43,7 +43,7 @@ def agrees(workspace: Path, cluster: SlurmCluster, slots: Mapping[str, str]) -> 
 
 
 def accounts(cluster: SlurmCluster, jobs: Mapping[str, str]) -> dict[str, str]:
-    """State of each job by sacct, by the slot that it was submitted for."""
+    """State of each job by sacct, by the slot for which it was submitted."""
     listed = cluster.run("sacct", "-nXP", "-j", ",".join(jobs.values()), "-o", "JobID,State").stdout
     states = dict(line.split("|") for line in listed.splitlines())
     return {slot: state.split()[0] for slot, job in jobs.items() for job_id, state in states.items() if job_id == job}
@@ -77,7 +77,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
 def test_a_stage_that_fails_for_good_takes_its_dependents_with_it_and_retry_goes_on(
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
-    """The training fails behind its first steps, as often as it is tried: with such a rate its gradient is soon NaN."""
+    """The training fails after its first steps, in every attempt: at this rate its gradient is soon NaN."""
     workspace = tmp_path / "workspace"
     diverging = ["benchmark=null", "optimizer.lr=1e30", "training.checkpoint_every=1"]
     detour("submit", *small(more=diverging), "-w", workspace, *WHERE, environment=environment(slurm))

@@ -1,4 +1,4 @@
-"""The test cluster itself: both versions answer, an ordinary user can run one, and nothing of it stays behind."""
+"""The test cluster itself: both versions answer, an ordinary user can run one, and nothing of it is left behind."""
 
 from __future__ import annotations
 

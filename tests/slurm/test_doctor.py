@@ -1,4 +1,4 @@
-"""`detour doctor` on the real Slurm: the tests' profile is right, and what is planted is found and cured."""
+"""`detour doctor` on the real Slurm: the tests' profile is right, and planted errors are found and cured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHIPPED = config_roots()[-1] / "clusters" / "slurm-local.yaml"
 def doctor(
     cluster: SlurmCluster, profile: Path | str, folder: Path, *options: str, path: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command as a person calls it; `path` lies ahead of the cluster's clients."""
+    """The command as a person calls it; `path` comes before the cluster's clients."""
     environment = os.environ | cluster.environment
     if path is not None:
         environment["PATH"] = f"{path}:{environment['PATH']}"
@@ -94,7 +94,7 @@ def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, t
     start = text.stdout.index("  extends: ")
     printed = yaml.safe_load(text.stdout[start : text.stdout.index("\n\n", start)])
     assert printed == {"extends": str(own), "name": "my-slurm-local", **shown["change"]}
-    # with its nodes known by now, the last of what was planted shows: there are 96 cores, not 128
+    # with its nodes known by now, the last planted error shows: there are 96 cores, not 128
     once = write(tmp_path / "once.yaml", own, shown["change"])
     _, left = examined(slurm, once, tmp_path)
     assert bad(left) == {("cores a node", "problem")}

@@ -1,4 +1,4 @@
-"""A shell full of Slurm's input variables, on the real Slurm: every verb does what it does without them."""
+"""A shell full of Slurm's input variables, on the real Slurm: every verb does the same as without them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ echo "task $SLURM_PROCID, mark ${MARK:-lost}, array ${SLURM_ARRAY_JOB_ID:-none},
 
 
 def logged(cluster: SlurmCluster, logs: Path, asked: Resources, shell: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What a job of ours says in its log: it runs a script in place of Python, and its script exports MARK."""
+    """The log of a job of ours that runs a script in place of Python, and whose batch script exports MARK."""
     logs.mkdir(parents=True)
     spy, script = logs / "python", logs / "job.sh"
     spy.write_text(SPY)

@@ -1,4 +1,4 @@
-"""The history that forecasts are made of, as a real sacct tells it."""
+"""The history on which forecasts are based, from a real sacct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_waits_are_read_and_what_a_hold_or_a_dependency_keeps_is_no_wait(
     looks = count()
 
     def seen() -> dict[str, Wait]:
-        """Asked each time: what is kept is a workspace's."""
+        """Asked each time, since the cache is a workspace's."""
         history = read_history(Workspace(tmp_path / f"w{next(looks)}"), client(slurm), time.time())
         assert history.missing is None
         return {wait.job: wait for wait in history.waits}

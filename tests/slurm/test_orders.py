@@ -47,7 +47,7 @@ def records(cluster: SlurmCluster) -> Snapshot:
 
 
 def behind(cluster: SlurmCluster, folder: Path, **scripts: str) -> Slurm:
-    """Clients with wrappers ahead of them: `$real` is the folder of the real ones."""
+    """Clients with wrappers in front of them: `$real` is the folder of the real ones."""
     for name, text in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\nreal={cluster.home}/bin\n{text}\n")
         (folder / name).chmod(0o755)
@@ -139,7 +139,7 @@ def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, vers
 
 
 def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: Starter, tmp_path: Path) -> None:
-    """Requeued by an order, for their exit code, and after launches that failed too often."""
+    """Requeued by an order, for their exit code, and after too many failed launches."""
     prolog = tmp_path / "prolog"
     prolog.write_text(f'#!/bin/sh\n[ ! -e "{tmp_path}/fails-$SLURM_JOB_ID" ]\n')
     prolog.chmod(0o755)
@@ -159,7 +159,7 @@ def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: 
         (tmp_path / f"fails-{number[stage]}").unlink()
 
     def resume_nodes() -> None:
-        """A prolog that fails drains its node, and slurmctld may hear of it late."""
+        """A prolog that fails drains its node, and slurmctld may learn of it late."""
         for node in cluster.settings.node_names:
             cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
 

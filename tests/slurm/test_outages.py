@@ -1,4 +1,4 @@
-"""Scripted chains on a real Slurm that breaks down: nothing is called failed, nothing starts early, all catches up."""
+"""Scripted chains on a real Slurm that breaks down: nothing is called failed, nothing starts early, all complete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SACCT_SAYS_NO = "#!/bin/sh\necho 'sacct: error: Access/permission denied' >&2\ne
 
 
 def gated(cluster: SlurmCluster, requests: Sequence[JobRequest]) -> FakeWorkspace:
-    """A workspace whose stages start only where their inputs are done, as the real ones."""
+    """A workspace whose stages start only if their inputs are done, like the real ones."""
     workspace = FakeWorkspace(cluster.home / "tmp" / f"w{secrets.token_hex(4)}", current_user())
     slow = 'sleep "$(cat "$workspace/seconds/$stage" 2>/dev/null || echo 0)"; touch'
     workspace.python.write_text(FAKE_PYTHON.replace("for stage; do\n", GATE).replace("touch", slow))
@@ -47,7 +47,7 @@ def gated(cluster: SlurmCluster, requests: Sequence[JobRequest]) -> FakeWorkspac
 
 
 def without_sacct(cluster: SlurmCluster, folder: Path) -> Slurm:
-    """As a user sees it whom the site does not let ask."""
+    """As seen by a user who may not use sacct."""
     folder.mkdir()
     (folder / "sacct").write_text(SACCT_SAYS_NO)
     (folder / "sacct").chmod(0o755)
@@ -55,7 +55,7 @@ def without_sacct(cluster: SlurmCluster, folder: Path) -> Slurm:
 
 
 def called_failed(slurm: Slurm, tags: Sequence[Tag], ids: Sequence[str]) -> list[Tag]:
-    """Jobs that one reading of Slurm, as it is now, takes for failed."""
+    """Jobs that one reading of Slurm, as it is now, shows as failed."""
     snapshot = take_snapshot(slurm, [current_user()], ids, since_s=1.0)
     return [tag for tag in tags if snapshot.state(tag).standing is Standing.FAILED]
 
@@ -104,8 +104,10 @@ def test_a_chain_outlives_its_purged_parents_and_both_daemons(
 def test_after_a_controller_was_killed_right_behind_a_submission_the_next_one_mends_it(
     own_slurm: Starter, version: Version, delay_s: float, prepare_s: int
 ) -> None:
-    """It forgets most of the jobs, that any was released, and that some run or have run, which their nodes know; and it
-    gives their ids out again."""
+    """It forgets most jobs, that any was released, and that some are running or have run, as their nodes know.
+
+    It also gives their ids out again.
+    """
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
     requests = small_chain()
     workspace, ledger = gated(cluster, requests), MemoryLedger()

@@ -1,4 +1,4 @@
-"""A chain of segments without a process of ours: dependencies alone, on the real Slurm, whatever a segment ends in."""
+"""A chain of segments without a process of ours: only dependencies, on the real Slurm, however a segment ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Chain:
 
 
 def submit_chain(cluster: SlurmCluster, *commands: str) -> Chain:
-    """One segment a command, each with a limit of a minute, and a follower; everything held, then released at once."""
+    """One segment per command, each with a limit of a minute, and a follower; all held, then released at once."""
     segments: list[str] = []
     for command in commands:
         waits = after_segments(None, segments)
@@ -45,7 +45,7 @@ CHAINS = {
 
 @pytest.fixture(scope="module")
 def chains(slurm: SlurmCluster) -> dict[str, Chain]:
-    """All at once, because Slurm looks at time limits every 30 s."""
+    """All at once, because Slurm checks time limits every 30 s."""
     return {name: submit_chain(slurm, *commands) for name, (commands, _, _) in CHAINS.items()}
 
 

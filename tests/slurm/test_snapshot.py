@@ -1,4 +1,4 @@
-"""What one reading of the real Slurm says, set against its own words, also when half of it is down."""
+"""One reading of the real Slurm, compared with Slurm's own output, also when half of it is down."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_snapshot_agrees_with_the_accounts_on_every_job(slurm: SlurmCluster) -
     slurm.run("scancel", ended_id)
     tasks = {f"{array_id}_{index}": "FAILED" if index % 2 else "COMPLETED" for index in range(4)}
     wait_for_states(slurm, {**tasks, ended_id: "CANCELLED"})
-    # 22.05 has a job's name, and so its tag, a moment later than its end
+    # 22.05 has a job's name, and so its tag, slightly later than its end
     wait_until(lambda: len(look(client(slurm), array_id, ended_id).ran(array)) == 4, "the records to be whole")
     wait_until(lambda: not look(client(slurm)).live(ended), "the cancelled job to leave its node")
     snapshot = look(client(slurm), array_id, ended_id)

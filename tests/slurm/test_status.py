@@ -1,4 +1,4 @@
-"""On a real Slurm, chains in every state: each has the right word, why it is so and what to do, in text and in JSON."""
+"""Chains in every state on a real Slurm: each has the right word, reason and next step, in text and in JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EXPECTED = {
     "gone": ("node failed", r"ended as NODE_FAIL", "detour retry gone"),
     "stopped": ("cancelled", r"cancelled after it started", "detour retry stopped"),
 }
-"""Chain -> state, reason, and what its next step begins with."""
+"""Chain -> state, reason, and the beginning of its next step."""
 AGE = r"\b\d+s\b"
 
 
@@ -67,7 +67,7 @@ class Sweep:
             self.journal.append(ChainSubmitted(cluster="here"), chain=name)
 
     def submit(self, name: str, shell: str, *options: str, segment: int = 1) -> str:
-        """A job of the chain's stage, tagged as ours are."""
+        """Submit a job of the chain's stage, tagged as ours are."""
         stage = self.stages[name].id
         tag = str(Tag(workspace_id(self.workspace.root), stage, segment, f"s{segment}"))
         marks = ("-J", tag, "--comment", tag, "-o", f"{self.cluster.home}/tmp/{name}.log")
@@ -94,7 +94,7 @@ class Sweep:
         return {chain["name"]: chain["stages"][0] for chain in found["chains"]}
 
     def said(self, verb: str) -> dict[str, str]:
-        """Chain -> what the verb says of it on 80 columns, in one line."""
+        """Chain -> what the verb prints about it on 80 columns, in one line."""
         text = self.call(verb, *EXPECTED, columns=80)
         assert verb == "show" or max(map(len, text.splitlines())) <= 80
         found = re.findall(r"(?ms)^(\w+): \d of \d stages done(.*?)(?=^\w+: \d of|\Z)", text)
@@ -113,7 +113,7 @@ class Sweep:
 
 
 def fill(sweep: Sweep) -> None:
-    """Every chain's jobs, brought to where the test wants to see them."""
+    """Bring every chain's jobs into the state that the test wants to see."""
     cluster = sweep.cluster
     sweep.submit("lost", sweep.job("lost", "silent"), *CPU)
     late = sweep.submit("late", "sleep 600", *CPU, "--time=1")
@@ -132,7 +132,7 @@ def fill(sweep: Sweep) -> None:
         lambda: sweep.has_begun("running", "saved", "stopped", "preempted", "lost"), "stand-ins to begin", 30, 0.2
     )
     cluster.kill_node("gpu2")
-    # Said by hand: a timeout short enough to wait for would take other nodes down on a busy machine.
+    # Done by hand: a timeout short enough to wait for would take other nodes down on a busy machine.
     cluster.run("scontrol", "update", "NodeName=gpu2", "State=DOWN", "Reason=killed")
     cluster.run("scancel", "--full", "-s", "USR2", saved)
     cluster.run("scancel", "--full", stopped)
@@ -175,7 +175,7 @@ def test_twelve_chains_in_every_state_have_the_right_word_reason_and_next_step(o
 
 
 def check_texts(sweep: Sweep) -> None:
-    """`status` and `show` have each chain's word, reason and next step as JSON has them; ages go on in between."""
+    """`status` and `show` have each chain's word, reason and next step as in JSON; ages increase in between."""
     for verb in ("status", "show"):
         before, said, after = sweep.rows(), sweep.said(verb), sweep.rows()
         assert said.keys() == before.keys()

@@ -27,12 +27,12 @@ Starter = Callable[[ClusterSettings], SlurmCluster]
 
 
 def fresh(cluster: SlurmCluster, user: str | None = None) -> FakeWorkspace:
-    """A workspace of its own, and so tags of its own, on a shared cluster."""
+    """A separate workspace, and so separate tags, on a shared cluster."""
     return FakeWorkspace(cluster.home / "tmp" / f"w{secrets.token_hex(4)}", user or current_user())
 
 
 def live_ids(cluster: SlurmCluster, workspace: FakeWorkspace) -> dict[Slot, list[str]]:
-    """Every job in the queue that is the workspace's, by slot."""
+    """Every job of the workspace in the queue, by slot."""
     snapshot = take_snapshot(client(cluster), [workspace.user])
     found: dict[Slot, set[str]] = {}
     for record in snapshot.tagged(workspace.name):

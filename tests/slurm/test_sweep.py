@@ -1,4 +1,4 @@
-"""Sweeps on a real Slurm, sent as arrays that correspond task by task: what one chain does is nothing to the others.
+"""Sweeps on a real Slurm, sent as arrays that correspond task by task: chains do not affect each other.
 
 The stages are scripted, so that a sweep of hundreds of jobs runs in seconds; plan, requests and submission are real.
 """
@@ -51,7 +51,7 @@ def fresh(cluster: SlurmCluster) -> FakeWorkspace:
 
 
 def sweep(seeds: Sequence[int]) -> list[Stage]:
-    """Six decay lengths from one phase 1, for each training seed; four evaluations a chain."""
+    """Six decay lengths from one phase 1, for each training seed; four evaluations per chain."""
 
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
@@ -149,7 +149,7 @@ def test_two_sweeps_that_overlap_share_what_is_in_flight(slurm: SlurmCluster) ->
 
 
 def group_workspace(cluster: SlurmCluster) -> Path:
-    """As a person makes it for the group."""
+    """As a person creates it for the group."""
     place = cluster.home / "tmp" / "shared"
     place.mkdir()
     account = pwd.getpwnam(USERS[0])

@@ -1,7 +1,7 @@
-"""A chain that is longer than a QOS takes jobs, left alone: small jobs of its own send wave after wave.
+"""A chain longer than a QOS's job limit, left alone: its own small jobs send wave after wave.
 
-Plan, submission and waves are real; the profile's preamble puts a shell function in place of srun, that does each
-stage's work at once.
+Plan, submission and waves are real; the profile's preamble replaces srun by a shell function that does each stage's
+work at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Failures and waits provoked on a real Slurm get their cause, by what its own accounts, queue and logs say."""
+"""Failures and waits provoked on a real Slurm get their cause from its own accounts, queue and logs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_provoked_failures_and_waits_get_their_causes(slurm: SlurmCluster, tmp_p
     tmp_path.chmod(0o777)
     logs = {cause: tmp_path / f"{cause}.log" for cause in FAILURES}
     jobs = {cause: sbatch(slurm, line, "-o", str(logs[cause])) for cause, line in FAILURES.items()}
-    # newer versions make a folder that is missing
+    # newer versions create a missing folder
     jobs["output_path"] = sbatch(slurm, "true", "-o", "/dev/null/out")
     jobs["held"] = sbatch(slurm, "true", "--hold")
     jobs["dependency_dead"] = sbatch(slurm, "true", f"--dependency=afterok:{jobs['cancelled']}")
