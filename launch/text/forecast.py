@@ -65,7 +65,7 @@ def _heading(chain: ChainForecast) -> str:
 
 
 def _only_reason(one: StageForecast) -> str | None:
-    """Why there is no time at all."""
+    """The reason if there is neither a start nor an end, otherwise None."""
     return one.outlook.reason if one.outlook.start is None and one.outlook.end is None else None
 
 

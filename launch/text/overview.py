@@ -31,7 +31,7 @@ _WIDTHS = (14, 7, 9, 7, 8)
 """Widths of the columns between the name and the last one."""
 _LONGEST_NAME = 40
 _LEAST_NAME = 24
-"""Width of a name at which narrow terminals keep a column of figures."""
+"""Width of names at which narrow terminals keep one more column of figures."""
 _DETAIL_FROM = 96
 """Screen width from which the last column is shown."""
 
@@ -70,7 +70,7 @@ def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
 def headline(status: Status) -> str:
     """`50 chains: 2 failed, 12 running; 1,234 GPU-h, 5.1 kg CO2eq; queue read 35s ago`; shared stages counted once.
 
-    To be `wrapped`, between its parts.
+    May be `wrapped` between its parts.
     """
     counts = Counter(chain.state for chain in status.chains)
     parts = [", ".join(joined(f"{counts[word]} {word}") for word in WORDS if word in counts)]
@@ -118,7 +118,7 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
 
 
 def _layout(chains: Sequence[ChainStatus], width: int) -> tuple[int, int]:
-    """Width of the names, and how many columns of figures are shown beside them."""
+    """Width of the names, and the number of columns of figures next to them."""
     needed = max((cells(plain(chain.name)) + 2 for chain in chains), default=len(_HEADINGS[0]))
     figures = len(_WIDTHS) - 1
     while figures and width - _beside(figures) < min(needed, _LEAST_NAME):

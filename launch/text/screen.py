@@ -162,14 +162,14 @@ def prepare_streams() -> None:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Of equal width, so that columns stay aligned."""
+    """ASCII of equal width, so that columns stay aligned."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
     return "".join(_ASCII.get(letter, "?") for letter in lacking), error.end
 
 
 _ASCII = dict(zip("✗‖↻▶○⊘·✓…│├└─━±×→", "x|~>o-.+.||`--+x>", strict=True))
-"""The signs of states apart, as `?` is one of them."""
+"""Signs of states stay distinct: `?` is one of them."""
 ERRORS = "detour.ascii"
 codecs.register_error(ERRORS, _in_ascii)
 

@@ -38,7 +38,7 @@ _NARROW = 96
 DETAIL_LINES = 5
 """Upper bound on lines of a reason; the whole of it is in the stage's log."""
 OVERVIEW = 40, 240
-"""Least and greatest width of many chains, a line each: names and reasons are long."""
+"""Least and greatest width of a table of chains: names and reasons are long."""
 BESIDES = 5
 """Lines around a table of chains: a headline of two, headings, what is left out, the prompt."""
 

@@ -19,7 +19,7 @@ def in_english(text: str) -> str:
 
 @cache
 def _english(only_ascii: bool) -> Mapping[str, str]:
-    """Those that a text of such letters can hold; longest first, since some messages begin with others."""
+    """Messages that a text with only these letters can contain; longest first, since some begin with others."""
     if only_ascii:
         return {one: english for one, english in _english(False).items() if one.isascii()}
     said = {one: english for english, others in read_rules("languages.yaml").items() for one in others}

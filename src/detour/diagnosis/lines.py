@@ -87,7 +87,7 @@ class Line:
 
     @property
     def quotations(self) -> tuple[str, ...]:
-        """What a line quotes that speaks of no error by itself, as one that prints data does; nothing of JSON."""
+        """Quotations in a line that mentions no error otherwise, as one that prints data; none from JSON."""
         if (
             self.chain is not None
             or self.text.lstrip()[:1] in ("{", '"')

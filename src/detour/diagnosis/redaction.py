@@ -18,7 +18,7 @@ _NAMED = re.compile(
     r"(?P<value>[^\s\"',;)}\]]{6,})",
     re.IGNORECASE,
 )
-"""A secret after its name; what the system says of a file of that name is none."""
+"""A secret after its name, but not a system error about a file of that name."""
 _COUNT = re.compile(r"[\d.,eE+_/%-]+[kKMBG]?")
 
 

@@ -131,7 +131,7 @@ def _saved(evidence: Evidence) -> Verdict | None:
 
 
 def _taken_back(evidence: Evidence) -> Place | None:
-    """Where the log says that the job was preempted or requeued, which the accounts may not show yet."""
+    """The line by which the log reports a preemption or requeue, which the accounts may not show yet."""
     lines = enumerate(evidence.log or (), 1)
     return next((Place("log", line, number) for number, line in lines if _TAKEN.search(line)), None)
 

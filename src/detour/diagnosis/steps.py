@@ -1,4 +1,4 @@
-"""Whose words they are: an out-of-memory flag of a step that did not do the work, or of another job, ended nothing."""
+"""Which step or job a text is about: an out-of-memory flag of another step or job ended nothing."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def of_another_step(text: str, evidence: Evidence) -> bool:
 
 
 def of_another_job(text: str, evidence: Evidence) -> bool:
-    """Whether `text` names a job that is not this one, in a log that elsewhere does name this one. Else a strange id
-    may be its own: slurmstepd calls an array's task by another id than sacct does.
+    """Whether `text` names another job, in a log that elsewhere names this one.
+
+    Otherwise an unknown id may be its own: slurmstepd calls an array task by another id than sacct does.
     """
     match = _JOB.search(text)
     known = {row.id for row in evidence.job_rows}

@@ -34,7 +34,7 @@ FORMAT = 7
 BLOCK_STAGES = 200
 """Stages per line. Memory used to read one line is reused for the next and stays in the processor's cache."""
 HISTORY_WORTH_KEEPING, MOST_HISTORY = 2_000, 200_000
-"""Events that are felt when they are read again, and those that take too much room (50 MB) for a cache."""
+"""Number of new events worth caching, and the largest number cached (50 MB)."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 _FOLLOWING = frozenset({"held", "unattended", "jobs"})
 """Fields that are derived from the others."""
@@ -92,7 +92,7 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
 
 
 def history(workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str]) -> list[Entry[Any]]:
-    """As `reading.history`, which reads all journals: what was asked last is kept, and only what is new is read."""
+    """Like `reading.history`, which reads all journals, but with the last result cached: only what is new is read."""
     asked = f"{crc32(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()):08x}"
     reader = LedgerReader(workspace, kinds, stages)
     kept = _restored_history(workspace, asked, reader)
@@ -106,7 +106,10 @@ def history(workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collec
 
 
 def _restored_history(workspace: Workspace, asked: str, reader: LedgerReader) -> list[Entry[Any]]:
-    """What was kept, with the reader put behind it; empty, and the reader at the start, at the slightest doubt."""
+    """The cached entries, with the reader positioned after them.
+
+    At the slightest doubt, no entries, and the reader at the start.
+    """
     try:
         with private_path(workspace, "history").open("rb") as file:
             head = orjson.loads(file.readline())

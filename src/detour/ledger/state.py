@@ -97,7 +97,7 @@ class State:
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
     def add(self, entries: Iterable[Entry[Any]]) -> set[str]:
-        """Fold them; returns the ids of stages that may have changed."""
+        """Fold entries; returns the ids of stages that may have changed."""
         touched: set[str] = set()
         unsettled: set[str] = set()
         for entry in entries:
@@ -128,7 +128,7 @@ class State:
         return touched
 
     def priced_s(self, stage_id: str) -> float | None:
-        """The wall time that its last price expected."""
+        """The expected wall time at its last price."""
         priced = self.expected_s.get(stage_id)
         return priced[1] if priced else None
 

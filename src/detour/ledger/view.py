@@ -31,7 +31,7 @@ class LedgerView:
         self.workspace = workspace
         cached = cache.restore(workspace)
         self.stamp = cached and cached.stamp
-        """Of the cached state that this one goes beyond, by the stages in `touched`; None if there is none."""
+        """Stamp of the cached state that this one extends, for the stages in `touched`; None if there is none."""
         self._stamp = self.stamp
         """Stamp of the cached commands until they are needed; None if all are in memory."""
         self.state = cached.state if cached else State()

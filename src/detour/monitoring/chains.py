@@ -54,7 +54,7 @@ def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, no
 
 
 def as_of(status: ChainStatus, state: State) -> ChainStatus:
-    """The chain with what the ledger says of it as a whole, and not of its stages."""
+    """The chain with what the ledger shows about it as a whole, not about its stages."""
     writer = state.writers.get(state.wanted_by.get(status.name, ""))
     signs = [state.wanted_s.get(status.name), *(row.seen_s for row in status.stages)]
     return status._replace(

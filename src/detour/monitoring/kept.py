@@ -71,7 +71,7 @@ def _sources(root: str) -> str:
 
 
 def code_stamps() -> list[str]:
-    """Names, sizes and times of the files of code that make a status. Raises OSError."""
+    """Names, sizes and times of the code files that produce a status. Raises OSError."""
     package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     return [stamp for folder in CODE for stamp in _stamps(f"{package}/{folder}", ".py")]
 

@@ -75,7 +75,7 @@ class Monitor:
         self._unread: dict[str, OSError] = {}
         """Stage -> why its markers could not be read."""
         self._settled: Settled | None = None
-        """During the first look: chains that earlier commands have kept."""
+        """During the first look, the chains cached by earlier commands."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`); without names, of all chains.

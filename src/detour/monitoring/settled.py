@@ -1,9 +1,9 @@
-"""The statuses of chains that are done, kept between commands on this node.
+"""The statuses of chains that are done, cached between commands on this node.
 
-In a large workspace most chains are done and stay as they are, and making their rows again would be most of the time of
-`detour status`. Only a cache (see `detour.ledger.cache`): a chain is taken from it only while its plan, the events and
-prices of its stages, their output markers and the code are those that it was made of. Lines: what all of them were made
-of, then a chain each.
+In a large workspace most chains are done and no longer change, and recomputing their rows would take most of the time
+of `detour status`. Only a cache (see `detour.ledger.cache`): a chain is read from it only while its plan, the events
+and prices of its stages, their output markers and the code are unchanged. Its lines are what all of them depend on,
+then one chain each.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from detour.planning.outlines import Outlines
 
 FORMAT = 1
 WORTH_KEEPING = 4
-"""New chains at which keeping them pays off."""
+"""Number of new chains from which caching is worthwhile."""
 
 
 class Settled:
-    """Chains without segments, as a line per stage shows them."""
+    """Cached chains, without segments, as shown with one line per stage."""
 
     def __init__(self, workspace: Workspace, view: LedgerView, outlines: Outlines) -> None:
-        """`view` is as it was opened: what it has touched is what came after the state that was kept."""
+        """`view` must be just opened: what it has touched came after the cached state."""
         self._workspace, self._view, self._outlines = workspace, view, outlines
         self._touched = frozenset(view.touched)
         self._is_metered_anew = any(_is_metered(view.state, stage) for stage in self._touched)
@@ -41,7 +41,7 @@ class Settled:
         self._taken = 0
 
     def chain(self, name: str, needed_by: Mapping[str, Sequence[str]]) -> ChainStatus | None:
-        """As it would be made again; None if it must be."""
+        """The status as it would be computed again; None if it has to be."""
         if name not in self._kept:
             return None
         stamp, is_metered, status = self._kept[name]
@@ -58,7 +58,7 @@ class Settled:
         return as_of(status, state) if is_same else None
 
     def keep(self, chains: Iterable[ChainStatus]) -> None:
-        """Those of these, all of the workspace, that are done for good; nothing without a state that was kept."""
+        """Cache those of all the workspace's `chains` that are done for good. Does nothing without a cached state."""
         done = [chain for chain in chains if chain.is_done and self._has_ended(chain)]
         if self._view.stamp is None or len(done) - self._taken < WORTH_KEEPING:
             return
@@ -72,7 +72,7 @@ class Settled:
             keep_private(private_path(self._workspace, "chains"), content)
 
     def _restored(self) -> dict[str, tuple[Any, bool, ChainStatus]]:
-        """Empty at the slightest doubt."""
+        """The cached chains; empty at the slightest doubt."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             with private_path(self._workspace, "chains").open("rb") as file:
                 if self._view.stamp is None or orjson.loads(file.readline()) != self._made_of():
@@ -91,13 +91,13 @@ class Settled:
             return False
 
     def _has_ended(self, chain: ChainStatus) -> bool:
-        """Whether no attempt of it is one that may still run, and so be counted otherwise."""
+        """Whether none of its attempts may still be running, which would change its figures."""
         stages = (self._view.state.stages.get(row.id) for row in chain.stages)
         return all(run.ended for stage in stages if stage for run in stage.attempts)
 
 
 def _is_metered(state: State, stage_id: str) -> bool:
-    """Whether its energy was read: then it depends on what else was read of the same GPUs."""
+    """Whether its energy was measured, and so depends on other readings of the same GPUs."""
     stage = state.stages.get(stage_id)
     return stage is not None and any(attempt.readings for attempt in stage.attempts)
 
@@ -113,5 +113,5 @@ def _chain(*parts: Any) -> ChainStatus:
 
 
 def _tuple(value: Any) -> Any:
-    """JSON has lists alone."""
+    """Tuples from JSON's lists."""
     return tuple(value) if type(value) is list else value

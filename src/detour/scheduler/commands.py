@@ -139,7 +139,7 @@ def _of(users: Sequence[str]) -> str:
 
 
 def _time(at_s: float) -> str:
-    """In sacct's format and this machine's time zone."""
+    """A time in sacct's format and this machine's time zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(0.0, at_s)))
 
 

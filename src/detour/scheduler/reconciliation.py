@@ -42,7 +42,7 @@ class Decision:
     cancel: tuple[str, ...] = ()
     """Jobs that are not wanted, all held except doubles; to be cancelled only once nothing waits for them."""
     successors: Mapping[str, str | None] = field(default_factory=dict)
-    """Each job that is not to be waited for, as all in `cancel`, -> the job that fills its place, if any."""
+    """Job that must not be awaited, such as each in `cancel` -> the job that fills its place, if any."""
     release: tuple[str, ...] = ()
     """Jobs that are committed but held, and cannot have run: the release was lost."""
     forgotten: frozenset[Tag] = frozenset()
@@ -52,8 +52,10 @@ class Decision:
     cancelled once its place is filled.
     """
     left_held: tuple[Sent, ...] = ()
-    """The same for stages that are not wanted here, whose own submission decides; and for stages that are done, while
-    another user's jobs wait for them: only that user can change those."""
+    """The same for stages that are not wanted here, whose own submission decides.
+
+    Also for stages that are done while another user's jobs wait for them: only that user can change those.
+    """
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
     held_by_others: tuple[Sent, ...] = ()
