@@ -26,6 +26,7 @@ from detour.reporting.costs import Counted, cost_of, energy_warnings, quotable_m
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
+from detour.reporting.kept_outputs import KeptOutputs
 from detour.reporting.outputs import exports_in_production, versions_of
 from detour.reporting.period import Period
 from detour.reporting.places import Profiles
@@ -70,11 +71,13 @@ def build_report(
     view, profiles = view or LedgerView(workspace), Profiles()
     scope = scope_of(workspace, question.names, question.project)
     plans = scope.plans
-    gathered = Gatherer(workspace, view, site_of, question.period, profiles, now_s).gather(plans)
+    outputs = KeptOutputs(workspace)
+    gathered = Gatherer(outputs, view, site_of, question.period, profiles, now_s).gather(plans)
     trained = {stage_id for stage_id, one in gathered.items() if one.stage.kind == "pretrain"}
     events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS), trained))
-    reader = Reader(workspace, gathered, events.get(ProgressMade, {}))
+    reader = Reader(outputs, gathered, events.get(ProgressMade, {}))
     chains = [reader.chain(plan) for plan in plans]
+    outputs.keep()
     everything = all_attempts(gathered.values())
     total = cost_of(everything)
     method = quotable_method([chain.cost for chain in chains])

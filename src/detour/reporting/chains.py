@@ -10,7 +10,6 @@ from detour.flops import expected_context, training_flops_per_token
 from detour.ledger.events import ProgressMade
 from detour.ledger.record import Entry
 from detour.ledger.state import StageStatus
-from detour.ledger.workspace import Workspace
 from detour.planning.plan import Plan
 from detour.planning.stage import PretrainStage
 from detour.planning.stage import Stage as PlannedStage
@@ -19,6 +18,7 @@ from detour.reporting import data
 from detour.reporting.costs import cost_of
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.gather import Gathered, all_attempts
+from detour.reporting.kept_outputs import KeptOutputs
 from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
@@ -36,8 +36,8 @@ Progress = Mapping[str, list[Entry[ProgressMade]]]
 class Reader:
     """Reads chains, and what several of them share only once."""
 
-    def __init__(self, workspace: Workspace, gathered: Mapping[str, Gathered], progress: Progress) -> None:
-        self.workspace, self.gathered, self.progress = workspace, gathered, progress
+    def __init__(self, outputs: KeptOutputs, gathered: Mapping[str, Gathered], progress: Progress) -> None:
+        self.outputs, self.workspace, self.gathered, self.progress = outputs, outputs.workspace, gathered, progress
         self._read: dict[str, dict[str, Any]] = {}
         self._phases: dict[str, data.Phase] = {}
 
@@ -54,7 +54,7 @@ class Reader:
             status=_chain_status([one.stage.status for one in mine]),
             stages=[stage.id for stage in stages],
             phases=[self._phase(stage, stages) for stage in stages if isinstance(stage, PretrainStage)],
-            scores=scores_of(self.workspace, [(one.planned, one.counted) for one in mine]),
+            scores=scores_of(self.outputs.result, [(one.planned, one.counted) for one in mine]),
             cost=cost_of(all_attempts(mine)),
             parameters=_whole(self._output(promotion, "promotion.json").get("parameters")) if promotion else None,
             corpus_tokens=_corpus_tokens(corpus),

@@ -10,7 +10,6 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.traces import spans_in
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import MANIFEST, Workspace
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage as PlannedStage
@@ -18,6 +17,7 @@ from detour.pricing.billing import billed_gpu_hours
 from detour.reporting import costs
 from detour.reporting.costs import Counted, cost_of
 from detour.reporting.data import AttemptRow, Stage
+from detour.reporting.kept_outputs import KeptOutputs
 from detour.reporting.outputs import read_json
 from detour.reporting.period import Period, share_of
 from detour.reporting.places import Profiles
@@ -46,9 +46,10 @@ class Gatherer:
     """Reads stages as of a single instant."""
 
     def __init__(
-        self, workspace: Workspace, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
+        self, outputs: KeptOutputs, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
     ) -> None:
-        self.workspace, self.site_of, self.period, self.profiles = workspace, site_of, period, profiles
+        self.outputs, self.site_of, self.period, self.profiles = outputs, site_of, period, profiles
+        self.workspace = outputs.workspace
         self.states = view.state.stages
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
 
@@ -65,22 +66,22 @@ class Gatherer:
     def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:
         known = self.states.get(planned.id)
         counted, rows, is_cut = self._attempts(planned.id, known)
-        manifest = read_json(self.workspace.output_file(planned.id, MANIFEST))
+        manifest = self.outputs.manifest(planned.id)
         failure = {} if manifest else read_json(self.workspace.failure(planned.id))
         stage = Stage(
             id=planned.id,
             kind=planned.kind,
             name=planned.name,
             label=planned.label,
-            status=self._status(planned.id, known, is_done=bool(manifest)),
+            status=self._status(planned.id, known, is_done=manifest is not None),
             reason=_text(failure.get("reason")) or (known.reason if known else None),
             chains=users,
             attempts=rows,
             cost=cost_of(counted, every_method=False),
-            output_sha256=_text(manifest.get("sha256")),
+            output_sha256=manifest.sha256 if manifest else None,
             is_cut=is_cut,
         )
-        return Gathered(planned, stage, counted, known, _mapping(manifest.get("provenance")))
+        return Gathered(planned, stage, counted, known, manifest.provenance if manifest else {})
 
     def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow], bool]:
         """Return the attempts in the period, as figures and as rows, and whether the period cuts any."""
@@ -132,10 +133,6 @@ class Gatherer:
 
 def all_attempts(gathered: Iterable[Gathered]) -> list[Counted]:
     return [attempt for one in gathered for attempt in one.attempts]
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

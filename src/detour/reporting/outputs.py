@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -72,14 +72,15 @@ def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
     ]
 
 
-def scores_of(workspace: Workspace, stages: Iterable[tuple[Stage, Sequence[Counted]]]) -> list[TaskScores]:
+def scores_of(
+    result_of: Callable[[str], Mapping[str, Any]], stages: Iterable[tuple[Stage, Sequence[Counted]]]
+) -> list[TaskScores]:
     """Return test scores by task, read from the evaluations, so seeds appear as they finish."""
-    table: dict[str, dict[str, dict[str, Any]]] = {}
+    table: dict[str, dict[str, Mapping[str, Any]]] = {}
     attempts: dict[str, dict[str, Sequence[Counted]]] = {}
     for stage, counted in stages:
         if isinstance(stage, EvaluateStage):
-            result = read_json(workspace.output_file(stage.id, "result.json"))
-            table.setdefault(stage.task, {})[str(stage.seed)] = result
+            table.setdefault(stage.task, {})[str(stage.seed)] = result_of(stage.id)
             attempts.setdefault(stage.task, {})[str(stage.seed)] = counted
     return [task_scores(task, by_seed, attempts[task]) for task, by_seed in table.items()]
 

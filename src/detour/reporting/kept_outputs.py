@@ -1,0 +1,122 @@
+"""What a report takes from the two small files of every output, kept between commands on this node.
+
+To open and parse them again, twenty thousand for ten thousand stages, is a tenth of the time of a report. Only a cache
+(see `detour.ledger.cache`): what was read of a file holds while the file has its inode, size and time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import orjson
+
+from detour.ledger.cache import keep_private, private_path
+from detour.ledger.workspace import MANIFEST, Workspace
+from detour.reporting.outputs import PACKAGES, PROVENANCE, read_json
+
+FORMAT = 1
+WORTH_KEEPING = 500
+"""Files that had to be read, from which on it would be felt next time."""
+RESULT = "result.json"
+SCORES = ("primary_metric", "test", "notes")
+_Stamp = tuple[int, int, int]
+
+
+class Manifest(NamedTuple):
+    sha256: str | None
+    """Over all files of the output."""
+    provenance: Mapping[str, Any]
+    """As far as versions are told by it; one object for all outputs that were made alike."""
+
+
+class KeptOutputs:
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._manifests: dict[str, tuple[_Stamp, Manifest | None]] = {}
+        self._results: dict[str, tuple[_Stamp, Mapping[str, Any]]] = {}
+        self._provenances: dict[bytes, Mapping[str, Any]] = {}
+        self._n_read = 0
+        with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+            self._restore(orjson.loads(private_path(workspace, "outputs").read_bytes()))
+
+    def manifest(self, stage_id: str) -> Manifest | None:
+        """None while the output is not there, or where its manifest cannot be read."""
+        path = self.workspace.output_file(stage_id, MANIFEST)
+        if (stamp := _stamp_of(path)) is None:
+            return None
+        known = self._manifests.get(stage_id)
+        if known is None or known[0] != stamp:
+            known = self._manifests[stage_id] = stamp, self._manifest(read_json(path))
+            self._n_read += 1
+        return known[1]
+
+    def result(self, stage_id: str) -> Mapping[str, Any]:
+        """Of an evaluation, the parts in SCORES; empty while there is none."""
+        path = self.workspace.output_file(stage_id, RESULT)
+        if (stamp := _stamp_of(path)) is None:
+            return {}
+        known = self._results.get(stage_id)
+        if known is None or known[0] != stamp:
+            content = read_json(path)
+            known = self._results[stage_id] = stamp, {part: content[part] for part in SCORES if part in content}
+            self._n_read += 1
+        return known[1]
+
+    def keep(self) -> None:
+        if self._n_read < WORTH_KEEPING:
+            return
+        places = {id(provenance): place for place, provenance in enumerate(self._provenances.values())}
+        content = {
+            "format": FORMAT,
+            "workspace": str(self.workspace.root),
+            "provenances": list(self._provenances.values()),
+            "manifests": {
+                stage_id: [stamp, found and [found.sha256, places[id(found.provenance)]]]
+                for stage_id, (stamp, found) in self._manifests.items()
+            },
+            "results": self._results,
+        }
+        with suppress(OSError, TypeError):
+            keep_private(private_path(self.workspace, "outputs"), orjson.dumps(content))
+
+    def _manifest(self, content: Mapping[str, Any]) -> Manifest | None:
+        if not content:
+            return None
+        given = content.get("provenance")
+        parts = {part: given.get(part) for part in PROVENANCE} if isinstance(given, dict) else {}
+        if isinstance(packages := parts.get("packages"), dict):
+            parts["packages"] = {name: packages[name] for name in PACKAGES if name in packages}
+        sha256 = content.get("sha256")
+        return Manifest(sha256 if isinstance(sha256, str) and sha256 else None, self._shared(parts))
+
+    def _shared(self, provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._provenances.setdefault(orjson.dumps(provenance), provenance)
+
+    def _restore(self, data: Any) -> None:
+        if data["format"] != FORMAT or data["workspace"] != str(self.workspace.root):
+            return
+        shared = [self._shared(provenance) for provenance in data["provenances"]]
+        manifests = {
+            stage_id: (_stamp(stamp), found and Manifest(found[0], shared[found[1]]))
+            for stage_id, (stamp, found) in data["manifests"].items()
+        }
+        results: dict[str, tuple[_Stamp, Mapping[str, Any]]] = {
+            stage_id: (_stamp(stamp), dict(found)) for stage_id, (stamp, found) in data["results"].items()
+        }
+        self._manifests, self._results = manifests, results
+
+
+def _stamp_of(path: str) -> _Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _stamp(kept: list[int]) -> _Stamp:
+    inode, size, modified_ns = kept
+    return inode, size, modified_ns

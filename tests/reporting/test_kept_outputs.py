@@ -1,0 +1,149 @@
+"""What was kept of outputs' files is what the files hold, whatever became of them and of the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detour.ledger.workspace import Workspace
+from detour.reporting import kept_outputs
+from detour.reporting.kept_outputs import KeptOutputs, Manifest
+from detour.reporting.outputs import read_json
+
+STAGES = ("evaluate-1", "evaluate-2", "evaluate-3")
+PROVENANCE = {"python": "3.11", "packages": {"torch": "2.13.0", "six": "1.0"}, "host": "n1", "code": None}
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node's temporary folder; there, anything is worth keeping."""
+    folder = tmp_path / "node"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(kept_outputs, "WORTH_KEEPING", 1)
+    return folder
+
+
+@pytest.fixture
+def kept(workspace: Workspace) -> Workspace:
+    """With two outputs whose files were kept; the third stage has none yet."""
+    for stage, sha256, score in (("evaluate-1", "a" * 64, 0.5), ("evaluate-2", "b" * 64, 0.7)):
+        write(workspace, stage, {"sha256": sha256, "provenance": PROVENANCE}, score)
+    found(workspace)
+    return workspace
+
+
+def write(workspace: Workspace, stage: str, manifest: Mapping[str, Any], score: float) -> None:
+    workspace.output(stage).mkdir(parents=True, exist_ok=True)
+    workspace.manifest(stage).write_text(json.dumps(manifest))
+    result(workspace, stage).write_text(json.dumps({"primary_metric": "f1", "test": {"f1": score}, "more": [1]}))
+
+
+def result(workspace: Workspace, stage: str) -> Path:
+    return workspace.output(stage) / "result.json"
+
+
+def found(workspace: Workspace) -> list[tuple[Manifest | None, Mapping[str, Any]]]:
+    outputs = KeptOutputs(workspace)
+    read = [(outputs.manifest(stage), outputs.result(stage)) for stage in STAGES]
+    outputs.keep()
+    return read
+
+
+def afresh(workspace: Workspace, node: Path) -> list[tuple[Manifest | None, Mapping[str, Any]]]:
+    for path in node.glob("detour-cache-*/*"):
+        path.unlink()
+    return found(workspace)
+
+
+def cache_file(node: Path) -> Path:
+    (path,) = node.glob("detour-cache-*/*.outputs.json")
+    return path
+
+
+def replace_result(workspace: Workspace) -> None:
+    """By a file of the same length and time."""
+    path = result(workspace, "evaluate-1")
+    before, other = path.stat(), path.with_name("other")
+    other.write_text(path.read_text().replace("0.5", "0.9"))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+
+
+CHANGES: dict[str, Callable[[Workspace], object]] = {
+    "another result": lambda workspace: write(workspace, "evaluate-1", {"sha256": "c"}, 0.6),
+    "a replaced result": replace_result,
+    "a new output": lambda workspace: write(workspace, "evaluate-3", {"provenance": []}, 0.8),
+    "an output less": lambda workspace: workspace.manifest("evaluate-2").unlink(),
+    "a result less": lambda workspace: result(workspace, "evaluate-2").unlink(),
+    "a damaged manifest": lambda workspace: workspace.manifest("evaluate-2").write_text("{"),
+    "a longer manifest": lambda workspace: workspace.manifest("evaluate-2").write_text(
+        json.dumps({"sha256": "d" * 90})
+    ),
+}
+
+
+def test_it_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
+    outputs = KeptOutputs(kept)
+    provenance = {"code": None, "python": "3.11", "packages": {"torch": "2.13.0"}, "machine": None}
+    assert outputs.manifest("evaluate-1") == Manifest("a" * 64, provenance)
+    assert outputs.result("evaluate-1") == {"primary_metric": "f1", "test": {"f1": 0.5}}
+    assert (outputs.manifest("evaluate-3"), outputs.result("evaluate-3")) == (None, {})
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_it_is_what_the_files_hold(kept: Workspace, node: Path, change: str) -> None:
+    before = found(kept)
+    CHANGES[change](kept)
+    after = found(kept)
+    assert after != before
+    assert after == afresh(kept, node)
+
+
+def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = found(kept), list[str]()
+
+    def note(path: str) -> dict[str, Any]:
+        read.append(path)
+        return read_json(path)
+
+    monkeypatch.setattr(kept_outputs, "read_json", note)
+    assert found(kept) == before
+    assert read == []
+    write(kept, "evaluate-3", {"sha256": "e"}, 0.1)
+    found(kept)
+    assert read == [str(kept.manifest("evaluate-3")), str(result(kept, "evaluate-3"))]
+
+
+def test_outputs_that_were_made_alike_share_their_provenance(kept: Workspace) -> None:
+    first, second, _ = (manifest for manifest, _ in found(kept))
+    assert first is not None
+    assert second is not None
+    assert first.provenance is second.provenance
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}", b'{"format": 1, "workspace": "/elsewhere"}'])
+def test_a_damaged_or_foreign_cache_is_no_cache(kept: Workspace, node: Path, content: bytes) -> None:
+    before = found(kept)
+    cache_file(node).write_bytes(content)
+    assert found(kept) == before
+
+
+@pytest.mark.parametrize("part", ["provenances", "manifests", "results"])
+def test_a_cache_of_another_shape_is_no_cache(kept: Workspace, node: Path, part: str) -> None:
+    before = found(kept)
+    data = json.loads(cache_file(node).read_bytes())
+    cache_file(node).write_text(json.dumps({**data, part: {"evaluate-1": 1} if part != "provenances" else []}))
+    assert found(kept) == before
+
+
+def test_a_cache_that_others_could_have_written_is_not_read(kept: Workspace, node: Path) -> None:
+    before = found(kept)
+    cache_file(node).write_bytes(cache_file(node).read_bytes().replace(b"0.5", b"0.9"))
+    cache_file(node).parent.chmod(0o770)
+    assert found(kept) == before
