@@ -6,8 +6,9 @@ import time
 
 import click
 
+from detour.errors import UserError
 from detour.launch.options import Seconds, json_option, optional_names_argument, workspace_option
-from detour.launch.text.screen import show_json
+from detour.launch.text.screen import show_json, warn
 from detour.launch.text.waiting import say_changes, say_outcome
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
@@ -47,8 +48,12 @@ def command(
     ended_before = False
     while True:
         status: Status = watched.look(names)
+        if not status.chains:
+            raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
         said = verdict(status.chains, fail_fast=fail_fast)
         say_changes(last, status)
+        if last is None:
+            warn(status.warnings)
         last = status
         if said == "done" or (said == "stopped" and ended_before) or time.monotonic() >= deadline_s:
             break

@@ -37,6 +37,15 @@ def test_nothing_could_go_while_what_is_needed_cannot_be_read(workspace: Workspa
     assert workspace.is_done("pretrain-2")
 
 
+def test_nothing_could_go_while_a_journal_cannot_be_read_whose_jobs_may_run(workspace: Workspace) -> None:
+    with Journal.open(workspace, "command-1") as journal:
+        journal.append(StageSubmitted(), stage="pretrain-2", job="7")
+    with unreadable(next(workspace.ledger.glob("*/command-1*.jsonl"))):
+        said = call(workspace, "gc", "--dry-run")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "Permission denied; its jobs may be in use, so nothing is removed" in said.stderr
+
+
 @pytest.mark.parametrize("verb", [["status"], ["status", "mine"], ["list"], ["cancel", "mine"]])
 def test_chains_that_may_not_be_listed_are_not_taken_for_none(workspace: Workspace, verb: list[str]) -> None:
     with unreadable(workspace.root / "chains"):

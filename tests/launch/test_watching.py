@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from detour.errors import UserError
 from detour.launch.verbs import detour as verbs
 from detour.ledger.events import ChainPlanned, StageSubmitted
 from detour.ledger.journal import Journal
@@ -113,6 +114,12 @@ def test_waiting_ends_with_0_when_all_is_done_and_with_124_when_the_time_is_over
     end(attempt)
     mark_done(workspace, PREPARE)
     assert call(workspace, "wait").exit_code == 0
+
+
+def test_waiting_for_no_chain_at_all_is_a_mistake(tmp_path: Path) -> None:
+    error = call(Workspace(tmp_path), "wait").exception
+    assert isinstance(error, UserError)
+    assert "there is no chain yet" in str(error)
 
 
 def test_a_list_of_names_is_one_a_line(workspace: Workspace) -> None:

@@ -141,3 +141,15 @@ def test_it_is_followed_into_the_next_attempt_and_to_the_end(
     lines = list(followed(workspace, part, lambda newer: told.append(newer.attempt), sleep))
     assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
     assert told == [4]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_log_that_is_cut_short_or_replaced_is_read_from_its_new_start(workspace: Workspace, in_place: bool) -> None:
+    """As by a site that truncates the output of requeued jobs, or a person's `mv`."""
+    log_of(workspace).write_text("one\ntwo\nunfini")
+    lines = followed(workspace, log_part(workspace, ["base"]), on_next=lambda part: None, sleep=lambda seconds: None)  # noqa: ARG005
+    assert [next(lines), next(lines)] == ["one", "two"]
+    if not in_place:
+        log_of(workspace).rename(log_of(workspace).with_name("kept"))
+    log_of(workspace).write_text("three\n")
+    assert [next(lines), next(lines)] == ["unfini", "three"]

@@ -14,6 +14,7 @@ from detour.ledger.reading import Damage, LedgerReader
 from detour.ledger.record import Entry
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
+from detour.text import counted
 
 WORTH_KEEPING = 2_000
 """New records since the cache was written from which rereading them would be noticeable."""
@@ -73,7 +74,9 @@ class LedgerView:
             yield f"{self.state.missing} events are missing from the ledger"
         if damage.foreign_in_words:
             yield damage.foreign_in_words
-        yield from (f"not readable: {path}" for path in damage.unreadable)
+        if damage.unreadable:
+            first, *others = damage.unreadable
+            yield f"not readable: {first}" + (f", and {counted(len(others), 'other journal')}" if others else "")
 
     def _remember(self, entries: Iterable[Entry[Any]]) -> None:
         self._commands |= {(entry.writer, entry.sequence): entry for entry in entries if isinstance(entry.event, KEPT)}

@@ -28,8 +28,11 @@ class Cleaned(NamedTuple):
 
 
 def could_go(workspace: Workspace) -> list[Removable]:
-    """What nothing needs. Raises UnreadablePlan."""
-    return list(find(Survey(workspace, LedgerView(workspace).state)))
+    """What nothing needs. Raises UserError if a plan or a journal, which may name what is in use, cannot be read."""
+    view = LedgerView(workspace)
+    if view.damage.unreadable:
+        raise UserError(f"{view.damage.unreadable[0]}; its jobs may be in use, so nothing is removed until it is read")
+    return list(find(Survey(workspace, view.state)))
 
 
 def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
@@ -118,8 +120,7 @@ def _grown(
     Returns how far it read and whether the stage has ended.
     """
     looked_s, rest, ended, is_over = float("-inf"), b"", False, False
-    with part.path.open("rb") as file:
-        file.seek(part.start)
+    with _Tail(part.path, part.start) as file:
         while True:
             if block := file.read(BLOCK_BYTES if part.end is None else max(part.end - file.tell(), 0)):
                 *lines, rest = (rest + block).split(b"\n")
@@ -133,6 +134,42 @@ def _grown(
                 looked_s, ended = time.monotonic(), endings.have_ended([part.stage])
                 is_over = ended or _has_next(workspace, part)  # the last lines come after the marker
             sleep(FOLLOW_S)
+
+
+class _Tail:
+    """A file by its name, as `tail -F`: a new file in its place, or itself cut short, is read from the start."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self._path, self._file = path, path.open("rb")
+        self._file.seek(start)
+        self._has_open_line = False
+
+    def __enter__(self) -> _Tail:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, most: int) -> bytes:
+        block = self._file.read(most)
+        if not block and most and self._is_replaced():
+            former, self._file = self._file, self._path.open("rb")
+            former.close()
+            block = (b"\n" if self._has_open_line else b"") + self._file.read(most)
+        if block:
+            self._has_open_line = not block.endswith(b"\n")
+        return block
+
+    def _is_replaced(self) -> bool:
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False
+        here = os.fstat(self._file.fileno())
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) or there.st_size < self._file.tell()
 
 
 def _has_next(workspace: Workspace, part: LogPart) -> bool:
