@@ -264,7 +264,6 @@ def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"jobs": []}', "is JSON"),
         (b'[{"jobid": 1}]', "is JSON"),
         (b"; Version: 2.2", "Standard Workload Format"),
         (b"PAR1", "Parquet"),

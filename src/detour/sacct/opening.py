@@ -17,6 +17,7 @@ from typing import IO, cast
 from detour.errors import UserError
 
 STANDARD_INPUT = "-"
+JSON_BEGINS = "{"
 LONGEST_LINE = 2**22
 """Maximum number of characters in a line, including its end; a row has some hundreds."""
 _SEEN_BYTES = 6
@@ -26,7 +27,6 @@ _FOREIGN = (
     (b"PK\x03\x04", "is a zip archive", "unpack it"),
     (b"PAR1", "is a Parquet file", "write its table as CSV"),
     (b"SQLite", "is a database", "write its table as CSV"),
-    (b"{", "is JSON, in which some versions of Slurm give wrong exit codes", "make it with `sacct --parsable2`"),
     (b"[", "is JSON", "write a table, as CSV, with a row for each attempt"),
     (b"; ", "is a log in the Standard Workload Format", "write a table, as CSV, with the names of its columns"),
     (b"\xff\xfe", "is UTF-16, as PowerShell writes files", "save it as UTF-8"),
@@ -53,8 +53,10 @@ def opened(path: Path) -> Iterator[Iterator[str]]:
 
 
 def _bounded(text: TextIOWrapper, path: Path) -> Iterator[str]:
+    is_json = False
     for number, line in enumerate(iter(partial(text.readline, LONGEST_LINE), ""), 1):
-        if len(line) == LONGEST_LINE:
+        is_json = is_json or (number == 1 and line.startswith(JSON_BEGINS))
+        if len(line) == LONGEST_LINE and not is_json:
             expected = f"expected rows of a table, and found a line of more than {LONGEST_LINE:,} characters"
             name = "standard input" if str(path) == STANDARD_INPUT else path
             raise UserError(f"{name}:{number}: {expected}; check that it is a dump of sacct")

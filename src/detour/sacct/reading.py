@@ -25,13 +25,15 @@ from detour.sacct.columns import NEEDED
 from detour.sacct.continuing import Continuing
 from detour.sacct.heading import Table
 from detour.sacct.holding import lists_requests_alone
-from detour.sacct.opening import STANDARD_INPUT, opened
+from detour.sacct.json_dump import HEADER, json_records
+from detour.sacct.opening import JSON_BEGINS, STANDARD_INPUT, opened
 from detour.sacct.records import Broken, Records, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
 from detour.sacct.times import time_parser
 from detour.sacct.values import STATES
 from detour.text import cut, plain
 
+JOBS_AT_ONCE = 1024
 NAMED = 5
 """Maximum number of broken rows to describe; the others are only counted."""
 
@@ -98,20 +100,37 @@ class Dump:
             first = next(lines, None)
         if first is None:
             raise UserError(f"{self.name}: is empty: expected a header with {NEEDED}, as `sacct --parsable2` prints")
-        table = Table.of(first, self.name, self.dialect.columns, self.dialect.chosen)
+        is_json = first.startswith(JSON_BEGINS)
+        if is_json:
+            table = Table.of("|".join(HEADER), self.name, None, {})
+        else:
+            table = Table.of(first, self.name, self.dialect.columns, self.dialect.chosen)
         self.notes.layout = table.layout
         self.notes.gpus_are_requested = lists_requests_alone(table.at)
-        zone, form = self.dialect.time_zone, self.dialect.time_format
+        zone, form = self.dialect.time_zone, None if is_json else self.dialect.time_format
         parse_time, parse_later = time_parser(zone, form), time_parser(zone, form, later=True)
         build = RowBuilder(table.header, table.at, parse_time, parse_later, opaque_ids=table.quoted)
-        rest = lines if table.has_header else chain([first], lines)
-        header_lines = 1 if table.has_header else 0
-        for records in self._records(rest, header_lines, table, build):
+        if is_json:
+            blocks = self._json(chain([first], lines))
+        else:
+            rest = lines if table.has_header else chain([first], lines)
+            blocks = self._records(rest, 1 if table.has_header else 0, table, build)
+        for records in blocks:
             rows = self._built(records, table, build)
             self.notes.rows += len(rows)
             self.notes.unexplained = build.unexplained
             self.notes.unknown_states.update(row.state for row in rows if row.state and row.state not in STATES)
             yield from rows
+
+    def _json(self, lines: Iterable[str]) -> Iterator[Records]:
+        """Yield the jobs of `sacct --json`, which is read whole; a job's number stands for its line."""
+        try:
+            cells = json_records("".join(lines))
+        except ValueError as error:
+            raise UserError(f"{self.name}: {error}") from None
+        for begin in range(0, len(cells), JOBS_AT_ONCE):
+            some = cells[begin : begin + JOBS_AT_ONCE]
+            yield Records(range(begin + 1, begin + 1 + len(some)), some)
 
     def _built(self, records: Records, table: Table, build: RowBuilder) -> list[JobRow]:
         try:
