@@ -1,10 +1,10 @@
-"""How long the command takes to answer, against a bare interpreter, in the same run.
+"""How long the command takes to answer, compared with a bare interpreter in the same run.
 
     python -m tests.benchmarks.cli_start [RUNS]
 
-Prints the median of each command and its ratio to `python -c pass`; beside them, of `squeue` and `sacct` on a real
-Slurm with 100 jobs, where the one of the tests is installed. `status` reads a workspace made here through the
-real ledger: 3 chains of 79 stages, half of them with an attempt of 200 records.
+Prints the median of each command and its ratio to `python -c pass`; next to them, those of `squeue` and `sacct` on a
+real Slurm with 100 jobs, if the tests' one is installed. `status` reads a workspace made here through the real ledger:
+3 chains of 79 stages, half of them with an attempt of 200 records.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def make_workspace(root: Path) -> Workspace:
 
 
 def evaluations(chain: str, first_seed: int) -> list[Stage]:
-    """The quickstart's, for many seeds."""
+    """The quickstart's evaluations, for many seeds."""
     seeds = [first_seed + number for number in range(STAGES)]
     (plan,) = detour.plan("quickstart", f"name={chain}", f"benchmark.seeds={seeds}").plans
     return [stage for stage in plan.stages if stage.kind == "evaluate"]
 
 
 def median_ms(commands: dict[str, list[str]], runs: int, slurm: Mapping[str, str]) -> dict[str, float]:
-    """Taken in turn, so that a slow moment of the machine touches all alike; with bytecode kept, as people have it."""
+    """Measured in turn, so that a slow moment of the machine affects all alike; with cached bytecode, as is usual."""
     environment = {name: value for name, value in (slurm or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs + 1):

@@ -1,9 +1,9 @@
-"""How fast a corpus is prepared and read, beside the least that could be done, in the same run.
+"""How fast a corpus is prepared and read, compared with the minimum possible, in the same run.
 
     python -m tests.benchmarks.corpus [--megabytes 40] [--workers N] [--json]
 
-Text: French ICD-10 labels, thirty to a document, as jsonl.gz. `bare` is one loop over `encode_batch` of the tokenizers
-library on texts that are in memory already; `prepare` reads, tokenises, shuffles, writes and indexes.
+Text: French ICD-10 labels, thirty per document, as jsonl.gz. `bare` is one loop over `encode_batch` of the tokenizers
+library on texts that are already in memory; `prepare` reads, tokenises, shuffles, writes and indexes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def bare(texts: list[str], tokenizer: Path, *, parallel: bool) -> float:
 
 
 def reading(text: Path) -> float:
-    """Megabytes of text a second, without tokenising."""
+    """Megabytes of text per second, without tokenising."""
     start = time.perf_counter()
     size = sum(
         len(one.encode()) for batch in SourceReader(TextSource("labels", [text])).batches() for one in batch.texts
@@ -101,7 +101,7 @@ def rows_per_s(take: Callable[[int], object], rows: int = 2000) -> float:
 
 
 def packing(folder: Path, sequence_length: int) -> dict[str, float]:
-    """Rows a second: packed, and as bare slices of the memory-mapped tokens turned to 64 bits."""
+    """Rows per second: packed, and as bare slices of the memory-mapped tokens converted to 64 bits."""
     rows = PackedRows(folder, "train", sequence_length, 42)
     tokens, _ = open_tokens(folder, read_index(folder), "train", "labels")
     count = len(tokens) // sequence_length

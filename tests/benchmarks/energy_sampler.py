@@ -1,10 +1,10 @@
-"""What the energy sampler costs a training step, against a bare loop, in the same run.
+"""The cost of the energy sampler per training step, compared with a bare loop in the same run.
 
     python -m tests.benchmarks.energy_sampler [SECONDS]
 
-Four GPUs of a fake NVML, the real thread, journal and files. Rounds with and without a sampler take turns, and the CPU
-time of the whole process is compared, because wall time says nothing on a busy machine. First at the shipped interval;
-then 100 times as often, which shows the cost of one reading where the shipped one is below what can be measured.
+Four GPUs of a fake NVML; thread, journal and files are real. Rounds with and without a sampler alternate, and the CPU
+time of the whole process is compared, because wall time means nothing on a busy machine. First at the shipped interval;
+then 100 times as often, which shows the cost of one reading if that of the shipped interval is too small to measure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def work(cpu_s: float) -> None:
 
 
 def beside_s(journal: Journal, steps: int, interval_s: float | None) -> float:
-    """CPU time of all other threads a step, in seconds."""
+    """CPU time of all other threads per step, in seconds."""
     nvml = four_boards()
     sampler = (
         nullcontext()

@@ -1,10 +1,10 @@
-"""The quickstart's three seeds as one job and as three, on a CPU, a thread each: CPU seconds and wall time.
+"""The quickstart's three seeds as one job and as three, on a CPU, one thread each: CPU seconds and wall time.
 
     python -m tests.benchmarks.evaluation_seeds [WORKSPACE]
 
-One job runs them at once or one after the other; three jobs run one after the other, or at
-once, as `detour run` has them. WORKSPACE holds the quickstart up to its export (`detour run quickstart --until export
--w WORKSPACE`); without one it is made, which takes minutes. It is copied, not changed. All results must be equal.
+One job runs them at once or in turn; three jobs run in turn, or at once as under `detour run`. WORKSPACE contains the
+quickstart up to its export (`detour run quickstart --until export -w WORKSPACE`); without one it is made, which takes
+minutes. It is copied, not changed. All results must be equal.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Way:
     jobs: int
     jobs_at_once: int
     seeds_at_once: int | None
-    """Of a job; None for its own choice."""
+    """Seeds at once in a job; None for its own choice."""
 
 
 CORES = len(os.sched_getaffinity(0))

@@ -1,13 +1,14 @@
-"""Forecasts over logs of whole made-up sites, as sacct would dump them, through `detour forecast --replay`.
+"""Forecasts over logs of whole synthetic sites, as sacct would dump them, through `detour forecast --replay`.
 
     python -m tests.benchmarks.forecast_logs [SEEDS] [FIRST] [JOBS]
 
-Unlike in `forecast_replay`, waits come out of a queue: bursts of many users, by day more than by night and at weekends
-fewer, are scheduled with backfill (EASY: Lifka 1995) on a machine that is at times too small for them. Sites differ as
-those of public logs do: sizes, limits, load, arrays, jobs that depend on others, cancelled ones, starts at once. Each
-log is replayed whole, and then for the users with most bursts as their own sacct would show it to them. Printed, in the
-mean of the seeds: coverage of p50 and p90, that of the similar jobs' p90, and the pinball loss relative to theirs. All
-figures are counted from the table that the command writes; those that it prints itself must be the same.
+Unlike in `forecast_replay`, waits result from a queue: bursts of many users, more by day than by night and fewer at
+weekends, are scheduled with backfill (EASY: Lifka 1995) on a machine that is at times too small for them. Sites differ
+as those of public logs do: sizes, limits, load, arrays, jobs that depend on others, cancelled jobs, immediate starts.
+Each log is replayed whole, and then for the users with the most bursts as their own sacct would show it.
+
+Printed as means over the seeds: coverage of p50 and p90, that of the similar jobs' p90, and the pinball loss relative
+to theirs. All figures are counted from the table that the command writes, and must equal those it prints.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from detour.launch.forecast import command
 from tests.forecasting.sites import SITES, log
 
 LEAST_FORECASTS = 200
-"""Fewer in a log leave its shares to chance."""
+"""With fewer in a log, its shares are left to chance."""
 
 
 class Counted(NamedTuple):
-    """From the table of outcomes."""
+    """Figures counted from the table of outcomes."""
 
     n: int
     by_p50: float
@@ -48,7 +49,7 @@ def pinball(actual: float, quantile: float, share: float) -> float:
 
 
 def counted(table: Path) -> Counted | None:
-    """None where too few jobs have a forecast."""
+    """None if too few jobs have a forecast."""
     rows = [
         [float(row[name]) for name in ("wait_s", "p50_s", "p90_s", "similar_p50_s", "similar_p90_s")]
         for row in csv.DictReader(table.open())
@@ -63,7 +64,7 @@ def counted(table: Path) -> Counted | None:
 
 
 def replayed(lines: Sequence[str], folder: Path) -> Counted | None:
-    """Through the command, as a person calls it."""
+    """Runs the command as a person calls it."""
     log, table = folder / "log.txt", folder / "outcomes.csv"
     log.write_text("\n".join(lines) + "\n")
     result = CliRunner().invoke(command, ["--replay", str(log), "--outcomes", str(table), "--json"])
@@ -77,7 +78,7 @@ def replayed(lines: Sequence[str], folder: Path) -> Counted | None:
 
 
 def own(lines: Sequence[str], users: int = 3) -> Iterator[list[str]]:
-    """The rows of each of the users with most of them: the header, and only their own."""
+    """The rows of each of the users with the most rows: the header, and only their own."""
     names = Counter(line.split("|")[2] for line in lines[1:])
     for name, _ in names.most_common(users):
         yield [lines[0], *(line for line in lines[1:] if line.split("|")[2] == name)]

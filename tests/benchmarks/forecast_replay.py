@@ -1,11 +1,11 @@
-"""Forecasts over made-up histories of 2,000 jobs in bursts, in every regime, against the last 100 similar jobs.
+"""Forecasts over synthetic histories of 2,000 jobs in bursts, in every regime, against the last 100 similar jobs.
 
     python -m tests.benchmarks.forecast_replay [SEEDS] [FIRST]
 
 The constants of the method were chosen on seeds below 60,000, so these begin at 93,001. Printed for each regime, as
 means over the seeds: coverage of p50 and p90 (wanted: 0.45 to 0.62 and 0.87 to 0.95), that of the similar jobs' p90,
-pinball loss relative to theirs (wanted: at most 1), and of how many seeds all are as wanted.
-A real history: `detour forecast --replay FILE`.
+the pinball loss relative to theirs (wanted: at most 1), and for how many seeds all are as wanted. For a real history:
+`detour forecast --replay FILE`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is mutated, and the commands that read it: the shipped configurations, a workspace's state, files for a verb."""
+"""What is mutated, and the commands that read it: shipped configurations, a workspace's state, files for a verb."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _configurations(folder: Path) -> Iterator[Case]:
 
 
 def _state(folder: Path) -> Iterator[Case]:
-    """A small workspace as `submit` and a job leave it, and the files in it that verbs read."""
+    """A small workspace as left by `submit` and a job, and the files in it that verbs read."""
     workspace = Workspace(folder / "workspace")
     workspace.create()
     planned = load_plans(CONFIGS / "recipes" / "quickstart.yaml")
@@ -116,7 +116,7 @@ def _state(folder: Path) -> Iterator[Case]:
 
 
 def _chain(folder: Path) -> Iterator[Case]:
-    """A workspace whose two chains are finished, with what they scored."""
+    """A workspace whose two chains are finished, with their scores."""
     workspace = run_chain(Workspace(folder / "finished"), "made-up")
     run_chain(workspace, "other", "masked", gain=1.0)
     commands = [

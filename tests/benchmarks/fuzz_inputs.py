@@ -3,8 +3,8 @@
     python -m tests.benchmarks.fuzz_inputs [--count 20000] [--seed 1] [--only recipe] [--ways new]
 
 Recipes, sweeps, clusters and budgets are the shipped ones; state files are those of a small workspace; the others are
-files that people pass to a verb (`fuzz_files`). Each kind gets as many mutations as the others, however
-many files it has. Every finding is kept under --keep with its bytes.
+files that people pass to a verb (`fuzz_files`). Each kind gets the same number of mutations, however many files it has.
+Every finding is stored under --keep with its bytes.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ TOKENS = [
 
 
 class TooSlow(BaseException):
-    """Not an Exception, so that nothing on the way takes it for one of its own."""
+    """Not an Exception, so that no code on the way handles it as one of its own."""
 
 
 TOLD_EVERY = 1000
 MOST_COMMANDS = 3
-"""Of those that read a file, each time others."""
+"""Upper bound on commands per file, different ones each time."""
 
 
 def mutated(content: bytes, chance: random.Random, ways: Sequence[Mutation]) -> bytes:
@@ -118,7 +118,7 @@ def _lines(content: bytes, chance: random.Random) -> bytes:
 
 
 def _value(content: bytes, chance: random.Random) -> bytes:
-    """Another value behind a colon, on a line of its own or in JSON."""
+    """Another value after a colon, on its own line or in JSON."""
     marks = [index for index in range(len(content)) if content[index : index + 1] == b":"]
     if not marks:
         return content

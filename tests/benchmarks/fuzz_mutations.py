@@ -1,4 +1,4 @@
-"""Ways in which files go wrong: text of another editor or system, odd values, and JSON of another shape."""
+"""Ways in which files go wrong: text from another editor or system, odd values, and JSON of another shape."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def tabs(text: str, chance: random.Random) -> str:
 
 
 def key_again(text: str, chance: random.Random) -> str:
-    """The same key twice, with another value, or in other letters."""
+    """The same key twice, with another value or in other letters."""
     lines = text.splitlines(keepends=True)
     found = [(number, match) for number, line in enumerate(lines) if (match := KEY.match(line))]
     if not found:
@@ -95,7 +95,7 @@ def key_again(text: str, chance: random.Random) -> str:
 
 
 def anchored(text: str, chance: random.Random) -> str:
-    """Aliases that multiply, merge into each other or lead back to themselves."""
+    """Aliases that multiply, merge into each other or refer to themselves."""
     depth = chance.choice([3, 9, 30])
     bombs = [
         "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(depth)),
@@ -140,7 +140,7 @@ def cut_lines(text: str, chance: random.Random) -> str:
 
 
 def columns(text: str, chance: random.Random) -> str:
-    """Of a table: a column more, fewer, twice or elsewhere, or another separator."""
+    """In a table: a column more, fewer, twice or elsewhere, or another separator."""
     separator = max(",;|\t", key=text.count)
     if chance.random() < 0.3:
         return text.replace(separator, chance.choice(",;|\t "))
@@ -153,13 +153,13 @@ def columns(text: str, chance: random.Random) -> str:
 
 
 def structure(content: bytes, chance: random.Random) -> bytes:
-    """Of JSON, or of lines of it with or without checksums: another value somewhere, under a checksum that holds."""
+    """In JSON, or lines of it with or without checksums: another value somewhere, under a valid checksum."""
     lines = content.splitlines()
     try:
         json.loads(content)
         return _changed(content, chance)
     except ValueError:
-        pass  # lines of it
+        pass  # lines of JSON
     if not lines:
         return content
     number = chance.randrange(len(lines))
@@ -193,7 +193,7 @@ def _changed(content: bytes, chance: random.Random) -> bytes:
         container[key] = chance.choice(ODD_VALUES)
     try:
         return json.dumps(value).encode("utf-8", "surrogatepass")
-    except (ValueError, RecursionError):  # a value within itself
+    except (ValueError, RecursionError):  # a value inside itself
         return content
 
 

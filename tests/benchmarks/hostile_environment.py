@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.hostile_environment [VERSION...]
 
-Printed is how many variables were tried on each real Slurm, and each with which anything went another way than without.
+Printed is how many variables were tried on each real Slurm, and each with which anything differed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.slurm_variables import WHERE_SLURM_IS, hostile, input_variabl
 
 
 def outcome(cluster: SlurmCluster, variables: dict[str, str]) -> tuple[object, ...]:
-    """What a chain's four orders came to, without ids, and what the same clients without the variables see of it."""
+    """The outcome of a chain's four orders, without ids, and what the same clients without the variables see of it."""
     slurm = Slurm(SubprocessRunner({**cluster.environment, **variables}))
     workspace, ledger = fresh(cluster), MemoryLedger()
     requests = small_chain(replace(CPU, options=("--begin=now+1hour",)))

@@ -1,4 +1,4 @@
-"""How often 95 % intervals over seeds hold the truth: Student's, the studentised bootstrap, and plain percentiles.
+"""How often 95 % intervals over seeds contain the truth: Student's, the studentised bootstrap, and plain percentiles.
 
 Simulated differences of two models are normal; each row is one number of seeds.
 """

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.kill_pretraining [--kills 20]
 
-Each trial is a phase that is killed once and then run again to its end. It counts when the final weights and moments
+Each trial is a phase that is killed once and then run again to its end. It succeeds if the final weights and moments
 are those of an undisturbed run, bit for bit, and the tokens are those planned.
 """
 
@@ -28,7 +28,7 @@ TIMEOUT_S = 300.0
 STEPS = 24
 """With a checkpoint after each."""
 IN_WRITE_EVERY = 5
-"""Every fifth trial is killed half way through writing a checkpoint, the others at an instant drawn by chance."""
+"""Every fifth trial is killed halfway through writing a checkpoint, the others at a random instant."""
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def _job(folder: Path, corpus: Path, phase: Phase) -> PretrainJob:
 
 
 def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState, float]:
-    """Its end, and the seconds from its first sign to the end."""
+    """Its result, and the seconds from its first sign of life to its end."""
     made = _job(folder / f"undisturbed-{phase.name}", corpus, phase)
     process = start(made)
     _wait_for_first_sign(made)
@@ -77,7 +77,7 @@ def _undisturbed(folder: Path, corpus: Path, phase: Phase) -> tuple[TrainerState
 
 
 def _kill(made: PretrainJob, took_s: float, generator: random.Random, *, in_write: bool) -> str | None:
-    """Where the process was when it died, as what it left behind shows; None when it had come to its end before."""
+    """Where the process was when it died, as shown by what it left; None if it had ended before."""
     if in_write:
         finish(start(made, die_in_write=generator.randint(1, STEPS)), TIMEOUT_S)
         return "in a checkpoint write"
@@ -95,7 +95,7 @@ def _kill(made: PretrainJob, took_s: float, generator: random.Random, *, in_writ
 
 
 def _wait_for_first_sign(made: PretrainJob) -> None:
-    """The model is made, the steps are about to begin."""
+    """Wait until the model is built and the steps are about to begin."""
     give_up_s = time.monotonic() + TIMEOUT_S
     while not (made.work_dir / "config.json").exists():
         if time.monotonic() > give_up_s:

@@ -3,7 +3,7 @@
     python tests/benchmarks/kill_run.py [KILLS] [SEED]
 
 Half of the kills are for each phase, and every fourth waits for a checkpoint that is being written. Prints how many hit
-what, and compares the weights of every phase, and the tokens that each saw, with those of an undisturbed run: equal, to
+what, and compares the weights of every phase, and the tokens that each saw, with those of an undisturbed run: equal to
 the bit, or exit code 1.
 """
 
@@ -36,7 +36,7 @@ def run_command(workspace: Path) -> list[str]:
 
 
 def training(workspace: Path) -> tuple[str, int] | None:
-    """The pretrain stage that runs now and its process, from the newest attempt file of a stage that is not done."""
+    """The pretrain stage that is running and its process, from the newest attempt file of a stage that is not done."""
     for folder in workspace.glob("stages/pretrain-*"):
         attempts = sorted((folder / "attempts").glob("*.json"))
         if attempts and not (folder / "output" / "manifest.json").exists():
@@ -51,7 +51,7 @@ def label(workspace: Path, stage: str) -> str:
 
 
 def is_writing(workspace: Path, stage: str, pid: int) -> bool:
-    """Checkpoints are written under a hidden name that tells the process, and renamed."""
+    """Checkpoints are written under a hidden name that contains the process id, and renamed."""
     return any((workspace / "stages" / stage / "work").rglob(f".writing-*-{pid}"))
 
 
@@ -80,7 +80,7 @@ def kill_once(workspace: Path, phase: str, delay_s: float | None, hits: Counter[
 
 
 def tokens_seen(workspace: Path) -> dict[str, int]:
-    """Label of each training -> tokens, as its result tells."""
+    """Label of each training -> tokens, from its result."""
     found = {}
     for manifest in workspace.glob("stages/pretrain-*/output/manifest.json"):
         shown = json.loads(manifest.read_text())["provenance"]

@@ -1,11 +1,11 @@
-"""Two submitters give every order at once on a real Slurm, among failing clients and lost claims, and are killed at it.
+"""Two submitters give every order at once on a real Slurm, with failing clients and lost claims, and are killed.
 
     python -m tests.benchmarks.kill_storm [ORDERS] [VERSION] [SEED]
 
 submit, retry, cancel, hold and release of three chains that share stages, under two paths to one workspace. Three of
 ten calls of Slurm's clients fail: unheard, deaf, mute, or with a wrong number; the site's plugin rewrites names and
-comments; claims vanish. Then all is calm, every chain is released and submitted once, nothing else is done, and it
-is counted what is there twice, left over, or not carried to its end. The stages are scripted; all else is real.
+comments; claims vanish. Then the failures stop, every chain is released and submitted once more, and what is there
+twice, left over or unfinished is counted. The stages are scripted; everything else is real.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Storm:
     scripted: ScriptedEnvironment
     folder: Path
     paths: Sequence[Path]
-    """Of one workspace."""
+    """Paths of one workspace."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -69,7 +69,7 @@ class Storm:
         return self.folder / "calm"
 
     def lay_out(self) -> None:
-        """Clients that fail until the file `calm` is there."""
+        """Clients that fail until the file `calm` exists."""
         (self.folder / "clients").mkdir()
         for name, faults in FAULTS.items():
             cases = "".join(f"{number}) {fault} ;;\n" for number, fault in enumerate(faults))
@@ -87,7 +87,7 @@ class Storm:
         return [str(self.scripted.python), "-c", MAIN, verb, *order, "-w", str(path)]
 
     def give(self, verb: str, chain: str, path: Path, limit_s: float | None = None) -> int | None:
-        """The exit code; None when it was killed."""
+        """The exit code; None if it was killed."""
         process = subprocess.Popen(
             self.command(verb, chain, path),
             cwd=self.folder,
@@ -108,7 +108,7 @@ class Storm:
         return process.returncode
 
     def orders(self, seed: int, count: int, counted: Counter[str]) -> None:
-        """One submitter's."""
+        """The orders of one submitter."""
         rng = random.Random(seed)
         for _ in range(count):
             verb, chain, path = rng.choice(VERBS), rng.choice(CHAINS), rng.choice(self.paths)
@@ -117,7 +117,7 @@ class Storm:
             counted["kills" if code is None else f"{verb}: exit {code}"] += 1
 
     def jobs(self) -> Counter[str]:
-        """Slot -> how many live jobs fill it."""
+        """Slot -> number of live jobs that fill it."""
         listed = self.cluster.run("squeue", "-h", "-a", "-o", "%i|%T|%o").stdout
         jobs = {line.split("|")[0].partition("_")[0]: line.split("|")[2] for line in listed.splitlines()}
         found = [match for script in jobs.values() if (match := _SCRIPT.search(script))]
@@ -131,7 +131,7 @@ class Storm:
 
 @contextmanager
 def vanishing_claims(workspace: Path, seed: int) -> Iterator[None]:
-    """As on a file system where locks lie."""
+    """As on a file system with unreliable locks."""
     over, rng = threading.Event(), random.Random(seed)
 
     def remove() -> None:

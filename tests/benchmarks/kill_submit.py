@@ -1,9 +1,9 @@
-"""SIGKILL of `detour submit` at random instants on a real Slurm, then again: counts duplicates, orphans, lost chains.
+"""SIGKILL of `detour submit` at random instants on a real Slurm, then again: duplicates, orphans, lost chains.
 
     python -m tests.benchmarks.kill_submit [KILLS] [VERSION]
 
-Chains of real jobs (the small quickstart); every fifth trains with a seed of its own, the others share its weights and
-add evaluations, so that submissions also meet stages in flight. Every submission is killed ten times, then let through.
+Chains of real jobs (the small quickstart); every fifth trains with its own seed, the others share its weights and add
+evaluations, so that submissions also meet stages in flight. Every submission is killed ten times, then completes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def submit_command(workspace: Path, chain: int) -> list[str]:
 
 
 def run_for(command: list[str], environment: dict[str, str], limit_s: float) -> bool:
-    """Whether it was killed; False when it had ended by itself."""
+    """Whether it was killed; False if it ended by itself."""
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -65,7 +65,7 @@ def jobs_by_slot(cluster: SlurmCluster) -> dict[str, list[str]]:
 
 
 def wait_until_empty(cluster: SlurmCluster, patience_s: float = 3600) -> list[str]:
-    """Waits for the queue to drain; returns what is left."""
+    """Wait for the queue to drain; returns what is left."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         left = cluster.run("squeue", "-h", "-o", "%i %j %T %r").stdout.splitlines()

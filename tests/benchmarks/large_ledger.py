@@ -1,7 +1,7 @@
 """CPU time of each command on a ledger of a million events: `python -m tests.benchmarks.large_ledger [--events N]`.
 
 Writes one (ended attempts of a sweep's stages, with reservations and jobs), then prints the CPU seconds of each verb in
-a process of its own: cold, without the node's cache of the ledger, and warm, the better of two runs with it.
+its own process: cold, without the node's cache of the ledger, and warm, the better of two runs with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ gpu_hours: {soft: 9000000, hard: 10000000}
 
 
 class Lines:
-    """One journal, as journals are written."""
+    """One journal, written like any other."""
 
     def __init__(self, workspace: Workspace, writer: str) -> None:
         folder = workspace.ledger / "2025-10"
@@ -68,7 +68,7 @@ class Lines:
 
 
 def write_stage(workspace: Workspace, stage: Stage, number: int, events: int) -> None:
-    """What its submission and its one attempt of `events` events leave behind."""
+    """What its submission and its one attempt of `events` events leave."""
     start_s, command = START_S + 5000.0 * number, Lines(workspace, f"command-{number}")
     tag = str(Tag(workspace_id(workspace.root), stage.id, 1, "s1"))
     facts = {"account": "abc@h100", "cluster": CLUSTER, "user": "ada"}

@@ -1,10 +1,10 @@
-"""A tiny encoder from random weights learns nested entities of a QUAERO corpus: F1 beside that of simple baselines.
+"""A tiny encoder from random weights learns nested entities of a QUAERO corpus: F1 compared with simple baselines.
 
     python -m tests.benchmarks.learn_entities [CORPUS [STEPS]]
 
-CORPUS holds train, dev and test with `EMEA` in each, as released; without one a few made-up documents are learnt. Run
-twice with one seed: the results must be equal to the bit. 600 steps take some two minutes of one core for each run. The
-training texts make the tokenizer.
+CORPUS contains train, dev and test with `EMEA` in each, as released; without one, a few synthetic documents are learnt.
+Run twice with one seed: the results must be equal to the bit. 600 steps take some two minutes of one core for each run.
+The tokenizer is made from the training texts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def make_model(folder: Path, documents: Sequence[Document]) -> None:
 
 
 def baselines(documents: TaskDocuments) -> dict[str, float]:
-    """F1 on the development split, of what needs no model."""
+    """F1 on the development split without a model."""
     label = Counter(entity.label for one in documents.train for entity in one.entities).most_common(1)[0][0]
     held = documents.validation
     every_word = [[Entity(label, (place,)) for place in word_places(one.text)] for one in held]

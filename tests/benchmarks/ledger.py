@@ -1,7 +1,7 @@
-"""Rates of the ledger beside a bare loop over the same records, in the same run: `python -m tests.benchmarks.ledger`.
+"""Rates of the ledger compared with a bare loop over the same records: `python -m tests.benchmarks.ledger`.
 
-Best of three, on the file system of the temporary folder. The bare loop is what the standard library's json does with a
-file and a dict: no checksum, no sequence, no state.
+Best of three, in the same run, on the file system of the temporary folder. The bare loop is what the standard library's
+json does with a file and a dict: no checksum, no sequence, no state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIGURES: dict[str, float | None] = {"loss": 2.34567, "lr": 8e-4, "tokens_per_s":
 
 
 def best(action: Callable[[Path], None]) -> float:
-    """Seconds of the quickest of three runs, each in an empty folder."""
+    """Seconds of the fastest of three runs, each in an empty folder."""
     times = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def best(action: Callable[[Path], None]) -> float:
 
 
 def write_ledger(workspace: Workspace, events: int, attempts: int = STAGES * ATTEMPTS) -> None:
-    """`events` progress records over so many attempts, one journal each."""
+    """`events` progress records over this many attempts, one journal each."""
     share = events // attempts
     for index in range(attempts):
         with Journal.open(workspace, f"writer-{index}") as journal:
@@ -55,7 +55,7 @@ def write_ledger(workspace: Workspace, events: int, attempts: int = STAGES * ATT
 
 
 def append_bare(folder: Path, events: int) -> None:
-    """One write an event, as the journal does."""
+    """One write per event, as in the journal."""
     with (folder / "bare.jsonl").open("w", buffering=1) as file:
         for done in range(events):
             event = {"wall_s": time.time(), "kind": "progress", "stage": "pretrain-0", "job": "1000", "attempt": 1}

@@ -1,11 +1,12 @@
-"""Prices against what trainings took, after one calibration run: `python -m tests.benchmarks.price_accuracy`.
+"""Prices compared with actual trainings after one calibration run: `python -m tests.benchmarks.price_accuracy`.
 
-Runs the quickstart's chain without its evaluations several times, each with another training seed, so that nothing but
-the corpus is shared: the first run calibrates, the others are set against the price that was recorded before they ran.
-Wall time is what is priced, so the machine must have nothing else to do; its load is printed. Even then a virtual
-machine's cores change their speed with its neighbours: beside the trainings a short bare loop is timed every second, in
-CPU time, so that waiting for a core does not count. A second error is given in which a stage's time, and those that its
-price was made from, are divided by what the loop took meanwhile.
+Runs the quickstart's chain without its evaluations several times, each with another training seed, so that only the
+corpus is shared: the first run calibrates, the others are compared with the price recorded before they ran.
+
+The price is of wall time, so the machine must have nothing else to do; its load is printed. Even then a virtual
+machine's cores change their speed with its neighbours: during the trainings a short bare loop is timed every second, in
+CPU time, so that waiting for a core does not count. A second error is given in which a stage's time, and those from
+which its price was made, are divided by the loop's time in the same period.
 """
 
 from __future__ import annotations

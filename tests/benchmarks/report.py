@@ -1,8 +1,8 @@
 """CPU time and size of a report over many attempts: `python -m tests.benchmarks.report [--attempts N]`.
 
-A sweep of 100 chains: shared corpus and phases, evaluations over seeds, every tenth attempt failed and made again; with
-plans, manifests, scores and progress as jobs leave them. Prints the CPU seconds of `detour report` in a process of its
-own beside those of Python's bare reading of the same files, its time by the clock, and the size of the page.
+A sweep of 100 chains: shared corpus and phases, evaluations over seeds, every tenth attempt failed and repeated; with
+plans, manifests, scores and progress as jobs leave them. Prints the CPU seconds of `detour report` in its own process
+next to those of Python's bare reading of the same files, its wall time, and the size of the page.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def fabricate(workspace: Workspace, wanted: int) -> int:
-    """How many attempts there are then."""
+    """Returns the number of attempts created."""
     seeds = range(42, 42 + max(1, wanted * 10 // 11 // CHAINS - 3))
     past, written, attempts = Past(workspace), set[str](), 0
     for number in range(CHAINS):
@@ -105,7 +105,7 @@ def _run(workspace: Workspace, past: Past, stage: Stage, start_s: float, number:
 
 
 def seconds(command: list[str]) -> tuple[float, float]:
-    """CPU and wall time, with compiled modules, as of an installed command: the first run may compile them."""
+    """CPU and wall time, with compiled modules, as for an installed command: the first run may compile them."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, env=environment)

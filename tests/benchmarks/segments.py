@@ -1,10 +1,10 @@
-"""A phase cut into segments and disturbed in every way, on a real Slurm, against one undisturbed run.
+"""A phase cut into segments and disturbed in every way, on a real Slurm, compared with one undisturbed run.
 
     python -m tests.benchmarks.segments [SCENARIO...]
 
-Every scenario has a cluster and a workspace of its own and trains the same small recipe, one a core at a time. Printed
-for each: attempts at the first phase, its jobs that ran and those that Slurm cancelled unused, and whether both phases'
-weights are equal to the undisturbed run's to the bit. Exit code 1 when any is not.
+Every scenario has its own cluster and workspace and trains the same small recipe, one per core at a time. Printed for
+each: attempts at the first phase, its jobs that ran and those that Slurm cancelled unused, and whether both phases'
+weights are equal to the undisturbed run's to the bit. Exit code 1 if any is not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
 from tests.support.chains import detour, small
 
 TRAINING = ("phases.clm.tokens=5M", "training.checkpoint_every=100", "benchmark=null")
-"""The first phase takes two and a half minutes of a quiet core."""
+"""The first phase takes two and a half minutes of an idle core."""
 PATIENCE_S = 1500.0
 
 
@@ -96,7 +96,7 @@ def play(scenario: Scenario, folder: Path) -> Result:
         first = next(job for slot, job in sent["jobs"].items() if slot.startswith("pretrain"))
         scenario.disturb(cluster, first, workspace)
         wait_until(lambda: len(weights(workspace)) == 2, "the chain", PATIENCE_S, 1)
-        time.sleep(8)  # what slurmdbd hears late
+        time.sleep(8)  # slurmdbd learns of it late
         segments = [job for slot, job in sent["jobs"].items() if slot.startswith(phase_of(first, sent["jobs"]))]
         listed = cluster.run("sacct", "-nXP", "-j", ",".join(segments), "-o", "JobID,Start").stdout.splitlines()
         ran = sum(line.split("|")[1] not in ("Unknown", "None", "") for line in listed)
@@ -110,7 +110,7 @@ def phase_of(job: str, jobs: dict[str, str]) -> str:
 
 
 def weights(workspace: Path) -> dict[str, str]:
-    """Label of each promotion that is done -> digest of its weights."""
+    """Label of each finished promotion -> digest of its weights."""
     found = {}
     for path in workspace.glob("stages/promote-*/output/manifest.json"):
         manifest = json.loads(path.read_text())

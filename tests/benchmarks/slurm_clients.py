@@ -1,4 +1,4 @@
-"""`squeue` and `sacct` of a real Slurm with jobs in its queue, to be measured beside our own commands."""
+"""`squeue` and `sacct` of a real Slurm with jobs in its queue, to be measured next to our own commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLIENTS = {
     "squeue": ["squeue", "--me", "--array", "--format=%i %T %r %S %Q %j"],
     "sacct": ["sacct", "--allocations", "--array", "--format=JobID,State,ExitCode,Submit,Start,End,JobName"],
 }
-"""As much of the user's jobs as a person asks for."""
+"""The amount of a user's jobs that a person asks for."""
 
 
 def _rows(cluster: SlurmCluster, client: str) -> int:
@@ -24,8 +24,9 @@ def _rows(cluster: SlurmCluster, client: str) -> int:
 
 @contextmanager
 def queue_of(jobs: int) -> Iterator[Mapping[str, str]]:
-    """The environment in which the clients reach a Slurm of the tests with so many jobs, one of them running; empty
-    where there is none, once it was said why.
+    """The environment in which the clients reach a Slurm of the tests with this many jobs, one of them running.
+
+    Empty, after a message with the reason, if there is none.
     """
     open_run()
     with ExitStack() as stack:

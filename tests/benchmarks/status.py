@@ -1,9 +1,9 @@
 """`detour status` of a large workspace: `python -m tests.benchmarks.status [--jobs N] [--events N] [--open N]`.
 
 Writes a ledger of 10,000 jobs of 200 chains with a million events, a tenth of the jobs open, and a `squeue` and a
-`sacct` that count how often they are called. Prints the CPU seconds of `status`: cold, warm with one reading of Slurm,
-warm within the poll interval, and of a refresh after 1,000 new events; beside them, of `squeue` and `sacct` on a real
-Slurm with as many jobs, where the one of the tests is installed.
+`sacct` that count their calls. Prints the CPU seconds of `status`: cold, warm with one reading of Slurm, warm within
+the poll interval, and of a refresh after 1,000 new events; next to them, those of `squeue` and `sacct` on a real Slurm
+with as many jobs, if the tests' one is installed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def write_clients(folder: Path, workspace: Workspace, open_ids: list[str], first
 
 
 def refresh_ms(workspace: Workspace, stage: str, events: int) -> float:
-    """CPU milliseconds of looking again after so many new events of one stage."""
+    """CPU milliseconds of another look after this many new events of one stage."""
     monitor, took = Monitor(workspace), []
     monitor.look()
     for turn in range(5):

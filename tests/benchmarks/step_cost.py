@@ -1,11 +1,11 @@
-"""What a training step costs beside its arithmetic: the suite's own part, and the rows that it reads.
+"""The cost of a training step in addition to its arithmetic: the suite's own part, and reading its rows.
 
     python -m tests.benchmarks.step_cost [--steps 40]
 
 The suite's part (Composer, hooks, progress, guards, counting of FLOPs) is the difference between `train` and a bare
-loop over the same batches, on a model so small that little else is left; it is set against a step of the base recipe at
-the goal of 430,000 tokens a second on each of four GPUs. Rows are made as workers make them, and set against what one
-GPU eats at 450,000.
+loop over the same batches, on a model so small that little else is left; it is compared with a step of the base recipe
+at the goal of 430,000 tokens a second on each of four GPUs. Rows are made as workers make them, and compared with what
+one GPU consumes at 450,000.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from detour.speed.loops import Loop
 from tests.pretraining.jobs import Recorder
 
 LENGTH, ROWS, VOCABULARY = 8192, 96, 32768
-"""Of the base recipe, on one of its four GPUs."""
+"""Those of the base recipe, on one of its four GPUs."""
 STEP_S = ROWS * LENGTH / 430_000
 EATEN_TOKENS_PER_S = 450_000
 CLM = Phase(name="clm", objective="causal", tokens=1, schedule=WarmupConstant(kind="warmup_constant"))
@@ -53,7 +53,7 @@ SMALL_ROWS, SMALL_LENGTH = 4, 64
 
 @dataclass
 class Ends(Recorder):
-    """An attempt that notes when each step ended."""
+    """An attempt that records when each step ended."""
 
     ends_s: list[float] = field(default_factory=list)
 
@@ -122,7 +122,7 @@ def _bare_s(job: PretrainJob) -> float:
 
 
 def _median_step(ends_s: list[float]) -> float:
-    """In CPU time: what else runs on the machine does not count."""
+    """In CPU time, so that other work on the machine does not count."""
     return statistics.median(end - start for start, end in pairwise(ends_s[1:]))
 
 

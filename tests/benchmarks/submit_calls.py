@@ -1,8 +1,8 @@
-"""Scheduler calls and seconds: 20 same-shaped jobs here and with submitit's `map_array`, and a chain by verb.
+"""Scheduler calls and seconds: 20 jobs of one shape here and with submitit's `map_array`, and a chain by verb.
 
     python -m tests.benchmarks.submit_calls [VERSION]
 
-Both submit to the same real Slurm, through the same shims on PATH, which count every client program that is started.
+Both submit to the same real Slurm, through the same shims on PATH, which count every client program started.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ JOBS = 20
 
 
 def counting_path(cluster: SlurmCluster, folder: Path) -> tuple[dict[str, str], Path]:
-    """An environment whose clients leave a line in the file returned, and then are what they are."""
+    """An environment whose clients write a line to the returned file, then run as usual."""
     log = folder / "calls"
     for name in CLIENTS:
         real = cluster.run("which", name).stdout.strip()

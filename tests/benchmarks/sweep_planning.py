@@ -1,8 +1,8 @@
 """Sweeps of growing size, from YAML to a priced plan: `python -m tests.benchmarks.sweep_planning`.
 
-Each size is planned as `detour plan SWEEP --cluster jean-zay --json` does, in this process, best of several runs; CPU
-seconds, since this machine may be busy. Beside it, in the same run, a bare loop: one `json.dumps` and one SHA-256 for
-every stage that the chains need, which is the least that content keys could cost without any sharing.
+Each size is planned as by `detour plan SWEEP --cluster jean-zay --json`, in this process, best of several runs; in CPU
+seconds, since this machine may be busy. For comparison, in the same run, a bare loop: one `json.dumps` and one SHA-256
+for every stage that the chains need, which is the least that content keys could cost without any sharing.
 """
 
 from __future__ import annotations

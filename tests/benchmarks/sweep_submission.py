@@ -1,8 +1,8 @@
 """A hundred chains with 72 evaluations each into a real Slurm: `python -m tests.benchmarks.sweep_submission`.
 
-Starts a Slurm of its own, submits the sweep through the command that people type, prints seconds and calls, and takes
-it out again before much has started. Ten chains beside it, and larger sweeps, only laid out: calls must not grow
-with jobs beyond the shapes of the work.
+Starts its own Slurm, submits the sweep through the command that people type, prints seconds and calls, and cancels it
+before much has started. For comparison ten chains, and larger sweeps that are only laid out: calls must not grow with
+jobs beyond the shapes of the work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SEEDS = f"benchmark.seeds=[{','.join(map(str, range(72)))}]"
 
 
 def write_sweep(folder: Path, seeds: int) -> Path:
-    """Two arms, five decay lengths, so many training seeds."""
+    """Two arms, five decay lengths, this many training seeds."""
     path = folder / f"sweep-{seeds}.yaml"
     path.write_text(
         f"name: sweep-{seeds}\nrecipe: {CONFIGS / 'recipes' / 'quickstart.yaml'}\n"

@@ -1,8 +1,8 @@
-"""A million rows of sacct through `detour usage`'s reader and tables: CPU seconds, and what memory grows by.
+"""A million rows of sacct through `detour usage`'s reader and tables: CPU seconds and growth of memory.
 
     python -m tests.benchmarks.usage [ROWS]
 
-Beside it, in the same run, the same lines split by the standard library's csv module: no reader does with less.
+For comparison, in the same run, the same lines split by the standard library's csv module: no reader takes less.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ YEAR_S = 365 * 86_400
 
 
 def rows(number: int) -> Iterator[str]:
-    """Times all over a year, so that no two rows share a day by chance of order."""
+    """Times spread over a year, so that no two rows share a day by their order."""
     chance = random.Random(1)
     for job in range(number):
         submit_s = 1_767_225_600 + chance.randrange(YEAR_S)

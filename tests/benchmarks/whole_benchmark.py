@@ -1,11 +1,11 @@
-"""The eight French tasks and three English ones, from made-up files in the published layouts, as one array on a real
-Slurm whose jobs are killed at random, until every score is there.
+"""The eight French tasks and three English ones as one array on a real Slurm whose jobs are killed at random.
 
     python -m tests.benchmarks.whole_benchmark [SEEDS [KILLS [PARALLEL]]]
 
-The chain is the small quickstart's. A kill is a SIGKILL of a fine-tuning's process or a requeue of its job by Slurm;
-what failed is submitted again. At the end each (task, seed) must have been computed to its end exactly once, and no
-result may have changed since it was written; exit code 1 otherwise. Nine seeds take some minutes of two cores.
+The files are synthetic, in the published layouts; it runs until every score is there. The chain is the small
+quickstart's. A kill is a SIGKILL of a fine-tuning's process or a requeue of its job by Slurm; what failed is submitted
+again. At the end each (task, seed) must have been computed to its end exactly once, and no result may have changed
+since it was written; exit code 1 otherwise. Nine seeds take some minutes of two cores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TINY = {"max_length": 64, "batch_sequences": 8, "lr": 1e-3, "epochs": None, "ste
 
 
 def write_benchmark(folder: Path, seeds: int) -> Path:
-    """Every task as it is shipped, but for its length and its steps."""
+    """Every task as shipped, except for its length and its steps."""
     with mock.patch.dict(os.environ, DETOUR_TASKS=str(folder / "tasks")):
         french, english = (load_benchmark(BENCHMARKS / f"{name}-biomedical.yaml") for name in ("french", "english"))
     write_all(folder / "tasks")
@@ -72,12 +72,12 @@ def write_profile(folder: Path) -> Path:
 
 @dataclass
 class Evaluations:
-    """Those of a workspace, and what has become of them."""
+    """The evaluations of a workspace, and what happened to them."""
 
     workspace: Workspace
     killed: Counter[str] = field(default_factory=Counter)
     written: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """Stage -> when its result was first seen to be written, and the result."""
+    """Stage -> when its result was first seen, and the result."""
 
     @property
     def stages(self) -> list[str]:
@@ -94,7 +94,7 @@ class Evaluations:
             self.written.setdefault(stage, result)
 
     def running(self) -> list[tuple[int, str]]:
-        """Process and job of what runs now."""
+        """Process and job of what is running."""
         found = []
         for stage in self.stages:
             attempts = sorted((self.workspace.stage(stage) / "attempts").glob("*.json"))
@@ -106,7 +106,7 @@ class Evaluations:
         return found
 
     def kill(self, cluster: SlurmCluster, draw: random.Random) -> bool:
-        """One of what runs, if anything does."""
+        """Kill one of those running, if there are any."""
         if not (running := self.running()):
             return False
         pid, job = draw.choice(running)
