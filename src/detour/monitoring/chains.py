@@ -25,7 +25,7 @@ class Costed(NamedTuple):
 
 
 def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, now_s: float) -> ChainStatus:
-    """The status of a chain. One method of energy for all its stages, so they can be compared and added up."""
+    """The status of a chain, with one energy method for all its stages, so they can be compared and added up."""
     name, target = planned.chain, planned.target
     figures = [figure for row in rows for figure in row.all_figures]
     sums = sums_of(figures)

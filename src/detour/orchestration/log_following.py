@@ -137,7 +137,7 @@ def _grown(
 
 
 class _Tail:
-    """A file by its name, as `tail -F`: a new file in its place, or itself cut short, is read from the start."""
+    """Reads a file by its name, like `tail -F`: a replaced or truncated file is read from the start."""
 
     def __init__(self, path: Path, start: int) -> None:
         self._path, self._file = path, path.open("rb")
