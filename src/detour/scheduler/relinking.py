@@ -1,10 +1,16 @@
-"""What a job in the queue must wait for once other jobs replace those it waits for. Pure."""
+"""What jobs in the queue must wait for once other jobs replace those they wait for, and making them wait for it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from detour.errors import SchedulerUnavailable
+from detour.ledger.events import JobRelinked
+from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import replaced, waited_ids
+from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import dependency_of
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sending import Look
@@ -12,6 +18,59 @@ from detour.scheduler.sent import Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
+
+CHANGES_A_JOB = 2
+"""Changes per job that are checked in the queue: a client may report a change that it did not make."""
+
+
+@dataclass(slots=True)
+class Relinker:
+    """Changes the dependencies of the jobs of one submission."""
+
+    slurm: Slurm
+    knowledge: Knowledge
+    snapshot: Callable[[], Snapshot]
+    """Reads the queue again for a job that Slurm did not change."""
+    _changes: Counter[str] = field(default_factory=Counter)
+
+    def relink(
+        self,
+        requests: Sequence[JobRequest],
+        sent_now: Collection[str],
+        successors: Mapping[str, str | None],
+        look: Look,
+    ) -> bool:
+        """Make every job wait for those that fill the places now, before anything is cancelled or released.
+
+        Found from the dependencies that Slurm shows, so it also works after a kill. Returns whether to look again first
+        to see if the queue shows it. Raises SchedulerUnavailable for a job that cannot be changed although it is
+        pending.
+        """
+        changed: list[str] = []
+        wanted = {request.unit: request for request in requests}
+        for sent in list(look.filled):
+            if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, look.snapshot):
+                continue
+            request = wanted.get(sent.tag.unit) if all(sent.tasks) else None  # tasks that have left wait for nothing
+            dependency = right_dependency(sent, request, sent_now, successors, look)
+            if dependency is None:
+                continue
+            result = self.slurm.change_dependency(sent.job_id, dependency)
+            if result.returncode == 0:
+                self.knowledge.record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
+                look.filled.add(replace(self.knowledge.sent[sent.tag], tasks=sent.tasks))
+                changed.append(sent.job_id)
+            elif not sent.committed or self._still_waits(sent.tag):
+                raise SchedulerUnavailable(
+                    f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was released: "
+                    "run it again"
+                )
+        self._changes.update(changed)
+        return any(self._changes[job] < CHANGES_A_JOB for job in changed)
+
+    def _still_waits(self, tag: Tag) -> bool:
+        live = self.snapshot().live(tag)
+        return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
 
 
 def right_dependency(

@@ -8,7 +8,7 @@ A single job without dependents takes a shortcut of one sbatch, since it cannot 
 gate instead, which opens with the commit.
 
 Two submitters must not run at once: the caller holds a claim. If the claim fails, at least one of them sees the other's
-commit after its own, and one of the two gives way between commit and release (`_gives_way`).
+commit after its own, and one of the two gives way between commit and release (`releasing`).
 """
 
 from __future__ import annotations
@@ -22,27 +22,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detour.errors import SchedulerUnavailable
-from detour.ledger.events import JobAccepted, JobIntended, JobRelinked, JobsCommitted, JobsDropped
+from detour.ledger.events import JobAccepted, JobIntended, JobsCommitted, JobsDropped
 from detour.scheduler.answers import SubmissionRefused
-from detour.scheduler.commands import IDS_A_CALL, Slurm
+from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import by_job_id, is_spent
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, places
-from detour.scheduler.relinking import can_be_changed, right_dependency
+from detour.scheduler.releasing import Releaser
+from detour.scheduler.relinking import Relinker
 from detour.scheduler.requests import JobRequest, in_order
-from detour.scheduler.rivals import gives_way, rivals_of
 from detour.scheduler.sending import LATE_S, Look, ScriptWriter, Sender
-from detour.scheduler.sent import Sent, SubmissionLedger
+from detour.scheduler.sent import SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
-from detour.scheduler.states import Standing
-from detour.scheduler.tags import Slot, Tag
+from detour.scheduler.tags import Slot
 
 ROUNDS = 8
 CANCELS_A_JOB = 2
-RELINKS_A_JOB = 2
-"""Changes per job that are checked in the queue: a client may report a change that it did not make."""
-RIVAL_LOOKS = 15
-"""Looks, `LATE_S` apart, while waiting for a rival that is to give way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +80,12 @@ class Submitter:
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
     _remarks: list[str] = field(default_factory=list)
     _cancels: Counter[str] = field(default_factory=Counter)
-    _relinks: Counter[str] = field(default_factory=Counter)
     _seen: Look = field(default_factory=Look)
     """The last look."""
     _known: Knowledge = field(init=False)
     _sender: Sender = field(init=False)
+    _relinker: Relinker = field(init=False)
+    _releaser: Releaser = field(init=False)
 
     def __post_init__(self) -> None:
         self._known = Knowledge(self.ledger, self.workspace)
@@ -100,6 +96,17 @@ class Submitter:
             self.is_done,
             self.new_id,
             self.wait,
+            self._snapshot,
+            self._remark,
+        )
+        self._relinker = Relinker(self.slurm, self._known, self._snapshot)
+        self._releaser = Releaser(
+            self.slurm,
+            self._known,
+            self.users[0],
+            self.open_gate,
+            self.wait,
+            self._refresh,
             self._snapshot,
             self._remark,
         )
@@ -123,9 +130,12 @@ class Submitter:
                 if self._sender.full:
                     wave, put_off = self._cut(wave, is_all=not in_flight)
                     deferred += put_off
-            is_changed = self._relink([*ordered, *wave], sent_now, decision)
+            is_changed = self._relinker.relink([*ordered, *wave], sent_now, decision.successors, self._seen)
             if decision.is_settled and not is_changed:
-                left = self._commit_and_release(wave, decision)
+                ready = [
+                    sent for request in wave for sent in self._seen.filled.unit(request.unit) if not sent.committed
+                ]
+                left = self._releaser.commit_and_release(ready, decision.release, self._seen.snapshot)
                 if left is None:
                     decision = self._look(ordered)
                     in_flight, wave, deferred = decision.in_flight, list(decision.wanted), []
@@ -151,7 +161,7 @@ class Submitter:
         """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
         self._known.begin()
         decision = self._look([])  # adopts jobs whose ids were not recorded
-        if self._relink([], set(), decision):
+        if self._relinker.relink([], set(), decision.successors, self._seen):
             decision = self._look([])
         self._discard(decision)
         ids = self._withdraw(set(units))
@@ -181,7 +191,7 @@ class Submitter:
         if self._known.is_rivalled(tag):  # asked last: between the answer and the gate no write may wait for a disk
             self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
             return None
-        self._commit([self._known.sent[tag]])
+        self._releaser.commit([self._known.sent[tag]])
         return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
 
     def _snapshot(self) -> Snapshot:
@@ -302,106 +312,6 @@ class Submitter:
         if not kept and is_all:
             raise SchedulerUnavailable(f"nothing was submitted: {self._sender.full}")
         return kept, later
-
-    def _relink(self, requests: Sequence[JobRequest], sent_now: set[str], decision: Decision) -> bool:
-        """Make every job wait for those that fill the places now, before anything is cancelled or released.
-
-        Found from the dependencies that Slurm shows, so it also works after a kill. Returns whether to look again first
-        to see if the queue shows it. Raises SchedulerUnavailable for a job that cannot be changed although it is
-        pending.
-        """
-        changed: list[str] = []
-        wanted = {request.unit: request for request in requests}
-        for sent in list(self._seen.filled):
-            if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, self._seen.snapshot):
-                continue
-            request = wanted.get(sent.tag.unit) if all(sent.tasks) else None  # tasks that have left wait for nothing
-            dependency = right_dependency(sent, request, sent_now, decision.successors, self._seen)
-            if dependency is None:
-                continue
-            result = self.slurm.change_dependency(sent.job_id, dependency)
-            if result.returncode == 0:
-                self._known.record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
-                self._seen.filled.add(replace(self._known.sent[sent.tag], tasks=sent.tasks))
-                changed.append(sent.job_id)
-            elif not sent.committed or self._still_waits(sent.tag):
-                raise SchedulerUnavailable(
-                    f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was released: "
-                    "run it again"
-                )
-        self._relinks.update(changed)
-        return any(self._relinks[job] < RELINKS_A_JOB for job in changed)
-
-    def _still_waits(self, tag: Tag) -> bool:
-        live = self._snapshot().live(tag)
-        return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
-
-    def _commit_and_release(self, wave: Sequence[JobRequest], decision: Decision) -> str | None:
-        """Commit, then release: jobs that wait for others first, so that nothing starts before all are free.
-
-        Returns which jobs the queue still shows as held, as a sentence; it is empty if there are none. None if another
-        submission of the same stages goes first: what was sent is dropped.
-        """
-        ready = [sent for request in wave for sent in self._seen.filled.unit(request.unit) if not sent.committed]
-        self._commit(ready)
-        if self._gives_way(ready):
-            self._known.record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
-            self._remark(f"{', '.join(sorted({sent.tag.unit for sent in ready}))}: {LATER}")
-            return None
-        for job_id in decision.release:
-            if reason := next(
-                (r.by_slurm for r in self._seen.snapshot.queue or () if r.ids.id == job_id and r.by_slurm), ""
-            ):
-                self._remark(f"job {job_id} was held by Slurm ({reason}), and is released")
-        ids = [*decision.release, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
-        try:
-            return self._release(ids) if ids else ""
-        except SchedulerUnavailable as error:
-            return f"submitted, but whether all jobs are released is not known: {error}"
-
-    def _release(self, ids: Sequence[str]) -> str:
-        """Release jobs; return those still held, with Slurm's reasons and messages, or an empty string."""
-        for pause_s in (0.0, LATE_S):
-            self.wait(pause_s)
-            said = [
-                result.message
-                for first in range(0, len(ids), IDS_A_CALL)
-                if (result := self.slurm.release(ids[first : first + IDS_A_CALL])).returncode != 0
-            ]
-            held = {r.ids.id: r.reason for r in self._snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
-            if not held:
-                return ""
-        named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
-        return (
-            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to release them, or ask who "
-            f"holds them: `scontrol show job {min(held, key=int)}`"
-        )
-
-    def _commit(self, ready: Sequence[Sent]) -> None:
-        """Open gates, then commit: after a kill in between, the next submission commits running jobs (`_refresh`)."""
-        for sent in ready:
-            if sent.gate:
-                self.open_gate(sent.gate)
-        if ready:
-            self._known.record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
-
-    def _gives_way(self, ready: Sequence[Sent]) -> bool:
-        """Whether another submission has committed the same stages since the last look, and goes first.
-
-        If it has released its jobs, it may not know of this one; if they are held, it knows or will look, and the
-        oldest job decides. This one waits at most `RIVAL_LOOKS` times for a killed rival, and does not take out jobs
-        that another user's jobs wait for.
-        """
-        before = {tag for tag, sent in self._known.sent.items() if sent.committed}
-        for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
-            self._refresh()
-            rivals = rivals_of(ready, self._known.sent, before)
-            if not rivals:
-                return False
-            self.wait(pause_s)
-            if (verdict := gives_way(ready, rivals, self._snapshot(), self.users[0])) is not None:
-                return verdict
-        return False
 
     def _withdraw(self, units: set[str]) -> list[str]:
         doomed = [sent for sent in self._seen.filled if sent.tag.unit in units and not sent.committed]

@@ -1,0 +1,99 @@
+"""The end of a submission: gates opened, jobs committed, then released, unless another submission goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from detour.errors import SchedulerUnavailable
+from detour.ledger.events import JobsCommitted, JobsDropped
+from detour.scheduler.commands import IDS_A_CALL, Slurm
+from detour.scheduler.knowledge import Knowledge
+from detour.scheduler.reconciliation import LATER
+from detour.scheduler.rivals import gives_way, rivals_of
+from detour.scheduler.sending import LATE_S
+from detour.scheduler.sent import Sent
+from detour.scheduler.snapshot import Snapshot
+
+RIVAL_LOOKS = 15
+"""Looks, `LATE_S` apart, while waiting for a rival that is to give way."""
+
+
+@dataclass(slots=True)
+class Releaser:
+    """Commits and releases the jobs of one submission."""
+
+    slurm: Slurm
+    knowledge: Knowledge
+    user: str
+    open_gate: Callable[[str], None]
+    wait: Callable[[float], None]
+    refresh: Callable[[], None]
+    """Reads what other submissions have recorded."""
+    snapshot: Callable[[], Snapshot]
+    remark: Callable[[str], None]
+
+    def commit_and_release(self, ready: Sequence[Sent], others: Sequence[str], queue: Snapshot) -> str | None:
+        """Commit `ready`, then release these and `others`, which are committed already.
+
+        Jobs that wait for others come first, so that nothing starts before all are free. Returns which jobs the queue
+        still shows as held, as a sentence; it is empty if there are none. None if another submission of the same stages
+        goes first: what was sent is dropped.
+        """
+        self.commit(ready)
+        if self._gives_way(ready):
+            self.knowledge.record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
+            self.remark(f"{', '.join(sorted({sent.tag.unit for sent in ready}))}: {LATER}")
+            return None
+        for job_id in others:
+            if reason := next((r.by_slurm for r in queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
+                self.remark(f"job {job_id} was held by Slurm ({reason}), and is released")
+        ids = [*others, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
+        try:
+            return self._release(ids) if ids else ""
+        except SchedulerUnavailable as error:
+            return f"submitted, but whether all jobs are released is not known: {error}"
+
+    def _release(self, ids: Sequence[str]) -> str:
+        """Release jobs; return those still held, with Slurm's reasons and messages, or an empty string."""
+        for pause_s in (0.0, LATE_S):
+            self.wait(pause_s)
+            said = [
+                result.message
+                for first in range(0, len(ids), IDS_A_CALL)
+                if (result := self.slurm.release(ids[first : first + IDS_A_CALL])).returncode != 0
+            ]
+            held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
+            if not held:
+                return ""
+        named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
+        return (
+            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to release them, or ask who "
+            f"holds them: `scontrol show job {min(held, key=int)}`"
+        )
+
+    def commit(self, ready: Sequence[Sent]) -> None:
+        """Open gates, then commit: after a kill in between, the next submission commits running jobs."""
+        for sent in ready:
+            if sent.gate:
+                self.open_gate(sent.gate)
+        if ready:
+            self.knowledge.record(JobsCommitted(tags=[str(sent.tag) for sent in ready]))
+
+    def _gives_way(self, ready: Sequence[Sent]) -> bool:
+        """Whether another submission has committed the same stages since the last look, and goes first.
+
+        If it has released its jobs, it may not know of this one; if they are held, it knows or will look, and the
+        oldest job decides. This one waits at most `RIVAL_LOOKS` times for a killed rival, and does not take out jobs
+        that another user's jobs wait for.
+        """
+        before = {tag for tag, sent in self.knowledge.sent.items() if sent.committed}
+        for pause_s in (0.0, *[LATE_S] * RIVAL_LOOKS):
+            self.refresh()
+            rivals = rivals_of(ready, self.knowledge.sent, before)
+            if not rivals:
+                return False
+            self.wait(pause_s)
+            if (verdict := gives_way(ready, rivals, self.snapshot(), self.user)) is not None:
+                return verdict
+        return False
