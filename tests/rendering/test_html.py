@@ -267,3 +267,12 @@ def test_what_a_reader_should_know_of_a_tasks_data_comes_with_its_scores() -> No
     result = {"primary_metric": "macro_f1", "test": {"macro_f1": 0.5}, "notes": [note]}
     assert task_scores("organs", {"1": result, "2": result}).notes == (note,)
     assert task_scores("organs", {"1": {**result, "notes": None}}).notes == ()
+
+
+def test_tasks_without_any_score_make_no_table(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write_chain(workspace, "planned", stages_of("causal"))
+    report = build_report(workspace, Question(), site_of, 1_790_000_000.0)
+    assert report.chains[0].scores
+    assert "What came out" not in render_html(report)

@@ -86,12 +86,12 @@ class Fact(NamedTuple):
 
 
 def scores(report: Report) -> list[Table]:
-    """Return one table per task, with every seed."""
+    """Return one table per task of which there is any score, with every seed."""
     by_task: dict[str, list[Scored]] = {}
     for chain in report.chains:
         for one in chain.scores:
             by_task.setdefault(one.task, []).append(Scored(chain.name, one))
-    return [_scores(task, rows) for task, rows in by_task.items()]
+    return [_scores(task, rows) for task, rows in by_task.items() if any(row.scores.present for row in rows)]
 
 
 def _scores(task: str, rows: list[Scored]) -> Table:
@@ -109,8 +109,9 @@ def _scores(task: str, rows: list[Scored]) -> Table:
 
 
 def results(report: Report) -> Table:
-    """Return every single score with its cost."""
-    rows = [OfSeed(chain.name, one, seed) for chain in report.chains for one in chain.scores for seed in one.by_seed]
+    """Return every single score with its cost; of tasks of which a chain has any."""
+    scored = [(chain.name, one) for chain in report.chains for one in chain.scores if one.present]
+    rows = [OfSeed(chain, one, seed) for chain, one in scored for seed in one.by_seed]
     columns = (
         Column("chain", "chain"),
         Column("task", "task", path="scores.task"),
