@@ -50,7 +50,7 @@ def outline(documents: Iterable[Documents], folder: Path) -> Outline:
 
 
 def mapped(path: Path, dtype: str) -> NDArray[Any]:
-    """Return the numbers in a file, memory-mapped unless it is empty, which is not possible."""
+    """Return the numbers in a file, memory-mapped; an empty file cannot be mapped."""
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype=dtype)
 
 
